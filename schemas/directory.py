@@ -1,0 +1,33 @@
+"""The service directory on the bus: each event is one whole entry (after HSDS 3.0)."""
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Final, Literal
+
+from pydantic import Field
+
+from schemas.body import Body, Instant
+from schemas.ids import DeskCode, OrganizationId, ServiceId
+from schemas.referral import NeedCode
+
+Title = Annotated[str, Field(min_length=1, max_length=300)]
+
+
+class ServiceRegistered(Body):
+    """A service that an organisation offers, as last imported or confirmed."""
+
+    type: ClassVar[str] = "directory.service_registered"
+
+    service: ServiceId
+    organization: OrganizationId
+    title: Title
+    organization_title: Title
+    status: Literal["active", "inactive", "defunct", "temporarily closed"]
+    needs: tuple[NeedCode, ...] = Field(max_length=20)
+    """Coded needs that the service answers."""
+    desk: DeskCode
+    """The duty desk that answers referrals to it."""
+    confirmed_at: Instant
+    """When somebody last confirmed the entry (HSDS `assured_date`)."""
+
+
+BODIES: Final[Mapping[str, type[Body]]] = {ServiceRegistered.type: ServiceRegistered}

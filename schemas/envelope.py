@@ -1,0 +1,383 @@
+"""One event as it travels: our rules on top of CloudEvents, the seal around `data`, a door out and a door in.
+
+Public signatures (nothing here waits, reads a clock or draws a random number):
+
+    write(topic, *, id, source, key, subject, correlation, caused_by, sequence, at, body) -> bytes
+    read(topic, headers, key, value, *, cell, mode, reads) -> ReadEvent          raises Unusable(reason, path)
+    HEADERS                                     the constant headers of every record we write
+    check(event, topic, key, *, cell, mode)     the rules for the outside
+    seal(opened: bytes) -> bytes                open_event(event, topic, *, mode) -> Opened
+    digest(event, topic, opened) -> bytes       32 bytes; equal for a resend, also when it was sealed anew
+    full_type("referral.accepted")              "org.concert.referral.accepted.v1"
+    dataschema_of(ReferralAccepted)             "urn:concert:schema:referral.accepted:1.0"
+
+`mode` is `local`, `test` or `live`; `reads` maps short types to body classes. An `Unusable` from `read` tells
+in `known` (source, event_id, sequence, type, dataschema) what could be read, for the dead letter's row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, Final
+
+from pydantic import ValidationError
+from pydantic_core import to_json as pydantic_json
+
+from schemas.body import Body
+from schemas.cloudevents import (
+    RECORD_BYTES_MAX,
+    STRUCTURED,
+    CloudEvent,
+    Headers,
+    Known,
+    Reason,
+    Unusable,
+    decode,
+    encode,
+    is_instant,
+)
+from schemas.ids import KINDS
+from schemas.strict_json import canonical_json, parse_json, to_json
+from schemas.topics import Topic, source_of
+
+__all__ = [
+    "HEADERS", "CloudEvent", "Headers", "Known", "Opened", "ReadEvent", "Reason", "Unusable", "check",
+    "dataschema_of", "decode", "digest", "encode", "full_type", "open_event", "read", "seal", "write",
+]  # fmt: skip
+
+MAJOR: Final = 1
+"""The major version of every event so far; a break adds a second class beside the first."""
+HEADERS: Final[Headers] = (("content-type", STRUCTURED.encode("ascii")),)
+
+
+class NotCarried(ValueError):
+    """This topic does not carry this type: writing it there could show it to the wrong readers."""
+
+
+class NoZone(ValueError):
+    """An instant without a zone means nothing to another machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The true type, schema and time of an event, with its thin data."""
+
+    type: str
+    dataschema: str
+    time: str
+    data: Any
+
+    def __repr__(self) -> str:
+        return "Opened(…)"
+
+
+@dataclass(frozen=True, slots=True)
+class ReadEvent:
+    """An event that passed every check, with its body as a class of the contract."""
+
+    id: str
+    source: str
+    service: str
+    topic: Topic
+    key: str
+    subject: str
+    correlation: str
+    caused_by: str | None
+    sequence: int
+    at: datetime
+    type: str
+    dataschema: str
+    body: Body = field(repr=False)
+    digest: bytes = field(repr=False)
+
+
+# names
+
+
+@cache
+def full_type(short: str) -> str:
+    """The type on the wire of a short name such as `referral.accepted`."""
+    return f"org.concert.{short}.v{MAJOR}"
+
+
+@cache
+def dataschema_of(body: type[Body]) -> str:
+    """The immutable name of a body's schema."""
+    return f"urn:concert:schema:{body.type}:{MAJOR}.{body.schema_minor}"
+
+
+@cache
+def outer_names(topic: Topic) -> tuple[str, str]:
+    """The one type and schema that intermediaries see on a sealed topic."""
+    return full_type(str(topic.outer)), f"urn:concert:schema:{topic.outer}:{MAJOR}.0"
+
+
+# out
+
+
+def write(
+    topic: Topic,
+    *,
+    id: str,  # noqa: A002 - the attribute's name on the wire
+    source: str,
+    key: str,
+    subject: str,
+    correlation: str,
+    caused_by: str | None,
+    sequence: int,
+    at: datetime,
+    body: Body,
+) -> bytes:
+    """The whole value of one event: stored, sent, resent and hashed as these bytes."""
+    if body.type not in topic.carries:
+        raise NotCarried(body.type)
+    time, schema, true_type = _instant(at), dataschema_of(type(body)), full_type(body.type)
+    data = pydantic_json(body, exclude_none=True)
+    outer_type, outer_schema = true_type, schema
+    if topic.is_restricted:
+        outer_type, outer_schema = outer_names(topic)
+        inner = f'{{"type":"{true_type}","dataschema":"{schema}","time":"{time}","data":'
+        data, time = seal(inner.encode("ascii") + data + b"}"), _to_the_minute(time)
+    attributes = {
+        "specversion": "1.0",
+        "id": id,
+        "source": source,
+        "type": outer_type,
+        "subject": subject,
+        "partitionkey": key,
+        "correlationid": correlation,
+        "sequence": f"{sequence:020d}",
+        "time": time,
+        "datacontenttype": "application/json",
+        "dataschema": outer_schema,
+        "dataclassification": topic.classification,
+    }
+    if caused_by is not None:
+        attributes["causationid"] = caused_by
+    value = to_json(attributes)[:-1] + b',"data":' + data + b"}"
+    if len(value) + _HEADER_BYTES > RECORD_BYTES_MAX:
+        raise Unusable(Reason.OVERSIZE)
+    if not value.isascii() or b"\\" in value:
+        parse_json(value)  # free text: what our own readers would refuse is refused here
+    return value
+
+
+_HEADER_BYTES: Final = sum(len(name) + len(content) for name, content in HEADERS)
+
+
+def _instant(at: datetime) -> str:
+    if at.utcoffset() is None:
+        raise NoZone
+    return at.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
+
+
+def _to_the_minute(time: str) -> str:
+    return time[:16] + ":00Z"
+
+
+# seal
+
+_OPENED: Final = ("type", "dataschema", "time", "data")
+_SEALS: Final = re.compile(r"x(open|chan)/.*", re.DOTALL)
+
+
+def seal(opened: bytes) -> bytes:
+    """Put the opened JSON object into the sealed form that the topic's readers know."""
+    return b'{"v":"xopen/1","event":' + opened + b"}"
+
+
+def _open_in_the_clear(sealed: Mapping[str, Any], mode: str) -> Any:
+    if mode == "live":
+        raise Unusable(Reason.NOT_SEALED)  # a live installation never takes what every broker could read
+    return sealed.get("event")
+
+
+OPENERS: Final[Mapping[str, Callable[[Mapping[str, Any], str], Any]]] = {"xopen/1": _open_in_the_clear}
+"""Sealed form → how to open it. The encrypted form becomes a second line here; readers then take both."""
+
+
+def open_event(event: CloudEvent, topic: Topic, *, mode: str) -> Opened:
+    """The true content of an event; the topic alone says whether it must be sealed, never the record."""
+    if not topic.is_restricted:
+        true_type, schema, time = (str(event.attributes[name]) for name in _OPENED[:3])
+        return Opened(true_type, schema, time, event.data)
+    opener = OPENERS.get(event.data["v"])
+    opened = opener(event.data, mode) if opener else None
+    if not isinstance(opened, dict) or opened.keys() != set(_OPENED):
+        raise Unusable(Reason.CANNOT_OPEN)
+    inside = Opened(**opened)
+    if not isinstance(inside.time, str) or not _UTC.fullmatch(inside.time) or not is_instant(inside.time):
+        raise Unusable(Reason.BAD_ATTRIBUTE, "data/event/time")
+    if _to_the_minute(inside.time) != event.attributes["time"]:
+        raise Unusable(Reason.BAD_ATTRIBUTE, "time")
+    return inside
+
+
+def _check_seal(data: object, topic: Topic) -> None:
+    form = data.get("v") if isinstance(data, dict) else None
+    if topic.is_restricted and not isinstance(form, str):
+        raise Unusable(Reason.NOT_SEALED)
+    if not topic.is_restricted and isinstance(form, str) and _SEALS.fullmatch(form):
+        raise Unusable(Reason.UNEXPECTED_SEAL)
+
+
+def digest(event: CloudEvent, topic: Topic, opened: Opened) -> bytes:
+    """Tell a repeated event from a changed one, 32 bytes.
+
+    Plain topic: SHA-256 of the value (a binary record counts as the structured one `encode` makes of it).
+    Sealed topic: SHA-256 of LP(associated data, opened bytes), where LP puts before each part its length in
+    4 bytes, big-endian; associated data = JCS (RFC 8785) of all attributes; opened bytes = the object of
+    type, dataschema, time and data, in that order, as the compact JSON that `write` seals. So an event that
+    was sealed anew is the same event, and one whose id, key, sequence or content differs is not.
+    """
+    if not topic.is_restricted:
+        return hashlib.sha256(encode(event)[1]).digest()
+    inside = to_json({name: getattr(opened, name) for name in _OPENED})
+    parts = (canonical_json(event.attributes), inside)
+    return hashlib.sha256(b"".join(len(part).to_bytes(4) + part for part in parts)).digest()
+
+
+# in
+
+_TYPE: Final = re.compile(r"org\.concert\.([a-z_]+\.[a-z_]+)\.v([1-9][0-9]*)")
+_UTC: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z", re.ASCII)
+_OPAQUE: Final = re.compile(r"[a-z0-9][a-z0-9_:-]{0,63}")
+_SEQUENCE: Final = re.compile(r"[0-9]{20}")
+_STEP: Final = re.compile("[a-z_]{1,40}|[0-9]{1,5}")
+_LAST_SEQUENCE: Final = 2**63 - 1
+
+_OURS: Final[Mapping[str, re.Pattern[str]]] = {
+    "id": re.compile(KINDS["event"].pattern.strip("^$")),
+    "type": _TYPE,
+    "subject": _OPAQUE,
+    "partitionkey": _OPAQUE,
+    "correlationid": _OPAQUE,
+    "sequence": _SEQUENCE,
+    "time": _UTC,
+    "datacontenttype": re.compile("application/json"),
+    "dataschema": re.compile(r"urn:concert:schema:[a-z_]+\.[a-z_]+:[1-9][0-9]*\.[0-9]+"),
+    "dataclassification": re.compile("restricted|internal|confidential|public"),
+}
+"""Attribute → its form on our topics; every one of them is required. `source` is compared whole."""
+
+
+def check(event: CloudEvent, topic: Topic, key: bytes | None, *, cell: str, mode: str) -> None:
+    """Refuse an event whose outside breaks our rules for its topic; nothing is opened yet."""
+    attributes = event.attributes
+    _check_source(attributes["source"], topic, cell, mode)
+    for name, form in _OURS.items():
+        content = attributes.get(name)
+        if not isinstance(content, str) or not form.fullmatch(content):
+            raise Unusable(Reason.BAD_ATTRIBUTE, name)
+    caused_by = attributes.get("causationid")
+    if caused_by is not None and not (isinstance(caused_by, str) and _OURS["id"].fullmatch(caused_by)):
+        raise Unusable(Reason.BAD_ATTRIBUTE, "causationid")
+    if not 1 <= int(attributes["sequence"]) <= _LAST_SEQUENCE:
+        raise Unusable(Reason.BAD_ATTRIBUTE, "sequence")
+    if attributes["dataclassification"] != topic.classification:
+        raise Unusable(Reason.BAD_ATTRIBUTE, "dataclassification")
+    if key != str(attributes["partitionkey"]).encode("ascii"):
+        raise Unusable(Reason.KEY_MISMATCH)
+    _check_seal(event.data, topic)
+    if topic.is_restricted:
+        _check_outer_names(attributes, topic)
+
+
+def _check_source(source: object, topic: Topic, cell: str, mode: str) -> None:
+    is_rehearsal = cell.startswith("test-")
+    if source != source_of(cell, topic.writer) or is_rehearsal == (mode == "live"):
+        raise Unusable(Reason.WRONG_SOURCE, "source")
+
+
+def _check_outer_names(attributes: Mapping[str, Any], topic: Topic) -> None:
+    outer_type, outer_schema = outer_names(topic)
+    if attributes["type"] != outer_type:
+        raise Unusable(Reason.BAD_ATTRIBUTE, "type")
+    if attributes["dataschema"].rpartition(".")[0] != outer_schema.rpartition(".")[0]:
+        raise Unusable(Reason.BAD_ATTRIBUTE, "dataschema")
+
+
+def read(
+    topic: Topic,
+    headers: Headers,
+    key: bytes | None,
+    value: bytes | None,
+    *,
+    cell: str,
+    mode: str,
+    reads: Mapping[str, type[Body]],
+) -> ReadEvent:
+    """Decode, check, open and validate one record, or say why it can never be used."""
+    event: CloudEvent | None = None
+    opened: Opened | None = None
+    try:
+        event = decode(headers, value)
+        check(event, topic, key, cell=cell, mode=mode)
+        opened = open_event(event, topic, mode=mode)
+        body = _body(opened, reads, "data/event/" if topic.is_restricted else "")
+    except Unusable as unusable:
+        unusable.known = _known(event, opened)
+        raise
+    return _read_event(event, topic, opened, body)
+
+
+def _body(opened: Opened, reads: Mapping[str, type[Body]], place: str) -> Body:
+    named = _TYPE.fullmatch(opened.type) if isinstance(opened.type, str) else None
+    if named is None:
+        raise Unusable(Reason.BAD_ATTRIBUTE, place + "type")
+    if named[1] not in reads:
+        raise Unusable(Reason.UNKNOWN_TYPE)
+    if int(named[2]) != MAJOR:
+        raise Unusable(Reason.UNKNOWN_MAJOR)
+    schema, _, minor = str(opened.dataschema).rpartition(".")
+    if schema != f"urn:concert:schema:{named[1]}:{MAJOR}" or not re.fullmatch("[0-9]+", minor):
+        raise Unusable(Reason.BAD_ATTRIBUTE, place + "dataschema")
+    try:
+        return reads[named[1]].model_validate_json(pydantic_json(opened.data), strict=True, extra="ignore")
+    except ValidationError as error:
+        raise Unusable(Reason.SCHEMA_MISMATCH, _place(error)) from None
+
+
+def _place(error: ValidationError) -> str:
+    """Where the first fault lies; a step that is no field name of ours is not repeated."""
+    steps = (str(step) for step in error.errors(include_input=False, include_url=False)[0]["loc"])
+    return "/".join(["data", *(step if _STEP.fullmatch(step) else "*" for step in steps)])
+
+
+def _known(event: CloudEvent | None, opened: Opened | None) -> Known:
+    if event is None:
+        return Known()
+    sequence = str(event.attributes.get("sequence", ""))
+    is_number = bool(_SEQUENCE.fullmatch(sequence)) and int(sequence) <= _LAST_SEQUENCE
+    return Known(
+        source=str(event.attributes["source"]),
+        event_id=str(event.attributes["id"]),
+        sequence=int(sequence) if is_number else None,
+        type=str(opened.type) if opened else None,
+        dataschema=str(opened.dataschema) if opened else None,
+    )
+
+
+def _read_event(event: CloudEvent, topic: Topic, opened: Opened, body: Body) -> ReadEvent:
+    attributes: Mapping[str, Any] = event.attributes
+    return ReadEvent(
+        id=attributes["id"],
+        source=attributes["source"],
+        service=topic.writer,
+        topic=topic,
+        key=attributes["partitionkey"],
+        subject=attributes["subject"],
+        correlation=attributes["correlationid"],
+        caused_by=attributes.get("causationid"),
+        sequence=int(attributes["sequence"]),
+        at=datetime.fromisoformat(opened.time),
+        type=opened.type,
+        dataschema=opened.dataschema,
+        body=body,
+        digest=digest(event, topic, opened),
+    )

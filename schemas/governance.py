@@ -1,0 +1,86 @@
+"""What governance says is in force: agencies with their keys, and the protocols that join them."""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+import rfc8785
+from pydantic import BaseModel, ConfigDict, Field
+
+from schemas.body import Body, Count, Instant
+from schemas.ids import AgencyId, OrganizationId, ProtocolId
+
+Sector = Annotated[str, Field(pattern=r"^[a-z][a-z_]{1,29}$")]
+PublicKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{43}=$")]
+"""32 bytes in standard base64: Ed25519 for signing, X25519 for encryption."""
+DocumentHash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+Visibility = Literal["F", "C", "O", "N"]
+"""Full, coarse, only if consent names the field, never by default."""
+Timer = Literal["acknowledge", "answer", "seal"]
+Urgency = Literal["critical", "urgent", "priority", "routine"]
+URGENCIES: Final = ("critical", "urgent", "priority", "routine")
+
+WireRow = Annotated[str, Field(pattern=r"^[a-z][a-z_]{1,39}$")]
+Seconds = Annotated[int, Field(strict=True, ge=1, le=366 * 86_400)]
+
+
+class ProtocolDocument(BaseModel):
+    """An information-sharing protocol as data: who, how long, what may be seen, how fast to answer."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    v: Literal["xisp/1"] = "xisp/1"
+    id: ProtocolId
+    version: Count = Field(ge=1)
+    jurisdiction: Annotated[str, Field(pattern=r"^[a-z0-9-]{2,30}$")]
+    parties: tuple[AgencyId, ...] = Field(min_length=2, max_length=200)
+    valid_from: Instant
+    valid_until: Instant
+    entry_fresh_for_days: Count = Field(ge=1, le=1000)
+    """How old the last confirmation of a directory entry may be when an offer names it."""
+    matrix: Mapping[WireRow, Mapping[Sector, Visibility]]
+    """Wire rows of the minimisation matrix: row → reader → what it may see."""
+    timers: Mapping[Timer, Mapping[Urgency, Seconds]]
+
+    def is_live(self, at: datetime) -> bool:
+        """Whether new offers may rest on it at that moment."""
+        return self.valid_from <= at < self.valid_until
+
+    def joins(self, one: str, other: str) -> bool:
+        """Whether both agencies are parties."""
+        return one in self.parties and other in self.parties
+
+
+def document_hash(document: ProtocolDocument) -> str:
+    """SHA-256 over the document's JCS form (RFC 8785), in hex; every decision and permit carries it."""
+    content: Any = document.model_dump(mode="json")
+    return hashlib.sha256(rfc8785.dumps(content)).hexdigest()
+
+
+class AgencyCurrent(Body):
+    """An agency as it stands now: whether it is active, and the keys it answers with."""
+
+    type: ClassVar[str] = "governance.agency_current"
+
+    agency: AgencyId
+    version: Count
+    sector: Sector
+    organization: OrganizationId
+    """The agency's organisation in the service directory (HSDS)."""
+    status: Literal["active", "suspended"]
+    signing_key: PublicKey
+    encryption_key: PublicKey
+
+
+class ProtocolCurrent(Body):
+    """A protocol as it stands now, with the hash that every decision under it carries."""
+
+    type: ClassVar[str] = "governance.protocol_current"
+
+    document: ProtocolDocument
+    hash: DocumentHash
+
+
+BODIES: Final[Mapping[str, type[Body]]] = {body.type: body for body in (AgencyCurrent, ProtocolCurrent)}

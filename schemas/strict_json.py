@@ -1,0 +1,108 @@
+"""JSON that every reader understands alike: what two parsers could take differently is refused.
+
+`parse_json(text: bytes)` raises `MalformedJson`; `to_json(value)` gives compact UTF-8, members in their own
+order; `canonical_json(value)` gives JCS (RFC 8785) of values without fractions.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any, Final, NoReturn
+
+DEPTH_MAX: Final = 32
+
+
+class MalformedJson(ValueError):
+    """Not UTF-8 JSON, or with repeated names, too deep, with NaN, control characters or half surrogates."""
+
+
+_PLANES: Final = "".join(chr((plane << 16) + last) for plane in range(17) for last in (0xFFFE, 0xFFFF))
+NEVER_TEXT: Final = rf"\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef{_PLANES}"
+"""Characters that no text may hold: controls above ASCII, half surrogates, noncharacters."""
+_FORBIDDEN: Final = re.compile(rf"[\x00-\x08\x0b\x0c\x0e-\x1f{NEVER_TEXT}]")
+_TOKENS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
+
+
+def parse_json(text: bytes) -> Any:
+    """Parse UTF-8 JSON; refuse repeated names, depth over 32, NaN, control characters and half surrogates."""
+    value = parse_any_text(text)
+    if may_hold_forbidden_text(text):
+        check_text(value)
+    return value
+
+
+def parse_any_text(text: bytes) -> Any:
+    """The same without a look at the characters of strings; the caller checks those."""
+    try:
+        if _depth(text) > DEPTH_MAX:
+            raise MalformedJson
+        return _DECODER.decode(text.decode("utf-8"))
+    except (ValueError, RecursionError):  # also bytes that are no UTF-8, integers of thousands of digits
+        raise MalformedJson from None
+
+
+def may_hold_forbidden_text(text: bytes) -> bool:
+    """False where the JSON holds plain ASCII alone, so that nothing need be looked at again."""
+    return not text.isascii() or b"\\" in text or b"\x7f" in text
+
+
+def to_json(value: object) -> bytes:
+    """Compact UTF-8 JSON, members in their own order."""
+    return _ENCODER.encode(value).encode("utf-8")
+
+
+def canonical_json(value: object) -> bytes:
+    """JCS (RFC 8785); with names in ASCII and without fractions, sorted compact JSON is the same."""
+    return _CANONICAL.encode(value).encode("utf-8")
+
+
+def _depth(text: bytes) -> int:
+    if (brackets := text.count(b"{") + text.count(b"[")) <= DEPTH_MAX:
+        return brackets  # cannot be deeper than that
+    depth = deepest = 0
+    for token in _TOKENS.finditer(text):
+        if (first := token[0][:1]) in (b"{", b"["):
+            deepest = max(deepest, depth := depth + 1)
+        elif first != b'"':
+            depth -= 1
+    return deepest
+
+
+def check_text(value: object) -> None:
+    """Refuse control characters (but tab and line ends), half surrogates and noncharacters, at any depth."""
+    waiting = [value]
+    while waiting:
+        match waiting.pop():
+            case str() as text if _FORBIDDEN.search(text):
+                raise MalformedJson
+            case dict() as members:
+                waiting += members.keys()
+                waiting += members.values()
+            case list() as items:
+                waiting += items
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise MalformedJson
+    return members
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise MalformedJson
+    return number
+
+
+def _no_constant(_: str) -> NoReturn:
+    raise MalformedJson
+
+
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_members, parse_float=_finite, parse_constant=_no_constant
+)
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+_CANONICAL: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True)

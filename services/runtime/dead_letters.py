@@ -1,0 +1,88 @@
+"""Records that a reader could not use stay with it, with their original bytes, reason and attempts."""
+
+import base64
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+from schemas.cloudevents import Known
+from services.runtime.database import Transaction
+from services.runtime.ids import new_id
+from services.runtime.metrics import DEAD_LETTERS
+
+_KEEP: Final = """
+INSERT INTO dead_letter (id, grp, topic, topic_id, part, "offset", record_at, key, headers, value,
+                         source, event_id, sequence, type, dataschema, reason, path, error_class)
+SELECT id, :grp, topic, topic_id, part, "offset", record_at, key, CAST(headers AS jsonb), value,
+       source, event_id, sequence, type, dataschema, reason, path, error_class
+FROM unnest(CAST(:ids AS text[]), CAST(:topics AS text[]), CAST(:topic_ids AS uuid[]),
+            CAST(:parts AS int[]), CAST(:offsets AS bigint[]), CAST(:records_at AS timestamptz[]),
+            CAST(:keys AS bytea[]), CAST(:headers AS text[]), CAST(:values AS bytea[]),
+            CAST(:sources AS text[]), CAST(:event_ids AS text[]), CAST(:sequences AS bigint[]),
+            CAST(:types AS text[]), CAST(:schemas AS text[]), CAST(:reasons AS text[]),
+            CAST(:paths AS text[]), CAST(:errors AS text[]))
+     AS row (id, topic, topic_id, part, "offset", record_at, key, headers, value,
+             source, event_id, sequence, type, dataschema, reason, path, error_class)
+ON CONFLICT (grp, topic, topic_id, part, "offset")
+DO UPDATE SET attempts = dead_letter.attempts + 1, last_at = now()"""
+
+NOTHING_KNOWN: Final = Known()
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """One record that could not be used; `record` is the brokers' own, never printed."""
+
+    record: Any
+    reason: str
+    path: str | None = None
+    error_class: str | None = None
+    known: Known = NOTHING_KNOWN
+
+    def __repr__(self) -> str:
+        return f"DeadLetter({self.reason})"
+
+
+def headers_text(headers: Sequence[tuple[str, bytes]]) -> str:
+    """A record's headers as JSON pairs of name and base64: duplicates survive."""
+    return json.dumps([[name, base64.b64encode(content or b"").decode()] for name, content in headers])
+
+
+async def keep(
+    transaction: Transaction, group: str, letters: Sequence[DeadLetter], topic_ids: dict[str, UUID]
+) -> None:
+    """Keep letters in the transaction that moves their offsets; the same record again counts an attempt."""
+    if not letters:
+        return
+    records = [letter.record for letter in letters]
+    await transaction.run(
+        _KEEP,
+        grp=group,
+        ids=[new_id("dead_letter") for _ in letters],
+        topics=[record.topic for record in records],
+        topic_ids=[topic_ids[record.topic] for record in records],
+        parts=[record.partition for record in records],
+        offsets=[record.offset for record in records],
+        records_at=[datetime.fromtimestamp(record.timestamp / 1000, UTC) for record in records],
+        keys=[record.key for record in records],
+        headers=[headers_text(record.headers) for record in records],
+        values=[record.value for record in records],
+        sources=[_text(letter.known.source) for letter in letters],
+        event_ids=[_text(letter.known.event_id) for letter in letters],
+        sequences=[letter.known.sequence for letter in letters],
+        types=[_text(letter.known.type) for letter in letters],
+        schemas=[_text(letter.known.dataschema) for letter in letters],
+        reasons=[str(letter.reason) for letter in letters],
+        paths=[letter.path for letter in letters],
+        errors=[letter.error_class for letter in letters],
+    )
+    for letter in letters:
+        DEAD_LETTERS.labels(group, str(letter.reason)).inc()
+
+
+def _text(content: str | None) -> str | None:
+    """PostgreSQL's text holds no U+0000, which a stranger's record may."""
+    return None if content is None else content.replace("\x00", "\ufffd")

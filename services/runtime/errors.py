@@ -1,0 +1,27 @@
+"""The three kinds of failure; `web` makes problem documents of them, `consumer` dead letters or retries."""
+
+from typing import ClassVar
+
+
+class Refused(Exception):
+    """The rules say no: a stable `code`, a `sentence` on what is wrong and what to do, HTTP's `status`."""
+
+    code: ClassVar[str]
+    sentence: ClassVar[str]
+    status: ClassVar[int] = 409
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.sentence}"
+
+
+class Invalid(Exception):
+    """Can never be used, however often it is tried; `reason` is a code, `path` points at the place."""
+
+    def __init__(self, reason: str, path: str | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.path = path
+
+
+class Unavailable(Exception):
+    """Something that is needed does not answer now; the same again later may work."""

@@ -1,0 +1,108 @@
+"""How this service's clients connect to the brokers: SCRAM over the settings' one user."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+from uuid import UUID
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+
+from schemas.envelope import HEADERS
+from services.runtime import administration
+from services.runtime.crash import crash_point
+from services.runtime.identity import Identity
+from services.runtime.settings import KafkaSettings, secret_from
+
+BATCH_BYTES_MAX: Final = 131_072
+SESSION_MS: Final = 15_000
+HEARTBEAT_MS: Final = 3_000
+REBALANCE_MS: Final = 60_000
+POLL_INTERVAL_MS: Final = 300_000
+
+
+def security(settings: KafkaSettings) -> Mapping[str, Any]:
+    """What every aiokafka client of this service needs."""
+    return {
+        "bootstrap_servers": settings.bootstrap,
+        "security_protocol": "SASL_PLAINTEXT",
+        "sasl_mechanism": "SCRAM-SHA-512",
+        "sasl_plain_username": settings.user,
+        "sasl_plain_password": secret_from(settings.password_file).get_secret_value(),
+    }
+
+
+def consumer_factory(settings: KafkaSettings, identity: Identity) -> Callable[[], AIOKafkaConsumer]:
+    """Makes a fresh consumer for each connection; a static member keeps its partitions over a restart."""
+
+    def connect() -> AIOKafkaConsumer:
+        return AIOKafkaConsumer(
+            group_id=identity.group,
+            group_instance_id=f"{identity.service}-consumer-1",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            session_timeout_ms=SESSION_MS,
+            heartbeat_interval_ms=HEARTBEAT_MS,
+            rebalance_timeout_ms=REBALANCE_MS,
+            max_poll_interval_ms=POLL_INTERVAL_MS,
+            max_partition_fetch_bytes=1 << 20,
+            **security(settings),
+        )
+
+    return connect
+
+
+def topic_ids_reader(settings: KafkaSettings) -> Callable[[Sequence[str]], Mapping[str, UUID]]:
+    """Reads Kafka's own ids of topics (KIP-516), which aiokafka does not tell; blocks."""
+
+    def read(names: Sequence[str]) -> Mapping[str, UUID]:
+        password = secret_from(settings.password_file).get_secret_value()
+        with administration.connect(settings.bootstrap, settings.user, password) as admin:
+            return administration.topic_ids(admin, names)
+
+    return read
+
+
+class RelayProducer:
+    """An idempotent producer that waits for every broker's yes; connects when it is first used."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._producer: AIOKafkaProducer | None = None
+
+    async def __call__(self, rows: Sequence[Any]) -> None:
+        """Send rows in order; returns once the brokers hold all of them, raises KafkaError otherwise."""
+        producer = await self._connected()
+        sent = [
+            await producer.send(row.topic, value=bytes(row.value), key=bytes(row.key), headers=list(HEADERS))
+            for row in rows
+        ]
+        crash_point("relay.sent")  # some may have arrived; the same ids go out again
+        try:
+            await asyncio.gather(*sent)
+        except BaseException:
+            await self.close()  # its numbering is broken off: a fresh one sends the batch again
+            raise
+
+    async def close(self) -> None:
+        """Flush and disconnect."""
+        producer, self._producer = self._producer, None
+        if producer:
+            await producer.stop()
+
+    async def _connected(self) -> AIOKafkaProducer:
+        if self._producer is None:
+            producer = AIOKafkaProducer(
+                enable_idempotence=True,
+                acks="all",
+                linger_ms=0,
+                max_batch_size=BATCH_BYTES_MAX,
+                **security(self._settings),
+            )
+            try:
+                await producer.start()
+            except BaseException:
+                await producer.stop()
+                raise
+            self._producer = producer
+        return self._producer

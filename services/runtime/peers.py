@@ -1,0 +1,60 @@
+"""Services speak to each other over mutual TLS; each proves its name by its certificate."""
+
+import ssl
+from typing import Final
+
+import httpx2
+from fastapi import FastAPI
+from uvicorn import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from services.runtime.settings import TlsSettings
+
+ANSWER_WITHIN_SECONDS: Final = 2.0
+
+
+class CertifiedProtocol(HttpToolsProtocol):
+    """Hands the application the peer's certificate, which uvicorn keeps to itself."""
+
+    def on_message_begin(self) -> None:
+        """Put the certificate beside the request as it begins."""
+        super().on_message_begin()
+        self.scope["extensions"] = {"peer_certificate": self.transport.get_extra_info("peercert")}
+
+
+def internal_config(app: FastAPI, tls: TlsSettings) -> Config:
+    """How the internal port listens: only peers whose certificate the authority signed get a connection."""
+    return Config(
+        app,
+        http=CertifiedProtocol,
+        ssl_certfile=str(tls.certificate_file),
+        ssl_keyfile=str(tls.key_file),
+        ssl_ca_certs=str(tls.authority_file),
+        ssl_cert_reqs=ssl.CERT_REQUIRED,
+        **COMMON,  # type: ignore[arg-type]
+    )
+
+
+def plain_config(app: FastAPI) -> Config:
+    """How a port on loopback listens; what is in front of it adds TLS."""
+    return Config(app, http="httptools", **COMMON)  # type: ignore[arg-type]
+
+
+COMMON: Final = {
+    "lifespan": "off",
+    "log_config": None,
+    "access_log": False,
+    "server_header": False,
+    "timeout_graceful_shutdown": 3,
+    "ws": "none",
+}
+
+
+def internal_client(
+    tls: TlsSettings, *, base_url: str, seconds: float = ANSWER_WITHIN_SECONDS
+) -> httpx2.AsyncClient:
+    """A client that shows this service's certificate and trusts the private authority alone."""
+    context = ssl.create_default_context(cafile=str(tls.authority_file))
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_cert_chain(tls.certificate_file, tls.key_file)
+    return httpx2.AsyncClient(base_url=base_url, verify=context, timeout=seconds)

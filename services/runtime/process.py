@@ -1,0 +1,233 @@
+"""One service process: settings, logs, database, ports, consumer, relays, sweepers; and the way out."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from fastapi import FastAPI
+from uvicorn import Config, Server
+
+from services.runtime import kafka
+from services.runtime.clock import Clock, SystemClock
+from services.runtime.consumer import Batches, Consumer, OpenWork
+from services.runtime.database import Database
+from services.runtime.health import HEARTBEAT_SECONDS, Health, health_app
+from services.runtime.identity import Identity, identity_of
+from services.runtime.logs import configure, log
+from services.runtime.migrate import check_schema, migrate_from_environment
+from services.runtime.outbox import Outbox
+from services.runtime.peers import internal_config, plain_config
+from services.runtime.relay import Relay
+from services.runtime.settings import RuntimeSettings
+from services.runtime.subscription import Subscription
+from services.runtime.sweeper import Sweeper
+
+GRACE_SECONDS: Final = 12.0
+"""How long a process may take to stop after SIGTERM; then the watchdog ends it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What the runtime gives a service to build itself with."""
+
+    identity: Identity
+    database: Database
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a service consists of."""
+
+    subscriptions: Sequence[Subscription] = ()
+    open_work: OpenWork = field(default=lambda transaction: transaction)
+    api: FastAPI | None = None
+    internal: FastAPI | None = None
+    sweepers: Sequence[Sweeper] = ()
+
+
+Wire = Callable[[Runtime, Any], Parts]
+"""A service's wiring: runtime and settings in, parts out."""
+
+
+class QuietServer(Server):
+    """uvicorn without its own signal handling: the process has one way out."""
+
+    @contextmanager
+    def capture_signals(self) -> Any:
+        """Leave signals to the process."""
+        yield
+
+
+def main(service: str, settings_class: type[RuntimeSettings], wire: Wire) -> None:
+    """`python -m services.<service> run|migrate`."""
+    word = sys.argv[1] if len(sys.argv) == 2 else ""
+    if word == "migrate":
+        asyncio.run(migrate_from_environment(service))
+    elif word == "run":
+        settings = settings_class.from_environment()
+        configure(service)
+        asyncio.run(run(service, settings, wire))
+    else:
+        sys.stderr.write(f"say what to do: python -m services.{service} run|migrate\n")
+        raise SystemExit(2)
+
+
+async def run(service: str, settings: RuntimeSettings, wire: Wire) -> None:
+    """Run a service until SIGTERM or SIGINT; any part that fails ends the process."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    async with running(service, settings, wire):
+        log().info("service_started")
+        await stopping.wait()
+        watchdog()
+        log().info("service_stopping")
+    log().info("service_stopped")
+
+
+@asynccontextmanager
+async def running(service: str, settings: RuntimeSettings, wire: Wire) -> AsyncIterator["Running"]:
+    """A service that runs for as long as the block; leaving drains it in order."""
+    identity = identity_of(service, settings)
+    database = Database.connect(settings.database, application=service)
+    clock = SystemClock()
+    try:
+        await check_schema(database, service)
+        relays = _relays(database, settings, identity)
+        parts = wire(Runtime(identity, database, clock), settings)
+        running = Running(settings, identity, database, parts, relays)
+        async with asyncio.TaskGroup() as group:
+            running.start(group)
+            try:
+                yield running
+            finally:
+                await running.drain()
+    finally:
+        await database.close()
+
+
+class Running:
+    """The tasks of one service, and the order in which they stop."""
+
+    def __init__(
+        self,
+        settings: RuntimeSettings,
+        identity: Identity,
+        database: Database,
+        parts: Parts,
+        relays: Sequence[Relay],
+    ) -> None:
+        self._parts = parts
+        self._relays = relays
+        self._kafka = settings.kafka
+        self.health = Health(database, has_outbox=bool(relays), outbox_rows_max=settings.outbox_rows_max)
+        self._servers = _servers(settings, parts, self.health)
+        self.consumer = _consumer(settings, identity, database, parts)
+        self._producer = kafka.RelayProducer(settings.kafka) if settings.kafka and relays else None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._beating: asyncio.Task[None] | None = None
+
+    def start(self, group: asyncio.TaskGroup) -> None:
+        """Start everything; HTTP answers at once, Kafka joins when it can."""
+        self._beating = group.create_task(self._beat())
+        for server, sockets in self._servers:
+            self._tasks.append(group.create_task(server.serve(sockets)))
+        for relay in self._relays:
+            assert self._producer is not None  # noqa: S101  there are relays only with a producer
+            relay.produce = self._producer
+            self._tasks.append(group.create_task(relay.run()))
+        if self.consumer:
+            self._tasks.append(group.create_task(self.consumer.run()))
+        self._tasks += [group.create_task(sweeper.run()) for sweeper in self._parts.sweepers]
+
+    async def drain(self) -> None:
+        """Close the ports, finish what is in hand, stop reading, then sending."""
+        self.health.draining = True
+        for server, _ in self._servers:
+            server.should_exit = True
+        for sweeper in self._parts.sweepers:
+            sweeper.stop()
+        if self.consumer:
+            self.consumer.stop()
+        for relay in self._relays:
+            relay.stop()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        if self._producer:
+            await self._producer.close()
+        if self._beating:
+            self._beating.cancel()
+
+    async def _beat(self) -> None:
+        while True:
+            self.health.beat()
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+
+
+def watchdog(seconds: float = GRACE_SECONDS) -> None:
+    """End the process hard if stopping hangs: what is not committed comes again."""
+    timer = threading.Timer(seconds, os._exit, (1,))
+    timer.daemon = True
+    timer.start()
+
+
+def inherited_sockets() -> dict[str, socket.socket]:
+    """The sockets that whoever started this process bound for it: `CONCERT_SOCKETS=api=7,health=9`."""
+    named = os.environ.get("CONCERT_SOCKETS", "")
+    pairs = (pair.partition("=") for pair in named.split(",") if pair)
+    return {name: socket.socket(fileno=int(number)) for name, _, number in pairs}
+
+
+def _servers(
+    settings: RuntimeSettings, parts: Parts, health: Health
+) -> list[tuple[Server, list[socket.socket]]]:
+    configs: dict[str, Config] = {"health": plain_config(health_app(health))}
+    if parts.api:
+        configs["api"] = plain_config(parts.api)
+    if parts.internal and settings.tls:
+        configs["internal"] = internal_config(parts.internal, settings.tls)
+    sockets = inherited_sockets()
+    return [
+        (QuietServer(config), [sockets.get(name) or _bound(getattr(settings.ports, name))])
+        for name, config in configs.items()
+    ]
+
+
+def _bound(port: int) -> socket.socket:
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.bind(("127.0.0.1", port))
+    return bound
+
+
+def _relays(database: Database, settings: RuntimeSettings, identity: Identity) -> list[Relay]:
+    if not settings.kafka:
+        return []
+    relays = [Relay(database, shard=shard) for shard in range(settings.outbox_shards)]
+
+    def wake() -> None:
+        for relay in relays:
+            relay.wake()
+
+    database.open_outbox = lambda transaction: Outbox(transaction, identity, wake)
+    return relays
+
+
+def _consumer(
+    settings: RuntimeSettings, identity: Identity, database: Database, parts: Parts
+) -> Consumer | None:
+    if not parts.subscriptions or not settings.kafka:
+        return None
+    connect = kafka.consumer_factory(settings.kafka, identity)
+    topic_ids = kafka.topic_ids_reader(settings.kafka)
+    batches = Batches(database, identity, parts.subscriptions, parts.open_work)
+    return Consumer(batches, database, identity, connect, topic_ids, records_max=settings.batch_records_max)

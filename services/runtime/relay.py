@@ -1,0 +1,127 @@
+"""The relay moves rows from the outbox to the brokers: in order within a shard, never skipping."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+from aiokafka.errors import KafkaError
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.runtime.backoff import Backoff
+from services.runtime.crash import crash_point
+from services.runtime.database import Database
+from services.runtime.logs import log
+from services.runtime.metrics import OUTBOX_SENT
+
+ROWS_MAX: Final = 500
+POLL_SECONDS: Final = (0.05, 1.0)
+"""How long to wait for a row that no commit of this process announced: at first, and at most."""
+LOCK_CLASS: Final = 7_001
+"""The first half of every relay's advisory lock; the second is the shard."""
+
+_LOCK: Final = text("SELECT pg_try_advisory_lock(:class, :shard)")
+_CLAIM: Final = text("""
+WITH c AS (SELECT id FROM outbox WHERE shard = :shard ORDER BY id LIMIT :rows_max),
+     d AS (DELETE FROM outbox o USING c WHERE o.id = c.id RETURNING o.*)
+INSERT INTO outbox_sent (id, shard, topic, key, sequence, value, created_at)
+SELECT id, shard, topic, key, sequence, value, created_at FROM d
+RETURNING id, topic, key, value""")
+
+Produce = Callable[[Sequence[Any]], Awaitable[None]]
+"""Sends rows in the order given and returns once the brokers hold every one of them."""
+
+
+async def relay(
+    connection: AsyncConnection, produce: Produce, *, shard: int, rows_max: int = ROWS_MAX
+) -> int:
+    """Send the oldest rows of one shard in order; a crash sends again, it never skips.
+
+    The caller owns the shard through its advisory lock on this connection, and commits when this returns.
+    """
+    claimed = await connection.execute(_CLAIM, {"shard": shard, "rows_max": rows_max})
+    rows = in_order(claimed.all())
+    crash_point("relay.claimed")  # the claim rolls back; nothing was sent
+    if rows:
+        await produce(rows)
+        crash_point(
+            "relay.acked"
+        )  # sent, not committed: sent again under the same ids, every inbox drops them
+    return len(rows)
+
+
+def in_order(rows: Sequence[Any]) -> list[Any]:
+    """Rows by id, the order in which they were written; RETURNING promises none."""
+    return sorted(rows, key=lambda row: int(row.id))
+
+
+def next_wait(sent: int, rows_max: int, idle_seconds: float) -> float:
+    """How long to wait after a round: not at all behind a full one, longer and longer while nothing comes."""
+    if sent == rows_max:
+        return 0.0
+    least, most = POLL_SECONDS
+    return least if sent else min(most, max(least, idle_seconds * 2))
+
+
+class Relay:
+    """One shard's relay: holds the shard's lock on its own connection while that connection lives."""
+
+    produce: Produce
+
+    def __init__(self, database: Database, *, shard: int) -> None:
+        self._database = database
+        self._shard = shard
+        self._wake = asyncio.Event()
+        self._stopping = False
+
+    def wake(self) -> None:
+        """Tell the relay that a transaction with events was committed."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Finish the batch in hand, then leave."""
+        self._stopping = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Relay until stopped; brokers or database away mean waiting, for as long as it takes."""
+        backoff = Backoff()
+        while not self._stopping:
+            try:
+                async with self._database.engine.connect() as connection:
+                    await self._own(connection)
+                    await self._send_all(connection, backoff)
+            except (KafkaError, SQLAlchemyError, OSError, TimeoutError) as error:
+                # Nothing was committed: the rows are still in the outbox and go out under the same ids.
+                log().warning("relay_waits", error_class=type(error).__name__, shard=self._shard)
+                await self._pause(backoff.next())
+
+    async def _own(self, connection: AsyncConnection) -> None:
+        """Wait for the shard's lock; a connection that is lost loses lock and claim together."""
+        while not self._stopping:
+            owned = await connection.scalar(_LOCK, {"class": LOCK_CLASS, "shard": self._shard})
+            await connection.commit()
+            if owned:
+                return
+            await self._pause(POLL_SECONDS[1])
+
+    async def _send_all(self, connection: AsyncConnection, backoff: Backoff) -> None:
+        idle = 0.0
+        while not self._stopping:
+            self._wake.clear()
+            async with connection.begin():
+                sent = await relay(connection, self.produce, shard=self._shard)
+            if sent:
+                crash_point("relay.committed")
+                OUTBOX_SENT.inc(sent)
+            backoff.reset()
+            idle = next_wait(sent, ROWS_MAX, idle)
+            await self._pause(idle)
+
+    async def _pause(self, seconds: float) -> None:
+        if seconds and not self._stopping:
+            try:
+                await asyncio.wait_for(self._wake.wait(), seconds)
+            except TimeoutError:
+                return

@@ -1,0 +1,136 @@
+"""What an operator chooses for a process: `CONCERT_…` variables, secrets from files; other names refused."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX: Final = "CONCERT_"
+READ_ELSEWHERE: Final = ("CONCERT_MAVEN_REPOSITORY", "CONCERT_CRASH_AT", "CONCERT_SOCKETS", "CONCERT_TEST_")
+"""Variables that only the launcher, `deploy/local`, crash points, the fork server and tests read."""
+
+
+class UnknownSetting(Exception):
+    """A `CONCERT_…` variable that no setting reads: probably a slip of the pen."""
+
+    def __init__(self, names: list[str]) -> None:
+        super().__init__(f"no setting has the name {', '.join(names)}; correct it or take it away")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class DatabaseSettings(_Part):
+    """Where this process's own database answers."""
+
+    url: str
+    """`postgresql+asyncpg://role@host:port/database`, without a password."""
+    password_file: Path | None = None
+    """File that holds the role's password."""
+
+
+class KafkaSettings(_Part):
+    """Where the brokers answer, and as whom."""
+
+    bootstrap: str
+    user: str
+    password_file: Path
+    namespace: str = ""
+    """Put before every topic and group; empty in production."""
+
+
+class TlsSettings(_Part):
+    """This service's certificate for the internal port, and the authority that all services trust."""
+
+    certificate_file: Path
+    key_file: Path
+    authority_file: Path
+
+
+class IssuerSettings(_Part):
+    """Who signs the agencies' access tokens."""
+
+    name: str
+    """The `iss` of every token."""
+    keys_file: Path
+    """The issuer's public keys, as a JSON Web Key Set."""
+
+
+class PortSettings(_Part):
+    """Where to listen when no sockets were handed over; on loopback."""
+
+    api: int = 0
+    internal: int = 0
+    health: int = 0
+
+
+class RuntimeSettings(BaseSettings):
+    """What every service needs; a service's own class adds its own."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+    )
+
+    mode: Literal["local", "test", "live"]
+    """`local` and `test` take test tokens and test cells; `live` refuses both."""
+    cell: str
+    """The cell's name in every event's source; a test installation's begins with `test-`."""
+    database: DatabaseSettings
+    kafka: KafkaSettings | None = None
+    tls: TlsSettings | None = None
+    issuer: IssuerSettings | None = None
+    ports: PortSettings = PortSettings()
+    outbox_shards: int = 1
+    """How many relays share this service's outbox; events of one key stay on one shard."""
+    batch_records_max: int = 500
+    """How many records one transaction of the consumer takes."""
+    outbox_rows_max: int = 1_000_000
+    """Above so many unsent events the service is not ready: the disk guard."""
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """Read the environment; a name that no setting reads is refused."""
+        refuse_unknown(os.environ, cls)
+        settings = cls()
+        settings.check_mode()
+        return settings
+
+    def check_mode(self) -> None:
+        """Refuse a local issuer anywhere but in mode `local`, and a test cell's name in mode `live`."""
+        if self.mode == "live" and self.cell.startswith("test-"):
+            raise WrongMode("a live installation's cell must not begin with test-")
+        if self.mode != "live" and not self.cell.startswith("test-"):
+            raise WrongMode("the cell of an installation that is not live must begin with test-")
+        if self.mode != "local" and self.issuer and self.issuer.name.endswith(":local-issuer"):
+            raise WrongMode("the local issuer serves mode local only; name your own issuer")
+
+
+class WrongMode(Exception):
+    """Settings that do not go with the installation's mode."""
+
+
+def refuse_unknown(environment: Mapping[str, str], cls: type[RuntimeSettings]) -> None:
+    """Compare the names given with the settings there are; raises UnknownSetting."""
+    known = {f"{PREFIX}{name.upper()}" for name in cls.model_fields}
+    unknown = [
+        name
+        for name in environment
+        if name.startswith(PREFIX)
+        and name.split("__")[0] not in known
+        and not name.startswith(READ_ELSEWHERE)
+    ]
+    if unknown:
+        raise UnknownSetting(sorted(unknown))
+
+
+def secret_from(file: Path) -> SecretStr:
+    """The content of a secret file, without the line end."""
+    return SecretStr(file.read_text(encoding="ascii").strip())

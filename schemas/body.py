@@ -1,15 +1,30 @@
 """What every event body shares: frozen, aware times, no methods; readers ignore what they do not know."""
 
+import re
 from datetime import UTC, datetime
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, PlainSerializer, Strict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainSerializer, Strict
+
+_RFC_3339: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII)
+
+
+def _as_written(at: Any) -> Any:
+    """Take the one spelling that the published schemas take; pydantic alone reads more."""
+    if not isinstance(at, str):
+        return at
+    if not _RFC_3339.fullmatch(at):
+        raise ValueError("give the time as RFC 3339 with its zone, best as UTC with Z")
+    return datetime.fromisoformat(at)
 
 
 def _in_utc(at: datetime) -> datetime:
     if at.tzinfo is None:
         raise ValueError("give the time with its zone, best as UTC with Z")
-    return at.astimezone(UTC)
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("give a time that exists in UTC") from None
 
 
 def instant_text(at: datetime) -> str:
@@ -17,7 +32,12 @@ def instant_text(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-Instant = Annotated[datetime, AfterValidator(_in_utc), PlainSerializer(instant_text, when_used="json")]
+Instant = Annotated[
+    datetime,
+    BeforeValidator(_as_written),
+    AfterValidator(_in_utc),
+    PlainSerializer(instant_text, when_used="json"),
+]
 Flag = Annotated[bool, Strict()]
 Count = Annotated[int, Strict()]
 

@@ -17,9 +17,8 @@ in `known` (source, event_id, sequence, type, dataschema) what could be read, fo
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -39,10 +38,18 @@ from schemas.cloudevents import (
     Unusable,
     decode,
     encode,
-    is_instant,
 )
 from schemas.ids import KINDS
-from schemas.strict_json import canonical_json, parse_json, to_json
+from schemas.sealing import (
+    UTC_INSTANT,
+    Opened,
+    check_seal,
+    digest,
+    open_event,
+    seal,
+    to_the_minute,
+)
+from schemas.strict_json import parse_json, to_json
 from schemas.topics import Topic, source_of
 
 __all__ = [
@@ -61,19 +68,6 @@ class NotCarried(ValueError):
 
 class NoZone(ValueError):
     """An instant without a zone means nothing to another machine."""
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """The true type, schema and time of an event, with its thin data."""
-
-    type: str
-    dataschema: str
-    time: str
-    data: Any
-
-    def __repr__(self) -> str:
-        return "Opened(…)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +136,7 @@ def write(
     if topic.is_restricted:
         outer_type, outer_schema = outer_names(topic)
         inner = f'{{"type":"{true_type}","dataschema":"{schema}","time":"{time}","data":'
-        data, time = seal(inner.encode("ascii") + data + b"}"), _to_the_minute(time)
+        data, time = seal(inner.encode("ascii") + data + b"}"), to_the_minute(time)
     attributes = {
         "specversion": "1.0",
         "id": id,
@@ -176,76 +170,9 @@ def _instant(at: datetime) -> str:
     return at.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
 
 
-def _to_the_minute(time: str) -> str:
-    return time[:16] + ":00Z"
-
-
-# seal
-
-_OPENED: Final = ("type", "dataschema", "time", "data")
-_SEALS: Final = re.compile(r"x(open|chan)/.*", re.DOTALL)
-
-
-def seal(opened: bytes) -> bytes:
-    """Put the opened JSON object into the sealed form that the topic's readers know."""
-    return b'{"v":"xopen/1","event":' + opened + b"}"
-
-
-def _open_in_the_clear(sealed: Mapping[str, Any], mode: str) -> Any:
-    if mode == "live":
-        raise Unusable(Reason.NOT_SEALED)  # a live installation never takes what every broker could read
-    return sealed.get("event")
-
-
-OPENERS: Final[Mapping[str, Callable[[Mapping[str, Any], str], Any]]] = {"xopen/1": _open_in_the_clear}
-"""Sealed form → how to open it. The encrypted form becomes a second line here; readers then take both."""
-
-
-def open_event(event: CloudEvent, topic: Topic, *, mode: str) -> Opened:
-    """The true content of an event; the topic alone says whether it must be sealed, never the record."""
-    if not topic.is_restricted:
-        true_type, schema, time = (str(event.attributes[name]) for name in _OPENED[:3])
-        return Opened(true_type, schema, time, event.data)
-    opener = OPENERS.get(event.data["v"])
-    opened = opener(event.data, mode) if opener else None
-    if not isinstance(opened, dict) or opened.keys() != set(_OPENED):
-        raise Unusable(Reason.CANNOT_OPEN)
-    inside = Opened(**opened)
-    if not isinstance(inside.time, str) or not _UTC.fullmatch(inside.time) or not is_instant(inside.time):
-        raise Unusable(Reason.BAD_ATTRIBUTE, "data/event/time")
-    if _to_the_minute(inside.time) != event.attributes["time"]:
-        raise Unusable(Reason.BAD_ATTRIBUTE, "time")
-    return inside
-
-
-def _check_seal(data: object, topic: Topic) -> None:
-    form = data.get("v") if isinstance(data, dict) else None
-    if topic.is_restricted and not isinstance(form, str):
-        raise Unusable(Reason.NOT_SEALED)
-    if not topic.is_restricted and isinstance(form, str) and _SEALS.fullmatch(form):
-        raise Unusable(Reason.UNEXPECTED_SEAL)
-
-
-def digest(event: CloudEvent, topic: Topic, opened: Opened) -> bytes:
-    """Tell a repeated event from a changed one, 32 bytes.
-
-    Plain topic: SHA-256 of the value (a binary record counts as the structured one `encode` makes of it).
-    Sealed topic: SHA-256 of LP(associated data, opened bytes), where LP puts before each part its length in
-    4 bytes, big-endian; associated data = JCS (RFC 8785) of all attributes; opened bytes = the object of
-    type, dataschema, time and data, in that order, as the compact JSON that `write` seals. So an event that
-    was sealed anew is the same event, and one whose id, key, sequence or content differs is not.
-    """
-    if not topic.is_restricted:
-        return hashlib.sha256(encode(event)[1]).digest()
-    inside = to_json({name: getattr(opened, name) for name in _OPENED})
-    parts = (canonical_json(event.attributes), inside)
-    return hashlib.sha256(b"".join(len(part).to_bytes(4) + part for part in parts)).digest()
-
-
 # in
 
 _TYPE: Final = re.compile(r"org\.concert\.([a-z_]+\.[a-z_]+)\.v([1-9][0-9]*)")
-_UTC: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z", re.ASCII)
 _OPAQUE: Final = re.compile(r"[a-z0-9][a-z0-9_:-]{0,63}")
 _SEQUENCE: Final = re.compile(r"[0-9]{20}")
 _STEP: Final = re.compile("[a-z_]{1,40}|[0-9]{1,5}")
@@ -258,7 +185,7 @@ _OURS: Final[Mapping[str, re.Pattern[str]]] = {
     "partitionkey": _OPAQUE,
     "correlationid": _OPAQUE,
     "sequence": _SEQUENCE,
-    "time": _UTC,
+    "time": UTC_INSTANT,
     "datacontenttype": re.compile("application/json"),
     "dataschema": re.compile(r"urn:concert:schema:[a-z_]+\.[a-z_]+:[1-9][0-9]*\.[0-9]+"),
     "dataclassification": re.compile("restricted|internal|confidential|public"),
@@ -283,7 +210,7 @@ def check(event: CloudEvent, topic: Topic, key: bytes | None, *, cell: str, mode
         raise Unusable(Reason.BAD_ATTRIBUTE, "dataclassification")
     if key != str(attributes["partitionkey"]).encode("ascii"):
         raise Unusable(Reason.KEY_MISMATCH)
-    _check_seal(event.data, topic)
+    check_seal(event.data, topic)
     if topic.is_restricted:
         _check_outer_names(attributes, topic)
 
@@ -319,20 +246,21 @@ def read(
         event = decode(headers, value)
         check(event, topic, key, cell=cell, mode=mode)
         opened = open_event(event, topic, mode=mode)
-        body = _body(opened, reads, "data/event/" if topic.is_restricted else "")
+        body = _body(opened, topic, reads)
+        return _read_event(event, topic, opened, body)
     except Unusable as unusable:
         unusable.known = _known(event, opened)
         raise
-    return _read_event(event, topic, opened, body)
 
 
-def _body(opened: Opened, reads: Mapping[str, type[Body]], place: str) -> Body:
+def _body(opened: Opened, topic: Topic, reads: Mapping[str, type[Body]]) -> Body:
+    place = "data/event/" if topic.is_restricted else ""
     named = _TYPE.fullmatch(opened.type) if isinstance(opened.type, str) else None
     if named is None:
         raise Unusable(Reason.BAD_ATTRIBUTE, place + "type")
-    if named[1] not in reads:
+    if named[1] not in reads or named[1] not in topic.carries:
         raise Unusable(Reason.UNKNOWN_TYPE)
-    if int(named[2]) != MAJOR:
+    if named[2] != str(MAJOR):
         raise Unusable(Reason.UNKNOWN_MAJOR)
     schema, _, minor = str(opened.dataschema).rpartition(".")
     if schema != f"urn:concert:schema:{named[1]}:{MAJOR}" or not re.fullmatch("[0-9]+", minor):
@@ -341,6 +269,11 @@ def _body(opened: Opened, reads: Mapping[str, type[Body]], place: str) -> Body:
         return reads[named[1]].model_validate_json(pydantic_json(opened.data), strict=True, extra="ignore")
     except ValidationError as error:
         raise Unusable(Reason.SCHEMA_MISMATCH, _place(error)) from None
+    except (
+        ValueError,
+        OverflowError,
+    ):  # bytes instead of JSON; an instant before the first or after the last year
+        raise Unusable(Reason.SCHEMA_MISMATCH, "data") from None
 
 
 def _place(error: ValidationError) -> str:

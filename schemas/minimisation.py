@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final, TypeVar
 
 from schemas.governance import Visibility
@@ -71,29 +72,39 @@ def visible(field: str, value: Any, allowed: Visibility) -> Any:
     return value if allowed == "F" else COARSE[field].make(value)
 
 
-def minimise(fact: F, reader: str, matrix: Matrix) -> F:
-    """The fact as one sector may see it; a row or reader that the matrix does not name sees nothing."""
-    hidden = dict.fromkeys(ADDRESSED_NEVER)
-    return _narrowed(fact, reader, matrix, hidden)
+def minimise(fact: F, reader: str, matrix: Matrix, **address: Any) -> F:
+    """The fact as one sector may see it; a row or reader that the matrix does not name sees nothing.
+
+    `address` is set in the same copy: to whom it goes, under which number.
+    """
+    return _narrowed(fact, reader, matrix, _absent(type(fact), ADDRESSED_NEVER) | address)
 
 
-def for_statistics(fact: F, matrix: Matrix) -> F:
-    """The fact as `referrals.facts` carries it: no addressee, nothing of the hop, the statistics column."""
-    hidden = {
-        field: None for field in HOP_ONLY if field in type(fact).model_fields and _may_be_absent(fact, field)
-    }
-    return _narrowed(fact, STATISTICS, matrix, hidden)
+def for_statistics(fact: F, matrix: Matrix, **awaited: Any) -> F:
+    """The fact as `referrals.facts` carries it: no addressee, nothing of the hop, the statistics column.
+
+    `awaited` is set in the same copy: who must act next.
+    """
+    return _narrowed(fact, STATISTICS, matrix, _absent(type(fact), HOP_ONLY) | awaited)
 
 
-def _narrowed(fact: F, reader: str, matrix: Matrix, hidden: Mapping[str, None]) -> F:
-    changes: dict[str, Any] = dict(hidden)
-    for row, fields in ROWS.items():
+def _narrowed(fact: F, reader: str, matrix: Matrix, changes: dict[str, Any]) -> F:
+    for row, fields in _governed(type(fact)):
         allowed = matrix.get(row, {}).get(reader, "N")
         for field in fields:
-            if field in type(fact).model_fields:
-                changes[field] = visible(field, getattr(fact, field), allowed)
+            changes[field] = visible(field, getattr(fact, field), allowed)
     return fact.model_copy(update=changes)
 
 
-def _may_be_absent(fact: FactBase, field: str) -> bool:
-    return not type(fact).model_fields[field].is_required()
+@cache
+def _governed(kind: type[FactBase]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    present = kind.model_fields.keys()
+    rows = ((row, tuple(field for field in fields if field in present)) for row, fields in ROWS.items())
+    return tuple((row, fields) for row, fields in rows if fields)
+
+
+@cache
+def _absent(kind: type[FactBase], names: frozenset[str]) -> dict[str, Any]:
+    """Nothing for each of these fields that the kind has and may leave out; never changed, only merged."""
+    fields = kind.model_fields
+    return {name: None for name in sorted(names) if name in fields and not fields[name].is_required()}

@@ -1,0 +1,160 @@
+"""What may be published: which version follows which, and what a protocol must say before anyone acts on it.
+
+`load_protocol` is the one door for a protocol document, whoever brings it; signatures will be checked there.
+"""
+
+from collections.abc import Collection, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import Any, ClassVar, Final, Literal, get_args
+
+import rfc8785
+from pydantic import ConfigDict
+
+from schemas.governance import URGENCIES, AgencyCurrent, ProtocolDocument, Timer, document_hash
+from schemas.minimisation import ROWS, STATISTICS
+from schemas.topics import SECTORS
+from services.runtime.errors import Refused
+
+Kind = Literal["agency", "protocol"]
+READERS: Final = frozenset({*SECTORS, STATISTICS})
+"""Every column that a protocol's matrix must have: what is left out by mistake would be hidden in silence."""
+
+
+class AgencyDocument(AgencyCurrent):
+    """An agency as the operator writes it down; what nobody reads is refused, not dropped."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """One version of an agency or a protocol, as it is kept and published."""
+
+    kind: Kind
+    id: str
+    version: int
+    hash: str
+    content: AgencyCurrent | ProtocolDocument
+    published_at: datetime
+
+
+class IdTaken(Refused):
+    """Agencies and protocols share the keys of one topic, so they share one space of ids."""
+
+    code: ClassVar[str] = "id_taken"
+    sentence: ClassVar[str] = "This id already belongs to something of another kind; choose another id."
+
+
+class VersionNotNext(Refused):
+    """Another version than the next one, or a known version with other content."""
+
+    code: ClassVar[str] = "version_not_next"
+    sentence: ClassVar[str] = "A version follows the last one by one, and a published version never changes."
+
+
+class UnknownSector(Refused):
+    """No service of this installation serves the agency's sector."""
+
+    code: ClassVar[str] = "unknown_sector"
+    sentence: ClassVar[str] = "This installation has no service for the agency's sector."
+    status: ClassVar[int] = 422
+
+
+class OtherId(Refused):
+    """The address names another thing than the content."""
+
+    code: ClassVar[str] = "other_id"
+    sentence: ClassVar[str] = "The id in the address and the id in the content must be the same."
+    status: ClassVar[int] = 422
+
+
+class PartyNotAdmitted(Refused):
+    """A protocol binds only agencies that governance knows."""
+
+    code: ClassVar[str] = "party_not_admitted"
+    sentence: ClassVar[str] = "Each party must be an agency that was admitted before, and be named once."
+    status: ClassVar[int] = 422
+
+
+class ValidityOutOfOrder(Refused):
+    """A protocol that ends before it begins."""
+
+    code: ClassVar[str] = "validity_out_of_order"
+    sentence: ClassVar[str] = "The protocol must begin before it ends."
+    status: ClassVar[int] = 422
+
+
+class MatrixIncomplete(Refused):
+    """A matrix with a cell too few or too many."""
+
+    code: ClassVar[str] = "matrix_incomplete"
+    sentence: ClassVar[str] = (
+        "The matrix must say what may be seen for each row and reader, and for no other."
+    )
+    status: ClassVar[int] = 422
+
+
+class TimersIncomplete(Refused):
+    """A timer table with a cell too few."""
+
+    code: ClassVar[str] = "timers_incomplete"
+    sentence: ClassVar[str] = "Each timer must say how long it runs for each urgency."
+    status: ClassVar[int] = 422
+
+
+def load_protocol(content: bytes) -> tuple[ProtocolDocument, str]:
+    """Read a protocol document and give its hash with it; raises pydantic's ValidationError, or Refused."""
+    document = ProtocolDocument.model_validate_json(content)
+    if document.valid_from >= document.valid_until:
+        raise ValidityOutOfOrder
+    if not _is_complete(document.matrix, ROWS.keys(), READERS):
+        raise MatrixIncomplete
+    if not _is_complete(document.timers, set(get_args(Timer)), set(URGENCIES)):
+        raise TimersIncomplete
+    return document, document_hash(document)
+
+
+def _is_complete(
+    table: Mapping[Any, Mapping[Any, Any]], rows: AbstractSet[str], columns: AbstractSet[str]
+) -> bool:
+    return table.keys() == rows and all(cells.keys() == columns for cells in table.values())
+
+
+def check_parties(document: ProtocolDocument, admitted: Collection[str]) -> None:
+    """Refuse a protocol with a party that was not admitted, or twice the same."""
+    parties = set(document.parties)
+    if len(parties) != len(document.parties) or not parties <= set(admitted):
+        raise PartyNotAdmitted
+
+
+def check_agency(agency: AgencyCurrent) -> None:
+    """Refuse an agency that no service could speak for."""
+    if agency.sector not in SECTORS:
+        raise UnknownSector
+
+
+def agency_hash(agency: AgencyCurrent) -> str:
+    """SHA-256 over the agency's JCS form (RFC 8785), in hex."""
+    return sha256(rfc8785.dumps(agency.model_dump(mode="json"))).hexdigest()
+
+
+def is_new(publication: Publication, known: Publication | None) -> bool:
+    """Whether this is the next version; the same again is not, and anything else is refused."""
+    if known is None:
+        return _first(publication)
+    if known.kind != publication.kind:
+        raise IdTaken
+    if (publication.version, publication.hash) == (known.version, known.hash):
+        return False
+    if publication.version != known.version + 1:
+        raise VersionNotNext
+    return True
+
+
+def _first(publication: Publication) -> bool:
+    if publication.version != 1:
+        raise VersionNotNext
+    return True

@@ -1,0 +1,95 @@
+"""Published versions in PostgreSQL; the only SQL of governance."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import Row
+
+from schemas.body import Body
+from schemas.governance import AgencyCurrent, ProtocolCurrent, ProtocolDocument
+from schemas.topics import GOVERNANCE_STATE
+from services.governance.domain import Kind, Publication
+from services.runtime.database import Transaction
+from services.runtime.outbox import Outbox, Outgoing
+
+_LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended(:id, 0))"
+_CURRENT: Final = """
+SELECT kind, id, version, hash, CAST(content AS text) AS content, published_at FROM publication
+WHERE id = :id ORDER BY version DESC LIMIT 1
+"""
+_ALL: Final = """
+SELECT DISTINCT ON (id) kind, id, version, hash, CAST(content AS text) AS content, published_at
+FROM publication WHERE kind = :kind ORDER BY id, version DESC
+"""
+_ADMITTED: Final = """
+SELECT DISTINCT id FROM publication WHERE kind = 'agency' AND id = ANY(CAST(:ids AS text[]))
+"""
+_ADD: Final = """
+INSERT INTO publication (kind, id, version, hash, content, published_at)
+VALUES (:kind, :id, :version, :hash, CAST(CAST(:content AS text) AS jsonb), :published_at)
+"""
+
+_READ: Final[Mapping[Kind, type[AgencyCurrent] | type[ProtocolDocument]]] = {
+    "agency": AgencyCurrent,
+    "protocol": ProtocolDocument,
+}
+
+
+class PublicationStore:
+    """What was published; nothing is kept without the event that tells of it."""
+
+    def __init__(self, transaction: Transaction, outbox: Outbox) -> None:
+        self._transaction = transaction
+        self._outbox = outbox
+
+    async def current(self, name: str) -> Publication | None:
+        """The last version of this id; the lock keeps others from adding one meanwhile."""
+        await self._transaction.run(_LOCK, id=name)
+        for row in await self._transaction.rows(_CURRENT, id=name):
+            return _publication(row)
+        return None
+
+    async def all(self, kind: Kind) -> Sequence[Publication]:
+        """The last version of everything of this kind, by id."""
+        return [_publication(row) for row in await self._transaction.rows(_ALL, kind=kind)]
+
+    async def admitted(self, ids: Collection[str]) -> frozenset[str]:
+        """Which of these ids are agencies."""
+        return frozenset(row.id for row in await self._transaction.rows(_ADMITTED, ids=list(ids)))
+
+    async def publish(self, publication: Publication) -> None:
+        """Keep a version, and its event in the outbox of the same transaction."""
+        await self._transaction.run(
+            _ADD,
+            kind=publication.kind,
+            id=publication.id,
+            version=publication.version,
+            hash=publication.hash,
+            content=publication.content.model_dump_json(),
+            published_at=publication.published_at,
+        )
+        await self._outbox.add([event_of(publication)])
+
+
+def event_of(publication: Publication) -> Outgoing:
+    """The event that tells every reader what stands now."""
+    return Outgoing(
+        topic=GOVERNANCE_STATE,
+        key=publication.id,
+        body=_body(publication),
+        subject=publication.id,
+        correlation=publication.id,
+        at=publication.published_at,
+    )
+
+
+def _body(publication: Publication) -> Body:
+    content = publication.content
+    if isinstance(content, ProtocolDocument):
+        return ProtocolCurrent(document=content, hash=publication.hash)
+    return AgencyCurrent.model_validate(content.model_dump())
+
+
+def _publication(row: Row[Any]) -> Publication:
+    content = _READ[row.kind].model_validate_json(row.content)
+    return Publication(row.kind, row.id, row.version, row.hash, content, row.published_at)

@@ -1,0 +1,8 @@
+"""`python -m services.notifications run|migrate`."""
+
+from services.notifications.settings import Settings
+from services.notifications.wiring import wire
+from services.runtime.process import main
+
+if __name__ == "__main__":
+    main("notifications", Settings, wire)

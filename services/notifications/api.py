@@ -1,0 +1,86 @@
+"""Duty desks, on the agencies' port: each agency registers and sees its own."""
+
+import re
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Depends, Request
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+
+from schemas.ids import DeskCode
+from services.notifications.domain.mail import ADDRESS_BYTES_MAX, Language
+from services.notifications.domain.notice import Desk
+from services.notifications.handlers import Work, register_desk
+from services.runtime.tokens import Caller
+
+OpenWork = Callable[[], AbstractAsyncContextManager[Work]]
+
+_ADDRESS: Final = re.compile(
+    r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
+    r"@[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)+"
+)
+"""A plain address of RFC 5321 in ASCII: no name, no comment, nothing that could start another header."""
+_LOCAL_PART_BYTES_MAX: Final = 64
+
+
+def _address(given: SecretStr) -> SecretStr:
+    text = given.get_secret_value()
+    if not _ADDRESS.fullmatch(text) or text.index("@") > _LOCAL_PART_BYTES_MAX:
+        raise ValueError("give one plain mail address")
+    return given
+
+
+MailAddress = Annotated[SecretStr, Field(max_length=ADDRESS_BYTES_MAX), AfterValidator(_address)]
+
+
+class DeskEntry(BaseModel):
+    """What an agency says about a desk; the mailbox should belong to the desk, not to a person."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mail: MailAddress
+    language: Language
+
+
+class DeskShown(BaseModel):
+    """A desk, as its own agency sees it."""
+
+    code: DeskCode
+    mail: str
+    language: Language
+
+
+class Desks(BaseModel):
+    """All desks of one agency; a list of this length needs no cursor."""
+
+    data: list[DeskShown]
+    next: None = None
+
+
+def routes(open_work: OpenWork, caller_of: Callable[[Request], Caller]) -> APIRouter:
+    """The routes, over whatever wiring opens and whoever it takes for the caller."""
+    router = APIRouter(prefix="/v1/duty-desks")
+
+    @router.put("/{code}")
+    async def put_desk(
+        code: DeskCode, entry: DeskEntry, caller: Annotated[Caller, Depends(caller_of)]
+    ) -> DeskShown:
+        """Register a duty desk, or change where and in which language it is told."""
+        desk = Desk(caller.agency, code, entry.mail, entry.language)
+        async with open_work() as work:
+            await register_desk(desk, work)
+        return _shown(desk)
+
+    @router.get("")
+    async def list_desks(caller: Annotated[Caller, Depends(caller_of)]) -> Desks:
+        """The agency's own desks."""
+        async with open_work() as work:
+            found = await work.desks.of(caller.agency)
+        return Desks(data=[_shown(desk) for desk in found])
+
+    return router
+
+
+def _shown(desk: Desk) -> DeskShown:
+    return DeskShown(code=desk.code, mail=desk.mail.get_secret_value(), language=desk.language)

@@ -1,0 +1,107 @@
+"""The one mail that a duty desk gets: a fixed text for each language, always of one size, saying nothing.
+
+Whoever reads it over a shoulder, in a mail store or on the wire learns that some desk has something to do.
+All mails of one installation have the same number of bytes, whatever the language, the desk or the
+occasion.
+"""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import format_datetime
+from hmac import digest
+from typing import Final, Literal
+
+Language = Literal["en", "fr", "es", "ar", "sw"]
+
+SUBJECT_BYTES: Final = 45  # with its frame, the longest that one encoded word of RFC 2047 holds
+BODY_BYTES: Final = 300
+ADDRESS_BYTES_MAX: Final = 254
+MESSAGE_ID_BYTES: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """What a mail says in one language; it has no place where a value could be put in."""
+
+    subject: str
+    sentences: tuple[str, ...]
+
+
+TEMPLATES: Final[Mapping[Language, Template]] = {
+    "en": Template(
+        "An action is waiting",
+        (
+            "An action is waiting for your desk.",
+            "Please open your own system to see it.",
+            "This message was sent automatically. Replies are not read.",
+        ),
+    ),
+    "fr": Template(
+        "Une action est en attente",
+        (
+            "Une action est en attente pour votre permanence.",
+            "Veuillez ouvrir votre propre système pour la voir.",
+            "Ce message a été envoyé automatiquement. Les réponses ne sont pas lues.",
+        ),
+    ),
+    "es": Template(
+        "Hay una acción pendiente",
+        (
+            "Hay una acción pendiente para su puesto de turno.",
+            "Abra su propio sistema para verla.",
+            "Este mensaje se envió automáticamente. No se leen las respuestas.",
+        ),
+    ),
+    "ar": Template(
+        "هناك إجراء في الانتظار",
+        (
+            "هناك إجراء في انتظار مكتب المناوبة لديكم.",
+            "يرجى فتح نظامكم الخاص للاطلاع عليه.",
+            "أُرسلت هذه الرسالة تلقائيا. لا تُقرأ الردود عليها.",
+        ),
+    ),
+    "sw": Template(
+        "Kuna hatua inayosubiri",
+        (
+            "Kuna hatua inayosubiri dawati lenu la zamu.",
+            "Tafadhali fungueni mfumo wenu wenyewe ili kuiona.",
+            "Ujumbe huu umetumwa moja kwa moja. Majibu hayasomwi.",
+        ),
+    ),
+}
+
+
+def message_id(event: str, key: bytes, sender: str) -> str:
+    """The same name for the same event at each attempt; without the key it says nothing about the event."""
+    name = base64.b32encode(digest(key, event.encode("ascii"), "sha256")[:MESSAGE_ID_BYTES])
+    return f"<{name.decode('ascii').rstrip('=').lower()}@{sender.rpartition('@')[2]}>"
+
+
+def mail_bytes(language: Language, *, sender: str, to: str, message: str, written_at: datetime) -> bytes:
+    """The whole mail; spaces after subject, body and address make all mails of one sender equally long."""
+    template = TEMPLATES[language]
+    headers = (
+        f"From: {sender}",
+        f"To: {to:<{ADDRESS_BYTES_MAX}}",
+        f"Subject: =?utf-8?b?{_encoded(_padded(template.subject, SUBJECT_BYTES))}?=",
+        f"Date: {format_datetime(written_at)}",
+        f"Message-ID: {message}",
+        "MIME-Version: 1.0",
+        "Content-Type: text/plain; charset=utf-8",
+        "Content-Transfer-Encoding: base64",
+        f"Content-Language: {language}",
+        "Auto-Submitted: auto-generated",
+    )
+    body = _encoded(_padded("\r\n\r\n".join(template.sentences) + "\r\n\r\n", BODY_BYTES))
+    lines = [body[start : start + 76] for start in range(0, len(body), 76)]
+    return "\r\n".join((*headers, "", *lines, "")).encode("ascii")
+
+
+def _padded(text: str, size_bytes: int) -> bytes:
+    return text.encode().ljust(size_bytes, b" ")
+
+
+def _encoded(content: bytes) -> str:
+    return base64.b64encode(content).decode("ascii")

@@ -1,0 +1,80 @@
+"""What notifications does with a batch of facts, and with a desk that an agency registers."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from schemas.referral import FactBase
+from services.notifications.domain.notice import (
+    DESKS_PER_AGENCY_MAX,
+    Attempt,
+    Desk,
+    Notice,
+    Settled,
+    TooManyDesks,
+)
+from services.runtime.clock import Clock
+from services.runtime.subscription import Received
+
+Place = tuple[str, str]
+"""Agency and code of a desk."""
+
+
+class Desks(Protocol):
+    """The registered desks, inside the open transaction."""
+
+    async def among(self, places: Collection[Place]) -> frozenset[Place]:
+        """Which of these places are registered."""
+
+    async def of(self, agency: str) -> Sequence[Desk]:
+        """The desks of one agency, by code."""
+
+    async def register(self, desk: Desk) -> None:
+        """Keep a desk, in the place of what it was before; durable at commit."""
+
+
+class Notices(Protocol):
+    """The notices, inside the open transaction."""
+
+    async def add(self, notices: Sequence[Notice]) -> None:
+        """Keep each notice whose event has none yet; durable at commit."""
+
+    async def claim(self, *, at: datetime, until: datetime) -> Attempt | None:
+        """Take the notice that is longest due; nobody else gets it before `until` unless it is settled."""
+
+    async def settle(self, attempt: Attempt, settled: Settled) -> None:
+        """Write how the attempt ended, unless a later attempt has begun."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a handler of this service may touch, opened for one transaction."""
+
+    desks: Desks
+    notices: Notices
+    clock: Clock
+
+
+async def write_notices(facts: Sequence[Received[FactBase]], work: Work) -> None:
+    """Write one notice for each fact that waits for a registered desk; a desk nobody registered gets none."""
+    waiting = {fact.id: place for fact in facts if (place := _place(fact.body)) is not None}
+    registered = await work.desks.among(set(waiting.values()))
+    at = work.clock.now()
+    await work.notices.add(
+        [Notice(event, *place, at) for event, place in waiting.items() if place in registered]
+    )
+
+
+async def register_desk(desk: Desk, work: Work) -> None:
+    """Keep a desk of the agency that asks; refuse desks without end."""
+    codes = {known.code for known in await work.desks.of(desk.agency)}
+    if desk.code not in codes and len(codes) >= DESKS_PER_AGENCY_MAX:
+        raise TooManyDesks
+    await work.desks.register(desk)
+
+
+def _place(fact: FactBase) -> Place | None:
+    if fact.awaits is None or fact.awaits_desk is None:
+        return None
+    return fact.awaits, fact.awaits_desk

@@ -1,0 +1,34 @@
+"""Duty desks, and the notices on their way to them."""
+
+from alembic import op
+
+revision = "notifications_0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+TABLES = """
+CREATE TABLE desk (
+  agency text NOT NULL, code text NOT NULL, mail text NOT NULL, language text NOT NULL,
+  PRIMARY KEY (agency, code));
+CREATE TABLE notice (
+  event text PRIMARY KEY, agency text NOT NULL, desk text NOT NULL,
+  state text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'sending', 'sent', 'given_up')),
+  attempts int NOT NULL DEFAULT 0, written_at timestamptz NOT NULL, due_at timestamptz NOT NULL,
+  FOREIGN KEY (agency, desk) REFERENCES desk);
+CREATE INDEX notice_due ON notice (due_at) WHERE state IN ('waiting', 'sending');
+CREATE TABLE message_key (one boolean PRIMARY KEY DEFAULT true CHECK (one), key bytea NOT NULL);
+INSERT INTO message_key (key) SELECT sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()));
+"""
+RIGHTS = """
+GRANT SELECT, INSERT, UPDATE ON desk, notice TO {role};
+GRANT SELECT ON message_key TO {role};
+"""
+
+
+def upgrade() -> None:
+    """Make the tables and give the service its rights on them."""
+    role = op.get_context().config.attributes["service"]
+    for statement in (TABLES + RIGHTS.format(role=role)).split(";\n"):
+        if statement.strip():
+            op.execute(statement)

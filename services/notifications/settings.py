@@ -1,0 +1,32 @@
+"""What an operator chooses for notifications."""
+
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from services.notifications.domain.mail import ADDRESS_BYTES_MAX
+from services.notifications.domain.notice import ATTEMPT_WITHIN
+from services.runtime.settings import IssuerSettings, RuntimeSettings
+
+
+class SmtpSettings(BaseModel):
+    """The server that takes our mails."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    host: str
+    port: int
+    sender: Annotated[str, Field(max_length=ADDRESS_BYTES_MAX, pattern=r"^[!-?A-~]+@[A-Za-z0-9.-]+$")]
+    """The address that mails come from, which should name neither work nor sector; replies are not read."""
+
+
+class Settings(RuntimeSettings):
+    """The settings of the notifications service."""
+
+    issuer: IssuerSettings
+    smtp: SmtpSettings
+    sweep_every: timedelta = timedelta(seconds=1)
+    """How often due notices are looked for; at most `MAILS_PER_SWEEP_MAX` mails leave each time."""
+    sending_for: Annotated[timedelta, Field(gt=ATTEMPT_WITHIN)] = timedelta(seconds=60)
+    """How long a notice stays with the process that took it; one that died is followed only after that."""

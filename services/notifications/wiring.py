@@ -1,0 +1,56 @@
+"""Puts notifications together."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from joserfc.jwk import KeySet
+
+from services.notifications.api import OpenWork, routes
+from services.notifications.channels import Mail, Postman
+from services.notifications.handlers import Notices, Work
+from services.notifications.settings import Settings
+from services.notifications.store import DeskStore, NoticeStore
+from services.notifications.subscriptions import SUBSCRIPTIONS
+from services.runtime.database import Transaction
+from services.runtime.process import Parts, Runtime
+from services.runtime.sweeper import Sweeper
+from services.runtime.tokens import token_reader
+from services.runtime.web import create_app
+
+
+def wire(runtime: Runtime, settings: Settings) -> Parts:
+    """The desks' API, the reader of facts, and the postman."""
+
+    def work_on(transaction: Transaction) -> Work:
+        return Work(DeskStore(transaction), NoticeStore(transaction), runtime.clock)
+
+    @asynccontextmanager
+    async def open_work() -> AsyncIterator[Work]:
+        async with runtime.database.transaction() as transaction:
+            yield work_on(transaction)
+
+    @asynccontextmanager
+    async def open_notices() -> AsyncIterator[Notices]:
+        async with open_work() as work:
+            yield work.notices
+
+    mail = Mail(settings.smtp.host, settings.smtp.port, settings.smtp.sender)
+    postman = Postman(open_notices, mail.deliver, runtime.clock, settings.sending_for)
+    return Parts(
+        subscriptions=SUBSCRIPTIONS,
+        open_work=work_on,
+        api=_api(runtime, settings, open_work),
+        sweepers=(Sweeper("postman", settings.sweep_every.total_seconds(), postman.sweep),),
+    )
+
+
+def _api(runtime: Runtime, settings: Settings, open_work: OpenWork) -> FastAPI:
+    keys = KeySet.import_key_set(json.loads(settings.issuer.keys_file.read_text()))
+    caller_of = token_reader(
+        keys, issuer=settings.issuer.name, audience=runtime.identity.source, clock=runtime.clock
+    )
+    api = create_app("Notifications")
+    api.include_router(routes(open_work, caller_of))
+    return api

@@ -1,0 +1,1 @@
+"""The arbiter: it alone decides which step of a referral follows which."""

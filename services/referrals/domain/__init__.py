@@ -1,0 +1,1 @@
+"""Pure rules of the arbiter: no IO, no clock, no randomness."""

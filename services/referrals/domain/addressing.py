@@ -1,0 +1,94 @@
+"""Who is told what: each fact once for each party, as its sector may see it, and once for statistics."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from schemas.minimisation import for_statistics, minimise
+from schemas.referral import FactBase
+from schemas.topics import INBOX, REFERRALS_FACTS, Topic
+from services.referrals.domain.gate import InForce
+from services.referrals.domain.life_cycle import Party
+from services.referrals.domain.referral import Outcome, Referral, Refusal
+
+Pair = tuple[str, str]
+"""A referral and one agency that is told about it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Addressed:
+    """One event to be sent: already minimised, numbered and addressed."""
+
+    topic: Topic
+    fact: FactBase
+    at: datetime
+    caused_by: str | None
+
+
+def counted(outcomes: Iterable[Outcome]) -> Counter[Pair]:
+    """How many numbers each agency needs for each referral."""
+    counts: Counter[Pair] = Counter()
+    for outcome in outcomes:
+        if outcome.facts and outcome.referral:
+            for agency in (outcome.referral.owner, outcome.referral.receiver):
+                counts[outcome.referral.id, agency] += len(outcome.facts)
+        if outcome.refusal and outcome.refusal.is_numbered:
+            counts[outcome.refusal.fact.referral, outcome.refusal.agency] += 1
+    return counts
+
+
+class Numbers:
+    """Hands out the numbers of a batch; `last` is the highest of each pair once all have theirs."""
+
+    def __init__(self, counts: Mapping[Pair, int], last: Mapping[Pair, int]) -> None:
+        self._given = {pair: last[pair] - count for pair, count in counts.items()}
+
+    def next(self, pair: Pair) -> int:
+        """The next number of a pair."""
+        self._given[pair] += 1
+        return self._given[pair]
+
+
+def addressed(outcomes: Sequence[Outcome], numbers: Numbers, in_force: InForce) -> Iterator[Addressed]:
+    """Every event of a batch, in the order in which the facts happened."""
+    for outcome in outcomes:
+        if outcome.referral:
+            for fact in outcome.facts:
+                yield from _to_parties(fact, outcome.referral, outcome, numbers, in_force)
+                yield _to_statistics(fact, outcome.referral, outcome, in_force)
+        if outcome.refusal:
+            yield _to_asker(outcome.refusal, outcome, numbers)
+
+
+def _to_parties(
+    fact: FactBase, referral: Referral, outcome: Outcome, numbers: Numbers, in_force: InForce
+) -> Iterator[Addressed]:
+    matrix = in_force.protocols[referral.protocol].matrix
+    for agency in (referral.owner, referral.receiver):
+        sector = in_force.agencies[agency].sector
+        number = numbers.next((referral.id, agency))
+        seen = minimise(fact, sector, matrix, to=agency, number=number)
+        yield Addressed(INBOX[sector], seen, outcome.at, outcome.caused_by)
+
+
+def _to_statistics(fact: FactBase, referral: Referral, outcome: Outcome, in_force: InForce) -> Addressed:
+    awaits, desk = _must_act(referral)
+    matrix = in_force.protocols[referral.protocol].matrix
+    told = for_statistics(fact, matrix, awaits=awaits, awaits_desk=desk)
+    return Addressed(REFERRALS_FACTS, told, outcome.at, outcome.caused_by)
+
+
+def _to_asker(refusal: Refusal, outcome: Outcome, numbers: Numbers) -> Addressed:
+    number = numbers.next((refusal.fact.referral, refusal.agency)) if refusal.is_numbered else None
+    told = refusal.fact.model_copy(update={"to": refusal.agency, "number": number})
+    return Addressed(INBOX[refusal.sector], told, outcome.at, outcome.caused_by)
+
+
+def _must_act(referral: Referral) -> tuple[str | None, str | None]:
+    party = referral.awaits()
+    if party is None:
+        return None, None
+    if party is Party.OWNER:
+        return referral.owner, referral.owner_desk
+    return referral.receiver, referral.receiver_desk

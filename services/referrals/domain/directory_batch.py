@@ -1,0 +1,50 @@
+"""A batch of directory entries as the operator's command sends it: what can be taken, what not and why."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from schemas.directory import ServiceRegistered
+from schemas.referral import NEEDS
+
+ENTRIES_MAX: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedEntry:
+    """An entry that is not taken: its place in what was sent, the field at fault, a code; never the value."""
+
+    row: int
+    field: str
+    code: str
+
+
+def sorted_out(sent: Sequence[Any]) -> tuple[list[ServiceRegistered], list[RefusedEntry]]:
+    """Each entry either read or refused; the first of several for one service counts."""
+    taken: dict[str, ServiceRegistered] = {}
+    refused: list[RefusedEntry] = []
+    for row, content in enumerate(sent, start=1):
+        entry = read_entry(row, content)
+        if isinstance(entry, RefusedEntry):
+            refused.append(entry)
+        elif entry.service in taken:
+            refused.append(RefusedEntry(row, "service", "repeated"))
+        else:
+            taken[entry.service] = entry
+    return list(taken.values()), refused
+
+
+def read_entry(row: int, content: Any) -> ServiceRegistered | RefusedEntry:
+    """One entry, or the first thing that is wrong with it."""
+    try:
+        entry = ServiceRegistered.model_validate(content)
+    except ValidationError as error:
+        place = error.errors(include_url=False, include_input=False)[0]["loc"]
+        return RefusedEntry(row, str(place[0]) if place else "entry", "invalid")
+    if not entry.needs:
+        return RefusedEntry(row, "needs", "no_known_need")
+    if not NEEDS.issuperset(entry.needs):
+        return RefusedEntry(row, "needs", "unknown_code")
+    return entry

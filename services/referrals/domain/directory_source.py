@@ -1,0 +1,232 @@
+"""Reads directories as their publishers write them: HSDS 3.0 JSON, and the layout of a legal-aid directory.
+
+Pure: files are opened by the command. Only titles, ids, status, dates and needs are taken; telephone numbers,
+e-mail addresses, street addresses and coordinates are never looked at.
+"""
+
+import re
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from schemas.directory import ServiceRegistered
+from schemas.referral import NEEDS
+
+DESK: Final = "duty"
+"""The desk that answers until an agency registers another."""
+NAMESPACE: Final = uuid.UUID("5b0f4c1e-8f0a-5c0e-9a39-6f6d2f1c7a11")
+"""From it come the ids of what its publisher names by something other than a UUID."""
+
+NEED_WORDS: Final[Mapping[str, str]] = {
+    "medical": "medical_care",
+    "health care": "medical_care",
+    "health clinic": "medical_care",
+    "hospital": "medical_care",
+    "counselling": "psychosocial_support",
+    "counseling": "psychosocial_support",
+    "psychosocial": "psychosocial_support",
+    "mental health": "psychosocial_support",
+    "safety planning": "safety_planning",
+    "shelter": "safe_shelter",
+    "refuge": "safe_shelter",
+    "safe house": "safe_shelter",
+    "legal": "legal_aid",
+    "police": "police_protection",
+    "child protection": "child_protection",
+    "safeguarding": "child_protection",
+    "school": "school_support",
+    "livelihood": "livelihood_support",
+    "vocational": "livelihood_support",
+    "case management": "case_coordination",
+    "case coordination": "case_coordination",
+}
+"""Words in a service's name or taxonomy terms → the need that it answers."""
+
+_WORDS: Final = re.compile(r"\b(" + "|".join(sorted(NEED_WORDS, key=len, reverse=True)) + r")\b")
+_CONTACT: Final = re.compile(r"\S+@\S+|\+?\d(?:[\s().-]?\d){6,}")
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedRow:
+    """What is not taken: where it stands, the field at fault, a code; never the value."""
+
+    source: str
+    row: int
+    field: str
+    code: str
+
+
+class Unfit(Exception):
+    """Something in a row that keeps it from being taken."""
+
+    def __init__(self, field: str, code: str) -> None:
+        super().__init__(field, code)
+        self.field = field
+        self.code = code
+
+
+Row = Mapping[str, Any]
+Read = ServiceRegistered | RefusedRow
+
+
+def from_hsds(source: str, document: Any, imported_at: datetime) -> Iterator[Read]:
+    """The services of an HSDS 3.0 document: a page, a list, one service, or an organisation with its own."""
+    for number, row in enumerate(_rows(document), start=1):
+        try:
+            yield hsds_entry(row, imported_at)
+        except Unfit as unfit:
+            yield RefusedRow(source, number, unfit.field, unfit.code)
+
+
+def from_legal_aid(
+    services: Sequence[Row], organizations: Sequence[Row], imported_at: datetime
+) -> Iterator[Read]:
+    """The services of a legal-aid directory, all of one need: tables of services and of organisations."""
+    titles = {row.get("organization_uuid"): row.get("organization_name") for row in organizations}
+    for number, row in enumerate(services, start=2):  # the first line names the columns
+        try:
+            yield legal_aid_entry(row, titles, imported_at)
+        except Unfit as unfit:
+            yield RefusedRow("services.csv", number, unfit.field, unfit.code)
+
+
+def is_legal_aid(columns: Sequence[str]) -> bool:
+    """Whether a table of services has the columns of that layout."""
+    return {"service_uuid", "service_name", "organization_uuid"} <= set(columns)
+
+
+def without_repeats(found: Iterable[Read]) -> Iterator[Read]:
+    """The first entry for each service; each further one is told and left out."""
+    seen: set[str] = set()
+    for number, one in enumerate(found, start=1):
+        if isinstance(one, ServiceRegistered):
+            if one.service in seen:
+                yield RefusedRow("all", number, "service", "repeated")
+                continue
+            seen.add(one.service)
+        yield one
+
+
+def hsds_entry(row: Any, imported_at: datetime) -> ServiceRegistered:
+    """One service of HSDS 3.0; raises Unfit."""
+    if not isinstance(row, Mapping) or not {"organization", "organization_id", "status"} & row.keys():
+        raise Unfit("service", "not_a_service")
+    organization = row.get("organization")
+    if not isinstance(organization, Mapping):
+        raise Unfit("organization", "missing")
+    needs = needs_of([str(row.get("name", "")), *_terms(row)])
+    if not needs:
+        raise Unfit("attributes", "no_known_need")
+    return _entry(
+        service=_uuid(row.get("id"), "id"),
+        organization=_uuid(organization.get("id"), "organization.id"),
+        title=_title(row.get("name"), "name"),
+        organization_title=_title(organization.get("name"), "organization.name"),
+        status=row.get("status"),
+        needs=needs,
+        confirmed_at=confirmed_at(row, imported_at),
+    )
+
+
+def legal_aid_entry(row: Row, titles: Mapping[Any, Any], imported_at: datetime) -> ServiceRegistered:
+    """One service of the legal-aid layout; raises Unfit."""
+    if row.get("organization_uuid") not in titles:
+        raise Unfit("organization_uuid", "unknown_organization")
+    return _entry(
+        service=_uuid_from(row.get("service_uuid"), "service_uuid"),
+        organization=_uuid_from(row.get("organization_uuid"), "organization_uuid"),
+        title=_title(row.get("service_name"), "service_name"),
+        organization_title=_title(titles[row["organization_uuid"]], "organization_name"),
+        status="active",
+        needs=("legal_aid",),
+        confirmed_at=imported_at,
+    )
+
+
+def needs_of(texts: Sequence[str]) -> tuple[str, ...]:
+    """The needs that these names and terms tell of: by code, else by the words of the table."""
+    found: set[str] = set()
+    for text in (text.casefold().strip() for text in texts):
+        code = text.replace(" ", "_").replace("-", "_")
+        found |= {code} if code in NEEDS else {NEED_WORDS[word] for word in _WORDS.findall(text)}
+    return tuple(sorted(found))
+
+
+def confirmed_at(row: Row, imported_at: datetime) -> datetime:
+    """When somebody last confirmed the entry; raises Unfit for what is no date or lies ahead."""
+    for field in ("assured_date", "last_modified"):
+        if row.get(field):
+            at = _instant(row[field], field)
+            if at > imported_at:
+                raise Unfit(field, "in_the_future")
+            return at
+    return imported_at
+
+
+def _rows(document: Any) -> Sequence[Any]:
+    if isinstance(document, list):
+        return document
+    if not isinstance(document, Mapping):
+        return [document]
+    if isinstance(document.get("contents"), list):
+        return list(document["contents"])
+    if isinstance(document.get("services"), list):
+        itself = {name: document.get(name) for name in ("id", "name")}
+        return [
+            {"organization": itself} | row if isinstance(row, dict) else row for row in document["services"]
+        ]
+    return [document]
+
+
+def _terms(row: Row) -> Iterator[str]:
+    attributes = row.get("attributes")
+    for attribute in attributes if isinstance(attributes, list) else []:
+        term = attribute.get("taxonomy_term") if isinstance(attribute, Mapping) else None
+        if isinstance(term, Mapping):
+            yield from (str(term[name]) for name in ("code", "name", "term") if term.get(name))
+
+
+def _entry(**content: Any) -> ServiceRegistered:
+    try:
+        return ServiceRegistered.model_validate({"desk": DESK, **content})
+    except ValidationError as error:
+        place = error.errors(include_url=False, include_input=False)[0]["loc"]
+        raise Unfit(str(place[0]) if place else "service", "invalid") from None
+
+
+def _uuid(found: Any, field: str) -> str:
+    try:
+        return str(uuid.UUID(found))
+    except (ValueError, AttributeError, TypeError):
+        raise Unfit(field, "not_a_uuid") from None
+
+
+def _uuid_from(found: Any, field: str) -> str:
+    """The publisher's own id if it is a UUID, else one that is always made of it."""
+    if not found:
+        raise Unfit(field, "missing")
+    try:
+        return str(uuid.UUID(found))
+    except ValueError:
+        return str(uuid.uuid5(NAMESPACE, found))
+
+
+def _title(found: Any, field: str) -> str:
+    text = " ".join(found.split()) if isinstance(found, str) else ""
+    if not text:
+        raise Unfit(field, "missing")
+    if _CONTACT.search(text):
+        raise Unfit(field, "holds_a_contact")
+    return text
+
+
+def _instant(found: Any, field: str) -> datetime:
+    try:
+        at = datetime.fromisoformat(found)
+    except (ValueError, TypeError):
+        raise Unfit(field, "not_a_date") from None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)

@@ -1,0 +1,113 @@
+"""What the arbiter does with each kind of input: whole batches, pure rules, one save."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Protocol
+
+from schemas.governance import AgencyCurrent, ProtocolCurrent, document_hash
+from schemas.referral import OfferReferral, StepBase
+from services.referrals.domain.gate import InForce
+from services.referrals.domain.referral import Outcome, Referral, due
+from services.referrals.domain.steps import decide
+from services.runtime.clock import Clock
+from services.runtime.errors import Invalid
+from services.runtime.subscription import Received
+
+SWEPT_MAX: Final = 500
+"""How many due referrals one transaction of the sweeper takes."""
+
+
+class Referrals(Protocol):
+    """Referrals under their rows' locks; each method may raise Unavailable, all is durable at commit."""
+
+    async def load(self, ids: Collection[str]) -> Mapping[str, Referral | None]:
+        """Lock, in id order, and give a value or None for each id asked for."""
+
+    async def due(self, at: datetime, most: int) -> Sequence[Referral]:
+        """Lock referrals with something due that no other sweeper holds."""
+
+    async def save(self, outcomes: Sequence[Outcome], in_force: InForce) -> None:
+        """Keep what changed, with the facts that explain it, numbered for each party."""
+
+
+class Surroundings(Protocol):
+    """What stands around referrals; each method may raise Unavailable, all is durable at commit."""
+
+    async def in_force(
+        self, agencies: Collection[str], services: Collection[str], protocols: Collection[str]
+    ) -> InForce:
+        """What is known of these agencies and services, and of the agencies that offer the services."""
+
+    async def keep_agencies(self, agencies: Sequence[AgencyCurrent]) -> None:
+        """Keep the newest version of each."""
+
+    async def keep_protocols(self, protocols: Sequence[ProtocolCurrent]) -> None:
+        """Keep each by its hash, and which version of each is the newest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a handler may touch, opened for one transaction."""
+
+    referrals: Referrals
+    surroundings: Surroundings
+    clock: Clock
+
+
+async def decide_steps(steps: Sequence[Received[StepBase]], work: Work) -> None:
+    """Answer each step in the order it came; a refusal is saved like any other fact."""
+    check_keys(steps)
+    known = dict(await work.referrals.load({asked.body.referral for asked in steps}))
+    in_force = await _around(known.values(), steps, work)
+    outcomes = []
+    for asked in steps:
+        outcome = decide(known[asked.key], asked, in_force, at=work.clock.now())
+        known[asked.key] = outcome.referral
+        outcomes.append(outcome)
+    await work.referrals.save(outcomes, in_force)
+
+
+async def keep_agencies_and_protocols(
+    events: Sequence[Received[AgencyCurrent | ProtocolCurrent]], work: Work
+) -> None:
+    """Remember what governance says is in force."""
+    bodies = [event.body for event in events]
+    check_hashes(bodies)
+    await work.surroundings.keep_agencies([body for body in bodies if isinstance(body, AgencyCurrent)])
+    await work.surroundings.keep_protocols([body for body in bodies if isinstance(body, ProtocolCurrent)])
+
+
+async def expire_and_remind(work: Work) -> int:
+    """Do what the clock asks of referrals that are due; says how many there were, at most `SWEPT_MAX`."""
+    at = work.clock.now()
+    found = await work.referrals.due(at, SWEPT_MAX)
+    if found:
+        in_force = await _around(found, (), work)
+        outcomes = [outcome for referral in found if (outcome := due(referral, at=at))]
+        await work.referrals.save(outcomes, in_force)
+    return len(found)
+
+
+def check_keys(steps: Sequence[Received[StepBase]]) -> None:
+    """A step travels under its referral's id; else its order means nothing."""
+    for asked in steps:
+        if asked.key != asked.body.referral:
+            raise Invalid("key_mismatch", "referral")
+
+
+def check_hashes(bodies: Sequence[AgencyCurrent | ProtocolCurrent]) -> None:
+    """A protocol is what its hash says; decisions will carry that hash."""
+    for body in bodies:
+        if isinstance(body, ProtocolCurrent) and document_hash(body.document) != body.hash:
+            raise Invalid("schema_mismatch", "hash")
+
+
+async def _around(
+    referrals: Collection[Referral | None], steps: Sequence[Received[StepBase]], work: Work
+) -> InForce:
+    live = [referral for referral in referrals if referral]
+    asking = {asked.body.agency for asked in steps}
+    parties = {agency for referral in live for agency in (referral.owner, referral.receiver)}
+    services = {asked.body.service for asked in steps if isinstance(asked.body, OfferReferral)}
+    return await work.surroundings.in_force(asking | parties, services, {one.protocol for one in live})

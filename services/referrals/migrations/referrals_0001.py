@@ -1,0 +1,47 @@
+"""Referrals, the numbers given to each party, and what stands around them: agencies, protocols, directory."""
+
+from services.runtime.ddl import script
+
+revision = "referrals_0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+TABLES = """
+CREATE TABLE referral (
+  id text PRIMARY KEY, version bigint NOT NULL CHECK (version > 0), state text NOT NULL,
+  owner text NOT NULL, owner_desk text NOT NULL, receiver text NOT NULL, receiver_desk text NOT NULL,
+  urgency text NOT NULL, feedback_allowed boolean NOT NULL, protocol text NOT NULL,
+  acknowledge_by_at timestamptz NOT NULL, answer_by_at timestamptz NOT NULL, reminded boolean NOT NULL,
+  seal_by_at timestamptz, due_at timestamptz,
+  CHECK (owner <> receiver));
+CREATE INDEX ON referral (due_at) WHERE due_at IS NOT NULL;
+CREATE TABLE addressed (
+  referral text, agency text, last bigint NOT NULL CHECK (last > 0), PRIMARY KEY (referral, agency));
+CREATE TABLE agency (
+  id text PRIMARY KEY, version bigint NOT NULL, sector text NOT NULL, organization text NOT NULL,
+  status text NOT NULL CHECK (status IN ('active', 'suspended')));
+CREATE INDEX ON agency (organization);
+CREATE TABLE protocol (
+  hash text PRIMARY KEY, id text NOT NULL, version bigint NOT NULL, document jsonb NOT NULL);
+CREATE INDEX ON protocol (id, version DESC);
+CREATE TABLE directory_entry (
+  service text PRIMARY KEY, organization text NOT NULL, title text NOT NULL, organization_title text NOT NULL,
+  status text NOT NULL, needs jsonb NOT NULL, desk text NOT NULL, confirmed_at timestamptz NOT NULL);
+"""
+
+RIGHTS = """
+GRANT SELECT, INSERT, UPDATE ON referral, addressed, agency, directory_entry TO {role};
+GRANT SELECT, INSERT ON protocol TO {role};
+"""
+
+
+def upgrade() -> None:
+    """Make the tables and give the service the rights it needs: nothing is ever deleted."""
+    script(TABLES)
+    script(RIGHTS)
+
+
+def downgrade() -> None:
+    """Referrals are never taken away."""
+    raise RuntimeError("restore a backup instead")

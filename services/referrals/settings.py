@@ -1,0 +1,10 @@
+"""What an operator chooses for the arbiter; deadlines themselves are the protocol's."""
+
+from services.runtime.settings import RuntimeSettings
+
+
+class Settings(RuntimeSettings):
+    """Settings of the referrals service."""
+
+    look_for_due_every_seconds: float = 0.5
+    """How often deadlines that have passed are looked for."""

@@ -1,0 +1,235 @@
+"""Referrals and what stands around them, in PostgreSQL; one statement a table for a whole batch."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from pydantic import TypeAdapter
+from sqlalchemy import Row
+
+from schemas.directory import ServiceRegistered
+from schemas.governance import AgencyCurrent, ProtocolCurrent, ProtocolDocument
+from schemas.topics import DIRECTORY_STATE
+from services.referrals.domain.addressing import Addressed, Numbers, Pair, addressed, counted
+from services.referrals.domain.gate import Agency, Entry, InForce, by_organization
+from services.referrals.domain.life_cycle import State
+from services.referrals.domain.referral import Outcome, Referral
+from services.runtime.crash import crash_point
+from services.runtime.database import Transaction
+from services.runtime.errors import Unavailable
+from services.runtime.outbox import Outgoing
+
+_COLUMNS: Final = """
+id, owner, owner_desk, receiver, receiver_desk, state, urgency, feedback_allowed, protocol,
+acknowledge_by_at, answer_by_at, reminded, seal_by_at, version"""
+_LOAD: Final = f"""
+SELECT {_COLUMNS} FROM referral WHERE id = ANY(CAST(:ids AS text[])) ORDER BY id FOR UPDATE"""  # noqa: S608
+_DUE: Final = f"""
+SELECT {_COLUMNS} FROM referral WHERE due_at <= :at
+ORDER BY due_at LIMIT :most FOR UPDATE SKIP LOCKED"""  # noqa: S608
+_SAVE: Final = f"""
+INSERT INTO referral AS r ({_COLUMNS}, due_at)
+SELECT * FROM unnest(
+  CAST(:id AS text[]), CAST(:owner AS text[]), CAST(:owner_desk AS text[]), CAST(:receiver AS text[]),
+  CAST(:receiver_desk AS text[]), CAST(:state AS text[]), CAST(:urgency AS text[]),
+  CAST(:feedback_allowed AS boolean[]), CAST(:protocol AS text[]), CAST(:acknowledge_by_at AS timestamptz[]),
+  CAST(:answer_by_at AS timestamptz[]), CAST(:reminded AS boolean[]), CAST(:seal_by_at AS timestamptz[]),
+  CAST(:version AS bigint[]), CAST(:due_at AS timestamptz[]))
+ON CONFLICT (id) DO UPDATE SET state = excluded.state, reminded = excluded.reminded,
+  seal_by_at = excluded.seal_by_at, version = excluded.version, due_at = excluded.due_at
+WHERE r.version < excluded.version
+RETURNING id"""  # noqa: S608
+_NUMBER: Final = """
+INSERT INTO addressed AS a (referral, agency, last)
+SELECT * FROM unnest(CAST(:referrals AS text[]), CAST(:agencies AS text[]), CAST(:counts AS bigint[]))
+ON CONFLICT (referral, agency) DO UPDATE SET last = a.last + excluded.last
+RETURNING referral, agency, last"""
+_ENTRIES: Final = """
+SELECT service, organization, desk, status = 'active' AS is_active, confirmed_at FROM directory_entry
+WHERE service = ANY(CAST(:services AS text[]))"""
+_AGENCIES: Final = """
+SELECT id, sector, organization, status = 'active' AS is_active FROM agency
+WHERE id = ANY(CAST(:ids AS text[])) OR organization = ANY(CAST(:organizations AS text[]))"""
+_CURRENT: Final = "SELECT DISTINCT ON (id) hash FROM protocol ORDER BY id, version DESC"
+_DOCUMENTS: Final = """
+SELECT hash, CAST(document AS text) AS document FROM protocol WHERE hash = ANY(CAST(:hashes AS text[]))"""
+_KEEP_AGENCIES: Final = """
+INSERT INTO agency AS a (id, version, sector, organization, status)
+SELECT * FROM unnest(CAST(:ids AS text[]), CAST(:versions AS bigint[]), CAST(:sectors AS text[]),
+                     CAST(:organizations AS text[]), CAST(:statuses AS text[]))
+ON CONFLICT (id) DO UPDATE SET version = excluded.version, sector = excluded.sector,
+  organization = excluded.organization, status = excluded.status
+WHERE a.version < excluded.version"""
+_KEEP_PROTOCOLS: Final = """
+INSERT INTO protocol (hash, id, version, document)
+SELECT hash, id, version, CAST(document AS jsonb)
+FROM unnest(CAST(:hashes AS text[]), CAST(:ids AS text[]), CAST(:versions AS bigint[]),
+            CAST(:documents AS text[])) AS p (hash, id, version, document)
+ON CONFLICT (hash) DO NOTHING"""
+_KEEP_ENTRIES: Final = """
+INSERT INTO directory_entry AS e
+  (service, organization, title, organization_title, status, needs, desk, confirmed_at)
+SELECT service, organization, title, organization_title, status, needs, desk, confirmed_at
+FROM jsonb_to_recordset(CAST(CAST(:entries AS text) AS jsonb)) AS n (
+  service text, organization text, title text, organization_title text, status text, needs jsonb, desk text,
+  confirmed_at timestamptz)
+ORDER BY service
+ON CONFLICT (service) DO UPDATE SET organization = excluded.organization, title = excluded.title,
+  organization_title = excluded.organization_title, status = excluded.status, needs = excluded.needs,
+  desk = excluded.desk, confirmed_at = excluded.confirmed_at
+WHERE (e.organization, e.title, e.organization_title, e.status, e.needs, e.desk, e.confirmed_at)
+  IS DISTINCT FROM (excluded.organization, excluded.title, excluded.organization_title, excluded.status,
+                    excluded.needs, excluded.desk, excluded.confirmed_at)
+RETURNING service"""
+_AS_JSON: Final = TypeAdapter(list[ServiceRegistered])
+
+Shelf = dict[str, ProtocolDocument]
+"""Protocol documents by hash, kept by the process: what a hash names never changes."""
+
+
+class LostUpdate(Unavailable):
+    """Another process saved one of these referrals first; the same batch again finds it."""
+
+
+class ReferralStore:
+    """Referrals under their rows' locks; none is saved without the fact that explains it."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+
+    async def load(self, ids: Collection[str]) -> dict[str, Referral | None]:
+        """Lock, in id order, and give a value or None for each id asked for."""
+        rows = await self._transaction.rows(_LOAD, ids=list(ids))
+        found: dict[str, Referral | None] = {row.id: _referral(row) for row in rows}
+        return {referral: found.get(referral) for referral in ids}
+
+    async def due(self, at: datetime, most: int) -> list[Referral]:
+        """Lock referrals with something due that no other sweeper holds."""
+        found = [_referral(row) for row in await self._transaction.rows(_DUE, at=at, most=most)]
+        crash_point("sweeper.found")  # locks go with the connection; the next sweep finds the same
+        return found
+
+    async def save(self, outcomes: Sequence[Outcome], in_force: InForce) -> None:
+        """Keep what changed, with the facts that explain it, numbered for each party."""
+        await self._keep({one.referral.id: one.referral for one in outcomes if one.referral and one.facts})
+        counts = counted(outcomes)
+        numbers = Numbers(counts, await self._last(counts))
+        await self._transaction.outbox.add([_outgoing(one) for one in addressed(outcomes, numbers, in_force)])
+
+    async def _keep(self, changed: Mapping[str, Referral]) -> None:
+        if not changed:
+            return
+        rows = [changed[referral] for referral in sorted(changed)]
+        kept = await self._transaction.rows(
+            _SAVE, **{name: [getattr(row, name) for row in rows] for name in (*_NAMES, "due_at")}
+        )
+        if len(kept) != len(rows):
+            raise LostUpdate
+
+    async def _last(self, counts: Mapping[Pair, int]) -> dict[Pair, int]:
+        if not counts:
+            return {}
+        pairs = sorted(counts)  # one order for all writers: no deadlock
+        rows = await self._transaction.rows(
+            _NUMBER,
+            referrals=[referral for referral, _ in pairs],
+            agencies=[agency for _, agency in pairs],
+            counts=[counts[pair] for pair in pairs],
+        )
+        return {(row.referral, row.agency): row.last for row in rows}
+
+
+class SurroundingsStore:
+    """Agencies, protocols and the directory, as last heard of."""
+
+    def __init__(self, transaction: Transaction, shelf: Shelf) -> None:
+        self._transaction = transaction
+        self._shelf = shelf
+
+    async def in_force(
+        self, agencies: Collection[str], services: Collection[str], protocols: Collection[str]
+    ) -> InForce:
+        """What is known of these agencies and services, and of the agencies that offer the services."""
+        entries = await self._entries(services)
+        organizations = {entry.organization for entry in entries.values()}
+        rows = await self._transaction.rows(_AGENCIES, ids=list(agencies), organizations=list(organizations))
+        known = [Agency(row.id, row.sector, row.organization, row.is_active) for row in rows]
+        current = await self._current() if services else ()
+        await self._fetch({*protocols, *current} - self._shelf.keys())
+        return InForce(
+            agencies={agency.id: agency for agency in known},
+            agency_of=by_organization(known),
+            entries=entries,
+            protocols=self._shelf,
+            current=current,
+        )
+
+    async def keep_agencies(self, agencies: Sequence[AgencyCurrent]) -> None:
+        """Keep the newest version of each."""
+        newest = {one.agency: one for one in sorted(agencies, key=lambda one: one.version)}
+        rows = [newest[agency] for agency in sorted(newest)]
+        if rows:
+            await self._transaction.run(
+                _KEEP_AGENCIES,
+                ids=[row.agency for row in rows],
+                versions=[row.version for row in rows],
+                sectors=[row.sector for row in rows],
+                organizations=[row.organization for row in rows],
+                statuses=[row.status for row in rows],
+            )
+
+    async def keep_protocols(self, protocols: Sequence[ProtocolCurrent]) -> None:
+        """Keep each by its hash; the highest version of an id is the one in force."""
+        rows = sorted({one.hash: one for one in protocols}.values(), key=lambda one: one.hash)
+        if rows:
+            await self._transaction.run(
+                _KEEP_PROTOCOLS,
+                hashes=[row.hash for row in rows],
+                ids=[row.document.id for row in rows],
+                versions=[row.document.version for row in rows],
+                documents=[row.document.model_dump_json() for row in rows],
+            )
+
+    async def keep_entries(self, entries: Sequence[ServiceRegistered], at: datetime) -> int:
+        """Keep and publish the entries that are new or changed, and say how many those are."""
+        kept = await self._transaction.rows(_KEEP_ENTRIES, entries=_AS_JSON.dump_json(list(entries)).decode())
+        changed = {row.service for row in kept}
+        await self._transaction.outbox.add(
+            [_registered(one, at) for one in entries if one.service in changed]
+        )
+        return len(changed)
+
+    async def _entries(self, services: Collection[str]) -> dict[str, Entry]:
+        if not services:
+            return {}
+        rows = await self._transaction.rows(_ENTRIES, services=list(services))
+        return {
+            row.service: Entry(row.service, row.organization, row.desk, row.is_active, row.confirmed_at)
+            for row in rows
+        }
+
+    async def _current(self) -> tuple[str, ...]:
+        return tuple(row.hash for row in await self._transaction.rows(_CURRENT))
+
+    async def _fetch(self, hashes: Collection[str]) -> None:
+        if not hashes:
+            return
+        for row in await self._transaction.rows(_DOCUMENTS, hashes=list(hashes)):
+            self._shelf[row.hash] = ProtocolDocument.model_validate_json(row.document)
+
+
+_NAMES: Final = tuple(name.strip() for name in _COLUMNS.split(","))
+
+
+def _referral(row: Row[Any]) -> Referral:
+    values = dict(zip(_NAMES, row, strict=True))
+    return Referral(**values | {"state": State(values["state"])})
+
+
+def _outgoing(one: Addressed) -> Outgoing:
+    referral = one.fact.referral
+    return Outgoing(one.topic, referral, one.fact, referral, referral, one.at, one.caused_by)
+
+
+def _registered(entry: ServiceRegistered, at: datetime) -> Outgoing:
+    return Outgoing(DIRECTORY_STATE, entry.service, entry, entry.service, entry.service, at)

@@ -1,0 +1,18 @@
+"""What the arbiter listens to; what is in force comes before the steps that rest on it."""
+
+from typing import Final
+
+from schemas import governance, referral
+from schemas.topics import GOVERNANCE_STATE, STEPS
+from services.referrals.handlers import decide_steps, keep_agencies_and_protocols
+from services.runtime.subscription import Subscription
+
+SUBSCRIPTIONS: Final = (
+    Subscription((GOVERNANCE_STATE,), reads=governance.BODIES, handler=keep_agencies_and_protocols),
+    Subscription(
+        tuple(STEPS.values()),
+        reads=referral.STEPS,
+        handler=decide_steps,
+        acts_across_gaps=frozenset({referral.WithdrawReferral.type}),
+    ),
+)

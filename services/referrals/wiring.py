@@ -1,0 +1,48 @@
+"""Puts the arbiter together."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from schemas.directory import ServiceRegistered
+from schemas.topics import source_of
+from services.referrals.api import routes
+from services.referrals.handlers import SWEPT_MAX, Work, expire_and_remind
+from services.referrals.settings import Settings
+from services.referrals.store import ReferralStore, Shelf, SurroundingsStore
+from services.referrals.subscriptions import SUBSCRIPTIONS
+from services.runtime.crash import crash_point
+from services.runtime.database import Transaction
+from services.runtime.process import Parts, Runtime
+from services.runtime.sweeper import Sweeper
+from services.runtime.web import create_app
+
+OPERATOR: Final = "operator"
+"""The end of the URI name in the certificate of the operator's command."""
+
+
+def wire(runtime: Runtime, settings: Settings) -> Parts:
+    """The arbiter decides steps, watches deadlines, and takes the directory from the operator."""
+    shelf: Shelf = {}
+
+    def open_work(transaction: Transaction) -> Work:
+        return Work(ReferralStore(transaction), SurroundingsStore(transaction, shelf), runtime.clock)
+
+    async def sweep() -> bool:
+        async with runtime.database.transaction() as transaction:
+            found = await expire_and_remind(open_work(transaction))
+            if found:
+                crash_point("sweeper.written")  # rolls back whole; the next sweep finds the same
+        return found == SWEPT_MAX
+
+    async def keep(entries: Sequence[ServiceRegistered]) -> int:
+        async with runtime.database.transaction() as transaction:
+            return await SurroundingsStore(transaction, shelf).keep_entries(entries, runtime.clock.now())
+
+    internal = create_app("Referrals")
+    internal.include_router(routes(keep, source_of(runtime.identity.cell, OPERATOR)))
+    return Parts(
+        subscriptions=SUBSCRIPTIONS,
+        open_work=open_work,
+        internal=internal,
+        sweepers=(Sweeper("deadlines", settings.look_for_due_every_seconds, sweep),),
+    )

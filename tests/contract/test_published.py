@@ -1,0 +1,207 @@
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from schemas import publish
+from schemas.cloudevents import Reason
+from schemas.envelope import full_type
+from schemas.publish import (
+    BODIES,
+    PUBLISHED,
+    ChangedRelease,
+    broken_releases,
+    differences,
+    released_hashes,
+)
+from schemas.simple_schema import DIALECT, KEYWORDS
+from schemas.topics import SECTORS, TOPICS
+
+SCHEMAS = {path.name: json.loads(path.read_text("utf-8")) for path in PUBLISHED.glob("*-*.json")}
+ASYNCAPI = json.loads((PUBLISHED / "asyncapi.json").read_text("utf-8"))
+
+TELLING = (
+    *(word for sector in SECTORS for word in sector.split("_")),
+    "clinic", "medical", "hospital", "injur", "hiv", "pep", "pregnan", "rape", "assault", "violen", "abuse",
+    "sexual", "traffick", "marriage", "mutilation", "shelter", "legal", "court", "school", "psycho",
+    "livelihood", "child", "welfare", "survivor", "perpetrator",
+)  # fmt: skip
+"""Words of needs, violence, medicine and sectors; every intermediary of a plain topic reads its types."""
+
+
+def subschemas(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A schema and every schema inside it."""
+    yield schema
+    for name, rule in schema.items():
+        inner: list[Any] = []
+        if name == "properties":
+            inner = list(rule.values())
+        elif name in ("allOf", "anyOf", "oneOf"):
+            inner = rule
+        elif name in ("items", "if", "then", "else", "additionalProperties") and isinstance(rule, dict):
+            inner = [rule]
+        for one in inner:
+            yield from subschemas(one)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of what is published, to be spoilt."""
+    return Path(shutil.copytree(PUBLISHED, tmp_path / "published"))
+
+
+def test_each_published_file_equals_what_the_classes_give() -> None:
+    assert differences() == []
+
+
+def test_no_released_file_has_changed() -> None:
+    assert broken_releases() == []
+
+
+def test_a_changed_a_missing_and_a_stray_file_are_named(folder: Path) -> None:
+    (folder / "referral.accept-1.0.json").write_text("{}", "utf-8")
+    (folder / "referral.decline-1.0.json").unlink()
+    (folder / "referral.vanish-1.0.json").write_text("{}", "utf-8")
+
+    assert {"referral.accept-1.0.json", "referral.decline-1.0.json", "referral.vanish-1.0.json"} <= set(
+        differences(folder)
+    )
+
+
+def test_a_release_freezes_every_schema(folder: Path) -> None:
+    publish.publish(folder, release=True)
+
+    (folder / "referral.accept-1.0.json").write_text("{}", "utf-8")
+    (folder / "sector.fact-1.0.json").unlink()
+
+    assert broken_releases(folder) == ["referral.accept-1.0.json", "sector.fact-1.0.json"]
+    assert released_hashes(folder).keys() == SCHEMAS.keys()
+
+
+def test_publishing_never_rewrites_a_released_file(folder: Path) -> None:
+    publish.publish(folder, release=True)
+    frozen = released_hashes(folder) | {"referral.accept-1.0.json": hashlib.sha256(b"older").hexdigest()}
+    (folder / "released.json").write_text(json.dumps(frozen), "utf-8")
+
+    with pytest.raises(ChangedRelease, match=r"referral\.accept-1\.0\.json"):
+        publish.publish(folder)
+
+
+def test_a_released_file_that_no_class_makes_any_more_stays(folder: Path) -> None:
+    old = folder / "referral.accept-0.9.json"
+    old.write_text("{}", "utf-8")
+    (folder / "released.json").write_text(json.dumps({old.name: hashlib.sha256(b"{}").hexdigest()}), "utf-8")
+
+    publish.publish(folder)
+
+    assert old.exists()
+    assert (differences(folder), broken_releases(folder)) == ([], [])
+
+
+def test_every_type_of_every_topic_is_published() -> None:
+    assert {short for topic in TOPICS for short in topic.carries} == BODIES.keys()
+    for short in BODIES:
+        assert f"{short}-1.0.json" in SCHEMAS
+        assert f"{short}-1.0.consumer.json" in SCHEMAS
+
+
+@pytest.mark.parametrize("name", sorted(SCHEMAS))
+def test_a_schema_uses_only_words_that_every_dialect_reads_alike(name: str) -> None:
+    schema = SCHEMAS[name]
+    Draft202012Validator.check_schema(schema)
+
+    assert schema["$schema"] == DIALECT
+    assert publish.file_name(schema["$id"]) == name
+    for inner in subschemas({rule: schema[rule] for rule in schema if rule not in ("$schema", "$id")}):
+        assert inner.keys() <= KEYWORDS
+
+
+@pytest.mark.parametrize("short", sorted([*BODIES, "governance.protocol_document"]))
+def test_the_producer_form_is_closed_and_the_consumer_form_open_at_every_level(short: str) -> None:
+    for form, closing in ((f"{short}-1.0.json", False), (f"{short}-1.0.consumer.json", None)):
+        objects = [inner for inner in subschemas(SCHEMAS[form]) if "properties" in inner]
+
+        assert objects
+        assert {inner.get("additionalProperties") for inner in objects} == {closing}
+
+
+def test_no_type_tells_a_need_a_crime_or_a_sector() -> None:
+    types = [full_type(short) for short in BODIES] + [
+        full_type(topic.outer) for topic in TOPICS if topic.outer
+    ]
+
+    telling = [(name, word) for name in types for word in TELLING if word in name]
+    assert telling == []
+    assert all(re.fullmatch(r"org\.concert\.[a-z_]+\.[a-z_]+\.v[1-9][0-9]*", name) for name in types)
+
+
+def test_there_are_as_many_reasons_as_the_design_lists() -> None:
+    assert len(Reason) == 21
+
+
+# AsyncAPI
+
+
+def references(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if isinstance(node.get("$ref"), str):
+            yield node["$ref"]
+        for inner in node.values():
+            yield from references(inner)
+    if isinstance(node, list):
+        for inner in node:
+            yield from references(inner)
+
+
+def test_every_reference_is_local_and_leads_somewhere() -> None:
+    for reference in references(ASYNCAPI):
+        assert reference.startswith("#/")
+        found: Any = ASYNCAPI
+        for step in reference[2:].split("/"):
+            found = found[step]
+
+
+def test_every_topic_is_a_channel_with_its_writer_and_readers() -> None:
+    assert ASYNCAPI["asyncapi"] == "3.0.0"
+    assert len(ASYNCAPI["channels"]) == len(TOPICS)
+    for topic in TOPICS:
+        channel = ASYNCAPI["channels"][topic.title]
+        users = [
+            name.partition("_sends_")[0].partition("_receives_")[0]
+            for name, operation in ASYNCAPI["operations"].items()
+            if operation["channel"]["$ref"] == f"#/channels/{topic.title}"
+        ]
+        kafka = channel["bindings"]["kafka"]
+        assert channel["address"] == kafka["topic"] == topic.name()
+        assert kafka["partitions"] == topic.partitions
+        assert kafka["topicConfiguration"]["cleanup.policy"] == ["compact" if topic.compacted else "delete"]
+        assert users == [topic.writer, *topic.readers]
+
+
+@pytest.mark.parametrize("name", sorted(ASYNCAPI["components"]["messages"]))
+def test_every_message_has_examples_that_fit_its_payload(name: str) -> None:
+    message = ASYNCAPI["components"]["messages"][name]
+    payload = Draft202012Validator(
+        ASYNCAPI | {"$ref": f"#/components/messages/{name}/payload"},
+        format_checker=Draft202012Validator.FORMAT_CHECKER,
+    )
+
+    assert message["examples"]
+    for example in message["examples"]:
+        payload.validate(example["payload"])
+        assert not payload.is_valid(example["payload"] | {"dataclassification": "public"})
+
+
+def test_a_sealed_message_lists_what_can_be_inside() -> None:
+    inside = {entry["type"] for entry in ASYNCAPI["components"]["messages"]["sector.fact"]["x-opened"]}
+
+    assert "org.concert.referral.withdrawn.v1" in inside
+    assert {
+        name for name, message in ASYNCAPI["components"]["messages"].items() if "x-opened" in message
+    } == {topic.outer for topic in TOPICS if topic.outer}

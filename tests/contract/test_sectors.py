@@ -1,0 +1,468 @@
+"""A sector is a value: the engine runs the four profiles alike, and a fifth that nobody has coded for."""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import httpx2
+import pytest
+from joserfc import jwt
+from joserfc.jwk import ECKey, KeySet
+
+from schemas.access import PermitAnswer
+from schemas.referral import DECLINE_REASONS, FactBase, OfferReferral, ReferralOffered, ReferralWithdrawn
+from schemas.topics import SECTORS, inbox_of, source_of
+from services.education.profile import PROFILE as EDUCATION
+from services.health.profile import PROFILE as HEALTH
+from services.police.profile import PROFILE as POLICE
+from services.runtime.subscription import Received
+from services.runtime.tokens import token_reader
+from services.sector.api import Engine, FeedBell, sector_app
+from services.sector.domain.profile import Profile
+from services.sector.domain.requests import RESOURCES
+from services.sector.permits import Permits, Shows, Trail
+from services.sector.subscriptions import subscriptions
+from services.social_services.profile import PROFILE as SOCIAL_SERVICES
+from tests.support.builders import an_entry, an_id
+from tests.support.clock import NOON, StoppedClock
+from tests.unit.sector.scenes import CONSENT, PERSONAL, SCOPE, an_offer_asked
+from tests.unit.sector.twins import MemorySector, TrailTwin
+
+INVENTED = Profile("justice", "Courts and legal aid", frozenset({"no_capacity", "outside_area"}))
+WRITTEN = (HEALTH, POLICE, SOCIAL_SERVICES, EDUCATION)
+ISSUER = "urn:concert:test-local:local-issuer"
+KEY = ECKey.generate_key("P-384")
+OWN, OTHER = "quay-agency", "hill-agency"
+
+
+class Scene:
+    """One sector over HTTP, with an agency of its own."""
+
+    def __init__(self, profile: Profile) -> None:
+        self.profile = profile
+        self.source = source_of("test-local", profile.name)
+        self.trail = TrailTwin(self.source)
+        self.sector = MemorySector(profile, StoppedClock())
+        self.sector.state.sectors |= {OWN: profile.name, OTHER: profile.name}
+        shows = Shows(Permits(Trail(self.trail.client(), self.source, self.trail.trust)), self.sector.open)
+        caller = token_reader(KeySet([KEY]), issuer=ISSUER, audience=self.source, clock=self.sector.clock)
+        app = sector_app(Engine(profile, caller, self.sector.open, shows, FeedBell()))
+        self.client = httpx2.AsyncClient(
+            base_url="http://sector.example", transport=httpx2.ASGITransport(app=app)
+        )
+        self._sequence = 0
+
+    def token(self, agency: str = OWN, **changes: Any) -> str:
+        at = int(self.sector.clock.now().timestamp())
+        claims = {
+            "iss": ISSUER, "aud": self.source, "iat": at, "exp": at + 300, "jti": "j", "sub": "staff-7",
+            "act": {"client_id": "desk-system"}, "agency": agency, "role": "case_worker",
+        } | changes  # fmt: skip
+        return jwt.encode({"alg": "ES384", "typ": "at+jwt"}, claims, KEY, algorithms=["ES384"])
+
+    async def post(
+        self, path: str, body: Any, key: str = "", agency: str = OWN, **headers: str
+    ) -> httpx2.Response:
+        self._sequence += 1
+        named = {
+            "Authorization": f"Bearer {self.token(agency)}",
+            "Idempotency-Key": key or f"k-{self._sequence}",
+        }
+        return await self.client.post(path, json=body, headers=named | headers)
+
+    async def get(self, path: str, agency: str = OWN, purpose: str | None = "care") -> httpx2.Response:
+        headers = {"Authorization": f"Bearer {self.token(agency)}"}
+        return await self.client.get(
+            path, headers=headers | ({"Concert-Purpose": purpose} if purpose else {})
+        )
+
+    async def tell(self, *facts: FactBase) -> None:
+        self._sequence += len(facts)
+        topic = inbox_of(self.profile.name)
+        [reader] = [one for one in subscriptions(self.profile) if topic in one.topics]
+        received = [
+            Received(an_id("event"), "referrals", topic, fact.referral, 1, NOON, None, fact) for fact in facts
+        ]
+        await reader.handler(received, self.sector.work)
+
+    async def case(self) -> str:
+        return str((await self.post("/v1/cases", {"reference": PERSONAL})).json()["id"])
+
+    async def offer(self, **changes: Any) -> httpx2.Response:
+        case = await self.case()
+        consent = (await self.post(f"/v1/cases/{case}/consents", CONSENT)).json()["id"]
+        return await self.post("/v1/referrals", an_offer_asked(case, consent, **changes))
+
+    async def received(self, **changes: Any) -> str:
+        referral = an_id("referral")
+        content: dict[str, Any] = {
+            "referral": referral, "to": OWN, "number": 1, "state": "offered", "owner": "far-agency",
+            "receiver": OWN, "feedback_allowed": True, "needs": ["medical_care"],
+        }  # fmt: skip
+        await self.tell(ReferralOffered.model_validate(content | changes))
+        return referral
+
+    async def registered(self) -> None:
+        """Let the trail know the subjects' keys, as the sweeper would."""
+        self.trail.keys |= {one.id: one.key for one in self.sector.trail.reports if hasattr(one, "key")}
+
+
+@pytest.fixture(params=[*WRITTEN, INVENTED], ids=lambda profile: profile.name)
+async def scene(request: pytest.FixtureRequest) -> AsyncIterator[Scene]:
+    scene = Scene(request.param)
+    async with scene.client:
+        yield scene
+
+
+def test_every_sector_of_the_contract_has_a_profile_and_every_profile_its_topic_line() -> None:
+    assert {profile.name for profile in WRITTEN} == set(SECTORS)
+
+
+@pytest.mark.parametrize("profile", WRITTEN, ids=lambda profile: profile.name)
+def test_a_profile_declines_for_reasons_that_the_arbiter_knows(profile: Profile) -> None:
+    assert profile.decline_reasons
+    assert profile.decline_reasons <= DECLINE_REASONS
+
+
+async def test_a_referral_is_offered_and_seen_by_its_owner(scene: Scene) -> None:
+    answer = await scene.offer(recipient="harbour-clinic")
+
+    assert answer.status_code == 202, answer.text
+    assert answer.headers["location"] == f"/v1/referrals/{answer.json()['referral']}"
+    assert [type(step) for step in scene.sector.steps.sent] == [OfferReferral]
+    assert scene.trail.asked == []  # sending asks for no permit
+    await scene.registered()
+    shown = await scene.get(answer.headers["location"])
+    assert shown.status_code == 200
+    assert (shown.json()["role"], shown.json()["state"], shown.headers["etag"]) == ("owner", None, '"0"')
+
+
+async def test_a_referral_is_received_awaited_and_answered(scene: Scene) -> None:
+    referral = await scene.received()
+
+    worklist = await scene.get("/v1/worklist")
+    assert [row["referral"] for row in worklist.json()["data"]] == [referral]
+    [asked] = scene.trail.asked
+    assert [item.referral for item in asked.items] == [referral]
+    shown = await scene.get(f"/v1/referrals/{referral}")
+    assert shown.json()["offer"]["needs"] == ["medical_care"]
+    answer = await scene.post(
+        f"/v1/referrals/{referral}/acceptances",
+        {"duty": "front-desk", "appointment": "today"},
+        **{"If-Match": shown.headers["etag"]},
+    )
+    assert answer.status_code == 202
+    assert answer.json().keys() == {"referral", "step", "received_at"}
+    assert scene.sector.steps.sent[0].type == "referral.accept"
+
+
+async def test_a_sector_takes_its_own_decline_reasons(scene: Scene) -> None:
+    referral = await scene.received()
+
+    answers = {
+        reason: await scene.post(
+            f"/v1/referrals/{referral}/declines", {"duty": "desk", "reason": reason}, **{"If-Match": '"1"'}
+        )
+        for reason in sorted(DECLINE_REASONS)
+    }
+
+    taken = {reason for reason, answer in answers.items() if answer.status_code == 202}
+    assert taken == scene.profile.decline_reasons
+    assert {answer.json()["code"] for answer in answers.values() if answer.status_code != 202} <= {
+        "unknown_code"
+    }
+
+
+async def test_the_feed_tells_what_a_webhook_would_and_no_more(scene: Scene) -> None:
+    referral = await scene.received()
+
+    events = (await scene.get("/v1/events?after=0", purpose=None)).json()
+
+    assert events == {
+        "data": [
+            {
+                "position": 1, "type": "referral.offered", "referral": referral, "number": 1,
+                "state": "offered", "at": "2026-03-02T12:00:00.000Z",
+            }
+        ],
+        "next": 1,
+    }  # fmt: skip
+    assert (await scene.get("/v1/events?after=1", purpose=None)).json() == {"data": [], "next": 1}
+    assert scene.trail.asked == []
+
+
+async def test_she_can_always_withdraw(scene: Scene) -> None:
+    referral = (await scene.offer(recipient="harbour-clinic")).json()["referral"]
+
+    answer = await scene.post(f"/v1/referrals/{referral}/withdrawals", {"duty": "intake"})
+
+    assert answer.status_code == 202
+    assert [named for _, named in scene.sector.cases.withdrawn] == [referral]
+
+
+async def test_after_a_withdrawal_the_receiver_sees_that_it_was_and_nothing_else(scene: Scene) -> None:
+    referral = await scene.received()
+    await scene.tell(
+        ReferralWithdrawn(
+            referral=referral, to=OWN, number=2, state="withdrawn", stop_contact=True, seal_by_at=NOON
+        )
+    )
+
+    shown = (await scene.get(f"/v1/referrals/{referral}")).json()
+
+    assert (shown["state"], shown["offer"], shown["awaits_you"]) == ("withdrawn", None, True)
+
+
+async def test_a_case_is_seen_by_its_agency_alone(scene: Scene) -> None:
+    case = await scene.case()
+    await scene.registered()
+    subject = scene.sector.cases.kept[case].subject
+
+    own, other = await scene.get(f"/v1/cases/{case}"), await scene.get(f"/v1/cases/{case}", OTHER)
+
+    assert own.json()["reference"] == PERSONAL
+    assert [asked.access.subject for asked in scene.trail.asked] == [subject]
+    assert other.status_code == 404
+    assert scene.sector.trail.reports[-1].access.act == "denial"
+
+
+def same(answer: httpx2.Response) -> Mapping[str, Any]:
+    return {name: value for name, value in answer.json().items() if name != "instance"}
+
+
+async def test_foreign_unknown_and_misspelt_referrals_get_the_same_answer(scene: Scene) -> None:
+    referral = await scene.received()
+    paths = [f"/v1/referrals/{name}" for name in (referral, an_id("referral"), "ref_x", "..%2f")]
+    step = {"duty": "desk"}
+
+    reads = [await scene.get(path, OTHER) for path in paths]
+    posts = [
+        await scene.post(f"{path}/acknowledgements", step, agency=OTHER, **{"If-Match": '"1"'})
+        for path in paths[:3]
+    ]
+
+    assert {answer.status_code for answer in (*reads, *posts)} == {404}
+    assert all(same(answer) == same(reads[0]) for answer in (*reads, *posts))
+    typed = [one.access.referral for one in scene.sector.trail.reports]
+    assert typed[:2] == [referral, paths[1].rsplit("/", 1)[1]]
+    assert scene.trail.asked == []
+
+
+async def test_without_the_trail_nothing_is_shown_and_everything_is_taken(scene: Scene) -> None:
+    referral = await scene.received()
+    scene.trail.statuses = [503] * 9
+
+    reads = [await scene.get("/v1/worklist"), await scene.get(f"/v1/referrals/{referral}")]
+    sent = await scene.offer(recipient="harbour-clinic")
+
+    assert [(answer.status_code, answer.json()["code"]) for answer in reads] == [
+        (503, "trail_unavailable")
+    ] * 2
+    assert all("retry-after" in answer.headers for answer in reads)
+    assert all(referral not in answer.text for answer in reads)
+    assert sent.status_code == 202
+
+
+@pytest.mark.parametrize(("purpose", "status"), [(None, 400), ("curiosity", 422)])
+@pytest.mark.parametrize("path", ["/v1/worklist", "/v1/referrals/x", "/v1/cases/x"])
+async def test_every_look_says_what_for(scene: Scene, path: str, purpose: str | None, status: int) -> None:
+    assert (await scene.get(path, purpose=purpose)).status_code == status
+    assert scene.trail.asked == []
+
+
+async def test_a_repeat_is_answered_as_the_first_time_even_when_the_referral_has_moved_on(
+    scene: Scene,
+) -> None:
+    referral = await scene.received()
+    path, body = f"/v1/referrals/{referral}/acknowledgements", {"duty": "desk"}
+    first = await scene.post(path, body, "same", **{"If-Match": '"1"'})
+    await scene.tell(
+        ReferralWithdrawn(
+            referral=referral, to=OWN, number=2, state="withdrawn", stop_contact=True, seal_by_at=NOON
+        )
+    )
+
+    again = await scene.post(path, body, "same", **{"If-Match": '"1"'})
+    other = await scene.post(path, {"duty": "another"}, "same", **{"If-Match": '"2"'})
+
+    assert (again.status_code, again.json()) == (202, first.json())
+    assert (again.headers.get("idempotent-replayed"), first.headers.get("idempotent-replayed")) == (
+        "true",
+        None,
+    )
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_mismatch")
+    assert len(scene.sector.steps.sent) == 1
+
+
+@pytest.mark.parametrize(
+    ("seen", "status"), [(None, 428), ('"0"', 412), ('"2"', 412), ("1", 412), ('W/"1"', 412), ("*", 412)]
+)
+async def test_a_step_needs_the_number_of_the_last_fact(scene: Scene, seen: str | None, status: int) -> None:
+    referral = await scene.received()
+    headers = {"If-Match": seen} if seen else {}
+
+    answer = await scene.post(f"/v1/referrals/{referral}/acknowledgements", {"duty": "desk"}, **headers)
+
+    assert answer.status_code == status
+    assert scene.sector.steps.sent == []
+
+
+STEP_BODIES = {
+    "acknowledgements": {},
+    "acceptances": {"appointment": "today"},
+    "declines": {"reason": "no_capacity"},
+    "starts": {},
+    "provisions": {"outcome": "completed"},
+    "feedback": {"outcome": "helped"},
+    "closures": {"reason": "needs_met"},
+    "cancellations": {"reason": "no_longer_needed"},
+    "withdrawals": {},
+    "seal-confirmations": {"method": "nothing_held"},
+}
+
+
+def test_every_step_of_the_table_has_a_body_here() -> None:
+    assert set(STEP_BODIES) == set(RESOURCES)
+
+
+@pytest.mark.parametrize("resource", RESOURCES)
+async def test_every_step_goes_to_the_arbiter_and_takes_no_unknown_field(scene: Scene, resource: str) -> None:
+    referral = await scene.received()
+    path, body = f"/v1/referrals/{referral}/{resource}", {"duty": "desk"} | STEP_BODIES[resource]
+
+    wrong = await scene.post(path, body | {"note": PERSONAL}, **{"If-Match": '"1"'})
+    taken = await scene.post(path, body, **{"If-Match": '"1"'})
+
+    assert (wrong.status_code, taken.status_code) == (422, 202)
+    assert "Amina" not in wrong.text
+    assert [type(step) for step in scene.sector.steps.sent] == [RESOURCES[resource]]
+
+
+BAD_OFFERS: dict[str, dict[str, Any]] = {
+    "unknown field": {"name": PERSONAL},
+    "wrong type": {"weapons": "true"},
+    "no needs": {"needs": []},
+    "unknown group": {"groups": ["secrets"]},
+    "too fine an area": {"area": "HB01-12 Harbour Road"},
+    "a version as text": {"consent": {"id": an_id("consent"), "version": "1"}},
+}
+
+
+@pytest.mark.parametrize("changes", BAD_OFFERS.values(), ids=BAD_OFFERS)
+async def test_a_wrong_offer_is_refused_without_an_echo(scene: Scene, changes: dict[str, Any]) -> None:
+    answer = await scene.offer(**changes)
+
+    assert answer.status_code == 422
+    assert "Harbour" not in answer.text
+    assert scene.sector.steps.sent == []
+
+
+@pytest.mark.parametrize("expiry", [1_900_000_000, "2026-04-01T00:00:00", "soon"])
+async def test_a_consent_ends_at_an_instant_written_with_its_zone(scene: Scene, expiry: Any) -> None:
+    case = await scene.case()
+
+    answer = await scene.post(
+        f"/v1/cases/{case}/consents", CONSENT | {"scope": SCOPE | {"expires_at": expiry}}
+    )
+
+    assert answer.status_code == 422
+
+
+async def test_every_route_asks_who_you_are(scene: Scene) -> None:
+    bad = (None, "Bearer nonsense", f"Bearer {scene.token(aud='urn:concert:test-local:referrals')}",
+           f"Bearer {scene.token(exp=1)}")  # fmt: skip
+    posts = [
+        "/v1/cases",
+        "/v1/cases/x/consents",
+        "/v1/referrals",
+        *(f"/v1/referrals/x/{one}" for one in RESOURCES),
+    ]
+    gets = ["/v1/cases/x", "/v1/referrals/x", "/v1/worklist", "/v1/events", "/v1/services"]
+
+    for authorization in bad:
+        headers = {"Authorization": authorization} if authorization else {}
+        answers = [await scene.client.post(path, json={}, headers=headers) for path in posts]
+        answers += [await scene.client.get(path, headers=headers) for path in gets]
+        assert {answer.status_code for answer in answers} == {401}
+
+
+@pytest.mark.parametrize("key", ["", "k" * 256, "with space"])
+async def test_every_post_needs_a_key_of_its_own(scene: Scene, key: str) -> None:
+    headers = {"Authorization": f"Bearer {scene.token()}"} | ({"Idempotency-Key": key} if key else {})
+
+    answer = await scene.client.post("/v1/cases", json={"reference": "1"}, headers=headers)
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "idempotency_key_missing")
+
+
+async def test_an_agency_of_another_sector_cannot_open_a_case(scene: Scene) -> None:
+    scene.sector.state.sectors["far-agency"] = "another"
+
+    answer = await scene.post("/v1/cases", {"reference": "1"}, agency="far-agency")
+
+    assert (answer.status_code, answer.json()["code"]) == (403, "agency_not_admitted")
+    assert scene.sector.cases.kept == {}
+
+
+async def test_a_worklist_comes_in_pages_without_gap_or_repeat(scene: Scene) -> None:
+    referrals = {await scene.received() for _ in range(5)}
+
+    found, after = [], ""
+    for _ in range(3):
+        page = (await scene.get(f"/v1/worklist?limit=2{after}")).json()
+        found += [row["referral"] for row in page["data"]]
+        after = f"&after={page['next']}"
+
+    assert page["next"] is None
+    assert len(found) == 5
+    assert set(found) == referrals
+    assert (await scene.get("/v1/worklist?after=bm9uc2Vuc2U=")).status_code == 422
+
+
+async def test_a_referral_that_the_trail_does_not_know_yet_holds_up_no_other(scene: Scene) -> None:
+    referrals = [await scene.received() for _ in range(4)]
+    scene.trail.unknown = {referrals[1]}
+
+    rows = (await scene.get("/v1/worklist")).json()["data"]
+
+    assert {row["referral"] for row in rows} == {*referrals} - {referrals[1]}
+
+
+async def test_a_key_is_used_up_for_one_path(scene: Scene) -> None:
+    first, second = await scene.received(), await scene.received()
+    seen = {"If-Match": '"1"'}
+
+    await scene.post(f"/v1/referrals/{first}/starts", {"duty": "desk"}, "same", **seen)
+    answer = await scene.post(f"/v1/referrals/{second}/starts", {"duty": "desk"}, "same", **seen)
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "idempotency_mismatch")
+
+
+async def test_what_was_settled_while_the_trail_was_asked_is_not_shown(scene: Scene) -> None:
+    referral = await scene.received()
+    closed = replace(scene.sector.views.kept[referral, OWN], state="closed")
+
+    def meanwhile(answer: PermitAnswer) -> PermitAnswer:
+        scene.sector.views.kept[referral, OWN] = closed
+        return answer
+
+    scene.trail.spoil = meanwhile
+
+    assert (await scene.get("/v1/worklist")).json() == {"data": [], "next": None}
+
+
+@pytest.mark.parametrize("reference", ["", "k" * 101, "a\tb", "a\nb", 7, None])
+async def test_a_case_number_is_short_text_without_control_characters(scene: Scene, reference: Any) -> None:
+    assert (await scene.post("/v1/cases", {"reference": reference})).status_code == 422
+
+
+async def test_the_directory_comes_in_pages(scene: Scene) -> None:
+    services = [f"11111111-0000-4000-8000-00000000000{number}" for number in range(3)]
+    await scene.sector.state.keep_entries([an_entry(service) for service in services])
+
+    first = (await scene.get("/v1/services?limit=2", purpose=None)).json()
+    rest = (await scene.get(f"/v1/services?limit=2&after={first['next']}", purpose=None)).json()
+
+    assert [row["service"] for row in first["data"] + rest["data"]] == services
+    assert rest["next"] is None
+    assert (await scene.get("/v1/services?after=%00", purpose=None)).status_code == 422

@@ -1,0 +1,379 @@
+"""The access trail when something breaks: kills, fences, lost connections, restored and edited databases."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import secrets
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from schemas.access import decoded
+from services.audit.domain.notes import Signer
+from services.audit.settings import Settings, SignerSettings
+from services.audit.signer import CheckpointSigner, HighWater, SignerHalted
+from services.audit.store import SigningStore
+from services.audit.verifier.check import Verdict, check
+from services.audit.verifier.kit import DETAILS, Kit
+from services.audit.wiring import wire, wire_signer
+from services.cli.trail import download
+from services.runtime.process import running
+from tests.integration.test_audit_trail import (
+    SUBJECT,
+    Trail,
+    access,
+    ask,
+    free_port,
+    permitted,
+    register,
+    request,
+)
+from tests.support.platform import Space
+from tests.support.waiting import until
+
+
+@pytest.fixture
+def trail(space: Space, tmp_path: Path) -> Trail:
+    """A log of its own for each test."""
+    return Trail(space, tmp_path, f"audit.localhost/t{secrets.token_hex(4)}/2026")
+
+
+@pytest.fixture
+async def full(trail: Trail) -> AsyncIterator[Trail]:
+    """A log that runs and has 32 signed entries."""
+    async with trail.up():
+        async with trail.client("health") as client:
+            await until(lambda: _registered(client))
+            for _ in range(20):
+                await permitted(trail, client, request(access()))
+            await until(lambda: signed_size(trail, 32))
+        yield trail
+
+
+async def _registered(client: httpx2.AsyncClient) -> bool:
+    await register(client, SUBJECT)
+    return (await ask(client, request(access()))).status_code == 201
+
+
+async def signed_size(trail: Trail, least: int) -> bool:
+    rows = await sql(trail, "SELECT coalesce(max(size), -1) AS size FROM checkpoint WHERE log = :log")
+    return bool(rows[0].size >= least)
+
+
+async def sql(trail: Trail, statement: str, **parameters: Any) -> Any:
+    """Run SQL on the trail's database as its administrator; the log's name is `:log`."""
+    database = trail.space.database_as_admin("audit")
+    try:
+        async with database.transaction() as transaction:
+            if statement.startswith("SELECT"):
+                return await transaction.rows(statement, log=trail.origin, **parameters)
+            await transaction.run(statement, log=trail.origin, **parameters)
+    finally:
+        await database.close()
+
+
+async def exported(trail: Trail, folder: Path, *, purpose: str | None = "oversight") -> Path:
+    async with trail.client("operator") as client:
+        await download(client, trail.log_key, folder, purpose=purpose)
+    return folder
+
+
+def verdict_on(folder: Path) -> Verdict:
+    return check(Kit(folder), {SUBJECT: b"k" * 32})
+
+
+async def test_an_export_is_sound_and_opens_every_entry(full: Trail, tmp_path: Path) -> None:
+    verdict = verdict_on(await exported(full, tmp_path / "kit"))
+
+    assert verdict.is_sound, verdict.failure
+    assert verdict.checkpoint is not None
+    assert verdict.details_checked == verdict.checkpoint.size
+    assert verdict.tags_checked >= 20
+
+
+async def test_opening_the_details_is_itself_an_entry(full: Trail, tmp_path: Path) -> None:
+    await exported(full, tmp_path / "first")
+    before = (await sql(full, "SELECT due_size FROM log_state WHERE log = :log"))[0].due_size
+    await until(lambda: signed_size(full, before + 1))
+
+    second = await exported(full, tmp_path / "second")
+
+    assert b"trail_read" not in (tmp_path / "first" / DETAILS).read_bytes()
+    assert [detail["act"] for detail in opened(second) if detail.get("act") == "trail_read"] == ["trail_read"]
+
+
+def opened(folder: Path) -> list[dict[str, Any]]:
+    lines = (folder / DETAILS).read_bytes().splitlines()
+    return [json.loads(base64.b64decode(json.loads(line)["detail"])) for line in lines]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE entry SET leaf = set_byte(leaf, 30, get_byte(leaf, 30) # 1) WHERE log = :log AND idx = 19",
+        "UPDATE entry SET detail_ct = set_byte(detail_ct, 9, get_byte(detail_ct, 9) # 1)"
+        " WHERE log = :log AND idx = 19",
+        "UPDATE entry e SET leaf = o.leaf, detail_ct = o.detail_ct FROM entry o"
+        " WHERE e.log = :log AND o.log = :log AND e.idx = 19 AND o.idx = 18",
+        "UPDATE tile SET hashes = set_byte(hashes, 19 * 32, get_byte(hashes, 19 * 32) # 1)"
+        " WHERE log = :log AND level = 0",
+        "DELETE FROM entry WHERE log = :log AND idx = 19",
+    ],
+)
+async def test_a_row_changed_by_sql_is_named_by_its_index(
+    full: Trail, tmp_path: Path, statement: str
+) -> None:
+    await sql(full, statement)
+
+    verdict = verdict_on(await exported(full, tmp_path / "kit"))
+
+    assert verdict.failure is not None
+    assert verdict.failure.index == 19
+
+
+async def test_start_up_refuses_a_changed_row_and_names_it(
+    trail: Trail, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with trail.up(), trail.client("health") as client:
+        await until(lambda: _registered(client))
+        for _ in range(9):
+            await permitted(trail, client, request(access()))
+    await sql(
+        trail,
+        "UPDATE entry SET leaf = set_byte(leaf, 30, get_byte(leaf, 30) # 1) WHERE log = :log AND idx = 7",
+    )
+
+    async with running("audit", trail.settings(), wire), trail.client("health") as client:
+        answer = await until(lambda: _closed_for_good(client))
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "trail_closed")
+    assert "entry 7" in capsys.readouterr().out
+
+
+async def _closed_for_good(client: httpx2.AsyncClient) -> httpx2.Response | None:
+    answer = await ask(client, request(access()))
+    assert answer.status_code == 503
+    return answer if answer.json()["code"] == "trail_closed" else None
+
+
+async def test_after_a_restart_the_same_request_has_the_same_place(trail: Trail) -> None:
+    asked = request(access())
+    async with trail.up(), trail.client("health") as client:
+        await until(lambda: _registered(client))
+        before = await permitted(trail, client, asked)
+    async with trail.up(), trail.client("health") as client:
+        after = await permitted(trail, client, asked)
+        fresh = await permitted(trail, client, request(access()))
+
+    assert after.index == before.index
+    assert fresh.index >= before.size
+
+
+async def test_one_process_leads_and_another_takes_over(trail: Trail) -> None:
+    async with trail.up(), trail.client("health") as client:
+        await until(lambda: _registered(client))
+        standby = free_port()
+        async with running("audit", trail.settings(standby), wire):
+            trail.port = standby
+            async with trail.client("health") as other:
+                refused = await ask(other, request(access()))
+    async with trail.up(), trail.client("health") as client:
+        permit = await permitted(trail, client, request(access()))
+
+    assert (refused.status_code, refused.json()["code"]) == (503, "not_leader")
+    assert permit.index > 0
+
+
+async def test_a_leader_that_was_overtaken_writes_nothing_until_it_has_read_again(full: Trail) -> None:
+    await until(lambda: _is_quiet(full))  # or the fence might already stop a checkpoint's padding
+    await sql(full, "UPDATE log_state SET epoch = epoch + 1 WHERE log = :log")
+    asked = request(access())
+    async with full.client("health") as client:
+        fenced = await ask(client, asked)
+        written = await rows_of(full, asked.idem)
+        permit = await permitted(full, client, asked)
+
+    assert fenced.json()["code"] == "trail_closed"
+    assert written == []
+    assert await rows_of(full, asked.idem) == [permit.index]
+
+
+async def _is_quiet(trail: Trail) -> bool:
+    rows = await sql(trail, "SELECT size = due_size AS it_is FROM log_state WHERE log = :log")
+    return bool(rows[0].it_is)
+
+
+async def rows_of(trail: Trail, idem: bytes) -> list[int]:
+    rows = await sql(trail, "SELECT idx FROM entry WHERE log = :log AND idem = :idem", idem=idem)
+    return [row.idx for row in rows]
+
+
+async def test_lost_connections_close_the_trail_until_they_are_back(full: Trail) -> None:
+    asked = request(access())
+    await sql(full, "SELECT pg_terminate_backend(pid), :log FROM pg_stat_activity WHERE usename = 'audit'")
+    async with full.client("health") as client:
+        permit = await permitted(full, client, asked)
+
+    assert await rows_of(full, asked.idem) == [permit.index]
+    await whole(full)
+
+
+async def whole(trail: Trail) -> None:
+    """Indices run from 0 without a gap up to the head."""
+    rows = await sql(trail, "SELECT count(*) AS entries, max(idx) + 1 AS next FROM entry WHERE log = :log")
+    head = await sql(trail, "SELECT size FROM log_state WHERE log = :log")
+    assert rows[0].entries == rows[0].next == head[0].size
+
+
+@pytest.mark.parametrize("place", ["sequencer.appended", "sequencer.committed"])
+async def test_a_sequencer_killed_within_a_group_loses_and_doubles_nothing(trail: Trail, place: str) -> None:
+    async with trail.up(), trail.client("health") as client:
+        await until(lambda: _registered(client))
+    asked = request(access())
+    process = await killed_at(place, "run", environment_of(trail.settings(), trail))
+    async with trail.client("health") as client:
+        await until(lambda: _kills(client, asked, process))
+
+    async with trail.up(), trail.client("health") as client:
+        permit = await permitted(trail, client, asked)
+
+    assert await process.wait() == 137
+    assert await rows_of(trail, asked.idem) == [permit.index]
+    await whole(trail)
+
+
+async def _kills(client: httpx2.AsyncClient, asked: Any, process: asyncio.subprocess.Process) -> bool:
+    try:
+        await ask(client, asked)
+    except httpx2.TransportError:
+        return process.returncode is not None
+    return False
+
+
+@pytest.mark.parametrize("place", ["signer.remembered", "signer.signed"])
+async def test_a_signer_killed_while_signing_signs_the_same_again(trail: Trail, place: str) -> None:
+    async with running("audit", trail.settings(), wire), trail.client("health") as client:
+        await until(lambda: sql(trail, "SELECT 1 FROM log_state WHERE log = :log"))
+        process = await killed_at(place, "signer", environment_of(trail.signer_settings(), trail))
+        assert await process.wait() == 137
+        async with running("audit", trail.signer_settings(), wire_signer):
+            await until(lambda: _registered(client))
+            await until(lambda: signed_size(trail, 16))
+
+    rows = await sql(trail, "SELECT size FROM checkpoint WHERE log = :log ORDER BY size")
+    assert [row.size for row in rows] == sorted({row.size for row in rows})
+    assert rows[0].size == 0
+
+
+async def killed_at(place: str, word: str, environment: dict[str, str]) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "services.audit",
+        word,
+        env={**environment, "CONCERT_CRASH_AT": place},
+        cwd=Path(__file__).parents[2],
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+
+
+def environment_of(settings: Settings | SignerSettings, trail: Trail) -> dict[str, str]:
+    """The environment that makes these settings."""
+    given = settings.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+    flat = {key: value for key, value in given.items() if not isinstance(value, dict)}
+    nested = {
+        f"{key}__{name}": value
+        for key, part in given.items()
+        if isinstance(part, dict)
+        for name, value in part.items()
+    }
+    made = {f"CONCERT_{key.upper()}": str(value) for key, value in (flat | nested).items()}
+    return {"PATH": os.environ["PATH"], **made}
+
+
+async def sweep_signer(trail: Trail, folder: Path) -> None:
+    """One round of a signer that starts now, with the high-water file of a folder."""
+    database = trail.space.database("audit", "audit_sign")
+    try:
+        await _signer(trail, folder, database).sweep()
+    finally:
+        await database.close()
+
+
+def _signer(trail: Trail, folder: Path, database: Any) -> CheckpointSigner:
+    @asynccontextmanager
+    async def open_store() -> AsyncIterator[SigningStore]:
+        async with database.transaction() as transaction:
+            yield SigningStore(transaction, trail.origin)
+
+    key = Signer.from_seed(trail.origin, decoded(trail.keys["log"].read_text()))
+    return CheckpointSigner(open_store, key, HighWater(folder / "high_water"))
+
+
+async def signed_then_stopped(trail: Trail) -> None:
+    async with trail.up(), trail.client("health") as client:
+        await until(lambda: _registered(client))
+        await until(lambda: signed_size(trail, 16))
+
+
+async def test_a_signer_goes_on_from_what_it_signed(trail: Trail) -> None:
+    await signed_then_stopped(trail)
+
+    await sweep_signer(trail, trail.folder)
+
+
+@pytest.mark.parametrize(
+    ("statement", "says"),
+    [
+        ("UPDATE log_state SET due_size = 0 WHERE log = :log", "behind"),
+        ("UPDATE tile SET hashes = set_byte(hashes, 40, 1) WHERE log = :log AND level = 0", "another tree"),
+    ],
+)
+async def test_a_signer_halts_at_a_database_that_is_not_what_it_signed(
+    trail: Trail, statement: str, says: str
+) -> None:
+    await signed_then_stopped(trail)
+    await sql(trail, statement)
+
+    with pytest.raises(SignerHalted, match=says):
+        await sweep_signer(trail, trail.folder)
+
+
+async def test_a_signer_without_its_file_halts(trail: Trail, tmp_path: Path) -> None:
+    await signed_then_stopped(trail)
+    (trail.folder / "high_water").unlink()
+
+    with pytest.raises(SignerHalted, match="does not exist"):
+        await sweep_signer(trail, trail.folder)
+
+
+async def test_a_sequencer_refuses_a_checkpoint_ahead_of_its_database(trail: Trail) -> None:
+    await signed_then_stopped(trail)
+    await sql(trail, "DELETE FROM entry WHERE log = :log")
+    await sql(trail, "DELETE FROM tile WHERE log = :log")
+    empty = "'\\xe3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'"
+    await sql(
+        trail,
+        f"UPDATE log_state SET size = 0, root = {empty}, due_size = 0, due_root = {empty} WHERE log = :log",
+    )
+
+    async with running("audit", trail.settings(), wire), trail.client("health") as client:
+        answer = await until(lambda: _closed_for_good(client))
+
+    assert "database" in answer.json()["detail"]
+
+
+async def test_counters_of_a_subject_have_no_gap(full: Trail, tmp_path: Path) -> None:
+    details = opened(await exported(full, tmp_path / "kit"))
+    mine = [detail["n"] for detail in details if detail.get("subject") == SUBJECT]
+
+    assert mine == list(range(mine[0], mine[0] + len(mine)))

@@ -1,0 +1,425 @@
+"""The access trail on a real database: permits, reports, storms, fences, restarts, tampering, rights."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from sqlalchemy.exc import DBAPIError
+
+from schemas.access import (
+    Access,
+    Actor,
+    Item,
+    PermitAnswer,
+    PermitBody,
+    PermitRequest,
+    Question,
+    Trust,
+    check_permit,
+    encoded,
+    fact_idem,
+    named_key,
+    signed_checkpoint,
+)
+from schemas.topics import source_of
+from services.audit.settings import LogKeySettings, Settings, SignerSettings
+from services.audit.wiring import wire, wire_signer
+from services.runtime.peers import internal_client
+from services.runtime.process import running
+from services.runtime.settings import PortSettings
+from tests.support.platform import CELL, Space
+from tests.support.waiting import until
+
+ORIGIN = "audit.localhost/demo/2026"
+SUBJECT = "ref_" + "a" * 26
+OTHER = "ref_" + "b" * 26
+CASE = "sub_" + "c" * 26
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Trail:
+    """One log with its own database, files and ports."""
+
+    def __init__(self, space: Space, folder: Path, origin: str = ORIGIN) -> None:
+        self.space = space
+        self.origin = origin
+        self.folder = folder
+        self.port = free_port()
+        made = space.platform.secrets
+        self.keys = {name: made.key_file(name) for name in ("permit", "wrap", "log")}
+        self.log_key = made.verification_key("log", origin)
+        permit_key = named_key(made.verification_key("permit", f"{origin}/permit"))
+        self.trust = Trust(origin, (permit_key,), named_key(self.log_key))
+
+    def settings(self, port: int | None = None) -> Settings:
+        return Settings(
+            mode="local",
+            cell=CELL,
+            database=self.space.database_settings("audit"),
+            tls=self.space.tls_settings("audit"),
+            ports=PortSettings(internal=port or self.port),
+            log=self.origin,
+            permit_key_file=self.keys["permit"],
+            wrap_key_file=self.keys["wrap"],
+            audit=LogKeySettings(log_key=self.log_key),
+        )
+
+    def signer_settings(self) -> SignerSettings:
+        return SignerSettings(
+            mode="local",
+            cell=CELL,
+            database=self.space.database_settings("audit", "audit_sign"),
+            log=self.origin,
+            log_key_file=self.keys["log"],
+            high_water_file=self.folder / "high_water",
+        )
+
+    @asynccontextmanager
+    async def up(self) -> AsyncIterator[None]:
+        async with (
+            running("audit", self.settings(), wire),
+            running("audit", self.signer_settings(), wire_signer),
+        ):
+            yield
+
+    def client(self, service: str) -> httpx2.AsyncClient:
+        return internal_client(
+            self.space.tls_settings(service), base_url=f"https://127.0.0.1:{self.port}", seconds=10
+        )
+
+
+def access(**changes: Any) -> Access:
+    words: dict[str, Any] = {
+        "act": "view",
+        "purpose": "case_work",
+        "basis": "referral",
+        "actor": Actor(id="st-1", role="caseworker", auth="mfa", client="cl-1"),
+        "agency": "welfare-a",
+        "subject": SUBJECT,
+        "referral": SUBJECT,
+        "explain": (),
+    }
+    return Access(**(words | changes))
+
+
+def request(words: Access, *items: Item, idem: bytes | None = None) -> PermitRequest:
+    return PermitRequest(
+        idem=idem or secrets.token_bytes(16), nonce=secrets.token_bytes(16), access=words, items=items
+    )
+
+
+async def ask(client: httpx2.AsyncClient, asked: PermitRequest) -> httpx2.Response:
+    return await client.post("/v1/permits", json=asked.plain())
+
+
+async def register(client: httpx2.AsyncClient, *subjects: str, key: bytes = b"k" * 32) -> list[Any]:
+    body = {"subjects": [{"id": one, "key": encoded(key), "retention": "standard"} for one in subjects]}
+    answer = await told(client, "/v1/subjects", body)
+    return list(answer.json()["results"])
+
+
+async def permitted(
+    trail: Trail, client: httpx2.AsyncClient, asked: PermitRequest, service: str = "health"
+) -> PermitBody:
+    """Ask until the trail is open, and check the permit as whoever shows something must."""
+    answer = await until(lambda: _answered(client, asked))
+    question = Question(source_of(CELL, service), asked.access, asked.items, asked.nonce, time.monotonic())
+    return check_permit(
+        PermitAnswer.model_validate_json(answer.content), question, trail.trust, now=time.monotonic()
+    )
+
+
+async def _answered(client: httpx2.AsyncClient, asked: PermitRequest) -> httpx2.Response | None:
+    answer = await ask(client, asked)
+    if answer.status_code == 503:
+        return None
+    assert answer.status_code == 201, answer.text
+    return answer
+
+
+async def told(client: httpx2.AsyncClient, path: str, body: dict[str, Any]) -> httpx2.Response:
+    """What the trail says, once it says more than that it is closed for a moment: the machine may be busy."""
+
+    async def once() -> httpx2.Response | None:
+        answer = await client.post(path, json=body)
+        return answer if answer.status_code != 503 else None
+
+    answer: httpx2.Response = await until(once)
+    return answer
+
+
+@pytest.fixture(scope="module")
+async def trail(space: Space, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Trail]:
+    trail = Trail(space, tmp_path_factory.mktemp("trail"))
+    async with trail.up():
+        async with trail.client("health") as client:
+            await until(lambda: _open(client))
+            await register(client, SUBJECT, CASE)
+        yield trail
+
+
+async def _open(client: httpx2.AsyncClient) -> bool:
+    return (await ask(client, request(access(act="list", subject=None, referral=None)))).status_code == 201
+
+
+async def test_a_view_is_permitted_after_it_is_in_the_trail(trail: Trail) -> None:
+    async with trail.client("health") as client:
+        permit = await permitted(trail, client, request(access()))
+
+    assert permit.origin == ORIGIN
+    assert permit.size > permit.index
+
+
+async def test_each_row_of_a_list_is_an_entry_before_the_intent(trail: Trail) -> None:
+    words = access(act="list", subject=None, referral=None)
+    async with trail.client("health") as client:
+        permit = await permitted(trail, client, request(words, Item(subject=SUBJECT), Item(subject=CASE)))
+
+    assert permit.count == 3
+
+
+async def test_an_owner_gets_tags_that_only_its_key_makes(trail: Trail) -> None:
+    asked = request(access(subject=CASE, referral=None))
+    async with trail.client("health") as client:
+        answer = PermitAnswer.model_validate_json((await told(client, "/v1/permits", asked.plain())).content)
+    question = Question(
+        source_of(CELL, "health"), asked.access, (), asked.nonce, time.monotonic(), tag_key=b"k" * 32
+    )
+
+    assert check_permit(answer, question, trail.trust, now=time.monotonic()).count == 1
+
+
+async def test_a_storm_of_one_request_is_one_entry(trail: Trail) -> None:
+    asked = request(access())
+    async with trail.client("health") as client:
+        answers = await asyncio.gather(*(until(lambda: _answered(client, asked)) for _ in range(200)))
+    permits = [PermitAnswer.model_validate_json(answer.content).permit for answer in answers]
+
+    assert len({PermitBody.model_validate_json(permit.body).index for permit in permits}) == 1
+
+
+async def test_a_repeated_list_gets_its_items_again(trail: Trail) -> None:
+    asked = request(
+        access(act="list", subject=None, referral=None), Item(subject=SUBJECT), Item(subject=CASE)
+    )
+    async with trail.client("health") as client:
+        first = PermitAnswer.model_validate_json((await told(client, "/v1/permits", asked.plain())).content)
+        again = await permitted(trail, client, asked)
+        second = PermitAnswer.model_validate_json((await told(client, "/v1/permits", asked.plain())).content)
+
+    assert again.count == 3
+    assert second.items == first.items
+    assert second.opening == first.opening
+
+
+async def test_an_idem_with_another_body_is_refused(trail: Trail) -> None:
+    asked = request(access())
+    async with trail.client("health") as client:
+        await told(client, "/v1/permits", asked.plain())
+        other = await told(
+            client, "/v1/permits", request(access(purpose="supervision"), idem=asked.idem).plain()
+        )
+
+    assert (other.status_code, other.json()["code"]) == (409, "idem_conflict")
+
+
+async def test_an_idem_belongs_to_its_caller(trail: Trail) -> None:
+    asked = request(access())
+    async with trail.client("health") as health, trail.client("police") as police:
+        await told(health, "/v1/permits", asked.plain())
+        other = await told(
+            police, "/v1/permits", request(access(purpose="supervision"), idem=asked.idem).plain()
+        )
+
+    assert other.status_code == 201
+
+
+async def test_an_unregistered_subject_gets_no_permit(trail: Trail) -> None:
+    async with trail.client("health") as client:
+        answer = await told(client, "/v1/permits", request(access(subject=OTHER, referral=OTHER)).plain())
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "subject_unknown")
+
+
+async def test_an_access_without_what_its_act_needs_is_named(trail: Trail) -> None:
+    async with trail.client("health") as client:
+        answer = await told(client, "/v1/permits", request(access(purpose=None)).plain())
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "detail_invalid")
+    assert answer.json()["errors"][0]["pointer"] == "/access/purpose"
+
+
+@pytest.mark.parametrize(
+    "change", [{"unknown": 1}, {"nonce": "short"}, {"items": [{"subject": "x"}] * 2}, {"access": {"act": 7}}]
+)
+async def test_a_body_of_another_shape_is_malformed(trail: Trail, change: dict[str, Any]) -> None:
+    async with trail.client("health") as client:
+        answer = await told(client, "/v1/permits", request(access()).plain() | change)
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "malformed")
+
+
+async def test_a_detail_over_its_limit_is_too_large(trail: Trail) -> None:
+    reasons = [{"code": "c" * 64, "ref": "r" * 128}] * 16
+    words = access(groups={f"g{'x' * 60}{n}": "v" * 128 for n in range(8)}).plain() | {"explain": reasons}
+    async with trail.client("health") as client:
+        answer = await told(client, "/v1/permits", request(Access.model_validate(words)).plain())
+
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+
+
+async def test_an_outcome_stands_under_its_intent_and_for_its_caller_alone(trail: Trail) -> None:
+    async with trail.client("health") as health, trail.client("police") as police:
+        intent = await permitted(trail, health, request(access()))
+        report = {
+            "outcomes": [
+                {
+                    "idem": encoded(secrets.token_bytes(16)),
+                    "origin": ORIGIN,
+                    "intent": intent.index,
+                    "result": "released",
+                    "happened": "2026-03-02T12:00:00.000Z",
+                }
+            ]
+        }
+        own = await told(health, "/v1/outcomes", report)
+        again = await told(health, "/v1/outcomes", report)
+        foreign = await told(police, "/v1/outcomes", report)
+
+    assert own.json()["results"][0]["index"] > intent.index
+    assert again.json() == own.json()
+    assert foreign.json()["results"][0]["problem"]["code"] == "not_yours"
+
+
+async def test_events_are_answered_one_by_one(trail: Trail) -> None:
+    consent = {"id": "cns_" + "d" * 26, "version": 1}
+    given = access(act="consent", consent=consent, subject=CASE, referral=None, explain=None).plain()
+    event = {"mode": "with", "happened": "2026-03-02T12:00:00.000Z"}
+    body = {
+        "events": [
+            {**event, "idem": encoded(fact_idem("urn:concert:test-local:health", "evt_1")), "access": given},
+            {**event, "idem": encoded(secrets.token_bytes(16)), "access": access().plain()},
+        ]
+    }
+    async with trail.client("health") as client:
+        first, second = (await told(client, "/v1/events", body)).json()["results"]
+
+    assert first["origin"] == ORIGIN
+    assert second["problem"] == {
+        "status": 422,
+        "code": "detail_invalid",
+        "detail": "give what this act needs at the place named in errors",
+        "pointer": "/access/act",
+    }
+
+
+async def test_a_subject_is_registered_once_by_its_owner(trail: Trail) -> None:
+    subject = "ref_" + "e" * 26
+    async with trail.client("health") as health, trail.client("police") as police:
+        answers = [
+            await register(health, subject),
+            await register(health, subject),
+            await register(health, subject, key=b"x" * 32),
+            await register(police, subject),
+        ]
+
+    assert [one[0].get("id") or one[0]["problem"]["code"] for one in answers] == [
+        subject,
+        subject,
+        "idem_conflict",
+        "not_yours",
+    ]
+
+
+async def test_only_the_operator_opens_entries(trail: Trail) -> None:
+    body = {"idem": encoded(secrets.token_bytes(16)), "purpose": "oversight", "size": 1}
+    async with trail.client("health") as client:
+        answer = await told(client, "/v1/openings", body)
+
+    assert (answer.status_code, answer.json()["code"]) == (403, "not_yours")
+
+
+async def test_checkpoints_are_signed_in_blocks_while_the_log_grows(trail: Trail) -> None:
+    async with trail.client("health") as client:
+        permit = await permitted(trail, client, request(access()))
+
+        async def covered() -> str | None:
+            note = (await client.get("/log/demo/2026/checkpoint")).text
+            return note if signed_checkpoint(note, trail.trust.log_key).size > permit.index else None
+
+        note = await until(covered)
+
+    assert signed_checkpoint(note, trail.trust.log_key).size % 16 == 0
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["tile/0/001", "tile/0/000.p/256", "tile/0/0", "tile/9/000", "tile/entries/x000/000", "tile/0/../0"],
+)
+async def test_what_is_not_published_is_not_found(trail: Trail, path: str) -> None:
+    async with trail.client("health") as client:
+        assert (await client.get(f"/log/demo/2026/{path}")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO entry (log, idx, leaf, key, detail_ct) VALUES ('x', 0, '', '', '')",
+        "UPDATE entry SET caller = 'x'",
+        "DELETE FROM entry",
+        "UPDATE tile SET level = 1",
+        "DELETE FROM tile",
+        "UPDATE log_state SET size = 0",
+        "DELETE FROM log_state",
+        "UPDATE subject SET number = 0",
+        "DELETE FROM subject",
+        "INSERT INTO subject (id, owner, retention, wrapped, number) VALUES ('x', 'x', 'x', '', 5)",
+        "INSERT INTO checkpoint (log, size, root, note) VALUES ('x', 0, '', '')",
+        "UPDATE checkpoint SET note = ''",
+        "DELETE FROM checkpoint",
+        "UPDATE data_key SET wrapped = ''",
+    ],
+)
+async def test_the_sequencer_may_write_through_its_function_alone(trail: Trail, statement: str) -> None:
+    await refused(trail, "audit", statement)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT 1 FROM entry",
+        "SELECT 1 FROM subject",
+        "SELECT 1 FROM data_key",
+        "UPDATE checkpoint SET note = ''",
+        "DELETE FROM checkpoint",
+        "UPDATE log_state SET due_size = 0",
+        "SELECT take_lead('x', '')",
+    ],
+)
+async def test_the_signer_sees_hashes_and_writes_checkpoints_alone(trail: Trail, statement: str) -> None:
+    await refused(trail, "audit_sign", statement)
+
+
+async def refused(trail: Trail, role: str, statement: str) -> None:
+    database = trail.space.database("audit", role)
+    try:
+        with pytest.raises(DBAPIError, match="permission denied"):
+            async with database.transaction() as transaction:
+                await transaction.run(statement)
+    finally:
+        await database.close()

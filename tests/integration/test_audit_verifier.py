@@ -1,0 +1,327 @@
+"""The verifier on directories: sound ones of many sizes, one byte flipped anywhere, and copied alone."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pytest
+from typer.testing import CliRunner
+
+from schemas.access import Checkpoint, canonical, commitment, encoded, leaf, leaf_hash, tag, vkey
+from services.audit.domain.layout import bundle, wanted
+from services.audit.domain.notes import Signer, checkpoint_text, signed_note
+from services.audit.domain.tree import Tree
+from services.audit.verifier import check as checking
+from services.audit.verifier.__main__ import main
+from services.audit.verifier.check import check
+from services.audit.verifier.kit import CannotLook, Kit, pinned_key
+from services.audit.verifier.tiles import ENTRIES, Tile, levels_of, tiles_of_level
+from services.cli.trail import app
+
+ORIGIN: Final = "audit.example/juris-a"
+LOG: Final = Signer.from_seed(ORIGIN, b"l" * 32)
+SUBJECT: Final = "ref_" + "a" * 26
+SUBJECT_KEY: Final = b"k" * 32
+VERIFIER: Final = Path(checking.__file__).parent
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry with what opens it."""
+
+    leaf: bytes
+    detail: bytes
+    salt: bytes
+
+
+def an_entry(number: int) -> Entry:
+    detail = canonical({"kind": "intent", "n": number + 1, "subject": SUBJECT})
+    salt = number.to_bytes(32, "big")
+    return Entry(leaf(tag(SUBJECT_KEY, number + 1), commitment(salt, detail)), detail, salt)
+
+
+def write(folder: Path, entries: list[bytes], details: list[Entry] | None = None) -> Path:
+    """A kit as an export writes it."""
+    tree = Tree()
+    tree.extend([leaf_hash(entry) for entry in entries])
+    size = len(entries)
+    for level in (ENTRIES, *levels_of(size)):
+        for tile in tiles_of_level(level, size):
+            file = folder / tile.path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            within = entries[tile.first : tile.first + tile.width]
+            file.write_bytes(bundle(within) if level == ENTRIES else tree.tile(level, tile.number))
+    (folder / "policy").write_text(f"log {vkey(LOG.public)}\nquorum none\n")
+    (folder / "checkpoint").write_text(
+        signed_note(checkpoint_text(Checkpoint(ORIGIN, size, tree.root())), LOG)
+    )
+    if details is not None:
+        lines = [
+            canonical({"detail": encoded(one.detail), "index": index, "salt": encoded(one.salt)}) + b"\n"
+            for index, one in enumerate(details)
+        ]
+        (folder / "details.jsonl").write_bytes(b"".join(lines))
+    return folder
+
+
+@pytest.fixture
+def kit(tmp_path: Path) -> Path:
+    """Twenty entries, opened."""
+    details = [an_entry(number) for number in range(20)]
+    folder = tmp_path / "kit"
+    folder.mkdir()
+    return write(folder, [one.leaf for one in details], details)
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, 256, 257, 70_000])
+def test_a_log_of_any_size_is_sound(tmp_path: Path, size: int) -> None:
+    entries = [f"access-{number}".encode() for number in range(size)]
+
+    verdict = check(Kit(write(tmp_path, entries)))
+
+    assert verdict.is_sound, verdict.failure
+
+
+def test_the_tiles_of_70000_are_the_published_ones() -> None:
+    paths = [tile.path for level in levels_of(70_000) for tile in tiles_of_level(level, 70_000)]
+
+    assert len(paths) == 273 + 1 + 2 + 1
+    assert paths[273:] == ["tile/0/273.p/112", "tile/1/000", "tile/1/001.p/17", "tile/2/000.p/1"]
+
+
+def test_a_tiles_number_is_written_in_groups() -> None:
+    named = wanted("0/x001/x234/067")
+
+    assert Tile(0, 1_234_067, 256).path == "tile/0/x001/x234/067"
+    assert named is not None
+    assert named.number == 1_234_067
+    for wrong in (
+        "0/1",
+        "0/x001",
+        "0/001/234",
+        "0/x000/001",
+        "0/000.p/0",
+        "0/000.p/256",
+        "0/000.p/01",
+        "0/000/",
+    ):
+        assert wanted(wrong) is None, wrong
+
+
+def test_entries_begin_with_their_length(tmp_path: Path) -> None:
+    write(tmp_path, [b"access-0", b"access-1"])
+
+    assert (tmp_path / "tile/entries/000.p/2").read_bytes() == b"\x00\x08access-0\x00\x08access-1"
+
+
+def test_opened_details_and_tags_are_counted(kit: Path) -> None:
+    verdict = check(Kit(kit), {SUBJECT: SUBJECT_KEY})
+
+    assert (verdict.is_sound, verdict.details_checked, verdict.tags_checked) == (True, 20, 20)
+
+
+def test_a_tag_of_another_key_is_named(kit: Path) -> None:
+    verdict = check(Kit(kit), {SUBJECT: b"x" * 32})
+
+    assert verdict.failure is not None
+    assert verdict.failure.index == 0
+    assert "tag" in verdict.failure.sentence
+
+
+def _entry_of(position: int) -> int:
+    return position // 54
+
+
+def _hash_of(position: int) -> int:
+    return position // 32
+
+
+def _first(_position: int) -> int:
+    return 0
+
+
+@pytest.mark.parametrize(
+    ("name", "index_at"),
+    [
+        ("tile/entries/000.p/20", _entry_of),
+        ("tile/0/000.p/20", _hash_of),
+        ("checkpoint", _first),
+        ("policy", _first),
+    ],
+)
+def test_every_flipped_byte_is_named_by_its_entry(
+    kit: Path, name: str, index_at: Callable[[int], int]
+) -> None:
+    whole = (kit / name).read_bytes()
+    for position in range(len(whole)):
+        (kit / name).write_bytes(flipped(whole, position))
+        verdict = check(Kit(kit))
+        assert verdict.failure is not None, position
+        assert verdict.failure.index == index_at(position), position
+
+
+def test_every_flipped_byte_of_a_detail_is_named_by_its_entry(kit: Path) -> None:
+    whole = (kit / "details.jsonl").read_bytes()
+    ends = [at for at, byte in enumerate(whole) if byte == ord("\n")]
+    for position in range(len(whole)):
+        (kit / "details.jsonl").write_bytes(flipped(whole, position))
+        verdict = check(Kit(kit))
+        assert verdict.failure is not None, position
+        assert verdict.failure.index == sum(end < position for end in ends), position
+
+
+def flipped(whole: bytes, position: int) -> bytes:
+    bit = 1 << position % 8
+    return bytes([*whole[:position], whole[position] ^ bit, *whole[position + 1 :]])
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A log with three levels of tiles."""
+    return write(tmp_path_factory.mktemp("large"), [an_entry(number).leaf for number in range(66_000)])
+
+
+@pytest.mark.parametrize(
+    ("name", "position", "index"),
+    [
+        ("tile/entries/004", 54 * 10 + 30, 4 * 256 + 10),
+        ("tile/0/004", 32 * 10 + 3, 4 * 256 + 10),
+        ("tile/1/000", 32 * 7, 7 * 256),
+        ("tile/1/001.p/1", 0, 65_536),
+        ("tile/2/000.p/1", 5, 0),
+        ("tile/0/257.p/208", 32 * 2, 257 * 256 + 2),
+    ],
+)
+def test_a_flipped_byte_in_a_higher_tile_names_the_first_entry_below_it(
+    large: Path, name: str, position: int, index: int
+) -> None:
+    whole = (large / name).read_bytes()
+    (large / name).write_bytes(flipped(whole, position))
+    try:
+        verdict = check(Kit(large))
+    finally:
+        (large / name).write_bytes(whole)
+
+    assert verdict.failure is not None
+    assert verdict.failure.index == index
+
+
+def broken(kit: Path) -> Iterator[tuple[str, int, Callable[[], object]]]:
+    """What can happen to files: name, the first entry that fails, the deed."""
+    details = kit / "details.jsonl"
+    lines = details.read_bytes().splitlines(keepends=True)
+    entries = kit / "tile/entries/000.p/20"
+    tile = kit / "tile/0/000.p/20"
+    unopened = canonical({"index": 5, "problem": "detail_unreadable"}) + b"\n"
+    shifted = json.loads(lines[4]) | {"index": 5}
+    yield "deleted tile", 0, tile.unlink
+    yield "deleted bundle", 0, entries.unlink
+    yield "truncated bundle", 17, lambda: entries.write_bytes(entries.read_bytes()[: 54 * 17 + 5])
+    yield "longer bundle", 19, lambda: entries.write_bytes(entries.read_bytes() + b"x")
+    yield "truncated tile", 0, lambda: tile.write_bytes(tile.read_bytes()[:-32])
+    yield "a detail less", 19, lambda: details.write_bytes(b"".join(lines[:19]))
+    yield "a detail more", 19, lambda: details.write_bytes(b"".join([*lines, lines[0]]))
+    yield (
+        "details swapped",
+        3,
+        lambda: details.write_bytes(b"".join([*lines[:3], lines[4], lines[3], *lines[5:]])),
+    )
+    yield (
+        "a detail of another",
+        5,
+        lambda: details.write_bytes(b"".join([*lines[:5], canonical(shifted) + b"\n", *lines[6:]])),
+    )
+    yield "a detail unopened", 5, lambda: details.write_bytes(b"".join([*lines[:5], unopened, *lines[6:]]))
+    yield (
+        "a deep detail",
+        5,
+        lambda: details.write_bytes(b"".join([*lines[:5], b"[" * 100_000 + b"\n", *lines[6:]])),
+    )
+
+
+def test_every_broken_file_names_its_first_entry(kit: Path, tmp_path: Path) -> None:
+    for number in range(len(list(broken(kit)))):
+        copy = tmp_path / str(number)
+        shutil.copytree(kit, copy)
+        name, index, deed = list(broken(copy))[number]
+        deed()
+        verdict = check(Kit(copy))
+        assert verdict.failure is not None, name
+        assert verdict.failure.index == index, name
+
+
+def test_another_history_under_the_same_size_is_not_sound(kit: Path, tmp_path: Path) -> None:
+    other = write(tmp_path / "other", [b"other"] * 20)
+    shutil.copy(other / "checkpoint", kit / "checkpoint")
+    verdict = check(Kit(kit))
+
+    assert verdict.failure is not None
+    assert "root" in verdict.failure.sentence
+
+
+def test_a_pinned_key_wins_over_the_directorys_own(kit: Path) -> None:
+    stranger = vkey(Signer.from_seed(ORIGIN, b"x" * 32).public)
+
+    assert check(Kit(kit, pinned_key(vkey(LOG.public)))).is_sound
+    assert not check(Kit(kit, pinned_key(stranger))).is_sound
+
+
+def test_a_directory_without_a_trail_cannot_be_looked_at(tmp_path: Path) -> None:
+    with pytest.raises(CannotLook):
+        check(Kit(tmp_path))
+
+
+def test_exit_codes_say_sound_not_sound_or_could_not_look(
+    kit: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text(f"{SUBJECT} {base64.b64encode(SUBJECT_KEY).decode()}\n")
+    assert main(["verify", str(kit), "--log-key", vkey(LOG.public), "--subject-keys", str(keys)]) == 0
+    assert "Sound" in capsys.readouterr().out
+    assert main(["verify", str(tmp_path / "none")]) == 1
+    assert main(["verify", str(kit), "--log-key", "no key"]) == 1
+    (kit / "tile/entries/000.p/20").write_bytes(flipped((kit / "tile/entries/000.p/20").read_bytes(), 300))
+    assert main(["verify", str(kit)]) == 7
+    assert "The first entry that fails is 5." in capsys.readouterr().out
+    assert main(["verify", str(kit), "--json"]) == 7
+    assert json.loads(capsys.readouterr().out)["failure"]["index"] == 5
+
+
+def test_the_command_has_the_verifiers_words_and_exit_codes(kit: Path, tmp_path: Path) -> None:
+    runner = CliRunner()
+    sound = runner.invoke(app, ["verify", str(kit), "--json"])
+    (kit / "tile/0/000.p/20").write_bytes(flipped((kit / "tile/0/000.p/20").read_bytes(), 64))
+    broken_one = runner.invoke(app, ["verify", str(kit)])
+    absent = runner.invoke(app, ["verify", str(tmp_path / "none")])
+
+    assert (sound.exit_code, json.loads(sound.stdout)["sound"]) == (0, True)
+    assert (broken_one.exit_code, "is 2." in broken_one.stdout) == (7, True)
+    assert absent.exit_code == 1
+
+
+def test_the_verifier_runs_when_it_is_copied_alone(kit: Path, tmp_path: Path) -> None:
+    alone = tmp_path / "alone"
+    shutil.copytree(VERIFIER, alone / "verifier", ignore=shutil.ignore_patterns("__pycache__"))
+    command = [sys.executable, "-m", "verifier", "verify", str(kit)]
+    ran = subprocess.run(command, cwd=alone, env={"PATH": ""}, capture_output=True, text=True, check=False)
+    words = "import sys, verifier.__main__; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    loaded = subprocess.run(
+        [sys.executable, "-c", words], cwd=alone, env={"PATH": ""}, capture_output=True, text=True, check=True
+    ).stdout.split()
+
+    assert ran.returncode == 0, ran.stderr
+    outside = set(loaded) - set(sys.stdlib_module_names) - {"verifier", "cryptography"}
+    assert {name for name in outside if not name.startswith("_")} <= {
+        "sitecustomize",
+        "cffi",
+        "distutils-precedence",
+    }
+    assert not {"schemas", "services", "pydantic"} & set(loaded)

@@ -1,0 +1,139 @@
+"""Killed at each line of the durable path, the arbiter loses nothing and does nothing twice."""
+
+import asyncio
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from schemas import envelope
+from schemas.referral import FACTS
+from schemas.topics import INBOX, REFERRALS_FACTS, STEPS, Topic, source_of
+from services.referrals.settings import Settings
+from services.referrals.store import SurroundingsStore
+from services.referrals.wiring import wire
+from services.runtime.identity import Identity
+from services.runtime.ids import new_id
+from services.runtime.kafka import security
+from services.runtime.outbox import Outbox
+from services.runtime.process import running
+from tests.support.builders import OWNER, SECTOR_OF, a_protocol_current, an_agency, an_entry, an_offer
+from tests.support.kafka import send_raw
+from tests.support.platform import CELL, Space
+from tests.support.processes import KILLED_BY_ITSELF, a_process
+from tests.support.waiting import until
+
+REFERRALS = 30
+NOW = datetime.now(UTC)
+DAY = timedelta(days=1)
+POINTS = (
+    "consumer.fetched", "consumer.begun", "consumer.taken", "consumer.handled", "consumer.moved",
+    "consumer.committed", "consumer.told", "relay.claimed", "relay.sent", "relay.acked", "relay.committed",
+)  # fmt: skip
+OWNERS_STEPS = STEPS[SECTOR_OF[OWNER]]
+
+
+@pytest.fixture(scope="module", autouse=True)
+async def surroundings(space: Space) -> None:
+    database = space.database("referrals")
+    identity = Identity("referrals", CELL, namespace=space.namespace)
+    database.open_outbox = lambda transaction: Outbox(transaction, identity, lambda: None)
+    async with database.transaction() as transaction:
+        store = SurroundingsStore(transaction, {})
+        await store.keep_agencies([an_agency(agency) for agency in SECTOR_OF])
+        await store.keep_protocols([a_protocol_current(valid_from=NOW - DAY, valid_until=NOW + DAY)])
+        await store.keep_entries([an_entry(confirmed_at=NOW - DAY)], NOW)
+    await database.close()
+
+
+def an_offer_record(referral: str) -> Any:
+    value = envelope.write(
+        OWNERS_STEPS,
+        id=new_id("event"),
+        source=source_of(CELL, OWNERS_STEPS.writer),
+        key=referral,
+        subject=referral,
+        correlation=referral,
+        caused_by=None,
+        sequence=1,
+        at=NOW,
+        body=an_offer(referral, consent={"expires_at": NOW + DAY}),
+    )
+    return referral.encode(), envelope.HEADERS, value
+
+
+async def records_of(space: Space, reader: str, topic: Topic) -> list[envelope.ReadEvent]:
+    consumer = AIOKafkaConsumer(**security(space.kafka_settings(reader)))
+    await consumer.start()
+    try:
+        partitions = [
+            TopicPartition(topic.name(space.namespace), part) for part in range(topic.partitions_local)
+        ]
+        consumer.assign(partitions)
+        ends = await consumer.end_offsets(partitions)
+        for partition in partitions:
+            consumer.seek(partition, 0)
+        found: list[Any] = []
+        while len(found) < sum(ends.values()):
+            for records in (await consumer.getmany(timeout_ms=500)).values():
+                found += records
+    finally:
+        await consumer.stop()
+    return [
+        envelope.read(topic, one.headers, one.key, one.value, cell=CELL, mode="local", reads=FACTS)
+        for one in found
+    ]
+
+
+async def pending(space: Space) -> int:
+    database = space.database("referrals")
+    async with database.transaction() as transaction:
+        rows = await transaction.rows("SELECT count(*) AS pending FROM outbox")
+    await database.close()
+    return int(rows[0].pending)
+
+
+@pytest.mark.parametrize("point", POINTS)
+async def test_a_kill_at_any_line_loses_nothing_and_does_nothing_twice(space: Space, point: str) -> None:
+    settings = space.settings(Settings, "referrals")
+    referrals = [new_id("referral") for _ in range(REFERRALS)]
+    await send_raw(
+        space,
+        OWNERS_STEPS.writer,
+        OWNERS_STEPS.name(space.namespace),
+        [an_offer_record(one) for one in referrals],
+    )
+
+    async with a_process("referrals", settings, CONCERT_CRASH_AT=point) as doomed:
+        assert await asyncio.wait_for(doomed.wait(), 30) == KILLED_BY_ITSELF
+    async with running("referrals", settings, wire):
+        await until(lambda: _all_answered(space, referrals))
+
+    await every_party_was_told_once(space, referrals)
+
+
+async def _all_answered(space: Space, referrals: list[str]) -> bool:
+    database = space.database("referrals")
+    async with database.transaction() as transaction:
+        rows = await transaction.rows(
+            "SELECT count(*) AS done FROM referral WHERE id = ANY(CAST(:ids AS text[]))", ids=referrals
+        )
+    await database.close()
+    return rows[0].done == len(referrals) and await pending(space) == 0
+
+
+async def every_party_was_told_once(space: Space, referrals: list[str]) -> None:
+    """On each outgoing topic: one event for each referral, however often its record was sent."""
+    owner_inbox, receiver_inbox = INBOX[SECTOR_OF[OWNER]], INBOX["health"]
+    for reader, topic in (
+        (owner_inbox.readers[0], owner_inbox),
+        (receiver_inbox.readers[0], receiver_inbox),
+        ("notifications", REFERRALS_FACTS),
+    ):
+        events = {
+            event.id: event for event in await records_of(space, reader, topic) if event.key in referrals
+        }
+        assert Counter(event.key for event in events.values()) == Counter(referrals), topic.title
+        assert {event.sequence for event in events.values()} == {1}, topic.title

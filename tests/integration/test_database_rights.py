@@ -1,0 +1,113 @@
+"""Every role tries every act on every table, on the database: what is not listed here must fail."""
+
+from collections.abc import Mapping
+
+import asyncpg
+import pytest
+
+from deploy.local.databases import DATABASES, ServiceDatabase
+from schemas.topics import SECTORS, SERVICES
+from tests.support.platform import Space
+
+ACTS = {
+    "S": "SELECT {column} FROM {table} LIMIT 0",
+    "I": "INSERT INTO {table} ({column}) SELECT {value} WHERE false",
+    "U": "UPDATE {table} SET {column} = {value} WHERE false",
+    "D": "DELETE FROM {table} WHERE false",
+}
+"""Act → a statement that the database checks for its right and that touches no row."""
+
+DURABLE = {
+    "outbox": "SID", "inbox": "SID", "outbox_sent": "SI", "outbox_sent_default": "", "sequence_out": "SIU",
+    "sequence_in": "SIU", "consumer_offset": "SIU", "dead_letter": "SIU",
+}  # fmt: skip
+SECTOR = DURABLE | {
+    "case_file": "SIU", "consent_version": "SI", "consent_withdrawal": "SI", "referral_view": "SIU",
+    "feed_end": "SIU", "feed_event": "SI", "agency": "SIU", "protocol": "SI", "directory_entry": "SIU",
+    "permit_used": "SI", "trail_outbox": "SID", "idempotency": "SIU",
+}  # fmt: skip
+RIGHTS: Mapping[str, Mapping[str, str]] = {
+    **dict.fromkeys(SECTORS, SECTOR),
+    "referrals": DURABLE
+    | {"referral": "SIU", "addressed": "SIU", "agency": "SIU", "protocol": "SI", "directory_entry": "SIU"},
+    "notifications": DURABLE | {"desk": "SIU", "notice": "SIU", "message_key": "S"},
+    "governance": DURABLE | {"publication": "SI"},
+    "audit": {
+        "log_state": "S", "entry": "S", "tile": "S", "checkpoint": "S", "subject": "SI", "data_key": "SI",
+    },
+    "audit_sign": {
+        "log_state": "S", "entry": "", "tile": "S", "checkpoint": "SI", "subject": "", "data_key": "",
+    },
+}  # fmt: skip
+"""Role → table → the acts it may do on any column: select, insert, update, delete."""
+
+
+async def connect(space: Space, database: ServiceDatabase, role: str) -> asyncpg.Connection:
+    url = space.database_settings(database.service, role).url.replace("+asyncpg", "")
+    return await asyncpg.connect(url, password=space.platform.secrets.password("database", role))
+
+
+async def columns_of(space: Space, service: str) -> Mapping[str, tuple[str, str]]:
+    """Each table's first column that a statement may name, with a value of its type."""
+    database = space.database_as_admin(service)
+    async with database.transaction() as transaction:
+        rows = await transaction.rows(
+            """SELECT DISTINCT ON (c.relname) c.relname AS table_name, a.attname AS column_name,
+                      format_type(a.atttypid, a.atttypmod) AS type_name
+               FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+               WHERE c.relkind IN ('r', 'p') AND c.relnamespace = 'public'::regnamespace
+                 AND a.attnum > 0 AND NOT a.attisdropped AND a.attidentity <> 'a'
+                 AND c.relname <> 'alembic_version'
+               ORDER BY c.relname, a.attnum"""
+        )
+    await database.close()
+    return {row.table_name: (row.column_name, f"CAST(NULL AS {row.type_name})") for row in rows}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_each_role_may_do_what_is_listed_and_nothing_else(space: Space, service: str) -> None:
+    columns = await columns_of(space, service)
+    for role in DATABASES[service].logins:
+        assert columns.keys() == RIGHTS[role].keys()
+        connection = await connect(space, DATABASES[service], role)
+        for table, (column, value) in columns.items():
+            allowed = ""
+            for act, statement in ACTS.items():
+                try:
+                    await connection.execute(statement.format(table=table, column=f'"{column}"', value=value))
+                    allowed += act
+                except asyncpg.InsufficientPrivilegeError:
+                    continue
+            assert allowed == RIGHTS[role][table], (role, table)
+        await connection.close()
+
+
+async def test_no_role_enters_another_services_database(space: Space) -> None:
+    for database in DATABASES.values():
+        for other in DATABASES.values():
+            for role in other.logins:
+                if role in database.logins:
+                    continue
+                with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                    await connect(space, database, role)
+
+
+async def test_no_role_that_logs_in_owns_anything_or_stands_above_rights(space: Space) -> None:
+    roles = sorted(role for database in DATABASES.values() for role in database.logins)
+    for service in SERVICES:
+        database = space.database_as_admin(service)
+        async with database.transaction() as transaction:
+            owned = await transaction.rows(
+                """SELECT c.relname FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner
+                   WHERE r.rolname = ANY(CAST(:roles AS text[]))""",
+                roles=roles,
+            )
+            mighty = await transaction.rows(
+                """SELECT rolname FROM pg_roles WHERE rolname = ANY(CAST(:roles AS text[]))
+                   AND (rolsuper OR rolbypassrls OR rolcreaterole OR rolcreatedb OR rolreplication)""",
+                roles=roles,
+            )
+        await database.close()
+
+        assert not owned
+        assert not mighty

@@ -1,0 +1,356 @@
+"""Governance on its internal port: what the operator hands in is kept and published together, or refused."""
+
+import asyncio
+import json
+import socket
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import typer
+from sqlalchemy.exc import DBAPIError
+from typer.testing import CliRunner
+
+from deploy.local import control
+from schemas.envelope import ReadEvent, read
+from schemas.governance import BODIES, AgencyCurrent, ProtocolCurrent, document_hash
+from schemas.topics import GOVERNANCE_STATE
+from services.cli.governance import agencies, protocols
+from services.governance.wiring import wire
+from services.runtime.database import Database
+from services.runtime.identity import Identity
+from services.runtime.kafka import consumer_factory
+from services.runtime.peers import internal_client
+from services.runtime.process import running
+from services.runtime.settings import PortSettings, RuntimeSettings
+from tests.support.builders import an_agency
+from tests.support.platform import CELL, Space
+from tests.support.waiting import until
+
+DEFAULT = json.loads((Path(__file__).parents[2] / "deploy/local/protocol.json").read_text())
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+async def address(space: Space) -> AsyncIterator[str]:
+    port = free_port()
+    settings = space.settings(RuntimeSettings, "governance", ports=PortSettings(internal=port))
+    async with running("governance", settings, wire):
+        yield f"https://127.0.0.1:{port}"
+
+
+@pytest.fixture
+async def operator(space: Space, address: str) -> AsyncIterator[httpx2.AsyncClient]:
+    async with internal_client(space.tls_settings("operator"), base_url=address) as client:
+        yield client
+
+
+def agency(name: str, **changes: Any) -> dict[str, Any]:
+    return an_agency(name, **changes).model_dump(mode="json")
+
+
+async def admit(client: httpx2.AsyncClient, name: str, **changes: Any) -> httpx2.Response:
+    return await client.put(f"/v1/agencies/{name}", json=agency(name, **changes))
+
+
+async def publish(client: httpx2.AsyncClient, name: str, **changes: Any) -> httpx2.Response:
+    return await client.put(f"/v1/protocols/{name}", json={**DEFAULT, "id": name, **changes})
+
+
+async def events_about(space: Space, name: str, count: int) -> list[ReadEvent]:
+    """The first so many events of one key, as a reader of the topic gets them."""
+    consumer = consumer_factory(
+        space.kafka_settings("health"), Identity("health", CELL, "local", space.namespace)
+    )()
+    consumer.subscribe([GOVERNANCE_STATE.name(space.namespace)])
+    await consumer.start()
+    found: list[ReadEvent] = []
+    try:
+        async with asyncio.timeout(30):
+            while len(found) < count:
+                for records in (await consumer.getmany(timeout_ms=200)).values():
+                    found += [_read(record) for record in records if record.key == name.encode()]
+    finally:
+        await consumer.stop()
+    return found
+
+
+def _read(record: Any) -> ReadEvent:
+    return read(
+        GOVERNANCE_STATE, record.headers, record.key, record.value, cell=CELL, mode="local", reads=BODIES
+    )
+
+
+async def outgoing(space: Space, name: str) -> int:
+    database = space.database("governance")
+    async with database.transaction() as transaction:
+        rows = await transaction.rows(
+            "SELECT key FROM outbox WHERE key = :key UNION ALL SELECT key FROM outbox_sent WHERE key = :key",
+            key=name.encode(),
+        )
+    await database.close()
+    return len(rows)
+
+
+async def test_an_agency_is_published_with_each_of_its_versions(
+    space: Space, operator: httpx2.AsyncClient
+) -> None:
+    first = await admit(operator, "agency-one")
+    second = await admit(operator, "agency-one", version=2, status="suspended")
+
+    assert [first.status_code, second.status_code] == [200, 200]
+    assert first.json()["is_news"]
+    assert first.json()["hash"] != second.json()["hash"]
+    events = await events_about(space, "agency-one", 2)
+    assert [event.body for event in events] == [
+        AgencyCurrent.model_validate(agency("agency-one")),
+        AgencyCurrent.model_validate(agency("agency-one", version=2, status="suspended")),
+    ]
+    assert [event.sequence for event in events] == [1, 2]
+
+
+async def test_the_same_content_again_changes_and_publishes_nothing(
+    space: Space, operator: httpx2.AsyncClient
+) -> None:
+    await admit(operator, "agency-again")
+
+    again = await admit(operator, "agency-again")
+
+    assert again.status_code == 200
+    assert not again.json()["is_news"]
+    assert await outgoing(space, "agency-again") == 1
+
+
+async def test_a_version_that_is_not_the_next_is_refused_and_changes_nothing(
+    space: Space, operator: httpx2.AsyncClient
+) -> None:
+    await admit(operator, "agency-next")
+
+    answers = [
+        await admit(operator, "agency-next", status="suspended"),
+        await admit(operator, "agency-next", version=3),
+        await admit(operator, "agency-new", version=2),
+    ]
+
+    assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [
+        (409, "version_not_next")
+    ] * 3
+    assert await outgoing(space, "agency-next") == 1
+    assert await outgoing(space, "agency-new") == 0
+    listed = (await operator.get("/v1/agencies")).json()["data"]
+    assert agency("agency-next") in [entry["content"] for entry in listed]
+
+
+async def test_of_two_next_versions_at_once_one_is_published(
+    space: Space, operator: httpx2.AsyncClient
+) -> None:
+    await admit(operator, "agency-race")
+
+    answers = await asyncio.gather(
+        *(admit(operator, "agency-race", version=2, status=status) for status in ("active", "suspended") * 4)
+    )
+
+    assert sorted(answer.status_code for answer in answers) == [200] * 4 + [409] * 4
+    assert [answer.json().get("is_news") for answer in answers].count(True) == 1
+    assert await outgoing(space, "agency-race") == 2
+
+
+async def test_whoever_looks_at_an_id_keeps_others_from_adding_a_version(
+    space: Space, operator: httpx2.AsyncClient
+) -> None:
+    await admit(operator, "agency-locked")
+    database = space.database_as_admin("governance")
+    async with database.transaction() as first:
+        await first.run("SELECT pg_advisory_xact_lock(hashtextextended('agency-locked', 0))")
+        async with asyncio.TaskGroup() as group:
+            second = group.create_task(admit(operator, "agency-locked", version=2))
+            await until(lambda: _is_waiting(database))
+            waited = not second.done()
+            await first.connection.commit()
+    await database.close()
+
+    assert waited
+    assert second.result().json()["is_news"]
+
+
+async def _is_waiting(database: Database) -> bool:
+    async with database.transaction() as transaction:
+        found = await transaction.rows("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+    return bool(found)
+
+
+async def test_a_protocol_is_published_with_its_hash(space: Space, operator: httpx2.AsyncClient) -> None:
+    await admit(operator, "party-one")
+    await admit(operator, "party-two")
+
+    answer = await publish(operator, "protocol-one", parties=["party-one", "party-two"])
+
+    [event] = await events_about(space, "protocol-one", 1)
+    assert isinstance(event.body, ProtocolCurrent)
+    assert event.body.document.parties == ("party-one", "party-two")
+    assert answer.json()["hash"] == event.body.hash == document_hash(event.body.document)
+    listed = (await operator.get("/v1/protocols")).json()["data"]
+    assert event.body.hash in [entry["hash"] for entry in listed]
+
+
+async def test_a_protocol_with_a_party_that_was_not_admitted_is_refused(
+    space: Space, operator: httpx2.AsyncClient
+) -> None:
+    await admit(operator, "party-one")
+
+    answer = await publish(operator, "protocol-two", parties=["party-one", "party-nobody"])
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "party_not_admitted")
+    assert "party-nobody" not in answer.text
+    assert await outgoing(space, "protocol-two") == 0
+
+
+async def test_what_a_protocol_must_say_is_checked_on_the_way_in(operator: httpx2.AsyncClient) -> None:
+    refusals = [
+        (await publish(operator, "protocol-bad", valid_until=DEFAULT["valid_from"]), "validity_out_of_order"),
+        (await publish(operator, "protocol-bad", matrix={}), "matrix_incomplete"),
+        (await publish(operator, "protocol-bad", timers={}), "timers_incomplete"),
+        (await publish(operator, "protocol-bad", unknown="secret"), "invalid"),
+        (await publish(operator, "protocol-bad", version=0), "invalid"),
+    ]
+
+    assert [(answer.status_code, answer.json()["code"]) for answer, _ in refusals] == [
+        (422, code) for _, code in refusals
+    ]
+    assert "secret" not in refusals[3][0].text
+
+
+async def test_an_agency_and_a_protocol_never_share_an_id(operator: httpx2.AsyncClient) -> None:
+    await admit(operator, "party-one")
+    await admit(operator, "party-two")
+    parties = ["party-one", "party-two"]
+    await publish(operator, "protocol-three", parties=parties)
+
+    answers = [await publish(operator, "party-one", parties=parties), await admit(operator, "protocol-three")]
+
+    assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(409, "id_taken")] * 2
+
+
+async def test_bad_input_is_refused_by_name_and_never_echoed(operator: httpx2.AsyncClient) -> None:
+    good = agency("agency-bad")
+    twice = json.dumps(good)[:-1] + ', "version": 2}'
+
+    answers = [
+        await operator.put("/v1/agencies/agency-bad", json={**good, "note": "planted"}),
+        await operator.put("/v1/agencies/agency-bad", json={**good, "signing_key": "planted"}),
+        await operator.put("/v1/agencies/agency-bad", json={**good, "sector": "press"}),
+        await operator.put("/v1/agencies/agency-other", json=good),
+        await operator.put("/v1/protocols/protocol-other", json=DEFAULT),
+        await operator.put("/v1/agencies/Planted!", json=good),
+        await operator.put("/v1/agencies/agency-bad", content=twice),
+    ]
+
+    assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [
+        (422, "invalid"),
+        (422, "invalid"),
+        (422, "unknown_sector"),
+        (422, "other_id"),
+        (422, "other_id"),
+        (422, "invalid"),
+        (400, "malformed"),
+    ]
+    assert not [answer for answer in answers if "lanted" in answer.text]
+
+
+async def test_a_service_may_read_and_not_write(space: Space, address: str) -> None:
+    async with internal_client(space.tls_settings("health"), base_url=address) as service:
+        answers = [await admit(service, "agency-by-service"), await publish(service, "protocol-by-service")]
+        listed = await service.get("/v1/agencies")
+
+    assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(403, "operator_only")] * 2
+    assert listed.status_code == 200
+    assert "agency-by-service" not in listed.text
+
+
+async def test_nobody_gets_in_without_a_certificate(space: Space, address: str) -> None:
+    trust = ssl.create_default_context(cafile=str(space.tls_settings("operator").authority_file))
+
+    async with httpx2.AsyncClient(base_url=address, verify=trust) as stranger:
+        with pytest.raises(httpx2.TransportError):
+            await stranger.get("/v1/agencies")
+
+
+@pytest.fixture
+def data(space: Space, address: str, tmp_path: Path) -> Iterator[Path]:
+    """A data directory in which the command finds this governance running."""
+    space.tls_settings("operator")
+    (tmp_path / "certificates").symlink_to(space.platform.certificates.folder)
+    with control.locked(tmp_path / "run"):
+        control.write_state(
+            tmp_path / "run", {"ports": {"governance_internal": int(address.rpartition(":")[2])}}
+        )
+        yield tmp_path
+
+
+async def run(app: typer.Typer, *words: str | Path) -> tuple[int, str]:
+    """A command in a thread of its own, as it runs an event loop; gives exit code and output."""
+    result = await asyncio.to_thread(CliRunner().invoke, app, [str(word) for word in words])
+    return result.exit_code, result.output
+
+
+def a_file(folder: Path, content: str) -> Path:
+    file = folder / "document.json"
+    file.write_text(content)
+    return file
+
+
+async def test_the_command_hands_in_agencies_and_protocols(data: Path) -> None:
+    for name in ("cli-one", "cli-two"):
+        assert (await run(agencies, "admit", a_file(data, json.dumps(agency(name))), "--data", data))[0] == 0
+    again = await run(agencies, "admit", a_file(data, json.dumps(agency("cli-two"))), "--data", data)
+    protocol = json.dumps({**DEFAULT, "id": "cli-protocol", "parties": ["cli-one", "cli-two"]})
+    published = await run(protocols, "publish", a_file(data, protocol), "--data", data, "--json")
+    listed = [await run(app, "list", "--data", data) for app in (agencies, protocols)]
+
+    assert "nothing changed" in again[1]
+    assert published[0] == 0
+    assert json.loads(published[1])["is_news"]
+    assert "cli-one\t1\thealth\tactive" in listed[0][1]
+    assert "cli-protocol\t1\t2026-01-01" in listed[1][1]
+
+
+SAID = ("version_not_next: ", "invalid: ", "must hold one JSON object", "malformed: ", "Nothing runs in")
+
+
+async def test_the_command_says_in_a_sentence_what_is_wrong_and_how_it_ended(
+    data: Path, tmp_path: Path
+) -> None:
+    other = json.dumps(agency("cli-other", version=2))
+    nowhere = tmp_path / "nowhere"
+    answers = [
+        await run(agencies, "admit", a_file(data, other), "--data", data),
+        await run(agencies, "admit", a_file(data, other.replace("active", "gone")), "--data", data),
+        await run(agencies, "admit", a_file(data, other.replace("{", "", 1)), "--data", data),
+        await run(agencies, "admit", a_file(data, other[:-1] + ',"version":1}'), "--data", data),
+        await run(agencies, "admit", a_file(data, other), "--data", nowhere),
+    ]
+
+    assert [code for code, _ in answers] == [5, 1, 1, 1, 1]
+    sentences = [output.strip().splitlines()[-1] for _, output in answers]
+    for sentence, said in zip(sentences, SAID, strict=True):
+        assert sentence.startswith("concert: ")
+        assert said in sentence
+
+
+@pytest.mark.parametrize("statement", ["UPDATE publication SET hash = ''", "DELETE FROM publication"])
+async def test_the_service_itself_cannot_change_what_was_published(space: Space, statement: str) -> None:
+    database = space.database("governance")
+
+    with pytest.raises(DBAPIError, match="permission denied"):
+        async with database.transaction() as transaction:
+            await transaction.run(statement)
+
+    await database.close()

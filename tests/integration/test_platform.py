@@ -1,0 +1,330 @@
+"""The supervisor on the real broker and database: what it starts, restarts, refuses and recovers from."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import asyncpg
+import pytest
+from kafka.admin import ConfigResource, ConfigResourceType, UserScramCredentialDeletion
+
+from deploy.local import configuration, contents, control
+from deploy.local.configuration import Configuration
+from deploy.local.databases import DATABASES
+from deploy.local.places import temporary_directory
+from deploy.local.ports import usual_none
+from deploy.local.processes import PROCESSES, Process, usual_ports
+from deploy.local.refusals import CannotRun
+from deploy.local.supervisor import Platform, running
+from schemas.topics import SERVICES
+from services.runtime import administration
+from services.runtime.administration import Difference, Right
+
+FEW: Final = tuple(each for each in PROCESSES if each.name in ("mail_sink", "audit", "referrals"))
+MAIL_SINK: Final = FEW[:1]
+SHORT_LIVED: Final = Process("audit", "tests.support.short_lived", ("health",), (), ())
+REPOSITORY: Final = Path(__file__).resolve().parents[2]
+
+FACTS: Final = "concert.referrals.facts.v1"
+EXTRA_RIGHT: Final = Right("health", "READ", "TOPIC", FACTS)
+LISTED_RIGHT: Final = Right("notifications", "READ", "TOPIC", FACTS)
+
+UP: Final = """
+import asyncio, sys
+from pathlib import Path
+from deploy.local import configuration, supervisor
+from tests.integration.test_platform import FEW
+
+async def main():
+    supervisor.running.__wrapped__.__kwdefaults__["processes"] = FEW
+    found = configuration.load(Path(sys.argv[1]))
+    await supervisor.serve(found, on_ready=lambda platform: print("ready", flush=True))
+
+asyncio.run(main())
+"""
+
+
+def wait_for_difference(plan: Callable[[], list[Difference]]) -> list[Difference]:
+    """Brokers show a change a moment after they took it."""
+    ends = time.monotonic() + 20
+    while not (found := plan()):
+        assert time.monotonic() < ends
+        time.sleep(0.02)
+    return found
+
+
+def wait_until_none(plan: Callable[[], list[Difference]]) -> None:
+    ends = time.monotonic() + 20
+    while plan():
+        assert time.monotonic() < ends
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    with temporary_directory("concert tests ") as path:
+        yield path
+
+
+@pytest.fixture(scope="module")
+def trial(folder: Path) -> Configuration:
+    """A data directory in a path with spaces, on ports that nobody else uses."""
+    return configuration.trial(folder / "some where", chosen_ports=usual_none(usual_ports()))
+
+
+@pytest.fixture(scope="module")
+def spare(folder: Path) -> Configuration:
+    """A second data directory, for tests whose platform does not stay well."""
+    trial = configuration.trial(folder / "spare", chosen_ports=usual_none(usual_ports()))
+    trial.data.mkdir()
+    configuration.write(trial)
+    return trial
+
+
+@pytest.fixture(scope="module")
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture(scope="module")
+async def supervised(trial: Configuration, said: list[str]) -> AsyncIterator[Platform]:
+    async with running(trial, say=said.append, processes=FEW) as platform:
+        yield platform
+
+
+async def test_everything_is_ready_and_the_state_file_tells_it(supervised: Platform) -> None:
+    state = control.read_state(supervised.configuration.run)
+    assert state
+    assert state["state"] == "ready"
+    assert state["parts"] == {
+        name: {"state": "ready", "pid": supervised.pid(name)} for name in supervised.names
+    }
+    assert set(supervised.names) == {"kafka", "postgres", "mail_sink", "audit", "referrals"}
+
+
+async def test_the_brokers_are_as_the_table_says(supervised: Platform) -> None:
+    assert await asyncio.to_thread(contents.plan_topology, supervised.installation) == []
+
+
+async def kill_process(platform: Platform, name: str) -> int:
+    """SIGKILL from outside, as an accident would."""
+    pid = platform.pid(name)
+    assert pid
+    os.kill(pid, signal.SIGKILL)
+    await platform.died(name)
+    return pid
+
+
+DRIFT: Final = {
+    "right_unknown": lambda admin: admin.create_acls([administration.acl_of(EXTRA_RIGHT)]),
+    "right_missing": lambda admin: admin.delete_acls([administration.filter_of(LISTED_RIGHT)]),
+    "setting": lambda admin: admin.alter_configs(
+        [ConfigResource(ConfigResourceType.TOPIC, FACTS, {"retention.ms": "1000"})]
+    ),
+    "user_missing": lambda admin: admin.alter_user_scram_credentials(
+        [UserScramCredentialDeletion("governance", "SCRAM-SHA-512")]
+    ),
+    "topic_missing": lambda admin: admin.delete_topics([FACTS]),
+}
+
+
+@pytest.mark.parametrize("kind", DRIFT)
+async def test_planted_drift_of_each_kind_is_found_and_put_right(supervised: Platform, kind: str) -> None:
+    installation = supervised.installation
+
+    def plant_find_apply() -> tuple[set[str], set[str], list[Difference]]:
+        with administration.connect(installation.bootstrap, *installation.kafka_admin) as admin:
+            DRIFT[kind](admin)
+        found = wait_for_difference(lambda: contents.plan_topology(installation))
+        changed, left = contents.apply_topology(installation)
+        return {each.kind for each in found}, {each.kind for each in changed}, left
+
+    found, changed, left = await asyncio.to_thread(plant_find_apply)
+    assert (found, changed, left) == ({kind}, {kind}, [])
+    assert await asyncio.to_thread(contents.plan_topology, installation) == []
+
+
+async def test_a_topic_that_nobody_listed_is_left_for_people(supervised: Platform) -> None:
+    installation = supervised.installation
+
+    def plant_and_apply() -> list[Difference]:
+        with administration.connect(installation.bootstrap, *installation.kafka_admin) as admin:
+            admin.create_topics({"concert.unknown.v1": {"num_partitions": 1, "replication_factor": 1}})
+            _, left = contents.apply_topology(installation)
+            admin.delete_topics(["concert.unknown.v1"])
+        wait_until_none(lambda: contents.plan_topology(installation))
+        return left
+
+    left = await asyncio.to_thread(plant_and_apply)
+    assert [(each.kind, each.subject) for each in left] == [("topic_unknown", "concert.unknown.v1")]
+
+
+async def test_each_role_enters_its_own_database_alone_and_owns_nothing(supervised: Platform) -> None:
+    installation, entered = supervised.installation, set()
+    for role, password in installation.database_passwords.items():
+        for database in DATABASES.values():
+            url = installation.admin_url(database.name).set(drivername="postgresql", username=role)
+            try:
+                connection = await asyncpg.connect(
+                    url.set(password=password).render_as_string(hide_password=False)
+                )
+            except asyncpg.InsufficientPrivilegeError:
+                continue
+            entered.add((role, database.service))
+            owned = await connection.fetchval(
+                "SELECT count(*) FROM pg_class WHERE relowner = current_user::regrole"
+            )
+            assert owned == 0
+            await connection.close()
+    assert entered == {(service, service) for service in SERVICES} | {("audit_sign", "audit")}
+
+
+async def test_making_the_databases_again_changes_nothing(supervised: Platform) -> None:
+    said = list[str]()
+    await contents.make_databases(supervised.installation, said.append)
+    assert said == []
+
+
+async def test_a_second_supervisor_on_the_same_directory_is_refused(supervised: Platform) -> None:
+    with pytest.raises(CannotRun) as refusal:
+        async with running(supervised.configuration, processes=FEW):
+            pass
+    assert (refusal.value.code, refusal.value.exit_code) == ("directory_in_use", 5)
+
+
+@pytest.mark.parametrize("name", ["referrals", "kafka", "postgres"])
+async def test_a_part_that_is_killed_is_started_again_and_said_so(
+    supervised: Platform, said: list[str], name: str
+) -> None:
+    already_said = len(said)
+    before = await kill_process(supervised, name)
+    await supervised.ready(name)
+    assert supervised.pid(name) not in (before, None)
+    assert said[already_said:] == [f"{name} ended unexpectedly; it is started again in 0.2 s"]
+    assert await asyncio.to_thread(contents.plan_topology, supervised.installation) == []
+
+
+async def test_a_part_that_was_killed_on_purpose_stays_down_until_it_is_started(
+    supervised: Platform, said: list[str]
+) -> None:
+    already_said = len(said)
+    await supervised.kill("audit")
+    assert supervised.pid("audit") is None
+    await supervised.start("audit")
+    assert supervised.pid("audit")
+    assert said[already_said:] == []
+
+
+async def test_a_killed_fork_server_takes_its_services_along_and_all_come_back(supervised: Platform) -> None:
+    before = {name: supervised.pid(name) for name in ("audit", "referrals", "mail_sink")}
+    assert before["audit"]
+    server = int((Path("/proc") / str(before["audit"]) / "stat").read_text().rsplit(")", 1)[1].split()[1])
+    os.kill(server, signal.SIGKILL)
+    for name in before:
+        await supervised.died(name)
+    for name, pid in before.items():
+        await supervised.ready(name)
+        assert supervised.pid(name) not in (pid, None)
+
+
+async def test_five_deaths_within_a_minute_make_the_supervisor_give_up(spare: Configuration) -> None:
+    async def kill_again_and_again() -> None:
+        async with running(spare, processes=MAIL_SINK) as platform:
+            while not platform.failed.done():
+                await platform.ready("mail_sink")
+                await kill_process(platform, "mail_sink")
+            await platform.wait()
+
+    with pytest.raises(CannotRun, match="mail_sink died five times in a minute") as refusal:
+        await kill_again_and_again()
+    assert refusal.value.exit_code == 1
+
+
+async def test_a_part_that_ends_while_everything_starts_stops_all_and_shows_its_last_lines(
+    spare: Configuration,
+) -> None:
+    with pytest.raises(CannotRun) as refusal:
+        async with running(spare, processes=(SHORT_LIVED,)):
+            pass
+    assert (refusal.value.code, refusal.value.exit_code) == ("part_died", 1)
+    assert refusal.value.last_lines[-1] == "short_lived: this is the last line"
+    assert control.read_state(spare.run) is None
+
+
+async def test_without_restarts_a_dead_part_stays_down(spare: Configuration) -> None:
+    async with running(spare, restarts=False, processes=MAIL_SINK) as platform:
+        await kill_process(platform, "mail_sink")
+        await platform.restart("kafka")
+        assert platform.pid("mail_sink") is None
+
+
+async def test_a_port_that_the_operator_named_and_that_is_taken_is_refused(folder: Path) -> None:
+    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        trial = configuration.trial(folder / "taken", ports={"kafka": port})
+        with pytest.raises(CannotRun, match="named for kafka") as refusal:
+            async with running(trial):
+                pass
+    assert refusal.value.exit_code == 5
+
+
+def start_up(data: Path) -> subprocess.Popen[str]:
+    environment = {"PATH": os.environ["PATH"], "HOME": str(data.parent), "PYTHONPATH": str(REPOSITORY)}
+    cache = configuration.trial(data).cache
+    process = subprocess.Popen(
+        [sys.executable, "-c", UP, str(data)],
+        env={**environment, "XDG_CACHE_HOME": str(cache.parent)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def living(pids: list[int]) -> list[int]:
+    """Those that still run; what has ended and was not waited for by its new parent counts as ended."""
+
+    def state(pid: int) -> str:
+        try:
+            return (Path("/proc") / str(pid) / "stat").read_text().rsplit(")", 1)[1].split()[0]
+        except FileNotFoundError:
+            return "gone"
+
+    return [pid for pid in pids if state(pid) not in ("gone", "Z", "X")]
+
+
+def all_pids(data: Path) -> list[int]:
+    state = control.read_state(data / "run")
+    assert state
+    return [part["pid"] for part in state["parts"].values()]
+
+
+async def test_after_everything_was_killed_the_next_start_recovers_and_sigterm_leaves_no_process(
+    spare: Configuration,
+) -> None:
+    data = spare.data
+    first = start_up(data)
+    pids = all_pids(data)
+    first.kill()
+    first.communicate()
+    deadline = asyncio.get_running_loop().time() + 10
+    while living(pids):
+        assert asyncio.get_running_loop().time() < deadline
+        await asyncio.sleep(0.02)
+
+    second = start_up(data)
+    pids = all_pids(data)
+    assert living(pids) == pids
+    assert await asyncio.to_thread(control.stop_running, data / "run")
+    second.communicate()
+    assert second.returncode == 0
+    assert living(pids) == []
+    assert configuration.load(data).chosen_ports == spare.chosen_ports, "the same addresses as before"

@@ -1,0 +1,372 @@
+"""The arbiter as a running service: real steps in, facts out, deadlines on its own clock, the directory."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.local import configuration as configurations
+from deploy.local import control
+from schemas import directory
+from schemas.body import Body
+from schemas.governance import URGENCIES, document_hash
+from schemas.referral import FACTS, FactBase, StepBase
+from schemas.topics import DIRECTORY_STATE, GOVERNANCE_STATE, INBOX, REFERRALS_FACTS, STEPS
+from services.cli.__main__ import main
+from services.cli.directory import NotTheOperator, import_directory, read_directory
+from services.referrals.settings import Settings
+from services.referrals.wiring import wire
+from services.runtime.outbox import Outgoing
+from services.runtime.peers import internal_client
+from services.runtime.process import Parts, Runtime, running
+from services.runtime.settings import PortSettings, RuntimeSettings
+from services.runtime.subscription import Received, Subscription
+from tests.support.builders import (
+    MATRIX,
+    OWNER,
+    RECEIVER,
+    SECTOR_OF,
+    STRANGER,
+    a_protocol_current,
+    a_step,
+    an_agency,
+    an_entry,
+    an_id,
+    an_offer,
+)
+from tests.support.platform import Space
+from tests.support.shared import REPOSITORY
+from tests.support.waiting import until
+
+NOW = datetime.now(UTC)
+DAY = timedelta(days=1)
+SOON = {
+    "acknowledge": dict.fromkeys(URGENCIES, 3_600) | {"critical": 1},
+    "answer": dict.fromkeys(URGENCIES, 3_600) | {"critical": 2},
+    "seal": dict.fromkeys(URGENCIES, 60),
+}
+PROTOCOL = a_protocol_current(valid_from=NOW - DAY, valid_until=NOW + DAY, timers=SOON, matrix=MATRIX)
+
+
+@dataclass
+class Peer:
+    """Another service as the arbiter meets it: what it sends, and what it is told."""
+
+    runtime: Runtime
+    heard: list[Received[Any]] = field(default_factory=list)
+
+    async def send(self, topic: Any, *bodies: tuple[str, Body]) -> None:
+        """Send bodies under their keys, all in one transaction."""
+        at = datetime.now(UTC)
+        async with self.runtime.database.transaction() as transaction:
+            await transaction.outbox.add([Outgoing(topic, key, body, key, key, at) for key, body in bodies])
+
+    def told(self, referral: str) -> list[FactBase]:
+        """What it was told about a referral, in order."""
+        return [event.body for event in self.heard if event.key == referral]
+
+
+@asynccontextmanager
+async def a_peer(space: Space, service: str, topics: Sequence[Any], reads: Any) -> AsyncIterator[Peer]:
+    made: list[Peer] = []
+
+    async def keep(events: Sequence[Received[Any]], _work: Any) -> None:
+        made[0].heard.extend(events)
+
+    def wire_peer(runtime: Runtime, _settings: Any) -> Parts:
+        made.append(Peer(runtime))
+        return Parts(subscriptions=[Subscription((topic,), reads, keep) for topic in topics])
+
+    async with running(service, space.settings(RuntimeSettings, service), wire_peer):
+        yield made[0]
+
+
+@dataclass
+class Stage:
+    """The arbiter and everybody that it meets."""
+
+    space: Space
+    address: str
+    sectors: dict[str, Peer]
+    statistics: Peer
+    governance: Peer
+
+    async def ask(self, step: StepBase, sector: str | None = None) -> None:
+        """Send a step through a sector, by default the asker's own."""
+        name = sector or SECTOR_OF[step.agency]
+        await self.sectors[name].send(STEPS[name], (step.referral, step))
+
+    def told(self, agency: str, referral: str) -> list[tuple[str, int | None]]:
+        """Name and number of what an agency's sector was told."""
+        facts = self.sectors[SECTOR_OF[agency]].told(referral)
+        return [(fact.type.removeprefix("referral."), fact.number) for fact in facts if fact.to == agency]
+
+    async def until_told(self, agency: str, referral: str, name: str) -> list[tuple[str, int | None]]:
+        """Wait until an agency was told a fact of that name."""
+        await until(lambda: any(fact == name for fact, _ in self.told(agency, referral)))
+        return self.told(agency, referral)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def offer(referral: str, **changes: Any) -> StepBase:
+    return an_offer(referral, **{"urgency": "routine", "consent": {"expires_at": NOW + DAY}} | changes)
+
+
+@pytest.fixture(scope="module")
+async def stage(space: Space) -> AsyncIterator[Stage]:
+    port = free_port()
+    settings = space.settings(
+        Settings, "referrals", ports=PortSettings(internal=port), look_for_due_every_seconds=0.1
+    )
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(running("referrals", settings, wire))
+        sectors = {}
+        for sector in ("health", "police", "social_services"):
+            reads = {**FACTS, **directory.BODIES}
+            topics = (INBOX[sector], DIRECTORY_STATE) if sector == "health" else (INBOX[sector],)
+            sectors[sector] = await stack.enter_async_context(a_peer(space, sector, topics, reads))
+        statistics = await stack.enter_async_context(
+            a_peer(space, "notifications", (REFERRALS_FACTS,), FACTS)
+        )
+        governance = await stack.enter_async_context(a_peer(space, "governance", (), {}))
+        stage = Stage(space, f"https://127.0.0.1:{port}", sectors, statistics, governance)
+        await _set(stage)
+        yield stage
+
+
+async def _set(stage: Stage) -> None:
+    """Admit the agencies, publish the protocol, register the service, and wait until an offer passes."""
+    admitted = [(agency, an_agency(agency)) for agency in SECTOR_OF]
+    await stage.governance.send(GOVERNANCE_STATE, *admitted, (PROTOCOL.document.id, PROTOCOL))
+    async with internal_client(stage.space.tls_settings("operator"), base_url=stage.address) as client:
+        content = an_entry(confirmed_at=NOW).model_dump(mode="json")
+        assert (await client.post("/v1/directory", json={"entries": [content]})).status_code == 200
+
+    async def passes() -> bool:
+        referral = an_id("referral")
+        await stage.ask(offer(referral))
+        await until(lambda: stage.sectors["social_services"].told(referral))
+        return stage.told(OWNER, referral) == [("offered", 1)]
+
+    await until(passes, within_seconds=60)
+
+
+async def test_a_referral_crosses_two_sectors_and_each_is_told_every_fact_once(stage: Stage) -> None:
+    referral = an_id("referral")
+
+    await stage.ask(offer(referral))
+    await stage.until_told(RECEIVER, referral, "offered")
+    for verb in ("acknowledge", "accept", "start", "provide", "give_feedback"):
+        await stage.ask(a_step(verb, RECEIVER, referral))
+    await stage.until_told(OWNER, referral, "feedback_given")
+    await stage.ask(a_step("close", OWNER, referral))
+    await stage.until_told(RECEIVER, referral, "closed")
+    await stage.ask(a_step("confirm_sealed", RECEIVER, referral))
+    await stage.until_told(OWNER, referral, "sealed")
+
+    names = [
+        "offered", "acknowledged", "accepted", "started", "provided", "feedback_given", "closed",
+        "seal_confirmed", "sealed",
+    ]  # fmt: skip
+    numbered = list(zip(names, range(1, 10), strict=True))
+    assert stage.told(OWNER, referral) == numbered
+    assert await stage.until_told(RECEIVER, referral, "sealed") == numbered
+    await until(lambda: len(stage.statistics.told(referral)) == 9)
+    facts = stage.statistics.told(referral)
+    assert {fact.protocol for fact in facts} == {document_hash(PROTOCOL.document)}
+    assert [fact.awaits for fact in facts] == [RECEIVER] * 5 + [OWNER, RECEIVER, None, None]
+
+
+async def test_a_withdrawal_wins_against_an_acceptance_in_either_order(stage: Stage) -> None:
+    referrals = [an_id("referral") for _ in range(12)]
+    for referral in referrals:
+        await stage.ask(offer(referral))
+    for referral in referrals:
+        await stage.until_told(RECEIVER, referral, "offered")
+
+    steps = [(a_step("accept", RECEIVER, one), a_step("withdraw", OWNER, one)) for one in referrals]
+    await asyncio.gather(*(stage.ask(step) for pair in steps for step in pair))
+
+    for referral in referrals:
+        await stage.until_told(OWNER, referral, "withdrawn")
+        told = await stage.until_told(RECEIVER, referral, "withdrawn")
+        await until(lambda referral=referral: len(stage.told(RECEIVER, referral)) == 3)  # type: ignore[misc]
+        told = stage.told(RECEIVER, referral)
+        assert [number for _, number in told] == [1, 2, 3]
+        assert [name for name, _ in told] in (
+            ["offered", "accepted", "withdrawn"],
+            ["offered", "withdrawn", "step_refused"],
+        )
+
+
+async def test_an_unanswered_offer_is_reminded_of_and_expires_on_the_arbiters_clock(stage: Stage) -> None:
+    referral = an_id("referral")
+
+    await stage.ask(offer(referral, urgency="critical"))
+    await stage.until_told(OWNER, referral, "expired")
+    await stage.ask(a_step("accept", RECEIVER, referral))
+    await stage.until_told(RECEIVER, referral, "step_refused")
+
+    assert stage.told(OWNER, referral) == [("offered", 1), ("reminded", 2), ("expired", 3)]
+    assert stage.told(RECEIVER, referral) == [
+        ("offered", 1),
+        ("reminded", 2),
+        ("expired", 3),
+        ("step_refused", 4),
+    ]
+    assert stage.sectors["health"].told(referral)[-1].model_dump()["code"] == "too_late"
+
+
+async def test_a_strangers_step_is_refused_in_its_own_inbox_only(stage: Stage) -> None:
+    referral = an_id("referral")
+    await stage.ask(offer(referral))
+    await stage.until_told(RECEIVER, referral, "offered")
+
+    await stage.ask(a_step("accept", STRANGER, referral))
+    await stage.ask(
+        a_step("accept", RECEIVER, referral), sector="police"
+    )  # forged: police does not speak for it
+    await until(lambda: len(stage.sectors["police"].told(referral)) == 2)
+    await stage.ask(a_step("accept", RECEIVER, referral))
+    await stage.until_told(OWNER, referral, "accepted")
+
+    refused = [fact.model_dump(exclude_none=True) for fact in stage.sectors["police"].told(referral)]
+    assert [fact["code"] for fact in refused] == ["not_a_party", "not_a_party"]
+    assert [fact.get("number") for fact in refused] == [1, None]
+    assert all("state" not in fact and "protocol" not in fact for fact in refused)
+    assert stage.told(OWNER, referral) == [("offered", 1), ("accepted", 2)]
+    assert [name for name, _ in await stage.until_told(RECEIVER, referral, "accepted")] == [
+        "offered",
+        "accepted",
+    ]
+
+
+async def test_a_step_under_anothers_key_is_set_aside_and_stops_nothing(stage: Stage) -> None:
+    before, lying, afterwards = (an_id("referral") for _ in range(3))
+    bodies = [(before, offer(before)), (lying, offer(before)), (afterwards, offer(afterwards))]
+
+    await stage.sectors["social_services"].send(STEPS["social_services"], *bodies)
+
+    await stage.until_told(OWNER, before, "offered")
+    await stage.until_told(OWNER, afterwards, "offered")
+    database = stage.space.database_as_admin("referrals")
+    sql = "SELECT reason, path FROM dead_letter WHERE key = :key"
+
+    async def letters() -> Sequence[Any]:
+        async with database.transaction() as transaction:
+            return await transaction.rows(sql, key=lying.encode())
+
+    try:
+        assert [tuple(row) for row in await until(letters)] == [("key_mismatch", "referral")]
+    finally:
+        await database.close()
+    assert stage.told(OWNER, lying) == []
+
+
+async def test_the_operator_imports_the_directory_and_sectors_hear_of_each_service_once(stage: Stage) -> None:
+    path = REPOSITORY / "deploy" / "local" / "directory"
+    async with internal_client(stage.space.tls_settings("operator"), base_url=stage.address) as client:
+        first = await import_directory(path, client, NOW)
+        second = await import_directory(path, client, NOW)
+
+    assert (first.read, first.taken, first.changed, first.refused) == (16, 16, 16, [])
+    assert (second.taken, second.changed) == (16, 0)
+
+    ours = {one.service for one in read_directory(path, NOW) if isinstance(one, directory.ServiceRegistered)}
+
+    def heard() -> list[str]:
+        return [event.key for event in stage.sectors["health"].heard if event.key in ours]
+
+    await until(lambda: len(heard()) >= 16)
+    assert sorted(heard()) == sorted(ours)
+
+
+@contextmanager
+def an_installation(stage: Stage, folder: Path, port: int) -> Iterator[Path]:
+    """A data directory as a running supervisor leaves it for the command."""
+    configurations.write(configurations.trial(folder))
+    (folder / "certificates").symlink_to(stage.space.platform.certificates.folder)
+    with control.locked(folder / "run"):
+        control.write_state(folder / "run", {"ports": {"referrals_internal": port}})
+        yield folder
+
+
+async def command(*words: object) -> int:
+    """Run the command and give its exit code."""
+    try:
+        await asyncio.to_thread(main, [str(word) for word in words])
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+async def test_the_command_says_what_was_taken_and_refused(
+    stage: Stage, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage.space.tls_settings("operator")
+    page = tmp_path / "page.json"
+    house = {"id": "77777777-0000-4000-8000-000000000007", "name": "Harbour House"}
+    good = {"id": "66666666-0000-4000-8000-000000000006", "name": "Refuge", "status": "active"}
+    good |= {"assured_date": "2026-02-01"}
+    page.write_text(json.dumps([good | {"organization": house}, good, {"name": "Planted"}]))
+    port = int(stage.address.rpartition(":")[2])
+
+    with an_installation(stage, tmp_path / "data", port) as data:
+        codes = [
+            await command("directory", "import", page, "--data", data),
+            await command("directory", "import", page, "--data", data, "--json"),
+            await command("directory", "import", tmp_path / "nowhere", "--data", data),
+        ]
+    with an_installation(stage, tmp_path / "closed", free_port()) as data:
+        codes.append(await command("directory", "import", page, "--data", data))
+    codes.append(await command("directory", "import", page, "--data", tmp_path / "nothing-runs"))
+
+    told = capsys.readouterr()
+    text, _, document = told.out.partition("{")
+    assert codes == [0, 0, 4, 6, 1]
+    assert text.splitlines() == [
+        "1 services taken, 1 of them new or changed.", "2 refused:", "      1  organization: missing",
+        "      1  service: not_a_service",
+    ]  # fmt: skip
+    report = json.loads("{" + document)
+    assert (report["read"], report["taken"], report["changed"], report["refused"]) == (3, 1, 0, 2)
+    assert "Planted" not in told.out + told.err
+
+
+@pytest.mark.parametrize("name", ["health", "governance"])
+async def test_no_service_but_the_operators_command_changes_the_directory(stage: Stage, name: str) -> None:
+    async with internal_client(stage.space.tls_settings(name), base_url=stage.address) as client:
+        answer = await client.post("/v1/directory", json={"entries": [an_entry().model_dump(mode="json")]})
+        with pytest.raises(NotTheOperator):
+            await import_directory(REPOSITORY / "deploy" / "local" / "directory", client, NOW)
+
+    assert (answer.status_code, answer.json()["code"]) == (403, "operator_only")
+
+
+async def test_a_batch_is_judged_entry_by_entry_and_values_are_not_echoed(stage: Stage) -> None:
+    good = an_entry("44444444-0000-4000-8000-000000000004", confirmed_at=NOW).model_dump(mode="json")
+    bad = good | {"service": "55555555-0000-4000-8000-000000000005", "desk": "Planted Desk"}
+    async with internal_client(stage.space.tls_settings("operator"), base_url=stage.address) as client:
+        answer = await client.post("/v1/directory", json={"entries": [bad, good]})
+        too_many = await client.post("/v1/directory", json={"entries": [good] * 501})
+        unknown = await client.post("/v1/directory", json={"entries": [good], "more": "Planted"})
+
+    assert answer.json() == {
+        "taken": 1,
+        "changed": 1,
+        "refused": [{"row": 1, "field": "desk", "code": "invalid"}],
+    }
+    assert (too_many.status_code, unknown.status_code) == (422, 422)
+    assert not any("Planted" in text for text in (answer.text, too_many.text, unknown.text))

@@ -1,0 +1,255 @@
+"""The arbiter's SQL on the real database: locks, numbers without gap, and what is in force."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+
+from schemas.envelope import HEADERS, ReadEvent, read
+from schemas.governance import document_hash
+from schemas.referral import FACTS, FactBase, StepBase
+from schemas.topics import DIRECTORY_STATE, INBOX, REFERRALS_FACTS, TOPICS
+from services.referrals.domain.life_cycle import State
+from services.referrals.domain.referral import Outcome
+from services.referrals.handlers import Work, decide_steps, expire_and_remind
+from services.referrals.store import LostUpdate, ReferralStore, SurroundingsStore
+from services.runtime.database import Database, Transaction
+from services.runtime.identity import Identity
+from services.runtime.outbox import Outbox
+from tests.support.builders import (
+    OWNER,
+    RECEIVER,
+    SECTOR_OF,
+    SERVICE,
+    STRANGER,
+    a_protocol,
+    a_protocol_current,
+    a_referral,
+    a_step,
+    an_agency,
+    an_entry,
+    an_id,
+    an_offer,
+    asked,
+    in_force,
+    organization_of,
+)
+from tests.support.clock import NOON, StoppedClock
+from tests.support.platform import CELL, Space
+
+IDENTITY = Identity("referrals", CELL)
+TOPIC_OF = {topic.name(): topic for topic in TOPICS}
+
+
+@pytest.fixture(scope="module")
+async def database(space: Space) -> AsyncIterator[Database]:
+    database = space.database("referrals")
+    database.open_outbox = lambda transaction: Outbox(transaction, IDENTITY, lambda: None)
+    async with database.transaction() as transaction:
+        surroundings = SurroundingsStore(transaction, {})
+        await surroundings.keep_agencies([an_agency(agency) for agency in SECTOR_OF])
+        await surroundings.keep_protocols([a_protocol_current()])
+        await surroundings.keep_entries([an_entry()], NOON)
+    yield database
+    await database.close()
+
+
+def work_in(transaction: Transaction, clock: StoppedClock | None = None) -> Work:
+    return Work(ReferralStore(transaction), SurroundingsStore(transaction, {}), clock or StoppedClock())
+
+
+async def decided(database: Database, *steps: StepBase) -> None:
+    async with database.transaction() as transaction:
+        await decide_steps([asked(step) for step in steps], work_in(transaction))
+
+
+async def written(database: Database, referral: str) -> list[ReadEvent]:
+    """The events about one referral in the outbox, in order."""
+    sql = "SELECT topic, key, value FROM outbox WHERE key = :key ORDER BY id"
+    async with database.transaction() as transaction:
+        rows = await transaction.rows(sql, key=referral.encode())
+    return [
+        read(TOPIC_OF[row.topic], HEADERS, row.key, row.value, cell=CELL, mode="local", reads=FACTS)
+        for row in rows
+    ]
+
+
+async def told(database: Database, referral: str, agency: str) -> list[tuple[str, int | None]]:
+    facts = [event.body for event in await written(database, referral)]
+    return [
+        (fact.type.removeprefix("referral."), fact.number)
+        for fact in facts
+        if isinstance(fact, FactBase) and fact.to == agency
+    ]
+
+
+async def state_of(database: Database, referral: str) -> str:
+    async with database.transaction() as transaction:
+        found = (await ReferralStore(transaction).load([referral]))[referral]
+    assert found is not None
+    return str(found.state)
+
+
+async def test_a_history_over_several_batches_numbers_each_party_without_gap(database: Database) -> None:
+    referral = an_id("referral")
+    offer, accept = an_offer(referral), a_step("accept", referral=referral)
+
+    await decided(database, offer, accept, accept)
+    await decided(database, a_step("accept", STRANGER, referral))
+    await decided(database, a_step("withdraw", OWNER, referral), a_step("confirm_sealed", referral=referral))
+
+    assert await told(database, referral, OWNER) == [
+        ("offered", 1), ("accepted", 2), ("withdrawn", 3), ("seal_confirmed", 4), ("sealed", 5),
+    ]  # fmt: skip
+    assert await told(database, referral, RECEIVER) == [
+        ("offered", 1), ("accepted", 2), ("step_refused", 3), ("withdrawn", 4), ("seal_confirmed", 5),
+        ("sealed", 6),
+    ]  # fmt: skip
+    assert await told(database, referral, STRANGER) == [("step_refused", 1)]
+    assert await state_of(database, referral) == "sealed"
+
+
+async def test_what_was_loaded_is_what_was_saved(database: Database) -> None:
+    referral = a_referral(State.WITHDRAWN, id=an_id("referral"), reminded=True)
+    async with database.transaction() as transaction:
+        fact = FACTS["referral.reminded"](referral=referral.id, timer="acknowledge")
+        await ReferralStore(transaction).save([Outcome(referral, (fact,), NOON)], in_force())
+
+    async with database.transaction() as transaction:
+        loaded = await ReferralStore(transaction).load([referral.id, an_id("referral", "unknown")])
+
+    assert loaded == {referral.id: referral, an_id("referral", "unknown"): None}
+
+
+async def test_an_update_that_another_process_overtook_is_tried_again_not_lost(database: Database) -> None:
+    referral = an_id("referral")
+    await decided(database, an_offer(referral), a_step("accept", referral=referral))
+
+    async with database.transaction() as transaction:
+        stale = await ReferralStore(transaction).load([referral])
+        outcome = Outcome(stale[referral], (FACTS["referral.started"](referral=referral),), NOON)
+        with pytest.raises(LostUpdate):
+            await ReferralStore(transaction).save([outcome], in_force())
+
+
+@pytest.mark.parametrize("first", ["accept", "withdraw"])
+async def test_of_two_processes_the_second_waits_and_withdrawal_wins_either_way(
+    database: Database, first: str
+) -> None:
+    referral = an_id("referral")
+    await decided(database, an_offer(referral))
+    steps = {"accept": a_step("accept", referral=referral), "withdraw": a_step("withdraw", OWNER, referral)}
+    second = next(verb for verb in steps if verb != first)
+
+    async with database.transaction() as transaction:
+        await decide_steps([asked(steps[first])], work_in(transaction))
+        waiting = asyncio.create_task(decided(database, steps[second]))
+        done, _ = await asyncio.wait([waiting], timeout=0.2)
+        assert not done, "the second must wait for the row's lock"
+    await waiting
+
+    assert await state_of(database, referral) == "withdrawn"
+    facts = [name for name, _ in await told(database, referral, RECEIVER)]
+    assert facts == (
+        ["offered", "accepted", "withdrawn"]
+        if first == "accept"
+        else ["offered", "withdrawn", "step_refused"]
+    )
+
+
+async def test_two_sweepers_at_once_expire_each_referral_once(database: Database) -> None:
+    referrals = [an_id("referral") for _ in range(40)]
+    await decided(database, *(an_offer(referral) for referral in referrals))
+    late = StoppedClock(NOON + timedelta(hours=2))
+
+    async def sweep() -> int:
+        async with database.transaction() as transaction:
+            return await expire_and_remind(work_in(transaction, late))
+
+    while sum(await asyncio.gather(sweep(), sweep())):
+        pass
+
+    for referral in referrals:
+        assert await told(database, referral, RECEIVER) == [("offered", 1), ("expired", 2)]
+    async with database.transaction() as transaction:
+        assert await transaction.rows("SELECT 1 FROM referral WHERE due_at <= :at", at=late.now()) == []
+
+
+async def test_a_sweeper_takes_no_more_than_it_was_told(database: Database) -> None:
+    await decided(database, *(an_offer(an_id("referral")) for _ in range(3)))
+
+    async with database.transaction() as transaction:
+        found = await ReferralStore(transaction).due(NOON + timedelta(hours=2), 2)
+
+    assert len(found) == 2
+
+
+async def test_the_newest_version_is_in_force_whatever_order_they_come_in(database: Database) -> None:
+    new, old = a_protocol_current(id="pier", version=2), a_protocol_current(id="pier", version=1)
+    suspended = an_agency("pier-clinic", version=3, status="suspended")
+
+    async with database.transaction() as transaction:
+        surroundings = SurroundingsStore(transaction, {})
+        await surroundings.keep_protocols([new])
+        await surroundings.keep_protocols([old])
+        await surroundings.keep_agencies([suspended, an_agency("pier-clinic", version=2)])
+        await surroundings.keep_agencies([an_agency("pier-clinic", version=1)])
+        known = await surroundings.in_force(["pier-clinic", "nobody"], [SERVICE], [old.hash])
+
+    assert new.hash in known.current
+    assert old.hash not in known.current
+    assert known.protocols[old.hash] == old.document
+    assert not known.agencies["pier-clinic"].is_active
+    assert known.agency_of[organization_of(RECEIVER)].id == RECEIVER
+    assert known.entries[SERVICE].desk == "front-desk"
+
+
+async def test_a_referral_stays_under_the_protocol_of_its_offer(database: Database) -> None:
+    referral = an_id("referral")
+    await decided(database, an_offer(referral))
+    async with database.transaction() as transaction:
+        later = a_protocol_current(version=9, jurisdiction="harbour-port")
+        await SurroundingsStore(transaction, {}).keep_protocols([later])
+
+    await decided(database, a_step("accept", referral=referral))
+
+    accepted = [event.body for event in await written(database, referral)][-1]
+    assert isinstance(accepted, FactBase)
+    assert accepted.protocol == document_hash(a_protocol())
+
+
+async def test_entries_are_published_when_they_are_new_or_changed_only(database: Database) -> None:
+    entry = an_entry("33333333-0000-4000-8000-000000000003")
+
+    async def keep(title: str) -> int:
+        async with database.transaction() as transaction:
+            changed = entry.model_copy(update={"title": title})
+            return await SurroundingsStore(transaction, {}).keep_entries([changed], NOON)
+
+    assert [await keep("Day clinic"), await keep("Day clinic"), await keep("Night clinic")] == [1, 0, 1]
+    async with database.transaction() as transaction:
+        rows = await transaction.rows("SELECT topic FROM outbox WHERE key = :key", key=entry.service.encode())
+    assert [row.topic for row in rows] == [DIRECTORY_STATE.name()] * 2
+
+
+async def test_what_statistics_see_and_what_a_party_sees_differ(database: Database) -> None:
+    referral = an_id("referral")
+    await decided(database, an_offer(referral))
+
+    by_topic = {
+        event.topic.title: event.body.model_dump(exclude_none=True)
+        for event in await written(database, referral)
+    }
+
+    assert by_topic[INBOX["health"].title]["needs"] == ("medical_care", "psychosocial_support")
+    assert by_topic[REFERRALS_FACTS.title]["needs"] == ("support",)
+    assert "owner" not in by_topic[REFERRALS_FACTS.title]
+    assert by_topic[REFERRALS_FACTS.title]["awaits"] == RECEIVER
+
+
+@pytest.mark.parametrize("table", ["referral", "addressed", "agency", "protocol", "directory_entry"])
+async def test_the_service_cannot_delete(database: Database, table: str) -> None:
+    with pytest.raises(Exception, match="permission denied"):
+        async with database.transaction() as transaction:
+            await transaction.run(f"DELETE FROM {table}")

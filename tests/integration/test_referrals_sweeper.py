@@ -1,0 +1,119 @@
+"""The sweeper is killed where it hurts: what was due is done once, by whoever comes next."""
+
+import asyncio
+import sys
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from schemas.envelope import HEADERS, read
+from schemas.referral import FACTS
+from schemas.topics import TOPICS
+from services.referrals.domain.referral import Outcome
+from services.referrals.domain.steps import decide
+from services.referrals.settings import Settings
+from services.referrals.store import ReferralStore, SurroundingsStore
+from services.referrals.wiring import wire
+from services.runtime.database import Database
+from services.runtime.identity import Identity
+from services.runtime.outbox import Outbox
+from services.runtime.process import running
+from tests.support.builders import (
+    SECTOR_OF,
+    a_protocol,
+    a_protocol_current,
+    an_agency,
+    an_entry,
+    an_id,
+    an_offer,
+    asked,
+    in_force,
+)
+from tests.support.platform import CELL, Space
+from tests.support.shared import REPOSITORY
+from tests.support.waiting import until
+
+NOW = datetime.now(UTC)
+DAY = timedelta(days=1)
+LIVE = {"valid_from": NOW - 9 * DAY, "valid_until": NOW + DAY}
+KNOWN = in_force(entries=[an_entry(confirmed_at=NOW)], protocols=[a_protocol(**LIVE)])
+
+
+def environment(space: Space, crash_at: str) -> Mapping[str, str]:
+    """What the process is told: this space's servers, and where to end."""
+    settings = space.settings(Settings, "referrals")
+    assert settings.kafka is not None
+    return {
+        "PYTHONPATH": str(REPOSITORY),
+        "CONCERT_MODE": settings.mode,
+        "CONCERT_CELL": settings.cell,
+        "CONCERT_DATABASE__URL": settings.database.url,
+        "CONCERT_DATABASE__PASSWORD_FILE": str(settings.database.password_file),
+        "CONCERT_KAFKA__BOOTSTRAP": settings.kafka.bootstrap,
+        "CONCERT_KAFKA__USER": settings.kafka.user,
+        "CONCERT_KAFKA__PASSWORD_FILE": str(settings.kafka.password_file),
+        "CONCERT_KAFKA__NAMESPACE": settings.kafka.namespace,
+        "CONCERT_CRASH_AT": crash_at,
+    }
+
+
+async def offered_long_ago(database: Database, count: int) -> list[str]:
+    """So many referrals whose time to answer has passed."""
+    at = NOW - 8 * DAY
+    outcomes: list[Outcome] = []
+    for _ in range(count):
+        offer = an_offer(an_id("referral"), consent={"expires_at": NOW + DAY}, urgency="routine")
+        outcomes.append(decide(None, asked(offer, at=at), KNOWN, at=at))
+    async with database.transaction() as transaction:
+        surroundings = SurroundingsStore(transaction, {})
+        await surroundings.keep_agencies([an_agency(agency) for agency in SECTOR_OF])
+        await surroundings.keep_protocols([a_protocol_current(**LIVE)])
+        await ReferralStore(transaction).save(outcomes, KNOWN)
+    return [outcome.referral.id for outcome in outcomes if outcome.referral]
+
+
+async def expiries(database: Database, space: Space, referrals: list[str]) -> list[tuple[str, str]]:
+    """Referral and addressee of each `expired` that was written, sent or not."""
+    by_name = {topic.name(space.namespace): topic for topic in TOPICS}
+    sql = """SELECT topic, key, value FROM outbox UNION ALL SELECT topic, key, value FROM outbox_sent"""
+    async with database.transaction() as transaction:
+        rows = await transaction.rows(sql)
+    found = []
+    for row in rows:
+        event = read(by_name[row.topic], HEADERS, row.key, row.value, cell=CELL, mode="local", reads=FACTS)
+        if event.key in referrals and event.body.type == "referral.expired":
+            found.append((event.key, str(event.body.model_dump()["to"])))
+    return sorted(found)
+
+
+@pytest.mark.parametrize("crash_at", ["sweeper.found", "sweeper.written"])
+async def test_a_sweeper_killed_midway_leaves_nothing_half_done(space: Space, crash_at: str) -> None:
+    async with AsyncExitStack() as stack:
+        database = space.database("referrals")
+        stack.push_async_callback(database.close)
+        identity = Identity("referrals", CELL, namespace=space.namespace)
+        database.open_outbox = lambda transaction: Outbox(transaction, identity, lambda: None)
+        referrals = await offered_long_ago(database, 5)
+
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "services.referrals", "run",
+            env=environment(space, crash_at), stdout=asyncio.subprocess.DEVNULL, cwd=REPOSITORY,
+        )  # fmt: skip
+        assert await asyncio.wait_for(process.wait(), 60) == 137
+        assert await expiries(database, space, referrals) == []
+
+        settings = space.settings(Settings, "referrals", look_for_due_every_seconds=0.1)
+        async with running("referrals", settings, wire):
+            await until(lambda: _all_expired(database, referrals))
+
+        told = await expiries(database, space, referrals)
+    parties = ("None", "harbour-clinic", "harbour-social")  # None: what statistics are told
+    assert told == sorted((referral, party) for referral in referrals for party in parties)
+
+
+async def _all_expired(database: Database, referrals: list[str]) -> bool:
+    async with database.transaction() as transaction:
+        found = await ReferralStore(transaction).load(referrals)
+    return all(referral and referral.state == "expired" for referral in found.values())

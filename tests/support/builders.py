@@ -1,0 +1,216 @@
+"""Values for tests: each builder shows what matters and fills in the rest, with invented ids only."""
+
+import base64
+import hashlib
+import itertools
+import uuid
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from schemas.consent import ConsentProof
+from schemas.directory import ServiceRegistered
+from schemas.governance import URGENCIES, AgencyCurrent, ProtocolCurrent, ProtocolDocument, document_hash
+from schemas.ids import make
+from schemas.minimisation import Matrix
+from schemas.referral import STEPS as STEP_BODIES
+from schemas.referral import OfferReferral, StepBase
+from schemas.topics import STEPS
+from services.referrals.domain.gate import Agency, Entry, InForce, by_organization
+from services.referrals.domain.life_cycle import State
+from services.referrals.domain.referral import Referral
+from services.runtime.subscription import Received
+from tests.support.clock import NOON
+
+OWNER: Final = "harbour-social"
+RECEIVER: Final = "harbour-clinic"
+STRANGER: Final = "hill-police"
+SCHOOL: Final = "hill-school"
+SECTOR_OF: Final = {OWNER: "social_services", RECEIVER: "health", STRANGER: "police", SCHOOL: "education"}
+SERVICE: Final = "11111111-0000-4000-8000-000000000001"
+SECONDS: Final = {
+    "acknowledge": {"critical": 900, "urgent": 3_600, "priority": 86_400, "routine": 259_200},
+    "answer": {"critical": 3_600, "urgent": 10_800, "priority": 259_200, "routine": 604_800},
+    "seal": dict.fromkeys(URGENCIES, 86_400),
+}
+MATRIX: Final[Matrix] = {
+    "need": {"social_services": "F", "health": "F", "police": "F", "education": "C", "referrals": "C"},
+    "age": {"social_services": "F", "health": "F", "police": "F", "education": "F", "referrals": "C"},
+    "access": {"social_services": "F", "health": "F", "police": "F", "education": "F", "referrals": "C"},
+    "danger": {"social_services": "F", "health": "F", "police": "F", "education": "C", "referrals": "C"},
+}
+"""The wire rows of domain.md §6; the column `referrals` is that of statistics and auditors."""
+
+_counter = itertools.count(1)
+
+
+def an_id(kind: str, name: object = None) -> str:
+    """The id of that kind and name, always the same; without a name a new one."""
+    seed = f"{kind}/{next(_counter) if name is None else name}"
+    return make(kind, hashlib.sha256(seed.encode()).digest()[:16])
+
+
+REFERRAL: Final = an_id("referral", "the one")
+
+
+def organization_of(agency: str) -> str:
+    """The directory's organisation of an agency of these tests."""
+    return str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{agency}.example"))
+
+
+def a_protocol(**changes: Any) -> ProtocolDocument:
+    """A protocol that joins the four agencies and is in force."""
+    content: dict[str, Any] = {
+        "id": "harbour-2026",
+        "version": 1,
+        "jurisdiction": "harbour-district",
+        "parties": tuple(SECTOR_OF),
+        "valid_from": NOON - timedelta(days=100),
+        "valid_until": NOON + timedelta(days=100),
+        "entry_fresh_for_days": 180,
+        "matrix": MATRIX,
+        "timers": SECONDS,
+    }
+    return ProtocolDocument.model_validate(content | changes)
+
+
+def a_protocol_current(**changes: Any) -> ProtocolCurrent:
+    """The event by which governance publishes `a_protocol`."""
+    document = a_protocol(**changes)
+    return ProtocolCurrent(document=document, hash=document_hash(document))
+
+
+def an_agency(agency: str = RECEIVER, **changes: Any) -> AgencyCurrent:
+    """An admitted, active agency."""
+    key = base64.b64encode(hashlib.sha256(agency.encode()).digest()).decode()
+    content: dict[str, Any] = {
+        "agency": agency,
+        "version": 1,
+        "sector": SECTOR_OF.get(agency, "health"),
+        "organization": organization_of(agency),
+        "status": "active",
+        "signing_key": key,
+        "encryption_key": key,
+    }
+    return AgencyCurrent.model_validate(content | changes)
+
+
+def an_entry(service: str = SERVICE, organization: str | None = None, **changes: Any) -> ServiceRegistered:
+    """A directory entry of the receiver, confirmed yesterday."""
+    content: dict[str, Any] = {
+        "service": service,
+        "organization": organization or organization_of(RECEIVER),
+        "title": "Day clinic",
+        "organization_title": "Harbour Clinic",
+        "status": "active",
+        "needs": ("medical_care",),
+        "desk": "front-desk",
+        "confirmed_at": NOON - timedelta(days=1),
+    }
+    return ServiceRegistered.model_validate(content | changes)
+
+
+def a_consent(**changes: Any) -> ConsentProof:
+    """Her consent to the receiver, with feedback."""
+    content: dict[str, Any] = {
+        "recipient": RECEIVER,
+        "groups": ("contact", "clinical"),
+        "purpose": "care",
+        "expires_at": NOON + timedelta(days=30),
+        "feedback": True,
+        "form_hash": "0" * 64,
+    }
+    return ConsentProof.model_validate(content | changes)
+
+
+def an_offer(referral: str = REFERRAL, **changes: Any) -> OfferReferral:
+    """The owner's offer to the receiver's service; `consent` may be given as changes to `a_consent`."""
+    consent = changes.pop("consent", {})
+    content: dict[str, Any] = {
+        "referral": referral,
+        "agency": OWNER,
+        "duty": "intake",
+        "service": SERVICE,
+        "needs": ("medical_care", "psychosocial_support"),
+        "urgency": "critical",
+        "age_band": "young_adult",
+        "minor": False,
+        "access_needs": ("interpreter",),
+        "immediate_danger": True,
+        "weapons": True,
+        "area": "HB01",
+        "consent": consent if isinstance(consent, ConsentProof) else a_consent(**consent),
+    }
+    return OfferReferral.model_validate(content | changes)
+
+
+_CONTENT: Final[dict[str, dict[str, Any]]] = {
+    "accept": {"appointment": "this_week"},
+    "decline": {"reason": "no_capacity"},
+    "provide": {"outcome": "completed"},
+    "give_feedback": {"outcome": "helped"},
+    "close": {"reason": "needs_met"},
+    "cancel": {"reason": "no_longer_needed"},
+    "confirm_sealed": {"method": "key_destroyed"},
+}
+
+
+def a_step(verb: str, agency: str = RECEIVER, referral: str = REFERRAL, **changes: Any) -> StepBase:
+    """A step other than an offer, with known codes."""
+    content = {"referral": referral, "agency": agency, "duty": "front-desk"} | _CONTENT.get(verb, {})
+    return STEP_BODIES[f"referral.{verb}"].model_validate(content | changes)
+
+
+def asked(step: StepBase, *, sector: str | None = None, at: datetime = NOON) -> Received[StepBase]:
+    """A step as the arbiter receives it, from the sector of the agency that asks."""
+    service = sector or SECTOR_OF.get(step.agency, "police")
+    return Received(an_id("event"), service, STEPS[service], step.referral, 1, at, None, step)
+
+
+def a_referral(state: State = State.OFFERED, **changes: Any) -> Referral:
+    """A referral between owner and receiver, offered at noon."""
+    content: dict[str, Any] = {
+        "id": REFERRAL,
+        "owner": OWNER,
+        "owner_desk": "intake",
+        "receiver": RECEIVER,
+        "receiver_desk": "front-desk",
+        "state": state,
+        "urgency": "critical",
+        "feedback_allowed": True,
+        "protocol": document_hash(a_protocol()),
+        "acknowledge_by_at": NOON + timedelta(minutes=15),
+        "answer_by_at": NOON + timedelta(hours=1),
+        "seal_by_at": NOON + timedelta(days=1) if state is State.WITHDRAWN else None,
+    }
+    return Referral(**(content | changes))
+
+
+def known_agency(agency: AgencyCurrent) -> Agency:
+    """An agency as the arbiter keeps it."""
+    return Agency(agency.agency, agency.sector, agency.organization, agency.status == "active")
+
+
+def known_entry(entry: ServiceRegistered) -> Entry:
+    """A directory entry as the gate sees it."""
+    return Entry(entry.service, entry.organization, entry.desk, entry.status == "active", entry.confirmed_at)
+
+
+def in_force(
+    *,
+    agencies: Iterable[AgencyCurrent] | None = None,
+    entries: Iterable[ServiceRegistered] | None = None,
+    protocols: Iterable[ProtocolDocument] | None = None,
+) -> InForce:
+    """What the arbiter knows: by default four active agencies, one fresh entry, one live protocol."""
+    admitted = [an_agency(agency) for agency in SECTOR_OF] if agencies is None else agencies
+    listed = [an_entry()] if entries is None else entries
+    known = [known_agency(agency) for agency in admitted]
+    documents = {document_hash(one): one for one in ([a_protocol()] if protocols is None else protocols)}
+    return InForce(
+        agencies={agency.id: agency for agency in known},
+        agency_of=by_organization(known),
+        entries={entry.service: known_entry(entry) for entry in listed},
+        protocols=documents,
+        current=tuple(documents),
+    )

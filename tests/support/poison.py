@@ -1,0 +1,94 @@
+"""One record for each reason for which a reader can never use it."""
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from schemas import envelope
+from schemas.referral import AcknowledgeReferral
+from schemas.topics import STEPS, source_of
+from services.runtime.ids import new_id
+from tests.support.platform import CELL
+
+AT: Final = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
+HEALTH_STEPS: Final = STEPS["health"]
+Record = tuple[bytes | None, tuple[tuple[str, bytes], ...], bytes | None]
+"""Key, headers, value."""
+
+
+def a_good_record(referral: str, sequence: int = 1, event: str | None = None, duty: str = "intake") -> Record:
+    """A step as the health sector would write it."""
+    value = envelope.write(
+        HEALTH_STEPS,
+        id=event or new_id("event"),
+        source=source_of(CELL, "health"),
+        key=referral,
+        subject=referral,
+        correlation=referral,
+        caused_by=None,
+        sequence=sequence,
+        at=AT,
+        body=AcknowledgeReferral(referral=referral, agency="north-clinic", duty=duty),
+    )
+    return referral.encode(), tuple(envelope.HEADERS), value
+
+
+def changed(**attributes: Any) -> Callable[[str], Record]:
+    """A good record with other attributes."""
+
+    def make(referral: str) -> Record:
+        key, headers, value = a_good_record(referral)
+        return key, headers, json.dumps(json.loads(value or b"") | attributes).encode()
+
+    return make
+
+
+def changed_inside(**members: Any) -> Callable[[str], Record]:
+    """A good record with other members inside the sealed part."""
+
+    def make(referral: str) -> Record:
+        key, headers, value = a_good_record(referral)
+        outer = json.loads(value or b"")
+        outer["data"]["event"] |= members
+        return key, headers, json.dumps(outer).encode()
+
+    return make
+
+
+def with_headers(*headers: tuple[str, bytes]) -> Callable[[str], Record]:
+    """A good record's value under other headers."""
+    return lambda referral: (referral.encode(), headers, a_good_record(referral)[2])
+
+
+def _binary(*more: tuple[str, bytes]) -> tuple[tuple[str, bytes], ...]:
+    names = ("id", "source", "type", "specversion")
+    return (*((f"ce_{name}", b"1.0") for name in names), *more)
+
+
+POISON: Final[Mapping[str, Callable[[str], Record]]] = {
+    "no_value": lambda referral: (referral.encode(), tuple(envelope.HEADERS), None),
+    "batch_mode": with_headers(("content-type", b"application/cloudevents-batch+json")),
+    "unknown_format": with_headers(("content-type", b"application/cloudevents+avro")),
+    "not_cloudevents": with_headers(("content-type", b"application/json")),
+    "no_content_type": with_headers(),
+    "duplicate_header": with_headers(("content-type", b"text/plain"), ("content-type", b"text/html")),
+    "content_type_conflict": with_headers(
+        *_binary(("content-type", b"application/json"), ("ce_datacontenttype", b"text/plain"))
+    ),
+    "bad_attribute": changed(sequence="one"),
+    "key_mismatch": lambda referral: (b"another", *a_good_record(referral)[1:]),
+    "sequence_gap": lambda referral: a_good_record(referral, sequence=7),
+    "oversize": changed(data={"v": "xopen/1", "event": "x" * 70_000}),
+    "not_sealed": changed(data={"referral": "plain"}),
+    "cannot_open": changed(data={"v": "xchan/9", "event": {}}),
+    "malformed_json": lambda referral: (referral.encode(), tuple(envelope.HEADERS), b'{"id":1,"id":2}'),
+    "unknown_type": changed_inside(type="org.concert.referral.vanish.v1"),
+    "unknown_major": changed_inside(type="org.concert.referral.acknowledge.v9"),
+    "schema_mismatch": changed_inside(data={"referral": "unfit"}),
+    "wrong_source": changed(source=source_of(CELL, "police")),
+}
+"""Reason → how to make such a record on the health sector's steps.
+
+Three reasons need more than one record of that topic: `changed_duplicate`, `unexpected_seal`, `handler`.
+"""

@@ -1,0 +1,412 @@
+"""Leaves, details and groups: the published bytes, counters without gaps, refusals that leave no trace."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, Final
+
+import pytest
+
+from schemas.access import (
+    Access,
+    Actor,
+    EventReport,
+    Item,
+    OutcomeReport,
+    PermitRequest,
+    canonical,
+    commitment,
+    encoded,
+    leaf,
+    leaf_hash,
+    subject_key,
+    tag,
+    tree_root,
+)
+from services.audit.domain.drafts import Draft, Scribe
+from services.audit.domain.group import Answer, Group, Intent, Key, Known, Repeated, Seen, Subject, Written
+from services.audit.domain.keyring import Keyring
+from services.audit.domain.records import StoredEntry, StoredSubject
+from services.audit.domain.refusals import (
+    DetailInvalid,
+    DetailTooLarge,
+    IdemConflict,
+    NotYours,
+    SubjectUnknown,
+    TrailDamaged,
+)
+from services.audit.domain.sealing import Unreadable, open_detail, seal_detail
+from services.audit.domain.soundness import check_entries, opening_line
+
+ORIGIN: Final = "audit.example/juris-a"
+CALLER: Final = "urn:concert:test-local:health"
+SUBJECT: Final = "ref_" + "a" * 26
+OTHER: Final = "ref_" + "b" * 26
+AT: Final = "2026-03-02T12:00:00.000Z"
+SCRIBE: Final = Scribe(ORIGIN)
+
+
+def test_the_published_leaf_is_made() -> None:
+    detail = canonical({"kind": "intent", "n": 1})
+    salt = hashlib.sha256(b"test vector: salt").digest()
+    mark = tag(hashlib.sha256(b"test vector: subject key").digest(), 1)
+    bound = commitment(salt, detail)
+
+    assert mark.hex() == "7e90e248725ff419d049bc5c9b593d1e"
+    assert bound.hex() == "5dd330cbe71d16908e8320f35dd5375d8967c967c0f01e0f90c2ea3b34b67f6b"
+    assert (
+        leaf_hash(leaf(mark, bound)).hex()
+        == "74808362864f131297507614eded09f04998de5c66a6a3aa759ba736cc8cc45b"
+    )
+
+
+@pytest.mark.parametrize(
+    ("number", "key"),
+    [
+        (0, "01679bf95eabed82f7f15d2f2007a18e02592e32eb33d72a40a9f79193b12d8c"),
+        (1, "4f54c54e3986ea98625c7f887ad7ac0c23e9ce8241f123776e809a294a1800ba"),
+    ],
+)
+def test_the_published_subject_keys_are_made(number: int, key: str) -> None:
+    assert subject_key(hashlib.sha256(b"test vector: case key").digest(), number).hex() == key
+
+
+def drawn() -> Iterator[bytes]:
+    number = 0
+    while True:
+        number += 1
+        yield hashlib.sha512(number.to_bytes(8, "big")).digest()
+
+
+def a_group(start: int = 0, **changes: Any) -> Group:
+    stream = drawn()
+    subjects = {
+        one: Subject(one.encode(), Key(one, one[:32].rjust(32).encode()), 4) for one in (SUBJECT, OTHER)
+    }
+    seen = Seen(ORIGIN, Key("2026-03/standard", b"m" * 32), {}, subjects, {})
+    return Group(replace(seen, **changes), start=start, at=AT, random=lambda count: next(stream)[:count])
+
+
+def an_access(**changes: Any) -> Access:
+    words: dict[str, Any] = {
+        "act": "view",
+        "purpose": "case_work",
+        "basis": "referral",
+        "actor": Actor(id="st-1", client="cl-1"),
+        "agency": "welfare-a",
+        "subject": SUBJECT,
+        "explain": (),
+    }
+    return Access(**(words | changes))
+
+
+def a_request(words: Access | None = None, *items: Item, idem: bytes = b"i" * 16) -> PermitRequest:
+    return PermitRequest(idem=idem, nonce=b"n" * 16, access=words or an_access(), items=items)
+
+
+def a_draft(words: Access | None = None, *items: Item, idem: bytes = b"i" * 16) -> Draft:
+    return SCRIBE.permit(a_request(words, *items, idem=idem), caller=CALLER)
+
+
+def a_list(*subjects: str, idem: bytes = b"i" * 16) -> Draft:
+    return a_draft(an_access(act="list", subject=None), *(Item(subject=one) for one in subjects), idem=idem)
+
+
+def written(answer: Answer) -> Written:
+    assert isinstance(answer, Written)
+    return answer
+
+
+def test_an_intent_says_who_why_and_what_and_when() -> None:
+    answer = written(a_group(start=16).add(a_draft()))
+
+    assert json.loads(answer.detail) == {
+        "v": 1,
+        "kind": "intent",
+        "mode": "before",
+        "t": AT,
+        "service": CALLER,
+        "site": ORIGIN,
+        "act": "view",
+        "purpose": "case_work",
+        "basis": "referral",
+        "actor": {"id": "st-1", "client": "cl-1"},
+        "agency": "welfare-a",
+        "subject": SUBJECT,
+        "n": 5,
+        "explain": [],
+    }
+    assert answer.index == 16
+    assert answer.tag == tag(SUBJECT.encode(), 5)
+
+
+def test_items_stand_before_their_intent_and_under_its_root() -> None:
+    group = a_group()
+    answer = written(group.add(a_list(SUBJECT, OTHER, SUBJECT)))
+
+    assert answer.index == 3
+    assert [row.leaf for row in group.rows[:3]] == list(answer.items)
+    root = tree_root([leaf_hash(entry) for entry in answer.items])
+    assert json.loads(answer.detail)["items"] == {"count": 3, "root": encoded(root)}
+    assert group.numbers == {SUBJECT: 6, OTHER: 5}
+
+
+def test_a_list_of_nobody_says_so() -> None:
+    assert json.loads(written(a_group().add(a_list())).detail)["items"]["count"] == 0
+
+
+def test_counters_go_on_without_a_gap_through_a_group() -> None:
+    group = a_group()
+    answers = [written(group.add(a_draft(idem=bytes([number]) * 16))) for number in range(3)]
+
+    assert [json.loads(answer.detail)["n"] for answer in answers] == [5, 6, 7]
+
+
+def test_a_refused_draft_leaves_no_trace() -> None:
+    group = a_group(subjects={SUBJECT: Subject(b"k", Key(SUBJECT, b"d" * 32), 4)})
+
+    assert isinstance(group.add(a_list(SUBJECT, OTHER)), SubjectUnknown)
+    assert group.rows == []
+    assert group.numbers == {}
+
+
+def test_a_repeated_request_in_one_group_is_one_entry() -> None:
+    group = a_group()
+    first, second = group.add(a_draft()), group.add(a_draft())
+
+    assert second == Repeated(written(first).index)
+    assert len(group.rows) == 1
+
+
+def test_a_known_request_has_its_old_place_and_another_body_conflicts() -> None:
+    draft = a_draft()
+    group = a_group(known={(CALLER, draft.idem): Known(3, draft.body)})
+
+    assert group.add(draft) == Repeated(3)
+    assert isinstance(group.add(a_draft(an_access(purpose="supervision"))), IdemConflict)
+
+
+def test_padding_fills_the_block_and_no_more() -> None:
+    group = a_group(start=30)
+    group.add(a_draft())
+    group.add_padding()
+    group.add_padding()
+
+    assert len(group.rows) == 2
+    key = Key("2026-03/standard", b"m" * 32)
+    assert open_detail(key.key, group.rows[1].sealed, origin=ORIGIN, index=31)[1] == b'{"kind":"pad"}'
+
+
+def an_outcome(**changes: Any) -> OutcomeReport:
+    words: dict[str, Any] = {
+        "idem": b"o" * 16,
+        "origin": ORIGIN,
+        "intent": 3,
+        "result": "released",
+        "happened": AT,
+    }
+    return OutcomeReport(**(words | changes))
+
+
+def test_an_outcome_is_about_whom_its_intent_was_about() -> None:
+    group = a_group(start=9, intents={3: Intent(CALLER, "intent", SUBJECT)})
+    detail = json.loads(written(group.add(SCRIBE.outcome(an_outcome(), caller=CALLER))).detail)
+
+    assert detail == {
+        "v": 1,
+        "kind": "outcome",
+        "t": AT,
+        "happened": AT,
+        "service": CALLER,
+        "site": ORIGIN,
+        "intent": {"origin": ORIGIN, "index": 3},
+        "result": "released",
+        "subject": SUBJECT,
+        "n": 5,
+    }
+
+
+@pytest.mark.parametrize(
+    ("intents", "refusal"),
+    [
+        ({}, DetailInvalid),
+        ({3: Intent(CALLER, "item", SUBJECT)}, DetailInvalid),
+        ({3: Intent("urn:concert:test-local:police", "intent", SUBJECT)}, NotYours),
+        ({3: Intent(CALLER, "intent", "ref_" + "z" * 26)}, SubjectUnknown),
+    ],
+)
+def test_an_outcome_without_its_own_intent_is_refused(intents: Any, refusal: type[Exception]) -> None:
+    draft = SCRIBE.outcome(an_outcome(), caller=CALLER)
+
+    assert isinstance(a_group(intents=intents).add(draft), refusal)
+
+
+@pytest.mark.parametrize(
+    ("changes", "pointer"),
+    [({"origin": "audit.example/other"}, "/origin"), ({"result": "refused"}, "/reason")],
+)
+def test_an_outcome_that_lacks_something_is_named(changes: dict[str, Any], pointer: str) -> None:
+    with pytest.raises(DetailInvalid, match=pointer):
+        SCRIBE.outcome(an_outcome(**changes), caller=CALLER)
+
+
+@pytest.mark.parametrize("field", ["purpose", "basis", "actor", "agency", "subject", "explain"])
+def test_an_access_without_a_field_its_act_needs_is_named(field: str) -> None:
+    with pytest.raises(DetailInvalid, match=f"/access/{field}"):
+        a_draft(an_access(**{field: None}))
+
+
+@pytest.mark.parametrize(
+    ("words", "pointer"),
+    [
+        (an_access(basis="consent"), "/access/consent"),
+        (an_access(act="disclosure"), "/access/groups"),
+        (an_access(act="denial"), "/access/act"),
+        (an_access(act="browse"), "/access/act"),
+    ],
+)
+def test_what_an_act_needs_stands_in_its_table(words: Access, pointer: str) -> None:
+    with pytest.raises(DetailInvalid, match=pointer):
+        a_draft(words)
+
+
+def test_only_a_list_has_items() -> None:
+    with pytest.raises(DetailInvalid, match="/items"):
+        a_draft(an_access(), Item(subject=OTHER))
+
+
+def test_an_event_needs_no_permit_and_says_when_it_happened() -> None:
+    words = Access(act="denial", actor=Actor(client="cl-1"), reason="unknown", times=2)
+    report = EventReport(idem=b"e" * 16, mode="late", happened="2026-03-02T11:00:00.000Z", access=words)
+    answer = written(a_group().add(SCRIBE.event(report, caller=CALLER)))
+
+    detail = json.loads(answer.detail)
+    assert (detail["kind"], detail["mode"], detail["happened"]) == (
+        "event",
+        "late",
+        "2026-03-02T11:00:00.000Z",
+    )
+    assert "n" not in detail
+
+
+def test_the_same_bytes_under_another_kind_are_another_body() -> None:
+    report = EventReport(
+        idem=b"i" * 16,
+        mode="with",
+        happened=AT,
+        access=Access(act="denial", actor=Actor(client="c"), reason="x"),
+    )
+    late = report.model_copy(update={"mode": "late"})
+
+    assert SCRIBE.event(report, caller=CALLER).body != SCRIBE.event(late, caller=CALLER).body
+    assert a_draft().body == a_draft().body
+
+
+def test_a_detail_over_4096_bytes_is_refused() -> None:
+    groups = {f"g{'x' * 60}{number}": "v" * 128 for number in range(9)}
+    reasons = tuple({"code": "c" * 64, "ref": "r" * 128} for _ in range(9))
+
+    with pytest.raises(DetailTooLarge):
+        a_draft(Access.model_validate(an_access(groups=groups).plain() | {"explain": reasons}))
+
+
+def test_a_detail_opens_at_its_own_place_alone() -> None:
+    sealed = seal_detail(b"k" * 32, b"n" * 12, b"s" * 32, b"{}", origin=ORIGIN, index=5)
+
+    assert open_detail(b"k" * 32, sealed, origin=ORIGIN, index=5) == (b"s" * 32, b"{}")
+    for key, origin, index in (
+        (b"x" * 32, ORIGIN, 5),
+        (b"k" * 32, "audit.example/b", 5),
+        (b"k" * 32, ORIGIN, 6),
+    ):
+        with pytest.raises(Unreadable):
+            open_detail(key, sealed, origin=origin, index=index)
+    with pytest.raises(Unreadable):
+        open_detail(b"k" * 32, sealed[:5], origin=ORIGIN, index=5)
+
+
+KEYRING: Final = Keyring(ORIGIN, b"w" * 32, lambda count: b"r" * count)
+
+
+def stored(count: int = 3) -> tuple[list[StoredEntry], bytes]:
+    """Some entries as the database holds them, and their tile."""
+    key, wrapped = KEYRING.new_key(SUBJECT)
+    subjects = {SUBJECT: Subject(b"t" * 32, key, 0)}
+    group = a_group(subjects=subjects)
+    for number in range(count):
+        group.add(a_draft(idem=bytes([number]) * 16))
+    rows = [
+        StoredEntry(index, row.caller, row.leaf, row.key, wrapped, row.sealed)
+        for index, row in enumerate(group.rows)
+    ]
+    return rows, b"".join(leaf_hash(row.leaf) for row in rows)
+
+
+def test_sound_entries_give_their_leaf_hashes() -> None:
+    rows, tile = stored()
+
+    assert b"".join(check_entries(0, rows, tile, KEYRING)) == tile
+
+
+def _without_second(rows: list[StoredEntry]) -> list[StoredEntry]:
+    return [rows[0], rows[2]]
+
+
+def _with_another_detail(rows: list[StoredEntry]) -> list[StoredEntry]:
+    wrapped = rows[1].key_wrapped
+    assert wrapped is not None
+    key = KEYRING.key(SUBJECT, wrapped).key
+    return _changed(sealed=seal_detail(key, b"n" * 12, b"s" * 32, b"{}", origin=ORIGIN, index=1))(rows)  # type: ignore[no-any-return]
+
+
+def _changed(**changes: Any) -> Any:
+    return lambda rows: [rows[0], replace(rows[1], **changes), rows[2]]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (_without_second, "missing"),
+        (_changed(leaf=b"AAT1" + bytes(48)), "tile"),
+        (_changed(sealed=bytes(80)), "open"),
+        (_changed(key_wrapped=None), "open"),
+        (_changed(caller="urn:concert:test-local:police"), "caller"),
+        (_with_another_detail, "belong"),
+    ],
+)
+def test_a_changed_entry_is_named(change: Any, says: str) -> None:
+    rows, tile = stored()
+
+    with pytest.raises(TrailDamaged, match=f"entry 1: .*{says}"):
+        check_entries(0, change(rows), tile, KEYRING)
+
+
+def test_an_entry_that_does_not_open_says_so_in_the_export() -> None:
+    rows, _ = stored()
+
+    assert json.loads(opening_line(rows[0], KEYRING))["index"] == 0
+    assert json.loads(opening_line(replace(rows[1], sealed=b""), KEYRING)) == {
+        "index": 1,
+        "problem": "detail_unreadable",
+    }
+
+
+def test_a_subject_whose_keys_are_gone_is_unknown() -> None:
+    _, wrapped = KEYRING.new_key(SUBJECT)
+    kept = StoredSubject(SUBJECT, CALLER, 0, KEYRING.wrapped_tag_key(SUBJECT, b"t" * 32), wrapped)
+    opened = KEYRING.subject(kept)
+
+    assert opened is not None
+    assert opened.tag_key == b"t" * 32
+    assert KEYRING.subject(replace(kept, data_key=None)) is None
+    assert KEYRING.subject(replace(kept, id=OTHER)) is None
+
+
+def test_neither_key_nor_salt_shows_in_a_representation() -> None:
+    shown = repr((KEYRING, Key("x", b"secret"), Subject(b"secret", Key("x", b"secret"), 1)))
+
+    assert "secret" not in shown
+    assert "wwww" not in shown

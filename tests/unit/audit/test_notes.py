@@ -1,0 +1,196 @@
+"""Notes, keys and checkpoints: the published ones open, every other spelling is refused, none crashes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas import access
+from services.audit.domain.notes import Signer, checkpoint_text, signed_note
+from services.audit.verifier import notes
+
+ORIGIN: Final = "audit.example/juris-a"
+SIGNER: Final = Signer.from_seed(ORIGIN, hashlib.sha256(b"test vector: log key").digest())
+WITNESS: Final = Signer.from_seed(
+    "witness.example/cso-1", hashlib.sha256(b"test vector: witness key").digest()
+)
+VKEY: Final = "audit.example/juris-a+2f185f70+Abj4WuGJrE9C2Bf4iyk9FgL1vwzWbrHUWeOj8vYvi++Z"
+ROOT: Final = "SfzgExOpNOikn0hVC/KON7v++lgxDFEnyeJyAVtav8E="
+TEXT: Final = f"{ORIGIN}\n7\n{ROOT}\n"
+OWN_LINE: Final = (
+    "\u2014 audit.example/juris-a"
+    " LxhfcA086q9piYmEBQEHX1/xpCt90/2zcfKCdcX0LGASpZwm6flKRtLfc4nQLwmB+wym5rRgZe59lJOkN07x5h1G6AM=\n"
+)
+WITNESS_LINE: Final = (
+    "\u2014 witness.example/cso-1 YldOSwAAAABpVbkAo9av07nIQ/rfSpmQhtyz+rfy+Pxy2i/M3gHz1k9TiYal+eIWbWZh"
+    "NIuojP8EVb98pVGj91y+ZjLZ8hhXBSW0BA==\n"
+)
+NOTE: Final = f"{TEXT}\n{OWN_LINE}{WITNESS_LINE}"
+
+Refuses = Callable[[str], bool]
+
+
+def contract_refuses(note: str) -> bool:
+    try:
+        access.signed_checkpoint(note, access.named_key(VKEY))
+    except access.CheckpointUntrusted:
+        return True
+    return False
+
+
+def verifier_refuses(note: str) -> bool:
+    try:
+        notes.signed_checkpoint(note.encode("utf-8", "surrogatepass"), notes.read_log_key(VKEY))
+    except (notes.Malformed, notes.WrongSignature):
+        return True
+    return False
+
+
+READERS: Final = pytest.mark.parametrize("refuses", [contract_refuses, verifier_refuses])
+
+
+def test_the_published_keys_are_made() -> None:
+    assert access.vkey(SIGNER.public) == VKEY
+    assert access.named_key(VKEY) == SIGNER.public
+    assert notes.read_log_key(VKEY).public == SIGNER.public.public
+
+
+def test_the_published_checkpoint_is_made() -> None:
+    head = access.Checkpoint(ORIGIN, 7, access.decoded(ROOT))
+
+    assert signed_note(checkpoint_text(head), SIGNER) == f"{TEXT}\n{OWN_LINE}"
+
+
+@READERS
+def test_the_published_cosigned_checkpoint_opens(refuses: Refuses) -> None:
+    assert not refuses(NOTE)
+    assert not refuses(f"{TEXT}\n{OWN_LINE}")
+    assert not refuses(f"{TEXT}\n{WITNESS_LINE}{OWN_LINE}")
+
+
+def test_both_readers_say_what_the_checkpoint_says() -> None:
+    ours = access.signed_checkpoint(NOTE, access.named_key(VKEY))
+    theirs = notes.signed_checkpoint(NOTE.encode(), notes.read_log_key(VKEY))
+
+    assert (
+        (ours.origin, ours.size, ours.root)
+        == (theirs.origin, theirs.size, theirs.root)
+        == (
+            ORIGIN,
+            7,
+            access.decoded(ROOT),
+        )
+    )
+
+
+def resigned(text: str) -> str:
+    """A note over any text, truly signed: only the reader's strictness is left to refuse it."""
+    return signed_note(text, SIGNER)
+
+
+STRANGER: Final = Signer.from_seed("stranger.example", b"s" * 32)
+
+MALFORMED: Final = {
+    "carriage returns": NOTE.replace("\n", "\r\n"),
+    "carriage returns, signed": resigned(TEXT.replace("\n", "\r\n")),
+    "hyphen for the dash": NOTE.replace("\u2014", "-"),
+    "en dash for the dash": NOTE.replace("\u2014", "\u2013"),
+    "leading zero": resigned(TEXT.replace("\n7\n", "\n07\n")),
+    "plus sign": resigned(TEXT.replace("\n7\n", "\n+7\n")),
+    "other digits": resigned(TEXT.replace("\n7\n", "\n\u0667\n")),
+    "no size": resigned(TEXT.replace("\n7\n", "\n\n")),
+    "size beyond 63 bits": resigned(TEXT.replace("\n7\n", f"\n{2**63}\n")),
+    "no final newline": NOTE[:-1],
+    "two final newlines": NOTE + "\n",
+    "31-byte root": resigned(TEXT.replace(ROOT, access.encoded(bytes(31)))),
+    "root in another spelling": resigned(TEXT.replace("v8E=", "v8F=")),
+    "root without padding": resigned(TEXT.replace(ROOT, ROOT[:-1])),
+    "extension line": resigned(TEXT + "more\n"),
+    "another origin": resigned(TEXT.replace("juris-a", "juris-b")),
+    "no blank line": TEXT + OWN_LINE,
+    "no signature": f"{TEXT}\n",
+    "no own signature": f"{TEXT}\n{WITNESS_LINE}",
+    "one key twice": f"{TEXT}\n{OWN_LINE}{OWN_LINE}",
+    "17 signatures": f"{TEXT}\n{OWN_LINE}"
+    + "".join(
+        signed_note(TEXT, Signer.from_seed(f"w{n}.example", b"w" * 32)).split("\n\n")[1] for n in range(16)
+    ),
+    "two spaces": NOTE.replace("\u2014 audit", "\u2014  audit"),
+    "signature without key id": f"{TEXT}\n{OWN_LINE}\u2014 stranger.example AAAA\n",
+    "malformed stranger": f"{TEXT}\n{OWN_LINE}\u2014 stranger.example ====\n",
+    "wrong signature": f"{TEXT}\n{OWN_LINE.replace('LxhfcA086q', 'LxhfcA086r')}",
+    "another size under the signature": NOTE.replace("\n7\n", "\n8\n"),
+    "control character": NOTE.replace("juris-a\n7", "juris-a\x00\n7"),
+    "empty": "",
+    "newlines alone": "\n\n\n",
+}
+
+
+@READERS
+@pytest.mark.parametrize("case", MALFORMED)
+def test_a_malformed_note_is_refused(refuses: Refuses, case: str) -> None:
+    assert refuses(MALFORMED[case])
+
+
+@READERS
+def test_sixteen_signatures_are_read(refuses: Refuses) -> None:
+    others = (Signer.from_seed(f"w{number}.example", b"w" * 32) for number in range(15))
+    lines = "".join(signed_note(TEXT, one).split("\n\n")[1] for one in others)
+
+    assert not refuses(f"{TEXT}\n{OWN_LINE}{lines}")
+
+
+@READERS
+def test_every_flipped_bit_of_a_note_is_refused(refuses: Refuses) -> None:
+    note = f"{TEXT}\n{OWN_LINE}".encode()
+    for at in range(len(note)):
+        for bit in range(8):
+            wrong = bytes([*note[:at], note[at] ^ 1 << bit, *note[at + 1 :]])
+            assert refuses(wrong.decode("utf-8", "surrogateescape")), (at, bit)
+
+
+@given(st.text())
+def test_no_text_crashes_a_reader(text: str) -> None:
+    assert contract_refuses(text)
+    assert verifier_refuses(text)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        VKEY.replace("2f185f70", "2f185f71"),
+        VKEY.replace("2f185f70", "2F185F70"),
+        VKEY.replace("juris-a", "juris-b"),
+        VKEY[:-1],
+        VKEY + "=",
+        "audit.example/juris-a",
+        "",
+        "+2f185f70+Abj4WuGJrE9C2Bf4iyk9FgL1vwzWbrHUWeOj8vYvi++Z",
+    ],
+)
+def test_a_key_whose_parts_do_not_belong_together_is_refused(key: str) -> None:
+    with pytest.raises(ValueError, match=r"key|base64"):
+        access.named_key(key)
+    with pytest.raises(notes.Malformed):
+        notes.read_log_key(key)
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        f"log {VKEY}\nquorum none",
+        f"log {VKEY}\nquorum any\n",
+        f"log {VKEY}\n",
+        f"witness {VKEY}\nquorum none\n",
+        f"log {VKEY}\nquorum none\nmore\n",
+    ],
+)
+def test_a_policy_of_another_form_is_refused(policy: str) -> None:
+    assert notes.read_policy(f"log {VKEY}\nquorum none\n").name == ORIGIN
+    with pytest.raises(notes.Malformed):
+        notes.read_policy(policy)

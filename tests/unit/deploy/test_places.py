@@ -1,0 +1,55 @@
+"""Where things lie, and who may reach them."""
+
+from pathlib import Path
+
+import pytest
+
+from deploy.local import places
+from deploy.local.places import Account
+from deploy.local.refusals import CannotRun
+
+SOMEBODY = Account(54_321, 54_321)
+
+
+def test_a_private_home_cannot_be_reached_by_another_account(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    with pytest.raises(CannotRun, match="cannot reach") as refusal:
+        places.must_reach(home, SOMEBODY)
+    assert refusal.value.code == "unreachable_directory"
+    places.must_reach(home, None)
+
+
+def test_a_temporary_directory_can_be_reached_and_vanishes() -> None:
+    with places.temporary_directory() as path:
+        (path / "file").touch()
+        account = places.unprivileged_account()
+        assert account is None or places.can_reach(path / "file", account)
+    assert not path.exists()
+
+
+def test_a_private_file_is_replaced_whole_and_is_its_owners_alone(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_text("old")
+    path.chmod(0o644)
+    places.write_private(path, "new")
+    assert (path.read_text(), path.stat().st_mode & 0o777) == ("new", 0o600)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_usual_directories_follow_the_environment_of_an_ordinary_user(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(places, "is_root", lambda: False)
+    given = {"XDG_STATE_HOME": "/somewhere/state", "XDG_CACHE_HOME": "/somewhere/cache"}
+    assert places.default_directory(given) == Path("/somewhere/state/concert")
+    assert places.cache_directory(given) == Path("/somewhere/cache/concert")
+    assert places.default_directory({}) == Path.home() / ".local" / "state" / "concert"
+    monkeypatch.setattr(places, "is_root", lambda: True)
+    assert places.default_directory(given) == Path("/var/lib/concert")
+
+
+def test_a_file_where_a_directory_belongs_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "taken").touch()
+    with pytest.raises(CannotRun, match="a directory is needed"):
+        places.make_directory(tmp_path / "taken")

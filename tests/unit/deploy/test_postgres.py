@@ -1,0 +1,61 @@
+"""What stands between PostgreSQL and its start: leftovers of a killed server, and programs out of reach."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from deploy.local import postgres
+from deploy.local.places import Account
+
+
+def a_pid_file(folder: Path, pid: int) -> Path:
+    file = folder / "postmaster.pid"
+    file.write_text(f"{pid}\n/a/cluster\n1700000000\n5433\n")
+    return file
+
+
+def test_a_process_id_that_another_program_got_is_passed_over(tmp_path: Path) -> None:
+    other = subprocess.Popen(["sleep", "60"])
+    try:
+        file = a_pid_file(tmp_path, other.pid)
+        postgres.disown(file)
+        assert file.read_text() == f"{os.getpid()}\n/a/cluster\n1700000000\n5433\n"
+    finally:
+        other.kill()
+        other.wait()
+
+
+def test_a_living_postgresql_is_never_disowned(tmp_path: Path) -> None:
+    program = tmp_path / "postgres"
+    program.symlink_to("/bin/sleep")
+    living = subprocess.Popen([program, "60"])
+    try:
+        file = a_pid_file(tmp_path, living.pid)
+        postgres.disown(file)
+        assert file.read_text().startswith(f"{living.pid}\n")
+    finally:
+        living.kill()
+        living.wait()
+
+
+@pytest.mark.parametrize("content", [None, "", "nonsense"])
+def test_without_a_usable_file_there_is_nothing_to_do(tmp_path: Path, content: str | None) -> None:
+    file = tmp_path / "postmaster.pid"
+    if content is not None:
+        file.write_text(content)
+    postgres.disown(file)
+    assert not file.exists() if content is None else file.read_text() == content
+
+
+def test_programs_out_of_reach_are_copied_with_the_libraries_that_they_need(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "can_reach", lambda path, account: False)
+    programs = postgres.reachable_binaries(tmp_path / "cache", Account(os.getuid(), os.getgid()))
+    assert programs.is_relative_to(tmp_path)
+    told = subprocess.run(
+        [programs / "initdb", "--version"], env={}, capture_output=True, text=True, check=True
+    )
+    assert told.stdout.startswith("initdb (PostgreSQL) 18")

@@ -1,0 +1,64 @@
+"""The table of processes: who is told what, and where everything listens."""
+
+from pathlib import Path
+
+import pytest
+
+from deploy.local import configuration
+from deploy.local.certificates import Certificates
+from deploy.local.installation import Installation
+from deploy.local.processes import KAFKA, MAIL_SINK, POSTGRES, PROCESSES, usual_ports
+from deploy.local.secrets import Secrets
+from schemas.topics import SERVICES
+
+PLACES = (KAFKA, POSTGRES)
+
+
+@pytest.fixture
+def installation(tmp_path: Path) -> Installation:
+    trial = configuration.trial(tmp_path)
+    return Installation(
+        trial,
+        usual_ports(),
+        Secrets(tmp_path / "secrets"),
+        Certificates(tmp_path / "certificates", trial.cell),
+    )
+
+
+def test_every_service_has_a_process() -> None:
+    assert {each.name for each in PROCESSES} == {*SERVICES, "audit_sign", MAIL_SINK}
+
+
+def test_everything_needed_is_a_server() -> None:
+    assert {need for each in PROCESSES for need in each.needs} <= set(PLACES)
+
+
+def test_no_two_parts_have_the_same_usual_port() -> None:
+    found = usual_ports()
+    assert len(set(found.values())) == len(found)
+
+
+def test_each_process_has_its_own_database_role_and_kafka_user(installation: Installation) -> None:
+    for key in ("CONCERT_DATABASE__PASSWORD_FILE", "CONCERT_KAFKA__USER", "CONCERT_KAFKA__PASSWORD_FILE"):
+        told = [
+            each.environment(installation)[key] for each in PROCESSES if key in each.environment(installation)
+        ]
+        assert len(set(told)) == len(told) > 0
+
+
+def test_only_the_signer_is_told_the_key_of_the_log_and_only_the_sequencer_that_of_permits(
+    installation: Installation,
+) -> None:
+    def told(key: str) -> list[str]:
+        return [each.name for each in PROCESSES if key in each.environment(installation)]
+
+    assert told("CONCERT_LOG_KEY_FILE") == ["audit_sign"]
+    assert told("CONCERT_PERMIT_KEY_FILE") == told("CONCERT_WRAP_KEY_FILE") == ["audit"]
+
+
+def test_no_secret_itself_is_told_only_where_it_lies(installation: Installation) -> None:
+    environments = [each.environment(installation) for each in PROCESSES]
+    secrets = [file.read_text() for file in installation.secrets.folder.iterdir() if file.suffix != ".jwks"]
+    assert secrets
+    told = "\n".join(value for each in environments for value in each.values())
+    assert not [secret for secret in secrets if secret in told]

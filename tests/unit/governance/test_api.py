@@ -1,0 +1,31 @@
+from contextlib import AbstractAsyncContextManager
+
+import httpx2
+import pytest
+
+from services.governance.api import routes
+from services.governance.handlers import Work
+from services.runtime.web import create_app
+
+
+def nothing_to_open() -> AbstractAsyncContextManager[Work]:
+    raise AssertionError("a caller without a name got as far as the database")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/agencies"),
+        ("GET", "/v1/protocols"),
+        ("PUT", "/v1/agencies/agency-a"),
+        ("PUT", "/v1/protocols/protocol-a"),
+    ],
+)
+async def test_a_caller_whose_certificate_names_nobody_finds_nothing(method: str, path: str) -> None:
+    app = create_app("Governance")
+    app.include_router(routes(nothing_to_open, "urn:concert:test-local:operator"))
+
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="https://test") as client:
+        answer = await client.request(method, path, json={})
+
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")

@@ -1,0 +1,191 @@
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from schemas.governance import AgencyCurrent, document_hash
+from schemas.minimisation import ROWS, STATISTICS
+from schemas.topics import SECTORS
+from services.governance.domain import (
+    IdTaken,
+    Kind,
+    MatrixIncomplete,
+    PartyNotAdmitted,
+    Publication,
+    TimersIncomplete,
+    UnknownSector,
+    ValidityOutOfOrder,
+    VersionNotNext,
+    agency_hash,
+    check_agency,
+    check_parties,
+    is_new,
+    load_protocol,
+)
+from services.runtime.errors import Refused
+
+DEFAULT = Path(__file__).parents[3] / "deploy/local/protocol.json"
+AT = datetime(2026, 3, 1, tzinfo=UTC)
+
+MATRIX = {  # row: health, police, social services, education, statistics
+    "need": "F F F C C",
+    "age": "F F F F C",
+    "access": "F F F F C",
+    "danger": "F F F C C",
+}
+HOUR, DAY = 3_600, 86_400
+TIMERS = {
+    "acknowledge": (HOUR // 4, HOUR, DAY, 3 * DAY),
+    "answer": (HOUR, 3 * HOUR, 3 * DAY, 7 * DAY),
+    "seal": (DAY, DAY, DAY, DAY),
+}
+
+
+def a_document(**changes: Any) -> bytes:
+    return json.dumps({**json.loads(DEFAULT.read_text()), **changes}).encode()
+
+
+def an_agency(**changes: Any) -> AgencyCurrent:
+    return AgencyCurrent.model_validate({
+        "agency": "agency-a",
+        "version": 1,
+        "sector": "health",
+        "organization": "00000000-0000-4000-8000-000000000001",
+        "status": "active",
+        "signing_key": "A" * 43 + "=",
+        "encryption_key": "B" * 42 + "A=",
+        **changes,
+    })  # fmt: skip
+
+
+def a_publication(version: int, digest: str = "a", kind: Kind = "agency") -> Publication:
+    return Publication(kind, "agency-a", version, digest, an_agency(), AT)
+
+
+def test_the_default_document_holds_the_wire_rows_and_timers_of_the_field() -> None:
+    document, _ = load_protocol(DEFAULT.read_bytes())
+
+    readers = (*SECTORS, STATISTICS)
+    assert {
+        row: " ".join(cells[reader] for reader in readers) for row, cells in document.matrix.items()
+    } == MATRIX
+    urgencies = ("critical", "urgent", "priority", "routine")
+    assert {
+        timer: tuple(cells[urgency] for urgency in urgencies)  # type: ignore[index]
+        for timer, cells in document.timers.items()
+    } == TIMERS
+
+
+def test_loading_gives_the_hash_with_the_document() -> None:
+    document, digest = load_protocol(DEFAULT.read_bytes())
+
+    assert digest == document_hash(document)
+
+
+def test_what_is_no_protocol_is_refused() -> None:
+    with pytest.raises(ValidationError):
+        load_protocol(b'{"v":"xisp/1"}')
+
+
+def test_a_protocol_must_begin_before_it_ends() -> None:
+    with pytest.raises(ValidityOutOfOrder):
+        load_protocol(a_document(valid_from="2026-01-01T00:00:00Z", valid_until="2026-01-01T00:00:00Z"))
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_a_missing_row_of_the_matrix_is_refused(row: str) -> None:
+    matrix = json.loads(DEFAULT.read_text())["matrix"]
+    del matrix[row]
+
+    with pytest.raises(MatrixIncomplete):
+        load_protocol(a_document(matrix=matrix))
+
+
+@pytest.mark.parametrize("reader", [*SECTORS, STATISTICS])
+def test_a_missing_reader_of_the_matrix_is_refused(reader: str) -> None:
+    matrix = json.loads(DEFAULT.read_text())["matrix"]
+    del matrix["age"][reader]
+
+    with pytest.raises(MatrixIncomplete):
+        load_protocol(a_document(matrix=matrix))
+
+
+def test_an_unknown_row_or_reader_of_the_matrix_is_refused() -> None:
+    matrix = json.loads(DEFAULT.read_text())["matrix"]
+
+    with pytest.raises(MatrixIncomplete):
+        load_protocol(a_document(matrix={**matrix, "name": matrix["age"]}))
+    with pytest.raises(MatrixIncomplete):
+        load_protocol(a_document(matrix={**matrix, "age": {**matrix["age"], "press": "F"}}))
+
+
+@pytest.mark.parametrize("timer", TIMERS)
+def test_a_missing_timer_or_urgency_is_refused(timer: str) -> None:
+    timers = json.loads(DEFAULT.read_text())["timers"]
+    without_urgency = {**timers, timer: {"critical": 1, "urgent": 1, "priority": 1}}
+    without_timer = {name: cells for name, cells in timers.items() if name != timer}
+
+    for incomplete in (without_urgency, without_timer):
+        with pytest.raises(TimersIncomplete):
+            load_protocol(a_document(timers=incomplete))
+
+
+def test_parties_must_be_admitted_and_named_once() -> None:
+    document, _ = load_protocol(a_document())
+    twice, _ = load_protocol(a_document(parties=["agency-a", "agency-a"]))
+
+    check_parties(document, {"agency-a", "agency-b", "agency-c"})
+    with pytest.raises(PartyNotAdmitted):
+        check_parties(document, {"agency-a"})
+    with pytest.raises(PartyNotAdmitted):
+        check_parties(twice, {"agency-a"})
+
+
+def test_an_agency_needs_a_sector_that_somebody_serves() -> None:
+    for sector in SECTORS:
+        check_agency(an_agency(sector=sector))
+    with pytest.raises(UnknownSector):
+        check_agency(an_agency(sector="press"))
+
+
+def test_every_part_of_an_agency_counts_in_its_hash() -> None:
+    changes: list[dict[str, Any]] = [
+        {},
+        {"agency": "agency-b"},
+        {"version": 2},
+        {"sector": "police"},
+        {"organization": "00000000-0000-4000-8000-000000000002"},
+        {"status": "suspended"},
+        {"signing_key": "C" * 42 + "A="},
+        {"encryption_key": "C" * 42 + "A="},
+    ]
+
+    assert len({agency_hash(an_agency(**change)) for change in changes}) == len(changes)
+
+
+NEXT: list[tuple[Publication, Publication | None, bool | type[Refused]]] = [
+    (a_publication(1), None, True),
+    (a_publication(2), None, VersionNotNext),
+    (a_publication(1), a_publication(1), False),
+    (a_publication(1, "b"), a_publication(1), VersionNotNext),
+    (a_publication(2, "b"), a_publication(1), True),
+    (a_publication(2, "a"), a_publication(1), True),
+    (a_publication(3, "b"), a_publication(1), VersionNotNext),
+    (a_publication(1), a_publication(2, "b"), VersionNotNext),
+    (a_publication(1, "b", "protocol"), a_publication(1), IdTaken),
+    (a_publication(2, "b", "protocol"), a_publication(1), IdTaken),
+]
+
+
+@pytest.mark.parametrize(("offered", "known", "answer"), NEXT)
+def test_versions_follow_one_by_one_and_never_change(
+    offered: Publication, known: Publication | None, answer: bool | type[Refused]
+) -> None:
+    if isinstance(answer, bool):
+        assert is_new(offered, known) is answer
+        return
+    with pytest.raises(answer):
+        is_new(offered, known)

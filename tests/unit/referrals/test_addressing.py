@@ -1,0 +1,172 @@
+"""Who is told what: numbers without gap, one event for each party, and nothing to anybody else."""
+
+from schemas.referral import FactBase
+from schemas.topics import INBOX, REFERRALS_FACTS
+from services.referrals.domain.addressing import Addressed, Numbers, addressed, counted
+from services.referrals.domain.life_cycle import State
+from services.referrals.domain.referral import Outcome, due
+from services.referrals.domain.steps import decide
+from tests.support.builders import (
+    OWNER,
+    RECEIVER,
+    SCHOOL,
+    SECTOR_OF,
+    STRANGER,
+    a_referral,
+    a_step,
+    an_agency,
+    an_entry,
+    an_offer,
+    asked,
+    in_force,
+    organization_of,
+)
+from tests.support.clock import NOON
+
+
+def told(*outcomes: Outcome, before: int = 0) -> list[Addressed]:
+    counts = counted(outcomes)
+    last = {pair: before + count for pair, count in counts.items()}
+    return list(addressed(outcomes, Numbers(counts, last), in_force()))
+
+
+def to(agency: str, events: list[Addressed]) -> list[FactBase]:
+    return [event.fact for event in events if event.fact.to == agency]
+
+
+def history() -> list[Outcome]:
+    """An offer, an acceptance, a refused second one, and a stranger's try."""
+    outcomes = [decide(None, asked(an_offer()), in_force(), at=NOON)]
+    for step in (a_step("accept"), a_step("accept"), a_step("accept", STRANGER), a_step("withdraw", OWNER)):
+        outcomes.append(decide(outcomes[-1].referral, asked(step), in_force(), at=NOON))
+    return outcomes
+
+
+def test_each_party_gets_each_fact_once_and_only_the_asker_its_refusal() -> None:
+    events = told(*history())
+
+    assert [(fact.type, fact.number) for fact in to(OWNER, events)] == [
+        ("referral.offered", 1), ("referral.accepted", 2), ("referral.withdrawn", 3),
+    ]  # fmt: skip
+    assert [(fact.type, fact.number) for fact in to(RECEIVER, events)] == [
+        ("referral.offered", 1), ("referral.accepted", 2), ("referral.step_refused", 3),
+        ("referral.withdrawn", 4),
+    ]  # fmt: skip
+    assert [(fact.type, fact.number) for fact in to(STRANGER, events)] == [("referral.step_refused", 1)]
+
+
+def test_numbers_go_on_where_the_last_batch_ended() -> None:
+    events = told(*history(), before=7)
+
+    assert [fact.number for fact in to(OWNER, events)] == [8, 9, 10]
+
+
+def test_facts_go_to_the_inboxes_of_the_parties_sectors_and_to_statistics_in_order() -> None:
+    events = told(*history())
+
+    assert [event.topic for event in events[:3]] == [
+        INBOX["social_services"],
+        INBOX["health"],
+        REFERRALS_FACTS,
+    ]
+    assert [event.fact.type for event in events if event.topic is REFERRALS_FACTS] == [
+        "referral.offered", "referral.accepted", "referral.withdrawn",
+    ]  # fmt: skip
+
+
+def test_statistics_name_who_must_act_next_and_neither_party_nor_hop() -> None:
+    offered, accepted, withdrawn = (
+        event.fact for event in told(*history()) if event.topic is REFERRALS_FACTS
+    )
+
+    assert (offered.awaits, offered.awaits_desk) == (RECEIVER, "front-desk")
+    assert {"owner", "receiver", "service", "purpose", "answer_due_at", "to", "number"}.isdisjoint(
+        offered.model_dump(exclude_none=True)
+    )
+    assert "appointment" not in accepted.model_dump(exclude_none=True)
+    assert withdrawn.state == "withdrawn"
+
+
+def test_who_must_act_after_an_end_or_an_answer() -> None:
+    def awaits(state: State, verb: str, agency: str) -> tuple[str | None, str | None]:
+        outcome = decide(a_referral(state), asked(a_step(verb, agency)), in_force(), at=NOON)
+        fact = [event.fact for event in told(outcome) if event.topic is REFERRALS_FACTS][-1]
+        return fact.awaits, fact.awaits_desk
+
+    assert awaits(State.OFFERED, "decline", RECEIVER) == (OWNER, "intake")
+    assert awaits(State.FEEDBACK_GIVEN, "close", OWNER) == (RECEIVER, "front-desk")
+    assert awaits(State.WITHDRAWN, "confirm_sealed", RECEIVER) == (None, None)
+
+
+def test_no_party_reads_who_must_act() -> None:
+    for event in told(*history()):
+        if event.topic is not REFERRALS_FACTS:
+            assert event.fact.awaits is event.fact.awaits_desk is None
+
+
+def test_a_school_sees_support_and_urgency_coarsely_and_danger_without_weapons() -> None:
+    known = in_force(entries=[an_entry(organization=organization_of(SCHOOL))])
+    offer = an_offer(needs=("school_support", "medical_care"), consent={"recipient": SCHOOL})
+    outcome = decide(None, asked(offer), known, at=NOON)
+    counts = counted([outcome])
+
+    events = list(addressed([outcome], Numbers(counts, counts), known))
+
+    (seen,) = to(SCHOOL, events)
+    assert seen.model_dump(include={"needs", "urgency", "immediate_danger", "weapons", "age_band"}) == {
+        "needs": ("support", "support_at_school"),
+        "urgency": "urgent",
+        "immediate_danger": True,
+        "weapons": False,
+        "age_band": "young_adult",
+    }
+    (own,) = to(OWNER, events)
+    assert own.model_dump()["needs"] == ("school_support", "medical_care")
+
+
+def test_two_agencies_of_one_sector_get_an_event_each() -> None:
+    sister = an_agency("harbour-hospital", sector="health", organization=organization_of("sister"))
+    agencies = [sister, *(an_agency(name) for name in SECTOR_OF)]
+    known = in_force(agencies=agencies)
+    referral = a_referral(owner="harbour-hospital", protocol=known.current[0])
+    outcome = decide(referral, asked(a_step("accept")), known, at=NOON)
+    counts = counted([outcome])
+
+    events = list(addressed([outcome], Numbers(counts, counts), known))
+
+    assert [(event.topic, event.fact.to, event.fact.number) for event in events[:2]] == [
+        (INBOX["health"], "harbour-hospital", 1),
+        (INBOX["health"], RECEIVER, 1),
+    ]
+
+
+def test_a_forged_step_is_answered_in_the_forgers_inbox_without_a_number() -> None:
+    forged = asked(a_step("accept", RECEIVER), sector="police")
+    (event,) = told(decide(a_referral(), forged, in_force(), at=NOON))
+
+    assert event.topic is INBOX["police"]
+    assert (event.fact.to, event.fact.number, event.fact.state) == (RECEIVER, None, None)
+
+
+def test_a_step_on_an_unknown_referral_is_answered_to_the_asker_alone() -> None:
+    (event,) = told(decide(None, asked(a_step("accept", STRANGER)), in_force(), at=NOON))
+
+    assert (event.topic, event.fact.to, event.fact.number) == (INBOX["police"], STRANGER, 1)
+
+
+def test_a_late_answer_tells_both_of_the_expiry_and_the_asker_of_the_refusal() -> None:
+    late = NOON.replace(hour=14)
+    events = told(decide(a_referral(), asked(a_step("accept")), in_force(), at=late))
+
+    assert [fact.type for fact in to(OWNER, events)] == ["referral.expired"]
+    assert [fact.type for fact in to(RECEIVER, events)] == ["referral.expired", "referral.step_refused"]
+
+
+def test_a_reminder_goes_to_both_and_awaits_the_receiver() -> None:
+    reminded = due(a_referral(), at=NOON.replace(minute=30))
+    assert reminded is not None
+
+    events = told(reminded)
+
+    assert [event.fact.to for event in events] == [OWNER, RECEIVER, None]
+    assert (events[-1].fact.awaits, events[-1].caused_by) == (RECEIVER, None)

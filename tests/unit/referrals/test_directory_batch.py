@@ -1,0 +1,46 @@
+"""A batch of entries: each is judged for itself."""
+
+from typing import Any
+
+import pytest
+
+from services.referrals.domain.directory_batch import RefusedEntry, sorted_out
+from tests.support.builders import an_entry
+
+
+def content(**changes: Any) -> dict[str, Any]:
+    return an_entry().model_dump(mode="json") | changes
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field", "code"),
+    [
+        (7, "entry", "invalid"),
+        ({}, "service", "invalid"),
+        (content(service="17"), "service", "invalid"),
+        (content(desk="The Desk"), "desk", "invalid"),
+        (content(confirmed_at="2026-01-01T00:00:00"), "confirmed_at", "invalid"),
+        (content(needs=[]), "needs", "no_known_need"),
+        (content(needs=["time_travel"]), "needs", "unknown_code"),
+    ],
+)
+def test_one_bad_entry_is_refused_by_row_field_and_code_and_the_rest_is_taken(
+    wrong: Any, field: str, code: str
+) -> None:
+    taken, refused = sorted_out([content(), wrong])
+
+    assert taken == [an_entry()]
+    assert refused == [RefusedEntry(2, field, code)]
+
+
+def test_two_entries_of_one_service_are_one() -> None:
+    taken, refused = sorted_out([content(), content(title="Night clinic")])
+
+    assert taken == [an_entry()]
+    assert refused == [RefusedEntry(2, "service", "repeated")]
+
+
+def test_what_the_contract_does_not_name_is_not_kept() -> None:
+    taken, _ = sorted_out([content(phone="+44 20 7946 0000")])
+
+    assert "7946" not in taken[0].model_dump_json()

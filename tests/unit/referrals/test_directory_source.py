@@ -1,0 +1,267 @@
+"""Directories as their publishers write them: what is taken, what is refused, and what is never kept."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas.directory import ServiceRegistered
+from schemas.referral import NEEDS
+from services.cli.directory import NothingToRead, read_directory
+from services.referrals.domain.directory_source import (
+    NEED_WORDS,
+    Read,
+    RefusedRow,
+    from_hsds,
+    from_legal_aid,
+    is_legal_aid,
+    needs_of,
+    without_repeats,
+)
+from tests.support.clock import NOON
+from tests.support.shared import REPOSITORY, shared_data
+
+SERVICE = "ac148810-d857-441c-9679-408f346de14b"
+ORGANIZATION = "d9d5e0f5-d3ce-4f73-9a2f-4dd0ecc6c610"
+FICTIONAL = REPOSITORY / "deploy" / "local" / "directory" / "services.json"
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+def a_service(**changes: Any) -> dict[str, Any]:
+    row = {
+        "id": SERVICE,
+        "name": "Day counselling",
+        "status": "active",
+        "organization": {"id": ORGANIZATION, "name": "Harbour House"},
+        "assured_date": "2026-02-01",
+        "last_modified": "2026-03-01T10:30:45.123Z",
+    }
+    return {name: value for name, value in (row | changes).items() if value is not None}
+
+
+def read_one(**changes: Any) -> Read:
+    (found,) = from_hsds("page.json", a_service(**changes), NOON)
+    return found
+
+
+def entries(found: list[Read]) -> list[ServiceRegistered]:
+    return [one for one in found if isinstance(one, ServiceRegistered)]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        a_service(),
+        [a_service()],
+        {"total_items": 1, "contents": [a_service()]},
+        {"id": ORGANIZATION, "name": "Harbour House", "services": [a_service(organization=None)]},
+    ],
+    ids=["one service", "a list", "a page", "an organisation with its services"],
+)
+def test_each_shape_of_document_gives_the_same_entry(document: Any) -> None:
+    (entry,) = from_hsds("page.json", document, NOON)
+
+    assert entry == ServiceRegistered(
+        service=SERVICE,
+        organization=ORGANIZATION,
+        title="Day counselling",
+        organization_title="Harbour House",
+        status="active",
+        needs=("psychosocial_support",),
+        desk="duty",
+        confirmed_at=datetime(2026, 2, 1, tzinfo=UTC),
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "confirmed_at"),
+    [
+        ({}, "2026-02-01T00:00:00+00:00"),
+        ({"assured_date": None}, "2026-03-01T10:30:45.123000+00:00"),
+        ({"assured_date": None, "last_modified": None}, NOON.isoformat()),
+    ],
+)
+def test_an_entry_was_confirmed_when_assured_else_when_modified_else_now(
+    changes: dict[str, None], confirmed_at: str
+) -> None:
+    entry = read_one(**changes)
+
+    assert isinstance(entry, ServiceRegistered)
+    assert entry.confirmed_at.isoformat() == confirmed_at
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "code"),
+    [
+        ({"id": "17"}, "id", "not_a_uuid"),
+        ({"id": None}, "id", "not_a_uuid"),
+        ({"name": " "}, "attributes", "no_known_need"),
+        ({"name": "Swimming lessons"}, "attributes", "no_known_need"),
+        ({"name": "Counselling, call +44 20 7946 0000"}, "name", "holds_a_contact"),
+        ({"name": "Counselling at ask@house.example"}, "name", "holds_a_contact"),
+        ({"name": "counselling " * 40}, "title", "invalid"),
+        ({"status": "open"}, "status", "invalid"),
+        ({"organization": None}, "organization", "missing"),
+        ({"organization": {"id": "x", "name": "Harbour House"}}, "organization.id", "not_a_uuid"),
+        ({"organization": {"id": ORGANIZATION}}, "organization.name", "missing"),
+        ({"assured_date": "last spring"}, "assured_date", "not_a_date"),
+        ({"assured_date": "2029-01-01"}, "assured_date", "in_the_future"),
+        ({"organization": None, "status": None}, "service", "not_a_service"),
+    ],
+)
+def test_what_cannot_be_taken_is_named_by_field_and_code(
+    changes: dict[str, Any], field: str, code: str
+) -> None:
+    assert read_one(**changes) == RefusedRow("page.json", 1, field, code)
+
+
+@pytest.mark.parametrize("document", [7, None, "text", [7], {"contents": [None]}, {"version": "3.0"}])
+def test_what_is_no_service_is_refused_not_guessed(document: Any) -> None:
+    assert list(from_hsds("page.json", document, NOON)) == [
+        RefusedRow("page.json", 1, "service", "not_a_service")
+    ]
+
+
+def test_needs_come_from_terms_by_code_and_from_words() -> None:
+    assert needs_of(["Legal clinic"]) == ("legal_aid",)
+    assert needs_of(["Safe Shelter"]) == ("safe_shelter",)
+    assert needs_of(["school-support", "Mental health and case management"]) == (
+        "case_coordination", "psychosocial_support", "school_support",
+    )  # fmt: skip
+    assert needs_of(["Preschooling"]) == ()
+
+
+def test_every_need_has_words_and_every_word_a_need() -> None:
+    assert set(NEED_WORDS.values()) == NEEDS
+
+
+def test_a_term_tells_the_need_where_the_name_does_not() -> None:
+    term = {"taxonomy_term": {"id": SERVICE, "name": "Police protection"}}
+
+    entry = read_one(name="The blue door", attributes=[term, "noise", {}])
+
+    assert isinstance(entry, ServiceRegistered)
+    assert entry.needs == ("police_protection",)
+
+
+def test_contacts_addresses_and_places_are_not_kept() -> None:
+    planted = {
+        "email": "planted@house.example",
+        "phones": [{"number": "+44 20 7946 0999"}],
+        "locations": [{"latitude": 1.2345, "addresses": [{"address_1": "9 Hidden Lane"}]}],
+        "description": "ring +44 20 7946 0999",
+    }
+
+    entry = read_one(**planted)
+
+    assert isinstance(entry, ServiceRegistered)
+    kept = entry.model_dump_json()
+    for secret in ("planted", "7946", "1.2345", "Hidden"):
+        assert secret not in kept
+
+
+LEGAL = {
+    "service_uuid": "row-7",
+    "organization_uuid": "org-1",
+    "service_name": "Housing",
+    "service_email": "planted@house.example",
+}
+LEGAL_ORGANIZATIONS = [{"organization_uuid": "org-1", "organization_name": "Harbour Law"}]
+
+
+def test_the_legal_aid_layout_answers_one_need_and_ids_that_are_no_uuids_become_some() -> None:
+    (entry,) = from_legal_aid([LEGAL], LEGAL_ORGANIZATIONS, NOON)
+    (again,) = from_legal_aid([LEGAL], LEGAL_ORGANIZATIONS, NOON)
+
+    assert isinstance(entry, ServiceRegistered)
+    assert entry == again
+    assert (entry.needs, entry.organization_title, entry.confirmed_at) == (
+        ("legal_aid",),
+        "Harbour Law",
+        NOON,
+    )
+    assert "planted" not in entry.model_dump_json()
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "code"),
+    [
+        ({"service_uuid": ""}, "service_uuid", "missing"),
+        ({"service_name": ""}, "service_name", "missing"),
+        ({"organization_uuid": "org-2"}, "organization_uuid", "unknown_organization"),
+    ],
+)
+def test_a_row_of_the_legal_aid_layout_is_refused_by_its_line(
+    changes: dict[str, str], field: str, code: str
+) -> None:
+    (found,) = from_legal_aid([LEGAL | changes], LEGAL_ORGANIZATIONS, NOON)
+
+    assert found == RefusedRow("services.csv", 2, field, code)
+
+
+def test_the_first_entry_of_a_service_counts() -> None:
+    found = list(
+        without_repeats(from_hsds("page.json", [a_service(), a_service(name="Night counselling")], NOON))
+    )
+
+    assert [one.title for one in entries(found)] == ["Day counselling"]
+    assert found[1] == RefusedRow("all", 2, "service", "repeated")
+
+
+def test_a_folder_is_read_file_by_file_and_a_broken_file_stops_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("{broken")
+    (tmp_path / "b.json").write_text(json.dumps([a_service()]))
+    (tmp_path / "c.json").write_bytes(b'{"name": "\xff"}')
+
+    found = list(read_directory(tmp_path, NOON))
+
+    assert [one.source for one in found if isinstance(one, RefusedRow)] == ["a.json", "c.json"]
+    assert len(entries(found)) == 1
+
+
+@pytest.mark.parametrize("name", ["nowhere", "empty", "other/services.csv"])
+def test_a_path_without_a_directory_is_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "services.csv").write_text("id,name\n1,x\n")
+
+    with pytest.raises(NothingToRead):
+        list(read_directory(tmp_path / name, NOON))
+
+
+def test_the_fictional_directory_is_taken_whole_and_answers_every_need() -> None:
+    found = list(without_repeats(read_directory(FICTIONAL, NOON)))
+
+    assert len(entries(found)) == len(found) == 16
+    assert len({entry.organization for entry in entries(found)}) == 12
+    assert {need for entry in entries(found) for need in entry.needs} == NEEDS
+    assert {entry.confirmed_at for entry in entries(found)} == {NOON}, "it never grows stale by itself"
+
+
+def test_the_real_legal_aid_directory_is_taken_whole() -> None:
+    folder = shared_data("hsds/real-florida-legal-aid", 135)
+
+    found = entries(list(without_repeats(read_directory(folder, NOON))))
+
+    assert len(found) == 135
+    assert {entry.needs for entry in found} == {("legal_aid",)}
+    assert len({entry.organization for entry in found}) == 18
+
+
+@pytest.mark.parametrize(
+    ("path", "taken", "refused"), [("hsds/oruk-3.0-test", 1, 131), ("hsds/3.0/examples", 1, 6)]
+)
+def test_published_examples_of_hsds_give_their_one_service(path: str, taken: int, refused: int) -> None:
+    found = list(without_repeats(read_directory(shared_data(path, taken + refused), NOW)))
+
+    assert len(entries(found)) == taken
+    assert len(found) - taken == refused
+    codes = {one.code for one in found if isinstance(one, RefusedRow)}
+    assert codes <= {"repeated", "missing", "not_a_service"}
+
+
+def test_the_layout_is_known_by_its_columns() -> None:
+    assert is_legal_aid(["service_uuid", "organization_uuid", "service_name", "service_areas"])
+    assert not is_legal_aid(["id", "organization_id", "name"])

@@ -1,0 +1,226 @@
+"""Single steps: deadlines on the arbiter's clock, codes, withdrawal, and what a stranger learns."""
+
+from datetime import timedelta
+
+import pytest
+
+from schemas.governance import document_hash
+from services.referrals.domain.life_cycle import State
+from services.referrals.domain.referral import Outcome, Referral, due
+from services.referrals.domain.steps import decide
+from tests.support.builders import (
+    OWNER,
+    RECEIVER,
+    SECONDS,
+    STRANGER,
+    a_protocol,
+    a_referral,
+    a_step,
+    an_agency,
+    an_offer,
+    asked,
+    in_force,
+)
+from tests.support.clock import NOON
+
+ANSWER_BY = NOON + timedelta(hours=1)
+ACKNOWLEDGE_BY = NOON + timedelta(minutes=15)
+
+
+def answered(referral: Referral, verb: str, agency: str = RECEIVER, **rest: object) -> Outcome:
+    at = rest.pop("at", NOON)
+    return decide(referral, asked(a_step(verb, agency, **rest)), in_force(), at=at)  # type: ignore[arg-type]
+
+
+def code_of(outcome: Outcome) -> str | None:
+    return outcome.refusal.fact.code if outcome.refusal else None
+
+
+@pytest.mark.parametrize("state", [State.OFFERED, State.ACKNOWLEDGED])
+@pytest.mark.parametrize("verb", ["acknowledge", "accept", "decline"])
+def test_an_answer_after_the_deadline_expires_the_referral_and_is_too_late(state: State, verb: str) -> None:
+    outcome = answered(a_referral(state), verb, at=ANSWER_BY)
+
+    assert outcome.referral is not None
+    assert outcome.referral.state == "expired"
+    assert [fact.type for fact in outcome.facts] == ["referral.expired"]
+    assert code_of(outcome) == "too_late"
+    assert outcome.refusal is not None
+    assert outcome.refusal.fact.state == "expired"
+
+
+def test_an_answer_just_before_the_deadline_counts() -> None:
+    outcome = answered(a_referral(), "accept", at=ANSWER_BY - timedelta(microseconds=1))
+
+    assert code_of(outcome) is None
+    assert outcome.referral is not None
+    assert outcome.referral.state == "accepted"
+
+
+@pytest.mark.parametrize(("verb", "state"), [("withdraw", "withdrawn"), ("cancel", "cancelled")])
+def test_withdrawal_and_cancellation_win_over_a_deadline_that_nobody_saw(verb: str, state: str) -> None:
+    outcome = answered(a_referral(), verb, OWNER, at=ANSWER_BY + timedelta(days=3))
+
+    assert code_of(outcome) is None
+    assert outcome.referral is not None
+    assert outcome.referral.state == state
+
+
+def test_a_late_stranger_moves_nothing() -> None:
+    referral = a_referral()
+
+    outcome = answered(referral, "accept", STRANGER, at=ANSWER_BY)
+
+    assert outcome.referral is referral
+    assert code_of(outcome) == "not_a_party"
+
+
+def test_a_stranger_learns_no_more_than_of_an_id_that_does_not_exist() -> None:
+    step = asked(a_step("accept", STRANGER))
+
+    known = decide(a_referral(State.ACCEPTED), step, in_force(), at=NOON)
+    unknown = decide(None, step, in_force(), at=NOON)
+
+    assert known.refusal == unknown.refusal
+    assert known.refusal is not None
+    assert known.refusal.fact.state is known.refusal.fact.protocol is None
+    assert (known.refusal.agency, known.refusal.sector) == (STRANGER, "police")
+
+
+@pytest.mark.parametrize("agency", [RECEIVER, "never-admitted"])
+def test_a_sector_speaks_for_its_own_agencies_only(agency: str) -> None:
+    referral = a_referral()
+    step = asked(a_step("accept", agency), sector="police")
+
+    outcome = decide(referral, step, in_force(), at=NOON)
+
+    assert outcome.referral is referral
+    assert code_of(outcome) == "not_a_party"
+    assert outcome.refusal is not None
+    assert outcome.refusal.sector == "police"
+    assert outcome.refusal.fact.state is None
+    assert not outcome.refusal.is_numbered, "a forged step leaves no hole in the true agency's numbers"
+
+
+def test_a_party_that_is_refused_is_told_where_the_referral_stands() -> None:
+    outcome = answered(a_referral(State.DECLINED), "accept")
+
+    assert outcome.refusal is not None
+    assert outcome.refusal.fact.state == "declined"
+    assert outcome.refusal.fact.asked == "accept"
+    assert outcome.refusal.is_numbered
+
+
+@pytest.mark.parametrize(
+    ("state", "verb", "agency", "changes"),
+    [
+        (State.OFFERED, "decline", RECEIVER, {"reason": "she_lies"}),
+        (State.OFFERED, "cancel", OWNER, {"reason": "bored"}),
+        (State.IN_SERVICE, "provide", RECEIVER, {"outcome": "cured"}),
+        (State.PROVIDED, "give_feedback", RECEIVER, {"outcome": "grand"}),
+        (State.FEEDBACK_GIVEN, "close", OWNER, {"reason": "end_of_year"}),
+    ],
+)
+def test_a_code_that_no_table_lists_is_refused(
+    state: State, verb: str, agency: str, changes: dict[str, str]
+) -> None:
+    referral = a_referral(state)
+
+    outcome = answered(referral, verb, agency, **changes)
+
+    assert code_of(outcome) == "unknown_code"
+    assert outcome.referral is referral
+
+
+def test_a_withdrawal_names_the_time_by_which_copies_are_sealed() -> None:
+    outcome = answered(a_referral(State.IN_SERVICE), "withdraw", OWNER)
+
+    fact = outcome.facts[0]
+    assert fact.model_dump(include={"stop_contact", "seal_by_at", "state"}) == {
+        "stop_contact": True,
+        "seal_by_at": NOON + timedelta(days=1),
+        "state": "withdrawn",
+    }
+
+
+@pytest.mark.parametrize("state", [State.CANCELLED, State.CLOSED])
+def test_after_the_end_a_withdrawal_only_brings_the_sealing_forward_and_once(state: State) -> None:
+    first = answered(a_referral(state), "withdraw", OWNER)
+    assert first.referral is not None
+    again = answered(first.referral, "withdraw", OWNER, at=NOON + timedelta(hours=5))
+    sealed = answered(first.referral, "confirm_sealed")
+
+    assert first.referral.state == state
+    assert first.referral.seal_by_at == NOON + timedelta(days=1)
+    assert code_of(again) == "withdrawn"
+    assert sealed.referral is not None
+    assert sealed.referral.state == "sealed"
+
+
+def test_a_confirmed_seal_is_two_facts() -> None:
+    outcome = answered(a_referral(State.WITHDRAWN), "confirm_sealed")
+
+    assert [(fact.type, fact.state) for fact in outcome.facts] == [
+        ("referral.seal_confirmed", "withdrawn"),
+        ("referral.sealed", "sealed"),
+    ]
+
+
+def test_an_offered_referral_is_reminded_of_once_then_expires() -> None:
+    referral = a_referral()
+    assert due(referral, at=ACKNOWLEDGE_BY - timedelta(microseconds=1)) is None
+
+    reminded = due(referral, at=ACKNOWLEDGE_BY)
+    assert reminded is not None
+    assert reminded.referral is not None
+    assert [fact.type for fact in reminded.facts] == ["referral.reminded"]
+    assert reminded.referral.state == "offered"
+    assert due(reminded.referral, at=ANSWER_BY - timedelta(microseconds=1)) is None
+
+    expired = due(reminded.referral, at=ANSWER_BY)
+    assert expired is not None
+    assert [fact.type for fact in expired.facts] == ["referral.expired"]
+    assert expired.caused_by is None
+
+
+def test_an_acknowledged_referral_is_not_reminded_of() -> None:
+    assert due(a_referral(State.ACKNOWLEDGED), at=ACKNOWLEDGE_BY) is None
+
+
+def test_when_both_deadlines_passed_unseen_it_only_expires() -> None:
+    outcome = due(a_referral(), at=ANSWER_BY)
+
+    assert outcome is not None
+    assert [fact.type for fact in outcome.facts] == ["referral.expired"]
+
+
+def test_the_protocol_of_the_offer_governs_what_follows() -> None:
+    old = a_protocol()
+    new = a_protocol(version=2, timers=SECONDS | {"seal": dict.fromkeys(SECONDS["seal"], 60)})
+    known = in_force(protocols=[new, old])
+    referral = a_referral(State.ACCEPTED, protocol=document_hash(old))
+
+    outcome = decide(referral, asked(a_step("withdraw", OWNER)), known, at=NOON)
+
+    assert outcome.referral is not None
+    assert outcome.referral.seal_by_at == NOON + timedelta(days=1)
+    assert outcome.facts[0].protocol == document_hash(old)
+
+
+def test_a_lapsed_protocol_and_a_suspended_receiver_do_not_stop_a_live_referral() -> None:
+    known = in_force(
+        agencies=[an_agency(OWNER), an_agency(RECEIVER, status="suspended")],
+        protocols=[a_protocol(valid_until=NOON)],
+    )
+    referral = a_referral(protocol=known.current[0])
+
+    accepted = decide(referral, asked(a_step("accept")), known, at=NOON)
+    withdrawn = decide(referral, asked(a_step("withdraw", OWNER)), known, at=NOON)
+
+    assert code_of(accepted) is code_of(withdrawn) is None
+
+
+def test_an_offer_repeated_by_its_owner_is_in_the_wrong_state() -> None:
+    outcome = decide(a_referral(), asked(an_offer()), in_force(), at=NOON)
+
+    assert code_of(outcome) == "wrong_state"

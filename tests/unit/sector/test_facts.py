@@ -1,0 +1,88 @@
+"""What comes over the bus: views, feeds, and what is in force."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from schemas.referral import FactBase
+from schemas.topics import DIRECTORY_STATE, GOVERNANCE_STATE, INBOX
+from services.health.profile import PROFILE
+from services.runtime.errors import Invalid
+from services.runtime.subscription import Received
+from services.sector.handlers.facts import keep_directory, keep_facts, keep_governance
+from tests.support.builders import (
+    OWNER,
+    RECEIVER,
+    REFERRAL,
+    a_protocol_current,
+    an_agency,
+    an_entry,
+    an_id,
+)
+from tests.support.clock import NOON
+from tests.unit.sector.test_views import accepted, offered
+from tests.unit.sector.twins import MemorySector
+
+
+@pytest.fixture
+def sector() -> MemorySector:
+    return MemorySector(PROFILE)
+
+
+def received(*facts: FactBase) -> Sequence[Received[FactBase]]:
+    return [
+        Received(an_id("event"), "referrals", INBOX["health"], fact.referral, place, NOON, None, fact)
+        for place, fact in enumerate(facts, 1)
+    ]
+
+
+async def test_a_batch_of_facts_moves_views_and_feeds(sector: MemorySector) -> None:
+    await keep_facts(received(offered(), accepted()), sector.work)
+
+    assert sector.views.kept[REFERRAL, RECEIVER].state == "accepted"
+    assert [event.type for event in sector.views.feeds[RECEIVER]] == ["referral.offered", "referral.accepted"]
+
+
+async def test_a_repeated_fact_is_not_told_twice(sector: MemorySector) -> None:
+    await keep_facts(received(offered(), offered()), sector.work)
+    await keep_facts(received(offered(), accepted()), sector.work)
+
+    assert [event.number for event in sector.views.feeds[RECEIVER]] == [1, 2]
+
+
+async def test_owner_and_receiver_in_one_sector_have_two_views(sector: MemorySector) -> None:
+    other = "hill-clinic"
+
+    await keep_facts(received(offered(), offered(other, receiver=other)), sector.work)
+
+    assert set(sector.views.kept) == {(REFERRAL, RECEIVER), (REFERRAL, other)}
+
+
+async def test_a_fact_to_another_sectors_agency_is_invalid(sector: MemorySector) -> None:
+    with pytest.raises(Invalid) as refused:
+        await keep_facts(received(offered(OWNER, receiver=OWNER)), sector.work)
+
+    assert (refused.value.reason, refused.value.path) == ("schema_mismatch", "/to")
+
+
+async def test_a_fact_to_an_agency_not_heard_of_yet_is_kept(sector: MemorySector) -> None:
+    await keep_facts(received(offered("new-clinic", receiver="new-clinic")), sector.work)
+
+    assert (REFERRAL, "new-clinic") in sector.views.kept
+
+
+async def test_governance_and_directory_are_kept(sector: MemorySector) -> None:
+    agency, protocol, entry = an_agency("new-clinic"), a_protocol_current(), an_entry()
+    governance = [
+        Received(an_id("event"), "governance", GOVERNANCE_STATE, "k", place, NOON, None, body)
+        for place, body in enumerate((agency, protocol), 1)
+    ]
+
+    await keep_governance(governance, sector.work)
+    await keep_directory(
+        [Received(an_id("event"), "referrals", DIRECTORY_STATE, "k", 1, NOON, None, entry)], sector.work
+    )
+
+    assert sector.state.sectors["new-clinic"] == "health"
+    assert sector.state.protocols == {protocol.hash: protocol.document.id}
+    assert [one.service for one in sector.state.kept] == [entry]

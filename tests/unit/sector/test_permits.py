@@ -1,0 +1,217 @@
+"""Nothing is shown without a valid permit, used once; each failing check shows nothing."""
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx2
+import pytest
+
+from schemas.access import PermitAnswer, encoded
+from services.health.profile import PROFILE
+from services.sector.domain.refusals import NotFound, TrailUnavailable
+from services.sector.handlers.looks import look_at_case, look_at_referral, look_at_worklist, own_view
+from services.sector.handlers.work import Work
+from services.sector.permits import ATTEMPTS_MAX, Permits, Shows, Trail
+from services.social_services.profile import PROFILE as SOCIAL_SERVICES
+from tests.support.builders import RECEIVER, REFERRAL, STRANGER, a_protocol_current, an_id
+from tests.unit.sector.scenes import an_offered_referral, asker
+from tests.unit.sector.test_views import folded, offered
+from tests.unit.sector.twins import MemorySector, TrailTwin, changed
+
+HERE = "urn:concert:test-local:health"
+
+
+@pytest.fixture
+def sector() -> MemorySector:
+    sector = MemorySector(PROFILE)
+    sector.views.kept[REFERRAL, RECEIVER] = folded(None, offered())
+    return sector
+
+
+@pytest.fixture
+def trail() -> TrailTwin:
+    return TrailTwin(HERE)
+
+
+def shows(sector: MemorySector, trail: TrailTwin) -> Shows:
+    return Shows(Permits(Trail(trail.client(), HERE, trail.trust)), sector.open)
+
+
+async def show_it(sector: MemorySector, trail: TrailTwin) -> str:
+    by = asker(RECEIVER)
+    look = await look_at_referral(REFERRAL, by, "care", sector.work)
+    view = await shows(sector, trail)(look, lambda work: own_view(REFERRAL, by, work))
+    return view.referral
+
+
+async def test_a_look_is_asked_for_used_and_settled(sector: MemorySector, trail: TrailTwin) -> None:
+    assert await show_it(sector, trail) == REFERRAL
+
+    [asked] = trail.asked
+    assert (asked.access.act, asked.access.purpose, asked.access.agency) == ("view", "care", RECEIVER)
+    assert len(sector.trail.used) == 1
+    [outcome] = sector.trail.reports
+    assert (outcome.result, outcome.intent) == ("released", 0)
+
+
+async def test_the_permit_names_the_protocol_in_force(sector: MemorySector) -> None:
+    protocol = a_protocol_current()
+    sector.state.protocols[protocol.hash] = protocol.document.id
+    sector.views.kept[REFERRAL, RECEIVER] = folded(None, offered(protocol=protocol.hash))
+
+    look = await look_at_referral(REFERRAL, asker(RECEIVER), "care", sector.work)
+
+    assert look.access.protocol is not None
+    assert look.access.protocol.hash.hex() == protocol.hash
+
+
+async def test_a_permit_serves_once(sector: MemorySector, trail: TrailTwin) -> None:
+    sector.trail.used.add((trail.trust.origin, 0))
+
+    with pytest.raises(TrailUnavailable):
+        await show_it(sector, trail)
+
+    assert sector.trail.reports == []
+
+
+def other_body(answer: PermitAnswer) -> PermitAnswer:
+    return changed(answer, permit={"body": encoded(answer.permit.body + b" ")})
+
+
+SPOILS: dict[str, Callable[[PermitAnswer], PermitAnswer]] = {
+    "V1 another signature": lambda answer: changed(answer, permit={"sig": encoded(bytes(64))}),
+    "V1 other signed bytes": other_body,
+    "V4 another salt": lambda answer: changed(answer, opening={"salt": encoded(b"\x07" * 32)}),
+    "V4 another detail": lambda answer: changed(answer, opening={"detail": encoded(b"{}")}),
+    "V5 a path that leads elsewhere": lambda answer: changed(answer, receipt={"path": [encoded(bytes(32))]}),
+    "V6 an unsigned checkpoint": lambda answer: changed(answer, receipt={"checkpoint": "a\n0\nb\n"}),
+    "V7 a proof too long": lambda answer: changed(answer, receipt={"consistency": [encoded(bytes(32))]}),
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILS.values(), ids=SPOILS)
+async def test_a_bad_permit_shows_nothing(
+    sector: MemorySector, trail: TrailTwin, spoil: Callable[[PermitAnswer], PermitAnswer]
+) -> None:
+    trail.spoil = spoil
+
+    with pytest.raises(TrailUnavailable):
+        await show_it(sector, trail)
+
+    assert sector.trail.used == set()
+
+
+async def test_a_permit_for_another_service_shows_nothing(sector: MemorySector, trail: TrailTwin) -> None:
+    trail.audience = "urn:concert:test-local:police"  # V2
+
+    with pytest.raises(TrailUnavailable):
+        await show_it(sector, trail)
+
+
+async def test_the_answer_to_another_request_shows_nothing(sector: MemorySector, trail: TrailTwin) -> None:
+    kept: list[PermitAnswer] = []
+    trail.spoil = lambda answer: kept.append(answer) or answer  # type: ignore[func-returns-value]
+    await show_it(sector, trail)
+    trail.spoil = lambda _: kept[0]  # V3
+
+    with pytest.raises(TrailUnavailable):
+        await show_it(sector, trail)
+
+
+async def test_a_tree_that_went_back_shows_nothing(sector: MemorySector, trail: TrailTwin) -> None:
+    show = shows(sector, trail)
+    look = look_at_worklist([REFERRAL], asker(RECEIVER), "care")
+
+    async def load(_: Work) -> int:
+        return 1
+
+    assert await show(look, load) == 1
+    younger = TrailTwin(HERE)
+    show.permits._trail = Trail(younger.client(), HERE, younger.trust)  # V7
+
+    with pytest.raises(TrailUnavailable):
+        await show(look_at_worklist([], asker(RECEIVER), "care"), load)
+
+
+async def test_the_owner_checks_the_tag_from_its_own_key(trail: TrailTwin) -> None:
+    sector = MemorySector(SOCIAL_SERVICES)
+    referral = await an_offered_referral(sector)
+    look = await look_at_referral(referral, asker(), "care", sector.work)
+    registered = sector.trail.reports[-1]
+
+    async def load(_: Work) -> int:
+        return 1
+
+    with pytest.raises(TrailUnavailable):
+        await shows(sector, trail)(look, load)
+    trail.keys[referral] = registered.key
+
+    assert await shows(sector, trail)(look, load) == 1
+
+
+@pytest.mark.parametrize("status", [503, 409])
+async def test_what_may_pass_is_asked_again_under_the_same_idem(
+    sector: MemorySector, trail: TrailTwin, status: int
+) -> None:
+    trail.statuses = [status, status]
+
+    assert await show_it(sector, trail) == REFERRAL
+
+    assert len(trail.asked) == ATTEMPTS_MAX
+    assert len({(asked.idem, asked.nonce) for asked in trail.asked}) == 1
+
+
+@pytest.mark.parametrize("status", [400, 403, 410, 422, 429, 500])
+async def test_a_denial_is_final(sector: MemorySector, trail: TrailTwin, status: int) -> None:
+    trail.statuses = [status]
+
+    with pytest.raises(TrailUnavailable):
+        await show_it(sector, trail)
+
+    assert len(trail.asked) == 1
+    assert sector.trail.reports == []
+
+
+@pytest.mark.parametrize(
+    "answer", [httpx2.ConnectError("down"), b"no json", b"{}"], ids=["down", "bytes", "empty"]
+)
+async def test_a_trail_that_is_down_or_babbles_shows_nothing(sector: MemorySector, answer: Any) -> None:
+    def reply(_request: httpx2.Request) -> httpx2.Response:
+        if isinstance(answer, Exception):
+            raise answer
+        return httpx2.Response(201, content=answer)
+
+    twin = TrailTwin(HERE)
+    client = httpx2.AsyncClient(base_url="https://trail.example", transport=httpx2.MockTransport(reply))
+    show = Shows(Permits(Trail(client, HERE, twin.trust)), sector.open)
+
+    async def load(_: Work) -> None:
+        raise AssertionError("nothing may be read")
+
+    with pytest.raises(TrailUnavailable):
+        await show(look_at_worklist([], asker(RECEIVER), "care"), load)
+
+
+async def test_an_empty_worklist_is_looked_at_all_the_same(sector: MemorySector, trail: TrailTwin) -> None:
+    async def load(_: Work) -> list[str]:
+        return []
+
+    assert await shows(sector, trail)(look_at_worklist([], asker(RECEIVER), "care"), load) == []
+
+    [asked] = trail.asked
+    assert (asked.access.act, asked.items) == ("list", ())
+
+
+async def test_a_worklist_names_each_referral_as_an_item() -> None:
+    other = an_id("referral", "other")
+
+    look = look_at_worklist([REFERRAL, other], asker(RECEIVER), "care")
+
+    assert [item.subject for item in look.items] == [REFERRAL, other]
+
+
+async def test_what_is_foreign_or_unknown_is_not_even_asked_for(sector: MemorySector) -> None:
+    with pytest.raises(NotFound):
+        await look_at_referral(REFERRAL, asker(STRANGER), "care", sector.work)
+    with pytest.raises(NotFound):
+        await look_at_case(an_id("case"), asker(RECEIVER), "care", sector.work)

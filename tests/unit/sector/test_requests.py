@@ -1,0 +1,263 @@
+"""What agencies ask: one transaction each, refused by name, and repeated without a second effect."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from schemas.access import EventReport, SubjectKey, missing_field, subject_key
+from schemas.referral import (
+    AcknowledgeReferral,
+    DeclineReferral,
+    GiveFeedback,
+    OfferReferral,
+    StepBase,
+    WithdrawReferral,
+)
+from services.education.profile import PROFILE as EDUCATION
+from services.sector.domain.bodies import OfferAsked
+from services.sector.domain.refusals import (
+    AgencyNotAdmitted,
+    ConsentDoesNotCover,
+    IdempotencyMismatch,
+    NotFound,
+    RecipientIsOwner,
+    StaleView,
+    UnknownReason,
+)
+from services.sector.domain.requests import Answer, check_step
+from services.sector.domain.views import ReferralView
+from services.sector.handlers.requests import Once, answer_once, ask_step, offer, record_denial
+from services.sector.handlers.work import Work
+from services.social_services.profile import PROFILE
+from tests.support.builders import OWNER, RECEIVER, REFERRAL, SCHOOL, STRANGER, an_id
+from tests.unit.sector.scenes import a_case, a_recorded_consent, an_offer_asked, an_offered_referral, asker
+from tests.unit.sector.twins import MemorySector
+
+
+@pytest.fixture
+def sector() -> MemorySector:
+    return MemorySector(PROFILE)
+
+
+def step(kind: type[StepBase], referral: str, agency: str = OWNER, **own: object) -> StepBase:
+    return kind.model_validate({"referral": referral, "agency": agency, "duty": "intake", **own})
+
+
+async def test_an_offer_is_view_subject_and_step_together(sector: MemorySector) -> None:
+    referral = await an_offered_referral(sector)
+
+    view = sector.views.kept[referral, OWNER]
+    assert (view.role, view.state, view.number, view.subject_number) == ("owner", None, 0, 1)
+    [sent] = sector.steps.sent
+    assert isinstance(sent, OfferReferral)
+    assert (sent.referral, sent.agency, sent.consent.recipient) == (referral, OWNER, RECEIVER)
+    registered = sector.trail.reports[-1]
+    assert isinstance(registered, SubjectKey)
+    assert view.case is not None
+    assert registered.key == subject_key(sector.cases.kept[view.case].key, 1)
+    assert registered.id == referral
+
+
+async def test_each_referral_of_a_case_has_a_trail_key_of_its_own(sector: MemorySector) -> None:
+    case = await a_case(sector)
+    consent = await a_recorded_consent(sector, case)
+    asked = OfferAsked.model_validate(an_offer_asked(case, consent))
+
+    await offer(asked, asker(), sector.work)
+    await offer(asked, asker(), sector.work)
+
+    keys = [one.key for one in sector.trail.reports if isinstance(one, SubjectKey)]
+    assert len(keys) == len(set(keys)) == 3
+
+
+async def test_an_offer_never_carries_case_or_consent_id(sector: MemorySector) -> None:
+    referral = await an_offered_referral(sector)
+
+    view = sector.views.kept[referral, OWNER]
+    assert view.case is not None
+    assert view.consent is not None
+    sent = sector.steps.sent[0].model_dump_json()
+    assert view.case not in sent
+    assert view.consent.id not in sent
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"recipient": STRANGER},
+        {"groups": ["legal"]},
+        {"purpose": "investigation"},
+        {"consent": {"id": an_id("consent", "x"), "version": 1}},
+    ],
+)
+async def test_an_offer_beyond_her_consent_is_refused_and_nothing_is_sent(
+    sector: MemorySector, changes: dict[str, Any]
+) -> None:
+    with pytest.raises(ConsentDoesNotCover):
+        await an_offered_referral(sector, **changes)
+
+    assert sector.steps.sent == []
+
+
+async def test_an_offer_on_a_foreign_case_is_as_unknown(sector: MemorySector) -> None:
+    case = await a_case(sector)
+    consent = await a_recorded_consent(sector, case)
+
+    with pytest.raises(NotFound):
+        await offer(OfferAsked.model_validate(an_offer_asked(case, consent)), asker(STRANGER), sector.work)
+
+
+async def test_an_agency_cannot_refer_to_itself(sector: MemorySector) -> None:
+    with pytest.raises(RecipientIsOwner):
+        await an_offered_referral(sector, recipient=OWNER)
+
+
+async def test_an_offer_after_the_consents_end_is_refused(sector: MemorySector) -> None:
+    case = await a_case(sector)
+    consent = await a_recorded_consent(sector, case)
+    sector.clock.forward(timedelta(days=60))
+
+    with pytest.raises(ConsentDoesNotCover):
+        await offer(OfferAsked.model_validate(an_offer_asked(case, consent)), asker(), sector.work)
+
+
+async def test_a_consent_that_was_recorded_is_in_the_trail(sector: MemorySector) -> None:
+    case = await a_case(sector)
+    consent = await a_recorded_consent(sector, case)
+
+    report = sector.trail.reports[-1]
+    assert isinstance(report, EventReport)
+    assert (report.access.act, report.access.reason, report.mode) == ("consent", "recorded", "with")
+    assert report.access.consent is not None
+    assert report.access.consent.id == consent
+    assert report.access.subject == sector.cases.kept[case].subject
+    assert missing_field(report.access, "event") is None
+
+
+async def test_a_withdrawal_stops_releases_in_the_transaction_that_sends_it(sector: MemorySector) -> None:
+    referral = await an_offered_referral(sector)
+    view = sector.views.kept[referral, OWNER]
+    assert view.case is not None
+    assert view.consent is not None
+
+    answer = await ask_step(step(WithdrawReferral, referral), asker(), sector.work, seen=None)
+
+    assert answer.status == 202
+    assert sector.cases.withdrawn == [(view.consent, referral)]
+    assert isinstance(sector.steps.sent[-1], WithdrawReferral)
+    report = sector.trail.reports[-1]
+    assert (report.access.act, report.access.reason, report.access.referral) == (
+        "consent",
+        "withdrawn",
+        referral,
+    )
+    assert missing_field(report.access, "event") is None
+    with pytest.raises(ConsentDoesNotCover):
+        await offer(
+            OfferAsked.model_validate(an_offer_asked(view.case, view.consent.id)), asker(), sector.work
+        )
+
+
+async def test_a_receiver_cannot_take_her_consent_back(sector: MemorySector) -> None:
+    receiver = MemorySector(PROFILE)
+    receiver.views.kept[REFERRAL, RECEIVER] = ReferralView(REFERRAL, RECEIVER, "receiver", number=1)
+
+    await ask_step(step(WithdrawReferral, REFERRAL, RECEIVER), asker(RECEIVER), receiver.work, seen=None)
+
+    assert receiver.cases.withdrawn == []
+    assert receiver.trail.reports == []
+    assert len(receiver.steps.sent) == 1
+
+
+async def test_a_step_on_a_foreign_referral_is_as_unknown(sector: MemorySector) -> None:
+    referral = await an_offered_referral(sector)
+
+    with pytest.raises(NotFound):
+        await ask_step(step(AcknowledgeReferral, referral, STRANGER), asker(STRANGER), sector.work, seen=0)
+
+
+async def test_a_step_on_an_old_view_is_refused(sector: MemorySector) -> None:
+    referral = await an_offered_referral(sector)
+
+    with pytest.raises(StaleView):
+        await ask_step(step(AcknowledgeReferral, referral), asker(), sector.work, seen=1)
+
+    assert len(sector.steps.sent) == 1
+
+
+RECEIVED = ReferralView(
+    REFERRAL, RECEIVER, "receiver", state="provided", number=4, offer={"feedback_allowed": False}
+)
+FEEDBACK = step(GiveFeedback, REFERRAL, RECEIVER, outcome="helped")
+
+
+def test_feedback_that_her_consent_excludes_is_refused_at_the_receiver() -> None:
+    with pytest.raises(ConsentDoesNotCover):
+        check_step(FEEDBACK, RECEIVED, PROFILE, seen=4)
+
+
+def test_feedback_that_her_consent_allows_passes() -> None:
+    check_step(FEEDBACK, replace(RECEIVED, offer={"feedback_allowed": True}), PROFILE, seen=4)
+
+
+def test_a_sector_declines_for_its_own_reasons_only() -> None:
+    decline = step(DeclineReferral, REFERRAL, RECEIVER, reason="outside_mandate")
+
+    check_step(decline, RECEIVED, EDUCATION, seen=4)
+    with pytest.raises(UnknownReason):
+        check_step(decline, RECEIVED, PROFILE, seen=4)
+
+
+async def acted(work: Work) -> Answer:
+    await work.steps.send(FEEDBACK, at=work.clock.now())
+    return Answer(202, {"Location": "/v1/x"}, {"step": len(work.steps.sent)})  # type: ignore[attr-defined]
+
+
+async def test_a_repeated_request_is_answered_as_the_first_time_and_acts_once(sector: MemorySector) -> None:
+    once = Once(asker(), "key-1", b"digest")
+
+    first = await answer_once(once, sector.work, acted)
+    again = await answer_once(once, sector.work, acted)
+
+    assert again == Answer(202, {"Location": "/v1/x", "Idempotent-Replayed": "true"}, first.body)
+    assert len(sector.steps.sent) == 1
+
+
+async def test_another_request_under_the_same_key_is_refused(sector: MemorySector) -> None:
+    await answer_once(Once(asker(), "key-1", b"digest"), sector.work, acted)
+
+    with pytest.raises(IdempotencyMismatch):
+        await answer_once(Once(asker(), "key-1", b"another"), sector.work, acted)
+
+
+async def test_keys_of_two_agencies_do_not_meet(sector: MemorySector) -> None:
+    sector.state.sectors["quay-social"] = "social_services"
+    await answer_once(Once(asker(), "key-1", b"digest"), sector.work, acted)
+
+    await answer_once(Once(asker("quay-social"), "key-1", b"another"), sector.work, acted)
+
+    assert len(sector.steps.sent) == 2
+
+
+@pytest.mark.parametrize("agency", [RECEIVER, SCHOOL, "unheard-of"])
+async def test_an_agency_of_another_sector_may_ask_for_nothing(sector: MemorySector, agency: str) -> None:
+    with pytest.raises(AgencyNotAdmitted):
+        await answer_once(Once(asker(agency), "key-1", b"digest"), sector.work, acted)
+
+
+async def test_a_denial_names_who_and_what_was_typed(sector: MemorySector) -> None:
+    await record_denial(asker(STRANGER), REFERRAL, sector.work)
+
+    [report] = sector.trail.reports
+    assert missing_field(report.access, "event") is None
+    assert (report.access.act, report.access.agency, report.access.referral) == ("denial", STRANGER, REFERRAL)
+
+
+async def test_no_report_and_no_step_carries_the_agencys_own_words(sector: MemorySector) -> None:
+    await an_offered_referral(sector)
+
+    said = "".join(one.model_dump_json() for one in [*sector.trail.reports, *sector.steps.sent])
+    assert "Amina" not in said
+    assert "Amina" not in repr(sector.cases.kept)

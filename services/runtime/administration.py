@@ -299,7 +299,7 @@ def _change_settings(admin: KafkaAdminClient, differences: Sequence[Difference])
 def _grant(admin: KafkaAdminClient, rights: Sequence[Right]) -> None:
     if not rights:
         return
-    result = admin.create_acls([_acl(right) for right in rights])
+    result = admin.create_acls([acl_of(right) for right in rights])
     # The library does not raise when the brokers refuse.
     if result["failed"] or len(result["succeeded"]) != len(rights):
         raise Unavailable(f"the brokers refused {len(result['failed'])} of {len(rights)} permissions")
@@ -308,7 +308,7 @@ def _grant(admin: KafkaAdminClient, rights: Sequence[Right]) -> None:
 def _revoke(admin: KafkaAdminClient, rights: Sequence[Right]) -> None:
     if not rights:
         return
-    for _, gone, error in admin.delete_acls([_filter(right) for right in rights]):
+    for _, gone, error in admin.delete_acls([filter_of(right) for right in rights]):
         if error is not NoError or len(gone) != 1:
             raise Unavailable("the brokers refused to take a permission away")
 
@@ -326,7 +326,8 @@ def _create_users(admin: KafkaAdminClient, users: Sequence[str], password_of: Ca
         raise Unavailable(f"the brokers refused the users {', '.join(refused)}")
 
 
-def _acl(right: Right) -> ACL:
+def acl_of(right: Right) -> ACL:
+    """The library's form of a right."""
     pattern = ResourcePattern(
         ResourceType[right.resource], right.name, ACLResourcePatternType[right.shape]
     )  # fmt: skip
@@ -339,8 +340,9 @@ def _acl(right: Right) -> ACL:
     )
 
 
-def _filter(right: Right) -> ACLFilter:
-    acl = _acl(right)
+def filter_of(right: Right) -> ACLFilter:
+    """The library's question for exactly this right."""
+    acl = acl_of(right)
     return ACLFilter(acl.principal, acl.host, acl.operation, acl.permission_type, acl.resource_pattern)
 
 

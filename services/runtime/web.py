@@ -9,8 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from schemas.cloudevents import Unusable
-from schemas.strict_json import parse_json
+from schemas.strict_json import MalformedJson, parse_json
 from services.runtime.errors import Refused, Unavailable
 from services.runtime.ids import new_id
 from services.runtime.logs import log
@@ -95,7 +94,7 @@ class StrictBodies:
         except Refused as refused:
             await problem(refused.status, refused.code, refused.sentence)(scope, receive, send)
             return
-        except Unusable:
+        except MalformedJson:
             await problem(Malformed.status, Malformed.code, Malformed.sentence)(scope, receive, send)
             return
         await self._app(scope, _replay(body, receive), send)

@@ -1,0 +1,1 @@
+"""How Concert is put into operation."""

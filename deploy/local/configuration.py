@@ -1,0 +1,210 @@
+"""What the operator chooses: one TOML file in the data directory, and `CONCERT_…` variables over it."""
+
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from deploy.local.places import cache_directory, default_directory, make_directory
+from deploy.local.refusals import CannotRun
+from services.runtime.settings import PREFIX, READ_ELSEWHERE
+
+FILE_NAME: Final = "concert.toml"
+KEPT: Final = ("mode", "cell", "jurisdiction", "year")
+"""What makes an installation this one: written once, so that it stays the same in the years to come."""
+
+HEADING: Final = """\
+# Concert on this machine. CONCERT_... variables win over this file.
+# Ports that are named in a section [ports] are used or refused, never replaced."""
+MARK: Final = "# Below this line the supervisor writes; a port that is taken is chosen anew."
+WORD: Final = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+
+
+class ExternalKafka(BaseModel):
+    """Brokers that somebody else runs, and the administrator that makes topics, users and rights there."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bootstrap: str
+    user: str
+    password_file: Path
+    namespace: str = ""
+
+
+class ExternalDatabase(BaseModel):
+    """A PostgreSQL server that somebody else runs, and its administrator."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: str
+    password_file: Path
+
+
+class MailServer(BaseModel):
+    """Where notifications hand in their mail; without it the local sink takes them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str
+    port: int = 25
+    sender: str = "concert@localhost"
+
+
+class Issuer(BaseModel):
+    """Who signs agencies' access tokens, where it is not the local issuer."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    keys_file: Path
+
+
+class Configuration(BaseSettings):
+    """One installation on one machine."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        use_attribute_docstrings=True,
+    )
+
+    data: Path
+    """The data directory; everything of this installation lies in it."""
+    cache: Path
+    """Downloads, shared by all installations of this user."""
+    mode: Literal["local", "test", "live"] = "local"
+    cell: str = Field(default="test-local", pattern=WORD)
+    jurisdiction: str = Field(default="demo", pattern=WORD)
+    """Where the access log counts; part of its name."""
+    year: int = Field(ge=2000, le=9999)
+    """The year of the access log; part of its name."""
+    ports: Mapping[str, int] = {}
+    """Ports that the operator names; taken ones are refused."""
+    chosen_ports: Mapping[str, int] = {}
+    """Ports that the supervisor chose; taken ones are chosen anew."""
+    kafka: ExternalKafka | None = None
+    database: ExternalDatabase | None = None
+    smtp: MailServer | None = None
+    issuer: Issuer | None = None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment wins over the file, which `load` hands in."""
+        return env_settings, init_settings
+
+    @property
+    def origin(self) -> str:
+        """The name of the access log."""
+        return f"audit.localhost/{self.jurisdiction}/{self.year}"
+
+    @property
+    def logs(self) -> Path:
+        """Where each part's output goes."""
+        return self.data / "logs"
+
+    @property
+    def run(self) -> Path:
+        """The lock and the state of the supervisor."""
+        return self.data / "run"
+
+    def with_ports(self, chosen: Mapping[str, int]) -> Self:
+        """The same with ports that were chosen; those that the operator named stay where they are."""
+        kept = {name: port for name, port in chosen.items() if name not in self.ports}
+        return self.model_copy(update={"chosen_ports": kept})
+
+
+def load(data: Path | None = None) -> Configuration:
+    """The configuration of a data directory, or what a first start there would write."""
+    environment = os.environ
+    _refuse_unknown(environment)
+    folder = data or Path(environment.get("CONCERT_DATA") or default_directory(environment))
+    folder = folder.expanduser().absolute()
+    values: dict[str, Any] = {"cache": cache_directory(environment), "year": datetime.now(UTC).year}
+    values |= _read(folder / FILE_NAME)
+    if "CONCERT_DATA" not in environment or data is not None:
+        values["data"] = folder
+    try:
+        found = Configuration(**values)
+    except ValidationError as error:
+        places = sorted({".".join(str(part) for part in each["loc"]) for each in error.errors()})
+        raise CannotRun("bad_configuration", f"The configuration is wrong at: {', '.join(places)}.") from None
+    _check_mode(found)
+    return found.model_copy(update={"data": folder})
+
+
+def _check_mode(found: Configuration) -> None:
+    """The same rules as each service has, said once before anything starts."""
+    if (found.mode == "live") == found.cell.startswith("test-"):
+        raise CannotRun(
+            "wrong_mode", "Cells named test-... belong to every mode but live, and to no live one."
+        )
+    if found.mode != "local" and not found.issuer:
+        raise CannotRun("wrong_mode", "The local issuer serves mode local only; name your own issuer.")
+
+
+def trial(data: Path, **changes: Any) -> Configuration:
+    """The configuration of a temporary installation, for demonstrations and tests."""
+    values = {"cache": cache_directory(os.environ), "year": datetime.now(UTC).year, "data": data, **changes}
+    return Configuration.model_construct(**(_defaults() | values))
+
+
+def write(configuration: Configuration) -> None:
+    """Writes the file at a first start; later only what stands below the mark, which is the supervisor's."""
+    make_directory(configuration.data, 0o711)
+    file = configuration.data / FILE_NAME
+    try:
+        above, _, _ = file.read_text(encoding="utf-8").partition(MARK)
+    except FileNotFoundError:
+        above = _first_text(configuration)
+    ports = "".join(f"{name} = {port}\n" for name, port in sorted(configuration.chosen_ports.items()))
+    fresh = file.with_suffix(".new")
+    fresh.write_text(f"{above.rstrip()}\n\n{MARK}\n[chosen_ports]\n{ports}", encoding="utf-8")
+    fresh.replace(file)
+
+
+def _first_text(configuration: Configuration) -> str:
+    lines = [f"{name} = {json.dumps(getattr(configuration, name))}" for name in KEPT]
+    return "\n".join((HEADING, *lines))
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+        raise CannotRun("bad_configuration", f"{file} is not readable as TOML.") from None
+    except OSError as error:
+        raise CannotRun("unreachable_directory", f"{file} cannot be read: {error.strerror}.") from None
+
+
+def _refuse_unknown(environment: Mapping[str, str]) -> None:
+    known = {f"{PREFIX}{name.upper()}" for name in Configuration.model_fields}
+    given = {name for name in environment if name.startswith(PREFIX) and not name.startswith(READ_ELSEWHERE)}
+    unknown = sorted(name for name in given if name.split("__")[0] not in known)
+    if unknown:
+        raise CannotRun("unknown_setting", f"No setting is named {', '.join(unknown)}; correct it.")
+
+
+def _defaults() -> dict[str, Any]:
+    fields = Configuration.model_fields.items()
+    return {name: field.default for name, field in fields if not field.is_required()}

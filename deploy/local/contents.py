@@ -1,0 +1,65 @@
+"""What broker and database server must hold before services start: topics, rights, databases, schemas."""
+
+import asyncio
+
+from deploy.local.children import Say, silence
+from deploy.local.databases import DATABASES
+from deploy.local.installation import Installation
+from deploy.local.refusals import CannotRun
+from schemas.topics import SERVICES, TOPICS
+from services.runtime import administration
+from services.runtime.administration import Desired, Difference
+from services.runtime.database import Database
+from services.runtime.migrate import heads, migrate, stored_heads
+from services.runtime.settings import DatabaseSettings
+
+
+def desired(installation: Installation) -> Desired:
+    """What the table of topics asks of this installation's brokers."""
+    configuration = installation.configuration
+    is_one_broker = configuration.kafka is None or configuration.mode == "local"
+    return administration.desired(TOPICS, SERVICES, installation.namespace, local=is_one_broker)
+
+
+def plan_topology(installation: Installation) -> list[Difference]:
+    """How the brokers differ from the table. Blocks."""
+    with administration.connect(installation.bootstrap, *installation.kafka_admin) as admin:
+        return administration.plan(admin, desired(installation))
+
+
+def apply_topology(installation: Installation) -> tuple[list[Difference], list[Difference]]:
+    """Makes the brokers as the table says: what changed, and what is left for people. Blocks."""
+    with administration.connect(installation.bootstrap, *installation.kafka_admin) as admin:
+        return administration.apply(
+            admin, desired(installation), lambda user: installation.secrets.password("kafka", user)
+        )
+
+
+async def make_topology(installation: Installation) -> None:
+    """The same for a start-up, which goes no further on brokers that people have to look at."""
+    _, left = await asyncio.to_thread(apply_topology, installation)
+    if left:
+        raise CannotRun("topology_differs", f"{len(left)} topics need a decision, the first: {left[0]}.")
+
+
+async def make_databases(installation: Installation, say: Say = silence) -> None:
+    """Roles, databases, and schemas where the stored version is another than the code's."""
+    await installation.server.apply(installation.database_passwords)
+    behind = await asyncio.gather(*(_is_behind(installation, service) for service in DATABASES))
+    # One at a time: the migration tool keeps its context in globals.
+    for service in (service for service, is_behind in zip(DATABASES, behind, strict=True) if is_behind):
+        say(f"making the tables of {service}")
+        await migrate(service, _url(installation, service))
+
+
+async def _is_behind(installation: Installation, service: str) -> bool:
+    settings = DatabaseSettings(url=_url(installation, service))
+    database = Database.connect(settings, application="concert", pool=1)
+    try:
+        return await stored_heads(database) != heads(service)
+    finally:
+        await database.close()
+
+
+def _url(installation: Installation, service: str) -> str:
+    return installation.admin_url(DATABASES[service].name).render_as_string(hide_password=False)

@@ -1,0 +1,107 @@
+"""A database for each service and the roles that may use it; made again and again with the same result."""
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import asyncpg
+from sqlalchemy import URL
+
+from schemas.topics import SERVICES
+
+FURTHER_ROLES: Final[Mapping[str, tuple[str, ...]]] = {"audit": ("audit_sign",)}
+"""Login roles of a database besides the service's own."""
+
+NO_RIGHTS: Final = "NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceDatabase:
+    """A service's database: its owner role cannot log in, and the roles that log in own nothing."""
+
+    service: str
+
+    @property
+    def name(self) -> str:
+        """The database's ordinary name."""
+        return f"concert_{self.service}"
+
+    @property
+    def owner(self) -> str:
+        """The role that owns every object."""
+        return f"{self.service}_owner"
+
+    @property
+    def logins(self) -> tuple[str, ...]:
+        """The roles that may connect."""
+        return (self.service, *FURTHER_ROLES.get(self.service, ()))
+
+
+DATABASES: Final = {service: ServiceDatabase(service) for service in SERVICES}
+
+
+class Server:
+    """What an administrator does to a server."""
+
+    def __init__(self, url: URL) -> None:
+        self.url = url
+
+    @asynccontextmanager
+    async def connection(self, database: str | None = None) -> AsyncIterator[asyncpg.Connection]:
+        """A connection as administrator, to the server's own or to a named database."""
+        address = self.url.set(drivername="postgresql", database=database or self.url.database)
+        connection = await asyncpg.connect(address.render_as_string(hide_password=False))
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+    async def apply(
+        self, passwords: Mapping[str, str], databases: Iterable[ServiceDatabase] = DATABASES.values()
+    ) -> None:
+        """Makes roles and databases that are missing and sets passwords and rights as they must be."""
+        async with self.connection() as connection:
+            for database in databases:
+                await _make_roles(connection, database, passwords)
+                await _make_database(connection, database.name, database)
+
+    async def create_database(self, name: str, service: ServiceDatabase, template: str | None = None) -> None:
+        """One more database for a service's roles, such as a copy of `template` for one test module."""
+        async with self.connection() as connection:
+            await _make_database(connection, name, service, template)
+
+    async def drop_database(self, name: str) -> None:
+        """Removes a database and ends whoever uses it."""
+        async with self.connection() as connection:
+            await connection.execute(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)")
+
+
+async def _make_roles(
+    connection: asyncpg.Connection, database: ServiceDatabase, passwords: Mapping[str, str]
+) -> None:
+    known = {row["rolname"] for row in await connection.fetch("SELECT rolname FROM pg_roles")}
+    if database.owner not in known:
+        await connection.execute(f"CREATE ROLE {quoted(database.owner)}")
+    await connection.execute(f"ALTER ROLE {quoted(database.owner)} NOLOGIN {NO_RIGHTS}")
+    for login in database.logins:
+        if login not in known:
+            await connection.execute(f"CREATE ROLE {quoted(login)}")
+        secret = await connection.fetchval("SELECT quote_literal($1::text)", passwords[login])
+        await connection.execute(f"ALTER ROLE {quoted(login)} LOGIN NOINHERIT {NO_RIGHTS} PASSWORD {secret}")
+
+
+async def _make_database(
+    connection: asyncpg.Connection, name: str, service: ServiceDatabase, template: str | None = None
+) -> None:
+    if not await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", name):
+        source = f" TEMPLATE {quoted(template)}" if template else ""
+        await connection.execute(f"CREATE DATABASE {quoted(name)} OWNER {quoted(service.owner)}{source}")
+    await connection.execute(f"REVOKE ALL ON DATABASE {quoted(name)} FROM PUBLIC")
+    for login in service.logins:
+        await connection.execute(f"GRANT CONNECT ON DATABASE {quoted(name)} TO {quoted(login)}")
+
+
+def quoted(name: str) -> str:
+    """An SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'

@@ -1,0 +1,115 @@
+"""One installation: configuration, ports, secrets, certificates, and the addresses that follow from them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import URL, make_url
+
+from deploy.local.certificates import Certificates
+from deploy.local.configuration import Configuration, MailServer
+from deploy.local.databases import DATABASES, FURTHER_ROLES, Server
+from deploy.local.ports import HOST
+from deploy.local.postgres import ADMIN
+from deploy.local.secrets import Secrets
+
+KAFKA_ADMIN: Final = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """What the supervisor knows and tells its processes."""
+
+    configuration: Configuration
+    ports: Mapping[str, int]
+    secrets: Secrets
+    certificates: Certificates
+
+    @property
+    def bootstrap(self) -> str:
+        """The brokers' address."""
+        outside = self.configuration.kafka
+        return outside.bootstrap if outside else f"{HOST}:{self.ports['kafka']}"
+
+    @property
+    def namespace(self) -> str:
+        """Put before every topic and group."""
+        outside = self.configuration.kafka
+        return outside.namespace if outside else ""
+
+    @property
+    def kafka_admin(self) -> tuple[str, str]:
+        """The administrator of the brokers and its password."""
+        outside = self.configuration.kafka
+        if outside:
+            return outside.user, outside.password_file.read_text().strip()
+        return KAFKA_ADMIN, self.secrets.password("kafka", KAFKA_ADMIN)
+
+    @property
+    def server(self) -> Server:
+        """The database server, as its administrator sees it."""
+        return Server(self.admin_url())
+
+    def admin_url(self, database: str = "postgres") -> URL:
+        """An address of the server's administrator, with the password."""
+        outside = self.configuration.database
+        if outside:
+            url = make_url(outside.url).set(password=outside.password_file.read_text().strip())
+        else:
+            url = URL.create(
+                "", ADMIN, self.secrets.password("database", ADMIN), HOST, self.ports["postgres"]
+            )
+        return url.set(drivername="postgresql+asyncpg", database=database)
+
+    def database_url(self, role: str) -> str:
+        """A process's address of its own database, without the password."""
+        service = next((name for name, roles in FURTHER_ROLES.items() if role in roles), role)
+        url = self.admin_url(DATABASES[service].name)
+        return URL.create(url.drivername, role, None, url.host, url.port, url.database).render_as_string()
+
+    @property
+    def database_passwords(self) -> Mapping[str, str]:
+        """The password of every role that may log in."""
+        logins = [login for database in DATABASES.values() for login in database.logins]
+        return {login: self.secrets.password("database", login) for login in logins}
+
+    def internal_url(self, service: str) -> str:
+        """Where a service answers other services."""
+        return f"https://{HOST}:{self.ports[f'{service}_internal']}"
+
+    def api_url(self, service: str) -> str:
+        """Where a service answers agencies."""
+        return f"http://{HOST}:{self.ports[f'{service}_api']}"
+
+    @property
+    def issuer_name(self) -> str:
+        """Who signs access tokens."""
+        outside = self.configuration.issuer
+        return outside.name if outside else f"urn:concert:{self.configuration.cell}:local-issuer"
+
+    @property
+    def log_key(self) -> str:
+        """What the access log's checkpoints are verified with."""
+        origin = self.configuration.origin
+        return self.secrets.verification_key("log", origin)
+
+    @property
+    def permit_key(self) -> str:
+        """What permits are verified with."""
+        return self.secrets.verification_key("permit", f"{self.configuration.origin}/permit")
+
+    @property
+    def high_water_file(self) -> Path:
+        """Up to where the access log has been signed."""
+        return self.configuration.data / "audit" / "high_water"
+
+    @property
+    def mail_folder(self) -> Path:
+        """The mails that the local sink took."""
+        return self.configuration.data / "mail"
+
+    @property
+    def mail_server(self) -> MailServer:
+        """Where notifications hand in their mail."""
+        return self.configuration.smtp or MailServer(host=HOST, port=self.ports["mail_sink_smtp"])

@@ -1,0 +1,110 @@
+"""Kafka's class path: the jars that the lock file names, fetched once per user and checked by hash."""
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from deploy.local.children import Say, silence
+from deploy.local.places import make_directory
+from deploy.local.refusals import CannotRun
+
+LOCK: Final = Path(__file__).with_name("kafka-4.2.2.lock")
+REPOSITORY_VARIABLE: Final = "CONCERT_MAVEN_REPOSITORY"
+THREADS: Final = 8
+DISK_FULL: Final = (28, 122)
+
+
+@dataclass(frozen=True, slots=True)
+class Jar:
+    """One line of the lock file."""
+
+    group: str
+    artifact: str
+    version: str
+    sha256: str
+    size: int
+
+    @property
+    def file_name(self) -> str:
+        """Its name in the cache, where all jars lie in one folder."""
+        return f"{self.artifact}-{self.version}.jar"
+
+
+def read_lock(lock: Path = LOCK) -> tuple[Jar, ...]:
+    """The jars of a lock file, in its order."""
+    lines = (line.split() for line in lock.read_text().splitlines() if line and not line.startswith("#"))
+    return tuple(Jar(*_coordinates(name), digest, int(size)) for name, digest, size in lines)
+
+
+def _coordinates(name: str) -> tuple[str, str, str]:
+    group, artifact, number = name.split(":")
+    return group, artifact, number
+
+
+def class_path(
+    cache: Path, environment: Mapping[str, str], say: Say = silence, lock: Path = LOCK
+) -> tuple[Path, ...]:
+    """Every jar of the lock in the cache, sorted; fetches what is missing. Blocks: call it in a thread."""
+    folder = make_directory(cache / lock.stem, 0o755)
+    jars = read_lock(lock)
+    missing = [jar for jar in jars if not _is_there(folder, jar)]
+    if missing:
+        megabytes = sum(jar.size for jar in missing) // 1_000_000
+        say(f"fetching Apache Kafka ({len(missing)} files, {megabytes} MB; once)")
+        _fetch(missing, folder, environment, say)
+    return tuple(sorted(folder / jar.file_name for jar in jars))
+
+
+def _is_there(folder: Path, jar: Jar) -> bool:
+    # Only checked files are ever moved here, so the size tells a file cut short by a full disk.
+    try:
+        return (folder / jar.file_name).stat().st_size == jar.size
+    except FileNotFoundError:
+        return False
+
+
+def _fetch(jars: list[Jar], folder: Path, environment: Mapping[str, str], say: Say) -> None:
+    fetching = Path(tempfile.mkdtemp(prefix="fetching-", dir=folder))
+    try:
+        with ThreadPoolExecutor(THREADS) as pool:
+            finished = pool.map(lambda jar: _fetch_one(jar, fetching, folder, environment), jars)
+            for done, _ in enumerate(finished, 1):
+                if done % 10 == 0:
+                    say(f"fetching Apache Kafka: {done} of {len(jars)}")
+    finally:
+        shutil.rmtree(fetching, ignore_errors=True)
+
+
+def _fetch_one(jar: Jar, fetching: Path, folder: Path, environment: Mapping[str, str]) -> None:
+    found = _download(jar, fetching, environment)
+    if hashlib.sha256(found.read_bytes()).hexdigest() != jar.sha256:
+        raise CannotRun("wrong_hash", f"{jar.file_name} has not the hash of the lock file; it was not used.")
+    found.chmod(0o644)
+    found.replace(folder / jar.file_name)
+
+
+def _download(jar: Jar, fetching: Path, environment: Mapping[str, str]) -> Path:
+    from jgo.maven import MavenContext  # imported only at a first start
+    from requests import RequestException
+
+    named = environment.get(REPOSITORY_VARIABLE)
+    context = MavenContext(repo_cache=fetching, remote_repos={"named": named} if named else None, timeout=60)
+    # One artifact at a time: the library's dependency resolution once mixed two Kafka versions.
+    artifact = context.project(jar.group, jar.artifact).at_version(jar.version).artifact()
+    try:
+        return Path(artifact.resolve())
+    except RequestException:
+        raise CannotRun(
+            "no_network", f"No network: {jar.file_name} could not be fetched; try again later."
+        ) from None
+    except OSError as error:
+        if error.errno in DISK_FULL:
+            raise CannotRun("disk_full", f"The disk is full: {jar.file_name} could not be kept.") from None
+        raise
+    except RuntimeError:
+        raise CannotRun("not_in_repository", f"The package repository lacks {jar.file_name}.") from None

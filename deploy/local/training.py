@@ -1,0 +1,72 @@
+"""Makes the JVM's ahead-of-time cache in a throw-away start, so that no user's stop takes its seconds."""
+
+import asyncio
+import fcntl
+import os
+import shutil
+import signal
+from pathlib import Path
+from typing import Final
+
+from deploy.local import aot, ports
+from deploy.local.children import Child
+from deploy.local.jars import class_path
+from deploy.local.kafka import OPTIONS, Kafka, KafkaPorts
+from deploy.local.places import make_directory
+from deploy.local.secrets import Secrets
+
+WRITTEN_WITHIN_SECONDS: Final = 120.0
+LEAST_URGENT: Final = 19
+KEPT_FILES: Final = 3
+
+
+async def train(cache: Path) -> bool:
+    """Makes the cache if there is none; true if it was made. Cancelled, it leaves nothing running."""
+    classes = await asyncio.to_thread(class_path, cache, os.environ)
+    file = aot.cache_file(cache, OPTIONS, classes)
+    if file.exists():
+        return False
+    with (cache / "training.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        folder = cache / "training"
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        try:
+            await _train(make_directory(folder), cache, file)
+        finally:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+    return file.exists()
+
+
+async def _train(folder: Path, cache: Path, file: Path) -> None:
+    chosen = ports.usual_none({"client": 0, "internal": 0, "controller": 0})
+    secrets = Secrets(folder / "secrets")
+    kafka = Kafka(folder / "kafka", folder / "kafka.log", KafkaPorts(**chosen), secrets, cache)
+    await kafka.prepare()
+    fresh = folder / "kafka.aot"
+    broker = await kafka.start((f"-XX:AOTCacheOutput={fresh}",))
+    try:
+        os.setpriority(os.PRIO_PROCESS, broker.pid, LEAST_URGENT)
+        await kafka.wait_ready(WRITTEN_WITHIN_SECONDS)
+        await _stop_and_write(broker)
+    finally:
+        broker.kill()
+        await broker.wait()
+    if fresh.exists():
+        fresh.chmod(0o644)
+        fresh.replace(file)
+        forget_old(cache)
+
+
+def forget_old(cache: Path) -> None:
+    """Each environment that was ever used has a cache of its own; only the newest few are kept."""
+    files = sorted(cache.glob("kafka-*.aot"), key=lambda file: file.stat().st_mtime)
+    for file in files[:-KEPT_FILES]:
+        file.unlink(missing_ok=True)
+
+
+async def _stop_and_write(child: Child) -> None:
+    child.process.send_signal(signal.SIGTERM)
+    await asyncio.wait_for(child.wait(), WRITTEN_WITHIN_SECONDS)

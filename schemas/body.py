@@ -11,9 +11,9 @@ _RFC_3339: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-
 
 def _as_written(at: Any) -> Any:
     """Take the one spelling that the published schemas take; pydantic alone reads more."""
-    if not isinstance(at, str):
+    if isinstance(at, datetime):
         return at
-    if not _RFC_3339.fullmatch(at):
+    if not isinstance(at, str) or not _RFC_3339.fullmatch(at):
         raise ValueError("give the time as RFC 3339 with its zone, best as UTC with Z")
     return datetime.fromisoformat(at)
 

@@ -22,7 +22,7 @@ LOCK_CLASS: Final = 7_001
 """The first half of every relay's advisory lock; the second is the shard."""
 
 _LOCK: Final = text("SELECT pg_try_advisory_lock(:class, :shard)")
-_CLAIM: Final = text("""
+CLAIM: Final = text("""
 WITH c AS (SELECT id FROM outbox WHERE shard = :shard ORDER BY id LIMIT :rows_max),
      d AS (DELETE FROM outbox o USING c WHERE o.id = c.id RETURNING o.*)
 INSERT INTO outbox_sent (id, shard, topic, key, sequence, value, created_at)
@@ -40,7 +40,7 @@ async def relay(
 
     The caller owns the shard through its advisory lock on this connection, and commits when this returns.
     """
-    claimed = await connection.execute(_CLAIM, {"shard": shard, "rows_max": rows_max})
+    claimed = await connection.execute(CLAIM, {"shard": shard, "rows_max": rows_max})
     rows = in_order(claimed.all())
     crash_point("relay.claimed")  # the claim rolls back; nothing was sent
     if rows:

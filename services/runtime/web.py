@@ -124,7 +124,7 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 def create_app(title: str, *, bytes_max: int = REQUEST_BYTES_MAX) -> FastAPI:
     """An empty application whose every refusal is a problem document; the caller adds its routers."""
-    app = FastAPI(title=title, openapi_url=None, docs_url=None, redoc_url=None)
+    app = FastAPI(title=title, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.add_middleware(StrictBodies, bytes_max=bytes_max)
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(Unavailable, _unavailable)

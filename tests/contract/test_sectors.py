@@ -466,3 +466,17 @@ async def test_the_directory_comes_in_pages(scene: Scene) -> None:
     assert [row["service"] for row in first["data"] + rest["data"]] == services
     assert rest["next"] is None
     assert (await scene.get("/v1/services?after=%00", purpose=None)).status_code == 422
+
+
+async def test_nobody_records_a_consent_or_offers_on_anothers_case(scene: Scene) -> None:
+    case = await scene.case()
+    consent = (await scene.post(f"/v1/cases/{case}/consents", CONSENT)).json()["id"]
+
+    answers = [
+        await scene.post(f"/v1/cases/{case}/consents", CONSENT, agency=OTHER),
+        await scene.post("/v1/referrals", an_offer_asked(case, consent), agency=OTHER),
+    ]
+
+    assert [answer.status_code for answer in answers] == [404, 404]
+    assert len(scene.sector.cases.versions) == 1
+    assert scene.sector.steps.sent == []

@@ -1,0 +1,7 @@
+"""`python -m services.police run|migrate`."""
+
+from services.police.profile import PROFILE
+from services.sector.wiring import run_sector
+
+if __name__ == "__main__":
+    run_sector(PROFILE)

@@ -1,0 +1,136 @@
+"""What every route needs: who asks, under which key, having seen what, and for which purpose."""
+
+import hashlib
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated, Final, Protocol, TypeVar
+
+from fastapi import Depends, Header, Request
+from fastapi.responses import JSONResponse
+
+from schemas.access import Actor
+from schemas.consent import PURPOSES
+from schemas.ids import KINDS
+from services.runtime.tokens import Caller
+from services.sector.domain.profile import Profile
+from services.sector.domain.refusals import (
+    IdempotencyKeyMissing,
+    IfMatchMissing,
+    NotFound,
+    PurposeMissing,
+    PurposeUnknown,
+    StaleView,
+)
+from services.sector.domain.requests import Answer, Asker
+from services.sector.handlers.looks import Look
+from services.sector.handlers.requests import Once, answer_once, record_denial
+from services.sector.handlers.work import Work
+
+OpenWork = Callable[[], AbstractAsyncContextManager[Work]]
+Shown = TypeVar("Shown")
+
+_KEY: Final = re.compile(r"[!-~]{1,255}")
+_NUMBER: Final = re.compile(r'"(0|[1-9][0-9]{0,14})"')
+
+
+class Show(Protocol):
+    """Shows what a look is for once the trail holds it; raises TrailUnavailable."""
+
+    async def __call__(self, look: Look, load: Callable[[Work], Awaitable[Shown]]) -> Shown:
+        """Ask, check, load and settle; `load` runs inside the transaction that uses the permit up."""
+
+
+class Bell(Protocol):
+    """Rings whenever a feed of this process has grown."""
+
+    def rung(self) -> Callable[[float], Awaitable[None]]:
+        """A way to wait, at most so many seconds, for the next ring from now on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What the routes stand on; wiring says what each part is."""
+
+    profile: Profile
+    caller: Callable[[Request], Caller]
+    open: OpenWork
+    show: Show
+    bell: Bell
+
+
+def asker_of(engine: Engine) -> Callable[[Request], Asker]:
+    """A dependency: on whose behalf the request is made."""
+
+    def asker(request: Request) -> Asker:
+        caller = engine.caller(request)
+        return Asker(caller.agency, Actor(id=caller.staff, role=caller.role, client=caller.client))
+
+    return asker
+
+
+def once_of(asker: Callable[..., Asker]) -> Callable[..., Awaitable[Once]]:
+    """A dependency: the request under its idempotency key."""
+
+    async def once(
+        request: Request,
+        by: Annotated[Asker, Depends(asker)],
+        key: Annotated[str | None, Header(alias="Idempotency-Key")] = None,
+    ) -> Once:
+        if key is None or not _KEY.fullmatch(key):
+            raise IdempotencyKeyMissing
+        said = request.url.path.encode() + b"\n" + await request.body()
+        return Once(by, key, hashlib.sha256(said).digest())
+
+    return once
+
+
+def seen(if_match: Annotated[str | None, Header(alias="If-Match")] = None) -> int:
+    """A dependency: the number of the last fact that the sender has seen."""
+    if if_match is None:
+        raise IfMatchMissing
+    number = _NUMBER.fullmatch(if_match)
+    if number is None:
+        raise StaleView
+    return int(number[1])
+
+
+def purpose(concert_purpose: Annotated[str | None, Header(alias="Concert-Purpose")] = None) -> str:
+    """A dependency: what a look is for."""
+    if not concert_purpose:
+        raise PurposeMissing
+    if concert_purpose not in PURPOSES:
+        raise PurposeUnknown
+    return concert_purpose
+
+
+async def answer(
+    engine: Engine, once: Once, act: Callable[[Work], Awaitable[Answer]], typed: str | None = None
+) -> JSONResponse:
+    """Act within one transaction, and answer once it is committed."""
+    async with noting_denials(engine, once.by, typed), engine.open() as work:
+        given = await answer_once(once, work, act)
+    return JSONResponse(dict(given.body), given.status, headers=dict(given.headers))
+
+
+@asynccontextmanager
+async def noting_denials(engine: Engine, by: Asker, typed: str | None) -> AsyncIterator[None]:
+    """Tell the trail when somebody asks for what is not hers, before she is told that it is not there."""
+    try:
+        yield
+    except NotFound:
+        async with engine.open() as work:
+            await record_denial(by, typed if typed and looks_like("referral", typed) else None, work)
+        raise
+
+
+def looks_like(kind: str, typed: str) -> bool:
+    """Whether a text looks like an id of that kind."""
+    return re.fullmatch(KINDS[kind].pattern, typed) is not None
+
+
+def check_id(kind: str, typed: str) -> None:
+    """Refuse what cannot be an id as if it were an unknown one."""
+    if not looks_like(kind, typed):
+        raise NotFound

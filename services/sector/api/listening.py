@@ -1,0 +1,111 @@
+"""What shows nothing of a person: the thin events that a webhook would carry, and the service directory."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends, Query
+from fastapi.responses import JSONResponse
+
+from schemas.body import instant_text
+from services.sector.api.asking import Engine, asker_of, looks_like
+from services.sector.domain.refusals import CursorUnreadable
+from services.sector.domain.requests import Asker
+from services.sector.domain.views import FeedEvent
+from services.sector.handlers.work import Entry
+
+WAIT_SECONDS_MAX: Final = 25
+LOOK_AGAIN_SECONDS: Final = 1.0
+"""How often a waiting request looks by itself: another process of this sector may have committed."""
+EVENTS_MAX: Final = 200
+ENTRIES_USUAL: Final = 50
+ENTRIES_MAX: Final = 200
+POSITION_MAX: Final = 2**62
+
+
+class FeedBell:
+    """Rings whenever a transaction of this process that grew a feed was committed."""
+
+    def __init__(self) -> None:
+        self._next = asyncio.Event()
+
+    def ring(self) -> None:
+        """Wake all who wait."""
+        rung, self._next = self._next, asyncio.Event()
+        rung.set()
+
+    def rung(self) -> Callable[[float], Awaitable[None]]:
+        """A way to wait for the next ring from now on, at most so many seconds."""
+        following = self._next
+
+        async def wait(seconds: float) -> None:
+            try:
+                await asyncio.wait_for(following.wait(), seconds)
+            except TimeoutError:
+                return
+
+        return wait
+
+
+def listening_routes(engine: Engine) -> APIRouter:
+    """The routes that need no permit."""
+    router = APIRouter(prefix="/v1", tags=["listening"])
+    asker = Depends(asker_of(engine))
+
+    @router.get("/events", operation_id="list_events")
+    async def get_events(
+        by: Annotated[Asker, asker],
+        after: Annotated[int, Query(ge=0, le=POSITION_MAX)] = 0,
+        wait: Annotated[int, Query(ge=0, le=WAIT_SECONDS_MAX)] = 0,
+    ) -> JSONResponse:
+        """What happened to the agency's referrals behind a position; waits for it if asked to."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + wait
+        while True:
+            rung = engine.bell.rung()  # before looking, so that a commit in between is not missed
+            async with engine.open() as work:
+                told = await work.views.told(by.agency, after, EVENTS_MAX)
+            left = until - loop.time()
+            if told or left <= 0:
+                break
+            await rung(min(left, LOOK_AGAIN_SECONDS))
+        last = told[-1][0] if told else after
+        return JSONResponse({"data": [thin(position, event) for position, event in told], "next": last})
+
+    @router.get("/services", operation_id="list_services")
+    async def get_services(
+        by: Annotated[Asker, asker],
+        limit: Annotated[int, Query(ge=1, le=ENTRIES_MAX)] = ENTRIES_USUAL,
+        after: str = "",
+    ) -> JSONResponse:
+        """The service directory, with the agency that answers where its organisation is admitted."""
+        if after and not looks_like("service", after):
+            raise CursorUnreadable
+        async with engine.open() as work:
+            entries = await work.state.entries(after, limit + 1)
+        following = entries[limit - 1].service.service if len(entries) > limit else None
+        return JSONResponse({"data": [entry_row(entry) for entry in entries[:limit]], "next": following})
+
+    return router
+
+
+def thin(position: int, event: FeedEvent) -> Mapping[str, Any]:
+    """A thin event: what a webhook may carry, and nothing else."""
+    row = {
+        "position": position,
+        "type": event.type,
+        "referral": event.referral,
+        "number": event.number,
+        "state": event.state,
+        "at": instant_text(event.at),
+    }
+    return row | ({"code": event.code, "step": event.step} if event.code else {})
+
+
+def entry_row(entry: Entry) -> Mapping[str, Any]:
+    """A directory entry as agencies see it."""
+    return {
+        **entry.service.model_dump(mode="json"),
+        "agency": entry.agency,
+        "sector": entry.sector,
+    }

@@ -1,0 +1,119 @@
+"""What shows something of a person: each answer waits for the trail, and without it nothing is shown."""
+
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query
+from fastapi.responses import JSONResponse
+
+from services.sector.api.asking import Engine, asker_of, check_id, looks_like, noting_denials, purpose
+from services.sector.domain.refusals import CursorUnreadable, NotFound, SubjectNotRegistered
+from services.sector.domain.requests import Asker
+from services.sector.domain.views import ReferralView
+from services.sector.handlers.looks import (
+    case_page,
+    look_at_case,
+    look_at_referral,
+    look_at_worklist,
+    own_view,
+    page_of,
+    row_of,
+)
+from services.sector.handlers.work import Place, Work
+
+LIMIT_MAX = 200
+LIMIT_USUAL = 50
+
+
+def reading_routes(engine: Engine) -> APIRouter:
+    """The routes that ask the trail first."""
+    router = APIRouter(prefix="/v1", tags=["reading"])
+    asker = Depends(asker_of(engine))
+
+    @router.get("/referrals/{referral}", operation_id="show_referral")
+    async def get_referral(
+        referral: str, by: Annotated[Asker, asker], why: Annotated[str, Depends(purpose)]
+    ) -> JSONResponse:
+        """One referral as the agency may see it, with the number of its last fact as ETag."""
+        async with noting_denials(engine, by, referral):
+            check_id("referral", referral)
+            async with engine.open() as work:
+                look = await look_at_referral(referral, by, why, work)
+            view = await engine.show(look, lambda work: own_view(referral, by, work))
+        return JSONResponse(dict(page_of(view)), headers={"ETag": f'"{view.number}"'})
+
+    @router.get("/cases/{case}", operation_id="show_case")
+    async def get_case(
+        case: str, by: Annotated[Asker, asker], why: Annotated[str, Depends(purpose)]
+    ) -> JSONResponse:
+        """One of the agency's own cases."""
+
+        async def load(work: Work) -> Mapping[str, Any]:
+            found = await work.cases.find(case, by.agency)
+            if found is None:
+                raise NotFound
+            return case_page(found, await work.cases.consents(case), await work.views.of_case(case))
+
+        async with noting_denials(engine, by, None):
+            check_id("case", case)
+            async with engine.open() as work:
+                look = await look_at_case(case, by, why, work)
+            return JSONResponse(dict(await engine.show(look, load)))
+
+    @router.get("/worklist", operation_id="show_worklist")
+    async def get_worklist(
+        by: Annotated[Asker, asker],
+        why: Annotated[str, Depends(purpose)],
+        limit: Annotated[int, Query(ge=1, le=LIMIT_MAX)] = LIMIT_USUAL,
+        after: str | None = None,
+    ) -> JSONResponse:
+        """What awaits the agency, newest first; an empty list is a look too."""
+        async with engine.open() as work:
+            places = await work.views.awaiting(by.agency, place_of(after), limit + 1)
+        shown = places[:limit]
+        referrals = [referral for _, referral in shown]
+        views = await show_rows(engine, referrals, by, why)
+        following = cursor_of(shown[-1]) if len(places) > limit else None
+        rows = [row_of(view) for view in views if view.is_awaited]  # what was settled meanwhile is left out
+        return JSONResponse({"data": rows, "next": following})
+
+    return router
+
+
+async def show_rows(engine: Engine, referrals: Sequence[str], by: Asker, why: str) -> Sequence[ReferralView]:
+    """Show the rows of a list; one that the trail does not know yet is left out, and holds up no other.
+
+    The trail does not say which one it is, so the list is halved until it stands alone.
+    """
+    look = look_at_worklist(referrals, by, why)
+    try:
+        return await engine.show(look, lambda work: work.views.find(referrals, by.agency))
+    except SubjectNotRegistered:
+        if not referrals:
+            raise
+        middle = len(referrals) // 2
+        halves = (referrals[:middle], referrals[middle:]) if middle else ((),)
+        return [view for half in halves for view in await show_rows(engine, half, by, why)]
+
+
+def cursor_of(place: Place) -> str:
+    """A place in a list as opaque text."""
+    at, referral = place
+    return base64.urlsafe_b64encode(f"{at.isoformat()} {referral}".encode()).decode()
+
+
+def place_of(cursor: str | None) -> Place | None:
+    """The place that a cursor means."""
+    if cursor is None:
+        return None
+    try:
+        at, _, referral = base64.urlsafe_b64decode(cursor.encode()).decode().partition(" ")
+        place = datetime.fromisoformat(at), referral
+    except (binascii.Error, UnicodeError, ValueError):
+        raise CursorUnreadable from None
+    if place[0].tzinfo is None or not looks_like("referral", referral):
+        raise CursorUnreadable
+    return place

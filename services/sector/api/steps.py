@@ -1,0 +1,78 @@
+"""What agencies send: cases, consents, offers, steps; answered once committed, decided by the arbiter."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends
+from fastapi.responses import JSONResponse
+
+from schemas.referral import StepBase
+from services.sector.api.asking import Engine, answer, asker_of, check_id, once_of, seen
+from services.sector.domain.bodies import Asked, CaseAsked, ConsentAsked, OfferAsked, body_of
+from services.sector.domain.requests import RESOURCES, WITHOUT_IF_MATCH, Answer
+from services.sector.handlers.requests import Once, ask_step, offer, open_case, record_consent
+from services.sector.handlers.work import Work
+
+
+def step_routes(engine: Engine) -> APIRouter:
+    """The routes that change something."""
+    router = APIRouter(prefix="/v1", tags=["steps"])
+    once_dependency = Depends(once_of(asker_of(engine)))
+
+    @router.post("/cases", status_code=201, operation_id="open_case")
+    async def post_case(once: Annotated[Once, once_dependency], body: CaseAsked) -> JSONResponse:
+        """Open a case under the agency's own number."""
+        return await answer(engine, once, lambda work: open_case(body, once.by, work))
+
+    @router.post("/cases/{case}/consents", status_code=201, operation_id="record_consent")
+    async def post_consent(
+        case: str, once: Annotated[Once, once_dependency], body: ConsentAsked
+    ) -> JSONResponse:
+        """Record what she agreed to."""
+
+        async def act(work: Work) -> Answer:
+            check_id("case", case)
+            return await record_consent(case, body, once.by, work)
+
+        return await answer(engine, once, act)
+
+    @router.post("/referrals", status_code=202, operation_id="offer_referral")
+    async def post_referral(once: Annotated[Once, once_dependency], body: OfferAsked) -> JSONResponse:
+        """Offer a referral to another agency's service."""
+        return await answer(engine, once, lambda work: offer(body, once.by, work))
+
+    for resource, step in RESOURCES.items():
+        _add_step(router, engine, resource, step, once_dependency)
+    return router
+
+
+def _add_step(
+    router: APIRouter, engine: Engine, resource: str, step: type[StepBase], once_dependency: Any
+) -> None:
+    """One route of the table: the body is the step's own fields, the rest comes from path and token."""
+
+    async def post_step(referral: str, once: Once, body: Asked, number: int | None = None) -> JSONResponse:
+        async def act(work: Work) -> Answer:
+            check_id("referral", referral)
+            asked = step(referral=referral, agency=once.by.agency, **body.model_dump())
+            return await ask_step(asked, once.by, work, seen=number)
+
+        return await answer(engine, once, act, referral)
+
+    # FastAPI reads the body's shape from the annotation, and here the table says which one it is.
+    post_step.__annotations__["once"] = Annotated[Once, once_dependency]
+    post_step.__annotations__["body"] = body_of(step)
+    post_step.__annotations__["number"] = Annotated[
+        int | None, Depends(_nothing if step in WITHOUT_IF_MATCH else seen)
+    ]
+    router.add_api_route(
+        f"/referrals/{{referral}}/{resource}",
+        post_step,
+        methods=["POST"],
+        status_code=202,
+        operation_id=step.type.replace(".", "_"),
+        summary=step.__doc__,
+    )
+
+
+def _nothing() -> None:
+    """No `If-Match` is asked for: no stale view may hold up a withdrawal."""

@@ -1,0 +1,90 @@
+"""What agencies send; unknown fields and wrong types are refused, and case numbers stay out of every repr."""
+
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
+
+from schemas.body import Count, Flag, Instant
+from schemas.consent import ConsentScope, FieldGroup, Purpose
+from schemas.governance import Urgency
+from schemas.ids import AgencyId, CaseId, ConsentId, DeskCode, ServiceId
+from schemas.referral import AgeBand, Area, Code, NeedCode, StepBase
+
+
+class Asked(BaseModel):
+    """A request body: closed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+def _text_only(value: Any) -> Any:
+    if not isinstance(value, str):
+        raise ValueError("write the time as RFC 3339 text")
+    return value
+
+
+class CaseAsked(Asked):
+    """A case, under the agency's own number for it."""
+
+    reference: Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,100}$", repr=False)]
+
+
+class ScopeAsked(ConsentScope):
+    """What she agreed to, as the agency sends it."""
+
+    expires_at: Annotated[Instant, BeforeValidator(_text_only)]
+
+
+class ConsentAsked(Asked):
+    """What she agreed to, and which form was read to her in which language."""
+
+    scope: ScopeAsked
+    form_version: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$")]
+    language: Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]
+
+
+class ConsentNamed(Asked):
+    """A consent version by its id and number."""
+
+    id: ConsentId
+    version: Count
+
+
+class OfferAsked(Asked):
+    """A referral to another agency's service, and the consent that it rests on."""
+
+    case: CaseId
+    consent: ConsentNamed
+    service: ServiceId
+    recipient: AgencyId
+    purpose: Purpose
+    groups: tuple[FieldGroup, ...] = Field(default=(), max_length=6)
+    needs: tuple[NeedCode, ...] = Field(min_length=1, max_length=8)
+    urgency: Urgency
+    age_band: AgeBand | None = None
+    minor: Flag | None = None
+    access_needs: tuple[Code, ...] = Field(default=(), max_length=8)
+    immediate_danger: Flag = False
+    weapons: Flag = False
+    area: Area
+    duty: DeskCode
+
+
+OFFER_FIELDS: Final = frozenset(OfferAsked.model_fields) - {
+    "case",
+    "consent",
+    "recipient",
+    "purpose",
+    "groups",
+}
+"""What of an offer goes into its step as it stands; the rest is shown to the arbiter as proof of consent."""
+
+
+def body_of(step: type[StepBase]) -> type[Asked]:
+    """The request body of a step: its own fields, without those that path and token say."""
+    own: dict[str, Any] = {
+        name: (field.annotation, field)
+        for name, field in step.model_fields.items()
+        if name not in ("referral", "agency")
+    }
+    return create_model(f"{step.__name__}Asked", __base__=Asked, __doc__=step.__doc__, **own)

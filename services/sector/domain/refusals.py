@@ -1,0 +1,113 @@
+"""Every refusal of a sector service, by name; the codes never change."""
+
+from services.runtime.errors import Refused
+
+
+class NotFound(Refused):
+    """Unknown, or not the asker's: the answer is the same, so that nobody learns which."""
+
+    code = "not_found"
+    sentence = "nothing of that id is known to your agency"
+    status = 404
+
+
+class AgencyNotAdmitted(Refused):
+    """The token's agency is none of this sector's."""
+
+    code = "agency_not_admitted"
+    sentence = "Your agency is not admitted to this sector; use your own sector's service, or ask governance."
+    status = 403
+
+
+class ConsentDoesNotCover(Refused):
+    """Her consent does not cover what was asked."""
+
+    code = "consent_does_not_cover"
+    sentence = (
+        "Her consent does not cover this, has ended, or was taken back; ask her, and record her answer."
+    )
+    status = 403
+
+
+class UnknownReason(Refused):
+    """A decline reason that this sector does not have."""
+
+    code = "unknown_code"
+    sentence = "This sector has no such reason; take one of the reasons that its documents list."
+    status = 422
+
+
+class PurposeMissing(Refused):
+    """A look at a person's referral without saying what for."""
+
+    code = "purpose_missing"
+    sentence = "Say what you look for: send the header Concert-Purpose with one of the purpose codes."
+    status = 400
+
+
+class PurposeUnknown(Refused):
+    """A purpose that governance does not list."""
+
+    code = "purpose_unknown"
+    sentence = "There is no such purpose; send the header Concert-Purpose with one of the listed codes."
+    status = 422
+
+
+class IdempotencyKeyMissing(Refused):
+    """A POST that could not be repeated safely."""
+
+    code = "idempotency_key_missing"
+    sentence = "Send the header Idempotency-Key, 1 to 255 visible characters, new for each new request."
+    status = 400
+
+
+class IdempotencyMismatch(Refused):
+    """A key that was used for another request."""
+
+    code = "idempotency_mismatch"
+    sentence = "This Idempotency-Key was used for another request; take a new key for a new request."
+    status = 422
+
+
+class IfMatchMissing(Refused):
+    """A step without the number of the last fact that its sender has seen."""
+
+    code = "if_match_missing"
+    sentence = 'Send the header If-Match with the number of the last fact you have seen, such as "3".'
+    status = 428
+
+
+class StaleView(Refused):
+    """A step decided on an old view of the referral."""
+
+    code = "stale_view"
+    sentence = "The referral has moved on since you looked; read it again, then decide."
+    status = 412
+
+
+class CursorUnreadable(Refused):
+    """An `after` that this service did not give."""
+
+    code = "cursor_unreadable"
+    sentence = "Send `after` exactly as the last answer's `next` gave it, or leave it out."
+    status = 422
+
+
+class RecipientIsOwner(Refused):
+    """An offer to the agency that makes it."""
+
+    code = "recipient_is_owner"
+    sentence = "A referral goes to another agency; name another one as recipient."
+    status = 422
+
+
+class TrailUnavailable(Refused):
+    """The trail did not give a valid permit: nothing is shown."""
+
+    code = "trail_unavailable"
+    sentence = "The access trail does not answer, so nothing can be shown; try again shortly."
+    status = 503
+
+
+class SubjectNotRegistered(TrailUnavailable):
+    """The trail does not know one of the referrals yet; its owner's service will tell it."""

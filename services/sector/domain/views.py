@@ -1,0 +1,127 @@
+"""A referral as one party sees it: the fold of the facts that were addressed to it, and nothing else."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+
+from schemas.body import instant_text
+from schemas.referral import FactBase, ReferralOffered, StepRefused
+from services.runtime.errors import Invalid
+from services.sector.domain.worklist import Role, awaited
+
+FACTS_KEPT_MAX: Final = 50
+"""How many of the last facts a view shows."""
+WITHOUT_OFFER: Final = frozenset({"withdrawn", "sealed"})
+"""States in which the receiver no longer sees what was offered: releases have stopped."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentRef:
+    """Which version of which consent a referral rests on; its owner alone knows."""
+
+    id: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReferralView:
+    """One party's view of one referral; `number` is that of the last fact applied."""
+
+    referral: str
+    agency: str
+    role: Role
+    case: str | None = None
+    subject_number: int | None = None
+    """Which subject of the case this referral is in the trail; its owner alone knows."""
+    consent: ConsentRef | None = None
+    state: str | None = None
+    number: int = 0
+    protocol: str | None = None
+    offer: Mapping[str, Any] | None = None
+    facts: tuple[Mapping[str, Any], ...] = ()
+    updated_at: datetime | None = None
+
+    @property
+    def feedback_allowed(self) -> bool:
+        """Whether her consent lets the receiver tell the owner how it went."""
+        return bool(self.offer and self.offer.get("feedback_allowed"))
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether this party must act next."""
+        return awaited(self.state, feedback_allowed=self.feedback_allowed) == self.role
+
+
+@dataclass(frozen=True, slots=True)
+class FeedEvent:
+    """One thin event of an agency's feed: nothing that a webhook to it would not carry."""
+
+    agency: str
+    type: str
+    referral: str
+    number: int
+    state: str | None
+    at: datetime
+    code: str | None = None
+    step: str | None = None
+
+
+def with_fact(view: ReferralView | None, fact: FactBase, *, at: datetime) -> ReferralView | None:
+    """The view after one more fact, None where the fact is a repeat; a gap or a stray fact is Invalid."""
+    if fact.to is None or fact.number is None:
+        raise Invalid("schema_mismatch", "/to" if fact.to is None else "/number")
+    view = view or _first_sight(fact, fact.to)
+    if fact.number <= view.number:
+        return None
+    if fact.number != view.number + 1:
+        raise Invalid("schema_mismatch", "/number")
+    return _moved(view, fact, at)
+
+
+def _first_sight(fact: FactBase, to: str) -> ReferralView:
+    if not isinstance(fact, ReferralOffered) or fact.receiver != to:
+        raise Invalid("schema_mismatch", "/referral")
+    return ReferralView(referral=fact.referral, agency=to, role="receiver")
+
+
+def _moved(view: ReferralView, fact: FactBase, at: datetime) -> ReferralView:
+    state = fact.state or view.state
+    offer = _offer_of(fact) if isinstance(fact, ReferralOffered) else view.offer
+    return replace(
+        view,
+        state=state,
+        number=fact.number or view.number,
+        protocol=fact.protocol or view.protocol,
+        offer=None if view.role == "receiver" and state in WITHOUT_OFFER else offer,
+        facts=(*view.facts, _shown(fact, at))[-FACTS_KEPT_MAX:],
+        updated_at=at,
+    )
+
+
+def _offer_of(fact: ReferralOffered) -> Mapping[str, Any]:
+    hop = {"referral", "to", "number", "state", "protocol", "awaits", "awaits_desk"}
+    return fact.model_dump(mode="json", exclude_none=True, exclude=hop)
+
+
+def _shown(fact: FactBase, at: datetime) -> Mapping[str, Any]:
+    """A fact in the list of a view; what an offer carries stands in the view's `offer`, and only there."""
+    named = {"type": fact.type, "at": instant_text(at)}
+    if isinstance(fact, ReferralOffered):
+        return named | fact.model_dump(mode="json", exclude_none=True, include={"number", "state"})
+    return named | fact.model_dump(mode="json", exclude_none=True, exclude={"referral", "to", "protocol"})
+
+
+def feed_event(fact: FactBase, agency: str, *, at: datetime) -> FeedEvent:
+    """The thin event that tells an agency of a fact, its time cut to the minute."""
+    refused = fact if isinstance(fact, StepRefused) else None
+    return FeedEvent(
+        agency=agency,
+        type=fact.type,
+        referral=fact.referral,
+        number=fact.number or 0,
+        state=fact.state,
+        at=at.replace(second=0, microsecond=0),
+        code=refused.code if refused else None,
+        step=refused.step if refused else None,
+    )

@@ -1,0 +1,120 @@
+"""The tables of a sector service: cases, consents, views, feeds, what is in force, the way to the trail."""
+
+from services.runtime.ddl import script
+
+revision = "sector_0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+TABLES = """
+CREATE TABLE case_file (
+  id text PRIMARY KEY,
+  agency text NOT NULL,
+  reference text NOT NULL, -- the agency's own number: stays in this database
+  subject text NOT NULL UNIQUE, -- the case's alias in the trail
+  k_case bytea NOT NULL CHECK (octet_length(k_case) = 32),
+  next_subject integer NOT NULL DEFAULT 1,
+  opened_at timestamptz NOT NULL);
+
+CREATE TABLE consent_version (
+  id text NOT NULL,
+  version integer NOT NULL,
+  case_id text NOT NULL REFERENCES case_file,
+  agency text NOT NULL,
+  document jsonb NOT NULL, -- xcns/1, whose JCS form was signed
+  signature bytea NOT NULL,
+  PRIMARY KEY (id, version));
+CREATE INDEX ON consent_version (case_id);
+
+CREATE TABLE consent_withdrawal (
+  id text NOT NULL,
+  version integer NOT NULL,
+  referral text NOT NULL,
+  withdrawn_at timestamptz NOT NULL,
+  PRIMARY KEY (id, version, referral),
+  FOREIGN KEY (id, version) REFERENCES consent_version);
+
+CREATE TABLE referral_view (
+  referral text NOT NULL,
+  agency text NOT NULL,
+  role text NOT NULL CHECK (role IN ('owner', 'receiver')),
+  case_id text REFERENCES case_file,
+  subject_number integer,
+  consent_id text,
+  consent_version integer,
+  state text,
+  number bigint NOT NULL,
+  is_awaited boolean NOT NULL,
+  protocol text,
+  offer jsonb,
+  facts jsonb NOT NULL,
+  updated_at timestamptz NOT NULL,
+  PRIMARY KEY (referral, agency),
+  CHECK ((role = 'owner') = (case_id IS NOT NULL)),
+  FOREIGN KEY (consent_id, consent_version) REFERENCES consent_version);
+CREATE INDEX ON referral_view (agency, updated_at DESC, referral DESC) WHERE is_awaited;
+CREATE INDEX ON referral_view (case_id) WHERE case_id IS NOT NULL;
+
+CREATE TABLE feed_end (agency text PRIMARY KEY, position bigint NOT NULL);
+CREATE TABLE feed_event (
+  agency text NOT NULL,
+  position bigint NOT NULL,
+  type text NOT NULL,
+  referral text NOT NULL,
+  number bigint NOT NULL,
+  state text,
+  at timestamptz NOT NULL,
+  code text,
+  step text,
+  PRIMARY KEY (agency, position));
+
+CREATE TABLE agency (
+  id text PRIMARY KEY,
+  version bigint NOT NULL,
+  sector text NOT NULL,
+  organization text NOT NULL,
+  status text NOT NULL);
+CREATE INDEX ON agency (organization);
+CREATE TABLE protocol (hash text PRIMARY KEY, id text NOT NULL, version bigint NOT NULL);
+CREATE TABLE directory_entry (
+  service text PRIMARY KEY,
+  organization text NOT NULL,
+  title text NOT NULL,
+  organization_title text NOT NULL,
+  status text NOT NULL,
+  needs text[] NOT NULL,
+  desk text NOT NULL,
+  confirmed_at timestamptz NOT NULL);
+
+CREATE TABLE permit_used (origin text NOT NULL, index bigint NOT NULL, PRIMARY KEY (origin, index));
+CREATE TABLE trail_outbox (
+  id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  kind text NOT NULL CHECK (kind IN ('subjects', 'events', 'outcomes')),
+  content text NOT NULL,
+  refused text, -- the code under which the trail refused it for good: kept for the operator
+  written_at timestamptz NOT NULL DEFAULT now());
+CREATE INDEX ON trail_outbox (kind, id) WHERE refused IS NULL;
+
+CREATE TABLE idempotency (
+  agency text NOT NULL,
+  key_digest bytea NOT NULL,
+  request_digest bytea NOT NULL,
+  status smallint,
+  headers text, -- text, for the same bytes again
+  body text,
+  taken_at timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (agency, key_digest));
+"""
+
+RIGHTS = """
+GRANT SELECT, INSERT, UPDATE ON case_file, referral_view, feed_end, agency, directory_entry, idempotency
+  TO {role};
+GRANT SELECT, INSERT ON consent_version, consent_withdrawal, feed_event, protocol, permit_used TO {role};
+GRANT SELECT, INSERT, DELETE, UPDATE (refused) ON trail_outbox TO {role};
+"""
+
+
+def upgrade() -> None:
+    """Make the tables, and give the service's role what it needs and no more."""
+    script(TABLES + RIGHTS)

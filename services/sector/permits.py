@@ -1,0 +1,148 @@
+"""Nothing of a person is shown before the trail has durably written who looks, at whom, and why."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+import httpx2
+from pydantic import ValidationError
+
+from schemas.access import (
+    BadPermit,
+    OutcomeReport,
+    PermitAnswer,
+    PermitBody,
+    PermitRequest,
+    Question,
+    Trust,
+    check_permit,
+)
+from schemas.body import instant_text
+from services.runtime.crash import crash_point
+from services.runtime.ids import random_bytes
+from services.runtime.logs import log
+from services.sector.domain.refusals import SubjectNotRegistered, TrailUnavailable
+from services.sector.handlers.looks import Look
+from services.sector.handlers.work import Work
+
+ATTEMPTS_MAX: Final = 3
+PAUSE_SECONDS: Final = 0.1
+"""Before asking again: a subject's registration may be under way."""
+
+OpenWork = Callable[[], AbstractAsyncContextManager[Work]]
+Shown = TypeVar("Shown")
+
+
+@dataclass(frozen=True, slots=True)
+class Trail:
+    """Where the trail answers, and what this service pins about it."""
+
+    client: httpx2.AsyncClient
+    audience: str
+    trust: Trust
+
+
+class Permits:
+    """Asks the trail; anything but a valid permit is a denial."""
+
+    def __init__(self, trail: Trail) -> None:
+        self._trail = trail
+        self._size_seen = 0
+
+    async def ask(self, look: Look) -> PermitBody:
+        """Ask, again under the same idem where that may help, and check V1-V7; raises TrailUnavailable."""
+        request = PermitRequest(
+            idem=random_bytes(16), nonce=random_bytes(16), access=look.access, items=look.items
+        )
+        question = Question(
+            audience=self._trail.audience,
+            access=look.access,
+            items=look.items,
+            nonce=request.nonce,
+            asked_at=time.monotonic(),
+            size_seen=self._size_seen,
+            tag_key=look.tag_key,
+        )
+        answer = await self._answer(request)
+        crash_point("permit.asked")  # an intent without outcome, a review item; nothing was shown
+        try:
+            body = check_permit(answer, question, self._trail.trust, now=time.monotonic())
+        except BadPermit as bad:
+            log().error("permit_refused", error_code=bad.code)
+            raise TrailUnavailable from bad
+        self._size_seen = max(self._size_seen, body.size)
+        return body
+
+    async def _answer(self, request: PermitRequest) -> PermitAnswer:
+        content = request.model_dump_json(exclude_none=True)
+        refusal: type[TrailUnavailable] = TrailUnavailable
+        for attempt in range(ATTEMPTS_MAX):
+            if attempt:
+                await asyncio.sleep(PAUSE_SECONDS)
+            response = await self._post(content)
+            if response is None:
+                continue
+            if response.status_code == 201:
+                return _permit_answer(response)
+            refusal = refusal_of(response)
+            if refusal is TrailUnavailable and response.status_code != 503:
+                log().error("permit_denied", status=response.status_code)
+                break
+        raise refusal
+
+    async def _post(self, content: str) -> httpx2.Response | None:
+        headers = {"content-type": "application/json"}
+        try:
+            return await self._trail.client.post("/v1/permits", content=content, headers=headers)
+        except (httpx2.TransportError, RuntimeError) as error:  # httpx says the latter of a closed client
+            log().warning("trail_does_not_answer", error_class=type(error).__name__)
+            return None
+
+
+def _permit_answer(response: httpx2.Response) -> PermitAnswer:
+    try:
+        return PermitAnswer.model_validate_json(response.content)
+    except ValidationError as error:
+        raise TrailUnavailable from error
+
+
+def refusal_of(response: httpx2.Response) -> type[TrailUnavailable]:
+    """What an answer without a permit means."""
+    is_unknown = response.status_code == 409 and b'"subject_unknown"' in response.content
+    return SubjectNotRegistered if is_unknown else TrailUnavailable
+
+
+@dataclass(frozen=True, slots=True)
+class Shows:
+    """Shows what a look is for, once the trail holds the look."""
+
+    permits: Permits
+    open_work: OpenWork
+
+    async def __call__(self, look: Look, load: Callable[[Work], Awaitable[Shown]]) -> Shown:
+        """The order is the promise: entry, check, use, outcome, commit, and only then show.
+
+        Until the last line nothing that `load` read has left this method.
+        """
+        permit = await self.permits.ask(look)  # the entry is durable, and V1-V7 hold
+        crash_point("permit.checked")  # an intent without outcome, a review item; nothing was shown
+        async with self.open_work() as work:
+            if not await work.trail.use(permit.origin, permit.index):  # V8
+                raise TrailUnavailable
+            shown = await load(work)  # read now, not when asked: what has ended meanwhile is not shown
+            await work.trail.report([_released(permit, work)])
+        crash_point("permit.settled")  # used, and its outcome goes out; the asker got nothing and asks again
+        return shown
+
+
+def _released(permit: PermitBody, work: Work) -> OutcomeReport:
+    return OutcomeReport(
+        idem=random_bytes(16),
+        origin=permit.origin,
+        intent=permit.index,
+        result="released",
+        happened=instant_text(work.clock.now()),
+    )

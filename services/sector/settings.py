@@ -1,0 +1,34 @@
+"""What an operator chooses for a sector service."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from services.runtime.settings import IssuerSettings, RuntimeSettings, TlsSettings
+
+
+class AuditSettings(BaseModel):
+    """Where the trail answers, and the keys by which this service knows it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    url: str
+    """The trail's internal address, `https://host:port`."""
+    permit_key: str
+    """The verifier key (C2SP) that signs permits."""
+    log_key: str
+    """The verifier key (C2SP) that signs the log's checkpoints; its name is the log's origin."""
+
+
+class SectorSettings(RuntimeSettings):
+    """What an operator chooses for a sector service."""
+
+    tls: TlsSettings
+    issuer: IssuerSettings
+    log: str
+    """Origin of the access log: `audit.<host>/<jurisdiction>/<year>`."""
+    audit: AuditSettings
+    signing_key_file: Path
+    """The Ed25519 seed, 32 bytes in base64, with which this service signs consents."""
+    report_every_seconds: float = 1.0
+    """How often reports to the trail are looked for that no commit of this process announced."""

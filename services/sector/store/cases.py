@@ -1,0 +1,144 @@
+"""Cases, consents and given answers in PostgreSQL."""
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Row
+
+from schemas.consent import ConsentVersion
+from services.runtime.database import Transaction
+from services.sector.domain.consents import KeptConsent
+from services.sector.domain.requests import Answer, Kept
+from services.sector.domain.views import ConsentRef
+from services.sector.handlers.work import Case
+
+Verify = Callable[[bytes, bytes], bool]
+"""Signature and message → whether this service signed it."""
+
+_ADD: Final = """
+INSERT INTO case_file (id, agency, reference, subject, k_case, opened_at)
+VALUES (:id, :agency, :reference, :subject, :key, :opened_at)"""
+_FIND: Final = """
+SELECT id, agency, reference, subject, k_case, opened_at FROM case_file WHERE id = :id AND agency = :agency"""
+_LOCK: Final = _FIND + " FOR UPDATE"
+_NEXT_SUBJECT: Final = """
+UPDATE case_file SET next_subject = next_subject + 1 WHERE id = :id RETURNING next_subject - 1 AS number"""
+_ADD_CONSENT: Final = """
+INSERT INTO consent_version (id, version, case_id, agency, document, signature)
+VALUES (:id, :version, :case_id, :agency, CAST(CAST(:document AS text) AS jsonb), :signature)"""
+_CONSENTS: Final = """
+SELECT case_id, CAST(document AS text) AS document, signature, EXISTS (
+  SELECT FROM consent_withdrawal w WHERE w.id = c.id AND w.version = c.version) AS is_withdrawn
+FROM consent_version c """
+_CONSENT: Final = _CONSENTS + "WHERE id = :id AND version = :version"
+_OF_CASE: Final = _CONSENTS + "WHERE case_id = :case_id ORDER BY document ->> 'recorded_at', id, version"
+_WITHDRAW: Final = """
+INSERT INTO consent_withdrawal (id, version, referral, withdrawn_at)
+VALUES (:id, :version, :referral, :at) ON CONFLICT DO NOTHING"""
+_CLAIM: Final = """
+INSERT INTO idempotency (agency, key_digest, request_digest) VALUES (:agency, :key, :request)
+ON CONFLICT DO NOTHING RETURNING agency"""
+_GIVEN: Final = """
+SELECT request_digest, status, headers, body FROM idempotency WHERE agency = :agency AND key_digest = :key"""
+_KEEP: Final = """
+UPDATE idempotency SET status = :status, headers = :headers, body = :body
+WHERE agency = :agency AND key_digest = :key"""
+
+
+class CaseStore:
+    """Cases and her consents; a signature that does not hold makes a version worthless, not an error."""
+
+    def __init__(self, transaction: Transaction, verify: Verify) -> None:
+        self._transaction = transaction
+        self._verify = verify
+
+    async def add(self, case: Case) -> None:
+        """Keep a new case."""
+        await self._transaction.run(
+            _ADD,
+            id=case.id,
+            agency=case.agency,
+            reference=case.reference,
+            subject=case.subject,
+            key=case.key,
+            opened_at=case.opened_at,
+        )
+
+    async def find(self, case: str, agency: str) -> Case | None:
+        """The agency's own case, or None."""
+        return await self._case(_FIND, case, agency)
+
+    async def lock(self, case: str, agency: str) -> Case | None:
+        """The same, locked until the commit."""
+        return await self._case(_LOCK, case, agency)
+
+    async def _case(self, sql: str, case: str, agency: str) -> Case | None:
+        for row in await self._transaction.rows(sql, id=case, agency=agency):
+            return Case(row.id, row.agency, row.reference, row.subject, bytes(row.k_case), row.opened_at)
+        return None
+
+    async def next_subject(self, case: str) -> int:
+        """The number of the case's next referral in the trail."""
+        rows = await self._transaction.rows(_NEXT_SUBJECT, id=case)
+        return int(rows[0].number)
+
+    async def add_consent(self, case: str, version: ConsentVersion, signature: bytes) -> None:
+        """Keep a signed version."""
+        await self._transaction.run(
+            _ADD_CONSENT,
+            id=version.id,
+            version=version.version,
+            case_id=case,
+            agency=version.agency,
+            document=version.model_dump_json(),
+            signature=signature,
+        )
+
+    async def consent(self, named: ConsentRef) -> KeptConsent | None:
+        """A version with its signature checked, or None."""
+        for row in await self._transaction.rows(_CONSENT, id=named.id, version=named.version):
+            return self._kept(row)
+        return None
+
+    async def consents(self, case: str) -> Sequence[KeptConsent]:
+        """All versions of a case."""
+        return [self._kept(row) for row in await self._transaction.rows(_OF_CASE, case_id=case)]
+
+    def _kept(self, row: Row[Any]) -> KeptConsent:
+        version = ConsentVersion.model_validate_json(row.document)
+        is_signed = self._verify(bytes(row.signature), version.signed_bytes())
+        return KeptConsent(row.case_id, version, is_signed, row.is_withdrawn)
+
+    async def withdraw(self, consent: ConsentRef, referral: str, at: datetime) -> None:
+        """Note that she took this version back, for this referral."""
+        await self._transaction.run(
+            _WITHDRAW, id=consent.id, version=consent.version, referral=referral, at=at
+        )
+
+
+class AnswerStore:
+    """Answers already given; a key is taken in its answer's transaction, so one under way is waited for."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+
+    async def claim(self, agency: str, key: bytes, request_digest: bytes) -> Kept | None:
+        """Take the key, or give the answer it got."""
+        if await self._transaction.rows(_CLAIM, agency=agency, key=key, request=request_digest):
+            return None
+        row = (await self._transaction.rows(_GIVEN, agency=agency, key=key))[0]
+        answer = Answer(row.status, json.loads(row.headers), json.loads(row.body))
+        return Kept(bytes(row.request_digest), answer)
+
+    async def keep(self, agency: str, key: bytes, answer: Answer) -> None:
+        """Keep the answer of a key that this transaction took."""
+        await self._transaction.run(
+            _KEEP,
+            agency=agency,
+            key=key,
+            status=answer.status,
+            headers=json.dumps(dict(answer.headers)),
+            body=json.dumps(dict(answer.body)),
+        )

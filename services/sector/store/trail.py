@@ -1,0 +1,71 @@
+"""What goes to the trail without a permit, kept until it has answered; and which permits are used up."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from pydantic import BaseModel
+
+from schemas.access import REPORTS_MAX, EventReport, OutcomeReport, SubjectKey
+from services.runtime.database import Transaction
+
+Kind = Literal["subjects", "events", "outcomes"]
+KINDS: Final[Mapping[type[BaseModel], Kind]] = {
+    SubjectKey: "subjects",
+    EventReport: "events",
+    OutcomeReport: "outcomes",
+}
+
+_REPORT: Final = """
+INSERT INTO trail_outbox (kind, content) SELECT kind, content
+FROM unnest(CAST(:kinds AS text[]), CAST(:contents AS text[])) WITH ORDINALITY AS row (kind, content, place)
+ORDER BY place"""
+_USE: Final = """
+INSERT INTO permit_used (origin, index) VALUES (:origin, :index) ON CONFLICT DO NOTHING RETURNING index"""
+_WAITING: Final = f"""
+SELECT id, content FROM trail_outbox WHERE kind = :kind AND refused IS NULL
+ORDER BY id LIMIT {REPORTS_MAX}"""  # noqa: S608  a constant
+_SETTLE: Final = "DELETE FROM trail_outbox WHERE id = ANY(CAST(:ids AS bigint[]))"
+_REFUSE: Final = """
+UPDATE trail_outbox t SET refused = r.code
+FROM unnest(CAST(:ids AS bigint[]), CAST(:codes AS text[])) AS r (id, code) WHERE t.id = r.id"""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """One report that the trail has not answered."""
+
+    id: int
+    content: str = field(repr=False)
+
+
+class TrailStore:
+    """The trail's outbox; a report leaves it only once the trail has answered."""
+
+    def __init__(self, transaction: Transaction, wake: Callable[[], None]) -> None:
+        self._transaction = transaction
+        self._wake = wake
+
+    async def report(self, reports: Sequence[BaseModel]) -> None:
+        """Put reports into the outbox; the sweeper is woken by the commit."""
+        await self._transaction.run(
+            _REPORT,
+            kinds=[KINDS[type(report)] for report in reports],
+            contents=[report.model_dump_json(exclude_none=True) for report in reports],
+        )
+        self._transaction.after_commit.append(self._wake)
+
+    async def use(self, origin: str, index: int) -> bool:
+        """Use a permit up; False if it was used before (V8)."""
+        return bool(await self._transaction.rows(_USE, origin=origin, index=index))
+
+    async def waiting(self, kind: Kind) -> Sequence[Waiting]:
+        """The oldest reports of a kind, as many as one request takes."""
+        return [Waiting(row.id, row.content) for row in await self._transaction.rows(_WAITING, kind=kind)]
+
+    async def settle(self, answered: Sequence[int], refused: Mapping[int, str]) -> None:
+        """Drop what the trail has; keep what it refused for good, with its code."""
+        if answered:
+            await self._transaction.run(_SETTLE, ids=list(answered))
+        if refused:
+            await self._transaction.run(_REFUSE, ids=list(refused), codes=list(refused.values()))

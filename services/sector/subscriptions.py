@@ -1,0 +1,18 @@
+"""What a sector listens to: first what is in force, then the facts that rest on it."""
+
+from collections.abc import Sequence
+
+from schemas import directory, governance, referral
+from schemas.topics import DIRECTORY_STATE, GOVERNANCE_STATE, inbox_of
+from services.runtime.subscription import Subscription
+from services.sector.domain.profile import Profile
+from services.sector.handlers.facts import keep_directory, keep_facts, keep_governance
+
+
+def subscriptions(profile: Profile) -> Sequence[Subscription]:
+    """The three topics of a sector."""
+    return (
+        Subscription((GOVERNANCE_STATE,), reads=governance.BODIES, handler=keep_governance),
+        Subscription((DIRECTORY_STATE,), reads=directory.BODIES, handler=keep_directory),
+        Subscription((inbox_of(profile.name),), reads=referral.FACTS, handler=keep_facts),
+    )

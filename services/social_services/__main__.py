@@ -1,0 +1,7 @@
+"""`python -m services.social_services run|migrate`."""
+
+from services.sector.wiring import run_sector
+from services.social_services.profile import PROFILE
+
+if __name__ == "__main__":
+    run_sector(PROFILE)

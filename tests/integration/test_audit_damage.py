@@ -16,8 +16,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from schemas.access import decoded
-from services.audit.domain.notes import Signer
+from schemas.access import Checkpoint, PermitRequest, decoded
+from services.audit.domain.notes import Signer, checkpoint_text, signed_note
 from services.audit.settings import Settings, SignerSettings
 from services.audit.signer import CheckpointSigner, HighWater, SignerHalted
 from services.audit.store import SigningStore
@@ -158,8 +158,10 @@ async def test_start_up_refuses_a_changed_row_and_names_it(
     assert "entry 7" in capsys.readouterr().out
 
 
-async def _closed_for_good(client: httpx2.AsyncClient) -> httpx2.Response | None:
-    answer = await ask(client, request(access()))
+async def _closed_for_good(
+    client: httpx2.AsyncClient, asked: PermitRequest | None = None
+) -> httpx2.Response | None:
+    answer = await ask(client, asked or request(access()))
     assert answer.status_code == 503
     return answer if answer.json()["code"] == "trail_closed" else None
 
@@ -377,3 +379,34 @@ async def test_counters_of_a_subject_have_no_gap(full: Trail, tmp_path: Path) ->
     mine = [detail["n"] for detail in details if detail.get("subject") == SUBJECT]
 
     assert mine == list(range(mine[0], mine[0] + len(mine)))
+
+
+async def test_before_the_first_checkpoint_nothing_is_written_or_permitted(trail: Trail) -> None:
+    asked = request(access(act="list", subject=None, referral=None))
+    async with running("audit", trail.settings(), wire), trail.client("health") as client:
+        await until(lambda: sql(trail, "SELECT 1 FROM log_state WHERE log = :log"))
+        answer = await until(lambda: _closed_for_good(client, asked))
+
+    assert answer.json()["detail"].endswith("reason: shard")
+    assert await rows_of(trail, asked.idem) == []
+
+
+@pytest.mark.parametrize(("seed", "root"), [(b"x" * 32, None), (None, bytes(32))], ids=["key", "tree"])
+async def test_a_sequencer_refuses_a_checkpoint_of_another_key_or_tree(
+    trail: Trail, seed: bytes | None, root: bytes | None
+) -> None:
+    await signed_then_stopped(trail)
+    stored = (await sql(trail, "SELECT size, root FROM checkpoint WHERE log = :log ORDER BY size DESC"))[0]
+    signer = Signer.from_seed(trail.origin, seed or decoded(trail.keys["log"].read_text()))
+    note = signed_note(checkpoint_text(Checkpoint(trail.origin, stored.size, root or stored.root)), signer)
+    await sql(
+        trail,
+        "UPDATE checkpoint SET note = :note WHERE log = :log AND size = :size",
+        note=note,
+        size=stored.size,
+    )
+
+    async with running("audit", trail.settings(), wire), trail.client("health") as client:
+        answer = await until(lambda: _closed_for_good(client))
+
+    assert answer.json()["detail"].endswith("reason: database")

@@ -1,0 +1,176 @@
+"""The trail's interface for other services, on the internal port, and the published static layout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Annotated, Any, Final, Protocol
+
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, ConfigDict
+
+from schemas.access import (
+    Bytes16,
+    Code,
+    EventReports,
+    OutcomeReports,
+    PermitAnswer,
+    PermitRequest,
+    SubjectKeys,
+    Whole,
+)
+from services.audit.domain.layout import Wanted, bundle, wanted
+from services.audit.domain.records import StoredCheckpoint
+from services.audit.domain.refusals import DetailInvalid, MalformedRequest, TrailClosed
+from services.audit.handlers import (
+    Result,
+    Work,
+    ask_permit,
+    open_entries,
+    register_subjects,
+    report_events,
+    report_outcomes,
+)
+from services.runtime.errors import Refused
+from services.runtime.web import NotFound, ProblemResponse, caller_of, create_app, problem
+
+REQUEST_BYTES_MAX: Final = 1024 * 1024
+_IMMUTABLE: Final = {"cache-control": "public, max-age=604800, immutable"}
+_SHORT_LIVED: Final = {"cache-control": "public, max-age=2"}
+
+Caller = Annotated[str, Depends(caller_of)]
+
+
+class Published(Protocol):
+    """The rows that are published."""
+
+    async def newest_checkpoint(self) -> StoredCheckpoint | None:
+        """The newest signed head."""
+
+    async def tile(self, level: int, number: int) -> bytes | None:
+        """A tile as far as it is filled."""
+
+    async def leaves(self, start: int, stop: int) -> list[bytes]:
+        """The public bytes of entries."""
+
+
+OpenPublished = Callable[[], AbstractAsyncContextManager[Published]]
+
+
+class OpeningsRequest(BaseModel):
+    """`POST /v1/openings`: the details of the first entries, for an export."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    idem: Bytes16
+    purpose: Code
+    size: Whole
+
+
+def audit_app(work: Work, open_published: OpenPublished, origin: str) -> FastAPI:
+    """The application of the internal port."""
+    app = create_app("audit", bytes_max=REQUEST_BYTES_MAX)
+    app.add_exception_handler(RequestValidationError, _malformed)
+    app.add_exception_handler(DetailInvalid, _detail_invalid)
+    app.add_exception_handler(TrailClosed, _closed)
+    app.include_router(trail_routes(work))
+    app.include_router(log_routes(open_published, origin))
+    return app
+
+
+def trail_routes(work: Work) -> APIRouter:
+    """What other services ask and report."""
+    router = APIRouter(prefix="/v1")
+
+    @router.post("/permits", status_code=201)
+    async def permits(body: PermitRequest, caller: Caller) -> PermitAnswer:
+        """Record an intent, durably, and answer with the permit."""
+        return await ask_permit(body, caller, work)
+
+    @router.post("/outcomes")
+    async def outcomes(body: OutcomeReports, caller: Caller) -> dict[str, Any]:
+        """Record what came of intents."""
+        return _results(await report_outcomes(body.outcomes, caller, work))
+
+    @router.post("/events")
+    async def events(body: EventReports, caller: Caller) -> dict[str, Any]:
+        """Record what was done and needed no permit."""
+        return _results(await report_events(body.events, caller, work))
+
+    @router.post("/subjects")
+    async def subjects(body: SubjectKeys, caller: Caller) -> dict[str, Any]:
+        """Register subjects and the keys of their tags."""
+        return _results(await register_subjects(body.subjects, caller, work))
+
+    @router.post("/openings")
+    async def openings(body: OpeningsRequest, caller: Caller) -> StreamingResponse:
+        """Open entries for the operator's export; recorded before the first one is sent."""
+        lines = await open_entries(body.idem, body.purpose, body.size, caller, work)
+        return StreamingResponse(lines, media_type="application/x-ndjson")
+
+    return router
+
+
+def log_routes(open_published: OpenPublished, origin: str) -> APIRouter:
+    """The static layout: checkpoint, tiles, entry bundles; only what the signed size covers."""
+    router = APIRouter(prefix="/log/" + origin.partition("/")[2])
+
+    @router.get("/checkpoint")
+    async def checkpoint() -> Response:
+        """The newest signed head."""
+        async with open_published() as store:
+            newest = await store.newest_checkpoint()
+        if newest is None:
+            raise NotFound
+        return Response(newest.note, media_type="text/plain; charset=utf-8", headers=_SHORT_LIVED)
+
+    @router.get("/tile/{path:path}")
+    async def tile(path: str) -> Response:
+        """A tile of hashes or a bundle of entries; it never changes."""
+        asked = wanted(path)
+        async with open_published() as store:
+            newest = await store.newest_checkpoint()
+            if asked is None or newest is None or not asked.is_within(newest.size):
+                raise NotFound
+            content = await _content(asked, store)
+        return Response(content, media_type="application/octet-stream", headers=_IMMUTABLE)
+
+    return router
+
+
+async def _content(asked: Wanted, store: Published) -> bytes:
+    if asked.is_bundle:
+        return bundle(await store.leaves(asked.first, asked.first + asked.width))
+    return (await store.tile(asked.level, asked.number) or b"")[: asked.width * 32]
+
+
+def _results(results: Sequence[Result | str]) -> dict[str, Any]:
+    return {"results": [_one(result) for result in results]}
+
+
+def _one(result: Result | str) -> dict[str, Any]:
+    if isinstance(result, str):
+        return {"id": result}
+    if isinstance(result, Refused):
+        pointer = {"pointer": result.pointer} if isinstance(result, DetailInvalid) else {}
+        said = {"status": result.status, "code": result.code, "detail": result.sentence}
+        return {"problem": said | pointer}
+    return result.plain()
+
+
+async def _malformed(_request: Request, _error: Exception) -> ProblemResponse:
+    return problem(MalformedRequest.status, MalformedRequest.code, MalformedRequest.sentence)
+
+
+async def _detail_invalid(_request: Request, error: Exception) -> ProblemResponse:
+    assert isinstance(error, DetailInvalid)  # noqa: S101  Starlette types every handler's error as Exception
+    place = [{"pointer": error.pointer, "detail": "missing_or_wrong"}]
+    return problem(error.status, error.code, error.sentence, errors=place)
+
+
+async def _closed(_request: Request, error: Exception) -> ProblemResponse:
+    assert isinstance(error, TrailClosed)  # noqa: S101
+    detail = f"{error.sentence}; reason: {error.reason}"
+    return problem(error.status, error.code, detail, headers={"retry-after": "1"})

@@ -1,0 +1,1 @@
+"""The trail's pure rules: the growing tree, sealing, notes and what one group of entries becomes."""

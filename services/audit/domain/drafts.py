@@ -1,0 +1,126 @@
+"""What callers send, as entries that have no place, time or counter yet."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from schemas.access import (
+    ACTS,
+    DETAIL_BYTES_MAX,
+    Access,
+    EventReport,
+    Item,
+    OutcomeReport,
+    PermitRequest,
+    canonical,
+    missing_field,
+    stamped,
+    trail_words,
+)
+from services.audit.domain.refusals import DetailInvalid, DetailTooLarge
+
+Words = Mapping[str, Any]
+_NUMBER_MAX: Final = 2**53 - 1
+_LONGEST_TIME: Final = "2026-01-01T00:00:00.000Z"
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """One request's entries: its items, then the entry that answers it.
+
+    `body` is the digest of the whole request, by which a repeated idem is known as the same request.
+    """
+
+    caller: str
+    idem: bytes
+    body: bytes
+    words: Words
+    items: tuple[Words, ...] = ()
+    names_items: bool = False
+    intent: int | None = None
+
+    @property
+    def count(self) -> int:
+        """How many entries it becomes."""
+        return 1 + len(self.items)
+
+    @property
+    def subjects(self) -> set[str]:
+        """The subjects that its own words name."""
+        return {words["subject"] for words in (*self.items, self.words) if "subject" in words}
+
+
+@dataclass(frozen=True, slots=True)
+class Scribe:
+    """Writes drafts for one log."""
+
+    origin: str
+
+    def permit(self, request: PermitRequest, *, caller: str) -> Draft:
+        """The intent of a permit request, with its items before it."""
+        check_complete(request.access, "intent", "/access")
+        if request.items and not ACTS[request.access.act].lists:
+            raise DetailInvalid("/items")
+        words = request.access.plain() | self._words("intent", "before", caller)
+        draft = Draft(
+            caller=caller,
+            idem=request.idem,
+            body=_digest("permit", request.plain()),
+            words=words,
+            items=tuple(self._item(request.access, item, caller) for item in request.items),
+            names_items=ACTS[request.access.act].lists,
+        )
+        return _fitting(draft)
+
+    def event(self, report: EventReport, *, caller: str) -> Draft:
+        """Something that was done."""
+        check_complete(report.access, "event", "/access")
+        words = report.access.plain() | self._words("event", report.mode, caller)
+        words["happened"] = report.happened
+        return _fitting(Draft(caller, report.idem, _digest("event", report.plain()), words))
+
+    def outcome(self, report: OutcomeReport, *, caller: str) -> Draft:
+        """What came of an intent; the intent's subject is added when it is read."""
+        if report.origin != self.origin:
+            raise DetailInvalid("/origin")
+        if report.result != "released" and report.reason is None:
+            raise DetailInvalid("/reason")
+        words = report.plain()
+        del words["idem"], words["origin"]
+        words |= {"v": 1, "kind": "outcome", "service": caller, "site": self.origin}
+        words["intent"] = {"origin": self.origin, "index": report.intent}
+        digest = _digest("outcome", report.plain())
+        return _fitting(Draft(caller, report.idem, digest, words, intent=report.intent))
+
+    def _item(self, access: Access, item: Item, caller: str) -> Words:
+        return access.plain() | self._words("item", "before", caller) | item.plain()
+
+    def _words(self, kind: str, mode: str, caller: str) -> dict[str, Any]:
+        return trail_words(kind, mode, service=caller, site=self.origin)
+
+
+def check_complete(access: Access, kind: Any, at: str) -> None:
+    """Refuse an access that lacks what its act needs."""
+    missing = missing_field(access, kind)
+    if missing is not None:
+        raise DetailInvalid(at + missing)
+
+
+def _digest(kind: str, body: Mapping[str, Any]) -> bytes:
+    return hashlib.sha256(kind.encode() + b"\n" + canonical(body)).digest()
+
+
+def _fitting(draft: Draft) -> Draft:
+    """Refuse a detail that could exceed its limit, whatever time and counter it gets."""
+    for words in (*draft.items, draft.words):
+        longest = stamped(words, at=_LONGEST_TIME, number=_NUMBER_MAX, item_leaves=())
+        if len(canonical(longest)) > DETAIL_BYTES_MAX - _SUBJECT_BYTES:
+            raise DetailTooLarge
+    return draft
+
+
+_SUBJECT_BYTES: Final = len('"subject":"",') + 30
+"""Room for the subject that an outcome gets from its intent."""

@@ -1,0 +1,72 @@
+"""What the database holds, as the rest of the service sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from services.audit.domain.group import Row
+from services.audit.domain.tree import Tree
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The log as far as it is durable, and the epoch in which this process leads it."""
+
+    size: int
+    root: bytes
+    epoch: int
+    due_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Grown:
+    """One group, ready to be appended to a head."""
+
+    root: bytes
+    is_due: bool
+    rows: Sequence[Row]
+    numbers: Mapping[str, int]
+    tiles: Sequence[tuple[int, int, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEntry:
+    """One entry with the wrapped key of its detail."""
+
+    index: int
+    caller: str | None
+    leaf: bytes
+    key_name: str
+    key_wrapped: bytes | None
+    sealed: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSubject:
+    """One registered subject with its wrapped keys."""
+
+    id: str
+    owner: str
+    number: int
+    tag_key: bytes
+    data_key: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCheckpoint:
+    """A checkpoint as the signer wrote it."""
+
+    size: int
+    root: bytes
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A durable head with its tree, and the checkpoint that the signer signed last."""
+
+    tree: Tree
+    size: int
+    root: bytes
+    checkpoint: StoredCheckpoint

@@ -1,0 +1,105 @@
+"""Why the trail refuses: the codes of its HTTP interface."""
+
+from __future__ import annotations
+
+from services.runtime.errors import Refused, Unavailable
+
+
+class MalformedRequest(Refused):
+    """A body of another shape than the interface has."""
+
+    code = "malformed"
+    sentence = "send the body as the interface describes it, without other fields"
+    status = 400
+
+
+class DetailTooLarge(Refused):
+    """An entry's detail over its limit."""
+
+    code = "too_large"
+    sentence = "an entry's detail is at most 4096 bytes; send less"
+    status = 413
+
+
+class NotYours(Refused):
+    """Another caller's intent, another owner's subject, or a route for others."""
+
+    code = "not_yours"
+    sentence = (
+        "only the caller that asked may report, only the owner may register, only the operator may open"
+    )
+    status = 403
+
+
+class IdemConflict(Refused):
+    """The same idem with another body."""
+
+    code = "idem_conflict"
+    sentence = "this idem was used for another body; use a new one"
+    status = 409
+
+
+class SubjectUnknown(Refused):
+    """A subject that nobody has registered yet."""
+
+    code = "subject_unknown"
+    sentence = "the subject is not registered yet; its owner sends it, ask again once"
+    status = 409
+
+
+class SlowDown(Refused):
+    """More waits than the trail can hold."""
+
+    code = "slow_down"
+    sentence = "too many requests wait for the trail; ask again later"
+    status = 429
+
+
+class NotLeader(Refused):
+    """Another process writes this log."""
+
+    code = "not_leader"
+    sentence = "another process writes this log; ask at the next address"
+    status = 503
+
+
+class DetailInvalid(Refused):
+    """A detail that lacks what its act needs; `pointer` says where."""
+
+    code = "detail_invalid"
+    sentence = "give what this act needs at the place named in errors"
+    status = 422
+
+    def __init__(self, pointer: str) -> None:
+        super().__init__(pointer)
+        self.pointer = pointer
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.pointer}"
+
+
+class TrailClosed(Refused):
+    """The trail cannot record now; `reason` says why."""
+
+    code = "trail_closed"
+    sentence = "the trail cannot record now, so nothing may be shown; ask again later"
+    status = 503
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.reason}"
+
+
+class Fenced(Unavailable):
+    """Another process has written this log since: start over from the database."""
+
+
+class TrailDamaged(Exception):
+    """What the database holds is not what the log says; `index` is the first entry that fails."""
+
+    def __init__(self, index: int, sentence: str) -> None:
+        super().__init__(f"entry {index}: {sentence}")
+        self.index = index

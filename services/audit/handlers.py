@@ -1,0 +1,213 @@
+"""One function for each thing that the trail is asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Final, Protocol
+
+from schemas.access import (
+    NONCE_AGE_SECONDS_MAX,
+    Access,
+    Actor,
+    EventReport,
+    Opening,
+    OutcomeReport,
+    PermitAnswer,
+    PermitBody,
+    PermitRequest,
+    Placed,
+    Receipt,
+    SubjectKey,
+    commitment,
+    leaf,
+    leaf_hash,
+    request_digest,
+)
+from schemas.body import instant_text
+from services.audit.domain.drafts import Draft, Scribe
+from services.audit.domain.group import Answer, Repeated, Written
+from services.audit.domain.keyring import Keyring
+from services.audit.domain.notes import Signer, signed_permit
+from services.audit.domain.records import Standing, StoredEntry, StoredSubject
+from services.audit.domain.refusals import IdemConflict, NotYours, TrailClosed
+from services.audit.domain.sealing import Unreadable
+from services.audit.domain.soundness import opening_line
+from services.runtime.clock import Clock
+from services.runtime.errors import Refused
+
+OPENINGS_PAGE: Final = 1_000
+BASIS: Final = "operations"
+"""On what the operator's own exports rest."""
+
+
+class Appender(Protocol):
+    """The way into the log; raises a refusal when the log is closed."""
+
+    async def append(self, drafts: Sequence[Draft]) -> list[Answer]:
+        """Record drafts; a place is durable when it is answered."""
+
+    def standing(self) -> Standing:
+        """Where the log stands."""
+
+
+class Store(Protocol):
+    """Rows within one transaction."""
+
+    async def entries(self, start: int, stop: int) -> list[StoredEntry]:
+        """Entries in order."""
+
+    async def subjects(self, ids: Collection[str]) -> dict[str, StoredSubject]:
+        """The registered ones among these."""
+
+    async def add_subject(self, subject: str, owner: str, retention: str, wrapped: bytes) -> bool:
+        """Register; false where it is registered already."""
+
+    async def add_data_key(self, name: str, wrapped: bytes) -> None:
+        """Keep a new wrapped key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What these functions may touch."""
+
+    appender: Appender
+    open_store: Callable[[], AbstractAsyncContextManager[Store]]
+    scribe: Scribe
+    keyring: Keyring
+    permit_signer: Signer
+    clock: Clock
+    operator: str
+    """The name in the certificate of the operator's command, which alone may open entries."""
+
+
+async def ask_permit(request: PermitRequest, caller: str, work: Work) -> PermitAnswer:
+    """Record the intent, then sign that it is recorded. The order is the promise."""
+    work.appender.standing()  # refuse before anything is written, if no permit could follow
+    draft = work.scribe.permit(request, caller=caller)
+    answer = (await work.appender.append([draft]))[0]
+    if isinstance(answer, Refused):
+        raise answer
+    written = await _reopened(answer.index, work) if isinstance(answer, Repeated) else answer
+    return _permit(request, caller, written, work)
+
+
+def _permit(request: PermitRequest, caller: str, written: Written, work: Work) -> PermitAnswer:
+    now = work.appender.standing()
+    entry = leaf(written.tag, commitment(written.salt, written.detail))
+    body = PermitBody(
+        v=1,
+        origin=work.scribe.origin,
+        audience=caller,
+        request=request_digest(request.access, caller, request.items, request.nonce),
+        nonce=request.nonce,
+        leaf=leaf_hash(entry),
+        index=written.index,
+        count=1 + len(written.items),
+        size=now.size,
+        root=now.root,
+        expires=instant_text(work.clock.now() + timedelta(seconds=NONCE_AGE_SECONDS_MAX)),
+    )
+    receipt = Receipt(
+        path=tuple(now.tree.inclusion_proof(written.index, now.size)),
+        checkpoint=now.checkpoint.note,
+        consistency=tuple(now.tree.consistency_proof(now.checkpoint.size, now.size)),
+    )
+    opening = Opening(detail=written.detail, salt=written.salt, tag=written.tag)
+    permit = signed_permit(body, work.permit_signer)
+    return PermitAnswer(permit=permit, opening=opening, items=written.items, receipt=receipt)
+
+
+async def _reopened(index: int, work: Work) -> Written:
+    """What was written for the same request before."""
+    async with work.open_store() as store:
+        entry = (await store.entries(index, index + 1))[0]
+        try:
+            salt, detail = work.keyring.opened(entry)
+        except Unreadable:
+            raise TrailClosed("database") from None
+        count = json.loads(detail).get("items", {}).get("count", 0)
+        items = await store.entries(index - count, index)
+    return Written(index, detail, salt, entry.leaf[4:20], tuple(item.leaf for item in items))
+
+
+Result = Placed | Refused
+
+
+async def report_outcomes(reports: Sequence[OutcomeReport], caller: str, work: Work) -> list[Result]:
+    """Record what came of intents; only the caller that asked may say so."""
+    return await _report([partial(work.scribe.outcome, one, caller=caller) for one in reports], work)
+
+
+async def report_events(reports: Sequence[EventReport], caller: str, work: Work) -> list[Result]:
+    """Record what was done without a permit."""
+    return await _report([partial(work.scribe.event, one, caller=caller) for one in reports], work)
+
+
+async def _report(writers: Sequence[Callable[[], Draft]], work: Work) -> list[Result]:
+    """Record what can be recorded; each refusal is answered in its place."""
+    drafts = [_draft_or_refusal(write) for write in writers]
+    good = [draft for draft in drafts if isinstance(draft, Draft)]
+    answers = iter(await work.appender.append(good) if good else [])
+    return [_result(next(answers) if isinstance(draft, Draft) else draft, work) for draft in drafts]
+
+
+def _draft_or_refusal(write: Callable[[], Draft]) -> Draft | Refused:
+    try:
+        return write()
+    except Refused as refused:
+        return refused
+
+
+def _result(answer: Answer, work: Work) -> Result:
+    if isinstance(answer, Refused):
+        return answer
+    return Placed(origin=work.scribe.origin, index=answer.index)
+
+
+async def register_subjects(subjects: Sequence[SubjectKey], caller: str, work: Work) -> list[Refused | str]:
+    """Keep the keys of subjects for their owner; the same key again is the same registration."""
+    async with work.open_store() as store:
+        return [await _register(subject, caller, store, work) for subject in subjects]
+
+
+async def _register(subject: SubjectKey, caller: str, store: Store, work: Work) -> Refused | str:
+    wrapped = work.keyring.wrapped_tag_key(subject.id, subject.key)
+    if await store.add_subject(subject.id, caller, subject.retention, wrapped):
+        await store.add_data_key(subject.id, work.keyring.new_key(subject.id)[1])
+        return subject.id
+    stored = (await store.subjects([subject.id]))[subject.id]
+    if stored.owner != caller:
+        return NotYours()
+    known = work.keyring.subject(stored)
+    return subject.id if known is not None and known.tag_key == subject.key else IdemConflict()
+
+
+async def open_entries(idem: bytes, purpose: str, size: int, caller: str, work: Work) -> AsyncIterator[bytes]:
+    """The details of the first entries, for the operator's export, which is itself an entry first."""
+    if caller != work.operator:
+        raise NotYours
+    access = Access(act="trail_read", purpose=purpose, basis=BASIS, actor=Actor(client=caller), explain=())
+    request = PermitRequest(idem=idem, nonce=idem, access=access)
+    permit = await ask_permit(request, caller, work)
+    index = PermitBody.model_validate_json(permit.permit.body).index
+    return _opened(min(size, index), index, caller, work)
+
+
+async def _opened(size: int, intent: int, caller: str, work: Work) -> AsyncIterator[bytes]:
+    for start in range(0, size, OPENINGS_PAGE):
+        async with work.open_store() as store:
+            entries = await store.entries(start, min(start + OPENINGS_PAGE, size))
+        yield b"".join(opening_line(entry, work.keyring) for entry in entries)
+    released = OutcomeReport(
+        idem=work.keyring.random(16),
+        origin=work.scribe.origin,
+        intent=intent,
+        result="released",
+        happened=instant_text(work.clock.now()),
+    )
+    await report_outcomes([released], caller, work)

@@ -1,0 +1,293 @@
+"""The sequencer: gives every entry its place, in groups, one transaction each; one process leads a log.
+
+Whatever waited while the last group was being committed is the next group. A process that fails to write,
+for whatever reason, gives up the lead and starts over from the database, as at start-up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+from schemas.access import BadPermit, NamedKey, signed_checkpoint
+from schemas.body import instant_text
+from services.audit.domain.drafts import Draft
+from services.audit.domain.group import Answer, Group, Key, Known, Seen
+from services.audit.domain.keyring import Keyring
+from services.audit.domain.records import Grown, Head, Standing, StoredCheckpoint, StoredEntry, StoredSubject
+from services.audit.domain.refusals import Fenced, NotLeader, SlowDown, TrailClosed, TrailDamaged
+from services.audit.domain.soundness import check_entries, intent_of
+from services.audit.domain.tree import TILE_HASHES, Tree
+from services.audit.verifier.hashes import leaf_hash
+from services.runtime.clock import Clock
+from services.runtime.crash import crash_point
+from services.runtime.errors import Refused
+from services.runtime.logs import log
+
+GROUP_ENTRIES_MAX: Final = 2_000
+WAITING_MAX: Final = 10_000
+ANSWER_WITHIN_SECONDS: Final = 2.0
+CHECKPOINT_EVERY: Final = timedelta(seconds=1)
+LOAD_TILES: Final = 10
+RETENTION: Final = "standard"
+"""The retention class of entries that are about no registered subject."""
+
+
+class Store(Protocol):
+    """The log's rows within one transaction; what is written is durable when its block is left."""
+
+    async def take_lead(self) -> Head:
+        """Begin a new epoch."""
+
+    async def append(self, head: Head, grown: Grown) -> bool:
+        """Add a group behind the head; false where the head is another by now."""
+
+    async def known(self, wanted: Collection[tuple[str, bytes]]) -> dict[tuple[str, bytes], Known]:
+        """Where these idems were recorded."""
+
+    async def entries(self, start: int, stop: int) -> list[StoredEntry]:
+        """Entries in order."""
+
+    async def entries_at(self, indices: Collection[int]) -> list[StoredEntry]:
+        """Entries by index."""
+
+    async def tile(self, level: int, number: int) -> bytes | None:
+        """A tile as far as it is filled."""
+
+    async def newest_checkpoint(self) -> StoredCheckpoint | None:
+        """What the signer signed last."""
+
+    async def subjects(self, ids: Collection[str]) -> dict[str, StoredSubject]:
+        """The registered ones among these."""
+
+    async def data_key(self, name: str) -> bytes | None:
+        """A wrapped key."""
+
+    async def add_data_key(self, name: str, wrapped: bytes) -> None:
+        """Keep a new wrapped key."""
+
+
+class Ledger(Protocol):
+    """The database of one log; every method raises Unavailable when it does not answer."""
+
+    def open(self) -> AbstractAsyncContextManager[Store]:
+        """One transaction."""
+
+    def leadership(self) -> AbstractAsyncContextManager[bool]:
+        """The log's lock, if no other process holds it."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    draft: Draft
+    answer: asyncio.Future[Answer]
+
+
+class Sequencer:
+    """Leads one log while it can; `append` is the only way in."""
+
+    def __init__(self, ledger: Ledger, keyring: Keyring, log_key: NamedKey, clock: Clock) -> None:
+        self._ledger = ledger
+        self._keyring = keyring
+        self._log_key = log_key
+        self._clock = clock
+        self._waiting: deque[_Waiting] = deque()
+        self._lock = AsyncExitStack()
+        self._head: Head | None = None
+        self._tree = Tree()
+        self._closed: Refused = NotLeader()
+        self._damage: TrailDamaged | None = None
+        self._checkpoint: StoredCheckpoint | None = None
+        self._due_at: datetime | None = None
+        self._is_due = self._looks = False
+        self._log_keys: dict[str, Key] = {}
+        self.wake: Callable[[], None] = lambda: None
+
+    @property
+    def damage(self) -> TrailDamaged | None:
+        """What was found wrong in the database, if anything was."""
+        return self._damage
+
+    async def append(self, drafts: Sequence[Draft]) -> list[Answer]:
+        """Record drafts; an answer that is a place is durable and in the tree."""
+        if self._head is None:
+            raise self._closed
+        if len(self._waiting) + len(drafts) > WAITING_MAX:
+            raise SlowDown
+        loop = asyncio.get_running_loop()
+        mine = [_Waiting(draft, loop.create_future()) for draft in drafts]
+        self._waiting.extend(mine)
+        self.wake()
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN_SECONDS):
+                return list(await asyncio.gather(*(one.answer for one in mine)))
+        except TimeoutError:
+            raise TrailClosed("database") from None
+
+    def standing(self) -> Standing:
+        """Where the log stands; refuses before its first checkpoint, for nobody could check a permit."""
+        if self._head is None:
+            raise self._closed
+        if self._checkpoint is None:
+            raise TrailClosed("shard")
+        return Standing(self._tree, self._head.size, self._head.root, self._checkpoint)
+
+    async def sweep(self) -> bool:
+        """Take the lead if it is free, record one group; says whether more waits."""
+        try:
+            if self._head is None:
+                await self._take_lead()
+            if self._head is not None:
+                await self._record(self._head)
+            if self._looks:
+                await self._read_checkpoint()
+        except TrailDamaged as damage:
+            await self.resign(TrailClosed("database"))
+            self._damage = damage
+            log().error("trail_damaged", state=str(damage))
+        except Exception:
+            # Committed or not: nobody knows. The database does, so the next round begins with reading it.
+            await self.resign(TrailClosed("database"))
+            raise
+        return bool(self._waiting)
+
+    async def tick(self) -> bool:
+        """Once a second while the log grows, make its size due; look whether the signer has signed."""
+        head, now = self._head, self._clock.now()
+        if head is None:
+            return False
+        if head.size > head.due_size and (self._due_at is None or now - self._due_at >= CHECKPOINT_EVERY):
+            self._due_at, self._is_due = now, True
+        if self._is_due or self._checkpoint is None or self._checkpoint.size < head.due_size:
+            self._looks = True
+            self.wake()
+        return False
+
+    async def resign(self, why: Refused) -> None:
+        """Give up the lead and answer all that wait."""
+        self._head, self._closed, self._checkpoint = None, why, None
+        self._tree, self._log_keys, self._is_due = Tree(), {}, False
+        while self._waiting:
+            _answer(self._waiting.popleft(), why)
+        await self._lock.aclose()
+
+    async def _take_lead(self) -> None:
+        if self._damage is not None:
+            return
+        if not await self._lock.enter_async_context(self._ledger.leadership()):
+            await self.resign(NotLeader())
+            return
+        async with self._ledger.open() as store:
+            head = await store.take_lead()
+        tree = await self._load(head)
+        self._tree, self._head, self._looks = tree, head, True
+        log().info("trail_open", count=head.size)
+
+    async def _load(self, head: Head) -> Tree:
+        """The tree of all stored entries; TrailDamaged where they are not what the head says."""
+        tree = Tree()
+        span = LOAD_TILES * TILE_HASHES
+        for start in range(0, head.size, span):
+            stop = min(start + span, head.size)
+            async with self._ledger.open() as store:
+                entries = await store.entries(start, stop)
+                numbers = range(start // TILE_HASHES, (stop - 1) // TILE_HASHES + 1)
+                tiles = b"".join([await store.tile(0, number) or b"" for number in numbers])
+            if len(tiles) != (stop - start) * 32:
+                raise TrailDamaged(start, "a tile of this stretch is missing or has another length")
+            tree.extend(check_entries(start, entries, tiles, self._keyring))
+        if tree.root() != head.root:
+            raise TrailDamaged(0, "the entries do not lead to the stored root")
+        return tree
+
+    async def _read_checkpoint(self) -> None:
+        """See what the signer signed last; in turn with commits, so that it is never ahead of our head."""
+        async with self._ledger.open() as store:
+            stored = await store.newest_checkpoint()
+        self._looks = False
+        if stored is None or self._head is None:
+            return
+        try:
+            signed = signed_checkpoint(stored.note, self._log_key)
+        except BadPermit:
+            raise TrailDamaged(0, "the newest checkpoint is not signed by the log's key") from None
+        if signed.size > self._head.size or self._tree.root(signed.size) != signed.root:
+            raise TrailDamaged(min(signed.size, self._head.size), "the signed checkpoint is of another tree")
+        self._checkpoint = StoredCheckpoint(signed.size, signed.root, stored.note)
+
+    async def _record(self, head: Head) -> None:
+        """Record all that waits as one group. The order of these lines is the promise."""
+        taken, is_due = self._take(), self._is_due
+        if not taken and not is_due:
+            return
+        try:
+            async with self._ledger.open() as store:
+                seen = await self._read([one.draft for one in taken], store)
+                at = instant_text(self._clock.now())
+                group = Group(seen, start=head.size, at=at, random=self._keyring.random)
+                answers = [group.add(one.draft) for one in taken]
+                if is_due:
+                    group.add_padding()
+                if group.rows or is_due:
+                    head_after = await self._append(store, head, group, is_due=is_due)
+                    crash_point("sequencer.appended")  # rolls back; nobody was answered, the idem comes again
+                else:
+                    head_after = head
+        except Exception:
+            self._waiting.extendleft(reversed(taken))  # resigning answers them
+            raise
+        crash_point("sequencer.committed")  # durable, not answered: the same idem gets the same index
+        self._head, self._is_due = head_after, self._is_due and not is_due
+        for one, answer in zip(taken, answers, strict=True):
+            _answer(one, answer)
+
+    async def _append(self, store: Store, head: Head, group: Group, *, is_due: bool) -> Head:
+        self._tree.extend([leaf_hash(row.leaf) for row in group.rows])
+        size, root = self._tree.size, self._tree.root()
+        places = self._tree.tiles_since(head.size)
+        tiles = [(level, number, self._tree.tile(level, number)) for level, number in places]
+        if not await store.append(head, Grown(root, is_due, group.rows, group.numbers, tiles)):
+            raise Fenced
+        return Head(size, root, head.epoch, size if is_due else head.due_size)
+
+    def _take(self) -> list[_Waiting]:
+        taken: list[_Waiting] = []
+        entries = 0
+        while self._waiting and entries < GROUP_ENTRIES_MAX:
+            entries += self._waiting[0].draft.count
+            taken.append(self._waiting.popleft())
+        return taken
+
+    async def _read(self, drafts: Sequence[Draft], store: Store) -> Seen:
+        """Everything that this group depends on."""
+        known = await store.known({(draft.caller, draft.idem) for draft in drafts}) if drafts else {}
+        asked = {draft.intent for draft in drafts if draft.intent is not None}
+        stored = await store.entries_at(asked) if asked else []
+        intents = {entry.index: intent_of(entry, self._keyring) for entry in stored}
+        ids = {subject for draft in drafts for subject in draft.subjects}
+        ids |= {intent.subject for intent in intents.values() if intent.subject}
+        subjects = await store.subjects(ids) if ids else {}
+        opened = {one.id: subject for one in subjects.values() if (subject := self._keyring.subject(one))}
+        return Seen(self._keyring.origin, await self._log_key_now(store), known, opened, intents)
+
+    async def _log_key_now(self, store: Store) -> Key:
+        """The key of this month's entries that are about no registered subject."""
+        name = f"{self._clock.now():%Y-%m}/{RETENTION}"
+        if name not in self._log_keys:
+            wrapped = await store.data_key(name)
+            if wrapped is None:
+                key, new = self._keyring.new_key(name)
+                await store.add_data_key(name, new)
+                return key  # kept only once it was read back: this transaction may still roll back
+            self._log_keys[name] = self._keyring.key(name, wrapped)
+        return self._log_keys[name]
+
+
+def _answer(waiting: _Waiting, answer: Answer) -> None:
+    if not waiting.answer.done():
+        waiting.answer.set_result(answer)

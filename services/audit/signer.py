@@ -1,0 +1,167 @@
+"""The signer: signs the size that is due, once a second while the log grows, and only what it saw grow.
+
+It keeps the last head it signed in a file of its own, outside the database, written before each signature. A
+database that is behind that file, or holds another tree, was restored or edited: the signer halts, for
+signing again would be a second history.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from schemas.access import Checkpoint
+from services.audit.domain.notes import Signer, checkpoint_text, signed_note
+from services.audit.domain.records import StoredCheckpoint
+from services.audit.domain.tree import TILE_HASHES, Tree
+from services.audit.verifier.hashes import EMPTY_ROOT, HASH_BYTES
+from services.audit.verifier.notes import Malformed, read_checkpoint
+from services.runtime.crash import crash_point
+
+
+class SignerHalted(Exception):
+    """The database does not hold the tree that was signed: a person must look."""
+
+
+class Store(Protocol):
+    """What the signer may see and write; what is written is durable when the transaction's block is left."""
+
+    async def due(self) -> tuple[int, bytes] | None:
+        """Size and root that wait to be signed."""
+
+    async def lowest_tiles(self, start: int, stop: int) -> list[bytes]:
+        """Tiles of leaf hashes."""
+
+    async def largest_signed(self) -> int | None:
+        """The size of the largest stored checkpoint."""
+
+    async def keep(self, checkpoint: StoredCheckpoint) -> None:
+        """Store a checkpoint."""
+
+
+@dataclass(frozen=True, slots=True)
+class HighWater:
+    """The file with the last head that was signed."""
+
+    path: Path
+
+    def read(self) -> Checkpoint | None:
+        """The head, or None before the first."""
+        try:
+            return read_signed(self.path.read_text("utf-8"))
+        except FileNotFoundError:
+            return None
+
+    def write(self, head: Checkpoint) -> None:
+        """Replace the head; when this returns, a power cut cannot take it back."""
+        fresh = self.path.with_suffix(".new")
+        with fresh.open("w", encoding="utf-8") as file:
+            file.write(checkpoint_text(head))
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(self.path)
+        folder = os.open(self.path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def read_signed(text: str) -> Checkpoint:
+    """A head as its file spells it; SignerHalted for anything else."""
+    try:
+        head = read_checkpoint(text)
+    except Malformed:
+        raise SignerHalted("the high-water file cannot be read") from None
+    return Checkpoint(head.origin, head.size, head.root)
+
+
+class CheckpointSigner:
+    """Signs one log's checkpoints."""
+
+    def __init__(
+        self,
+        open_store: Callable[[], AbstractAsyncContextManager[Store]],
+        signer: Signer,
+        high_water: HighWater,
+    ) -> None:
+        self._open_store = open_store
+        self._signer = signer
+        self._high_water = high_water
+        self._tree: Tree | None = None
+        self._signed = Checkpoint(signer.name, 0, EMPTY_ROOT)
+        self._halted: SignerHalted | None = None
+
+    async def sweep(self) -> bool:
+        """Sign the size that is due, if one is."""
+        if self._halted is not None:
+            raise self._halted
+        try:
+            await self._sign_due()
+        except SignerHalted as halted:
+            self._halted = halted
+            raise
+        return False
+
+    async def _sign_due(self) -> None:
+        async with self._open_store() as store:
+            due = await store.due()
+            if due is None:
+                return
+            if self._tree is None:
+                self._tree = await self._begin(store, due[0])
+        size, root = due
+        if size < self._signed.size:
+            raise SignerHalted("the database is behind what was signed")
+        if size == self._signed.size:
+            return
+        await self._grow(self._tree, size)
+        if self._tree.root(size) != root:
+            raise SignerHalted("the tiles do not lead to the root that is due")
+        await self._sign(Checkpoint(self._signer.name, size, root))
+
+    async def _begin(self, store: Store, due_size: int) -> Tree:
+        """Find where the last run ended; the tree up to there must still be the one that was signed."""
+        head, stored = self._high_water.read(), await store.largest_signed()
+        if head is None:
+            if stored is not None:
+                raise SignerHalted("the database holds checkpoints, the high-water file does not exist")
+            head = self._signed
+        tree = Tree()
+        if head.origin != self._signer.name or head.size > due_size:
+            raise SignerHalted("the database is behind what was signed")
+        await self._read_tiles(store, tree, head.size)
+        if tree.root() != head.root:
+            raise SignerHalted("the database holds another tree than the one that was signed")
+        await self._sign(head)  # the last run may have ended between file and database
+        return tree
+
+    async def _grow(self, tree: Tree, size: int) -> None:
+        async with self._open_store() as store:
+            await self._read_tiles(store, tree, size)
+
+    async def _read_tiles(self, store: Store, tree: Tree, size: int) -> None:
+        """Add the leaf hashes up to a size; those that are known already must not have changed."""
+        first = tree.size // TILE_HASHES
+        tiles = await store.lowest_tiles(first, -(-size // TILE_HASHES))
+        hashes = b"".join(tiles)[: (size - first * TILE_HASHES) * HASH_BYTES]
+        known = tree.tile(0, first)
+        if not hashes.startswith(known):
+            raise SignerHalted("a tile that was signed has changed")
+        tree.extend([hashes[at : at + HASH_BYTES] for at in range(len(known), len(hashes), HASH_BYTES)])
+        if tree.size != size:
+            raise SignerHalted("a tile is missing")
+
+    async def _sign(self, head: Checkpoint) -> None:
+        """The order is the promise: what was signed is on disk here before anybody can see the signature."""
+        self._high_water.write(head)
+        crash_point("signer.remembered")  # the same head is signed again, with the same bytes
+        note = signed_note(checkpoint_text(head), self._signer)
+        async with self._open_store() as store:
+            await store.keep(StoredCheckpoint(head.size, head.root, note))
+        crash_point("signer.signed")
+        self._signed = head

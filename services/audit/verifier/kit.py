@@ -1,0 +1,107 @@
+"""A trail as a directory: `policy`, `checkpoint`, `tile/…` and, if asked for, `details.jsonl`.
+
+Line i of `details.jsonl` opens entry i: its detail and salt in base64, or why it could not be opened.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from .notes import Checkpoint, LogKey, Malformed, bytes_of, read_log_key, read_policy, signed_checkpoint
+from .tiles import ENTRIES, read_entries, tiles_of_level
+
+POLICY: Final = "policy"
+CHECKPOINT: Final = "checkpoint"
+DETAILS: Final = "details.jsonl"
+
+
+class CannotLook(Exception):
+    """There is nothing here to be checked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What opens one leaf."""
+
+    detail: bytes
+    salt: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Kit:
+    """A trail in a directory, and the log key to check it with, if one was given from elsewhere."""
+
+    directory: Path
+    pinned: LogKey | None = None
+
+    def read_checkpoint(self) -> Checkpoint:
+        """The signed head; Malformed or WrongSignature where it is not what the log signed."""
+        note = self._read(CHECKPOINT)
+        return signed_checkpoint(note, self.pinned or self._own_key())
+
+    def _own_key(self) -> LogKey:
+        try:
+            return read_policy(self._read(POLICY).decode("utf-8"))
+        except UnicodeDecodeError:
+            raise Malformed("a policy is UTF-8") from None
+
+    def entries(self, size: int) -> Iterator[bytes | None]:
+        """Each entry in order; None where its bundle cannot be read."""
+        for tile in tiles_of_level(ENTRIES, size):
+            try:
+                found: list[bytes | None] = list(read_entries(self.directory, tile)[0])
+            except Malformed:
+                found = []
+            yield from found + [None] * (tile.width - len(found))
+
+    @property
+    def has_details(self) -> bool:
+        """Whether the kit holds openings."""
+        return (self.directory / DETAILS).exists()
+
+    def lines(self) -> Iterator[bytes]:
+        """The lines of the openings, each with its line end."""
+        with (self.directory / DETAILS).open("rb") as file:
+            yield from file
+
+    def _read(self, name: str) -> bytes:
+        try:
+            return (self.directory / name).read_bytes()
+        except OSError:
+            raise CannotLook(f"{name} cannot be read in this directory") from None
+
+
+def read_opening(line: bytes, index: int) -> Opening:
+    """The opening of this entry; Malformed unless the line is spelled exactly as it is written."""
+    try:
+        fields = json.loads(line)
+    except (ValueError, RecursionError):
+        raise Malformed("its detail line cannot be read") from None
+    if fields == {"index": index, "problem": "detail_unreadable"}:
+        raise Malformed("its stored detail could not be opened")
+    if not isinstance(fields, dict) or set(fields) != {"detail", "index", "salt"} or line != _line(fields):
+        raise Malformed("its detail line is not spelled as the trail writes it")
+    if fields["index"] != index or not all(isinstance(fields[name], str) for name in ("detail", "salt")):
+        raise Malformed("its detail line belongs to another entry")
+    return Opening(bytes_of(fields["detail"]), bytes_of(fields["salt"]))
+
+
+def read_subject_keys(text: str) -> dict[str, bytes]:
+    """Keys of subjects, a line each: the subject's id, a space, the key in base64."""
+    pairs = [line.split(" ") for line in text.splitlines() if line]
+    if any(len(pair) != 2 for pair in pairs):
+        raise Malformed("a subject key is an id, a space and base64")
+    return {subject: bytes_of(key) for subject, key in pairs}
+
+
+def pinned_key(vkey: str | None) -> LogKey | None:
+    """The log key that the reader brought along."""
+    return read_log_key(vkey) if vkey else None
+
+
+def _line(fields: dict[str, Any]) -> bytes:
+    return json.dumps(fields, separators=(",", ":"), sort_keys=True).encode() + b"\n"

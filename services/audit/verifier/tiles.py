@@ -1,0 +1,93 @@
+"""The static layout of a log (C2SP tlog-tiles): which files a size has, and reading them from a directory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from .hashes import HASH_BYTES
+from .notes import Malformed
+
+TILE_HEIGHT: Final = 8
+TILE_HASHES: Final = 1 << TILE_HEIGHT
+ENTRIES: Final = -1
+"""The level under which entry bundles are named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One tile: `width` hashes of a level, or as many entries."""
+
+    level: int
+    number: int
+    width: int
+
+    @property
+    def first(self) -> int:
+        """Index of its first hash within the level."""
+        return self.number * TILE_HASHES
+
+    @property
+    def path(self) -> str:
+        """Where the tile stands."""
+        level = "entries" if self.level == ENTRIES else str(self.level)
+        partial = "" if self.width == TILE_HASHES else f".p/{self.width}"
+        return f"tile/{level}/{numbered(self.number)}{partial}"
+
+    def first_entry(self, position: int = 0) -> int:
+        """Index of the first log entry below its hash at a position."""
+        return (self.first + position) << (TILE_HEIGHT * max(self.level, 0))
+
+
+def numbered(number: int) -> str:
+    """A tile's number in groups of three digits, all but the last marked with x."""
+    groups = [f"{number % 1000:03d}"]
+    while number >= 1000:
+        number //= 1000
+        groups.append(f"x{number % 1000:03d}")
+    return "/".join(reversed(groups))
+
+
+def tiles_of_level(level: int, size: int) -> Iterator[Tile]:
+    """The tiles that a log of this size has at a level."""
+    hashes = size >> (TILE_HEIGHT * max(level, 0))
+    for number in range(hashes // TILE_HASHES):
+        yield Tile(level, number, TILE_HASHES)
+    if hashes % TILE_HASHES:
+        yield Tile(level, hashes // TILE_HASHES, hashes % TILE_HASHES)
+
+
+def levels_of(size: int) -> range:
+    """The levels that have a tile at this size."""
+    return range(max(size.bit_length() - 1, 0) // TILE_HEIGHT + 1) if size else range(0)
+
+
+def read_hashes(root: Path, tile: Tile) -> list[bytes]:
+    """The hashes of a tile."""
+    raw = _read(root, tile)
+    if len(raw) != tile.width * HASH_BYTES:
+        raise Malformed(f"{tile.path} does not hold {tile.width} hashes")
+    return [raw[at : at + HASH_BYTES] for at in range(0, len(raw), HASH_BYTES)]
+
+
+def read_entries(root: Path, tile: Tile) -> tuple[list[bytes], bool]:
+    """The entries of a bundle as far as they can be read, and whether the bundle ends where it should."""
+    raw = _read(root, tile)
+    entries: list[bytes] = []
+    at = 0
+    while len(entries) < tile.width and at + 2 <= len(raw):
+        end = at + 2 + int.from_bytes(raw[at : at + 2], "big")
+        if end > len(raw):
+            break
+        entries.append(raw[at + 2 : end])
+        at = end
+    return entries, at == len(raw) and len(entries) == tile.width
+
+
+def _read(root: Path, tile: Tile) -> bytes:
+    try:
+        return (root / tile.path).read_bytes()
+    except FileNotFoundError:
+        raise Malformed(f"{tile.path} is missing") from None

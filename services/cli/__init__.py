@@ -1,0 +1,1 @@
+"""The `concert` command: one file a noun."""

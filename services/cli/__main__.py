@@ -1,0 +1,102 @@
+"""`concert WORD …`: a table of words; the file of a word is imported only when that word is asked for."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Final
+
+import typer
+
+from services.cli.talk import failures_told
+
+EVERY_DAY, OPERATORS, DEVELOPERS = "Every day", "Operators", "Developers"
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word of the command, and the module whose `app` knows it."""
+
+    name: str
+    module: str
+    panel: str
+    sentence: str
+    is_noun: bool = False
+    """A noun is followed by a verb; the others stand alone."""
+
+
+WORDS: Final = (
+    Word(
+        "demo",
+        "demo.command",
+        EVERY_DAY,
+        "Play the main job in a temporary place, under kills, and check it.",
+    ),
+    Word("up", "platform", EVERY_DAY, "Start everything on this machine."),
+    Word("status", "platform", EVERY_DAY, "Say what runs."),
+    Word("down", "platform", EVERY_DAY, "Stop what `up` started."),
+    Word("agencies", "governance", OPERATORS, "Admit agencies, and list them.", is_noun=True),
+    Word("protocols", "governance", OPERATORS, "Publish sharing protocols, and list them.", is_noun=True),
+    Word("directory", "directory", OPERATORS, "Import the service directory.", is_noun=True),
+    Word("topology", "topology", OPERATORS, "Topics, users and rights on the brokers.", is_noun=True),
+    Word("trail", "trail", OPERATORS, "Export the access trail, and verify it.", is_noun=True),
+    Word("token", "tokens", OPERATORS, "Print an access token of the local issuer."),
+    Word("test", "development", DEVELOPERS, "Run the tests of every kind."),
+    Word(
+        "dev",
+        "development",
+        DEVELOPERS,
+        "Check the code, run one kind of tests, write the schemas.",
+        is_noun=True,
+    ),
+)
+
+EPILOG: Final = (
+    "Data goes to stdout, talk to stderr. Exit codes: 0 ok, 1 failed, 2 usage, 3 not authorised, "
+    "4 not found, 5 conflict, 6 temporary (try again), 7 verification failed, 130 interrupted."
+)
+
+
+def application(arguments: Sequence[str]) -> typer.Typer:
+    """The command with the word that is asked for; the others have their sentence only."""
+    asked = next((argument for argument in arguments if not argument.startswith("-")), None)
+    app = typer.Typer(
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        help="Examples: `concert demo`, `concert up --detach`, `concert test`.\n\n"
+        "Concert lets the agencies that answer violence against women and girls act together.",
+        epilog=EPILOG,
+    )
+    app.callback()(_nothing)
+    for word in WORDS:
+        if word.name == asked:
+            _mount(app, word)
+        else:
+            app.command(word.name, help=word.sentence, rich_help_panel=word.panel)(_nothing)
+    return app
+
+
+def _nothing() -> None:
+    return None
+
+
+def _mount(app: typer.Typer, word: Word) -> None:
+    module = import_module(f"services.cli.{word.module}")
+    if word.is_noun:
+        noun: typer.Typer = getattr(module, word.name, None) or module.app
+        app.add_typer(noun, name=word.name, help=word.sentence, no_args_is_help=True)
+    else:
+        app.registered_commands += [each for each in module.app.registered_commands if each.name == word.name]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command; named failures end with their sentence and exit code, never with a traceback."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    with failures_told():
+        application(given)(given, prog_name="concert")
+
+
+if __name__ == "__main__":
+    main()

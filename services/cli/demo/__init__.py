@@ -1,0 +1,1 @@
+"""`concert demo`: the main job on real input, under kills, checked from the outside."""

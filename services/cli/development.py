@@ -1,0 +1,113 @@
+"""`concert test` and `concert dev …`: the project's own tools, each as a process of its own."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from services.cli.talk import FAILED, INTERRUPTED, OK, USAGE, say
+
+app = typer.Typer()
+dev = typer.Typer()
+
+REPOSITORY: Final = Path(__file__).resolve().parents[2]
+KINDS: Final = ("unit", "contract", "integration", "e2e")
+PYTEST_CODES: Final = {0: OK, 2: INTERRUPTED, 4: USAGE}
+"""pytest's exit code → ours; what is not listed failed."""
+PASSED_ON: Final = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One tool of the check, and what it is asked."""
+
+    name: str
+    command: tuple[str, ...]
+
+
+def _module(name: str, *words: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", name, *words)
+
+
+CHECK: Final = (
+    Step("types", _module("mypy")),
+    Step("lint", _module("ruff", "check", "--quiet")),
+    Step("format", _module("ruff", "format", "--check", "--quiet")),
+    Step("imports", (str(Path(sys.executable).with_name("lint-imports")),)),
+    Step("published schemas", _module("schemas.publish", "--check")),
+    Step("unit and contract tests", _module("pytest", "-q", "tests/unit", "tests/contract")),
+)
+"""The longest first: two run at a time."""
+
+
+@app.command("test", context_settings=PASSED_ON)
+def test(context: typer.Context) -> None:
+    """Examples: `concert test`, `concert test -x -k withdrawal`.
+
+    Runs the tests of every kind; further words go to pytest.
+    """
+    _pytest([f"tests/{kind}" for kind in KINDS if (REPOSITORY / "tests" / kind).is_dir()], context.args)
+
+
+@dev.command("test", context_settings=PASSED_ON)
+def test_kind(
+    context: typer.Context, kind: Annotated[str, typer.Argument(help=f"One of: {', '.join(KINDS)}.")]
+) -> None:
+    """Examples: `concert dev test unit`, `concert dev test e2e -k journey`.
+
+    Runs the tests of one kind; further words go to pytest.
+    """
+    if kind not in KINDS:
+        raise typer.BadParameter(f"one of {', '.join(KINDS)}", param_hint="KIND")
+    _pytest([f"tests/{kind}"], context.args)
+
+
+@dev.command("schemas")
+def write_schemas() -> None:
+    """Example: `concert dev schemas`.
+
+    Writes the published JSON Schemas and AsyncAPI document anew from the classes.
+    """
+    raise typer.Exit(subprocess.call(_module("schemas.publish"), cwd=REPOSITORY))
+
+
+@dev.command("check")
+def check() -> None:
+    """Example: `concert dev check`.
+
+    Lint, format, types, import contracts, published files, unit and contract tests.
+    """
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        running = [(step, pool.submit(_run, step)) for step in CHECK]
+        failed = [step.name for step, future in running if not _is_passed(step, future)]
+    if failed:
+        say(f"Red: {', '.join(failed)}.")
+        raise typer.Exit(FAILED)
+    say("All green.")
+
+
+def _run(step: Step) -> tuple[subprocess.CompletedProcess[str], float]:
+    began = time.monotonic()
+    say(f"… {step.name}")
+    done = subprocess.run(step.command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    return done, time.monotonic() - began
+
+
+def _is_passed(step: Step, future: "Future[tuple[subprocess.CompletedProcess[str], float]]") -> bool:
+    done, seconds = future.result()
+    is_passed = done.returncode == 0
+    say(f"{'✓' if is_passed else '✗'} {step.name} ({seconds:.1f} s)")
+    if not is_passed:
+        print(done.stdout + done.stderr)
+    return is_passed
+
+
+def _pytest(folders: Sequence[str], words: Sequence[str]) -> None:
+    code = subprocess.call(_module("pytest", *folders, *words), cwd=REPOSITORY)
+    raise typer.Exit(PYTEST_CODES.get(code, FAILED))

@@ -1,0 +1,118 @@
+"""`concert up`, `down`, `status`: the platform and all services on this machine."""
+
+import asyncio
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from deploy.local import control
+from deploy.local.configuration import Configuration, load
+from deploy.local.places import make_directory
+from deploy.local.refusals import last_lines
+from services.cli.installed import READY, DataDirectory
+from services.cli.talk import FAILED, AsJson, say, show_json
+
+if TYPE_CHECKING:
+    from deploy.local.supervisor import Platform
+
+app = typer.Typer()
+
+READY_WITHIN_SECONDS: Final = 180.0
+"""The first start fetches Kafka."""
+POLL_SECONDS: Final = 0.1
+
+
+@app.command("up")
+def up(
+    data: DataDirectory = None,
+    detach: Annotated[bool, typer.Option("--detach", help="Leave it running and come back.")] = False,
+) -> None:
+    """Examples: `concert up`, `concert up --detach`, `concert up --data /srv/concert`.
+
+    Starts brokers, databases and every service, and starts again what dies. Without --detach it stays in the
+    foreground until Ctrl-C.
+    """
+    configuration = load(data)
+    if detach:
+        _start_detached(configuration)
+    else:
+        from deploy.local.supervisor import serve
+
+        asyncio.run(serve(configuration, on_ready=_tell_ready, say=say))
+
+
+def _tell_ready(platform: "Platform") -> None:
+    installation = platform.installation
+    say(f"Concert is ready in {installation.configuration.data}. Agencies' ports:")
+    for name, port in sorted(installation.ports.items()):
+        if name.endswith("_api"):
+            say(f"  {name.removesuffix('_api'):<16} http://127.0.0.1:{port}")
+    say("Next: `concert status`, `concert token --help`; stop with `concert down` or Ctrl-C.")
+
+
+def _start_detached(configuration: Configuration) -> None:
+    make_directory(configuration.data, 0o711)
+    log = make_directory(configuration.logs) / "up.log"
+    command = [sys.executable, "-m", "services.cli", "up", "--data", str(configuration.data)]
+    with log.open("wb") as output:
+        started = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+        )
+    ends = time.monotonic() + READY_WITHIN_SECONDS
+    while not _is_ready(configuration, started.pid):
+        if started.poll() is not None:
+            _repeat(log)
+            raise typer.Exit(started.returncode)
+        if time.monotonic() > ends:
+            started.terminate()
+            say("concert: it was not ready in time and was stopped.")
+            raise typer.Exit(FAILED)
+        time.sleep(POLL_SECONDS)
+    _repeat(log)
+
+
+def _is_ready(configuration: Configuration, supervisor: int) -> bool:
+    state = control.read_state(configuration.run) or {}
+    return state.get("supervisor") == supervisor and state["state"] == READY
+
+
+def _repeat(log: Path) -> None:
+    for line in last_lines(log):
+        say(line)
+
+
+@app.command("down")
+def down(data: DataDirectory = None) -> None:
+    """Examples: `concert down`, `concert down --data /srv/concert`.
+
+    Stops every service in order, then brokers and databases.
+    """
+    configuration = load(data)
+    if control.stop_running(configuration.run):
+        say(f"Stopped what ran in {configuration.data}. Next: `concert up`.")
+    else:
+        say(f"Nothing ran in {configuration.data}.")
+
+
+@app.command("status")
+def status(data: DataDirectory = None, as_json: AsJson = False) -> None:
+    """Examples: `concert status`, `concert status --json`.
+
+    Says what runs; exit 1 while anything that should run does not.
+    """
+    configuration = load(data)
+    state: dict[str, Any] = control.read_state(configuration.run) or {"state": "stopped", "parts": {}}
+    parts = state["parts"]
+    is_well = state["state"] == READY and all(part["state"] == READY for part in parts.values())
+    if as_json:
+        show_json({"is_well": is_well, **state})
+    else:
+        print(f"{configuration.data}: {state['state']}")
+        for name, part in parts.items():
+            print(f"  {name:<16} {part['state']:<10} {part['pid'] or ''}")
+    if not is_well:
+        raise typer.Exit(FAILED)

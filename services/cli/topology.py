@@ -1,0 +1,74 @@
+"""`concert topology show|plan|apply`: the contract's table of topics, and the brokers beside it."""
+
+import typer
+
+from schemas.topics import SERVICES, TOPICS
+from services.cli.installed import DataDirectory, installed
+from services.cli.talk import CONFLICT, AsJson, say, show_json
+
+app = typer.Typer()
+
+
+@app.command("show")
+def show(as_json: AsJson = False) -> None:
+    """Examples: `concert topology show`, `concert topology show --json`.
+
+    Prints every topic with its writer and readers, as the contract has them; asks no broker.
+    """
+    rows = [
+        {
+            "name": topic.name(),
+            "writer": topic.writer,
+            "readers": list(topic.readers),
+            "classification": topic.classification,
+            "partitions": topic.partitions,
+            "partitions_local": topic.partitions_local,
+            "settings": dict(topic.settings()),
+        }
+        for topic in TOPICS
+    ]
+    if as_json:
+        show_json({"users": list(SERVICES), "topics": rows})
+        return
+    for topic in TOPICS:
+        print(f"{topic.name():<44} {topic.writer:<16} -> {', '.join(topic.readers)}")
+
+
+@app.command("plan")
+def plan(data: DataDirectory = None, as_json: AsJson = False) -> None:
+    """Examples: `concert topology plan`, `concert topology plan --json`.
+
+    Says how the brokers differ from the table; exit 5 if they do.
+    """
+    from deploy.local.contents import plan_topology
+
+    differences = [str(each) for each in plan_topology(installed(data))]
+    if as_json:
+        show_json({"differences": differences})
+    else:
+        print("\n".join(differences) or "The brokers are as the table says.")
+    if differences:
+        say("Next: `concert topology apply`.")
+        raise typer.Exit(CONFLICT)
+
+
+@app.command("apply")
+def apply(data: DataDirectory = None, as_json: AsJson = False) -> None:
+    """Examples: `concert topology apply`.
+
+    Makes the brokers as the table says; what needs a person's decision is left and named, with exit 5.
+    """
+    from deploy.local.contents import apply_topology
+
+    changed, left = ([str(each) for each in part] for part in apply_topology(installed(data)))
+    if as_json:
+        show_json({"changed": changed, "left": left})
+    else:
+        print("\n".join(f"changed: {each}" for each in changed) or "Nothing had to be changed.")
+        for each in left:
+            print(f"left: {each}")
+    if left:
+        say(
+            "What is left loses records or order when it is changed; make a new version of the topic instead."
+        )
+        raise typer.Exit(CONFLICT)

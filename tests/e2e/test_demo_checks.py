@@ -1,0 +1,204 @@
+"""Each check of the demo holds on a real run, and a violation planted for it turns exactly it red."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final
+
+import pytest
+
+from services.cli.demo.checks import CHECKS, run_checks
+from services.cli.demo.evidence import Counted, Evidence, Listed, Mail, Race, Trace
+from tests.e2e.conftest import Session
+
+Plant = Callable[[Evidence], Evidence]
+
+
+def without(rows: tuple[Any, ...], is_victim: Callable[[Any], bool]) -> tuple[Any, ...]:
+    """All rows but the first that fits."""
+    victim = next(place for place, row in enumerate(rows) if is_victim(row))
+    return rows[:victim] + rows[victim + 1 :]
+
+
+def changed(rows: tuple[Any, ...], is_victim: Callable[[Any], bool], **how: Any) -> tuple[Any, ...]:
+    """All rows, the first that fits with other values."""
+    victim = next(place for place, row in enumerate(rows) if is_victim(row))
+    return (*rows[:victim], replace(rows[victim], **how), *rows[victim + 1 :])
+
+
+def a_fact_did_not_arrive(evidence: Evidence) -> Evidence:
+    rows = without(evidence.received, lambda told: told.type == "referral.acknowledged")
+    return replace(evidence, received=rows)
+
+
+def a_party_sees_another_state(evidence: Evidence) -> Evidence:
+    return replace(evidence, views=changed(evidence.views, lambda _: True, state="offered", number=99))
+
+
+def a_step_was_counted_twice(evidence: Evidence) -> Evidence:
+    twice = next(each for each in evidence.counted if each.awaits is None and each.caused_by)
+    again = Counted("evt_again", twice.referral, twice.type, twice.caused_by, None, None)
+    return replace(evidence, counted=(*evidence.counted, again))
+
+
+def a_step_was_lost(evidence: Evidence) -> Evidence:
+    return replace(evidence, asked=changed(evidence.asked, lambda _: True, id="evt_lost"))
+
+
+def a_story_ended_otherwise(evidence: Evidence) -> Evidence:
+    return replace(evidence, played=changed(evidence.played, lambda _: True, ends="offered"))
+
+
+def a_pair_left_too_far_apart(evidence: Evidence) -> Evidence:
+    return replace(evidence, races=(*evidence.races, Race(evidence.races[0].referral, 5.5)))
+
+
+def a_kill_hit_nothing(evidence: Evidence) -> Evidence:
+    return replace(evidence, kills=changed(evidence.kills, lambda _: True, unanswered=19))
+
+
+def an_event_became_a_dead_letter(evidence: Evidence) -> Evidence:
+    return replace(evidence, dead_letters={**evidence.dead_letters, "health": 1})
+
+
+def a_listed_organisation_got_an_offer(evidence: Evidence) -> Evidence:
+    return replace(evidence, listed=(Listed("an organisation", None),))
+
+
+def a_look_has_no_entry(evidence: Evidence) -> Evidence:
+    victim = next(read for read in evidence.reads if read.referral)
+    kept = tuple(
+        entry
+        for entry in evidence.entries
+        if not (entry.get("referral") == victim.referral and entry.get("agency") == victim.agency)
+    )
+    return replace(evidence, entries=kept)
+
+
+def the_trail_is_not_sound(evidence: Evidence) -> Evidence:
+    return replace(evidence, verdict=replace(evidence.verdict, exit_code=7, sentence="entry 3: it differs"))
+
+
+def a_mail_names_a_sector(evidence: Evidence) -> Evidence:
+    mail = evidence.mails[0]
+    return replace(evidence, mails=changed(evidence.mails, lambda _: True, text=f"{mail.text} Police"))
+
+
+def a_mail_is_missing(evidence: Evidence) -> Evidence:
+    return replace(evidence, mails=evidence.mails[1:])
+
+
+def a_name_lies_in_a_segment(evidence: Evidence) -> Evidence:
+    trace = Trace("segments", "some-topic-0/00000000000000000000.log", "base64 at 1", "health")
+    return replace(evidence, traces=(*evidence.traces, trace))
+
+
+def the_control_was_not_found(evidence: Evidence) -> Evidence:
+    found = evidence.searched.control_found - {"base64 at 2"}
+    return replace(evidence, searched=replace(evidence.searched, control_found=found))
+
+
+def two_processes_share_a_role(evidence: Evidence) -> Evidence:
+    rows = changed(evidence.identities, lambda each: each.name == "police", roles=("health",))
+    return replace(evidence, identities=rows)
+
+
+PLANTED: Final[dict[str, Plant]] = {
+    "facts numbered without gap": a_fact_did_not_arrive,
+    "last states agree": a_party_sees_another_state,
+    "no effect twice": a_step_was_counted_twice,
+    "every step answered": a_step_was_lost,
+    "stories ended as told": a_story_ended_otherwise,
+    "both orders of acceptance and withdrawal": a_pair_left_too_far_apart,
+    "killed in the middle of work": a_kill_hit_nothing,
+    "no dead letters": an_event_became_a_dead_letter,
+    "listed organisations get nothing": a_listed_organisation_got_an_offer,
+    "every look is in the trail": a_look_has_no_entry,
+    "the exported trail verifies": the_trail_is_not_sound,
+    "mails say nothing": a_mail_names_a_sector,
+    "one mail for each awaited fact": a_mail_is_missing,
+    "planted names stay at home": a_name_lies_in_a_segment,
+    "the search finds its control": the_control_was_not_found,
+    "every process has its own identity": two_processes_share_a_role,
+}
+
+
+def red(evidence: Evidence) -> list[str]:
+    return [result.name for result in run_checks(evidence) if not result.holds]
+
+
+def test_a_real_run_under_kills_holds(session: Session) -> None:
+    problems = {result.name: result.problems for result in run_checks(session.evidence) if not result.holds}
+
+    assert problems == {}
+
+
+def test_every_check_has_a_planted_violation() -> None:
+    assert PLANTED.keys() == {name for name, _ in CHECKS}
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_planted_violation_turns_exactly_its_check_red(session: Session, name: str) -> None:
+    assert red(PLANTED[name](session.evidence)) == [name]
+
+
+def twice_the_same_mail(evidence: Evidence) -> Evidence:
+    first = evidence.mails[0]
+    rows = (Mail(first.to, evidence.mails[1].name, first.text, first.size_bytes), *evidence.mails[1:])
+    return replace(evidence, mails=rows)
+
+
+def a_mail_is_longer(evidence: Evidence) -> Evidence:
+    longer = evidence.mails[0].size_bytes + 1
+    return replace(evidence, mails=changed(evidence.mails, lambda _: True, size_bytes=longer))
+
+
+def one_order_came_too_seldom(evidence: Evidence) -> Evidence:
+    accepted = {each.told.referral for each in evidence.addressed if each.told.type == "referral.accepted"}
+    return replace(evidence, races=tuple(race for race in evidence.races if race.referral in accepted))
+
+
+def an_entry_does_not_open(evidence: Evidence) -> Evidence:
+    details = evidence.verdict.details - 1
+    return replace(evidence, verdict=replace(evidence.verdict, details=details))
+
+
+def a_process_without_a_kafka_user(evidence: Evidence) -> Evidence:
+    rows = changed(evidence.identities, lambda each: each.name == "governance", users=())
+    return replace(evidence, identities=rows)
+
+
+def a_story_failed(evidence: Evidence) -> Evidence:
+    return replace(evidence, failures=("it did not end in time",))
+
+
+def a_report_was_refused(evidence: Evidence) -> Evidence:
+    return replace(evidence, refused_reports={"police": 2})
+
+
+def a_refusal_was_told_twice(evidence: Evidence) -> Evidence:
+    told = next(each for each in evidence.addressed if each.caused_by)
+    rows = (*evidence.addressed, told)
+    received = (*evidence.received, told.told)
+    return replace(evidence, addressed=rows, received=received)
+
+
+FURTHER: Final[dict[str, tuple[Plant, str]]] = {
+    "a mail twice": (twice_the_same_mail, "one mail for each awaited fact"),
+    "a longer mail": (a_mail_is_longer, "mails say nothing"),
+    "one order only": (one_order_came_too_seldom, "both orders of acceptance and withdrawal"),
+    "an entry that does not open": (an_entry_does_not_open, "the exported trail verifies"),
+    "no Kafka user": (a_process_without_a_kafka_user, "every process has its own identity"),
+    "a story that failed": (a_story_failed, "stories ended as told"),
+    "a refused report": (a_report_was_refused, "no dead letters"),
+}
+
+
+@pytest.mark.parametrize("what", FURTHER)
+def test_a_further_violation_turns_exactly_its_check_red(session: Session, what: str) -> None:
+    plant, name = FURTHER[what]
+
+    assert red(plant(session.evidence)) == [name]
+
+
+def test_a_fact_that_was_told_twice_is_seen(session: Session) -> None:
+    assert "no effect twice" in red(a_refusal_was_told_twice(session.evidence))

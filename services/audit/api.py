@@ -40,7 +40,13 @@ REQUEST_BYTES_MAX: Final = 1024 * 1024
 _IMMUTABLE: Final = {"cache-control": "public, max-age=604800, immutable"}
 _SHORT_LIVED: Final = {"cache-control": "public, max-age=2"}
 
-Caller = Annotated[str, Depends(caller_of)]
+
+async def _caller(request: Request) -> str:
+    """The service that asks (async: a plain dependency would cost a thread)."""
+    return caller_of(request)
+
+
+Caller = Annotated[str, Depends(_caller)]
 
 
 class Published(Protocol):

@@ -36,16 +36,23 @@ def failures_told() -> Iterator[None]:
     """Turn a named failure into its sentence and the command's exit code."""
     try:
         yield
-    except CannotRun as refusal:
-        for line in refusal.last_lines:
-            say(f"  {line}")
-        _leave(refusal.sentence, refusal.exit_code)
-    except Refused as refused:
-        _leave(refused.sentence, FAILED)
-    except Unavailable as unavailable:
-        _leave(f"{unavailable}.", TEMPORARY)
     except KeyboardInterrupt:
         _leave("interrupted", INTERRUPTED)
+    except Exception as error:
+        _leave(*_sentence_and_code(error))
+
+
+def _sentence_and_code(error: Exception) -> tuple[str, int]:
+    """What to say of a named failure; raises what is none."""
+    if isinstance(error, ExceptionGroup):
+        return _sentence_and_code(error.exceptions[0])
+    if isinstance(error, CannotRun):
+        return "\n  ".join((error.sentence, *error.last_lines)), error.exit_code
+    if isinstance(error, Refused):
+        return error.sentence, FAILED
+    if isinstance(error, Unavailable):
+        return f"{error}.", TEMPORARY
+    raise error
 
 
 def _leave(sentence: str, code: int) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Final
 
 import typer
 
+from deploy.local.configuration import load
 from schemas.ids import KINDS
 from schemas.topics import SECTORS, SERVICES, source_of
 from services.cli.installed import DataDirectory, installed
@@ -81,9 +82,9 @@ def token(
     Prints a token that lives five minutes; send it as `Authorization: Bearer …`.
     """
     _check(agency, audience or ())
-    installation = installed(data)
-    if installation.configuration.mode != "local":
+    if load(data).mode != "local":
         raise NotALocalInstallation
+    installation = installed(data)
     issuer = Issuer(
         installation.issuer_name, installation.configuration.cell, installation.secrets.issuer_key_file()
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import secrets
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
@@ -109,6 +110,9 @@ def _tiles(size: int) -> Iterator[Tile]:
 
 def _shown(tiles: list[Tile]) -> Iterable[Tile]:
     """Show how far the export is, on a terminal."""
+    if not sys.stderr.isatty():
+        yield from tiles
+        return
     with typer.progressbar(tiles, label="tiles", file=typer.get_text_stream("stderr")) as shown:
         yield from shown
 

@@ -63,7 +63,7 @@ def routes(open_work: OpenWork, operator: str) -> APIRouter:
     """The routes, over whatever wiring opens; `operator` is the URI name that may write."""
     router = APIRouter(prefix="/v1")
 
-    def check_operator(request: Request) -> None:
+    async def check_operator(request: Request) -> None:
         if caller_of(request) != operator:
             raise OperatorOnly
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Annotated, Final
 
 from fastapi import Request
@@ -18,6 +19,7 @@ from services.runtime.errors import Refused
 ALGORITHM: Final = "ES384"
 TYPE: Final = "at+jwt"
 LEEWAY_SECONDS: Final = 5
+TOKENS_REMEMBERED: Final = 1_000
 
 Pseudonym = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$")]
 
@@ -66,30 +68,40 @@ class Claims(BaseModel):
 
 def read_token(token: str, keys: KeySet, *, issuer: str, audience: str, at: datetime) -> Caller:
     """Check signature, type and claims of a token; raises Unauthenticated, and never says which failed."""
+    return _caller(_signed(token, keys), issuer=issuer, audience=audience, at=at)
+
+
+def _signed(token: str, keys: KeySet) -> Claims:
+    """The claims of a token whose signature and type hold, for now and ever."""
     try:
         opened = jwt.decode(token, keys, algorithms=[ALGORITHM])
         claims = Claims.model_validate(opened.claims)
     except (JoseError, ValidationError, ValueError) as error:
         raise Unauthenticated from error
+    if str(opened.header.get("typ", "")).lower() != TYPE:
+        raise Unauthenticated
+    return claims
+
+
+def _caller(claims: Claims, *, issuer: str, audience: str, at: datetime) -> Caller:
     audiences = [claims.aud] if isinstance(claims.aud, str) else claims.aud
-    now = at.timestamp()
-    if (
-        str(opened.header.get("typ", "")).lower() != TYPE
-        or claims.iss != issuer
-        or audience not in audiences
-        or not claims.iat - LEEWAY_SECONDS <= now < claims.exp + LEEWAY_SECONDS
-    ):
+    is_meant = claims.iss == issuer and audience in audiences
+    if not is_meant or not claims.iat - LEEWAY_SECONDS <= at.timestamp() < claims.exp + LEEWAY_SECONDS:
         raise Unauthenticated
     return Caller(claims.sub, claims.act.client_id, claims.agency, claims.role)
 
 
 def token_reader(keys: KeySet, *, issuer: str, audience: str, clock: Clock) -> Callable[[Request], Caller]:
-    """A FastAPI dependency that gives the caller of a request."""
+    """Gives the caller of a request; a signature once checked is not checked again, the times are."""
+
+    @lru_cache(maxsize=TOKENS_REMEMBERED)
+    def signed(token: str) -> Claims:
+        return _signed(token, keys)
 
     def caller(request: Request) -> Caller:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise Unauthenticated
-        return read_token(token.strip(), keys, issuer=issuer, audience=audience, at=clock.now())
+        return _caller(signed(token.strip()), issuer=issuer, audience=audience, at=clock.now())
 
     return caller

@@ -158,8 +158,16 @@ async def _unavailable(_request: Request, _error: Exception) -> ProblemResponse:
 
 async def _invalid(_request: Request, error: Exception) -> ProblemResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101
-    errors = [{"pointer": _pointer(one["loc"]), "detail": str(one["type"])} for one in error.errors()]
+    errors = [{"pointer": _pointer(_declared(one)), "detail": str(one["type"])} for one in error.errors()]
     return problem(422, "invalid", "correct the places named in errors", errors=errors)
+
+
+def _declared(error: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The place of an error without the names that no model declares: unknown members, keys of a mapping."""
+    place = tuple(error["loc"])
+    if error["type"] == "extra_forbidden":
+        return (*place[:-1], "*")
+    return (*place[:-2], "*") if place[-1:] == ("[key]",) else place
 
 
 def _pointer(place: tuple[Any, ...]) -> str:

@@ -27,6 +27,7 @@ from services.runtime.kafka import BATCH_BYTES_MAX, security, topic_ids_reader
 from services.runtime.outbox import Outbox
 from services.runtime.process import running
 from tests.bench.asyncpg_loop import drain
+from tests.bench.installation import measure
 from tests.support.builders import OWNER, RECEIVER, a_protocol_current, a_step, an_agency, an_entry, an_offer
 from tests.support.platform import CELL, Space, TestPlatform, started_platform
 from tests.support.waiting import until
@@ -172,9 +173,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.pipeline", description=__doc__)
     parser.add_argument("--referrals", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--acceptances", type=int, default=300)
     arguments = parser.parse_args()
     with started_platform() as platform:
         asyncio.run(compare(platform, arguments.referrals, arguments.rounds))
+    asyncio.run(measure(arguments.acceptances))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,8 @@ class Desk:
     def __init__(self, stage: Stage, agency: Agency) -> None:
         self.agency = agency
         self.token = stage.issuer.token(agency=agency.id, staff=agency.staff[0], role="caseworker")
+        self._heard: list[Mapping[str, Any]] = []
+        self._position = 0
         self.http = httpx2.Client(
             base_url=stage.installation.api_url(agency.sector), timeout=20, trust_env=False
         )
@@ -93,12 +95,10 @@ class Desk:
 
     def events(self, referral: str) -> list[Mapping[str, Any]]:
         """What the feed says of a referral."""
-        found: list[Mapping[str, Any]] = []
-        after = 0
-        while rows := self.get(f"/v1/events?after={after}").json()["data"]:
-            after = rows[-1]["position"]
-            found += [row for row in rows if row["referral"] == referral]
-        return found
+        while rows := self.get(f"/v1/events?after={self._position}").json()["data"]:
+            self._position = rows[-1]["position"]
+            self._heard += rows
+        return [row for row in self._heard if row["referral"] == referral]
 
     def number(self, referral: str) -> int:
         """The number of the last fact."""

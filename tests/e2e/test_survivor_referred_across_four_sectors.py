@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,9 +24,12 @@ from services.cli.demo.stories import (
     WITHDRAW,
     Move,
 )
+from services.cli.directory import Report, import_directory
 from services.cli.installed import operator_client
+from services.runtime.clock import SystemClock
 from tests.e2e.conftest import Session
 from tests.e2e.desk import Desk
+from tests.support.shared import shared_data
 
 UNKNOWN = "ref_" + "a" * 26
 
@@ -235,6 +239,36 @@ def eventually(ask: Any, wanted: Any, within_seconds: float = 30.0) -> bool:
             return False
         time.sleep(0.1)
     return True
+
+
+def test_a_real_directory_is_listed_and_nobody_in_it_gets_a_referral(desks: Desks, session: Session) -> None:
+    path = shared_data("hsds/real-florida-legal-aid/services.csv", cases=135)
+
+    report = session.loop.call(import_real(session.stage, path))
+    listed = eventually_listed(desks)
+    body = desks.social.offer_body(desks.health.agency, service=listed["service"], needs=["legal_aid"])
+    answer = desks.social.post("/v1/referrals", body)
+
+    assert (report.read, report.taken, report.refused) == (135, 135, [])
+    assert desks.social.refused(answer.json()["referral"], answer) == "agency_inactive"
+
+
+async def import_real(stage: Stage, path: Path) -> Report:
+    async with operator_client(stage.installation, "referrals") as client:
+        return await import_directory(path, client, SystemClock().now())
+
+
+def eventually_listed(desks: Desks) -> Any:
+    """An entry whose organisation is not admitted, once this sector lists it."""
+    found: list[Any] = []
+
+    def is_listed() -> bool:
+        rows = desks.social.get("/v1/services?limit=200").json()["data"]
+        found[:] = [row for row in rows if row["agency"] is None and row["needs"] == ["legal_aid"]]
+        return bool(found)
+
+    assert eventually(is_listed, True)
+    return found[0]
 
 
 def test_feedback_that_she_did_not_allow_is_refused(desks: Desks) -> None:

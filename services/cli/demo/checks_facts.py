@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Final, TypeVar
 
 from services.cli.demo.evidence import Addressed, Evidence, Told
 
@@ -12,6 +12,7 @@ UNANSWERED_AT_LEAST: Final = 20
 KILLED: Final = ("referrals", "kafka")
 
 Pair = tuple[str, str]
+Key = TypeVar("Key")
 
 
 def facts_numbered(evidence: Evidence) -> list[str]:
@@ -44,18 +45,17 @@ def states_agree(evidence: Evidence) -> list[str]:
 
 
 def nothing_twice(evidence: Evidence) -> list[str]:
-    """No step had one effect twice, for whichever reader; no refusal was said twice."""
+    """Nothing happened twice to a referral, for whichever reader; no refusal was said twice."""
     told = Counter(
-        (each.told.agency, each.caused_by, each.told.type) for each in evidence.addressed if each.caused_by
+        (each.told.agency, each.told.referral, each.told.type, each.refused) for each in evidence.addressed
     )
-    counted = Counter((each.caused_by, each.type) for each in evidence.counted if each.caused_by)
+    counted = Counter((each.referral, each.type) for each in evidence.counted)
     return [
         *(
-            f"{agency} was told {kind} of one step {n} times"
-            for (agency, _, kind), n in told.items()
-            if n > 1
+            f"{agency} was told {kind} of {referral} {n} times"
+            for (agency, referral, kind, _), n in _more(told)
         ),
-        *(f"{kind} of one step was counted {n} times" for (_, kind), n in counted.items() if n > 1),
+        *(f"{kind} of {referral} was counted {n} times" for (referral, kind), n in _more(counted)),
     ]
 
 
@@ -142,6 +142,10 @@ def _by_pair(facts: Iterable[Told]) -> Mapping[Pair, list[Told]]:
 
 def _shown(numbers: list[int]) -> str:
     return ", ".join(map(str, numbers[:20]))
+
+
+def _more(counts: Mapping[Key, int]) -> list[tuple[Key, int]]:
+    return [(key, times) for key, times in counts.items() if times > 1]
 
 
 def _some(counts: Mapping[str, int]) -> list[tuple[str, int]]:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import httpx2
 
+from deploy.local.refusals import CannotRun
 from services.cli.demo.agencies import DESK, Agency
 from services.cli.demo.book import Book, Heard
 from services.cli.demo.evidence import Asked, Read, Told
@@ -24,8 +25,11 @@ ROLE: Final = "caseworker"
 Json = Mapping[str, Any]
 
 
-class Unexpected(Exception):
+class Unexpected(CannotRun):
     """A service answered what no agency can go on from."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__("unexpected_answer", sentence)
 
 
 class Client:
@@ -98,11 +102,12 @@ class Client:
         self._was_shown("view", None, 0)
         return shown
 
-    async def read_worklist(self) -> None:
-        """Look at what waits."""
+    async def read_worklist(self) -> list[Json]:
+        """Look at what waits; gives the newest rows."""
         shown = await self._read("/v1/worklist", 1)
         for row in shown["data"]:
             self._was_shown("list", row["referral"], 1)
+        return list(shown["data"])
 
     def _was_shown(self, act: str, referral: str | None, person: int) -> None:
         agency = self.agency

@@ -39,7 +39,10 @@ def demo(
         return await run_demo(folder, referrals, directory, say)
 
     with temporary_directory("concert-demo-") as folder:
-        found = asyncio.run(run(folder))
+        try:
+            found = asyncio.run(run(folder))
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None  # SIGTERM; everything was stopped in order
     if as_json:
         from services.cli.demo.show import document
 

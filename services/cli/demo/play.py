@@ -103,7 +103,7 @@ class Play:
         except TimeoutError:
             self.failures.append(f"{story.name}, {owner.id} to {receiver.id}: it did not end in time")
         except Unexpected as unexpected:
-            self.failures.append(f"{story.name}, {owner.id} to {receiver.id}: {unexpected}")
+            self.failures.append(f"{story.name}, {owner.id} to {receiver.id}: {unexpected.sentence}")
 
     async def _play(self, story: Story, owner: Client, receiver: Client) -> None:
         book = self.stage.book

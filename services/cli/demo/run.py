@@ -52,9 +52,11 @@ class Run:
 async def run_demo(folder: Path, count: int, directory: Path | None, say: Callable[[str], None]) -> Run:
     """Bring all up, play, gather the evidence, stop, judge."""
     times = Times(say)
-    async with staged(folder / "installation", say) as stage:
+    async with staged(folder / "installation", say) as stage, asyncio.TaskGroup() as group:
         times.done("everything is up")
+        watching = group.create_task(stage.platform.wait())  # raises when the supervisor gives up
         evidence, reports = await perform(stage, folder, count, directory, times)
+        watching.cancel()
     times.done("everything is stopped")
     results = run_checks(evidence)
     times.done("checked")

@@ -60,17 +60,17 @@ class Engine:
     bell: Bell
 
 
-def asker_of(engine: Engine) -> Callable[[Request], Asker]:
-    """A dependency: on whose behalf the request is made."""
+def asker_of(engine: Engine) -> Callable[[Request], Awaitable[Asker]]:
+    """A dependency: on whose behalf the request is made (async: a plain one would cost a thread)."""
 
-    def asker(request: Request) -> Asker:
+    async def asker(request: Request) -> Asker:
         caller = engine.caller(request)
         return Asker(caller.agency, Actor(id=caller.staff, role=caller.role, client=caller.client))
 
     return asker
 
 
-def once_of(asker: Callable[..., Asker]) -> Callable[..., Awaitable[Once]]:
+def once_of(asker: Callable[..., Awaitable[Asker]]) -> Callable[..., Awaitable[Once]]:
     """A dependency: the request under its idempotency key."""
 
     async def once(
@@ -86,7 +86,7 @@ def once_of(asker: Callable[..., Asker]) -> Callable[..., Awaitable[Once]]:
     return once
 
 
-def seen(if_match: Annotated[str | None, Header(alias="If-Match")] = None) -> int:
+async def seen(if_match: Annotated[str | None, Header(alias="If-Match")] = None) -> int:
     """A dependency: the number of the last fact that the sender has seen."""
     if if_match is None:
         raise IfMatchMissing
@@ -96,7 +96,7 @@ def seen(if_match: Annotated[str | None, Header(alias="If-Match")] = None) -> in
     return int(number[1])
 
 
-def purpose(concert_purpose: Annotated[str | None, Header(alias="Concert-Purpose")] = None) -> str:
+async def purpose(concert_purpose: Annotated[str | None, Header(alias="Concert-Purpose")] = None) -> str:
     """A dependency: what a look is for."""
     if not concert_purpose:
         raise PurposeMissing

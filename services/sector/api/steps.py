@@ -74,5 +74,5 @@ def _add_step(
     )
 
 
-def _nothing() -> None:
+async def _nothing() -> None:
     """No `If-Match` is asked for: no stale view may hold up a withdrawal."""

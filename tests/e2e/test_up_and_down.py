@@ -1,0 +1,165 @@
+"""`concert up`, `status` and `down` as an operator uses them: exit codes, processes, nothing left."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.local.places import temporary_directory
+from deploy.local.processes import PROCESSES
+from tests.support.shared import REPOSITORY
+
+WITHIN_SECONDS = 90.0
+pytestmark = pytest.mark.timeout(240)
+
+
+def concert(*words: str) -> subprocess.CompletedProcess[str]:
+    """One command to its end."""
+    command = [sys.executable, "-m", "services.cli", *words]
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+
+
+def until(holds: Callable[[], Any], within_seconds: float = WITHIN_SECONDS) -> Any:
+    """Wait for a condition and give what it returned."""
+    ends = time.monotonic() + within_seconds
+    while not (found := holds()):
+        assert time.monotonic() < ends
+        time.sleep(0.05)
+    return found
+
+
+def status(data: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(concert("status", "--json", "--data", str(data)).stdout)
+    return found
+
+
+def pids(data: Path) -> list[int]:
+    """Every process whose output goes into the data directory, and the supervisor."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            output = (folder / "fd" / "1").readlink()
+        except OSError:
+            continue
+        if output.is_relative_to(data / "logs"):
+            found.append(int(folder.name))
+    return found
+
+
+def kill_all(data: Path) -> None:
+    for pid in pids(data):
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: not pids(data))
+
+
+@pytest.fixture
+def data() -> Iterator[Path]:
+    """A data directory that every part may reach; whatever still runs there afterwards is ended."""
+    with temporary_directory("concert-up-") as folder:
+        yield folder
+        kill_all(folder)
+
+
+def test_up_leaves_everything_running_and_down_leaves_no_process(data: Path) -> None:
+    started = concert("up", "--detach", "--data", str(data))
+    told = status(data)
+    again = concert("up", "--data", str(data))
+    plan = concert("topology", "plan", "--data", str(data))
+    down = concert("down", "--data", str(data))
+
+    assert started.returncode == 0, started.stderr
+    assert started.stdout == ""
+    assert told["is_well"] is True
+    assert set(told["parts"]) == {"kafka", "postgres", *(each.name for each in PROCESSES)}
+    assert (again.returncode, "Traceback" in again.stderr) == (5, False)
+    assert (plan.returncode, plan.stdout) == (0, "The brokers are as the table says.\n")
+    assert down.returncode == 0
+    assert pids(data) == []
+    assert concert("status", "--data", str(data)).returncode == 1
+    assert concert("down", "--data", str(data)).returncode == 0
+
+
+def test_after_everything_was_killed_the_next_up_recovers_by_itself(data: Path) -> None:
+    assert concert("up", "--detach", "--data", str(data)).returncode == 0
+    kill_all(data)
+
+    dead = status(data)
+    again = concert("up", "--detach", "--data", str(data))
+
+    assert dead["is_well"] is False
+    assert again.returncode == 0, again.stderr
+    assert status(data)["is_well"] is True
+
+
+def test_a_service_that_dies_five_times_stops_everything_with_exit_1(data: Path) -> None:
+    said = data / "said"
+    with said.open("w") as output:
+        supervisor = subprocess.Popen(
+            [sys.executable, "-m", "services.cli", "up", "--data", str(data)],
+            cwd=REPOSITORY, stdout=output, stderr=output,
+        )  # fmt: skip
+    seen: set[int] = set()
+
+    def dies() -> bool:
+        part = status(data)["parts"].get("governance", {})
+        if part.get("state") == "ready" and part["pid"] not in seen:
+            seen.add(part["pid"])
+            os.kill(part["pid"], signal.SIGKILL)
+        return supervisor.poll() is not None
+
+    until(dies)
+
+    assert supervisor.returncode == 1
+    assert len(seen) == 5
+    assert said.read_text().count("governance ended unexpectedly; it is started again") == 4
+    assert "governance died five times in a minute." in said.read_text()
+    assert "Traceback" not in said.read_text()
+    until(lambda: not pids(data))
+
+
+def test_a_port_that_the_operator_named_and_somebody_else_uses_ends_with_exit_5(data: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        (data / "concert.toml").write_text(f"[ports]\nhealth_api = {port}\n")
+
+        refused = concert("up", "--data", str(data))
+
+    assert refused.returncode == 5
+    assert refused.stderr.strip().splitlines() == [f"concert: Port {port}, named for health_api, is in use."]
+    assert pids(data) == []
+
+
+def test_ctrl_c_stops_everything(data: Path) -> None:
+    supervisor = subprocess.Popen(
+        [sys.executable, "-m", "services.cli", "up", "--data", str(data)],
+        cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    until(lambda: status(data)["is_well"])
+
+    supervisor.send_signal(signal.SIGINT)
+
+    supervisor.wait(WITHIN_SECONDS)
+    assert pids(data) == []
+
+
+def test_a_token_is_refused_where_the_installation_has_an_issuer_of_its_own(data: Path) -> None:
+    (data / "concert.toml").write_text(
+        'mode = "test"\n[issuer]\nname = "urn:example:issuer"\nkeys_file = "keys"\n'
+    )
+    words = ("token", "--agency", "harbour-clinic", "--staff", "s-1", "--role", "nurse", "--data", str(data))
+
+    refused = concert(*words)
+
+    assert refused.returncode == 1
+    assert refused.stdout == ""
+    assert "mode `local` only" in refused.stderr

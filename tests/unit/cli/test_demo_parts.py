@@ -1,0 +1,132 @@
+"""The demo's pure parts: agencies, stories, the book, races, and the search for planted names."""
+
+import base64
+import json
+from collections import Counter
+
+import pytest
+
+from schemas.consent import PURPOSES
+from schemas.ids import KINDS
+from schemas.topics import SECTORS
+from services.cli.demo import agencies as fictional
+from services.cli.demo.book import Book, Heard
+from services.cli.demo.evidence import Asked
+from services.cli.demo.identities import inodes_of_ports
+from services.cli.demo.stories import STORIES, told
+from services.cli.demo.traces import ESCAPED, RAW, content_of, forms_of, found_in
+from services.runtime.request_log import connections_told
+
+NAME = "Ysolde Brannigåle"
+
+
+def test_twelve_agencies_three_of_each_sector_have_a_service_and_a_name_of_their_own() -> None:
+    found = fictional.agencies_of()
+
+    assert Counter(agency.sector for agency in found) == dict.fromkeys(SECTORS, 3)
+    assert len({agency.id for agency in found}) == len({agency.planted for agency in found}) == 12
+    assert all(agency.services for agency in found)
+    assert {agency.language for agency in found} == {"en", "fr", "es", "ar", "sw"}
+    assert all(agency.mail.endswith(".example") for agency in found)
+    assert {agency.purpose for agency in found} <= set(PURPOSES)
+
+
+def test_agency_ids_are_of_the_kind_that_governance_admits() -> None:
+    import re
+
+    assert all(re.fullmatch(KINDS["agency"].pattern, agency.id) for agency in fictional.agencies_of())
+    assert fictional.slug("Tidewell Women's Clinic") == "tidewell-womens-clinic"
+    assert len(fictional.slug("x" * 80)) == 31
+
+
+def test_planted_keys_are_visible_ascii() -> None:
+    keys = [agency.planted_key for agency in fictional.agencies_of()]
+
+    assert all(key.isascii() and " " not in key for key in keys)
+
+
+def test_small_runs_tell_every_story_and_large_ones_keep_the_shares() -> None:
+    round_size = sum(story.share for story in STORIES)
+
+    assert {story.name for story in told(24)} == {story.name for story in STORIES}
+    assert Counter(story.name for story in told(round_size * 10)) == {
+        story.name: story.share * 10 for story in STORIES
+    }
+
+
+def test_a_step_waits_until_its_fact_or_its_own_refusal_comes() -> None:
+    book = Book()
+    accept = Asked("evt_1", "ref_1", "clinic", "referral.accepted")
+    start = Asked("evt_2", "ref_1", "clinic", "referral.started")
+    grown: list[int] = []
+    book.on_unanswered = grown.append
+
+    book.ask(accept)
+    book.ask(start)
+    book.hear("ref_1", "clinic", Heard("referral.step_refused", 2, None, "wrong_state", "evt_2"))
+    book.hear("ref_1", "office", Heard("referral.accepted", 2, "accepted", None, None))
+
+    assert grown == [1, 2]
+    assert list(book.unanswered) == ["evt_1"]
+    book.hear("ref_1", "clinic", Heard("referral.accepted", 3, "accepted", None, None))
+    assert book.unanswered == {}
+    assert book.number("ref_1", "clinic") == 3
+
+
+def test_a_fact_that_came_before_its_answer_leaves_nothing_waiting() -> None:
+    book = Book()
+    book.hear("ref_1", "clinic", Heard("referral.accepted", 2, "accepted", None, None))
+
+    book.ask(Asked("evt_1", "ref_1", "clinic", "referral.accepted"))
+
+    assert book.unanswered == {}
+
+
+@pytest.mark.parametrize("before", range(6))
+@pytest.mark.parametrize("after", range(3))
+def test_a_name_is_found_in_base64_wherever_it_stands(before: int, after: int) -> None:
+    content = base64.b64encode(b"?" * before + NAME.encode() + b"!" * after)
+
+    assert list(found_in(content, forms_of(NAME))) == [f"base64 at {before % 3}"]
+
+
+def test_a_name_is_found_in_url_safe_base64() -> None:
+    name = "ÿþÿ Ñandú ÿÿÿ"
+    content = base64.urlsafe_b64encode(name.encode())
+
+    assert b"-" in content or b"_" in content
+    assert list(found_in(content, forms_of(name))) == ["base64 at 0"]
+
+
+def test_a_name_is_found_raw_and_escaped_and_another_one_is_not() -> None:
+    forms = forms_of(NAME)
+
+    assert list(found_in(f"x{NAME}x".encode(), forms)) == [RAW]
+    assert list(found_in(json.dumps({"a": NAME}).encode(), forms)) == [ESCAPED]
+    assert list(found_in(b"Ysolde Brannigale", forms)) == []
+
+
+def test_a_databases_values_keep_text_and_bytes() -> None:
+    assert content_of([NAME, b"\x00\xff", None, 7]) == NAME.encode() + b"\n\x00\xff\n7"
+
+
+def test_a_port_that_two_connections_share_belongs_to_the_one_to_the_server() -> None:
+    table = (
+        "  sl  local_address rem_address   st tx_queue:rx_queue tr:tm->when retrnsmt   uid  timeout inode\n"
+        "   0: 0100007F:C350 0100007F:1539 01 0:0 00:0 0 0 0 111 1\n"
+        "   1: 0100007F:C350 0100007F:2384 01 0:0 00:0 0 0 0 222 1\n"
+        "   2: 0100007F:C351 0100007F:1539 06 0:0 00:0 0 0 0 333 1\n"
+    )
+
+    assert inodes_of_ports(table, 5433) == {50000: "111"}
+    assert inodes_of_ports(table, 9092) == {50000: "222"}
+
+
+def test_the_brokers_own_log_tells_who_is_behind_a_connection() -> None:
+    line = (
+        b'[2026-11-24] DEBUG Completed request:{"requestHeader":{"clientId":"x"},'
+        b'"connection":"127.0.0.1:9092-127.0.0.1:42850-1-3","totalTimeMs":2.4,'
+        b'"securityProtocol":"SASL_PLAINTEXT","principal":"User:health","listener":"CLIENT"}\n'
+    )
+
+    assert list(connections_told(line * 2)) == [(42850, "health"), (42850, "health")]

@@ -1,0 +1,33 @@
+"""What the local issuer signs is what the agencies' port reads."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from joserfc.jwk import KeySet
+
+from deploy.local.secrets import Secrets
+from schemas.topics import source_of
+from services.cli.tokens import LIFE_SECONDS, Issuer
+from services.runtime.tokens import Caller, Unauthenticated, read_token
+
+ISSUER = "urn:concert:test-local:local-issuer"
+
+
+def test_a_token_names_person_system_agency_and_role_for_five_minutes(tmp_path: Path) -> None:
+    secrets = Secrets(tmp_path / "secrets")
+    keys = KeySet.import_key_set(json.loads(secrets.issuer_public_file().read_text()))
+    token = Issuer(ISSUER, "test-local", secrets.issuer_key_file()).token(
+        agency="harbour-clinic", staff="s-17", role="nurse", services=("health",)
+    )
+    now = datetime.now(UTC)
+
+    def read(service: str, at: datetime) -> Caller:
+        return read_token(token, keys, issuer=ISSUER, audience=source_of("test-local", service), at=at)
+
+    assert read("health", now) == Caller("s-17", "harbour-clinic-system", "harbour-clinic", "nurse")
+    with pytest.raises(Unauthenticated):
+        read("police", now)
+    with pytest.raises(Unauthenticated):
+        read("health", now + timedelta(seconds=LIFE_SECONDS + 10))

@@ -1,0 +1,27 @@
+"""A dead letter keeps what came, byte for byte, and shows nothing of it."""
+
+import base64
+import json
+
+from services.runtime.dead_letters import DeadLetter, headers_text
+from tests.support.records import Record
+
+NAME = b"Amina Quillon"
+
+
+def test_headers_keep_their_order_their_bytes_and_their_duplicates() -> None:
+    headers = [("content-type", b"a"), ("content-type", b"b"), ("x", b"\xff\x00"), ("empty", b"")]
+
+    kept = json.loads(headers_text(headers))
+
+    assert [(name, base64.b64decode(content)) for name, content in kept] == headers
+
+
+def test_a_header_without_content_is_kept_as_empty() -> None:
+    assert json.loads(headers_text([("x", None)])) == [["x", ""]]  # type: ignore[list-item]
+
+
+def test_a_letter_shows_its_reason_and_nothing_of_its_record() -> None:
+    letter = DeadLetter(Record(key=NAME, value=NAME, headers=(("x", NAME),)), "malformed_json", "/data")
+
+    assert repr(letter) == "DeadLetter(malformed_json)"

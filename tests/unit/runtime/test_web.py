@@ -1,0 +1,254 @@
+"""What every port does with bodies and failures: strict on the way in, and no answer repeats a value."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
+
+import httpx2
+import pytest
+from fastapi import FastAPI, Request
+from pydantic import BaseModel, ConfigDict
+
+from services.runtime.errors import Refused, Unavailable
+from services.runtime.tokens import Unauthenticated
+from services.runtime.web import REQUEST_BYTES_MAX, caller_of, create_app
+
+NAME = "amina-quillon"
+"""Stands wherever a sender can put something; no answer may repeat it."""
+WORD = "quillon"
+"""The same as a word that could be the name of a field."""
+
+
+class Address(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    street: int
+
+
+class Asked(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    count: int
+    address: Address | None = None
+    by_desk: Mapping[int, int] = {}
+
+
+class Overtaken(Refused):
+    code = "overtaken"
+    sentence = "read the newest state and ask again"
+    status = 412
+
+
+class TooMany(Refused):
+    code = "too_many"
+    sentence = "ask less often"
+    status = 429
+
+
+FAILURES: Mapping[str, Exception] = {
+    "refused": Overtaken(),
+    "unauthenticated": Unauthenticated(),
+    "too_many": TooMany(),
+    "unavailable": Unavailable(NAME),
+    "broken": RuntimeError(NAME),
+}
+
+
+def an_app() -> FastAPI:
+    app = create_app("tests")
+
+    @app.post("/v1/things")
+    async def post_thing(thing: Asked) -> int:
+        return thing.count
+
+    @app.post("/v1/bytes")
+    async def post_bytes(request: Request) -> int:
+        return len(await request.body())
+
+    @app.get("/v1/failures/{name}")
+    async def get_failure(name: str) -> None:
+        raise FAILURES[name]
+
+    @app.get("/v1/callers")
+    async def get_caller(request: Request) -> str:
+        return caller_of(request)
+
+    return app
+
+
+def a_client(app: Any) -> httpx2.AsyncClient:
+    transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
+    return httpx2.AsyncClient(transport=transport, base_url="http://tests")
+
+
+async def posted(content: Any, path: str = "/v1/things", **headers: str) -> httpx2.Response:
+    async with a_client(an_app()) as client:
+        return await client.post(path, content=content, headers={"content-type": "application/json", **headers})
+
+
+MALFORMED: Mapping[str, bytes] = {
+    "duplicate names": b'{"count":1,"count":2}',
+    "duplicate names further in": b'{"count":1,"address":{"street":1,"street":2}}',
+    "not a number": b'{"count":NaN}',
+    "infinity": b'{"count":-Infinity}',
+    "a number too large": b'{"count":1e999}',
+    "bad UTF-8": b'{"count":"\xff\xfe"}',
+    "half a surrogate": b'{"count":"\\ud800"}',
+    "33 levels": b"[" * 33 + b"]" * 33,
+    "10,000 levels": b"[" * 10_000 + b"]" * 10_000,
+    "two values": b"{}{}",
+    "no JSON": NAME.encode(),
+    "a byte order mark": b'\xef\xbb\xbf{"count":1}',
+}
+
+
+@pytest.mark.parametrize("what", MALFORMED)
+async def test_a_body_that_parsers_could_take_differently_is_refused(what: str) -> None:
+    answer = await posted(MALFORMED[what])
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "malformed")
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert NAME not in answer.text
+
+
+async def test_thirty_two_levels_are_taken() -> None:
+    answer = await posted(b"[" * 32 + b"]" * 32, "/v1/bytes")
+
+    assert answer.json() == 64
+
+
+def a_body_of(size: int) -> bytes:
+    return b'"' + b"x" * (size - 2) + b'"'
+
+
+async def in_pieces(body: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(body), 10_000):
+        yield body[start : start + 10_000]
+
+
+@pytest.mark.parametrize("send", [lambda body: body, in_pieces], ids=["whole", "chunked"])
+async def test_a_body_up_to_the_limit_is_taken_and_one_byte_more_is_not(send: Callable[[bytes], Any]) -> None:
+    taken = await posted(send(a_body_of(REQUEST_BYTES_MAX)), "/v1/bytes")
+    refused = await posted(send(a_body_of(REQUEST_BYTES_MAX + 1)), "/v1/bytes")
+
+    assert taken.json() == REQUEST_BYTES_MAX
+    assert (refused.status_code, refused.json()["code"]) == (413, "too_large")
+
+
+async def test_of_a_body_over_the_limit_no_more_is_read() -> None:
+    pieces_read = 0
+
+    async def without_end() -> AsyncIterator[bytes]:
+        nonlocal pieces_read
+        while pieces_read < 1_000:
+            pieces_read += 1
+            yield b" " * 10_000
+
+    app = an_app()
+    pieces = without_end()
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": await anext(pieces), "more_body": True}
+
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/v1/bytes", "headers": [], "query_string": b""}
+    await app(scope, receive, send)
+
+    assert sent[0]["status"] == 413
+    assert pieces_read == REQUEST_BYTES_MAX // 10_000 + 1
+
+
+INVALID: Mapping[str, tuple[bytes, str, str]] = {
+    "wrong type": (b'{"count":"%s"}' % NAME.encode(), "#/body/count", "int_parsing"),
+    "missing": (b"{}", "#/body/count", "missing"),
+    "an invented name": (b'{"count":1,"%s":1}' % NAME.encode(), "#/body/*", "extra_forbidden"),
+    "an invented word": (b'{"count":1,"%s":1}' % WORD.encode(), "#/body/*", "extra_forbidden"),
+    "an invented word further in": (
+        b'{"count":1,"address":{"street":1,"%s":1}}' % WORD.encode(), "#/body/address/*", "extra_forbidden"),
+    "an invented key": (b'{"count":1,"by_desk":{"%s":1}}' % WORD.encode(), "#/body/by_desk/*", "int_parsing"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", INVALID)
+async def test_a_wrong_member_is_pointed_at_and_neither_it_nor_an_invented_name_is_repeated(what: str) -> None:
+    content, pointer, detail = INVALID[what]
+
+    answer = await posted(content)
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid")
+    assert answer.json()["errors"] == [{"pointer": pointer, "detail": detail}]
+    assert "quillon" not in answer.text
+
+
+ANSWERS: Mapping[str, tuple[str, str, int, str]] = {
+    "an unknown path": ("GET", f"/v1/{NAME}", 404, "not_found"),
+    "a method that is not there": ("DELETE", "/v1/things", 405, "method_not_allowed"),
+    "a refusal": ("GET", "/v1/failures/refused", 412, "overtaken"),
+    "no token": ("GET", "/v1/failures/unauthenticated", 401, "unauthenticated"),
+    "too many": ("GET", "/v1/failures/too_many", 429, "too_many"),
+    "something away": ("GET", "/v1/failures/unavailable", 503, "unavailable"),
+    "a bug": ("GET", "/v1/failures/broken", 500, "unexpected"),
+}
+
+
+@pytest.mark.parametrize("what", ANSWERS)
+async def test_every_failure_is_a_problem_document_without_the_value(what: str) -> None:
+    method, path, status, code = ANSWERS[what]
+
+    async with a_client(an_app()) as client:
+        answer = await client.request(method, path)
+
+    said = answer.json()
+    assert (answer.status_code, said["status"], said["code"]) == (status, status, code)
+    assert said["type"] == f"urn:concert:problem:{code}"
+    assert said.keys() == {"type", "title", "status", "detail", "instance", "code"}
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert NAME not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("name", "header"),
+    [("unauthenticated", "www-authenticate"), ("too_many", "retry-after"), ("unavailable", "retry-after")],
+)
+async def test_an_answer_says_in_its_header_how_to_go_on(name: str, header: str) -> None:
+    async with a_client(an_app()) as client:
+        answer = await client.get(f"/v1/failures/{name}")
+        other = await client.get("/v1/failures/refused")
+
+    assert answer.headers[header]
+    assert header not in other.headers
+
+
+async def test_no_document_about_the_interface_is_served() -> None:
+    async with a_client(an_app()) as client:
+        answers = [(await client.get(path)).status_code for path in ("/docs", "/redoc", "/openapi.json")]
+
+    assert answers == [404, 404, 404]
+
+
+def with_certificate(certificate: Any) -> Any:
+    app = an_app()
+
+    async def served(scope: Any, receive: Any, send: Any) -> None:
+        await app({**scope, "extensions": {"peer_certificate": certificate}}, receive, send)
+
+    return served
+
+
+async def test_the_caller_is_the_uri_name_in_the_certificate() -> None:
+    names = (("DNS", "localhost"), ("URI", "urn:concert:test-local:police"))
+    async with a_client(with_certificate({"subjectAltName": names})) as client:
+        answer = await client.get("/v1/callers")
+
+    assert answer.json() == "urn:concert:test-local:police"
+
+
+@pytest.mark.parametrize("certificate", [None, {}, {"subjectAltName": (("DNS", "police"),)}])
+async def test_without_a_uri_name_there_is_no_caller(certificate: Any) -> None:
+    async with a_client(with_certificate(certificate)) as client:
+        answer = await client.get("/v1/callers", headers={"x-forwarded-client-cert": "URI=urn:concert:x:police"})
+
+    assert answer.status_code == 404

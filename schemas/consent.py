@@ -8,7 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from schemas.body import Count, Flag, Instant
 from schemas.ids import AgencyId, ConsentId
 
-GROUPS: Final = ("contact", "protection", "clinical", "legal", "education", "narrative")
 PURPOSES: Final = ("care", "protection", "investigation", "legal_aid", "schooling", "shelter")
 
 FieldGroup = Literal["contact", "protection", "clinical", "legal", "education", "narrative"]

@@ -1,7 +1,7 @@
 """The durable consumer: a batch over all partitions is one transaction: inbox, state, outbox, offsets."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -109,6 +109,16 @@ def halves(records: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any]]:
     return records[:middle], records[middle:]
 
 
+def shares(
+    fresh: Sequence[ReadEvent], subscriptions: Sequence[Subscription]
+) -> Iterator[tuple[Subscription, list[Received[Any]]]]:
+    """Each subscription with its events, in the table's order: what is in force before what rests on it."""
+    for subscription in subscriptions:
+        own = [received(event) for event in fresh if event.topic in subscription.topics]
+        if own:
+            yield subscription, own
+
+
 class Batches:
     """Applies batches of records to the database; knows Kafka's records, not its connections."""
 
@@ -214,14 +224,12 @@ class Batches:
         return len(fresh)
 
     async def _handle(self, transaction: Transaction, fresh: Sequence[ReadEvent]) -> None:
-        """Give each subscription its events, in the table's order: what is in force first."""
+        """Give each subscription its events."""
         if not fresh:
             return
         work = self._open_work(transaction)
-        for subscription in self._subscriptions:
-            own = [received(event) for event in fresh if event.topic in subscription.topics]
-            if own:
-                await subscription.handler(own, work)
+        for subscription, own in shares(fresh, self._subscriptions):
+            await subscription.handler(own, work)
         crash_point("consumer.handled")
 
 

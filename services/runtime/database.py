@@ -67,6 +67,7 @@ class Database:
                 url,
                 pool_size=pool,
                 max_overflow=0,
+                hide_parameters=True,
                 pool_timeout=COMMAND_TIMEOUT_SECONDS,
                 connect_args=_connect_arguments(application),
             )

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import traceback
 from collections.abc import MutableMapping
 from typing import Any, Final
 
@@ -52,9 +53,11 @@ def configure(service: str, *, level: int = logging.INFO) -> None:
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[*shared, foreign],
         processors=[_bound_to(service), only_allowed, structlog.processors.JSONRenderer()],
+        use_get_message=False,
     )
     output = logging.StreamHandler(sys.stdout)
     output.setFormatter(formatter)
+    logging.raiseExceptions = False  # else a line that cannot be written shows its arguments on stderr
     root = logging.getLogger()
     root.handlers = [output]
     root.setLevel(level)
@@ -74,6 +77,16 @@ def configure(service: str, *, level: int = logging.INFO) -> None:
 def log() -> Any:
     """The one logger of our own lines."""
     return structlog.stdlib.get_logger()
+
+
+def tell_end(error: BaseException) -> None:
+    """A process's last words: the classes of its errors and the places in the code, never their texts."""
+    if isinstance(error, BaseExceptionGroup):
+        for one in error.exceptions:
+            tell_end(one)
+        return
+    log().critical("service_failed", error_class=type(error).__name__)
+    sys.stderr.write("".join(traceback.format_tb(error.__traceback__)))
 
 
 def _bound_to(service: str) -> Any:

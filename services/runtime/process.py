@@ -20,8 +20,8 @@ from services.runtime.consumer import Batches, Consumer, OpenWork
 from services.runtime.database import Database
 from services.runtime.health import HEARTBEAT_SECONDS, Health, health_app
 from services.runtime.identity import Identity, identity_of
-from services.runtime.logs import configure, log
-from services.runtime.migrate import check_schema, migrate_from_environment
+from services.runtime.logs import configure, log, tell_end
+from services.runtime.migrate import WrongSchema, check_schema, migrate_from_environment
 from services.runtime.outbox import Outbox
 from services.runtime.peers import internal_config, plain_config
 from services.runtime.relay import Relay
@@ -74,7 +74,14 @@ def main(service: str, settings_class: type[RuntimeSettings], wire: Wire) -> Non
     elif word == "run":
         settings = settings_class.from_environment()
         configure(service)
-        asyncio.run(run(service, settings, wire))
+        try:
+            asyncio.run(run(service, settings, wire))
+        except WrongSchema as wrong:
+            raise SystemExit(str(wrong)) from None
+        except Exception as error:
+            # Python's own last words would be the error's text, and a driver's text holds what it was given.
+            tell_end(error)
+            raise SystemExit(1) from None
     else:
         sys.stderr.write(f"say what to do: python -m services.{service} run|migrate\n")
         raise SystemExit(2)
@@ -128,7 +135,6 @@ class Running:
     ) -> None:
         self._parts = parts
         self._relays = relays
-        self._kafka = settings.kafka
         self.health = Health(database, has_outbox=bool(relays), outbox_rows_max=settings.outbox_rows_max)
         self._servers = _servers(settings, parts, self.health)
         self.consumer = _consumer(settings, identity, database, parts)

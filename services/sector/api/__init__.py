@@ -14,7 +14,6 @@ __all__ = ["Engine", "FeedBell", "sector_app"]
 def sector_app(engine: Engine) -> FastAPI:
     """The application on the agencies' port of one sector."""
     app = create_app(engine.profile.calls_itself)
-    app.router.redirect_slashes = False  # a misspelt id gets the same 404 as an unknown one
     for routes in (step_routes, reading_routes, listening_routes):
         app.include_router(routes(engine))
     return app

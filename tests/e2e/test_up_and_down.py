@@ -15,6 +15,8 @@ import pytest
 
 from deploy.local.places import temporary_directory
 from deploy.local.processes import PROCESSES
+from services.cli.installed import installed
+from services.runtime import administration
 from tests.support.shared import REPOSITORY
 
 WITHIN_SECONDS = 90.0
@@ -60,6 +62,12 @@ def kill_all(data: Path) -> None:
     until(lambda: not pids(data))
 
 
+def make_topic(data: Path, name: str) -> None:
+    installation = installed(data)
+    with administration.connect(installation.bootstrap, *installation.kafka_admin) as admin:
+        admin.create_topics({name: {"num_partitions": 1, "replication_factor": 1}})
+
+
 @pytest.fixture
 def data() -> Iterator[Path]:
     """A data directory that every part may reach; whatever still runs there afterwards is ended."""
@@ -73,6 +81,9 @@ def test_up_leaves_everything_running_and_down_leaves_no_process(data: Path) -> 
     told = status(data)
     again = concert("up", "--data", str(data))
     plan = concert("topology", "plan", "--data", str(data))
+    make_topic(data, "concert.stray.v1")
+    differing = concert("topology", "plan", "--data", str(data))
+    applied = concert("topology", "apply", "--data", str(data))
     down = concert("down", "--data", str(data))
 
     assert started.returncode == 0, started.stderr
@@ -81,6 +92,8 @@ def test_up_leaves_everything_running_and_down_leaves_no_process(data: Path) -> 
     assert set(told["parts"]) == {"kafka", "postgres", *(each.name for each in PROCESSES)}
     assert (again.returncode, "Traceback" in again.stderr) == (5, False)
     assert (plan.returncode, plan.stdout) == (0, "The brokers are as the table says.\n")
+    assert (differing.returncode, differing.stdout) == (5, "topic_unknown concert.stray.v1\n")
+    assert (applied.returncode, "left: topic_unknown concert.stray.v1" in applied.stdout) == (5, True)
     assert down.returncode == 0
     assert pids(data) == []
     assert concert("status", "--data", str(data)).returncode == 1

@@ -30,10 +30,21 @@ def show(run: Run, console: Console) -> None:
         f"acceptance and withdrawal at once: {orders['accepted']} times accepted first, "
         f"{orders['refused']} times withdrawn first, at most {max(gaps, default=0):.1f} ms apart"
     )
+    searched = evidence.searched
+    console.print(
+        f"looked for planted names in {_megabytes(searched.segments_bytes)} of Kafka's segments, "
+        f"{_megabytes(searched.logs_bytes)} of logs, {_megabytes(searched.databases_bytes)} of databases; "
+        f"the control string found in "
+        f"{len(searched.control_found)} of {len(searched.control_forms)} forms"
+    )
     for each in evidence.listed:
         console.print(f"listed only: an offer to {each.organization} was refused, {each.code}")
     _identities(run, console)
     _checks(run, console)
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1_000_000:.1f} MB"
 
 
 def _stories(run: Run, console: Console) -> None:

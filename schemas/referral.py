@@ -306,5 +306,33 @@ Fact = (
     | ReferralSealed | ReferralExpired | DeskReminded | StepRefused
 )  # fmt: skip
 
+PROTECTS_HER: Final[tuple[type[StepBase], ...]] = (WithdrawReferral, CancelReferral, ConfirmSealed)
+"""Steps that pass although the agency that asks is suspended: she never waits for an agency's standing."""
+
+PartyName = Literal["owner", "receiver"]
+AWAITS: Final[Mapping[str, PartyName | None]] = {
+    "offered": "receiver",
+    "acknowledged": "receiver",
+    "accepted": "receiver",
+    "in_service": "receiver",
+    "provided": "receiver",  # the owner, where her consent excludes feedback: see `awaited`
+    "feedback_given": "owner",
+    "declined": "owner",
+    "expired": "owner",
+    "cancelled": "receiver",  # here and in the next two: until the copy is sealed
+    "withdrawn": "receiver",
+    "closed": "receiver",
+    "sealed": None,
+}
+"""State → the party that must act next: mails, worklists and statistics all read it here."""
+
+
+def awaited(state: str, *, feedback_allowed: bool) -> PartyName | None:
+    """Who must act next; without feedback the owner closes as soon as the service was given."""
+    if state == "provided" and not feedback_allowed:
+        return "owner"
+    return AWAITS[state]
+
+
 STEPS: Final[Mapping[str, type[StepBase]]] = {step.type: step for step in Step.__args__}
 FACTS: Final[Mapping[str, type[FactBase]]] = {fact.type: fact for fact in Fact.__args__}

@@ -110,6 +110,11 @@ DIRECTORY_STATE: Final = Topic(
 TOPICS: Final = (*STEPS.values(), *INBOX.values(), REFERRALS_FACTS, GOVERNANCE_STATE, DIRECTORY_STATE)
 
 
+def host_of(service: str) -> str:
+    """The DNS name in a service's certificate, by which a peer knows that it reached this service."""
+    return service.replace("_", "-")
+
+
 def source_of(cell: str, service: str) -> str:
     """The CloudEvents source of a service, which is also the URI name in its certificate."""
     return f"urn:concert:{cell}:{service}"

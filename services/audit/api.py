@@ -11,16 +11,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict
 
-from schemas.access import (
-    Bytes16,
-    Code,
-    EventReports,
-    OutcomeReports,
-    PermitAnswer,
-    PermitRequest,
-    SubjectKeys,
-    Whole,
-)
+from schemas.access import Code, EventReports, OutcomeReports, PermitAnswer, PermitRequest, SubjectKeys, Whole
+from schemas.exact_bytes import Bytes16
 from services.audit.domain.layout import Wanted, bundle, wanted
 from services.audit.domain.records import StoredCheckpoint
 from services.audit.domain.refusals import DetailInvalid, MalformedRequest, TrailClosed

@@ -23,12 +23,10 @@ from schemas.access import (
     Placed,
     Receipt,
     SubjectKey,
-    commitment,
-    leaf,
-    leaf_hash,
-    request_digest,
 )
 from schemas.body import instant_text
+from schemas.merkle import leaf_hash
+from schemas.trail_bytes import commitment, leaf, request_digest
 from services.audit.domain.drafts import Draft, Scribe
 from services.audit.domain.group import Answer, Repeated, Written
 from services.audit.domain.keyring import Keyring
@@ -83,6 +81,8 @@ class Work:
     clock: Clock
     operator: str
     """The name in the certificate of the operator's command, which alone may open entries."""
+    owners: frozenset[str]
+    """The sectors by the names in their certificates: they alone have subjects of their own."""
 
 
 async def ask_permit(request: PermitRequest, caller: str, work: Work) -> PermitAnswer:
@@ -171,6 +171,8 @@ def _result(answer: Answer, work: Work) -> Result:
 
 async def register_subjects(subjects: Sequence[SubjectKey], caller: str, work: Work) -> list[Refused | str]:
     """Keep the keys of subjects for their owner; the same key again is the same registration."""
+    if caller not in work.owners:
+        raise NotYours
     async with work.open_store() as store:
         return [await _register(subject, caller, store, work) for subject in subjects]
 

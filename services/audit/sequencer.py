@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
-from schemas.access import BadPermit, NamedKey, signed_checkpoint
 from schemas.body import instant_text
+from schemas.signed_note import NamedKey, NoteRefused, signed_checkpoint
 from services.audit.domain.drafts import Draft
 from services.audit.domain.group import Answer, Group, Key, Known, Seen
 from services.audit.domain.keyring import Keyring
 from services.audit.domain.records import Grown, Head, Standing, StoredCheckpoint, StoredEntry, StoredSubject
 from services.audit.domain.refusals import Fenced, NotLeader, SlowDown, TrailClosed, TrailDamaged
+from services.audit.domain.signing import Signing
 from services.audit.domain.soundness import check_entries, intent_of
 from services.audit.domain.tree import TILE_HASHES, Tree
 from services.audit.verifier.hashes import leaf_hash
@@ -91,10 +92,13 @@ class _Waiting:
 class Sequencer:
     """Leads one log while it can; `append` is the only way in."""
 
-    def __init__(self, ledger: Ledger, keyring: Keyring, log_key: NamedKey, clock: Clock) -> None:
+    def __init__(
+        self, ledger: Ledger, keyring: Keyring, log_key: NamedKey, signing: Signing, clock: Clock
+    ) -> None:
         self._ledger = ledger
         self._keyring = keyring
         self._log_key = log_key
+        self._signing = signing
         self._clock = clock
         self._waiting: deque[_Waiting] = deque()
         self._lock = AsyncExitStack()
@@ -107,11 +111,6 @@ class Sequencer:
         self._is_due = self._looks = False
         self._log_keys: dict[str, Key] = {}
         self.wake: Callable[[], None] = lambda: None
-
-    @property
-    def damage(self) -> TrailDamaged | None:
-        """What was found wrong in the database, if anything was."""
-        return self._damage
 
     async def append(self, drafts: Sequence[Draft]) -> list[Answer]:
         """Record drafts; an answer that is a place is durable and in the tree."""
@@ -130,11 +129,13 @@ class Sequencer:
             raise TrailClosed("database") from None
 
     def standing(self) -> Standing:
-        """Where the log stands; refuses before its first checkpoint, for nobody could check a permit."""
+        """Where the log stands; refuses where nobody could check a permit, or the signer no longer signs."""
         if self._head is None:
             raise self._closed
         if self._checkpoint is None:
             raise TrailClosed("shard")
+        if self._signing.is_late(self._clock.now()):
+            raise TrailClosed("unsigned")
         return Standing(self._tree, self._head.size, self._head.root, self._checkpoint)
 
     async def sweep(self) -> bool:
@@ -163,6 +164,8 @@ class Sequencer:
             return False
         if head.size > head.due_size and (self._due_at is None or now - self._due_at >= CHECKPOINT_EVERY):
             self._due_at, self._is_due = now, True
+        if self._checkpoint is not None:
+            self._signing.look(head.due_size, self._checkpoint.size, now)
         if self._is_due or self._checkpoint is None or self._checkpoint.size < head.due_size:
             self._looks = True
             self.wake()
@@ -214,7 +217,7 @@ class Sequencer:
             return
         try:
             signed = signed_checkpoint(stored.note, self._log_key)
-        except BadPermit:
+        except NoteRefused:
             raise TrailDamaged(0, "the newest checkpoint is not signed by the log's key") from None
         if signed.size > self._head.size or self._tree.root(signed.size) != signed.root:
             raise TrailDamaged(min(signed.size, self._head.size), "the signed checkpoint is of another tree")

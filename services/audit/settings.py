@@ -28,6 +28,8 @@ class Settings(RuntimeSettings):
     wrap_key_file: Path
     """The 32-byte key, in base64, that wraps the keys of details; it stays out of ordinary backups."""
     audit: LogKeySettings
+    unsigned_for_seconds_max: float = 30
+    """No permits while a due size waits longer than this for the signer."""
 
 
 class SignerSettings(RuntimeSettings):

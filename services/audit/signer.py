@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from schemas.access import Checkpoint
+from schemas.signed_note import Checkpoint
 from services.audit.domain.notes import Signer, checkpoint_text, signed_note
 from services.audit.domain.records import StoredCheckpoint
 from services.audit.domain.tree import TILE_HASHES, Tree
 from services.audit.verifier.hashes import EMPTY_ROOT, HASH_BYTES
 from services.audit.verifier.notes import Malformed, read_checkpoint
 from services.runtime.crash import crash_point
+from services.runtime.logs import log
 
 
 class SignerHalted(Exception):
@@ -104,8 +105,13 @@ class CheckpointSigner:
             await self._sign_due()
         except SignerHalted as halted:
             self._halted = halted
+            log().error("signer_halted", state=str(halted))
             raise
         return False
+
+    def why_halted(self) -> str | None:
+        """Why this process is not ready: once halted it signs nothing more."""
+        return None if self._halted is None else "signer_halted"
 
     async def _sign_due(self) -> None:
         async with self._open_store() as store:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from schemas.access import decoded, named_key
-from schemas.topics import source_of
+from schemas.exact_bytes import decoded
+from schemas.signed_note import named_key
+from schemas.topics import SECTORS, source_of
 from services.audit.api import audit_app
 from services.audit.domain.drafts import Scribe
 from services.audit.domain.keyring import Keyring
 from services.audit.domain.notes import Signer
 from services.audit.domain.refusals import NotLeader
+from services.audit.domain.signing import Signing
 from services.audit.handlers import Work
 from services.audit.sequencer import Sequencer
 from services.audit.settings import Settings, SignerSettings
@@ -76,7 +79,8 @@ def wire(runtime: Runtime, settings: Settings) -> Parts:
     own = Database.connect(settings.database, application="audit", pool=LEADER_CONNECTIONS)
     keyring = Keyring(settings.log, _key(settings.wrap_key_file), random_bytes)
     log_key = named_key(settings.audit.log_key)
-    sequencer = Sequencer(DatabaseLedger(own, settings.log), keyring, log_key, runtime.clock)
+    signing = Signing(timedelta(seconds=settings.unsigned_for_seconds_max))
+    sequencer = Sequencer(DatabaseLedger(own, settings.log), keyring, log_key, signing, runtime.clock)
     leading = Leading(sequencer, own)
     sequencer.wake = leading.wake
     work = Work(
@@ -87,6 +91,7 @@ def wire(runtime: Runtime, settings: Settings) -> Parts:
         permit_signer=Signer.from_seed(f"{settings.log}/permit", _key(settings.permit_key_file)),
         clock=runtime.clock,
         operator=source_of(runtime.identity.cell, OPERATOR),
+        owners=frozenset(source_of(runtime.identity.cell, sector) for sector in SECTORS),
     )
     ticking = Sweeper("checkpoint", TICK_SECONDS, sequencer.tick)
     return Parts(internal=audit_app(work, ledger.open, settings.log), sweepers=(leading, ticking))
@@ -102,7 +107,8 @@ def wire_signer(runtime: Runtime, settings: SignerSettings) -> Parts:
 
     key = Signer.from_seed(settings.log, _key(settings.log_key_file))
     signer = CheckpointSigner(open_store, key, HighWater(settings.high_water_file))
-    return Parts(sweepers=(Sweeper("signer", TICK_SECONDS, signer.sweep),))
+    sweeper = Sweeper("signer", TICK_SECONDS, signer.sweep)
+    return Parts(sweepers=(sweeper,), why_halted=signer.why_halted)
 
 
 def _key(file: Path) -> bytes:

@@ -14,24 +14,14 @@ import httpx2
 import pytest
 from sqlalchemy.exc import DBAPIError
 
-from schemas.access import (
-    Access,
-    Actor,
-    Item,
-    PermitAnswer,
-    PermitBody,
-    PermitRequest,
-    Question,
-    Trust,
-    check_permit,
-    encoded,
-    fact_idem,
-    named_key,
-    signed_checkpoint,
-)
+from schemas.access import Access, Actor, Item, PermitAnswer, PermitBody, PermitRequest
+from schemas.exact_bytes import encoded
+from schemas.permit import Question, Trust, check_permit
+from schemas.signed_note import named_key, signed_checkpoint
 from schemas.topics import source_of
 from services.audit.settings import LogKeySettings, Settings, SignerSettings
 from services.audit.wiring import wire, wire_signer
+from services.runtime.ids import new_id
 from services.runtime.peers import internal_client
 from services.runtime.process import running
 from services.runtime.settings import PortSettings
@@ -99,7 +89,7 @@ class Trail:
 
     def client(self, service: str) -> httpx2.AsyncClient:
         return internal_client(
-            self.space.tls_settings(service), base_url=f"https://127.0.0.1:{self.port}", seconds=10
+            self.space.tls_settings(service), "audit", base_url=f"https://127.0.0.1:{self.port}", seconds=10
         )
 
 
@@ -312,7 +302,7 @@ async def test_events_are_answered_one_by_one(trail: Trail) -> None:
     event = {"mode": "with", "happened": "2026-03-02T12:00:00.000Z"}
     body = {
         "events": [
-            {**event, "idem": encoded(fact_idem("urn:concert:test-local:health", "evt_1")), "access": given},
+            {**event, "idem": encoded(secrets.token_bytes(16)), "access": given},
             {**event, "idem": encoded(secrets.token_bytes(16)), "access": access().plain()},
         ]
     }
@@ -344,6 +334,18 @@ async def test_a_subject_is_registered_once_by_its_owner(trail: Trail) -> None:
         "idem_conflict",
         "not_yours",
     ]
+
+
+@pytest.mark.parametrize("service", ["referrals", "notifications", "operator"])
+async def test_a_service_that_is_no_sector_registers_nothing(trail: Trail, service: str) -> None:
+    subject = new_id("referral")
+    body = {"subjects": [{"id": subject, "key": encoded(b"x" * 32), "retention": "standard"}]}
+    async with trail.client(service) as other, trail.client("health") as health:
+        answer = await told(other, "/v1/subjects", body)
+        owner = await register(health, subject)
+
+    assert (answer.status_code, answer.json()["code"]) == (403, "not_yours")
+    assert owner == [{"id": subject}]
 
 
 async def test_only_the_operator_opens_entries(trail: Trail) -> None:

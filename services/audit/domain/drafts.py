@@ -15,11 +15,9 @@ from schemas.access import (
     Item,
     OutcomeReport,
     PermitRequest,
-    canonical,
     missing_field,
-    stamped,
-    trail_words,
 )
+from schemas.trail_bytes import canonical, stamped, trail_words
 from services.audit.domain.refusals import DetailInvalid, DetailTooLarge
 
 Words = Mapping[str, Any]

@@ -26,7 +26,7 @@ class NotYours(Refused):
 
     code = "not_yours"
     sentence = (
-        "only the caller that asked may report, only the owner may register, only the operator may open"
+        "only the caller that asked may report, only the owning sector register, only the operator open"
     )
     status = 403
 
@@ -98,8 +98,7 @@ class Fenced(Unavailable):
 
 
 class TrailDamaged(Exception):
-    """What the database holds is not what the log says; `index` is the first entry that fails."""
+    """What the database holds is not what the log says; its text names the first entry that fails."""
 
     def __init__(self, index: int, sentence: str) -> None:
         super().__init__(f"entry {index}: {sentence}")
-        self.index = index

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from schemas.access import canonical, commitment, encoded
+from schemas.exact_bytes import encoded
+from schemas.trail_bytes import canonical, commitment
 from services.audit.domain.group import Intent
 from services.audit.domain.keyring import Keyring
 from services.audit.domain.records import StoredEntry

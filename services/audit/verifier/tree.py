@@ -10,11 +10,6 @@ from collections.abc import Iterable, Sequence
 from .hashes import EMPTY_ROOT, HASH_BYTES, node_hash
 
 
-def root_of(hashes: Iterable[bytes]) -> bytes:
-    """Root over hashes in order."""
-    return folded(edge_of(hashes))
-
-
 def edge_of(hashes: Iterable[bytes]) -> list[bytes]:
     """The complete subtrees over hashes in order, the largest first; nothing else is kept in memory."""
     edge: list[bytes] = []

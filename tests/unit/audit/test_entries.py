@@ -9,23 +9,12 @@ from dataclasses import replace
 from typing import Any, Final
 
 import pytest
+import rfc8785
 
-from schemas.access import (
-    Access,
-    Actor,
-    EventReport,
-    Item,
-    OutcomeReport,
-    PermitRequest,
-    canonical,
-    commitment,
-    encoded,
-    leaf,
-    leaf_hash,
-    subject_key,
-    tag,
-    tree_root,
-)
+from schemas.access import Access, Actor, EventReport, Item, OutcomeReport, PermitRequest
+from schemas.exact_bytes import encoded
+from schemas.merkle import leaf_hash, tree_root
+from schemas.trail_bytes import canonical, commitment, leaf, subject_key, tag
 from services.audit.domain.drafts import Draft, Scribe
 from services.audit.domain.group import Answer, Group, Intent, Key, Known, Repeated, Seen, Subject, Written
 from services.audit.domain.keyring import Keyring
@@ -61,6 +50,25 @@ def test_the_published_leaf_is_made() -> None:
         leaf_hash(leaf(mark, bound)).hex()
         == "74808362864f131297507614eded09f04998de5c66a6a3aa759ba736cc8cc45b"
     )
+
+
+def test_details_have_the_bytes_that_another_writer_of_rfc_8785_makes() -> None:
+    visible = "".join(map(chr, range(0x20, 0x7F)))
+    words: dict[str, Any] = {
+        "t": AT,
+        "n": 2**53 - 1,
+        "mode": "before",
+        "a_b": True,
+        "a": False,
+        "Z": [],
+        "empty": {},
+    }
+    detail = words | {
+        "groups": {"z": visible, "a": '/\\"\t\u001f\u20ac\U0001f600'},
+        "explain": [words, visible],
+    }
+
+    assert canonical(detail) == rfc8785.dumps(detail)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas import access
+from schemas.exact_bytes import decoded, encoded
+from schemas.signed_note import Checkpoint, NoteRefused, named_key, signed_checkpoint, vkey
 from services.audit.domain.notes import Signer, checkpoint_text, signed_note
 from services.audit.verifier import notes
 
@@ -37,8 +38,8 @@ Refuses = Callable[[str], bool]
 
 def contract_refuses(note: str) -> bool:
     try:
-        access.signed_checkpoint(note, access.named_key(VKEY))
-    except access.CheckpointUntrusted:
+        signed_checkpoint(note, named_key(VKEY))
+    except NoteRefused:
         return True
     return False
 
@@ -55,13 +56,13 @@ READERS: Final = pytest.mark.parametrize("refuses", [contract_refuses, verifier_
 
 
 def test_the_published_keys_are_made() -> None:
-    assert access.vkey(SIGNER.public) == VKEY
-    assert access.named_key(VKEY) == SIGNER.public
+    assert vkey(SIGNER.public) == VKEY
+    assert named_key(VKEY) == SIGNER.public
     assert notes.read_log_key(VKEY).public == SIGNER.public.public
 
 
 def test_the_published_checkpoint_is_made() -> None:
-    head = access.Checkpoint(ORIGIN, 7, access.decoded(ROOT))
+    head = Checkpoint(ORIGIN, 7, decoded(ROOT))
 
     assert signed_note(checkpoint_text(head), SIGNER) == f"{TEXT}\n{OWN_LINE}"
 
@@ -74,7 +75,7 @@ def test_the_published_cosigned_checkpoint_opens(refuses: Refuses) -> None:
 
 
 def test_both_readers_say_what_the_checkpoint_says() -> None:
-    ours = access.signed_checkpoint(NOTE, access.named_key(VKEY))
+    ours = signed_checkpoint(NOTE, named_key(VKEY))
     theirs = notes.signed_checkpoint(NOTE.encode(), notes.read_log_key(VKEY))
 
     assert (
@@ -83,7 +84,7 @@ def test_both_readers_say_what_the_checkpoint_says() -> None:
         == (
             ORIGIN,
             7,
-            access.decoded(ROOT),
+            decoded(ROOT),
         )
     )
 
@@ -107,7 +108,7 @@ MALFORMED: Final = {
     "size beyond 63 bits": resigned(TEXT.replace("\n7\n", f"\n{2**63}\n")),
     "no final newline": NOTE[:-1],
     "two final newlines": NOTE + "\n",
-    "31-byte root": resigned(TEXT.replace(ROOT, access.encoded(bytes(31)))),
+    "31-byte root": resigned(TEXT.replace(ROOT, encoded(bytes(31)))),
     "root in another spelling": resigned(TEXT.replace("v8E=", "v8F=")),
     "root without padding": resigned(TEXT.replace(ROOT, ROOT[:-1])),
     "extension line": resigned(TEXT + "more\n"),
@@ -175,7 +176,7 @@ def test_no_text_crashes_a_reader(text: str) -> None:
 )
 def test_a_key_whose_parts_do_not_belong_together_is_refused(key: str) -> None:
     with pytest.raises(ValueError, match=r"key|base64"):
-        access.named_key(key)
+        named_key(key)
     with pytest.raises(notes.Malformed):
         notes.read_log_key(key)
 

@@ -13,26 +13,39 @@ from typing import Any, Final
 import pytest
 from pydantic import ValidationError
 
-from schemas import access
 from schemas.access import (
+    ACTS,
     Access,
     Actor,
-    BadPermit,
-    Checkpoint,
     Item,
     Opening,
     PermitAnswer,
     PermitBody,
-    Question,
+    PermitRequest,
     Receipt,
+)
+from schemas.exact_bytes import decoded
+from schemas.merkle import leaf_hash
+from schemas.permit import (
+    BadPermit,
+    LogWentBack,
+    NonceTooOld,
+    NotConsistent,
+    PermitSignatureWrong,
+    Question,
     Trust,
-    canonical,
     check_permit,
+)
+from schemas.signed_note import Checkpoint
+from schemas.trail_bytes import (
+    canonical,
     commitment,
+    items_field,
     leaf,
-    leaf_hash,
     request_digest,
+    stamped,
     tag,
+    trail_words,
 )
 from services.audit.domain.notes import Signer, checkpoint_text, signed_note, signed_permit
 from services.audit.domain.tree import Tree
@@ -132,10 +145,10 @@ def digest_of(question: Question) -> bytes:
 
 def a_case(question: Question | None = None, item_leaves: tuple[bytes, ...] = (), **changes: Any) -> Case:
     asked = question or a_question()
-    words = asked.access.plain() | access.trail_words("intent", "before", service=AUDIENCE, site=ORIGIN)
-    has_items = bool(item_leaves) or access.ACTS[asked.access.act].lists
+    words = asked.access.plain() | trail_words("intent", "before", service=AUDIENCE, site=ORIGIN)
+    has_items = bool(item_leaves) or ACTS[asked.access.act].lists
     number = 3 if asked.access.subject else None
-    detail = access.stamped(
+    detail = stamped(
         words, at="2026-03-02T12:00:00.000Z", number=number, item_leaves=item_leaves if has_items else None
     )
     return replace(Case(asked, detail, {}, item_leaves), **changes)
@@ -196,7 +209,7 @@ WRONG: Final[dict[str, tuple[str, Callable[[], Case]]]] = {
     "V4 no time": ("detail_differs", lambda: said(a_case(), t=None)),
     "V4 no counter": ("detail_differs", lambda: said(a_case(), n=None)),
     "V4 a counter below one": ("detail_differs", lambda: said(a_case(), n=0)),
-    "V4 items of nobody": ("detail_differs", lambda: said(a_case(), items=access.items_field(()))),
+    "V4 items of nobody": ("detail_differs", lambda: said(a_case(), items=items_field(()))),
     "V4 another spelling": (
         "detail_differs",
         lambda: replace(a_case(), raw_detail=json.dumps(a_case().words).encode()),
@@ -246,7 +259,7 @@ def test_a_permit_that_is_wrong_in_one_point_is_refused_there(case: str) -> None
 
 @pytest.mark.parametrize("later", [-1.0, 30.5])
 def test_a_permit_that_comes_too_late_or_too_early_is_refused(later: float) -> None:
-    with pytest.raises(access.NonceTooOld):
+    with pytest.raises(NonceTooOld):
         checked(a_case(), now=ASKED_AT + later)
 
 
@@ -257,7 +270,7 @@ def test_a_permit_of_exactly_thirty_seconds_passes() -> None:
 def test_a_tree_smaller_than_one_seen_before_is_refused() -> None:
     case = a_case()
 
-    with pytest.raises(access.LogWentBack):
+    with pytest.raises(LogWentBack):
         checked(case, replace(case.question, size_seen=LEAVES_BEFORE + 2))
     assert checked(case, replace(case.question, size_seen=LEAVES_BEFORE + 1)).size == LEAVES_BEFORE + 1
 
@@ -268,7 +281,7 @@ def test_a_checkpoint_beyond_the_permits_tree_is_refused() -> None:
     note = signed_note(checkpoint_text(Checkpoint(ORIGIN, LEAVES_BEFORE + 9, bytes(32))), LOG)
     receipt = answer.receipt.model_copy(update={"checkpoint": note})
 
-    with pytest.raises(access.NotConsistent):
+    with pytest.raises(NotConsistent):
         check_permit(answer.model_copy(update={"receipt": receipt}), case.question, TRUST, now=ASKED_AT)
 
 
@@ -277,7 +290,7 @@ def test_the_permits_exact_bytes_are_signed() -> None:
     spaced = answer.permit.body.replace(b'"v":1', b'"v": 1')
     permit = answer.permit.model_copy(update={"body": spaced})
 
-    with pytest.raises(access.PermitSignatureWrong):
+    with pytest.raises(PermitSignatureWrong):
         check_permit(answer.model_copy(update={"permit": permit}), a_question(), TRUST, now=ASKED_AT)
 
 
@@ -287,7 +300,7 @@ MUTANTS: Final = {
     "check_requested": "V3",
     "check_opened": "V4",
     "check_in_tree": "V5",
-    "signed_checkpoint": "V6",
+    "check_signed": "V6",
     "check_grown": "V7",
 }
 
@@ -298,18 +311,18 @@ def test_leaving_one_check_out_is_noticed_by_its_cases_alone(
 ) -> None:
     blind: dict[str, Callable[..., object]] = {
         "check_signature": lambda permit, trust: PermitBody.model_validate_json(permit.body),
-        "signed_checkpoint": _unchecked_checkpoint,
+        "check_signed": _unchecked_checkpoint,
     }
-    monkeypatch.setattr(access, check, blind.get(check, lambda *_given, **_named: None))
+    monkeypatch.setattr(f"schemas.permit.{check}", blind.get(check, lambda *_given, **_named: None))
 
     noticed = {case[:2] for case in WRONG if passes(WRONG[case][1]())}
 
     assert noticed == {MUTANTS[check]}
 
 
-def _unchecked_checkpoint(note: str, _key: access.NamedKey) -> Checkpoint:
-    origin, size, root = note.split("\n")[:3]
-    return Checkpoint(origin, int(size), access.decoded(root))
+def _unchecked_checkpoint(receipt: Receipt, _trust: Trust) -> Checkpoint:
+    origin, size, root = receipt.checkpoint.split("\n")[:3]
+    return Checkpoint(origin, int(size), decoded(root))
 
 
 def passes(case: Case) -> bool:
@@ -332,9 +345,7 @@ def test_a_receipt_with_more_than_63_hashes_is_refused(hashes: int) -> None:
 )
 def test_sixteen_bytes_have_one_spelling(text: object) -> None:
     with pytest.raises(ValidationError):
-        access.PermitRequest.model_validate(
-            {"idem": text, "nonce": "A" * 22 + "==", "access": {"act": "view"}}
-        )
+        PermitRequest.model_validate({"idem": text, "nonce": "A" * 22 + "==", "access": {"act": "view"}})
 
 
 def test_no_refusal_repeats_a_value() -> None:

@@ -9,13 +9,13 @@ from typing import Any, Final
 
 import pytest
 
-from schemas import access
+from schemas import merkle
 from services.audit.domain.tree import Tree
 from services.audit.verifier import tree as verifier
 from services.audit.verifier.hashes import EMPTY_ROOT, leaf_hash
 from tests.support.shared import shared_data
 
-VERIFIERS: Final = pytest.mark.parametrize("tree", [verifier, access], ids=["verifier", "contract"])
+VERIFIERS: Final = pytest.mark.parametrize("tree", [verifier, merkle], ids=["verifier", "contract"])
 SIZES: Final = range(101)
 LEAVES: Final = [leaf_hash(f"access-{number}".encode()) for number in range(100)]
 
@@ -45,7 +45,8 @@ ROOTS: Final = {
 def test_roots_are_the_published_ones(size: int) -> None:
     leaves = [leaf_hash(f"access-{number}".encode()) for number in range(size)]
 
-    roots = (grown(leaves, step=1000).root(), verifier.root_of(leaves), access.tree_root(leaves))
+    checked = verifier.folded(verifier.edge_of(leaves))
+    roots = (grown(leaves, step=1000).root(), checked, merkle.tree_root(leaves))
 
     assert {root.hex() for root in roots} == {ROOTS[size]}
 

@@ -1,0 +1,26 @@
+"""How long the size that is due has waited for the signer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+
+@dataclass(slots=True)
+class Signing:
+    """Remembers the first due size that no checkpoint covers, and since when it waits."""
+
+    waits_max: timedelta
+    _size: int = 0
+    _since: datetime | None = None
+
+    def look(self, due_size: int, signed_size: int, now: datetime) -> None:
+        """Take in what is due and what is signed."""
+        if signed_size >= self._size:
+            self._since = None
+        if self._since is None and due_size > signed_size:
+            self._size, self._since = due_size, now
+
+    def is_late(self, now: datetime) -> bool:
+        """Whether a size has waited too long: the signer has halted or is gone."""
+        return self._since is not None and now - self._since > self.waits_max

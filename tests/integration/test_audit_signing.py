@@ -1,0 +1,160 @@
+"""The signer, missing: its process says so, permits end after a while, and its last words tell no secrets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import sys
+from collections.abc import AsyncIterator, Coroutine
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas.access import Access, Actor, EventReport, PermitBody
+from schemas.exact_bytes import decoded
+from schemas.signed_note import named_key
+from schemas.topics import source_of
+from services.audit.domain.drafts import Scribe
+from services.audit.domain.keyring import Keyring
+from services.audit.domain.notes import Signer
+from services.audit.domain.refusals import TrailClosed
+from services.audit.domain.signing import Signing
+from services.audit.handlers import Work, ask_permit, report_events
+from services.audit.sequencer import Sequencer
+from services.audit.wiring import DatabaseLedger, wire_signer
+from services.runtime.ids import random_bytes
+from services.runtime.process import running
+from tests.integration.test_audit_damage import (
+    environment_of,
+    signed_then_stopped,
+    sql,
+    sweep_signer,
+)
+from tests.integration.test_audit_trail import Trail, access, request
+from tests.support.clock import StoppedClock
+from tests.support.platform import CELL, Space
+from tests.support.waiting import until
+
+HEALTH = source_of(CELL, "health")
+MOST = timedelta(seconds=30)
+AT = "2026-03-02T12:00:00.000Z"
+LIST = access(act="list", subject=None, referral=None)
+
+
+@pytest.fixture
+def trail(space: Space, tmp_path: Path) -> Trail:
+    """A log of its own for each test."""
+    return Trail(space, tmp_path, f"audit.localhost/t{secrets.token_hex(4)}/2026")
+
+
+async def test_a_signer_that_halted_is_not_ready(trail: Trail, capsys: pytest.CaptureFixture[str]) -> None:
+    await signed_then_stopped(trail)
+    async with running("audit", trail.signer_settings(), wire_signer) as sound:
+        before = await sound.health.why_not_ready()
+    await sql(trail, "UPDATE log_state SET due_size = 0 WHERE log = :log")
+
+    async with running("audit", trail.signer_settings(), wire_signer) as halted:
+        after = await until(halted.health.why_not_ready)
+
+    assert (before, after) == (None, "signer_halted")
+    assert "the database is behind what was signed" in capsys.readouterr().out
+
+
+class SlowTrail:
+    """A sequencer whose rounds a test does by hand, on a clock that stands still."""
+
+    def __init__(self, sequencer: Sequencer, work: Work) -> None:
+        self._sequencer = sequencer
+        self._work = work
+
+    async def look(self) -> None:
+        """A tick, a round, and the tick that sees what the round did."""
+        await self._sequencer.tick()
+        await self._sequencer.sweep()
+        await self._sequencer.tick()
+
+    async def permit(self) -> int:
+        """Ask for the permit of a list; how large the log is that it names."""
+        answer = await self._answered(ask_permit(request(LIST), HEALTH, self._work))
+        return PermitBody.model_validate_json(answer.permit.body).size
+
+    async def event(self) -> int:
+        """Report something that was done; where it stands."""
+        denied = Access(act="denial", actor=Actor(client="cl-1"), reason="unknown")
+        report = EventReport(idem=random_bytes(16), mode="with", happened=AT, access=denied)
+        (placed,) = await self._answered(report_events([report], HEALTH, self._work))
+        return int(placed.index)
+
+    async def _answered(self, question: Coroutine[Any, Any, Any]) -> Any:
+        asking = asyncio.ensure_future(question)
+        while not asking.done():
+            await self._sequencer.sweep()
+            await asyncio.sleep(0)
+        return await asking
+
+
+@pytest.fixture
+def clock() -> StoppedClock:
+    return StoppedClock()
+
+
+@pytest.fixture
+async def by_hand(trail: Trail, clock: StoppedClock) -> AsyncIterator[SlowTrail]:
+    """A log that leads, with its first checkpoint signed."""
+    database = trail.space.database("audit")
+    ledger = DatabaseLedger(database, trail.origin)
+    keyring = Keyring(trail.origin, decoded(trail.keys["wrap"].read_text()), random_bytes)
+    sequencer = Sequencer(ledger, keyring, named_key(trail.log_key), Signing(MOST), clock)
+    permit = Signer.from_seed(f"{trail.origin}/permit", decoded(trail.keys["permit"].read_text()))
+    work = Work(sequencer, ledger.open, Scribe(trail.origin), keyring, permit, clock, "operator", frozenset())
+    await sequencer.sweep()
+    await sweep_signer(trail, trail.folder)
+    made = SlowTrail(sequencer, work)
+    await made.look()
+    yield made
+    await sequencer.resign(TrailClosed("database"))
+    await database.close()
+
+
+async def test_no_permits_while_a_due_size_stays_unsigned_too_long(
+    trail: Trail, clock: StoppedClock, by_hand: SlowTrail
+) -> None:
+    sizes = [await by_hand.permit()]
+    await by_hand.look()  # makes 16 due
+    clock.forward(MOST)
+    sizes.append(await by_hand.permit())
+    clock.forward(timedelta(seconds=1))
+    with pytest.raises(TrailClosed, match="unsigned"):
+        await by_hand.permit()
+    written = await by_hand.event()
+    await sweep_signer(trail, trail.folder)
+    await by_hand.look()
+    sizes.append(await by_hand.permit())
+
+    assert sizes == [1, 17, 33]
+    assert written == 17
+
+
+@pytest.mark.parametrize("word", ["run", "signer"])
+async def test_the_last_words_of_a_process_hold_no_text_of_a_driver(trail: Trail, word: str) -> None:
+    settings = trail.settings() if word == "run" else trail.signer_settings()
+    nowhere = {"CONCERT_DATABASE__URL": "postgresql+asyncpg://somebody@127.0.0.1:1/nowhere"}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "services.audit",
+        word,
+        env=environment_of(settings, trail) | nowhere,
+        cwd=Path(__file__).parents[2],
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    said, places = await process.communicate()
+
+    assert process.returncode == 1
+    assert [json.loads(line)["event"] for line in said.splitlines()] == ["service_failed"]
+    assert b"in check_schema" in places
+    assert b"Error" not in places

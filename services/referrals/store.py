@@ -50,7 +50,7 @@ WHERE service = ANY(CAST(:services AS text[]))"""
 _AGENCIES: Final = """
 SELECT id, sector, organization, status = 'active' AS is_active FROM agency
 WHERE id = ANY(CAST(:ids AS text[])) OR organization = ANY(CAST(:organizations AS text[]))"""
-_CURRENT: Final = "SELECT DISTINCT ON (id) hash FROM protocol ORDER BY id, version DESC"
+_CURRENT: Final = "SELECT hash FROM protocol ORDER BY id, version DESC"
 _DOCUMENTS: Final = """
 SELECT hash, CAST(document AS text) AS document FROM protocol WHERE hash = ANY(CAST(:hashes AS text[]))"""
 _KEEP_AGENCIES: Final = """
@@ -179,7 +179,7 @@ class SurroundingsStore:
             )
 
     async def keep_protocols(self, protocols: Sequence[ProtocolCurrent]) -> None:
-        """Keep each by its hash; the highest version of an id is the one in force."""
+        """Keep each by its hash; of each id the highest version that has begun is the one in force."""
         rows = sorted({one.hash: one for one in protocols}.values(), key=lambda one: one.hash)
         if rows:
             await self._transaction.run(

@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 
 import httpx2
 
+from schemas.access import REPORTS_MAX
 from services.runtime.crash import crash_point
 from services.runtime.errors import Unavailable
 from services.runtime.logs import log
@@ -33,8 +34,8 @@ class Waiting(Protocol):
 class Reports(Protocol):
     """The trail's outbox, inside an open transaction."""
 
-    async def waiting(self, kind: Any) -> Sequence[Any]:
-        """The oldest reports of a kind, as many as one request takes."""
+    async def waiting(self, kind: Any, after: int) -> Sequence[Any]:
+        """The oldest reports of a kind behind a place, as many as one request takes."""
 
     async def settle(self, answered: Sequence[int], refused: Mapping[int, str]) -> None:
         """Drop what the trail has; keep what it refused for good."""
@@ -70,6 +71,8 @@ class Delivery:
     ) -> None:
         self._client = client
         self._open = open_reports
+        self._tried = dict.fromkeys(KINDS, 0)
+        """Kind → the last report of a full batch; the next begins behind it, so that none is blocked."""
 
     async def sweep(self) -> bool:
         """Deliver one batch of each kind; says whether anything was settled, so that there may be more."""
@@ -78,9 +81,12 @@ class Delivery:
 
     async def _deliver(self, kind: str) -> bool:
         async with self._open() as reports:
-            waiting = await reports.waiting(kind)
-        if not waiting:
-            return False
+            waiting = await reports.waiting(kind, self._tried[kind])
+        found = await self._sent(kind, waiting) if waiting else Sorted()
+        self._tried[kind] = waiting[-1].id if len(waiting) == REPORTS_MAX else 0
+        return bool(found.answered)
+
+    async def _sent(self, kind: str, waiting: Sequence[Waiting]) -> Sorted:
         results = await self._post(kind, [json.loads(report.content) for report in waiting])
         crash_point("trail.sent")  # the trail has them, we still do: they go again under the same idem
         found = sorted_out([report.id for report in waiting], results)
@@ -91,7 +97,7 @@ class Delivery:
             log().error(
                 "reports_refused", count=len(found.refused), error_code=sorted(found.refused.values())[0]
             )
-        return bool(found.answered)
+        return found
 
     async def _post(self, kind: str, contents: Sequence[Any]) -> Sequence[Mapping[str, Any]]:
         try:

@@ -13,7 +13,8 @@ from fastapi import Request
 from httpx2 import AsyncClient
 from joserfc.jwk import KeySet
 
-from schemas.access import Trust, named_key
+from schemas.permit import Trust
+from schemas.signed_note import named_key
 from services.runtime.database import Transaction
 from services.runtime.peers import internal_client
 from services.runtime.process import Parts, Runtime, main
@@ -81,7 +82,7 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
         key = ConsentKey.read(settings.signing_key_file)
         bell = FeedBell()
         # Looks and reports have a client each: neither can use up the other's connections.
-        clients = [internal_client(settings.tls, base_url=settings.audit.url) for _ in range(2)]
+        clients = [internal_client(settings.tls, "audit", base_url=settings.audit.url) for _ in range(2)]
         sweeper = Reporting(
             Delivery(clients[0], lambda: open_reports()), settings.report_every_seconds, clients
         )

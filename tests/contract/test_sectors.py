@@ -404,6 +404,66 @@ async def test_an_agency_of_another_sector_cannot_open_a_case(scene: Scene) -> N
     assert scene.sector.cases.kept == {}
 
 
+async def test_a_suspended_agency_sees_nothing_and_sends_nothing(scene: Scene) -> None:
+    referral, case = await scene.received(), await scene.case()
+    consent = (await scene.post(f"/v1/cases/{case}/consents", CONSENT)).json()["id"]
+    before = len(scene.sector.steps.sent), len(scene.sector.trail.reports)
+    scene.sector.state.suspended.add(OWN)
+
+    paths = (f"/v1/referrals/{referral}", f"/v1/cases/{case}", "/v1/worklist", "/v1/services")
+    answers = [await scene.get(path) for path in paths]
+    answers += [
+        await scene.post("/v1/cases", {"reference": PERSONAL}),
+        await scene.post(f"/v1/cases/{case}/consents", CONSENT),
+        await scene.post("/v1/referrals", an_offer_asked(case, consent)),
+        *[await step_of(scene, referral, resource) for resource in STEP_BODIES if resource not in PROTECTIVE],
+    ]
+
+    assert {(answer.status_code, answer.json()["code"]) for answer in answers} == {(403, "agency_inactive")}
+    assert (len(scene.sector.steps.sent), len(scene.sector.trail.reports)) == before
+    assert scene.trail.asked == []
+
+
+async def step_of(scene: Scene, referral: str, resource: str, key: str = "") -> httpx2.Response:
+    body = {"duty": "desk"} | STEP_BODIES[resource]
+    return await scene.post(f"/v1/referrals/{referral}/{resource}", body, key, **{"If-Match": '"1"'})
+
+
+PROTECTIVE = ("withdrawals", "cancellations", "seal-confirmations")
+
+
+@pytest.mark.parametrize("resource", PROTECTIVE)
+async def test_what_protects_her_stays_open_to_a_suspended_agency(scene: Scene, resource: str) -> None:
+    referral = await scene.received()
+    scene.sector.state.suspended.add(OWN)
+
+    events = await scene.get("/v1/events", purpose=None)
+    answer = await step_of(scene, referral, resource)
+
+    assert [row["number"] for row in events.json()["data"]] == [1]
+    assert answer.status_code == 202
+    assert [type(step) for step in scene.sector.steps.sent] == [RESOURCES[resource]]
+
+
+async def test_an_answer_given_before_is_not_given_again_to_a_suspended_agency(scene: Scene) -> None:
+    referral = await scene.received()
+    first = await step_of(scene, referral, "acknowledgements", "same")
+    scene.sector.state.suspended.add(OWN)
+
+    again = await step_of(scene, referral, "acknowledgements", "same")
+
+    assert (first.status_code, again.status_code) == (202, 403)
+
+
+@pytest.mark.parametrize("state", ["cancelled", "closed", "withdrawn"])
+async def test_a_copy_to_be_sealed_is_in_the_receivers_worklist(scene: Scene, state: str) -> None:
+    referral = await scene.received(state=state)
+
+    rows = (await scene.get("/v1/worklist")).json()["data"]
+
+    assert [(row["referral"], row["awaits_you"]) for row in rows] == [(referral, True)]
+
+
 async def test_a_worklist_comes_in_pages_without_gap_or_repeat(scene: Scene) -> None:
     referrals = {await scene.received() for _ in range(5)}
 
@@ -440,10 +500,10 @@ async def test_a_key_is_used_up_for_one_path(scene: Scene) -> None:
 
 async def test_what_was_settled_while_the_trail_was_asked_is_not_shown(scene: Scene) -> None:
     referral = await scene.received()
-    closed = replace(scene.sector.views.kept[referral, OWN], state="closed")
+    declined = replace(scene.sector.views.kept[referral, OWN], state="declined")
 
     def meanwhile(answer: PermitAnswer) -> PermitAnswer:
-        scene.sector.views.kept[referral, OWN] = closed
+        scene.sector.views.kept[referral, OWN] = declined
         return answer
 
     scene.trail.spoil = meanwhile

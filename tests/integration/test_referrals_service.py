@@ -150,7 +150,9 @@ async def _set(stage: Stage) -> None:
     """Admit the agencies, publish the protocol, register the service, and wait until an offer passes."""
     admitted = [(agency, an_agency(agency)) for agency in SECTOR_OF]
     await stage.governance.send(GOVERNANCE_STATE, *admitted, (PROTOCOL.document.id, PROTOCOL))
-    async with internal_client(stage.space.tls_settings("operator"), base_url=stage.address) as client:
+    async with internal_client(
+        stage.space.tls_settings("operator"), "referrals", base_url=stage.address
+    ) as client:
         content = an_entry(confirmed_at=NOW).model_dump(mode="json")
         assert (await client.post("/v1/directory", json={"entries": [content]})).status_code == 200
 
@@ -277,19 +279,21 @@ async def test_a_step_under_anothers_key_is_set_aside_and_stops_nothing(stage: S
 
 async def test_the_operator_imports_the_directory_and_sectors_hear_of_each_service_once(stage: Stage) -> None:
     path = REPOSITORY / "deploy" / "local" / "directory"
-    async with internal_client(stage.space.tls_settings("operator"), base_url=stage.address) as client:
+    async with internal_client(
+        stage.space.tls_settings("operator"), "referrals", base_url=stage.address
+    ) as client:
         first = await import_directory(path, client, NOW)
         second = await import_directory(path, client, NOW)
 
-    assert (first.read, first.taken, first.changed, first.refused) == (16, 16, 16, [])
-    assert (second.taken, second.changed) == (16, 0)
+    assert (first.read, first.taken, first.changed, first.refused) == (19, 19, 19, [])
+    assert (second.taken, second.changed) == (19, 0)
 
     ours = {one.service for one in read_directory(path, NOW) if isinstance(one, directory.ServiceRegistered)}
 
     def heard() -> list[str]:
         return [event.key for event in stage.sectors["health"].heard if event.key in ours]
 
-    await until(lambda: len(heard()) >= 16)
+    await until(lambda: len(heard()) >= 19)
     assert sorted(heard()) == sorted(ours)
 
 
@@ -347,7 +351,7 @@ async def test_the_command_says_what_was_taken_and_refused(
 
 @pytest.mark.parametrize("name", ["health", "governance"])
 async def test_no_service_but_the_operators_command_changes_the_directory(stage: Stage, name: str) -> None:
-    async with internal_client(stage.space.tls_settings(name), base_url=stage.address) as client:
+    async with internal_client(stage.space.tls_settings(name), "referrals", base_url=stage.address) as client:
         answer = await client.post("/v1/directory", json={"entries": [an_entry().model_dump(mode="json")]})
         with pytest.raises(NotTheOperator):
             await import_directory(REPOSITORY / "deploy" / "local" / "directory", client, NOW)
@@ -358,7 +362,9 @@ async def test_no_service_but_the_operators_command_changes_the_directory(stage:
 async def test_a_batch_is_judged_entry_by_entry_and_values_are_not_echoed(stage: Stage) -> None:
     good = an_entry("44444444-0000-4000-8000-000000000004", confirmed_at=NOW).model_dump(mode="json")
     bad = good | {"service": "55555555-0000-4000-8000-000000000005", "desk": "Planted Desk"}
-    async with internal_client(stage.space.tls_settings("operator"), base_url=stage.address) as client:
+    async with internal_client(
+        stage.space.tls_settings("operator"), "referrals", base_url=stage.address
+    ) as client:
         answer = await client.post("/v1/directory", json={"entries": [bad, good]})
         too_many = await client.post("/v1/directory", json={"entries": [good] * 501})
         unknown = await client.post("/v1/directory", json={"entries": [good], "more": "Planted"})

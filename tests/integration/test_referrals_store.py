@@ -10,6 +10,7 @@ from schemas.envelope import HEADERS, ReadEvent, read
 from schemas.governance import document_hash
 from schemas.referral import FACTS, FactBase, StepBase
 from schemas.topics import DIRECTORY_STATE, INBOX, REFERRALS_FACTS, TOPICS
+from services.referrals.domain.gate import live_protocol
 from services.referrals.domain.life_cycle import State
 from services.referrals.domain.referral import Outcome
 from services.referrals.handlers import Work, decide_steps, expire_and_remind
@@ -20,6 +21,7 @@ from services.runtime.outbox import Outbox
 from tests.support.builders import (
     OWNER,
     RECEIVER,
+    SCHOOL,
     SECTOR_OF,
     SERVICE,
     STRANGER,
@@ -185,7 +187,7 @@ async def test_a_sweeper_takes_no_more_than_it_was_told(database: Database) -> N
     assert len(found) == 2
 
 
-async def test_the_newest_version_is_in_force_whatever_order_they_come_in(database: Database) -> None:
+async def test_the_newest_version_is_tried_first_whatever_order_they_come_in(database: Database) -> None:
     new, old = a_protocol_current(id="pier", version=2), a_protocol_current(id="pier", version=1)
     suspended = an_agency("pier-clinic", version=3, status="suspended")
 
@@ -197,12 +199,34 @@ async def test_the_newest_version_is_in_force_whatever_order_they_come_in(databa
         await surroundings.keep_agencies([an_agency("pier-clinic", version=1)])
         known = await surroundings.in_force(["pier-clinic", "nobody"], [SERVICE], [old.hash])
 
-    assert new.hash in known.current
-    assert old.hash not in known.current
+    assert known.current.index(new.hash) < known.current.index(old.hash)
     assert known.protocols[old.hash] == old.document
     assert not known.agencies["pier-clinic"].is_active
     assert known.agency_of[organization_of(RECEIVER)].id == RECEIVER
     assert known.entries[SERVICE].desk == "front-desk"
+
+
+async def test_a_version_that_has_not_begun_leaves_the_one_before_it_in_force(database: Database) -> None:
+    first = {"id": "anchor-2026", "parties": (SCHOOL, STRANGER)}  # tried first, and joins nobody else here
+    now = a_protocol_current(**first)
+    later = a_protocol_current(**first, version=2, valid_from=NOON + timedelta(days=1))
+
+    async with database.transaction() as transaction:
+        surroundings = SurroundingsStore(transaction, {})
+        await surroundings.keep_protocols([later, now])
+        known = await surroundings.in_force([SCHOOL, STRANGER], [SERVICE], [])
+
+    assert live_protocol(SCHOOL, STRANGER, known, at=NOON) == now.hash
+    assert live_protocol(SCHOOL, STRANGER, known, at=later.document.valid_from) == later.hash
+
+
+async def test_an_agency_not_heard_of_yet_is_answered_under_number_one(database: Database) -> None:
+    referral = an_id("referral")
+    async with database.transaction() as transaction:
+        step = asked(an_offer(referral, agency="new-clinic"), sector="health")
+        await decide_steps([step], work_in(transaction))
+
+    assert await told(database, referral, "new-clinic") == [("step_refused", 1)]
 
 
 async def test_a_referral_stays_under_the_protocol_of_its_offer(database: Database) -> None:

@@ -291,10 +291,54 @@ async def register(made: Wire, referral: str) -> None:
     from services.runtime.peers import internal_client
 
     tls = made.space.tls_settings("police")
-    async with internal_client(tls, base_url=f"https://127.0.0.1:{made.trail_port}") as client:
+    async with internal_client(tls, "audit", base_url=f"https://127.0.0.1:{made.trail_port}") as client:
         key = {"id": referral, "key": "A" * 43 + "=", "retention": "case"}
         answer = await client.post("/v1/subjects", json={"subjects": [key]})
         assert answer.json()["results"] == [{"id": referral}]
+
+
+async def test_what_governance_suspends_sees_nothing_from_then_on_and_can_still_protect_her(
+    at_work: Wire,
+) -> None:
+    agency, referral = "reef-clinic", new_id("referral")
+    admitted = an_agency(agency, sector="health")
+    suspended = an_agency(agency, sector="health", version=2, status="suspended")
+    await at_work.produce("governance", GOVERNANCE_STATE, (agency, 1, admitted))
+    await at_work.tell((1, offered(referral, agency)))
+    async with at_work.client(agency) as client:
+        await until(lambda: _is_shown(client, referral))
+        await at_work.produce("governance", GOVERNANCE_STATE, (agency, 2, suspended))
+        await until(lambda: _is_refused(client))
+
+        step = f"/v1/referrals/{referral}"
+        looks = [await client.get(path) for path in (step, "/v1/worklist", "/v1/services")]
+        events = await client.get("/v1/events")
+        seen = {"If-Match": '"1"'}
+        started = await at_work.post(client, f"{step}/starts", {"duty": "desk"}, **seen)
+        sealed = await at_work.post(
+            client, f"{step}/seal-confirmations", {"duty": "desk", "method": "nothing_held"}, **seen
+        )
+
+    assert {(answer.status_code, answer.json()["code"]) for answer in (*looks, started)} == {
+        (403, "agency_inactive")
+    }
+    assert [row["referral"] for row in events.json()["data"]] == [referral]
+    assert sealed.status_code == 202
+    assert [step.type for step in await at_work.steps() if step.referral == referral] == [
+        "referral.confirm_sealed"
+    ]
+
+
+async def _is_shown(client: httpx2.AsyncClient, referral: str) -> bool:
+    events = (await client.get("/v1/events")).json()["data"]
+    opened = await client.post(
+        "/v1/cases", json={"reference": "1"}, headers={"Idempotency-Key": f"k-{next(numbers)}"}
+    )
+    return referral in [row["referral"] for row in events] and opened.status_code == 201
+
+
+async def _is_refused(client: httpx2.AsyncClient) -> bool:
+    return (await client.get("/v1/services")).status_code == 403
 
 
 async def test_positions_of_a_feed_have_no_gap_and_no_repeat(at_work: Wire) -> None:
@@ -343,6 +387,25 @@ async def test_a_fact_out_of_number_is_set_aside_and_the_rest_of_the_batch_goes_
         ("schema_mismatch", "/to"),
     }
     assert {tuple(row) for row in await views()} == {(good, 1), (bad, 1)}
+
+
+async def test_the_refusal_of_a_step_for_anothers_agency_holds_up_nothing_of_the_referral(
+    at_work: Wire,
+) -> None:
+    referral = new_id("referral")
+    disowned = refused(referral, 1, FAR).model_copy(update={"number": None, "code": "not_a_party"})
+    await at_work.produce("governance", GOVERNANCE_STATE, (FAR, 1, an_agency(FAR)))
+
+    await at_work.tell((1, offered(referral)), (2, disowned), (3, refused(referral, 2)))
+
+    async def views() -> list[Any]:
+        return await at_work.rows(
+            "SELECT agency, number FROM referral_view WHERE referral = :referral AND number = 2",
+            referral=referral,
+        )
+
+    assert [tuple(row) for row in await until(views)] == [(OWN, 2)]
+    assert await at_work.rows("SELECT 1 FROM dead_letter WHERE key = :key", key=referral.encode()) == []
 
 
 async def _reached(count: Any, wanted: int) -> bool:

@@ -52,7 +52,7 @@ class InForce:
     protocols: Mapping[str, ProtocolDocument]
     """By hash: those in force now, and those under which the batch's referrals were offered."""
     current: tuple[str, ...] = ()
-    """Hashes of the protocols that governance last published, in the order in which they are tried."""
+    """Hashes of all protocol versions that governance published, by protocol, the newest first."""
 
 
 def by_organization(agencies: Iterable[Agency]) -> dict[str, Agency]:
@@ -103,11 +103,21 @@ def active(agency: Agency | None) -> Agency:
 
 def live_protocol(owner: str, receiver: str, in_force: InForce, *, at: datetime) -> str:
     """The hash of the first protocol in force that joins the two agencies."""
-    for candidate in in_force.current:
+    for candidate in begun(in_force, at=at):
         document = in_force.protocols[candidate]
         if owner != receiver and document.is_live(at) and document.joins(owner, receiver):
             return candidate
     raise NoLiveProtocol
+
+
+def begun(in_force: InForce, *, at: datetime) -> Iterable[str]:
+    """Of each protocol the newest version that has begun: a later one that has not shuts no door yet."""
+    newest: dict[str, str] = {}
+    for candidate in in_force.current:
+        document = in_force.protocols[candidate]
+        if document.valid_from <= at:
+            newest.setdefault(document.id, candidate)
+    return newest.values()
 
 
 def check_fresh(entry: Entry, document: ProtocolDocument, *, at: datetime) -> None:
@@ -118,6 +128,9 @@ def check_fresh(entry: Entry, document: ProtocolDocument, *, at: datetime) -> No
 
 
 def check_covers(consent: ConsentProof, receiver: str, *, at: datetime) -> None:
-    """Her consent names this receiver and has not ended; groups and purpose are those it was given for."""
+    """Her consent names this receiver and has not ended."""
+    # Checked here: recipient and end. In `check_codes`: that the purpose is listed (no table says yet which
+    # purposes a sector serves). In the contract: that groups are listed; with none, nothing can be pulled.
+    # In the owner's sector, which alone holds her signed consent: that it names purpose and groups.
     if consent.recipient != receiver or consent.expires_at <= at:
         raise ConsentDoesNotCover

@@ -1,4 +1,7 @@
-"""The life cycle of a referral as tables: what follows what, who may ask, and who must act next."""
+"""The life cycle of a referral as tables: what follows what, and who may ask.
+
+Who must act next stands in `schemas.referral.AWAITS`, which sectors read too.
+"""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -91,22 +94,6 @@ ASKER: Final[Mapping[Verb, Party]] = {
     Verb.CONFIRM_SEALED: Party.RECEIVER,
 }
 """Step → the one party that may ask it."""
-
-AWAITS: Final[Mapping[State, Party | None]] = {
-    State.OFFERED: Party.RECEIVER,
-    State.ACKNOWLEDGED: Party.RECEIVER,
-    State.ACCEPTED: Party.RECEIVER,
-    State.IN_SERVICE: Party.RECEIVER,
-    State.PROVIDED: Party.RECEIVER,  # the owner, where her consent excludes feedback
-    State.FEEDBACK_GIVEN: Party.OWNER,
-    State.DECLINED: Party.OWNER,
-    State.EXPIRED: Party.OWNER,
-    State.CANCELLED: Party.RECEIVER,
-    State.WITHDRAWN: Party.RECEIVER,
-    State.CLOSED: Party.RECEIVER,
-    State.SEALED: None,
-}
-"""State → the party that must act next."""
 
 
 def after(state: State | None, verb: Verb) -> State:

@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import Any
 
 from schemas.governance import Urgency
-from schemas.referral import DeskReminded, FactBase, ReferralExpired, StepRefused
-from services.referrals.domain.life_cycle import AWAITING_ANSWER, AWAITS, Party, State, Verb, after
+from schemas.referral import DeskReminded, FactBase, ReferralExpired, StepRefused, awaited
+from services.referrals.domain.life_cycle import AWAITING_ANSWER, Party, State, Verb, after
 
 Facts = tuple[FactBase, ...]
 
@@ -44,9 +44,8 @@ class Referral:
 
     def awaits(self) -> Party | None:
         """The party that must act next."""
-        if self.state is State.PROVIDED and not self.feedback_allowed:
-            return Party.OWNER
-        return AWAITS[self.state]
+        party = awaited(self.state, feedback_allowed=self.feedback_allowed)
+        return Party(party) if party else None
 
     @property
     def due_at(self) -> datetime | None:
@@ -66,7 +65,7 @@ class Refusal:
     agency: str
     sector: str
     is_numbered: bool
-    """False where the sector does not speak for the agency: the agency's own numbers stay without gap."""
+    """False where the agency is another sector's: that agency's own numbers stay without gap."""
 
 
 @dataclass(frozen=True, slots=True)

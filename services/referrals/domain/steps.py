@@ -20,6 +20,7 @@ from services.referrals.domain.life_cycle import (
 )
 from services.referrals.domain.referral import Facts, Moved, Outcome, Referral, Refusal, about, expire
 from services.referrals.domain.refusals import (
+    AgencyInactive,
     ConsentDoesNotCover,
     NotAParty,
     UnknownCode,
@@ -37,7 +38,7 @@ def decide(
     lapsed: Facts = ()
     verb = VERBS[type(asked.body)]
     try:
-        check_sector(asked, in_force)
+        check_may_speak(asked, in_force)
         if referral is None:
             moved, facts = offer(asked.body, in_force, at=at)
         else:
@@ -50,10 +51,13 @@ def decide(
     return Outcome(moved, lapsed + facts, at, asked.id)
 
 
-def check_sector(asked: Received[StepBase], in_force: InForce) -> None:
-    """A sector speaks for its own agencies only."""
-    if not _speaks_for(asked, in_force):
+def check_may_speak(asked: Received[StepBase], in_force: InForce) -> None:
+    """A sector speaks for its own agencies, and for a suspended one only where that protects her."""
+    if _is_forged(asked, in_force):
         raise NotAParty
+    agency = in_force.agencies.get(asked.body.agency)
+    if agency is None or not (agency.is_active or type(asked.body) in contract.PROTECTS_HER):
+        raise AgencyInactive
 
 
 def check_may_ask(referral: Referral, agency: str, verb: Verb) -> None:
@@ -222,16 +226,17 @@ def _refusal(
     referral: Referral | None, asked: Received[StepBase], verb: Verb, refused: Refused, in_force: InForce
 ) -> Refusal:
     step = asked.body
-    speaks = _speaks_for(asked, in_force)
-    may_know = referral is not None and speaks and referral.party(step.agency)
+    is_forged = _is_forged(asked, in_force)
+    may_know = referral is not None and not is_forged and referral.party(step.agency)
     place = about(referral) if referral and may_know else {"referral": step.referral}
     fact = StepRefused(**place, step=asked.id, asked=verb, code=refused.code)
-    return Refusal(fact, step.agency, asked.service, is_numbered=speaks)
+    return Refusal(fact, step.agency, asked.service, is_numbered=not is_forged)
 
 
-def _speaks_for(asked: Received[StepBase], in_force: InForce) -> bool:
+def _is_forged(asked: Received[StepBase], in_force: InForce) -> bool:
+    """Whether the agency is known, and another sector's; one not heard of yet has its sector to answer it."""
     agency = in_force.agencies.get(asked.body.agency)
-    return agency is not None and agency.sector == asked.service
+    return agency is not None and agency.sector != asked.service
 
 
 def _span(document: ProtocolDocument, timer: Timer, urgency: Urgency) -> timedelta:

@@ -43,9 +43,9 @@ class Show(Protocol):
 
 
 class Bell(Protocol):
-    """Rings whenever a feed of this process has grown."""
+    """Rings whenever an agency's feed has grown in this process."""
 
-    def rung(self) -> Callable[[float], Awaitable[None]]:
+    def rung(self, agency: str) -> Callable[[float], Awaitable[None]]:
         """A way to wait, at most so many seconds, for the next ring from now on."""
 
 
@@ -106,11 +106,16 @@ async def purpose(concert_purpose: Annotated[str | None, Header(alias="Concert-P
 
 
 async def answer(
-    engine: Engine, once: Once, act: Callable[[Work], Awaitable[Answer]], typed: str | None = None
+    engine: Engine,
+    once: Once,
+    act: Callable[[Work], Awaitable[Answer]],
+    typed: str | None = None,
+    *,
+    protects_her: bool = False,
 ) -> JSONResponse:
     """Act within one transaction, and answer once it is committed."""
     async with noting_denials(engine, once.by, typed), engine.open() as work:
-        given = await answer_once(once, work, act)
+        given = await answer_once(once, work, act, protects_her=protects_her)
     return JSONResponse(dict(given.body), given.status, headers=dict(given.headers))
 
 

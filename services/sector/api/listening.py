@@ -1,7 +1,7 @@
 """What shows nothing of a person: the thin events that a webhook would carry, and the service directory."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Query
@@ -12,10 +12,11 @@ from services.sector.api.asking import Engine, asker_of, looks_like
 from services.sector.domain.refusals import CursorUnreadable
 from services.sector.domain.requests import Asker
 from services.sector.domain.views import FeedEvent
+from services.sector.handlers.admission import check_may_look
 from services.sector.handlers.work import Entry
 
 WAIT_SECONDS_MAX: Final = 25
-LOOK_AGAIN_SECONDS: Final = 1.0
+LOOK_AGAIN_SECONDS: Final = 5.0
 """How often a waiting request looks by itself: another process of this sector may have committed."""
 EVENTS_MAX: Final = 200
 ENTRIES_USUAL: Final = 50
@@ -24,19 +25,20 @@ POSITION_MAX: Final = 2**62
 
 
 class FeedBell:
-    """Rings whenever a transaction of this process that grew a feed was committed."""
+    """Rings for each agency whose feed grew, when the transaction of this process was committed."""
 
     def __init__(self) -> None:
-        self._next = asyncio.Event()
+        self._next: dict[str, asyncio.Event] = {}
 
-    def ring(self) -> None:
-        """Wake all who wait."""
-        rung, self._next = self._next, asyncio.Event()
-        rung.set()
+    def ring(self, agencies: Iterable[str]) -> None:
+        """Wake who waits for one of these feeds."""
+        for agency in agencies:
+            if rung := self._next.pop(agency, None):
+                rung.set()
 
-    def rung(self) -> Callable[[float], Awaitable[None]]:
+    def rung(self, agency: str) -> Callable[[float], Awaitable[None]]:
         """A way to wait for the next ring from now on, at most so many seconds."""
-        following = self._next
+        following = self._next.setdefault(agency, asyncio.Event())
 
         async def wait(seconds: float) -> None:
             try:
@@ -58,11 +60,14 @@ def listening_routes(engine: Engine) -> APIRouter:
         after: Annotated[int, Query(ge=0, le=POSITION_MAX)] = 0,
         wait: Annotated[int, Query(ge=0, le=WAIT_SECONDS_MAX)] = 0,
     ) -> JSONResponse:
-        """What happened to the agency's referrals behind a position; waits for it if asked to."""
+        """What happened to the agency's referrals behind a position; waits for it if asked to.
+
+        Open to a suspended agency too: it learns here that a withdrawal waits for its seal.
+        """
         loop = asyncio.get_running_loop()
         until = loop.time() + wait
         while True:
-            rung = engine.bell.rung()  # before looking, so that a commit in between is not missed
+            rung = engine.bell.rung(by.agency)  # before looking, so that a commit in between is not missed
             async with engine.open() as work:
                 told = await work.views.told(by.agency, after, EVENTS_MAX)
             left = until - loop.time()
@@ -82,6 +87,7 @@ def listening_routes(engine: Engine) -> APIRouter:
         if after and not looks_like("service", after):
             raise CursorUnreadable
         async with engine.open() as work:
+            await check_may_look(by, work)
             entries = await work.state.entries(after, limit + 1)
         following = entries[limit - 1].service.service if len(entries) > limit else None
         return JSONResponse({"data": [entry_row(entry) for entry in entries[:limit]], "next": following})

@@ -13,6 +13,7 @@ from services.sector.api.asking import Engine, asker_of, check_id, looks_like, n
 from services.sector.domain.refusals import CursorUnreadable, NotFound, SubjectNotRegistered
 from services.sector.domain.requests import Asker
 from services.sector.domain.views import ReferralView
+from services.sector.handlers.admission import check_may_look
 from services.sector.handlers.looks import (
     case_page,
     look_at_case,
@@ -41,6 +42,7 @@ def reading_routes(engine: Engine) -> APIRouter:
         async with noting_denials(engine, by, referral):
             check_id("referral", referral)
             async with engine.open() as work:
+                await check_may_look(by, work)
                 look = await look_at_referral(referral, by, why, work)
             view = await engine.show(look, lambda work: own_view(referral, by, work))
         return JSONResponse(dict(page_of(view)), headers={"ETag": f'"{view.number}"'})
@@ -60,6 +62,7 @@ def reading_routes(engine: Engine) -> APIRouter:
         async with noting_denials(engine, by, None):
             check_id("case", case)
             async with engine.open() as work:
+                await check_may_look(by, work)
                 look = await look_at_case(case, by, why, work)
             return JSONResponse(dict(await engine.show(look, load)))
 
@@ -72,6 +75,7 @@ def reading_routes(engine: Engine) -> APIRouter:
     ) -> JSONResponse:
         """What awaits the agency, newest first; an empty list is a look too."""
         async with engine.open() as work:
+            await check_may_look(by, work)
             places = await work.views.awaiting(by.agency, place_of(after), limit + 1)
         shown = places[:limit]
         referrals = [referral for _, referral in shown]

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends
 from fastapi.responses import JSONResponse
 
-from schemas.referral import StepBase
+from schemas.referral import PROTECTS_HER, StepBase
 from services.sector.api.asking import Engine, answer, asker_of, check_id, once_of, seen
 from services.sector.domain.bodies import Asked, CaseAsked, ConsentAsked, OfferAsked, body_of
 from services.sector.domain.requests import RESOURCES, WITHOUT_IF_MATCH, Answer
@@ -56,7 +56,7 @@ def _add_step(
             asked = step(referral=referral, agency=once.by.agency, **body.model_dump())
             return await ask_step(asked, once.by, work, seen=number)
 
-        return await answer(engine, once, act, referral)
+        return await answer(engine, once, act, referral, protects_her=step in PROTECTS_HER)
 
     # FastAPI reads the body's shape from the annotation, and here the table says which one it is.
     post_step.__annotations__["once"] = Annotated[Once, once_dependency]

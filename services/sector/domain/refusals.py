@@ -19,6 +19,14 @@ class AgencyNotAdmitted(Refused):
     status = 403
 
 
+class AgencyInactive(Refused):
+    """Governance has suspended the agency; what protects her stays open to it."""
+
+    code = "agency_inactive"
+    sentence = "Your agency is suspended; it can still withdraw, cancel and confirm a seal. Ask governance."
+    status = 403
+
+
 class ConsentDoesNotCover(Refused):
     """Her consent does not cover what was asked."""
 

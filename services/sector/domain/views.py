@@ -6,14 +6,24 @@ from datetime import datetime
 from typing import Any, Final
 
 from schemas.body import instant_text
-from schemas.referral import FactBase, ReferralOffered, StepRefused
+from schemas.referral import (
+    FactBase,
+    PartyName,
+    ReferralOffered,
+    ReferralWithdrawn,
+    StateName,
+    StepRefused,
+    awaited,
+)
 from services.runtime.errors import Invalid
-from services.sector.domain.worklist import Role, awaited
 
 FACTS_KEPT_MAX: Final = 50
 """How many of the last facts a view shows."""
 WITHOUT_OFFER: Final = frozenset({"withdrawn", "sealed"})
-"""States in which the receiver no longer sees what was offered: releases have stopped."""
+"""States in which the receiver no longer sees what was offered: releases have stopped.
+
+After an end a withdrawal leaves the state as it is; the fact itself then takes the offer away.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +40,12 @@ class ReferralView:
 
     referral: str
     agency: str
-    role: Role
+    role: PartyName
     case: str | None = None
     subject_number: int | None = None
     """Which subject of the case this referral is in the trail; its owner alone knows."""
     consent: ConsentRef | None = None
-    state: str | None = None
+    state: StateName | None = None
     number: int = 0
     protocol: str | None = None
     offer: Mapping[str, Any] | None = None
@@ -49,7 +59,9 @@ class ReferralView:
 
     @property
     def is_awaited(self) -> bool:
-        """Whether this party must act next."""
+        """Whether this party must act next; nobody must before the arbiter has answered."""
+        if self.state is None:
+            return False
         return awaited(self.state, feedback_allowed=self.feedback_allowed) == self.role
 
 
@@ -88,12 +100,13 @@ def _first_sight(fact: FactBase, to: str) -> ReferralView:
 def _moved(view: ReferralView, fact: FactBase, at: datetime) -> ReferralView:
     state = fact.state or view.state
     offer = _offer_of(fact) if isinstance(fact, ReferralOffered) else view.offer
+    has_stopped = state in WITHOUT_OFFER or isinstance(fact, ReferralWithdrawn)
     return replace(
         view,
         state=state,
         number=fact.number or view.number,
         protocol=fact.protocol or view.protocol,
-        offer=None if view.role == "receiver" and state in WITHOUT_OFFER else offer,
+        offer=None if view.role == "receiver" and has_stopped else offer,
         facts=(*view.facts, _shown(fact, at))[-FACTS_KEPT_MAX:],
         updated_at=at,
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 from schemas.directory import ServiceRegistered
 from schemas.governance import AgencyCurrent, ProtocolCurrent
-from schemas.referral import FactBase
+from schemas.referral import FactBase, StepRefused
 from services.runtime.errors import Invalid
 from services.runtime.subscription import Received
 from services.sector.domain.views import ReferralView, feed_event, with_fact
@@ -14,6 +14,7 @@ from services.sector.handlers.work import ViewKey, Work
 
 async def keep_facts(received: Sequence[Received[FactBase]], work: Work) -> None:
     """Fold each fact into its addressee's view, and tell the addressee's feed; a repeat changes nothing."""
+    received = _own(received, work)
     keys = [(one.body.referral, one.body.to or "") for one in received]
     await _check_addressed(keys, work)
     views = await work.views.lock(set(keys))
@@ -30,9 +31,24 @@ async def keep_facts(received: Sequence[Received[FactBase]], work: Work) -> None
 
 async def _check_addressed(keys: Sequence[ViewKey], work: Work) -> None:
     """Refuse a fact to another sector's agency; one not heard of yet is the arbiter's to know."""
-    sectors = await work.state.sectors_of({agency for _, agency in keys})
-    if any(sector != work.profile.name for sector in sectors.values()):
+    known = await work.state.standings({agency for _, agency in keys})
+    if any(one.sector != work.profile.name for one in known.values()):
         raise Invalid("schema_mismatch", "/to")
+
+
+def _own(received: Sequence[Received[FactBase]], work: Work) -> Sequence[Received[FactBase]]:
+    """All but refusals without number: of steps for an agency that the arbiter knows to be another sector's.
+
+    Such a step was forged, or its agency has changed its sector: nobody here waits for an answer. It is no
+    dead letter, behind which the referral's next facts would wait, but it is said aloud.
+    """
+    own = []
+    for one in received:
+        if isinstance(one.body, StepRefused) and one.body.number is None:
+            work.steps.disown(one.body)
+        else:
+            own.append(one)
+    return own
 
 
 async def keep_governance(received: Sequence[Received[Any]], work: Work) -> None:

@@ -7,17 +7,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from schemas.access import Access, EventReport, SubjectKey, subject_key
+from schemas.access import Access, EventReport, SubjectKey
 from schemas.access import ConsentVersion as ConsentCovering
 from schemas.body import instant_text
 from schemas.consent import ConsentScope, ConsentVersion
 from schemas.referral import OfferReferral, StepBase, WithdrawReferral
+from schemas.trail_bytes import subject_key
 from services.runtime.ids import new_id, random_bytes
 from services.sector.domain.bodies import OFFER_FIELDS, CaseAsked, ConsentAsked, OfferAsked
 from services.sector.domain.consents import Wanted, check_covers, form_hash
-from services.sector.domain.refusals import AgencyNotAdmitted, NotFound, RecipientIsOwner
+from services.sector.domain.refusals import NotFound, RecipientIsOwner
 from services.sector.domain.requests import Answer, Asker, check_step, same_again
 from services.sector.domain.views import ConsentRef, ReferralView
+from services.sector.handlers.admission import check_may_act
 from services.sector.handlers.work import Case, Work
 
 RETENTION: Final = "case"
@@ -38,13 +40,14 @@ class Once:
         return hashlib.sha256(self.key.encode()).digest()
 
 
-async def answer_once(once: Once, work: Work, act: Callable[[Work], Awaitable[Answer]]) -> Answer:
+async def answer_once(
+    once: Once, work: Work, act: Callable[[Work], Awaitable[Answer]], *, protects_her: bool = False
+) -> Answer:
     """Act on a request, or answer its repeat as the first time; what is refused leaves nothing behind."""
+    await check_may_act(once.by, work, protects_her=protects_her)
     kept = await work.answers.claim(once.by.agency, once.key_digest, once.request_digest)
     if kept:
         return same_again(kept, once.request_digest)
-    if (await work.state.sectors_of({once.by.agency})).get(once.by.agency) != work.profile.name:
-        raise AgencyNotAdmitted
     answer = await act(work)
     await work.answers.keep(once.by.agency, once.key_digest, answer)
     return answer

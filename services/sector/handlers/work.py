@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from schemas.consent import ConsentVersion
 from schemas.directory import ServiceRegistered
 from schemas.governance import AgencyCurrent, ProtocolCurrent
-from schemas.referral import StepBase
+from schemas.referral import StepBase, StepRefused
 from services.runtime.clock import Clock
 from services.sector.domain.consents import KeptConsent
 from services.sector.domain.profile import Profile
@@ -23,6 +23,14 @@ ViewKey = tuple[str, str]
 
 Place = tuple[datetime, str]
 """Where a referral stands in a worklist: when it last changed, and its id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What governance says of an agency."""
+
+    sector: str
+    is_active: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +119,8 @@ class State(Protocol):
     async def keep_entries(self, entries: Collection[ServiceRegistered]) -> None:
         """Keep each directory entry as it stands now."""
 
-    async def sectors_of(self, agencies: Collection[str]) -> Mapping[str, str]:
-        """Agency → its sector, for those that governance has named."""
+    async def standings(self, agencies: Collection[str]) -> Mapping[str, Standing]:
+        """Agency → how it stands, for those that governance has named."""
 
     async def entries(self, after: str, limit: int) -> Sequence[Entry]:
         """Directory entries behind a service id, by service id."""
@@ -126,6 +134,9 @@ class Steps(Protocol):
 
     async def send(self, step: StepBase, *, at: datetime) -> str:
         """Put the step into the outbox; gives its event id."""
+
+    def disown(self, refused: StepRefused) -> None:
+        """Say aloud that a step went out from here for an agency that is another sector's."""
 
 
 class Trail(Protocol):

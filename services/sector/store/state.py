@@ -6,12 +6,13 @@ from typing import Final
 
 from schemas.directory import ServiceRegistered
 from schemas.governance import AgencyCurrent, ProtocolCurrent
-from schemas.referral import StepBase
+from schemas.referral import StepBase, StepRefused
 from schemas.topics import steps_of
 from services.runtime.database import Transaction
 from services.runtime.ids import new_id
+from services.runtime.logs import log
 from services.runtime.outbox import Outgoing
-from services.sector.handlers.work import Entry
+from services.sector.handlers.work import Entry, Standing
 
 _KEEP_AGENCIES: Final = """
 INSERT INTO agency AS a (id, version, sector, organization, status)
@@ -36,7 +37,8 @@ FROM unnest(CAST(:services AS text[]), CAST(:organizations AS text[]), CAST(:tit
 ON CONFLICT (service) DO UPDATE SET organization = excluded.organization, title = excluded.title,
   organization_title = excluded.organization_title, status = excluded.status, needs = excluded.needs,
   desk = excluded.desk, confirmed_at = excluded.confirmed_at"""
-_SECTORS: Final = "SELECT id, sector FROM agency WHERE id = ANY(CAST(:ids AS text[]))"
+_STANDINGS: Final = """
+SELECT id, sector, status = 'active' AS is_active FROM agency WHERE id = ANY(CAST(:ids AS text[]))"""
 _PROTOCOL: Final = "SELECT id FROM protocol WHERE hash = :hash"
 _ENTRIES: Final = """
 SELECT e.service, e.organization, e.title, e.organization_title, e.status, e.needs, e.desk, e.confirmed_at,
@@ -90,10 +92,10 @@ class StateStore:
                 confirmed=[one.confirmed_at for one in entries],
             )
 
-    async def sectors_of(self, agencies: Collection[str]) -> Mapping[str, str]:
-        """Agency → its sector, for those that governance has named."""
-        rows = await self._transaction.rows(_SECTORS, ids=list(agencies))
-        return {row.id: row.sector for row in rows}
+    async def standings(self, agencies: Collection[str]) -> Mapping[str, Standing]:
+        """Agency → how it stands, for those that governance has named."""
+        rows = await self._transaction.rows(_STANDINGS, ids=list(agencies))
+        return {row.id: Standing(row.sector, row.is_active) for row in rows}
 
     async def entries(self, after: str, limit: int) -> Sequence[Entry]:
         """Directory entries behind a service id."""
@@ -131,3 +133,7 @@ class StepStore:
         )
         await self._transaction.outbox.add([outgoing])
         return event
+
+    def disown(self, refused: StepRefused) -> None:
+        """Say aloud that a step went out from here for an agency that is another sector's."""
+        log().error("step_disowned", agency_id=refused.to, error_code=refused.code)

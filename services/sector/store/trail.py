@@ -23,7 +23,7 @@ ORDER BY place"""
 _USE: Final = """
 INSERT INTO permit_used (origin, index) VALUES (:origin, :index) ON CONFLICT DO NOTHING RETURNING index"""
 _WAITING: Final = f"""
-SELECT id, content FROM trail_outbox WHERE kind = :kind AND refused IS NULL
+SELECT id, content FROM trail_outbox WHERE kind = :kind AND refused IS NULL AND id > :after
 ORDER BY id LIMIT {REPORTS_MAX}"""  # noqa: S608  a constant
 _SETTLE: Final = "DELETE FROM trail_outbox WHERE id = ANY(CAST(:ids AS bigint[]))"
 _REFUSE: Final = """
@@ -59,9 +59,10 @@ class TrailStore:
         """Use a permit up; False if it was used before (V8)."""
         return bool(await self._transaction.rows(_USE, origin=origin, index=index))
 
-    async def waiting(self, kind: Kind) -> Sequence[Waiting]:
-        """The oldest reports of a kind, as many as one request takes."""
-        return [Waiting(row.id, row.content) for row in await self._transaction.rows(_WAITING, kind=kind)]
+    async def waiting(self, kind: Kind, after: int) -> Sequence[Waiting]:
+        """The oldest reports of a kind behind a place, as many as one request takes."""
+        rows = await self._transaction.rows(_WAITING, kind=kind, after=after)
+        return [Waiting(row.id, row.content) for row in rows]
 
     async def settle(self, answered: Sequence[int], refused: Mapping[int, str]) -> None:
         """Drop what the trail has; keep what it refused for good, with its code."""

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import Row
@@ -71,9 +72,10 @@ WHERE agency = :agency AND position > :after ORDER BY position LIMIT :limit"""
 class ViewStore:
     """Referrals as this sector's agencies see them; a feed's end is locked until the commit, so no gaps."""
 
-    def __init__(self, transaction: Transaction, wake: Callable[[], None]) -> None:
+    def __init__(self, transaction: Transaction, ring: Callable[[Collection[str]], None]) -> None:
+        """`ring` is called after the commit, with the agencies whose feeds grew."""
         self._transaction = transaction
-        self._wake = wake
+        self._ring = ring
 
     async def lock(self, keys: Collection[ViewKey]) -> dict[ViewKey, ReferralView]:
         """Those of the views that exist, locked in one order."""
@@ -137,7 +139,7 @@ class ViewStore:
             codes=[event.code for event in events],
             steps=[event.step for event in events],
         )
-        self._transaction.after_commit.append(self._wake)
+        self._transaction.after_commit.append(partial(self._ring, {event.agency for event in events}))
 
     async def told(self, agency: str, after: int, limit: int) -> Sequence[tuple[int, FeedEvent]]:
         """The agency's feed behind a position, in order."""

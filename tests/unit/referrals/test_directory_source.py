@@ -234,8 +234,8 @@ def test_a_path_without_a_directory_is_refused(name: str, tmp_path: Path) -> Non
 def test_the_fictional_directory_is_taken_whole_and_answers_every_need() -> None:
     found = list(without_repeats(read_directory(FICTIONAL, NOON)))
 
-    assert len(entries(found)) == len(found) == 16
-    assert len({entry.organization for entry in entries(found)}) == 12
+    assert len(entries(found)) == len(found) == 19
+    assert len({entry.organization for entry in entries(found)}) == 15
     assert {need for entry in entries(found) for need in entry.needs} == NEEDS
     assert {entry.confirmed_at for entry in entries(found)} == {NOON}, "it never grows stale by itself"
 

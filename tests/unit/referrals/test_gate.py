@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from schemas.governance import document_hash
 from schemas.referral import OfferReferral
 from services.referrals.domain.gate import InForce
 from services.referrals.domain.referral import Outcome
@@ -134,6 +135,28 @@ def test_the_first_thing_that_is_wrong_is_the_one_that_is_named() -> None:
     assert [outcome.refusal and outcome.refusal.fact.code for outcome in codes] == [
         "unknown_code", "agency_inactive", "no_live_protocol", "entry_stale", "consent_does_not_cover",
     ]  # fmt: skip
+
+
+NEXT_YEAR = {"version": 2, "valid_from": NOON + DAY, "parties": (OWNER, STRANGER)}
+
+
+def test_the_next_version_of_a_protocol_shuts_no_door_before_it_begins() -> None:
+    now, later = a_protocol(), a_protocol(**NEXT_YEAR)
+
+    outcome = offered(an_offer(), in_force(protocols=[later, now]))
+
+    assert outcome.referral is not None
+    assert outcome.referral.protocol == document_hash(now)
+
+
+@pytest.mark.parametrize("changes", [{}, {"valid_until": NOON, "parties": (OWNER, RECEIVER)}])
+def test_once_the_next_version_has_begun_the_last_one_opens_no_door(changes: dict[str, object]) -> None:
+    begun = a_protocol(**NEXT_YEAR | {"valid_from": NOON - DAY} | changes)
+
+    outcome = offered(an_offer(), in_force(protocols=[begun, a_protocol()]))
+
+    assert outcome.refusal is not None
+    assert outcome.refusal.fact.code == "no_live_protocol"
 
 
 def test_a_suspended_agency_of_the_organisation_gives_way_to_an_active_one() -> None:

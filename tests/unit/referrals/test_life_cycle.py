@@ -7,11 +7,10 @@ from typing import get_args
 
 import pytest
 
-from schemas.referral import STEPS, StateName
+from schemas.referral import AWAITS, STEPS, StateName
 from services.referrals.domain.life_cycle import (
     ANSWERS,
     ASKER,
-    AWAITS,
     NEXT,
     TERMINAL,
     Party,
@@ -169,7 +168,8 @@ def test_what_no_table_allows_is_refused_by_name(state: State, verb: Verb, refus
 def test_states_steps_and_facts_are_those_of_the_contract() -> None:
     assert {str(state) for state in State} == set(get_args(StateName))
     assert {str(verb) for verb in Verb} - {"expire"} == set(STEP_NAMES) == {str(verb) for verb in ASKER}
-    assert set(AWAITS) == set(State)
+    assert set(AWAITS) == {str(state) for state in State}
+    assert set(AWAITS.values()) == {*(str(party) for party in Party), None}
     assert {state for state, _ in NEXT if state} | TERMINAL == set(State)
     assert Verb.EXPIRE not in ANSWERS
 

@@ -5,6 +5,8 @@ from datetime import timedelta
 import pytest
 
 from schemas.governance import document_hash
+from schemas.referral import StepBase
+from services.referrals.domain.gate import InForce
 from services.referrals.domain.life_cycle import State
 from services.referrals.domain.referral import Outcome, Referral, due
 from services.referrals.domain.steps import decide
@@ -87,10 +89,9 @@ def test_a_stranger_learns_no_more_than_of_an_id_that_does_not_exist() -> None:
     assert (known.refusal.agency, known.refusal.sector) == (STRANGER, "police")
 
 
-@pytest.mark.parametrize("agency", [RECEIVER, "never-admitted"])
-def test_a_sector_speaks_for_its_own_agencies_only(agency: str) -> None:
+def test_a_sector_speaks_for_its_own_agencies_only() -> None:
     referral = a_referral()
-    step = asked(a_step("accept", agency), sector="police")
+    step = asked(a_step("accept", RECEIVER), sector="police")
 
     outcome = decide(referral, step, in_force(), at=NOON)
 
@@ -100,6 +101,67 @@ def test_a_sector_speaks_for_its_own_agencies_only(agency: str) -> None:
     assert outcome.refusal.sector == "police"
     assert outcome.refusal.fact.state is None
     assert not outcome.refusal.is_numbered, "a forged step leaves no hole in the true agency's numbers"
+
+
+@pytest.mark.parametrize("step", [an_offer(agency="new-clinic"), a_step("accept", "new-clinic")])
+@pytest.mark.parametrize("referral", [None, a_referral()])
+def test_an_agency_not_heard_of_yet_is_refused_under_its_own_number(
+    step: StepBase, referral: Referral | None
+) -> None:
+    outcome = decide(referral, asked(step, sector="health"), in_force(), at=NOON)
+
+    assert outcome.referral is referral
+    assert code_of(outcome) == "agency_inactive"
+    assert outcome.refusal is not None
+    assert outcome.refusal.is_numbered, "its sector has taken the step and waits for number 1"
+    assert outcome.refusal.fact.state is None
+
+
+def suspended(agency: str) -> InForce:
+    return in_force(
+        agencies=[
+            an_agency(name, status="suspended" if name == agency else "active") for name in (OWNER, RECEIVER)
+        ]
+    )
+
+
+REFUSED_TO_SUSPENDED = [
+    (State.OFFERED, "acknowledge", RECEIVER),
+    (State.OFFERED, "accept", RECEIVER),
+    (State.OFFERED, "decline", RECEIVER),
+    (State.ACCEPTED, "start", RECEIVER),
+    (State.IN_SERVICE, "provide", RECEIVER),
+    (State.PROVIDED, "give_feedback", RECEIVER),
+    (State.FEEDBACK_GIVEN, "close", OWNER),
+]
+
+
+@pytest.mark.parametrize(("state", "verb", "agency"), REFUSED_TO_SUSPENDED)
+def test_a_suspended_agency_moves_nothing(state: State, verb: str, agency: str) -> None:
+    referral, step = a_referral(state), asked(a_step(verb, agency))
+
+    outcome = decide(referral, step, suspended(agency), at=NOON)
+
+    assert outcome.referral is referral
+    assert code_of(outcome) == "agency_inactive"
+    assert code_of(decide(referral, step, in_force(), at=NOON)) is None, "the same step by an active agency"
+
+
+@pytest.mark.parametrize(
+    ("state", "verb", "agency", "following"),
+    [
+        (State.IN_SERVICE, "withdraw", OWNER, "withdrawn"),
+        (State.ACCEPTED, "cancel", OWNER, "cancelled"),
+        (State.WITHDRAWN, "confirm_sealed", RECEIVER, "sealed"),
+    ],
+)
+def test_what_protects_her_passes_although_the_agency_is_suspended(
+    state: State, verb: str, agency: str, following: str
+) -> None:
+    outcome = decide(a_referral(state), asked(a_step(verb, agency)), suspended(agency), at=NOON)
+
+    assert outcome.referral is not None
+    assert outcome.referral.state == following
 
 
 def test_a_party_that_is_refused_is_told_where_the_referral_stands() -> None:
@@ -207,15 +269,16 @@ def test_the_protocol_of_the_offer_governs_what_follows() -> None:
     assert outcome.facts[0].protocol == document_hash(old)
 
 
-def test_a_lapsed_protocol_and_a_suspended_receiver_do_not_stop_a_live_referral() -> None:
-    known = in_force(
+def test_a_lapsed_protocol_does_not_stop_a_live_referral_nor_a_suspended_receiver_its_owner() -> None:
+    known = in_force(protocols=[a_protocol(valid_until=NOON)])
+    alone = in_force(
         agencies=[an_agency(OWNER), an_agency(RECEIVER, status="suspended")],
         protocols=[a_protocol(valid_until=NOON)],
     )
     referral = a_referral(protocol=known.current[0])
 
     accepted = decide(referral, asked(a_step("accept")), known, at=NOON)
-    withdrawn = decide(referral, asked(a_step("withdraw", OWNER)), known, at=NOON)
+    withdrawn = decide(referral, asked(a_step("withdraw", OWNER)), alone, at=NOON)
 
     assert code_of(accepted) is code_of(withdrawn) is None
 

@@ -1,15 +1,19 @@
 """What comes over the bus: views, feeds, and what is in force."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import pytest
+import structlog
 
-from schemas.referral import FactBase
+from schemas.referral import FactBase, StepRefused
 from schemas.topics import DIRECTORY_STATE, GOVERNANCE_STATE, INBOX
 from services.health.profile import PROFILE
+from services.runtime.database import Transaction
 from services.runtime.errors import Invalid
 from services.runtime.subscription import Received
 from services.sector.handlers.facts import keep_directory, keep_facts, keep_governance
+from services.sector.store.state import StepStore
 from tests.support.builders import (
     OWNER,
     RECEIVER,
@@ -69,6 +73,30 @@ async def test_a_fact_to_an_agency_not_heard_of_yet_is_kept(sector: MemorySector
     await keep_facts(received(offered("new-clinic", receiver="new-clinic")), sector.work)
 
     assert (REFERRAL, "new-clinic") in sector.views.kept
+
+
+DISOWNED = StepRefused(
+    referral=an_id("referral", "foreign"), to=OWNER, step=an_id("event"), asked="start", code="not_a_party"
+)
+
+
+async def test_the_refusal_of_a_step_for_anothers_agency_is_disowned_and_holds_up_nothing(
+    sector: MemorySector,
+) -> None:
+    await keep_facts(received(DISOWNED, offered()), sector.work)
+
+    assert set(sector.views.kept) == {(REFERRAL, RECEIVER)}
+    assert set(sector.views.feeds) == {RECEIVER}
+    assert sector.steps.disowned == [DISOWNED]
+
+
+def test_a_disowned_step_is_said_aloud() -> None:
+    with structlog.testing.capture_logs() as lines:
+        StepStore(cast(Transaction, None), "health").disown(DISOWNED)
+
+    assert lines == [
+        {"event": "step_disowned", "log_level": "error", "agency_id": OWNER, "error_code": "not_a_party"}
+    ]
 
 
 async def test_governance_and_directory_are_kept(sector: MemorySector) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from schemas.access import EventReport, SubjectKey, missing_field, subject_key
+from schemas.access import EventReport, SubjectKey, missing_field
 from schemas.referral import (
     AcknowledgeReferral,
     DeclineReferral,
@@ -15,6 +15,7 @@ from schemas.referral import (
     StepBase,
     WithdrawReferral,
 )
+from schemas.trail_bytes import subject_key
 from services.education.profile import PROFILE as EDUCATION
 from services.sector.domain.bodies import OfferAsked
 from services.sector.domain.refusals import (

@@ -7,18 +7,21 @@ from typing import Any, get_args
 import pytest
 
 from schemas.referral import (
+    AWAITS,
     FactBase,
     ReferralAccepted,
+    ReferralClosed,
     ReferralOffered,
     ReferralSealed,
     ReferralWithdrawn,
+    SealConfirmed,
     ServiceProvided,
     StateName,
     StepRefused,
+    awaited,
 )
 from services.runtime.errors import Invalid
 from services.sector.domain.views import FACTS_KEPT_MAX, ReferralView, feed_event, with_fact
-from services.sector.domain.worklist import AWAITED, awaited
 from tests.support.builders import OWNER, RECEIVER, REFERRAL, an_id
 from tests.support.clock import NOON
 
@@ -124,6 +127,21 @@ def test_once_releases_stop_the_receiver_no_longer_has_what_was_offered(state: S
     assert folded(own_view(), offered(OWNER), fact.model_copy(update={"to": OWNER})).offer is not None
 
 
+@pytest.mark.parametrize("state", ["closed", "cancelled"])
+def test_a_withdrawal_after_the_end_takes_the_offer_from_the_receiver_for_good(state: StateName) -> None:
+    told = {"referral": REFERRAL, "to": RECEIVER, "state": state}
+    ended = ReferralClosed(**told, number=2, reason="needs_met")
+    withdrawn = ReferralWithdrawn(**told, number=3, stop_contact=True, seal_by_at=NOON)
+    confirmed = SealConfirmed(**told, number=4, method="nothing_held")
+
+    before = folded(None, offered(), ended)
+    after = folded(before, withdrawn)
+
+    assert before.offer is not None
+    assert (after.state, after.offer) == (state, None)
+    assert folded(after, confirmed).offer is None
+
+
 def test_what_was_offered_stands_in_the_view_once_and_not_in_its_facts() -> None:
     assert folded(None, offered()).facts[0].keys() == {"type", "at", "number", "state"}
 
@@ -169,8 +187,8 @@ EXPECTED = {
     "declined": "owner",
     "expired": "owner",
     "withdrawn": "receiver",
-    "cancelled": None,
-    "closed": None,
+    "cancelled": "receiver",
+    "closed": "receiver",
     "sealed": None,
 }
 
@@ -186,12 +204,11 @@ def test_without_feedback_the_owner_acts_once_the_service_was_given() -> None:
 
 
 def test_before_the_arbiter_has_answered_nobody_is_awaited() -> None:
-    assert awaited(None, feedback_allowed=True) is None
     assert not own_view().is_awaited
 
 
-def test_the_worklist_table_names_states_only() -> None:
-    assert set(AWAITED) <= set(get_args(StateName))
+def test_the_table_of_turns_names_every_state_and_nothing_else() -> None:
+    assert set(AWAITS) == set(get_args(StateName))
 
 
 def test_a_view_awaits_one_party_alone() -> None:

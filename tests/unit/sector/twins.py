@@ -11,35 +11,22 @@ from typing import Any
 import httpx2
 from pydantic import BaseModel
 
-from schemas.access import (
-    Access,
-    Checkpoint,
-    Opening,
-    PermitAnswer,
-    PermitBody,
-    PermitRequest,
-    Receipt,
-    Trust,
-    canonical,
-    commitment,
-    leaf,
-    leaf_hash,
-    request_digest,
-    stamped,
-    tag,
-    trail_words,
-)
+from schemas.access import Access, Opening, PermitAnswer, PermitBody, PermitRequest, Receipt
 from schemas.consent import ConsentVersion
 from schemas.directory import ServiceRegistered
 from schemas.governance import AgencyCurrent, ProtocolCurrent
-from schemas.referral import StepBase
+from schemas.merkle import leaf_hash
+from schemas.permit import Trust
+from schemas.referral import StepBase, StepRefused
+from schemas.signed_note import Checkpoint
+from schemas.trail_bytes import canonical, commitment, leaf, request_digest, stamped, tag, trail_words
 from services.audit.domain.notes import Signer, checkpoint_text, signed_note, signed_permit
 from services.audit.domain.tree import Tree
 from services.sector.domain.consents import KeptConsent
 from services.sector.domain.profile import Profile
 from services.sector.domain.requests import Answer, Kept
 from services.sector.domain.views import ConsentRef, FeedEvent, ReferralView
-from services.sector.handlers.work import Case, Entry, Place, ViewKey, Work
+from services.sector.handlers.work import Case, Entry, Place, Standing, ViewKey, Work
 from tests.support.builders import SECTOR_OF, an_id
 from tests.support.clock import StoppedClock
 
@@ -123,11 +110,13 @@ class MemoryState:
 
     def __init__(self, sectors: Mapping[str, str] = SECTOR_OF) -> None:
         self.sectors = dict(sectors)
+        self.suspended: set[str] = set()
         self.protocols: dict[str, str] = {}
         self.kept: list[Entry] = []
 
     async def keep_agencies(self, agencies: Collection[AgencyCurrent]) -> None:
         self.sectors |= {one.agency: one.sector for one in agencies}
+        self.suspended |= {one.agency for one in agencies if one.status == "suspended"}
 
     async def keep_protocols(self, protocols: Collection[ProtocolCurrent]) -> None:
         self.protocols |= {one.hash: one.document.id for one in protocols}
@@ -135,8 +124,12 @@ class MemoryState:
     async def keep_entries(self, entries: Collection[ServiceRegistered]) -> None:
         self.kept += [Entry(one, None, None) for one in entries]
 
-    async def sectors_of(self, agencies: Collection[str]) -> Mapping[str, str]:
-        return {agency: self.sectors[agency] for agency in agencies if agency in self.sectors}
+    async def standings(self, agencies: Collection[str]) -> Mapping[str, Standing]:
+        return {
+            agency: Standing(self.sectors[agency], agency not in self.suspended)
+            for agency in agencies
+            if agency in self.sectors
+        }
 
     async def entries(self, after: str, limit: int) -> Sequence[Entry]:
         return [entry for entry in self.kept if entry.service.service > after][:limit]
@@ -150,10 +143,14 @@ class MemorySteps:
 
     def __init__(self) -> None:
         self.sent: list[StepBase] = []
+        self.disowned: list[StepRefused] = []
 
     async def send(self, step: StepBase, *, at: datetime) -> str:
         self.sent.append(step)
         return an_id("event")
+
+    def disown(self, refused: StepRefused) -> None:
+        self.disowned.append(refused)
 
 
 class MemoryTrail:

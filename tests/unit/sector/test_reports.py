@@ -1,0 +1,78 @@
+"""Reports that the trail cannot take yet hold up no newer ones."""
+
+import json
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+
+from schemas.access import REPORTS_MAX
+from services.sector.reports import Delivery
+
+
+@dataclass(frozen=True)
+class Report:
+    """A report in the outbox."""
+
+    id: int
+    content: str
+
+
+class MemoryOutbox:
+    """Reports of one kind, by their place."""
+
+    def __init__(self, count: int) -> None:
+        self.kept = {place: Report(place, json.dumps({"place": place})) for place in range(1, count + 1)}
+        self.refused: dict[int, str] = {}
+
+    async def waiting(self, kind: str, after: int) -> Sequence[Report]:
+        places = [place for place in self.kept if place > after] if kind == "events" else []
+        return [self.kept[place] for place in places[:REPORTS_MAX]]
+
+    async def settle(self, answered: Sequence[int], refused: Mapping[int, str]) -> None:
+        self.kept = {place: one for place, one in self.kept.items() if place not in {*answered, *refused}}
+        self.refused |= refused
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator["MemoryOutbox"]:
+        yield self
+
+
+def delivery(outbox: MemoryOutbox, is_known: Callable[[int], bool]) -> Delivery:
+    """Delivery to a trail that takes the reports of known subjects alone."""
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        asked = json.loads(request.content)["events"]
+        return httpx2.Response(200, json={"results": [result(one["place"]) for one in asked]})
+
+    def result(place: int) -> Mapping[str, Any]:
+        return {} if is_known(place) else {"problem": {"code": "subject_unknown"}}
+
+    client = httpx2.AsyncClient(base_url="https://trail.example", transport=httpx2.MockTransport(answer))
+    return Delivery(client, outbox.open)
+
+
+async def test_a_whole_batch_that_waits_for_its_subjects_blocks_nothing_newer() -> None:
+    outbox = MemoryOutbox(REPORTS_MAX + 3)
+    sweep = delivery(outbox, lambda place: place > REPORTS_MAX).sweep
+
+    first, second = await sweep(), await sweep()
+
+    assert (first, second) == (False, True)
+    assert set(outbox.kept) == set(range(1, REPORTS_MAX + 1))
+    assert not outbox.refused
+
+
+async def test_what_waited_is_taken_once_its_subject_is_known() -> None:
+    outbox = MemoryOutbox(REPORTS_MAX)
+    known: set[int] = set()
+    sweep = delivery(outbox, known.__contains__).sweep
+
+    await sweep()
+    known |= set(outbox.kept)
+    await sweep()  # the end of the outbox: the next round begins at its head
+    await sweep()
+
+    assert not outbox.kept

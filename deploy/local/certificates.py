@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Final, cast
 
@@ -22,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from deploy.local.places import make_directory, write_private
-from schemas.topics import source_of
+from schemas.topics import host_of, source_of
 
 LIFETIME: Final = timedelta(hours=24)
 RENEWED_BELOW: Final = timedelta(hours=12)
@@ -88,8 +87,7 @@ class Certificates:
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         alternative = x509.SubjectAlternativeName([
             x509.UniformResourceIdentifier(source_of(self.cell, name)),
-            x509.DNSName("localhost"),
-            x509.IPAddress(IPv4Address("127.0.0.1")),
+            x509.DNSName(host_of(name)),
         ])  # fmt: skip
         certificate = (
             _builder(subject, authority.subject, key, LIFETIME)

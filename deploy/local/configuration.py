@@ -153,10 +153,12 @@ def load(data: Path | None = None) -> Configuration:
 
 def _check_mode(found: Configuration) -> None:
     """The same rules as each service has, said once before anything starts."""
-    if (found.mode == "live") == found.cell.startswith("test-"):
+    if found.mode == "live":
         raise CannotRun(
-            "wrong_mode", "Cells named test-... belong to every mode but live, and to no live one."
+            "wrong_mode", "Mode live needs sealed events, which this release does not write; use mode test."
         )
+    if not found.cell.startswith("test-"):
+        raise CannotRun("wrong_mode", "A cell that is not live has a name that begins with test-.")
     if found.mode != "local" and not found.issuer:
         raise CannotRun("wrong_mode", "The local issuer serves mode local only; name your own issuer.")
 

@@ -8,7 +8,7 @@ import signal
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from deploy.local.places import make_directory, write_private
 from deploy.local.refusals import CannotRun
@@ -16,6 +16,7 @@ from deploy.local.refusals import CannotRun
 LOCK_FILE: Final = "lock"
 STATE_FILE: Final = "state.json"
 POLL_SECONDS: Final = 0.05
+LOOKERS_GONE_SECONDS: Final = 1.0
 STOPPED_WITHIN_SECONDS: Final = 20.0
 
 
@@ -24,23 +25,29 @@ def locked(run: Path) -> Iterator[None]:
     """Holds the data directory; refused while another supervisor does."""
     make_directory(run)
     with (run / LOCK_FILE).open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise CannotRun("directory_in_use", f"Concert already runs in {run.parent}.") from None
+        ends = time.monotonic() + LOOKERS_GONE_SECONDS
+        while not _is_taken(lock):  # somebody who only looks holds it for a moment
+            if time.monotonic() > ends:
+                raise CannotRun("directory_in_use", f"Concert already runs in {run.parent}.")
+            time.sleep(POLL_SECONDS)
         yield
+
+
+def _is_taken(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def is_running(run: Path) -> bool:
     """Whether a supervisor holds this data directory."""
     try:
         with (run / LOCK_FILE).open("r+") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return not _is_taken(lock)
     except FileNotFoundError:
         return False
-    except BlockingIOError:
-        return True
-    return False
 
 
 def write_state(run: Path, state: Mapping[str, Any]) -> None:

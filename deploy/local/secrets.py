@@ -1,21 +1,16 @@
 """Passwords and keys of one installation: made once, one file each, readable by their owner alone."""
 
 import base64
-import hashlib
 import json
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from joserfc.jwk import ECKey, KeySet
 
 from deploy.local.places import make_directory, write_private
-
-ED25519_NOTE: Final = b"\x01"
-"""The algorithm byte of a signed note's Ed25519 key."""
+from schemas.signed_note import NamedKey, vkey
 
 
 class Secrets:
@@ -40,7 +35,7 @@ class Secrets:
         """The public half of an Ed25519 seed as a signed note's verifiers read it."""
         seed = base64.b64decode(self.key_file(name).read_text())
         public = Ed25519PrivateKey.from_private_bytes(seed).public_key()
-        return note_key(key_name, public.public_bytes(Encoding.Raw, PublicFormat.Raw))
+        return vkey(NamedKey(key_name, public.public_bytes_raw()))
 
     def issuer_key_file(self) -> Path:
         """The private key that the local issuer of access tokens signs with (JWK, ES384)."""
@@ -54,13 +49,6 @@ class Secrets:
     def _once(self, name: str, make: Callable[[], str]) -> Path:
         path = self.folder / name
         return path if path.exists() else write_private(path, make())
-
-
-def note_key(name: str, public: bytes) -> str:
-    """A verifier key `name+hash+key` of a signed note (C2SP)."""
-    key = ED25519_NOTE + public
-    short = hashlib.sha256(name.encode() + b"\n" + key).digest()[:4]
-    return f"{name}+{short.hex()}+{base64.b64encode(key).decode()}"
 
 
 def _new_issuer_key() -> str:

@@ -1,28 +1,26 @@
 """The durable consumer: a batch over all partitions is one transaction: inbox, state, outbox, offsets."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
-from schemas.cloudevents import Known
-from schemas.envelope import ReadEvent, Reason, Unusable, read
-from schemas.topics import Topic
+from schemas.envelope import ReadEvent
 from services.runtime import dead_letters, inbox, offsets
 from services.runtime.backoff import Backoff
+from services.runtime.batch import failed_on, halves, known, moves_of, opened, shares, still_to_do
 from services.runtime.crash import crash_point
 from services.runtime.database import Database, Transaction
 from services.runtime.dead_letters import DeadLetter
-from services.runtime.errors import Invalid, Unavailable
+from services.runtime.errors import Unavailable
 from services.runtime.identity import Identity
 from services.runtime.logs import log
 from services.runtime.metrics import APPLIED, COMMITS, DUPLICATES, LAST_COMMIT, TRANSACTION_SECONDS
-from services.runtime.offsets import Log, Move, Partition
-from services.runtime.subscription import Received, Subscription
+from services.runtime.offsets import Log, Partition
+from services.runtime.subscription import Subscription
 
 POLL_MS: Final = 200
 HANDLER_FAILURES_IN_A_ROW_MAX: Final = 50
@@ -37,86 +35,6 @@ class Fenced(Exception):
     def __init__(self, lost: set[Partition]) -> None:
         super().__init__(f"{len(lost)} partitions have another owner")
         self.lost = lost
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """One record of a batch: the event that was read from it, or the letter that it becomes."""
-
-    record: Any
-    event: ReadEvent | None
-    letter: DeadLetter | None
-
-
-def opened(record: Any, topic: Topic, subscription: Subscription, identity: Identity) -> Opened:
-    """Read one record; what can never be used becomes a dead letter."""
-    try:
-        event = read(
-            topic,
-            record.headers,
-            record.key,
-            record.value,
-            cell=identity.cell,
-            mode=identity.mode,
-            reads=subscription.reads,
-        )
-    except Unusable as unusable:
-        letter = DeadLetter(record, unusable.reason, unusable.path, known=unusable.known)
-        return Opened(record, None, letter)
-    return Opened(record, event, None)
-
-
-def received(event: ReadEvent) -> Received[Any]:
-    """The event as a handler gets it."""
-    return Received(
-        event.id, event.service, event.topic, event.key, event.sequence, event.at, event.caused_by, event.body
-    )
-
-
-def known(event: ReadEvent) -> Known:
-    """What a dead letter tells about an event that could be read."""
-    return Known(event.source, event.id, event.sequence, event.type, event.dataschema)
-
-
-def moves_of(
-    records: Sequence[Any], expected: Mapping[Partition, int], ids: Mapping[str, UUID]
-) -> dict[Partition, Move]:
-    """How far a transaction over these records moves each partition's offset.
-
-    Expected is the last *processed* position, never the first record's: compacted topics have holes.
-    """
-    last: dict[Partition, int] = {}
-    for record in records:
-        last[record.topic, record.partition] = record.offset + 1
-    return {
-        partition: Move(ids[partition[0]], expected[partition], following)
-        for partition, following in last.items()
-    }
-
-
-def still_to_do(records: Sequence[Any], expected: Mapping[Partition, int]) -> Sequence[Any]:
-    """Leave out what was processed before, and partitions that are not ours (any more)."""
-    return [
-        record
-        for record in records
-        if record.offset >= expected.get((record.topic, record.partition), 1 << 63)
-    ]
-
-
-def halves(records: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any]]:
-    """Cut a batch in two, in order, to find the record on which a handler fails."""
-    middle = len(records) // 2
-    return records[:middle], records[middle:]
-
-
-def shares(
-    fresh: Sequence[ReadEvent], subscriptions: Sequence[Subscription]
-) -> Iterator[tuple[Subscription, list[Received[Any]]]]:
-    """Each subscription with its events, in the table's order: what is in force before what rests on it."""
-    for subscription in subscriptions:
-        own = [received(event) for event in fresh if event.topic in subscription.topics]
-        if own:
-            yield subscription, own
 
 
 class Batches:
@@ -216,7 +134,7 @@ class Batches:
         ]
         fresh = taken.fresh
         if failure is not None:
-            letters += [_failed(by_event[id(event)].record, event, failure) for event in fresh]
+            letters += [failed_on(by_event[id(event)].record, event, failure) for event in fresh]
             fresh = []
         await dead_letters.keep(transaction, self._identity.group, letters, self.topic_ids)
         await self._handle(transaction, fresh)
@@ -231,12 +149,6 @@ class Batches:
         for subscription, own in shares(fresh, self._subscriptions):
             await subscription.handler(own, work)
         crash_point("consumer.handled")
-
-
-def _failed(record: Any, event: ReadEvent, failure: Exception) -> DeadLetter:
-    reason = failure.reason if isinstance(failure, Invalid) else Reason.HANDLER
-    path = failure.path if isinstance(failure, Invalid) else None
-    return DeadLetter(record, reason, path, type(failure).__name__, known(event))
 
 
 class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -260,6 +172,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self._records_max = records_max
         self._stopping = asyncio.Event()
         self._applying = asyncio.Lock()
+        self._placings = 0
         self._failed: Exception | None = None
         self._consumer: Any = None
         self.assigned = asyncio.Event()
@@ -286,9 +199,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _consume(self, backoff: Backoff) -> None:
         while not self._stopping.is_set():
-            fetched = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=self._records_max)
-            if self._failed:
-                raise self._failed
+            fetched = await self._fetch()
             records = [record for partition in sorted(fetched) for record in fetched[partition]]
             if not records:
                 continue
@@ -296,6 +207,30 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
             await self._apply(records, backoff)
             await self._tell()
             await self._go_on({(one.topic, one.partition) for one in self._consumer.assignment()})
+
+    async def _fetch(self) -> Mapping[TopicPartition, Sequence[Any]]:
+        """What comes next after what was processed.
+
+        Partitions whose places are found while `getmany` waits may come from where the brokers thought that
+        this group was. Applying those would skip what lies before them, without a word.
+        """
+        placings = self._placings
+        fetched: Mapping[TopicPartition, Sequence[Any]] = await self._consumer.getmany(
+            timeout_ms=POLL_MS, max_records=self._records_max
+        )
+        if self._failed:
+            raise self._failed
+        if self._placings == placings and not self._applying.locked():
+            return fetched
+        self._seek_back()
+        return {}
+
+    def _seek_back(self) -> None:
+        """Fetch again from what was processed; partitions that have no place yet get one later."""
+        for one in self._consumer.assignment():
+            place = self._batches.expected.get((one.topic, one.partition))
+            if place is not None:
+                self._consumer.seek(one, place)
 
     async def _apply(self, records: Sequence[Any], backoff: Backoff) -> None:
         """Apply the batch, again and again while the database is away; never skip it."""
@@ -311,14 +246,14 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _wait_fetching(self, seconds: float) -> None:
         """Wait, paused, but keep calling `getmany`: without it the reader loses its place in the group."""
-        paused = self._consumer.assignment()
-        self._consumer.pause(*paused)
+        until = asyncio.get_running_loop().time() + seconds
         try:
-            until = asyncio.get_running_loop().time() + seconds
             while asyncio.get_running_loop().time() < until and not self._stopping.is_set():
-                await self._consumer.getmany(timeout_ms=min(POLL_MS, int(seconds * 1000) + 1))
+                self._consumer.pause(*self._consumer.assignment())
+                if await self._consumer.getmany(timeout_ms=min(POLL_MS, int(seconds * 1000) + 1)):
+                    self._seek_back()  # of partitions that came meanwhile, and were not paused
         finally:
-            self._consumer.resume(*(paused & self._consumer.assignment()))
+            self._consumer.resume(*self._consumer.assignment())
 
     async def _tell(self) -> None:
         """Commit to the brokers for the tools that show lag; a failure is no error."""
@@ -371,6 +306,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
             if found.alarm:
                 log().error(found.alarm, topic=partition[0], partition=partition[1])
             self._consumer.seek(TopicPartition(*partition), found.next)
+        self._placings += 1
         self._batches.expected |= {partition: found.next for partition, found in positions.items()}
 
     async def _logs(self, assigned: set[Partition]) -> dict[Partition, Log]:

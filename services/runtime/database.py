@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 POOL_CONNECTIONS: Final = 8
 COMMAND_TIMEOUT_SECONDS: Final = 30
+AWAY: Final = "the database does not answer; the same again will be tried"
 TEMPORARY: Final = ("08", "53", "57", "40001", "40P01")
 """SQLSTATE classes and codes after which the same again may work (stack.md §4.1)."""
 
@@ -76,7 +77,7 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
         """Open, commit on leaving, roll back on any exception; raises Unavailable when the database is."""
-        transaction: Transaction
+        transaction: Transaction | None = None
         try:
             async with self.engine.begin() as connection:
                 transaction = Transaction(connection)
@@ -84,6 +85,8 @@ class Database:
                     transaction.outbox = self.open_outbox(transaction)
                 yield transaction
         except (DBAPIError, PoolTimeout, OSError) as error:
+            if transaction is None:  # no connection: whatever the server says of it, nothing was asked yet
+                raise Unavailable(AWAY) from error
             raise_unavailable(error)
             raise
         for wake in transaction.after_commit:
@@ -98,7 +101,7 @@ def raise_unavailable(error: Exception) -> None:
     """Raise Unavailable if the same again may work; else do nothing."""
     if isinstance(error, DBAPIError) and _is_answer(error):
         return
-    raise Unavailable("the database does not answer; the same again will be tried") from error
+    raise Unavailable(AWAY) from error
 
 
 def _is_answer(error: DBAPIError) -> bool:

@@ -48,13 +48,14 @@ class DeadLetter:
 
 def headers_text(headers: Sequence[tuple[str, bytes]]) -> str:
     """A record's headers as JSON pairs of name and base64: duplicates survive."""
-    return json.dumps([[name, base64.b64encode(content or b"").decode()] for name, content in headers])
+    return json.dumps([[_text(name), base64.b64encode(content or b"").decode()] for name, content in headers])
 
 
 async def keep(
     transaction: Transaction, group: str, letters: Sequence[DeadLetter], topic_ids: dict[str, UUID]
 ) -> None:
     """Keep letters in the transaction that moves their offsets; the same record again counts an attempt."""
+    letters = one_for_each_record(letters)
     if not letters:
         return
     records = [letter.record for letter in letters]
@@ -66,7 +67,7 @@ async def keep(
         topic_ids=[topic_ids[record.topic] for record in records],
         parts=[record.partition for record in records],
         offsets=[record.offset for record in records],
-        records_at=[datetime.fromtimestamp(record.timestamp / 1000, UTC) for record in records],
+        records_at=[record_time(record.timestamp) for record in records],
         keys=[record.key for record in records],
         headers=[headers_text(record.headers) for record in records],
         values=[record.value for record in records],
@@ -81,6 +82,22 @@ async def keep(
     )
     for letter in letters:
         DEAD_LETTERS.labels(group, str(letter.reason)).inc()
+
+
+def one_for_each_record(letters: Sequence[DeadLetter]) -> list[DeadLetter]:
+    """The first letter of each record: one that waits behind a hole may have failed besides."""
+    first: dict[tuple[str, int, int], DeadLetter] = {}
+    for letter in letters:
+        first.setdefault((letter.record.topic, letter.record.partition, letter.record.offset), letter)
+    return list(first.values())
+
+
+def record_time(timestamp: int) -> datetime:
+    """When the record was written, as its writer says; a time that no calendar has becomes the epoch."""
+    try:
+        return datetime.fromtimestamp(timestamp / 1000, UTC)
+    except (OverflowError, OSError, ValueError):
+        return datetime.fromtimestamp(0, UTC)
 
 
 def _text(content: str | None) -> str | None:

@@ -1,6 +1,7 @@
 """Health on a port of its own: alive, ready, started, and the figures for Prometheus."""
 
 import time
+from collections.abc import Callable
 from typing import Final
 
 from fastapi import FastAPI, Response
@@ -19,10 +20,18 @@ _PENDING: Final = "SELECT count(*) AS pending FROM (SELECT 1 FROM outbox LIMIT :
 class Health:
     """What the probes look at: the loop's heartbeat, the database, the outbox's size; never broker or lag."""
 
-    def __init__(self, database: Database, *, has_outbox: bool, outbox_rows_max: int) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        has_outbox: bool,
+        outbox_rows_max: int,
+        why_halted: Callable[[], str | None] = lambda: None,
+    ) -> None:
         self._database = database
         self._has_outbox = has_outbox
         self._outbox_rows_max = outbox_rows_max
+        self._why_halted = why_halted
         self._beat_at = time.monotonic()
         self.draining = False
 
@@ -38,6 +47,8 @@ class Health:
         """The reason for not taking requests, or None."""
         if self.draining:
             return "draining"
+        if halted := self._why_halted():
+            return halted
         try:
             async with self._database.transaction() as transaction:
                 if not self._has_outbox:

@@ -1,6 +1,7 @@
 """How this service's clients connect to the brokers: SCRAM over the settings' one user."""
 
 import asyncio
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
@@ -31,13 +32,23 @@ def security(settings: KafkaSettings) -> Mapping[str, Any]:
     }
 
 
-def consumer_factory(settings: KafkaSettings, identity: Identity) -> Callable[[], AIOKafkaConsumer]:
+def member_of(identity: Identity, topics: Sequence[str]) -> str:
+    """A static member's id, another one for other topics.
+
+    The brokers give a member that comes back its old partitions without a look at what it now asks for.
+    """
+    return f"{identity.service}-consumer-1-{zlib.crc32(' '.join(sorted(topics)).encode()):08x}"
+
+
+def consumer_factory(
+    settings: KafkaSettings, identity: Identity, topics: Sequence[str]
+) -> Callable[[], AIOKafkaConsumer]:
     """Makes a fresh consumer for each connection; a static member keeps its partitions over a restart."""
 
     def connect() -> AIOKafkaConsumer:
         return AIOKafkaConsumer(
             group_id=identity.group,
-            group_instance_id=f"{identity.service}-consumer-1",
+            group_instance_id=member_of(identity, topics),
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             isolation_level="read_committed",

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from schemas.topics import host_of
 from services.runtime.settings import TlsSettings
 
 ANSWER_WITHIN_SECONDS: Final = 2.0
@@ -51,10 +52,16 @@ COMMON: Final = {
 
 
 def internal_client(
-    tls: TlsSettings, *, base_url: str, seconds: float = ANSWER_WITHIN_SECONDS
+    tls: TlsSettings, peer: str, *, base_url: str, seconds: float = ANSWER_WITHIN_SECONDS
 ) -> httpx2.AsyncClient:
-    """A client that shows this service's certificate and trusts the private authority alone."""
+    """A client that shows this service's certificate and speaks to nobody but the named peer."""
     context = ssl.create_default_context(cafile=str(tls.authority_file))
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.load_cert_chain(tls.certificate_file, tls.key_file)
-    return httpx2.AsyncClient(base_url=base_url, verify=context, timeout=seconds)
+
+    async def name_the_peer(request: httpx2.Request) -> None:
+        # Every service has a certificate of the same authority: only its name tells the trail from another.
+        request.extensions["sni_hostname"] = host_of(peer)
+
+    hooks = {"request": [name_the_peer]}
+    return httpx2.AsyncClient(base_url=base_url, verify=context, timeout=seconds, event_hooks=hooks)

@@ -51,6 +51,8 @@ class Parts:
     api: FastAPI | None = None
     internal: FastAPI | None = None
     sweepers: Sequence[Sweeper] = ()
+    why_halted: Callable[[], str | None] = lambda: None
+    """Why the service's own work has stopped until a person looks, or None; it is not ready then."""
 
 
 Wire = Callable[[Runtime, Any], Parts]
@@ -72,19 +74,24 @@ def main(service: str, settings_class: type[RuntimeSettings], wire: Wire) -> Non
     if word == "migrate":
         asyncio.run(migrate_from_environment(service))
     elif word == "run":
-        settings = settings_class.from_environment()
-        configure(service)
-        try:
-            asyncio.run(run(service, settings, wire))
-        except WrongSchema as wrong:
-            raise SystemExit(str(wrong)) from None
-        except Exception as error:
-            # Python's own last words would be the error's text, and a driver's text holds what it was given.
-            tell_end(error)
-            raise SystemExit(1) from None
+        run_to_the_end(service, settings_class, wire, logs_as=service)
     else:
         sys.stderr.write(f"say what to do: python -m services.{service} run|migrate\n")
         raise SystemExit(2)
+
+
+def run_to_the_end(service: str, settings_class: type[RuntimeSettings], wire: Wire, *, logs_as: str) -> None:
+    """Run one process of a service; what ends it is told without the text of any error."""
+    settings = settings_class.from_environment()
+    configure(logs_as)
+    try:
+        asyncio.run(run(service, settings, wire))
+    except WrongSchema as wrong:
+        raise SystemExit(str(wrong)) from None
+    except Exception as error:
+        # Python's own last words would be the error's text, and a driver's text holds what it was given.
+        tell_end(error)
+        raise SystemExit(1) from None
 
 
 async def run(service: str, settings: RuntimeSettings, wire: Wire) -> None:
@@ -135,7 +142,12 @@ class Running:
     ) -> None:
         self._parts = parts
         self._relays = relays
-        self.health = Health(database, has_outbox=bool(relays), outbox_rows_max=settings.outbox_rows_max)
+        self.health = Health(
+            database,
+            has_outbox=bool(relays),
+            outbox_rows_max=settings.outbox_rows_max,
+            why_halted=parts.why_halted,
+        )
         self._servers = _servers(settings, parts, self.health)
         self.consumer = _consumer(settings, identity, database, parts)
         self._producer = kafka.RelayProducer(settings.kafka) if settings.kafka and relays else None
@@ -235,7 +247,7 @@ def _consumer(
 ) -> Consumer | None:
     if not parts.subscriptions or not settings.kafka:
         return None
-    connect = kafka.consumer_factory(settings.kafka, identity)
-    topic_ids = kafka.topic_ids_reader(settings.kafka)
     batches = Batches(database, identity, parts.subscriptions, parts.open_work)
+    connect = kafka.consumer_factory(settings.kafka, identity, batches.topic_names)
+    topic_ids = kafka.topic_ids_reader(settings.kafka)
     return Consumer(batches, database, identity, connect, topic_ids, records_max=settings.batch_records_max)

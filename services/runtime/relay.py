@@ -90,8 +90,12 @@ class Relay:
         while not self._stopping:
             try:
                 async with self._database.engine.connect() as connection:
-                    await self._own(connection)
-                    await self._send_all(connection, backoff)
+                    try:
+                        await self._own(connection)
+                        await self._send_all(connection, backoff)
+                    finally:
+                        # Back in the pool its session would go on holding the lock, and shut us out for ever.
+                        await connection.invalidate()
             except (KafkaError, SQLAlchemyError, OSError, TimeoutError) as error:
                 # Nothing was committed: the rows are still in the outbox and go out under the same ids.
                 log().warning("relay_waits", error_class=type(error).__name__, shard=self._shard)

@@ -36,6 +36,7 @@ def problem(
     *,
     errors: list[dict[str, str]] | None = None,
     headers: Mapping[str, str] | None = None,
+    instance: str | None = None,
 ) -> ProblemResponse:
     """Say what is wrong and what to do, under a code that never changes."""
     content: dict[str, Any] = {
@@ -43,7 +44,7 @@ def problem(
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
-        "instance": new_id("request"),
+        "instance": instance or new_id("request"),
         "code": code,
     }
     if errors:
@@ -196,10 +197,12 @@ async def _http(_request: Request, error: Exception) -> ProblemResponse:
 
 
 async def _unexpected(request: Request, error: Exception) -> ProblemResponse:
-    log().error("request_failed", error_class=type(error).__name__, route=_route(request))
-    return problem(
-        500, "unexpected", "this is our fault; try again later, and tell the operator the instance"
+    instance = new_id("request")
+    log().error(
+        "request_failed", error_class=type(error).__name__, route=_route(request), request_id=instance
     )
+    detail = "this is our fault; try again later, and tell the operator the instance"
+    return problem(500, "unexpected", detail, instance=instance)
 
 
 def _route(request: Request) -> str:

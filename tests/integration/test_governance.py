@@ -49,7 +49,7 @@ async def address(space: Space) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def operator(space: Space, address: str) -> AsyncIterator[httpx2.AsyncClient]:
-    async with internal_client(space.tls_settings("operator"), base_url=address) as client:
+    async with internal_client(space.tls_settings("operator"), "governance", base_url=address) as client:
         yield client
 
 
@@ -67,10 +67,10 @@ async def publish(client: httpx2.AsyncClient, name: str, **changes: Any) -> http
 
 async def events_about(space: Space, name: str, count: int) -> list[ReadEvent]:
     """The first so many events of one key, as a reader of the topic gets them."""
-    consumer = consumer_factory(
-        space.kafka_settings("health"), Identity("health", CELL, "local", space.namespace)
-    )()
-    consumer.subscribe([GOVERNANCE_STATE.name(space.namespace)])
+    topics = [GOVERNANCE_STATE.name(space.namespace)]
+    identity = Identity("health", CELL, "local", space.namespace)
+    consumer = consumer_factory(space.kafka_settings("health"), identity, topics)()
+    consumer.subscribe(topics)
     await consumer.start()
     found: list[ReadEvent] = []
     try:
@@ -266,7 +266,7 @@ async def test_bad_input_is_refused_by_name_and_never_echoed(operator: httpx2.As
 
 
 async def test_a_service_may_read_and_not_write(space: Space, address: str) -> None:
-    async with internal_client(space.tls_settings("health"), base_url=address) as service:
+    async with internal_client(space.tls_settings("health"), "governance", base_url=address) as service:
         answers = [await admit(service, "agency-by-service"), await publish(service, "protocol-by-service")]
         listed = await service.get("/v1/agencies")
 

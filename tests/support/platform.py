@@ -1,51 +1,28 @@
 """One real broker and database server for the whole run; every module has its own topics and databases."""
 
-import asyncio
 import os
 import secrets
-import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import URL, make_url
+from sqlalchemy import URL
 
-from deploy.local import ports
 from deploy.local.certificates import Certificates
 from deploy.local.databases import DATABASES, Server
-from deploy.local.kafka import Kafka, KafkaPorts
-from deploy.local.places import cache_directory, temporary_directory
-from deploy.local.postgres import Postgres
+from deploy.local.kafka import Kafka
+from deploy.local.places import temporary_directory
 from deploy.local.secrets import Secrets
 from schemas.topics import SERVICES, TOPICS
 from services.runtime import administration, migrate
 from services.runtime.database import Database
 from services.runtime.settings import DatabaseSettings, KafkaSettings, RuntimeSettings, TlsSettings
+from tests.support.servers import LoopThread, Servers, found_servers
 
 CELL: Final = "test-local"
-T = TypeVar("T")
 S = TypeVar("S", bound=RuntimeSettings)
-
-
-class LoopThread:
-    """An event loop that outlives single tests: the servers' processes belong to it."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-
-    def call(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine there and wait for its result."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
-
-    def close(self) -> None:
-        """End the loop and its thread."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
 
 
 @dataclass
@@ -57,15 +34,24 @@ class TestPlatform:
     folder: Path
     secrets: Secrets
     certificates: Certificates
-    bootstrap: str
-    admin_password: str
-    admin_user: str
-    database_url: URL
-    """The administrator's address, with the password."""
+    servers: Servers
     loop: LoopThread
-    kafka: Kafka | None = None
-    postgres: Postgres | None = None
     _templates: set[str] = field(default_factory=set)
+
+    @property
+    def kafka(self) -> Kafka | None:
+        """The broker, where it is ours to stop and start."""
+        return self.servers.kafka
+
+    @property
+    def bootstrap(self) -> str:
+        """The brokers' address."""
+        return self.servers.bootstrap
+
+    @property
+    def database_url(self) -> URL:
+        """The administrator's address of the database server, with the password."""
+        return self.servers.database_url
 
     @property
     def server(self) -> Server:
@@ -112,8 +98,8 @@ class Space:
 
     def admin(self) -> Any:
         """An administrator's connection to the brokers; a context manager."""
-        platform = self.platform
-        return administration.connect(platform.bootstrap, platform.admin_user, platform.admin_password)
+        servers = self.platform.servers
+        return administration.connect(servers.bootstrap, servers.admin_user, servers.admin_password)
 
     def database_name(self, service: str) -> str:
         """This space's database of a service; copied from the template when it is first asked for."""
@@ -173,38 +159,31 @@ class Space:
         )
 
     def close(self) -> None:
-        """Drop the databases; topics go with the broker."""
+        """Drop the databases, and topics and rights where they do not go with the broker."""
         for name in self._databases.values():
             self.platform.loop.call(self.platform.server.drop_database(name))
+        if self._has_topics and not self.platform.kafka:
+            self._drop_topics()
+
+    def _drop_topics(self) -> None:
+        with self.admin() as admin:
+            administration.apply(admin, administration.desired((), (), self.namespace, local=True), str)
+            admin.delete_topics([name for name in admin.list_topics() if name.startswith(self.namespace)])
 
 
 @contextmanager
 def started_platform() -> Iterator[TestPlatform]:
-    """The servers that the environment names, else the embedded ones."""
+    """The servers of this run, with a role for each service."""
     with temporary_directory("concert-tests-") as folder:
-        secrets_folder = Secrets(folder / "secrets")
+        made = Secrets(folder / "secrets")
         loop = LoopThread()
-        kafka, postgres = _embedded(folder, secrets_folder)
         try:
-            loop.call(_start(kafka, postgres))
-            platform = TestPlatform(
-                folder=folder,
-                secrets=secrets_folder,
-                certificates=Certificates(folder / "certificates", CELL),
-                bootstrap=kafka.bootstrap,
-                admin_user="admin",
-                admin_password=secrets_folder.password("kafka", "admin"),
-                database_url=make_url(postgres.url).set(
-                    password=secrets_folder.password("database", "postgres")
-                ),
-                loop=loop,
-                kafka=kafka,
-                postgres=postgres,
-            )
-            loop.call(platform.server.apply(_Passwords(secrets_folder)))
-            yield platform
+            with found_servers(os.environ, folder, made, loop) as servers:
+                certificates = Certificates(folder / "certificates", CELL)
+                platform = TestPlatform(folder, made, certificates, servers, loop)
+                loop.call(platform.server.apply(_Passwords(made)))
+                yield platform
         finally:
-            loop.call(_stop(kafka, postgres))
             loop.close()
 
 
@@ -215,28 +194,3 @@ class _Passwords(dict[str, str]):
 
     def __missing__(self, role: str) -> str:
         return self._made.password("database", role)
-
-
-def _embedded(folder: Path, made: Secrets) -> tuple[Kafka, Postgres]:
-    cache = cache_directory(os.environ)
-    chosen = ports.usual_none({"client": 0, "internal": 0, "controller": 0, "database": 0})
-    database_port = chosen.pop("database")
-    kafka = Kafka(folder / "kafka", folder / "kafka.log", KafkaPorts(**chosen), made, cache, SERVICES)
-    return kafka, Postgres(folder / "postgres", folder / "postgres.log", database_port, made, cache)
-
-
-async def _start(kafka: Kafka, postgres: Postgres) -> None:
-    async def up(part: Kafka | Postgres) -> None:
-        await part.prepare()
-        await part.start()
-        await part.wait_ready()
-
-    async with asyncio.TaskGroup() as group:
-        group.create_task(up(kafka))
-        group.create_task(up(postgres))
-
-
-async def _stop(kafka: Kafka, postgres: Postgres) -> None:
-    async with asyncio.TaskGroup() as group:
-        group.create_task(kafka.stop())
-        group.create_task(postgres.stop())

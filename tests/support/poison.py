@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from schemas import envelope
 from schemas.referral import AcknowledgeReferral
-from schemas.topics import STEPS, source_of
+from schemas.topics import STEPS, Topic, source_of
 from services.runtime.ids import new_id
 from tests.support.platform import CELL
 
@@ -17,12 +17,18 @@ Record = tuple[bytes | None, tuple[tuple[str, bytes], ...], bytes | None]
 """Key, headers, value."""
 
 
-def a_good_record(referral: str, sequence: int = 1, event: str | None = None, duty: str = "intake") -> Record:
-    """A step as the health sector would write it."""
+def a_good_record(
+    referral: str,
+    sequence: int = 1,
+    event: str | None = None,
+    duty: str = "intake",
+    topic: Topic = HEALTH_STEPS,
+) -> Record:
+    """A step as its sector, that of health unless told otherwise, would write it."""
     value = envelope.write(
-        HEALTH_STEPS,
+        topic,
         id=event or new_id("event"),
-        source=source_of(CELL, "health"),
+        source=source_of(CELL, topic.writer),
         key=referral,
         subject=referral,
         correlation=referral,

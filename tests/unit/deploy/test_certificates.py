@@ -1,11 +1,12 @@
 """The private authority: what its certificates say, and when they are made anew."""
 
+import contextlib
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.x509.verification import PolicyBuilder, Store
+from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 from deploy.local import certificates as module
 from deploy.local.certificates import Certificates
@@ -27,12 +28,16 @@ def test_a_certificate_names_its_service_and_is_the_authoritys(tmp_path: Path) -
     assert names == ["urn:concert:test-local:health"]
 
 
-def test_it_serves_on_loopback(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("asked", "is_met"), [("social-services", True), ("audit", False), ("localhost", False)]
+)
+def test_a_service_is_met_under_its_own_name_alone(tmp_path: Path, asked: str, is_met: bool) -> None:
     certificates = Certificates(tmp_path, "test-local")
-    certificates.renew(["health"])
+    certificates.renew(["social_services"])
     store = Store([read(certificates.authority_file)])
-    verifier = PolicyBuilder().store(store).build_server_verifier(x509.DNSName("localhost"))
-    assert verifier.verify(read(certificates.certificate_file("health")), [])
+    verifier = PolicyBuilder().store(store).build_server_verifier(x509.DNSName(asked))
+    with contextlib.nullcontext() if is_met else pytest.raises(VerificationError):
+        verifier.verify(read(certificates.certificate_file("social_services")), [])
 
 
 def test_another_authoritys_certificate_is_not_taken(tmp_path: Path) -> None:

@@ -86,9 +86,9 @@ def test_a_mode_that_does_not_go_with_cell_or_issuer_is_refused(tmp_path: Path, 
     assert refusal.value.code == "wrong_mode"
 
 
-def test_a_live_installation_names_its_own_issuer(tmp_path: Path) -> None:
+def test_an_installation_beyond_local_names_its_own_issuer(tmp_path: Path) -> None:
     issuer = "[issuer]\nname = 'urn:example:issuer'\nkeys_file = '/keys'\n"
-    (tmp_path / "concert.toml").write_text(f"mode = 'live'\ncell = 'cell-a'\n{issuer}")
+    (tmp_path / "concert.toml").write_text(f"mode = 'test'\ncell = 'test-a'\n{issuer}")
     assert configuration.load(tmp_path).issuer
 
 

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet
 
-from deploy.local.secrets import Secrets, note_key
+from deploy.local.secrets import Secrets
 
 
 def test_a_secret_is_made_once_and_only_its_owner_may_read_it(tmp_path: Path) -> None:
@@ -31,12 +31,6 @@ def test_a_key_file_holds_32_bytes_and_its_verification_key_verifies(tmp_path: P
     assert (name, len(short)) == ("audit.localhost/demo/2026", 8)
     public = Ed25519PrivateKey.from_private_bytes(seed).public_key()
     assert base64.b64decode(key) == b"\x01" + public.public_bytes_raw()
-
-
-def test_a_verification_key_is_written_as_the_published_example() -> None:
-    published = "audit.example/juris-a+2f185f70+Abj4WuGJrE9C2Bf4iyk9FgL1vwzWbrHUWeOj8vYvi++Z"
-    name, _, key = published.split("+", 2)
-    assert note_key(name, base64.b64decode(key)[1:]) == published
 
 
 def test_what_the_local_issuer_signs_its_public_key_verifies(tmp_path: Path) -> None:

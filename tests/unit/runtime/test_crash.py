@@ -33,6 +33,6 @@ def test_the_named_place_ends_the_process_without_a_word() -> None:
     assert ended("relay.sent") == (KILLED_BY_ITSELF, "")
 
 
-@pytest.mark.parametrize("crash_at", [None, "", "relay.acked", "relay"])
+@pytest.mark.parametrize("crash_at", [None, "", "relay.acked", "relay", "relay.sent.more"])
 def test_any_other_place_does_nothing(crash_at: str | None) -> None:
     assert ended(crash_at) == (0, "went on\nsaid goodbye\n")

@@ -67,6 +67,8 @@ def test_an_answer_that_will_not_change_is_not_tried_again(error: Exception) -> 
 
 
 async def test_what_a_statement_was_given_shows_in_no_error() -> None:
-    database = Database.connect(DatabaseSettings(url="postgresql+asyncpg://x@127.0.0.1/x"), application="tests")
+    database = Database.connect(
+        DatabaseSettings(url="postgresql+asyncpg://x@127.0.0.1/x"), application="tests"
+    )
 
     assert database.engine.sync_engine.hide_parameters

@@ -21,6 +21,14 @@ def test_a_header_without_content_is_kept_as_empty() -> None:
     assert json.loads(headers_text([("x", None)])) == [["x", ""]]  # type: ignore[list-item]
 
 
+def test_a_name_that_the_database_cannot_hold_is_kept_without_its_zero() -> None:
+    ((name, _),) = json.loads(headers_text([("a\x00b", b"")]))
+
+    assert "\x00" not in name
+    assert name.startswith("a")
+    assert name.endswith("b")
+
+
 def test_a_letter_shows_its_reason_and_nothing_of_its_record() -> None:
     letter = DeadLetter(Record(key=NAME, value=NAME, headers=(("x", NAME),)), "malformed_json", "/data")
 

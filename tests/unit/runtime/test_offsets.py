@@ -4,7 +4,7 @@ from uuid import UUID
 
 import pytest
 
-from services.runtime.consumer import halves, moves_of, still_to_do
+from services.runtime.batch import halves, moves_of, still_to_do
 from services.runtime.offsets import Log, Position, Stored, position
 from tests.support.records import a_record
 

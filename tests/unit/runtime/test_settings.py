@@ -17,7 +17,7 @@ from services.runtime.settings import (
     secret_from,
 )
 
-SECRET = "quillon-of-the-vault"  # noqa: S105  what this test looks for
+SECRET = "quillon-of-the-vault"
 PLAIN = {
     "CONCERT_MODE": "local",
     "CONCERT_CELL": "test-local",
@@ -86,7 +86,7 @@ OWN_ISSUER = IssuerSettings(name="urn:concert:cell-a:issuer", keys_file=Path("ke
         ("test", "cell-a", None),
         ("local", "cell-a", None),
         ("test", "test-cell", LOCAL_ISSUER),
-        ("live", "cell-a", LOCAL_ISSUER),
+        ("live", "cell-a", OWN_ISSUER),
     ],
 )
 def test_what_does_not_go_with_the_mode_is_refused(mode: Any, cell: str, issuer: Any) -> None:
@@ -96,7 +96,10 @@ def test_what_does_not_go_with_the_mode_is_refused(mode: Any, cell: str, issuer:
 
 @pytest.mark.parametrize(
     ("mode", "cell", "issuer"),
-    [("local", "test-local", LOCAL_ISSUER), ("test", "test-cell", OWN_ISSUER), ("live", "cell-a", OWN_ISSUER)],
+    [
+        ("local", "test-local", LOCAL_ISSUER),
+        ("test", "test-cell", OWN_ISSUER),
+    ],
 )
 def test_what_goes_with_the_mode_is_taken(mode: Any, cell: str, issuer: Any) -> None:
     a_choice(mode=mode, cell=cell, issuer=issuer).check_mode()

@@ -82,7 +82,9 @@ def a_client(app: Any) -> httpx2.AsyncClient:
 
 async def posted(content: Any, path: str = "/v1/things", **headers: str) -> httpx2.Response:
     async with a_client(an_app()) as client:
-        return await client.post(path, content=content, headers={"content-type": "application/json", **headers})
+        return await client.post(
+            path, content=content, headers={"content-type": "application/json", **headers}
+        )
 
 
 MALFORMED: Mapping[str, bytes] = {
@@ -173,7 +175,9 @@ INVALID: Mapping[str, tuple[bytes, str, str]] = {
 
 
 @pytest.mark.parametrize("what", INVALID)
-async def test_a_wrong_member_is_pointed_at_and_neither_it_nor_an_invented_name_is_repeated(what: str) -> None:
+async def test_a_wrong_member_is_pointed_at_and_neither_it_nor_an_invented_name_is_repeated(
+    what: str,
+) -> None:
     content, pointer, detail = INVALID[what]
 
     answer = await posted(content)
@@ -249,6 +253,8 @@ async def test_the_caller_is_the_uri_name_in_the_certificate() -> None:
 @pytest.mark.parametrize("certificate", [None, {}, {"subjectAltName": (("DNS", "police"),)}])
 async def test_without_a_uri_name_there_is_no_caller(certificate: Any) -> None:
     async with a_client(with_certificate(certificate)) as client:
-        answer = await client.get("/v1/callers", headers={"x-forwarded-client-cert": "URI=urn:concert:x:police"})
+        answer = await client.get(
+            "/v1/callers", headers={"x-forwarded-client-cert": "URI=urn:concert:x:police"}
+        )
 
     assert answer.status_code == 404

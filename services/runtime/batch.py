@@ -1,0 +1,102 @@
+"""What is to do with a batch of records: pure decisions, which `consumer` carries out."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from schemas.cloudevents import Known
+from schemas.envelope import ReadEvent, Reason, Unusable, read
+from schemas.topics import Topic
+from services.runtime.dead_letters import DeadLetter
+from services.runtime.errors import Invalid
+from services.runtime.identity import Identity
+from services.runtime.offsets import Move, Partition
+from services.runtime.subscription import Received, Subscription
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """One record of a batch: the event that was read from it, or the letter that it becomes."""
+
+    record: Any
+    event: ReadEvent | None
+    letter: DeadLetter | None
+
+
+def opened(record: Any, topic: Topic, subscription: Subscription, identity: Identity) -> Opened:
+    """Read one record; what can never be used becomes a dead letter."""
+    try:
+        event = read(
+            topic,
+            record.headers,
+            record.key,
+            record.value,
+            cell=identity.cell,
+            mode=identity.mode,
+            reads=subscription.reads,
+        )
+    except Unusable as unusable:
+        letter = DeadLetter(record, unusable.reason, unusable.path, known=unusable.known)
+        return Opened(record, None, letter)
+    return Opened(record, event, None)
+
+
+def received(event: ReadEvent) -> Received[Any]:
+    """The event as a handler gets it."""
+    return Received(
+        event.id, event.service, event.topic, event.key, event.sequence, event.at, event.caused_by, event.body
+    )
+
+
+def known(event: ReadEvent) -> Known:
+    """What a dead letter tells about an event that could be read."""
+    return Known(event.source, event.id, event.sequence, event.type, event.dataschema)
+
+
+def moves_of(
+    records: Sequence[Any], expected: Mapping[Partition, int], ids: Mapping[str, UUID]
+) -> dict[Partition, Move]:
+    """How far a transaction over these records moves each partition's offset.
+
+    Expected is the last *processed* position, never the first record's: compacted topics have holes.
+    """
+    last: dict[Partition, int] = {}
+    for record in records:
+        last[record.topic, record.partition] = record.offset + 1
+    return {
+        partition: Move(ids[partition[0]], expected[partition], following)
+        for partition, following in last.items()
+    }
+
+
+def still_to_do(records: Sequence[Any], expected: Mapping[Partition, int]) -> Sequence[Any]:
+    """Leave out what was processed before, and partitions that are not ours (any more)."""
+    return [
+        record
+        for record in records
+        if record.offset >= expected.get((record.topic, record.partition), 1 << 63)
+    ]
+
+
+def halves(records: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any]]:
+    """Cut a batch in two, in order, to find the record on which a handler fails."""
+    middle = len(records) // 2
+    return records[:middle], records[middle:]
+
+
+def shares(
+    fresh: Sequence[ReadEvent], subscriptions: Sequence[Subscription]
+) -> Iterator[tuple[Subscription, list[Received[Any]]]]:
+    """Each subscription with its events, in the table's order: what is in force before what rests on it."""
+    for subscription in subscriptions:
+        own = [received(event) for event in fresh if event.topic in subscription.topics]
+        if own:
+            yield subscription, own
+
+
+def failed_on(record: Any, event: ReadEvent, failure: Exception) -> DeadLetter:
+    """The letter of an event on which a handler failed."""
+    reason = failure.reason if isinstance(failure, Invalid) else Reason.HANDLER
+    path = failure.path if isinstance(failure, Invalid) else None
+    return DeadLetter(record, reason, path, type(failure).__name__, known(event))

@@ -1,0 +1,217 @@
+"""While its database or the brokers are away a service loses nothing, and it comes back by itself."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from deploy.local.kafka import Kafka
+from schemas.referral import AcknowledgeReferral
+from schemas.topics import STEPS
+from services.runtime.database import Database
+from services.runtime.health import Health
+from services.runtime.identity import Identity
+from services.runtime.ids import new_id
+from services.runtime.outbox import Outbox, Outgoing
+from services.runtime.process import Parts, Running, running
+from services.runtime.settings import RuntimeSettings
+from tests.support.kafka import send_raw
+from tests.support.platform import CELL, Space
+from tests.support.poison import AT, HEALTH_STEPS, a_good_record
+from tests.support.readers import Gate, Reader, events_told
+from tests.support.waiting import until
+
+STEP_COUNT = 40
+
+
+async def pending(space: Space, service: str) -> int:
+    database = space.database(service)
+    async with database.transaction() as transaction:
+        rows = await transaction.rows("SELECT count(*) AS pending FROM outbox")
+    await database.close()
+    return int(rows[0].pending)
+
+
+@asynccontextmanager
+async def a_writers_database(space: Space) -> AsyncIterator[Database]:
+    """The health sector's database as its API uses it; the relay is another's."""
+    database = space.database("health")
+    identity = Identity("health", CELL, namespace=space.namespace)
+    database.open_outbox = lambda transaction: Outbox(transaction, identity, lambda: None)
+    yield database
+    await database.close()
+
+
+async def written(database: Database, keys: Sequence[str]) -> None:
+    """A step about each of these referrals, each in its own transaction."""
+    for key in keys:
+        body = AcknowledgeReferral(referral=key, agency="north-clinic", duty="intake")
+        async with database.transaction() as transaction:
+            await transaction.outbox.add([Outgoing(STEPS["health"], key, body, key, key, AT)])
+
+
+@asynccontextmanager
+async def a_writer(space: Space) -> AsyncIterator[Running]:
+    """The health sector's relay."""
+    settings = space.settings(RuntimeSettings, "health")
+    async with running("health", settings, lambda _runtime, _settings: Parts()) as service:
+        yield service
+
+
+async def as_admin(space: Space, sql: str) -> None:
+    async with space.platform.server.connection() as connection:
+        await connection.execute(sql)
+
+
+async def connections_cut(space: Space, service: str) -> None:
+    """End every session of a service's database."""
+    await as_admin(
+        space,
+        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        f" WHERE datname = '{space.database_name(service)}' AND pid <> pg_backend_pid()",
+    )
+
+
+@asynccontextmanager
+async def without_database(space: Space, service: str) -> AsyncIterator[None]:
+    """Nobody gets a connection, as if the server were away."""
+    name = space.database_name(service)
+    await as_admin(space, f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+    try:
+        await connections_cut(space, service)
+        yield
+    finally:
+        await as_admin(space, f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+
+
+async def dead_letters(space: Space) -> int:
+    database = space.database("referrals")
+    async with database.transaction() as transaction:
+        rows = await transaction.rows("SELECT count(*) AS kept FROM dead_letter")
+    await database.close()
+    return int(rows[0].kept)
+
+
+async def test_while_the_database_is_away_the_batch_waits_and_comes_again(space: Space) -> None:
+    keys = [new_id("referral") for _ in range(STEP_COUNT)]
+    topic = HEALTH_STEPS.name(space.namespace)
+    reader = Reader(space)
+
+    with capture_logs() as lines:
+        async with reader.running() as service:
+            await send_raw(space, "health", topic, [a_good_record(key) for key in keys[:10]])
+            await until(lambda: len(reader.applied_of(keys)) == 10)
+            async with without_database(space, "referrals"):
+                await send_raw(space, "health", topic, [a_good_record(key) for key in keys[10:]])
+                await until(lambda: events_told(lines)("batch_waits"))
+                assert await service.health.why_not_ready() == "database"
+                assert service.health.is_alive()
+            await until(lambda: len(reader.applied_of(keys)) >= STEP_COUNT)
+            assert await service.health.why_not_ready() is None
+
+    assert reader.applied_of(keys) == keys
+    assert await dead_letters(space) == 0
+
+
+async def test_a_batch_whose_connection_is_cut_comes_again_whole(space: Space) -> None:
+    keys = [new_id("referral") for _ in range(STEP_COUNT)]
+    gate = Gate()
+    reader = Reader(space, gate)
+
+    with capture_logs() as lines:
+        async with reader.running():
+            records = [a_good_record(key) for key in keys]
+            await send_raw(space, "health", HEALTH_STEPS.name(space.namespace), records)
+            await asyncio.wait_for(gate.reached.wait(), 30)
+            await connections_cut(space, "referrals")
+            gate.opened.set()
+            await until(lambda: len(reader.applied_of(keys)) >= STEP_COUNT)
+
+    assert events_told(lines)("batch_waits")
+    assert reader.applied_of(keys) == keys
+    assert await dead_letters(space) == 0
+
+
+async def test_an_outbox_over_its_guard_takes_no_more_requests(space: Space) -> None:
+    async with a_writers_database(space) as database:
+        health = Health(database, has_outbox=True, outbox_rows_max=3)
+        assert await health.why_not_ready() is None
+
+        await written(database, [new_id("referral") for _ in range(3)])
+        assert await health.why_not_ready() == "outbox"
+
+        async with a_writer(space):
+            await until(lambda: _is_sent(space))
+        assert await health.why_not_ready() is None
+
+
+async def _is_sent(space: Space) -> bool:
+    return await pending(space, "health") == 0
+
+
+class Killed:
+    """The broker ends at once and is started again over the same store."""
+
+    def away(self, kafka: Kafka) -> None:
+        assert kafka.child
+        kafka.child.kill()
+
+    async def back(self, kafka: Kafka) -> None:
+        await kafka.start()
+        await kafka.wait_ready()
+
+
+class Stopped:
+    """The broker stands still, holding its connections, and then goes on."""
+
+    def away(self, kafka: Kafka) -> None:
+        assert kafka.child
+        os.killpg(kafka.child.pid, signal.SIGSTOP)
+
+    async def back(self, kafka: Kafka) -> None:
+        assert kafka.child
+        os.killpg(kafka.child.pid, signal.SIGCONT)
+        await kafka.wait_ready()
+
+
+@pytest.fixture
+def broker(space: Space) -> Kafka:
+    """The run's broker, if it is ours to stop."""
+    if not space.platform.kafka:
+        pytest.skip("the broker of this run belongs to somebody else and is not stopped")
+    return space.platform.kafka
+
+
+@asynccontextmanager
+async def without_broker(space: Space, broker: Kafka, outage: Any) -> AsyncIterator[None]:
+    outage.away(broker)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(space.platform.loop.call, outage.back(broker))
+
+
+@pytest.mark.parametrize("outage", [Killed(), Stopped()], ids=["killed", "stopped"])
+async def test_what_is_written_while_the_broker_is_away_arrives_when_it_is_back(
+    space: Space, broker: Kafka, outage: Any
+) -> None:
+    before, meanwhile = ([new_id("referral") for _ in range(STEP_COUNT)] for _ in range(2))
+    reader = Reader(space)
+
+    async with a_writers_database(space) as database, a_writer(space) as writer, reader.running() as service:
+        await written(database, before)
+        await until(lambda: set(before) <= set(reader.applied))
+        async with without_broker(space, broker, outage):
+            await written(database, meanwhile)
+            assert await pending(space, "health") == STEP_COUNT
+            assert await writer.health.why_not_ready() is None
+            assert await service.health.why_not_ready() is None
+        await until(lambda: set(meanwhile) <= set(reader.applied), within_seconds=60)
+        await until(lambda: _is_sent(space))
+
+    assert sorted(reader.applied_of([*before, *meanwhile])) == sorted([*before, *meanwhile])

@@ -14,9 +14,8 @@ from typing import Annotated, Any, Final
 import httpx2
 import typer
 
-from deploy.local.processes import OPERATOR
 from schemas.directory import ServiceRegistered
-from services.cli.installed import DataDirectory, installed
+from services.cli.installed import DataDirectory, installed, operator_client
 from services.cli.talk import AsJson, say, show_json
 from services.referrals.domain.directory_source import (
     Read,
@@ -28,13 +27,10 @@ from services.referrals.domain.directory_source import (
 )
 from services.runtime.clock import SystemClock
 from services.runtime.errors import Refused, Unavailable
-from services.runtime.peers import internal_client
-from services.runtime.settings import TlsSettings
 
 EXIT_CODES: Final = {"not_taken": 1, "not_authorised": 3, "nothing_to_read": 4}
 """How a refusal ends the command; whatever else can go wrong is told by the command's main."""
 BATCH_ENTRIES: Final = 200
-ANSWER_WITHIN_SECONDS: Final = 30.0
 
 app = typer.Typer(help="The service directory.", no_args_is_help=True)
 
@@ -158,15 +154,7 @@ def _table(file: Path) -> Sequence[dict[str, str]]:
 
 
 async def _import(path: Path, data: Path | None) -> Report:
-    installation = installed(data)
-    certificates = installation.certificates
-    tls = TlsSettings(
-        certificate_file=certificates.certificate_file(OPERATOR),
-        key_file=certificates.key_file(OPERATOR),
-        authority_file=certificates.authority_file,
-    )
-    address = installation.internal_url("referrals")
-    async with internal_client(tls, base_url=address, seconds=ANSWER_WITHIN_SECONDS) as client:
+    async with operator_client(installed(data), "referrals") as client:
         return await import_directory(path, client, SystemClock().now())
 
 

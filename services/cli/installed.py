@@ -53,4 +53,6 @@ def operator_client(installation: Installation, service: str) -> "httpx2.AsyncCl
         key_file=certificates.key_file(OPERATOR),
         authority_file=certificates.authority_file,
     )
-    return internal_client(tls, base_url=installation.internal_url(service), seconds=ANSWER_WITHIN_SECONDS)
+    return internal_client(
+        tls, service, base_url=installation.internal_url(service), seconds=ANSWER_WITHIN_SECONDS
+    )

@@ -1,7 +1,6 @@
 """`concert token`: an access token of the local issuer, for a system of an agency and a person behind it."""
 
 import json
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final
@@ -12,6 +11,7 @@ from deploy.local.configuration import load
 from schemas.ids import KINDS
 from schemas.topics import SECTORS, SERVICES, source_of
 from services.cli.installed import DataDirectory, installed
+from services.runtime.clock import SystemClock
 from services.runtime.errors import Refused
 from services.runtime.ids import random_bytes
 
@@ -51,7 +51,7 @@ class Issuer:
         """An `at+jwt` for these services; it lives five minutes."""
         from joserfc import jwt
 
-        now = int(time.time())
+        now = int(SystemClock().now().timestamp())
         claims: dict[str, Any] = {
             "iss": self._name,
             "aud": [source_of(self._cell, service) for service in services],

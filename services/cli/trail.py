@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import secrets
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from services.audit.verifier.notes import Malformed, open_note, read_checkpoint
 from services.audit.verifier.tiles import ENTRIES, Tile, levels_of, tiles_of_level
 from services.cli.installed import DataDirectory, installed, operator_client
 from services.cli.talk import CONFLICT, FAILED, TEMPORARY, failures_told, say
+from services.runtime.ids import random_bytes
 
 app = typer.Typer(no_args_is_help=True, help="The access trail: export it, verify it offline.")
 
@@ -127,7 +127,7 @@ async def _fetched(client: httpx2.AsyncClient, path: str) -> bytes:
 
 
 async def _open_details(client: httpx2.AsyncClient, file: Path, size: int, purpose: str) -> None:
-    idem = base64.b64encode(secrets.token_bytes(16)).decode("ascii")
+    idem = base64.b64encode(random_bytes(16)).decode("ascii")
     body = {"idem": idem, "purpose": purpose, "size": size}
     async with client.stream("POST", "/v1/openings", json=body) as answer:
         if answer.status_code != 200:

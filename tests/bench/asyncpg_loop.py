@@ -13,8 +13,8 @@ from schemas.topics import Topic
 from services.referrals.handlers import Work, decide_steps
 from services.referrals.store import ReferralStore, Shelf, SurroundingsStore
 from services.runtime import inbox, offsets, relay
+from services.runtime.batch import moves_of, received
 from services.runtime.clock import SystemClock
-from services.runtime.consumer import moves_of, received
 from services.runtime.identity import Identity
 from services.runtime.outbox import Outbox
 

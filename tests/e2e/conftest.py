@@ -9,7 +9,7 @@ from deploy.local.places import temporary_directory
 from services.cli.demo.evidence import Evidence
 from services.cli.demo.run import Times, perform
 from services.cli.demo.stage import Stage, staged
-from tests.support.platform import LoopThread
+from tests.support.servers import LoopThread
 
 REFERRALS = 24
 

@@ -1,13 +1,15 @@
 """Each check of the demo holds on a real run, and a violation planted for it turns exactly it red."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, Final
 
 import pytest
 
+from services.cli.demo.agencies import listed_only
 from services.cli.demo.checks import CHECKS, run_checks
 from services.cli.demo.evidence import Counted, Evidence, Listed, Mail, Race, Trace
+from services.cli.demo.traces import DATABASE, LOGS, SEGMENTS
 from tests.e2e.conftest import Session
 
 Plant = Callable[[Evidence], Evidence]
@@ -92,9 +94,15 @@ def a_name_lies_in_a_segment(evidence: Evidence) -> Evidence:
     return replace(evidence, traces=(*evidence.traces, trace))
 
 
-def the_control_was_not_found(evidence: Evidence) -> Evidence:
-    found = evidence.searched.control_found - {"base64 at 2"}
-    return replace(evidence, searched=replace(evidence.searched, control_found=found))
+def the_control_was_not_found_in(place: str) -> Plant:
+    def plant(evidence: Evidence) -> Evidence:
+        found = next(each.control_found for each in evidence.searched if each.place == place)
+        rows = changed(
+            evidence.searched, lambda each: each.place == place, control_found=found - {"base64 at 2"}
+        )
+        return replace(evidence, searched=rows)
+
+    return plant
 
 
 def two_processes_share_a_role(evidence: Evidence) -> Evidence:
@@ -117,7 +125,7 @@ PLANTED: Final[dict[str, Plant]] = {
     "mails say nothing": a_mail_names_a_sector,
     "one mail for each awaited fact": a_mail_is_missing,
     "planted names stay at home": a_name_lies_in_a_segment,
-    "the search finds its control": the_control_was_not_found,
+    "the search finds its control": the_control_was_not_found_in(SEGMENTS),
     "every process has its own identity": two_processes_share_a_role,
 }
 
@@ -133,7 +141,7 @@ def test_a_real_run_under_kills_holds(session: Session) -> None:
 
 
 def test_every_check_has_a_planted_violation() -> None:
-    assert PLANTED.keys() == {name for name, _ in CHECKS}
+    assert PLANTED.keys() == {name for name, _, _ in CHECKS}
 
 
 @pytest.mark.parametrize("name", PLANTED)
@@ -190,6 +198,8 @@ FURTHER: Final[dict[str, tuple[Plant, str]]] = {
     "no Kafka user": (a_process_without_a_kafka_user, "every process has its own identity"),
     "a story that failed": (a_story_failed, "stories ended as told"),
     "a refused report": (a_report_was_refused, "no dead letters"),
+    "no control in logs": (the_control_was_not_found_in(LOGS), "the search finds its control"),
+    "no control in databases": (the_control_was_not_found_in(DATABASE), "the search finds its control"),
 }
 
 
@@ -202,3 +212,25 @@ def test_a_further_violation_turns_exactly_its_check_red(session: Session, what:
 
 def test_a_fact_that_was_told_twice_is_seen(session: Session) -> None:
     assert "no effect twice" in red(a_refusal_was_told_twice(session.evidence))
+
+
+EMPTY_WHEN_GOOD: Final = frozenset({"failures"})
+NEVER_EMPTY: Final = frozenset({"verdict"})
+"""A part that is one value."""
+PARTS: Final = tuple(part.name for part in fields(Evidence) if part.name not in EMPTY_WHEN_GOOD | NEVER_EMPTY)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_evidence_that_is_empty_is_red(session: Session, part: str) -> None:
+    emptied = replace(session.evidence, **{part: type(getattr(session.evidence, part))()})
+    standing = {name for name, _, parts in CHECKS if part in parts}
+
+    assert standing
+    assert standing <= set(red(emptied))
+    for result in run_checks(emptied):
+        assert (f"there is no evidence: {part} is empty" in result.problems) == (result.name in standing)
+
+
+def test_the_run_offered_to_every_organisation_that_is_listed_only(session: Session) -> None:
+    assert [each.organization for each in session.evidence.listed] == list(listed_only())
+    assert {each.code for each in session.evidence.listed} == {"agency_inactive"}

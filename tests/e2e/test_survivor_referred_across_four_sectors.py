@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from tests.e2e.desk import Desk
 from tests.support.shared import shared_data
 
 UNKNOWN = "ref_" + "a" * 26
+EXPIRING = 2
 
 
 @dataclass(frozen=True)
@@ -43,13 +45,17 @@ class Desks:
     health: Desk
     police: Desk
     education: Desk
+    expiring: Iterator[str]
+    """Critical referrals from the social services to health, offered at once: they expire meanwhile."""
 
 
 @pytest.fixture(scope="module")
 def desks(session: Session) -> Iterator[Desks]:
     first = {agency.sector: agency for agency in reversed(session.stage.agencies)}
     made = {sector: Desk(session.stage, agency) for sector, agency in first.items()}
-    yield Desks(session.stage, made["social_services"], made["health"], made["police"], made["education"])
+    owner, receiver = made["social_services"], made["health"]
+    expiring = [owner.offer(receiver.agency, urgency="critical") for _ in range(EXPIRING)]
+    yield Desks(session.stage, owner, receiver, made["police"], made["education"], iter(expiring))
     for desk in made.values():
         desk.http.close()
 
@@ -131,7 +137,7 @@ def test_the_owner_cannot_accept_for_the_receiver(desks: Desks) -> None:
 
 
 def test_an_acceptance_after_the_deadline_is_too_late(desks: Desks) -> None:
-    referral = in_state(desks.social, desks.health, urgency="critical")
+    referral = next(desks.expiring)
     desks.health.told(referral, "referral.reminded")
     desks.health.told(referral, "referral.expired")
 
@@ -295,7 +301,7 @@ WITHDRAWN_FROM: dict[str, tuple[tuple[tuple[str, Move], ...], dict[str, Any]]] =
     "provided": (PROVIDED, {}),
     "feedback_given": ((*PROVIDED, ("receiver", FEEDBACK)), {"feedback": True}),
     "declined": ((("receiver", DECLINE),), {}),
-    "expired": ((), {"urgency": "critical"}),
+    "expired": ((), {}),
     "cancelled": ((("owner", CANCEL),), {}),
     "closed": ((*PROVIDED, ("owner", CLOSE)), {}),
     "sealed": ((("owner", CANCEL), ("receiver", SEAL)), {}),
@@ -307,9 +313,11 @@ STAYS = frozenset({"cancelled", "closed"})
 @pytest.mark.parametrize("state", WITHDRAWN_FROM)
 def test_she_can_withdraw_whatever_has_happened(desks: Desks, state: str) -> None:
     moves, offer = WITHDRAWN_FROM[state]
-    referral = in_state(desks.social, desks.health, *moves, **offer)
     if state == "expired":
+        referral = next(desks.expiring)
         desks.social.told(referral, "referral.expired")
+    else:
+        referral = in_state(desks.social, desks.health, *moves, **offer)
 
     answer = desks.social.step(referral, WITHDRAW)
 
@@ -347,8 +355,9 @@ def test_without_the_trail_nothing_is_shown_and_everything_can_still_be_sent(
     platform = session.stage.platform
     session.loop.call(platform.stop("audit"))
     try:
-        read = desks.health.get(f"/v1/referrals/{referral}")
-        listed = desks.health.get("/v1/worklist")
+        paths = (f"/v1/referrals/{referral}", "/v1/worklist")
+        with ThreadPoolExecutor() as pool:  # each waits for the trail as long as it may
+            read, listed = pool.map(desks.health.get, paths)
         accepted = desks.health.step(referral, ACCEPT)
         offered = desks.social.post("/v1/referrals", desks.social.offer_body(desks.health.agency))
         desks.social.told(referral, "referral.accepted")

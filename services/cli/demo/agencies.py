@@ -1,4 +1,4 @@
-"""The fictional agencies of the demo: one for each organisation of the directory that the project ships."""
+"""The fictional agencies of the demo: the first organisations of the directory that the project ships."""
 
 import json
 import re
@@ -36,7 +36,9 @@ NAMES: Final = (
     "Wilhelmina Ñustawayra",
     "Chidinma Fairweathér",
 )
-"""Invented names, one for each agency: it writes its own into numbers and keys, where no name belongs."""
+"""Invented names, one for each agency: it writes its own into numbers and keys, where no name belongs.
+
+As many agencies as names take part; the directory's further organisations are listed only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,24 +76,31 @@ class Agency:
 
 
 def agencies_of(directory: Path = DIRECTORY) -> tuple[Agency, ...]:
-    """An agency for each organisation that has an active service, in the order of the directory."""
-    rows = json.loads(directory.read_text(encoding="utf-8"))["contents"]
-    titles = {row["organization"]["id"]: row["organization"]["name"] for row in rows}
-    return tuple(
-        _agency(
-            place, organization, title, [row for row in rows if row["organization"]["id"] == organization]
-        )
-        for place, (organization, title) in enumerate(titles.items())
-    )
+    """An agency for each of the first organisations, in the order of the directory."""
+    rows_of = list(_organizations(directory).values())[: len(NAMES)]
+    return tuple(_agency(place, rows) for place, rows in enumerate(rows_of))
 
 
-def _agency(place: int, organization: str, title: str, rows: Sequence[Any]) -> Agency:
+def listed_only(directory: Path = DIRECTORY) -> tuple[str, ...]:
+    """The organisations of the directory that take no part."""
+    return tuple(_organizations(directory))[len(NAMES) :]
+
+
+def _organizations(directory: Path) -> Mapping[str, Sequence[Any]]:
+    found: dict[str, list[Any]] = {}
+    for row in json.loads(directory.read_text(encoding="utf-8"))["contents"]:
+        found.setdefault(row["organization"]["id"], []).append(row)
+    return found
+
+
+def _agency(place: int, rows: Sequence[Any]) -> Agency:
+    organization = rows[0]["organization"]
     services = tuple(Offered(row["id"], tuple(_needs(row))) for row in rows if row["status"] == "active")
-    name = NAMES[place % len(NAMES)]
+    name = NAMES[place]
     return Agency(
-        id=slug(title),
+        id=slug(organization["name"]),
         sector=sector_of(need for each in services for need in each.needs),
-        organization=organization,
+        organization=organization["id"],
         services=services,
         language=LANGUAGES[place % len(LANGUAGES)],
         mail=f"desk-{place + 1}@mail.example",

@@ -5,43 +5,25 @@ import email
 import email.policy
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from deploy.local.databases import DATABASES
-from schemas.topics import SECTORS, SERVICES, TOPICS, Topic
-from services.cli.demo.agencies import DESK, Agency
-from services.cli.demo.evidence import (
-    Evidence,
-    Kill,
-    Listed,
-    Mail,
-    Searched,
-    Told,
-    Trace,
-    Verdict,
-    View,
-)
+from schemas.topics import SECTORS, SERVICES
+from services.cli.demo.agencies import DESK
+from services.cli.demo.evidence import Evidence, Kill, Listed, Mail, Told, Verdict, View
 from services.cli.demo.founding import until
 from services.cli.demo.identities import identities
-from services.cli.demo.looking import Onlooker, looking, opened_details
+from services.cli.demo.looking import looking, opened_details
 from services.cli.demo.play import Play
+from services.cli.demo.search import planted, search, send_control
 from services.cli.demo.stage import Stage
-from services.cli.demo.traces import content_of, files_below, forms_of, found_in
 from services.cli.installed import operator_client
 from services.cli.trail import download
-from services.runtime import administration
 
 QUIET_WITHIN_SECONDS: Final = 60.0
 READ_AT_ONCE: Final = 16
-CONTROL: Final = "Contról Zephyrine Øktober"
-CONTROL_TOPIC: Final = Topic(
-    title="demo.control", writer="governance", readers=(), classification="internal", carries=()
-)
-"""A topic that nobody reads, for a string that must be found where the planted ones must not."""
-_CONTROL_ROW: Final = "INSERT INTO outbox (shard, topic, key, sequence, value) VALUES (0, $1, $2, 1, $3)"
 _DEAD: Final = "SELECT count(*) FROM dead_letter"
 _REFUSED: Final = "SELECT count(*) FROM trail_outbox WHERE refused IS NOT NULL"
 
@@ -83,7 +65,7 @@ async def collect(stage: Stage, acted: Acted, trail: Path) -> Evidence:
             desks={(agency.id, DESK): agency.mail for agency in stage.agencies},
             names=tuple(name for agency in stage.agencies for name in planted(agency)),
             traces=tuple(traces),
-            searched=searched,
+            searched=tuple(searched),
             identities=seen,
             kills=acted.kills,
             races=tuple(acted.play.races),
@@ -91,11 +73,6 @@ async def collect(stage: Stage, acted: Acted, trail: Path) -> Evidence:
             dead_letters={each: await onlooker.count(each, _DEAD) for each in SERVICES if each != "audit"},
             refused_reports={each: await onlooker.count(each, _REFUSED) for each in SECTORS},
         )
-
-
-def planted(agency: Agency) -> tuple[str, str]:
-    """What an agency plants."""
-    return agency.planted, agency.planted_key
 
 
 async def feeds(stage: Stage) -> list[Told]:
@@ -149,68 +126,3 @@ def mails(folder: Path) -> Iterable[Mail]:
         text = f"{message['From']}\n{message['Subject']}\n{body.get_content() if body else ''}"
         to = envelope.decode().partition(": ")[2]
         yield Mail(to, str(message["Message-ID"]), text, len(content))
-
-
-async def send_control(stage: Stage, onlooker: Onlooker) -> None:
-    """Send the control string in all its forms through a real outbox row, to a topic that nobody reads."""
-    installation = stage.installation
-    is_embedded = installation.configuration.kafka is None
-    wanted = administration.desired(
-        (*TOPICS, CONTROL_TOPIC), SERVICES, installation.namespace, local=is_embedded
-    )
-
-    def make_topic() -> None:
-        with administration.connect(installation.bootstrap, *installation.kafka_admin) as admin:
-            administration.apply(admin, wanted, lambda user: installation.secrets.password("kafka", user))
-
-    await asyncio.to_thread(make_topic)
-    value = b" ".join(forms_of(CONTROL).values())
-    await onlooker.connections["governance"].execute(
-        _CONTROL_ROW, CONTROL_TOPIC.name(installation.namespace), b"control", value
-    )
-
-
-async def search(stage: Stage, onlooker: Onlooker) -> tuple[list[Trace], Searched]:
-    """Look for what was planted in segments, logs and databases."""
-    installation = stage.installation
-    records = installation.configuration.data / "kafka" / "records"
-    needles = [(agency.sector, forms_of(name)) for agency in stage.agencies for name in planted(agency)]
-    segments = [path for path in files_below(records) if path.suffix == ".log"]
-    logs = list(files_below(installation.configuration.logs))
-    traces, sizes = [], {}
-    for kind, files in (("segments", segments), ("logs", logs)):
-        found, sizes[kind] = await asyncio.to_thread(_in_files, kind, files, needles)
-        traces += found
-    databases_bytes = 0
-    for service in DATABASES:
-        content = content_of([value async for table in onlooker.values(service) for value in table])
-        databases_bytes += len(content)
-        traces += await asyncio.to_thread(_in_content, service, "database", content, needles)
-    control = forms_of(CONTROL)
-    control_found = frozenset(
-        form
-        for path in segments
-        if CONTROL_TOPIC.title in str(path)
-        for form in found_in(path.read_bytes(), control)
-    )
-    return traces, Searched(
-        sizes["segments"], sizes["logs"], databases_bytes, frozenset(control), control_found
-    )
-
-
-Needles = Sequence[tuple[str, Any]]
-
-
-def _in_files(kind: str, files: Sequence[Path], needles: Needles) -> tuple[list[Trace], int]:
-    traces, size = [], 0
-    for path in files:
-        content = path.read_bytes()
-        size += len(content)
-        traces += _in_content(kind, f"{path.parent.name}/{path.name}", content, needles)
-    return traces, size
-
-
-def _in_content(kind: str, place: str, content: bytes, needles: Needles) -> list[Trace]:
-    return [
-        Trace(kind, place, form, sector) for sector, forms in needles for form in found_in(content, forms)
-    ]

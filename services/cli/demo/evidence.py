@@ -1,7 +1,7 @@
 """What a run leaves behind, as plain values: the checks look at this and at nothing else."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -116,12 +116,10 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class Searched:
-    """How much was looked through, and which forms of the control string turned up in the segments."""
+    """How much of a kind of place was looked through, and in which forms the control string turned up."""
 
-    segments_bytes: int
-    logs_bytes: int
-    databases_bytes: int
-    control_forms: frozenset[str]
+    place: str
+    size_bytes: int
     control_found: frozenset[str]
 
 
@@ -187,10 +185,10 @@ class Evidence:
     names: tuple[str, ...]
     """What the agencies planted, and whatever else no mail may hold."""
     traces: tuple[Trace, ...]
-    searched: Searched
+    searched: tuple[Searched, ...]
     identities: tuple[Identity, ...]
     kills: tuple[Kill, ...]
     races: tuple[Race, ...]
     listed: tuple[Listed, ...]
-    dead_letters: Mapping[str, int] = field(default_factory=dict)
-    refused_reports: Mapping[str, int] = field(default_factory=dict)
+    dead_letters: Mapping[str, int]
+    refused_reports: Mapping[str, int]

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from services.cli.demo.agencies import DESK, Agency
+from services.cli.demo.agencies import DESK, Agency, listed_only
 from services.cli.demo.book import REFUSED
-from services.cli.demo.clients import Client, Unexpected
+from services.cli.demo.clients import Client, Json, Unexpected
 from services.cli.demo.evidence import Listed, Played, Race
 from services.cli.demo.races import Pair, run_pair
 from services.cli.demo.stage import Stage
@@ -19,6 +19,7 @@ STALE_MAX: Final = 20
 PREPARED_AT_ONCE: Final = 24
 PAIRS_MAX: Final = 80
 ORDERS_WANTED: Final = 5
+OTHERS_TRIED: Final = 3
 RACE: Final = next(story for story in STORIES if story.is_race)
 
 
@@ -75,24 +76,26 @@ class Play:
                 return
             await self._told(RACE, *self._parties(place))
 
-    async def try_listed(self, count: int = 3) -> tuple[Listed, ...]:
-        """Offer referrals to organisations that are listed and not admitted."""
+    async def try_listed(self) -> tuple[Listed, ...]:
+        """Offer referrals to organisations that are listed and not admitted: all of ours, a few of others."""
         owner, other = self.stage.agencies[0], self.stage.agencies[3]
         client = self.stage.client(owner)
-        strangers = {
-            row["organization"]: row["service"] for row in await client.services() if row["agency"] is None
-        }
+        strangers = {row["organization"]: row for row in await client.services() if row["agency"] is None}
+        ours = listed_only()
+        others = [organization for organization in strangers if organization not in ours]
         return tuple(
             [
-                await self._try_one(client, other, organization, service)
-                for organization, service in list(strangers.items())[:count]
+                await self._try_one(client, other, each, strangers.get(each))
+                for each in (*ours, *others[:OTHERS_TRIED])
             ]
         )
 
-    async def _try_one(self, client: Client, other: Agency, organization: str, service: str) -> Listed:
+    async def _try_one(self, client: Client, other: Agency, organization: str, row: Json | None) -> Listed:
+        if row is None:
+            return Listed(organization, "not_listed")
         case = await client.open_case()
         consent = await client.record_consent(case, other, feedback=False)
-        body = _offer(case, consent, other, service, ("legal_aid",), "routine")
+        body = _offer(case, consent, other, row["service"], tuple(row["needs"]), "routine")
         answer = await self.stage.book.answer(await client.offer(body))
         return Listed(organization, answer.code)
 

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from services.cli.demo.checks_facts import order_of
 from services.cli.demo.run import Run
+from services.cli.demo.traces import FORMS
 
 
 def show(run: Run, console: Console) -> None:
@@ -30,21 +31,15 @@ def show(run: Run, console: Console) -> None:
         f"acceptance and withdrawal at once: {orders['accepted']} times accepted first, "
         f"{orders['refused']} times withdrawn first, at most {max(gaps, default=0):.1f} ms apart"
     )
-    searched = evidence.searched
-    console.print(
-        f"looked for planted names in {_megabytes(searched.segments_bytes)} of Kafka's segments, "
-        f"{_megabytes(searched.logs_bytes)} of logs, {_megabytes(searched.databases_bytes)} of databases; "
-        f"the control string found in "
-        f"{len(searched.control_found)} of {len(searched.control_forms)} forms"
-    )
+    for searched in evidence.searched:
+        console.print(
+            f"looked for planted names in {searched.size_bytes / 1_000_000:.1f} MB of {searched.place}; "
+            f"found the control string in {len(searched.control_found)} of {len(FORMS)} forms"
+        )
     for each in evidence.listed:
         console.print(f"listed only: an offer to {each.organization} was refused, {each.code}")
     _identities(run, console)
     _checks(run, console)
-
-
-def _megabytes(count: int) -> str:
-    return f"{count / 1_000_000:.1f} MB"
 
 
 def _stories(run: Run, console: Console) -> None:
@@ -108,11 +103,7 @@ def document(run: Run) -> dict[str, Any]:
             {"name": each.name, "pid": each.pid, "database_roles": each.roles, "kafka_users": each.users}
             for each in evidence.identities
         ],
-        "searched_bytes": {
-            "segments": evidence.searched.segments_bytes,
-            "logs": evidence.searched.logs_bytes,
-            "databases": evidence.searched.databases_bytes,
-        },
+        "searched_bytes": {each.place: each.size_bytes for each in evidence.searched},
         "checks": [
             {"name": result.name, "holds": result.holds, "problems": list(result.problems)}
             for result in run.results

@@ -4,15 +4,20 @@ import base64
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
 RAW, ESCAPED = "raw", "JSON-escaped"
+SHIFTS: Final = ("base64 at 0", "base64 at 1", "base64 at 2")
+FORMS: Final = (RAW, ESCAPED, *SHIFTS)
+SEGMENTS, LOGS, DATABASE = "segments", "logs", "databases"
+PLACES: Final = (SEGMENTS, LOGS, DATABASE)
 
 
 def forms_of(text: str) -> Mapping[str, bytes]:
     """Each form in which a string could lie there; base64 at each of its three alignments."""
     raw = text.encode()
     forms = {RAW: raw, ESCAPED: json.dumps(text)[1:-1].encode("ascii")}
-    return forms | {f"base64 at {shift}": in_base64(raw, shift) for shift in range(3)}
+    return forms | {name: in_base64(raw, shift) for shift, name in enumerate(SHIFTS)}
 
 
 def in_base64(raw: bytes, shift: int) -> bytes:

@@ -3,6 +3,7 @@
 import base64
 import json
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -11,10 +12,22 @@ from schemas.ids import KINDS
 from schemas.topics import SECTORS
 from services.cli.demo import agencies as fictional
 from services.cli.demo.book import Book, Heard
-from services.cli.demo.evidence import Asked
+from services.cli.demo.evidence import Asked, Searched, Trace
 from services.cli.demo.identities import inodes_of_ports
+from services.cli.demo.search import CONTROL, NOBODY, in_content, in_files, searched
 from services.cli.demo.stories import STORIES, told
-from services.cli.demo.traces import ESCAPED, RAW, content_of, forms_of, found_in
+from services.cli.demo.traces import (
+    DATABASE,
+    ESCAPED,
+    FORMS,
+    PLACES,
+    RAW,
+    SEGMENTS,
+    content_of,
+    files_below,
+    forms_of,
+    found_in,
+)
 from services.runtime.request_log import connections_told
 
 NAME = "Ysolde Brannigåle"
@@ -29,6 +42,12 @@ def test_twelve_agencies_three_of_each_sector_have_a_service_and_a_name_of_their
     assert {agency.language for agency in found} == {"en", "fr", "es", "ar", "sw"}
     assert all(agency.mail.endswith(".example") for agency in found)
     assert {agency.purpose for agency in found} <= set(PURPOSES)
+
+
+def test_the_directory_lists_organisations_that_take_no_part() -> None:
+    taking_part = {agency.organization for agency in fictional.agencies_of()}
+
+    assert len(set(fictional.listed_only()) - taking_part) == len(fictional.listed_only()) == 3
 
 
 def test_agency_ids_are_of_the_kind_that_governance_admits() -> None:
@@ -104,6 +123,47 @@ def test_a_name_is_found_raw_and_escaped_and_another_one_is_not() -> None:
     assert list(found_in(f"x{NAME}x".encode(), forms)) == [RAW]
     assert list(found_in(json.dumps({"a": NAME}).encode(), forms)) == [ESCAPED]
     assert list(found_in(b"Ysolde Brannigale", forms)) == []
+
+
+FORMS_IN_BYTES: dict[str, bytes] = {
+    RAW: b"\x00\x17" + NAME.encode() + b"\xff",
+    ESCAPED: b'{"event":"asked","key":"Ysolde Brannig\\u00e5le"}\n',
+    **{f"base64 at {shift}": base64.b64encode(b"\x00" * shift + NAME.encode() + b"!") for shift in range(3)},
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_search_finds_a_planted_name_in_a_file_in_each_form(tmp_path: Path, form: str) -> None:
+    noise = bytes(range(256)) * 300
+    folder = tmp_path / "some-topic-0"
+    folder.mkdir()
+    file, other = folder / "00000000000000000000.log", folder / "00000000000000000001.log"
+    file.write_bytes(noise + FORMS_IN_BYTES[form] + noise)
+    other.write_bytes(noise)
+    needles = [("police", forms_of("Zuleikha Orlovay")), ("health", forms_of(NAME))]
+
+    traces, size = in_files(SEGMENTS, files_below(tmp_path), needles)
+
+    assert traces == [Trace(SEGMENTS, f"some-topic-0/{file.name}", form, "health")]
+    assert size == file.stat().st_size + other.stat().st_size
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_search_finds_a_planted_name_among_a_databases_values(form: str) -> None:
+    content = content_of([7, FORMS_IN_BYTES[form], None, "nothing"])
+
+    assert in_content("governance", DATABASE, content, [("health", forms_of(NAME))]) == [
+        Trace("governance", DATABASE, form, "health")
+    ]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_the_control_string_counts_in_the_place_where_it_was_found(place: str) -> None:
+    content = b" ".join(forms_of(CONTROL).values())
+    traces = in_content(place, "there", content, [(NOBODY, forms_of(CONTROL)), ("health", forms_of(NAME))])
+
+    assert searched(place, (traces, 5)) == Searched(place, 5, frozenset(FORMS))
+    assert searched(place, ([], 5)).control_found == frozenset()
 
 
 def test_a_databases_values_keep_text_and_bytes() -> None:

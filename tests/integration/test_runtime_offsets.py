@@ -159,13 +159,3 @@ async def forgotten(space: Space, topic: Topic, partition: int) -> None:
         await transaction.run("DELETE FROM sequence_in")
     await database.close()
     await moved(space, topic, (await stored(space, topic, partition)) - 5, partition)
-
-
-async def test_a_reader_that_comes_back_with_other_topics_gets_those(space: Space) -> None:
-    """The brokers hand a static member its old partitions: an upgrade must not come back as the same one."""
-    await read_all(space, await sent(space, STEPS["police"], 1, 2))
-    keys = await sent(space, STEPS["health"], 2)
-    reader = Reader(space, topics=[STEPS["health"]])
-
-    async with reader.running():
-        await until(lambda: set(keys) <= set(reader.applied), within_seconds=60)

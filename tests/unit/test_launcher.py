@@ -112,7 +112,7 @@ def test_a_first_start_makes_the_environment_and_hands_over_from_any_folder(chec
     status, out, err = checkout.run("demo", "two words", "--json")
     assert (status, out) == (0, f"ran|{checkout.root}|{checkout.folder}|1|3|demo two words --json\n")
     assert "setting up Python packages" in err
-    assert "--require-hashes --only-binary :all:" in checkout.calls
+    assert "--require-hashes --no-deps --only-binary :all:" in checkout.calls
     assert f"-r {checkout.folder}/requirements.lock" in checkout.calls
 
 

@@ -1,6 +1,5 @@
 """The relay moves rows from the outbox to the brokers: in order within a shard, never skipping."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
@@ -14,6 +13,7 @@ from services.runtime.crash import crash_point
 from services.runtime.database import Database
 from services.runtime.logs import log
 from services.runtime.metrics import OUTBOX_SENT
+from services.runtime.pauses import Pauses
 
 ROWS_MAX: Final = 500
 POLL_SECONDS: Final = (0.05, 1.0)
@@ -64,30 +64,20 @@ def next_wait(sent: int, rows_max: int, idle_seconds: float) -> float:
     return least if sent else min(most, max(least, idle_seconds * 2))
 
 
-class Relay:
+class Relay(Pauses):
     """One shard's relay: holds the shard's lock on its own connection while that connection lives."""
 
     produce: Produce
 
     def __init__(self, database: Database, *, shard: int) -> None:
+        super().__init__()
         self._database = database
         self._shard = shard
-        self._wake = asyncio.Event()
-        self._stopping = False
-
-    def wake(self) -> None:
-        """Tell the relay that a transaction with events was committed."""
-        self._wake.set()
-
-    def stop(self) -> None:
-        """Finish the batch in hand, then leave."""
-        self._stopping = True
-        self._wake.set()
 
     async def run(self) -> None:
         """Relay until stopped; brokers or database away mean waiting, for as long as it takes."""
         backoff = Backoff()
-        while not self._stopping:
+        while not self.is_stopping:
             try:
                 async with self._database.engine.connect() as connection:
                     try:
@@ -99,21 +89,22 @@ class Relay:
             except (KafkaError, SQLAlchemyError, OSError, TimeoutError) as error:
                 # Nothing was committed: the rows are still in the outbox and go out under the same ids.
                 log().warning("relay_waits", error_class=type(error).__name__, shard=self._shard)
-                await self._pause(backoff.next())
+                self.heed()  # what was written before this failure must not cut the wait short
+                await self.pause(backoff.next())
 
     async def _own(self, connection: AsyncConnection) -> None:
         """Wait for the shard's lock; a connection that is lost loses lock and claim together."""
-        while not self._stopping:
+        while not self.is_stopping:
             owned = await connection.scalar(_LOCK, {"class": LOCK_CLASS, "shard": self._shard})
             await connection.commit()
             if owned:
                 return
-            await self._pause(POLL_SECONDS[1])
+            await self.pause(POLL_SECONDS[1])
 
     async def _send_all(self, connection: AsyncConnection, backoff: Backoff) -> None:
         idle = 0.0
-        while not self._stopping:
-            self._wake.clear()
+        while not self.is_stopping:
+            self.heed()
             async with connection.begin():
                 sent = await relay(connection, self.produce, shard=self._shard)
             if sent:
@@ -121,11 +112,4 @@ class Relay:
                 OUTBOX_SENT.inc(sent)
             backoff.reset()
             idle = next_wait(sent, ROWS_MAX, idle)
-            await self._pause(idle)
-
-    async def _pause(self, seconds: float) -> None:
-        if seconds and not self._stopping:
-            try:
-                await asyncio.wait_for(self._wake.wait(), seconds)
-            except TimeoutError:
-                return
+            await self.pause(idle)

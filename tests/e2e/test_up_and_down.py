@@ -1,5 +1,6 @@
 """`concert up`, `status` and `down` as an operator uses them: exit codes, processes, nothing left."""
 
+import contextlib
 import json
 import os
 import signal
@@ -68,7 +69,8 @@ def pids(data: Path) -> list[int]:
 
 def kill_all(data: Path) -> None:
     for pid in pids(data):
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # parts die with the supervisor
+            os.kill(pid, signal.SIGKILL)
     until(lambda: not pids(data))
 
 

@@ -1,6 +1,7 @@
 """Kafka's class path: the jars that the lock file names, fetched once per user and checked by hash."""
 
 import hashlib
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from deploy.local.children import Say, silence
-from deploy.local.places import make_directory
+from deploy.local.places import cache_directory, make_directory
 from deploy.local.refusals import CannotRun
 
 LOCK: Final = Path(__file__).with_name("kafka-4.2.2.lock")
@@ -58,6 +59,11 @@ def class_path(
         say(f"fetching Apache Kafka ({len(missing)} files, {megabytes} MB; once)")
         _fetch(missing, folder, environment, say)
     return tuple(sorted(folder / jar.file_name for jar in jars))
+
+
+def fetch(say: Say) -> None:
+    """Fetches what is missing in this user's cache, for starts that may reach no other machine."""
+    class_path(cache_directory(os.environ), os.environ, say)
 
 
 def _is_there(folder: Path, jar: Jar) -> bool:

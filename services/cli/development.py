@@ -11,6 +11,7 @@ from typing import Annotated, Final
 
 import typer
 
+from deploy.local.jars import fetch
 from services.cli.talk import FAILED, INTERRUPTED, OK, USAGE, say
 
 app = typer.Typer()
@@ -109,5 +110,7 @@ def _is_passed(step: Step, future: "Future[tuple[subprocess.CompletedProcess[str
 
 
 def _pytest(folders: Sequence[str], words: Sequence[str]) -> None:
+    # Tests reach no address but this machine's, so what they start must be here before they begin.
+    fetch(say)
     code = subprocess.call(_module("pytest", *folders, *words), cwd=REPOSITORY)
     raise typer.Exit(PYTEST_CODES.get(code, FAILED))

@@ -1,12 +1,15 @@
 """Health on a port of its own: alive, ready, started, and the figures for Prometheus."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from fastapi import FastAPI, Response
+from fastapi.encoders import jsonable_encoder
+from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from services.runtime.alarms import Alarm, AlarmSource
 from services.runtime.database import Database
 from services.runtime.errors import Unavailable
 from services.runtime.metrics import OUTBOX_PENDING
@@ -27,11 +30,13 @@ class Health:
         has_outbox: bool,
         outbox_rows_max: int,
         why_halted: Callable[[], str | None] = lambda: None,
+        alarms: Sequence[AlarmSource] = (),
     ) -> None:
         self._database = database
         self._has_outbox = has_outbox
         self._outbox_rows_max = outbox_rows_max
         self._why_halted = why_halted
+        self._alarm_sources = alarms
         self._beat_at = time.monotonic()
         self.draining = False
 
@@ -42,6 +47,10 @@ class Health:
     def is_alive(self) -> bool:
         """Whether the loop has turned lately."""
         return time.monotonic() - self._beat_at < STALE_SECONDS
+
+    def alarms(self) -> list[Alarm]:
+        """What a person must look at now; the service goes on all the same."""
+        return [alarm for source in self._alarm_sources for alarm in source()]
 
     async def why_not_ready(self) -> str | None:
         """The reason for not taking requests, or None."""
@@ -77,7 +86,7 @@ def health_app(health: Health) -> FastAPI:
         """Requests can be taken."""
         reason = await health.why_not_ready()
         if reason is None:
-            return Response("ok")
+            return JSONResponse({"alarms": jsonable_encoder(health.alarms())})
         return problem(503, "not_ready", f"waiting: {reason}", headers={"retry-after": "2"})
 
     @app.get("/startupz")

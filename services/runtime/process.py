@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from uvicorn import Config, Server
 
 from services.runtime import kafka
+from services.runtime.alarms import AlarmSource
 from services.runtime.clock import Clock, SystemClock
 from services.runtime.consumer import Batches, Consumer, OpenWork
 from services.runtime.database import Database
@@ -53,6 +54,8 @@ class Parts:
     sweepers: Sequence[Sweeper] = ()
     why_halted: Callable[[], str | None] = lambda: None
     """Why the service's own work has stopped until a person looks, or None; it is not ready then."""
+    alarms: Sequence[AlarmSource] = ()
+    """What a person must look at, though the service goes on."""
 
 
 Wire = Callable[[Runtime, Any], Parts]
@@ -147,6 +150,7 @@ class Running:
             has_outbox=bool(relays),
             outbox_rows_max=settings.outbox_rows_max,
             why_halted=parts.why_halted,
+            alarms=parts.alarms,
         )
         self._servers = _servers(settings, parts, self.health)
         self.consumer = _consumer(settings, identity, database, parts)

@@ -69,7 +69,7 @@ class OpeningsRequest(BaseModel):
 
 def audit_app(work: Work, open_published: OpenPublished, origin: str) -> FastAPI:
     """The application of the internal port."""
-    app = create_app("audit", bytes_max=REQUEST_BYTES_MAX)
+    app = create_app("audit", caller_of, bytes_max=REQUEST_BYTES_MAX)
     app.add_exception_handler(RequestValidationError, _malformed)
     app.add_exception_handler(DetailInvalid, _detail_invalid)
     app.add_exception_handler(TrailClosed, _closed)

@@ -10,7 +10,7 @@ from services.governance.handlers import Work
 from services.governance.store import PublicationStore
 from services.runtime.process import Parts, Runtime
 from services.runtime.settings import RuntimeSettings
-from services.runtime.web import create_app
+from services.runtime.web import caller_of, create_app
 
 OPERATOR: Final = "operator"
 """The end of the URI name in the certificate of the operator's command."""
@@ -24,6 +24,6 @@ def wire(runtime: Runtime, _settings: RuntimeSettings) -> Parts:
         async with runtime.database.transaction() as transaction:
             yield Work(PublicationStore(transaction, transaction.outbox), runtime.clock)
 
-    internal = create_app("Governance")
+    internal = create_app("Governance", caller_of)
     internal.include_router(routes(open_work, source_of(runtime.identity.cell, OPERATOR)))
     return Parts(internal=internal)

@@ -51,6 +51,6 @@ def _api(runtime: Runtime, settings: Settings, open_work: OpenWork) -> FastAPI:
     caller_of = token_reader(
         keys, issuer=settings.issuer.name, audience=runtime.identity.source, clock=runtime.clock
     )
-    api = create_app("Notifications")
+    api = create_app("Notifications", caller_of)
     api.include_router(routes(open_work, caller_of))
     return api

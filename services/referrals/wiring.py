@@ -14,7 +14,7 @@ from services.runtime.crash import crash_point
 from services.runtime.database import Transaction
 from services.runtime.process import Parts, Runtime
 from services.runtime.sweeper import Sweeper
-from services.runtime.web import create_app
+from services.runtime.web import caller_of, create_app
 
 OPERATOR: Final = "operator"
 """The end of the URI name in the certificate of the operator's command."""
@@ -38,7 +38,7 @@ def wire(runtime: Runtime, settings: Settings) -> Parts:
         async with runtime.database.transaction() as transaction:
             return await SurroundingsStore(transaction, shelf).keep_entries(entries, runtime.clock.now())
 
-    internal = create_app("Referrals")
+    internal = create_app("Referrals", caller_of)
     internal.include_router(routes(keep, source_of(runtime.identity.cell, OPERATOR)))
     return Parts(
         subscriptions=SUBSCRIPTIONS,

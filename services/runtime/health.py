@@ -13,7 +13,7 @@ from services.runtime.alarms import Alarm, AlarmSource
 from services.runtime.database import Database
 from services.runtime.errors import Unavailable
 from services.runtime.metrics import OUTBOX_PENDING
-from services.runtime.web import create_app, problem
+from services.runtime.web import NotFound, create_app, problem
 
 HEARTBEAT_SECONDS: Final = 1.0
 STALE_SECONDS: Final = 10.0
@@ -70,9 +70,14 @@ class Health:
         return "outbox" if rows[0].pending >= self._outbox_rows_max else None
 
 
+def _nobody(_request: object) -> None:
+    """The probes take no bodies, from nobody."""
+    raise NotFound
+
+
 def health_app(health: Health) -> FastAPI:
     """The probes' application."""
-    app = create_app("health")
+    app = create_app("health", _nobody)
 
     @app.get("/livez")
     async def livez() -> Response:

@@ -21,6 +21,8 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+CallerOf = Callable[[Request], object]
+"""Who asks, by headers or certificate alone; raises Refused where nobody known does."""
 
 
 class ProblemResponse(JSONResponse):
@@ -79,8 +81,9 @@ class TooLarge(Refused):
 class StrictBodies:
     """Middleware: reads each body once, bounded, and refuses what a lenient parser would let through."""
 
-    def __init__(self, app: App, bytes_max: int = REQUEST_BYTES_MAX) -> None:
+    def __init__(self, app: App, caller: CallerOf, bytes_max: int = REQUEST_BYTES_MAX) -> None:
         self._app = app
+        self._caller = caller
         self._bytes_max = bytes_max
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -89,11 +92,12 @@ class StrictBodies:
             await self._app(scope, receive, send)
             return
         try:
+            self._caller(Request(scope))  # first: whoever may not ask costs us no look at what they send
             body = await self._read(receive)
             if body:
                 parse_json(body)
         except Refused as refused:
-            await problem(refused.status, refused.code, refused.sentence)(scope, receive, send)
+            await refusal(refused)(scope, receive, send)
             return
         except MalformedJson:
             await problem(Malformed.status, Malformed.code, Malformed.sentence)(scope, receive, send)
@@ -123,10 +127,10 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return again
 
 
-def create_app(title: str, *, bytes_max: int = REQUEST_BYTES_MAX) -> FastAPI:
-    """An empty application whose every refusal is a problem document; the caller adds its routers."""
+def create_app(title: str, caller: CallerOf, *, bytes_max: int = REQUEST_BYTES_MAX) -> FastAPI:
+    """An empty application whose every refusal is a problem document; wiring adds its routers."""
     app = FastAPI(title=title, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
-    app.add_middleware(StrictBodies, bytes_max=bytes_max)
+    app.add_middleware(StrictBodies, caller=caller, bytes_max=bytes_max)
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(Unavailable, _unavailable)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -144,12 +148,17 @@ def caller_of(request: Request) -> str:
     raise NotFound
 
 
-async def _refused(_request: Request, refused: Exception) -> ProblemResponse:
-    assert isinstance(refused, Refused)  # noqa: S101  Starlette types every handler's error as Exception
+def refusal(refused: Refused) -> ProblemResponse:
+    """A refusal as a problem document, with the headers that its status asks for."""
     headers = {"www-authenticate": 'Bearer error="invalid_token"'} if refused.status == 401 else {}
     if refused.status in (429, 503):
         headers["retry-after"] = RETRY_AFTER_SECONDS
     return problem(refused.status, refused.code, refused.sentence, headers=headers)
+
+
+async def _refused(_request: Request, refused: Exception) -> ProblemResponse:
+    assert isinstance(refused, Refused)  # noqa: S101  Starlette types every handler's error as Exception
+    return refusal(refused)
 
 
 async def _unavailable(_request: Request, _error: Exception) -> ProblemResponse:
@@ -218,4 +227,5 @@ __all__ = [
     "caller_of",
     "create_app",
     "problem",
+    "refusal",
 ]

@@ -17,7 +17,7 @@ from tests.support.platform import CELL, Space
 
 @asynccontextmanager
 async def a_server(space: Space, name: str) -> AsyncIterator[str]:
-    app = create_app("tried")
+    app = create_app("tried", caller_of)
 
     @app.get("/")
     async def who(request: Request) -> str:

@@ -13,7 +13,7 @@ __all__ = ["Engine", "FeedBell", "sector_app"]
 
 def sector_app(engine: Engine) -> FastAPI:
     """The application on the agencies' port of one sector."""
-    app = create_app(engine.profile.calls_itself)
+    app = create_app(engine.profile.calls_itself, engine.caller)
     for routes in (step_routes, reading_routes, listening_routes):
         app.include_router(routes(engine))
     return app

@@ -5,7 +5,7 @@ import pytest
 
 from services.governance.api import routes
 from services.governance.handlers import Work
-from services.runtime.web import create_app
+from services.runtime.web import caller_of, create_app
 
 
 def nothing_to_open() -> AbstractAsyncContextManager[Work]:
@@ -22,7 +22,7 @@ def nothing_to_open() -> AbstractAsyncContextManager[Work]:
     ],
 )
 async def test_a_caller_whose_certificate_names_nobody_finds_nothing(method: str, path: str) -> None:
-    app = create_app("Governance")
+    app = create_app("Governance", caller_of)
     app.include_router(routes(nothing_to_open, "urn:concert:test-local:operator"))
 
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="https://test") as client:

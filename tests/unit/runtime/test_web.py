@@ -53,8 +53,14 @@ FAILURES: Mapping[str, Exception] = {
 }
 
 
+def anybody(request: Request) -> None:
+    """Everybody may ask who does not say otherwise."""
+    if request.headers.get("authorization") == "none":
+        raise Unauthenticated
+
+
 def an_app() -> FastAPI:
-    app = create_app("tests")
+    app = create_app("tests", anybody)
 
     @app.post("/v1/things")
     async def post_thing(thing: Asked) -> int:
@@ -161,6 +167,23 @@ async def test_of_a_body_over_the_limit_no_more_is_read() -> None:
 
     assert sent[0]["status"] == 413
     assert pieces_read == REQUEST_BYTES_MAX // 10_000 + 1
+
+
+async def test_who_asks_is_checked_before_a_byte_of_the_body_is_read() -> None:
+    async def receive() -> dict[str, Any]:
+        raise AssertionError("the body of somebody unknown was read")
+
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b"authorization", b"none")]
+    scope = {"type": "http", "method": "POST", "path": "/v1/bytes", "headers": headers, "query_string": b""}
+    await an_app()(scope, receive, send)
+
+    assert sent[0]["status"] == 401
+    assert (b"www-authenticate", b'Bearer error="invalid_token"') in sent[0]["headers"]
 
 
 INVALID: Mapping[str, tuple[bytes, str, str]] = {

@@ -1,8 +1,20 @@
 """What a person must look at, while the service goes on: which rule fired, where, and since when."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
+
+RULES: Final[Mapping[str, str]] = {
+    "draining": "The service finishes what it has in hand and ends.",
+    "database": "The service's database does not answer; it takes no requests until it does.",
+    "outbox_full": "More events wait than the disk guard allows; bring the brokers back, the rest follows.",
+    "outbox_waits": "Events wait to be sent and none leave; nothing is lost; see whether the brokers answer.",
+    "dead_letters": "Records could not be used and were set aside; the service's log names each, and why.",
+    "sweep_fails": "Work that comes again at intervals fails each time; the service's log names the error.",
+    "signer_halted": "The signer found another trail than the one it signed, and signs no more; see its log.",
+}
+"""Every rule → what it means and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,7 +22,7 @@ class Alarm:
     """One rule that fires now; it ends when its source no longer tells it."""
 
     rule: str
-    """A code, such as `partition_stopped`."""
+    """A code of `RULES`, such as `outbox_waits`."""
     where: str
     """A topic and partition, a shard, an index: our own names, never a value from outside."""
     since: datetime

@@ -1,7 +1,11 @@
 """Health on a port of its own: alive, ready, started, and the figures for Prometheus."""
 
+import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from fastapi import FastAPI, Response
@@ -9,19 +13,40 @@ from fastapi.encoders import jsonable_encoder
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from services.runtime.alarms import Alarm, AlarmSource
+from services.runtime.alarms import RULES, Alarm, AlarmSource
+from services.runtime.backlog import Backlog, read_backlog
+from services.runtime.clock import SystemClock
 from services.runtime.database import Database
 from services.runtime.errors import Unavailable
-from services.runtime.metrics import OUTBOX_PENDING
+from services.runtime.metrics import (
+    ALARMS,
+    DEAD_LETTER_DEPTH,
+    OUTBOX_OLDEST_SECONDS,
+    OUTBOX_PENDING,
+)
 from services.runtime.web import NotFound, create_app, problem
 
 HEARTBEAT_SECONDS: Final = 1.0
 STALE_SECONDS: Final = 10.0
-_PENDING: Final = "SELECT count(*) AS pending FROM (SELECT 1 FROM outbox LIMIT :most) o"
+PROBED_WITHIN_SECONDS: Final = 1.0
+"""A database that does not answer within this time does not answer: whoever probes waits little longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """What one look found."""
+
+    reason: str | None
+    """The rule that keeps the service from taking requests, or None."""
+    alarms: Sequence[Alarm]
+    backlog: Backlog | None
 
 
 class Health:
-    """What the probes look at: the loop's heartbeat, the database, the outbox's size; never broker or lag."""
+    """What the probes look at: the loop's heartbeat, the database, what waits in it, the alarms.
+
+    Brokers and lag never make a service unready: writes stay open without them.
+    """
 
     def __init__(
         self,
@@ -38,6 +63,9 @@ class Health:
         self._why_halted = why_halted
         self._alarm_sources = alarms
         self._beat_at = time.monotonic()
+        self._clock = SystemClock()
+        self._asking: asyncio.Task[Backlog | None] | None = None
+        self._not_ready: tuple[str, datetime] | None = None
         self.draining = False
 
     def beat(self) -> None:
@@ -48,26 +76,70 @@ class Health:
         """Whether the loop has turned lately."""
         return time.monotonic() - self._beat_at < STALE_SECONDS
 
-    def alarms(self) -> list[Alarm]:
-        """What a person must look at now; the service goes on all the same."""
-        return [alarm for source in self._alarm_sources for alarm in source()]
-
     async def why_not_ready(self) -> str | None:
-        """The reason for not taking requests, or None."""
+        """The rule that keeps the service from taking requests, or None."""
+        return (await self.look()).reason
+
+    async def look(self) -> Readiness:
+        """Ask the database and every source of alarms, and set the figures."""
+        backlog = await self._ask_in_time()
+        reason = self._reason(backlog)
+        alarms = [alarm for source in self._alarm_sources for alarm in source()]
+        alarms += backlog.alarms if backlog else ()
+        if reason is None:
+            self._not_ready = None
+        else:
+            if self._not_ready is None or self._not_ready[0] != reason:
+                self._not_ready = (reason, self._clock.now())
+            if reason not in {alarm.rule for alarm in alarms}:
+                alarms.append(Alarm(reason, "", self._not_ready[1]))
+        _set_figures(backlog, alarms)
+        return Readiness(reason, alarms, backlog)
+
+    async def close(self) -> None:
+        """End a question that the database has not answered."""
+        if self._asking:
+            self._asking.cancel()
+            await asyncio.wait({self._asking})
+
+    def _reason(self, backlog: Backlog | None) -> str | None:
         if self.draining:
             return "draining"
         if halted := self._why_halted():
             return halted
-        try:
-            async with self._database.transaction() as transaction:
-                if not self._has_outbox:
-                    await transaction.run("SELECT 1")
-                    return None
-                rows = await transaction.rows(_PENDING, most=self._outbox_rows_max)
-        except Unavailable:
+        if backlog is None:
             return "database"
-        OUTBOX_PENDING.set(rows[0].pending)
-        return "outbox" if rows[0].pending >= self._outbox_rows_max else None
+        return "outbox_full" if backlog.is_full else None
+
+    async def _ask_in_time(self) -> Backlog | None:
+        """One question at a time, however many probe; one that is not answered in time goes on behind."""
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask())
+        done, _ = await asyncio.wait({self._asking}, timeout=PROBED_WITHIN_SECONDS)
+        return self._asking.result() if done else None
+
+    async def _ask(self) -> Backlog | None:
+        try:
+            if self._has_outbox:
+                return await read_backlog(self._database, outbox_rows_max=self._outbox_rows_max)
+            async with self._database.transaction() as transaction:
+                await transaction.run("SELECT 1")
+        except Unavailable:
+            return None
+        return Backlog()
+
+
+def _set_figures(backlog: Backlog | None, alarms: Sequence[Alarm]) -> None:
+    standing = Counter(alarm.rule for alarm in alarms)
+    for rule in RULES:
+        ALARMS.labels(rule).set(standing[rule])
+    if backlog is None:
+        return  # nobody knows: the last figures stand, and so does the alarm
+    OUTBOX_PENDING.set(backlog.pending)
+    OUTBOX_OLDEST_SECONDS.set(backlog.oldest_seconds)
+    DEAD_LETTER_DEPTH.clear()
+    for reason, count in (backlog.letters or {}).items():
+        DEAD_LETTER_DEPTH.labels(reason).set(count)
 
 
 def _nobody(_request: object) -> None:
@@ -88,11 +160,16 @@ def health_app(health: Health) -> FastAPI:
 
     @app.get("/readyz")
     async def readyz() -> Response:
-        """Requests can be taken."""
-        reason = await health.why_not_ready()
-        if reason is None:
-            return JSONResponse({"alarms": jsonable_encoder(health.alarms())})
-        return problem(503, "not_ready", f"waiting: {reason}", headers={"retry-after": "2"})
+        """Requests can be taken; and what a person must look at, whether they can or not."""
+        found = await health.look()
+        told = {"alarms": jsonable_encoder(found.alarms)}
+        if found.reason is not None:
+            return problem(
+                503, "not_ready", f"waiting: {found.reason}", headers={"retry-after": "2"}, more=told
+            )
+        assert found.backlog  # noqa: S101  without it the reason is `database`
+        outbox = {"pending": found.backlog.pending, "oldest_seconds": found.backlog.oldest_seconds}
+        return JSONResponse({**told, "outbox": outbox, "dead_letters": found.backlog.letters})
 
     @app.get("/startupz")
     async def startupz() -> Response:
@@ -101,7 +178,8 @@ def health_app(health: Health) -> FastAPI:
 
     @app.get("/metrics")
     async def metrics() -> Response:
-        """All figures of this process."""
+        """All figures of this process, as they are now."""
+        await health.look()
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     return app

@@ -7,7 +7,12 @@ from prometheus_client import Counter, Gauge, Histogram
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 OUTBOX_SENT: Final = Counter("concert_outbox_sent", "Events that the brokers hold.")
-OUTBOX_PENDING: Final = Gauge("concert_outbox_pending", "Events written and not yet sent.")
+OUTBOX_PENDING: Final = Gauge("concert_outbox_pending", "Events written and not yet sent; 10,000 at most.")
+OUTBOX_OLDEST_SECONDS: Final = Gauge("concert_outbox_oldest_seconds", "How long the oldest of them waits.")
+DEAD_LETTER_DEPTH: Final = Gauge(
+    "concert_dead_letter_depth", "Records set aside that nobody has looked at.", ["reason"]
+)
+ALARMS: Final = Gauge("concert_alarm", "Places where a rule fires now.", ["rule"])
 APPLIED: Final = Counter("concert_consumer_applied", "Events applied.", ["group"])
 COMMITS: Final = Counter("concert_consumer_commits", "Transactions of the consumer.", ["group"])
 DUPLICATES: Final = Counter("concert_consumer_duplicates", "Events seen before.", ["group"])

@@ -116,12 +116,14 @@ async def running(service: str, settings: RuntimeSettings, wire: Wire) -> AsyncI
     """A service that runs for as long as the block; leaving drains it in order."""
     identity = identity_of(service, settings)
     database = Database.connect(settings.database, application=service)
+    # Of its own: requests that hold every other connection must not make the service look dead.
+    probed = Database.connect(settings.database, application=f"{service}-health", pool=1)
     clock = SystemClock()
     try:
         await check_schema(database, service)
         relays = _relays(database, settings, identity)
         parts = wire(Runtime(identity, database, clock), settings)
-        running = Running(settings, identity, database, parts, relays)
+        running = Running(settings, identity, database, parts, relays, probed)
         async with asyncio.TaskGroup() as group:
             running.start(group)
             try:
@@ -129,6 +131,7 @@ async def running(service: str, settings: RuntimeSettings, wire: Wire) -> AsyncI
             finally:
                 await running.drain()
     finally:
+        await probed.close()
         await database.close()
 
 
@@ -142,15 +145,16 @@ class Running:
         database: Database,
         parts: Parts,
         relays: Sequence[Relay],
+        probed: Database,
     ) -> None:
         self._parts = parts
         self._relays = relays
         self.health = Health(
-            database,
+            probed,
             has_outbox=bool(relays),
             outbox_rows_max=settings.outbox_rows_max,
             why_halted=parts.why_halted,
-            alarms=parts.alarms,
+            alarms=[*parts.alarms, *(sweeper.alarms for sweeper in parts.sweepers)],
         )
         self._servers = _servers(settings, parts, self.health)
         self.consumer = _consumer(settings, identity, database, parts)
@@ -184,6 +188,7 @@ class Running:
             relay.stop()
         if self._tasks:
             await asyncio.wait(self._tasks)
+        await self.health.close()
         if self._producer:
             await self._producer.close()
         if self._beating:

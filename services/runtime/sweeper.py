@@ -1,11 +1,18 @@
 """Work that nobody asks for: looked for at intervals, sooner when something tells that there is some."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import datetime, timedelta
+from typing import Final
 
+from services.runtime.alarms import Alarm
 from services.runtime.backoff import Backoff
+from services.runtime.clock import Clock, SystemClock
 from services.runtime.errors import Unavailable
 from services.runtime.logs import log
 from services.runtime.pauses import Pauses
+
+FAILS_FOR: Final = timedelta(seconds=30)
+"""Work that has failed for so long is an alarm; once or twice is how a restart looks."""
 
 
 class Sweeper(Pauses):
@@ -17,6 +24,14 @@ class Sweeper(Pauses):
         self.name = name
         self._every_seconds = every_seconds
         self._sweep = sweep
+        self._failing_since: datetime | None = None
+        self.clock: Clock = SystemClock()
+
+    def alarms(self) -> Iterator[Alarm]:
+        """Whether the work has failed for long."""
+        since = self._failing_since
+        if since is not None and self.clock.now() - since >= FAILS_FOR:
+            yield Alarm("sweep_fails", self.name, since)
 
     async def run(self) -> None:
         """Sweep until stopped; a failure is told and tried again."""
@@ -26,10 +41,17 @@ class Sweeper(Pauses):
             try:
                 seconds = 0.0 if await self._sweep() else self._every_seconds
                 backoff.reset()
+                self._failing_since = None
             except Unavailable:
+                self._fails()
                 seconds = backoff.next()
             except Exception as error:
+                self._fails()
                 # One bad row must not end the process; it is told, and the sweep comes again.
                 log().error("sweep_failed", error_class=type(error).__name__, route=self.name)
                 seconds = max(self._every_seconds, backoff.next())
             await self.pause(seconds)
+
+    def _fails(self) -> None:
+        if self._failing_since is None:
+            self._failing_since = self.clock.now()

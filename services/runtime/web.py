@@ -39,8 +39,9 @@ def problem(
     errors: list[dict[str, str]] | None = None,
     headers: Mapping[str, str] | None = None,
     instance: str | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> ProblemResponse:
-    """Say what is wrong and what to do, under a code that never changes."""
+    """Say what is wrong and what to do, under a code that never changes; `more` are further members."""
     content: dict[str, Any] = {
         "type": f"urn:concert:problem:{code}",
         "title": HTTPStatus(status).phrase,
@@ -48,6 +49,7 @@ def problem(
         "detail": detail,
         "instance": instance or new_id("request"),
         "code": code,
+        **(more or {}),
     }
     if errors:
         content["errors"] = errors

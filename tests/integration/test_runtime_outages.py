@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from deploy.local.kafka import Kafka
@@ -143,11 +144,43 @@ async def test_an_outbox_over_its_guard_takes_no_more_requests(space: Space) -> 
         assert await health.why_not_ready() is None
 
         await written(database, [new_id("referral") for _ in range(3)])
-        assert await health.why_not_ready() == "outbox"
+        assert await health.why_not_ready() == "outbox_full"
 
         async with a_writer(space):
             await until(lambda: _is_sent(space))
         assert await health.why_not_ready() is None
+
+
+WAITING = """
+INSERT INTO outbox (id, shard, topic, key, sequence, value, created_at)
+VALUES (1, 3, 't', 'k', 1, 'v', now() - interval '1 hour'), (9000000, 0, 't', 'k', 2, 'v', now());
+INSERT INTO dead_letter
+  (id, grp, topic, topic_id, part, "offset", record_at, headers, reason, first_at, state)
+SELECT n::text, 'g', 't', gen_random_uuid(), 0, n, now(), '[]', 'bad_json', now() - interval '1 day',
+  CASE WHEN n < 3 THEN 'waiting' ELSE 'discarded' END FROM generate_series(1, 3) n"""
+
+
+async def test_what_waits_in_the_database_is_counted_and_told_at_each_look(space: Space) -> None:
+    tampering, database = space.database_as_admin("police"), space.database("police")
+    health = Health(database, has_outbox=True, outbox_rows_max=3)
+    assert (await health.look()).alarms == []
+    async with tampering.transaction() as transaction:
+        for statement in WAITING.split(";"):
+            await transaction.run(statement)
+
+    found = await health.look()
+
+    assert found.reason is None, "two rows are no full outbox, however far their ids lie apart"
+    assert [(alarm.rule, alarm.where) for alarm in found.alarms] == [
+        ("dead_letters", "bad_json (2)"),
+        ("outbox_waits", "shard 3"),
+    ]
+    assert found.backlog
+    assert (found.backlog.pending, found.backlog.letters) == (2, {"bad_json": 2})
+    assert REGISTRY.get_sample_value("concert_dead_letter_depth", {"reason": "bad_json"}) == 2
+    assert (REGISTRY.get_sample_value("concert_outbox_oldest_seconds") or 0) > 3_000
+    for pool in (tampering, database):
+        await pool.close()
 
 
 async def _is_sent(space: Space) -> bool:

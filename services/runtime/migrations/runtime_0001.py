@@ -36,6 +36,7 @@ CREATE TABLE dead_letter (
   first_at timestamptz NOT NULL DEFAULT now(), last_at timestamptz NOT NULL DEFAULT now(),
   state text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'redriven', 'discarded')),
   UNIQUE (grp, topic, topic_id, part, "offset"));
+CREATE INDEX ON dead_letter (reason, first_at) WHERE state = 'waiting';
 """
 
 RIGHTS = """

@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import Sequence
 
+from services.runtime.alarms import Alarm
 from services.runtime.errors import Unavailable
-from services.runtime.sweeper import Sweeper
+from services.runtime.sweeper import FAILS_FOR, Sweeper
+from tests.support.clock import NOON, StoppedClock
 from tests.support.waiting import until
 
 NEVER_SECONDS = 3_600.0
@@ -14,12 +16,12 @@ class Work:
     """Answers each sweep from a list, the last answer again and again; an exception is raised."""
 
     def __init__(self, answers: Sequence[bool | Exception]) -> None:
-        self._answers = list(answers)
+        self.answers = list(answers)
         self.sweeps = 0
 
     async def sweep(self) -> bool:
         self.sweeps += 1
-        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
             raise answer
         await asyncio.sleep(0)
@@ -88,3 +90,20 @@ async def test_stopping_lets_the_piece_in_hand_finish() -> None:
         go_on.set()
 
     assert finished == [True]
+
+
+async def test_work_that_fails_for_long_is_an_alarm_until_it_succeeds() -> None:
+    work, clock = Work([RuntimeError("each time")]), StoppedClock()
+    sweeper = Sweeper("deadlines", 0.001, work.sweep)
+    sweeper.clock = clock
+    async with asyncio.TaskGroup() as group:
+        group.create_task(sweeper.run())
+        await until(lambda: work.sweeps >= 2)
+        assert list(sweeper.alarms()) == []
+
+        clock.forward(FAILS_FOR)
+        assert list(sweeper.alarms()) == [Alarm("sweep_fails", "deadlines", NOON)]
+
+        work.answers[:] = [False]
+        await until(lambda: not list(sweeper.alarms()))
+        sweeper.stop()

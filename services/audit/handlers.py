@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -32,9 +31,8 @@ from services.audit.domain.group import Answer, Repeated, Written
 from services.audit.domain.keyring import Keyring
 from services.audit.domain.notes import Signer, signed_permit
 from services.audit.domain.records import Standing, StoredEntry, StoredSubject
-from services.audit.domain.refusals import IdemConflict, NotYours, TrailClosed
-from services.audit.domain.sealing import Unreadable
-from services.audit.domain.soundness import opening_line
+from services.audit.domain.refusals import IdemConflict, NotYours
+from services.audit.domain.soundness import opened_detail, opening_line
 from services.runtime.clock import Clock
 from services.runtime.errors import Refused
 
@@ -126,11 +124,8 @@ async def _reopened(index: int, work: Work) -> Written:
     """What was written for the same request before."""
     async with work.open_store() as store:
         entry = (await store.entries(index, index + 1))[0]
-        try:
-            salt, detail = work.keyring.opened(entry)
-        except Unreadable:
-            raise TrailClosed("database") from None
-        count = json.loads(detail).get("items", {}).get("count", 0)
+        salt, detail, words = opened_detail(entry, work.keyring)
+        count = words.get("items", {}).get("count", 0)
         items = await store.entries(index - count, index)
     return Written(index, detail, salt, entry.leaf[4:20], tuple(item.leaf for item in items))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,14 +17,23 @@ from typing import Final, Protocol
 from schemas.body import instant_text
 from schemas.signed_note import NamedKey, NoteRefused, signed_checkpoint
 from services.audit.domain.drafts import Draft
-from services.audit.domain.group import Answer, Group, Key, Known, Seen
+from services.audit.domain.group import Answer, Group, Intent, Key, Known, Seen
 from services.audit.domain.keyring import Keyring
 from services.audit.domain.records import Grown, Head, Standing, StoredCheckpoint, StoredEntry, StoredSubject
-from services.audit.domain.refusals import Fenced, NotLeader, SlowDown, TrailClosed, TrailDamaged
+from services.audit.domain.refusals import (
+    DetailDamaged,
+    Fenced,
+    NotLeader,
+    SlowDown,
+    TrailClosed,
+    TrailDamaged,
+)
+from services.audit.domain.sealing import Unreadable
 from services.audit.domain.signing import Signing
-from services.audit.domain.soundness import check_entries, intent_of
+from services.audit.domain.soundness import Findings, check_entries, intent_of, opened_detail
 from services.audit.domain.tree import TILE_HASHES, Tree
 from services.audit.verifier.hashes import leaf_hash
+from services.runtime.alarms import Alarm
 from services.runtime.clock import Clock
 from services.runtime.crash import crash_point
 from services.runtime.errors import Refused
@@ -35,6 +44,8 @@ WAITING_MAX: Final = 10_000
 ANSWER_WITHIN_SECONDS: Final = 2.0
 CHECKPOINT_EVERY: Final = timedelta(seconds=1)
 LOAD_TILES: Final = 10
+MONTH_KEYS_MAX: Final = 9
+"""How often the key of a month's entries may be replaced because its row was damaged."""
 RETENTION: Final = "standard"
 """The retention class of entries that are about no registered subject."""
 
@@ -106,6 +117,7 @@ class Sequencer:
         self._tree = Tree()
         self._closed: Refused = NotLeader()
         self._damage: TrailDamaged | None = None
+        self._findings = Findings()
         self._checkpoint: StoredCheckpoint | None = None
         self._due_at: datetime | None = None
         self._is_due = self._looks = False
@@ -171,6 +183,10 @@ class Sequencer:
             self.wake()
         return False
 
+    def alarms(self) -> Iterator[Alarm]:
+        """What a person must look at."""
+        yield from self._findings.alarms()
+
     async def resign(self, why: Refused) -> None:
         """Give up the lead and answer all that wait."""
         self._head, self._closed, self._checkpoint = None, why, None
@@ -193,7 +209,8 @@ class Sequencer:
 
     async def _load(self, head: Head) -> Tree:
         """The tree of all stored entries; TrailDamaged where they are not what the head says."""
-        tree = Tree()
+        tree, opened = Tree(), 0
+        self._findings = Findings()
         span = LOAD_TILES * TILE_HASHES
         for start in range(0, head.size, span):
             stop = min(start + span, head.size)
@@ -203,10 +220,27 @@ class Sequencer:
                 tiles = b"".join([await store.tile(0, number) or b"" for number in numbers])
             if len(tiles) != (stop - start) * 32:
                 raise TrailDamaged(start, "a tile of this stretch is missing or has another length")
-            tree.extend(check_entries(start, entries, tiles, self._keyring))
+            tree.extend(check_entries(start, entries, tiles))
+            opened += sum(self._opens(entry) for entry in entries)
         if tree.root() != head.root:
             raise TrailDamaged(0, "the entries do not lead to the stored root")
+        if head.size and not opened:
+            # Single damages spare some: going on would seal new keys under a wrap key of another log.
+            raise TrailDamaged(0, "no detail opens, so the wrap key is not this log's")
         return tree
+
+    def _opens(self, entry: StoredEntry) -> bool:
+        """Whether a stored detail is sound; a damaged one is told, and stops nothing."""
+        try:
+            opened_detail(entry, self._keyring)
+        except DetailDamaged as damaged:
+            self._tell(damaged)
+            return False
+        return True
+
+    def _tell(self, damaged: DetailDamaged) -> None:
+        if self._findings.add(damaged.index, self._clock.now()):
+            log().error("detail_damaged", state=f"entry {damaged.index}: {damaged.why}")
 
     async def _read_checkpoint(self) -> None:
         """See what the signer signed last; in turn with commits, so that it is never ahead of our head."""
@@ -271,24 +305,36 @@ class Sequencer:
         known = await store.known({(draft.caller, draft.idem) for draft in drafts}) if drafts else {}
         asked = {draft.intent for draft in drafts if draft.intent is not None}
         stored = await store.entries_at(asked) if asked else []
-        intents = {entry.index: intent_of(entry, self._keyring) for entry in stored}
+        intents = {entry.index: self._intent(entry) for entry in stored}
         ids = {subject for draft in drafts for subject in draft.subjects}
-        ids |= {intent.subject for intent in intents.values() if intent.subject}
+        ids |= {one.subject for one in intents.values() if isinstance(one, Intent) and one.subject}
         subjects = await store.subjects(ids) if ids else {}
         opened = {one.id: subject for one in subjects.values() if (subject := self._keyring.subject(one))}
         return Seen(self._keyring.origin, await self._log_key_now(store), known, opened, intents)
 
+    def _intent(self, entry: StoredEntry) -> Intent | DetailDamaged:
+        try:
+            return intent_of(entry, self._keyring)
+        except DetailDamaged as damaged:
+            self._tell(damaged)
+            return damaged
+
     async def _log_key_now(self, store: Store) -> Key:
         """The key of this month's entries that are about no registered subject."""
-        name = f"{self._clock.now():%Y-%m}/{RETENTION}"
-        if name not in self._log_keys:
-            wrapped = await store.data_key(name)
-            if wrapped is None:
-                key, new = self._keyring.new_key(name)
-                await store.add_data_key(name, new)
-                return key  # kept only once it was read back: this transaction may still roll back
-            self._log_keys[name] = self._keyring.key(name, wrapped)
-        return self._log_keys[name]
+        month = f"{self._clock.now():%Y-%m}/{RETENTION}"
+        if month not in self._log_keys:
+            for name in (month, *(f"{month}/{number}" for number in range(2, MONTH_KEYS_MAX + 1))):
+                wrapped = await store.data_key(name)
+                if wrapped is None:
+                    key, new = self._keyring.new_key(name)
+                    await store.add_data_key(name, new)
+                    return key  # kept only once it was read back: this transaction may still roll back
+                try:
+                    self._log_keys[month] = self._keyring.key(name, wrapped)
+                    break
+                except Unreadable:
+                    log().error("month_key_damaged", state=name)
+        return self._log_keys[month]
 
 
 def _answer(waiting: _Waiting, answer: Answer) -> None:

@@ -94,7 +94,11 @@ def wire(runtime: Runtime, settings: Settings) -> Parts:
         owners=frozenset(source_of(runtime.identity.cell, sector) for sector in SECTORS),
     )
     ticking = Sweeper("checkpoint", TICK_SECONDS, sequencer.tick)
-    return Parts(internal=audit_app(work, ledger.open, settings.log), sweepers=(leading, ticking))
+    return Parts(
+        internal=audit_app(work, ledger.open, settings.log),
+        sweepers=(leading, ticking),
+        alarms=(sequencer.alarms,),
+    )
 
 
 def wire_signer(runtime: Runtime, settings: SignerSettings) -> Parts:

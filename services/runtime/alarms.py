@@ -13,6 +13,7 @@ RULES: Final[Mapping[str, str]] = {
     "dead_letters": "Records could not be used and were set aside; the service's log names each, and why.",
     "sweep_fails": "Work that comes again at intervals fails each time; the service's log names the error.",
     "signer_halted": "The signer found another trail than the one it signed, and signs no more; see its log.",
+    "detail_damaged": "The stored detail of an entry is damaged; restore it from a backup; all else goes on.",
 }
 """Every rule → what it means and what to do."""
 

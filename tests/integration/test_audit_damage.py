@@ -17,7 +17,7 @@ import httpx2
 import pytest
 
 from schemas.access import PermitRequest
-from schemas.exact_bytes import decoded
+from schemas.exact_bytes import decoded, encoded
 from schemas.signed_note import Checkpoint
 from services.audit.domain.notes import Signer, checkpoint_text, signed_note
 from services.audit.settings import Settings, SignerSettings
@@ -37,6 +37,7 @@ from tests.integration.test_audit_trail import (
     permitted,
     register,
     request,
+    told,
 )
 from tests.support.platform import Space
 from tests.support.waiting import until
@@ -158,6 +159,57 @@ async def test_start_up_refuses_a_changed_row_and_names_it(
 
     assert (answer.status_code, answer.json()["code"]) == (503, "trail_closed")
     assert "entry 7" in capsys.readouterr().out
+
+
+BAD_DETAIL = """UPDATE entry SET detail_ct = set_byte(detail_ct, 40, get_byte(detail_ct, 40) # 1)
+WHERE log = :log AND idx = :index"""
+BAD_CALLER = "UPDATE entry SET caller = 'urn:concert:test-local:police' WHERE log = :log AND idx = :index"
+BAD_MONTH_KEY = """UPDATE data_key SET wrapped = set_byte(wrapped, 40, get_byte(wrapped, 40) # 1)
+WHERE name IN (SELECT key FROM entry WHERE log = :log AND idx <> :index AND key LIKE '%/standard')"""
+
+
+@pytest.mark.parametrize("statement", [BAD_DETAIL, BAD_CALLER, BAD_MONTH_KEY], ids=["bytes", "caller", "key"])
+async def test_a_damaged_detail_is_told_by_its_index_and_reads_go_on(
+    trail: Trail, tmp_path: Path, capsys: pytest.CaptureFixture[str], statement: str
+) -> None:
+    listing = request(access(act="list", subject=None, referral=None))
+    async with trail.up(), trail.client("health") as client:
+        await until(lambda: _registered(client))
+        await permitted(trail, client, request(access()))
+        asked = listing if statement == BAD_MONTH_KEY else request(access())
+        intent = (await permitted(trail, client, asked)).index
+        await until(lambda: signed_size(trail, intent + 1))
+    await sql(trail, statement, index=-1 if statement == BAD_MONTH_KEY else intent)
+
+    report = {"intent": intent, "origin": trail.origin, "result": "released", "idem": encoded(bytes(16))}
+    body = {"outcomes": [report | {"happened": "2026-03-02T12:00:00.000Z"}]}
+    async with (
+        running("audit", trail.settings(), wire) as process,
+        running("audit", trail.signer_settings(), wire_signer),
+        trail.client("health") as client,
+    ):
+        fresh = [await permitted(trail, client, request(one)) for one in (access(), listing.access)]
+        outcome = await told(client, "/v1/outcomes", body)
+        found = (await process.health.look()).alarms
+        alarms = {alarm.where for alarm in found if alarm.rule == "detail_damaged"}
+        await until(lambda: signed_size(trail, fresh[1].index + 1))
+        verdict = verdict_on(await exported(trail, tmp_path / "kit"))
+
+    assert f"entry {intent}" in alarms
+    assert f"entry {intent}: " in capsys.readouterr().out
+    assert outcome.json()["results"][0]["problem"]["code"] == "detail_damaged"
+    assert verdict.failure is None if statement == BAD_CALLER else verdict.failure is not None
+
+
+async def test_a_wrap_key_of_another_log_still_closes(trail: Trail, tmp_path: Path) -> None:
+    await signed_then_stopped(trail)
+    trail.keys["wrap"] = tmp_path / "other"
+    trail.keys["wrap"].write_text(encoded(b"o" * 32))
+
+    async with running("audit", trail.settings(), wire), trail.client("health") as client:
+        answer = await until(lambda: _closed_for_good(client))
+
+    assert answer.json()["code"] == "trail_closed"
 
 
 async def _closed_for_good(

@@ -60,7 +60,8 @@ class Seen:
     log_key: Key
     known: Mapping[tuple[str, bytes], Known]
     subjects: Mapping[str, Subject]
-    intents: Mapping[int, Intent]
+    intents: Mapping[int, Intent | Refused]
+    """A refused one is an intent whose detail is damaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +136,8 @@ class Group:
         if draft.intent is None:
             return draft.words
         intent = self._seen.intents.get(draft.intent)
+        if isinstance(intent, Refused):
+            return intent
         if intent is None or intent.kind != "intent":
             return DetailInvalid("/intent")
         if intent.caller != draft.caller:

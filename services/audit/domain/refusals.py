@@ -93,6 +93,19 @@ class TrailClosed(Refused):
         return f"{self.code}: {self.reason}"
 
 
+class DetailDamaged(Refused):
+    """The stored detail of an entry is not what the entry commits to; every other entry goes on."""
+
+    code = "detail_damaged"
+    sentence = "the stored detail of this entry is damaged, so nothing can rest on it; tell the operator"
+    status = 409
+
+    def __init__(self, index: int, why: str) -> None:
+        super().__init__(index)
+        self.index = index
+        self.why = why
+
+
 class Fenced(Unavailable):
     """Another process has written this log since: start over from the database."""
 

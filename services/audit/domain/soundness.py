@@ -1,21 +1,54 @@
-"""Whether stored entries are what the log says they are: asked at start-up, before anything is served."""
+"""Whether stored entries are what the log says they are: asked at start-up, before anything is served.
+
+The tree decides whether the trail is sound. A damaged detail costs its own entry and is a finding.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
 
 from schemas.exact_bytes import encoded
 from schemas.trail_bytes import canonical, commitment
 from services.audit.domain.group import Intent
 from services.audit.domain.keyring import Keyring
 from services.audit.domain.records import StoredEntry
-from services.audit.domain.refusals import TrailDamaged
+from services.audit.domain.refusals import DetailDamaged, TrailDamaged
 from services.audit.domain.sealing import Unreadable
 from services.audit.verifier.hashes import HASH_BYTES, leaf_hash
+from services.runtime.alarms import Alarm
+
+FINDINGS_MAX: Final = 1_000
+ALARMS_MAX: Final = 16
+"""How many damaged details are named one by one; the others are counted, up to FINDINGS_MAX."""
 
 
-def check_entries(start: int, entries: Sequence[StoredEntry], tiles: bytes, keyring: Keyring) -> list[bytes]:
+@dataclass(slots=True)
+class Findings:
+    """The entries whose details are damaged, and since when that is known."""
+
+    _since: dict[int, datetime] = field(default_factory=dict)
+
+    def add(self, index: int, at: datetime) -> bool:
+        """Remember an entry; whether it is a new one, and among those that are named."""
+        is_new = index not in self._since and len(self._since) < FINDINGS_MAX
+        if is_new:
+            self._since[index] = at
+        return is_new and len(self._since) <= ALARMS_MAX
+
+    def alarms(self) -> Iterator[Alarm]:
+        """The entries in the order in which they were found."""
+        for count, (index, since) in enumerate(self._since.items()):
+            if count == ALARMS_MAX:
+                yield Alarm("detail_damaged", f"{len(self._since) - count} more entries", since)
+                return
+            yield Alarm("detail_damaged", f"entry {index}", since)
+
+
+def check_entries(start: int, entries: Sequence[StoredEntry], tiles: bytes) -> list[bytes]:
     """The leaf hashes of a stretch of entries; TrailDamaged names the first that differs from its tile."""
     hashes = []
     for index, at in enumerate(range(0, len(tiles), HASH_BYTES), start=start):
@@ -25,22 +58,22 @@ def check_entries(start: int, entries: Sequence[StoredEntry], tiles: bytes, keyr
         hashed = leaf_hash(entry.leaf)
         if hashed != tiles[at : at + HASH_BYTES]:
             raise TrailDamaged(index, "the entry differs from its hash in the tile")
-        check_detail(entry, keyring)
         hashes.append(hashed)
     return hashes
 
 
-def check_detail(entry: StoredEntry, keyring: Keyring) -> None:
-    """Refuse a detail that does not open, belongs to another leaf, or names another caller than its row."""
+def opened_detail(entry: StoredEntry, keyring: Keyring) -> tuple[bytes, bytes, dict[str, Any]]:
+    """Salt, detail and the detail's words; DetailDamaged unless they are those of the entry and its row."""
     try:
         salt, detail = keyring.opened(entry)
     except Unreadable:
-        raise TrailDamaged(entry.index, "the detail does not open") from None
+        raise DetailDamaged(entry.index, "the detail does not open") from None
     if commitment(salt, detail) != entry.leaf[20:]:
-        raise TrailDamaged(entry.index, "the detail does not belong to the entry")
-    service = json.loads(detail).get("service")
-    if entry.caller is not None and entry.caller != service:
-        raise TrailDamaged(entry.index, "the row names another caller than the detail")
+        raise DetailDamaged(entry.index, "the detail does not belong to the entry")
+    words = json.loads(detail)  # what an entry commits to was written here, so it is an object
+    if entry.caller is not None and entry.caller != words.get("service"):
+        raise DetailDamaged(entry.index, "the row names another caller than the detail")
+    return salt, detail, words
 
 
 def opening_line(entry: StoredEntry, keyring: Keyring) -> bytes:
@@ -54,8 +87,5 @@ def opening_line(entry: StoredEntry, keyring: Keyring) -> bytes:
 
 def intent_of(entry: StoredEntry, keyring: Keyring) -> Intent:
     """What an outcome needs to know of its intent."""
-    try:
-        detail = json.loads(keyring.opened(entry)[1])
-    except Unreadable:
-        raise TrailDamaged(entry.index, "the detail does not open") from None
-    return Intent(entry.caller, detail["kind"], detail.get("subject"))
+    words = opened_detail(entry, keyring)[2]
+    return Intent(entry.caller, words["kind"], words.get("subject"))

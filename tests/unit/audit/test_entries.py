@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import pytest
@@ -20,6 +21,7 @@ from services.audit.domain.group import Answer, Group, Intent, Key, Known, Repea
 from services.audit.domain.keyring import Keyring
 from services.audit.domain.records import StoredEntry, StoredSubject
 from services.audit.domain.refusals import (
+    DetailDamaged,
     DetailInvalid,
     DetailTooLarge,
     IdemConflict,
@@ -28,7 +30,14 @@ from services.audit.domain.refusals import (
     TrailDamaged,
 )
 from services.audit.domain.sealing import Unreadable, open_detail, seal_detail
-from services.audit.domain.soundness import check_entries, opening_line
+from services.audit.domain.soundness import (
+    ALARMS_MAX,
+    FINDINGS_MAX,
+    Findings,
+    check_entries,
+    opened_detail,
+    opening_line,
+)
 
 ORIGIN: Final = "audit.example/juris-a"
 CALLER: Final = "urn:concert:test-local:health"
@@ -356,7 +365,8 @@ def stored(count: int = 3) -> tuple[list[StoredEntry], bytes]:
 def test_sound_entries_give_their_leaf_hashes() -> None:
     rows, tile = stored()
 
-    assert b"".join(check_entries(0, rows, tile, KEYRING)) == tile
+    assert b"".join(check_entries(0, rows, tile)) == tile
+    assert [opened_detail(row, KEYRING)[2]["kind"] for row in rows] == ["intent"] * 3
 
 
 def _without_second(rows: list[StoredEntry]) -> list[StoredEntry]:
@@ -379,17 +389,52 @@ def _changed(**changes: Any) -> Any:
     [
         (_without_second, "missing"),
         (_changed(leaf=b"AAT1" + bytes(48)), "tile"),
+    ],
+)
+def test_an_entry_that_is_not_in_its_tree_damages_the_trail(change: Any, says: str) -> None:
+    rows, tile = stored()
+
+    with pytest.raises(TrailDamaged, match=f"entry 1: .*{says}"):
+        check_entries(0, change(rows), tile)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
         (_changed(sealed=bytes(80)), "open"),
+        (_changed(sealed=b""), "open"),
         (_changed(key_wrapped=None), "open"),
         (_changed(caller="urn:concert:test-local:police"), "caller"),
         (_with_another_detail, "belong"),
     ],
 )
-def test_a_changed_entry_is_named(change: Any, says: str) -> None:
+def test_a_damaged_detail_costs_its_own_entry_alone(change: Any, says: str) -> None:
     rows, tile = stored()
+    rows = change(rows)
 
-    with pytest.raises(TrailDamaged, match=f"entry 1: .*{says}"):
-        check_entries(0, change(rows), tile, KEYRING)
+    with pytest.raises(DetailDamaged) as damaged:
+        opened_detail(rows[1], KEYRING)
+
+    assert damaged.value.index == 1
+    assert says in damaged.value.why
+    assert b"".join(check_entries(0, rows, tile)) == tile
+
+
+def test_damaged_details_are_named_up_to_a_number_and_then_counted() -> None:
+    findings, at = Findings(), datetime(2026, 3, 2, tzinfo=UTC)
+    named = [findings.add(index % (FINDINGS_MAX * 2), at) for index in range(FINDINGS_MAX * 4)]
+    places = [alarm.where for alarm in findings.alarms()]
+
+    assert sum(named) == ALARMS_MAX
+    assert places[0] == "entry 0"
+    assert places[ALARMS_MAX:] == [f"{FINDINGS_MAX - ALARMS_MAX} more entries"]
+
+
+def test_an_outcome_of_an_intent_with_a_damaged_detail_is_refused_alone() -> None:
+    group = a_group(intents={3: DetailDamaged(3, "the detail does not open")})
+
+    assert isinstance(group.add(SCRIBE.outcome(an_outcome(), caller=CALLER)), DetailDamaged)
+    assert isinstance(group.add(a_draft()), Written)
 
 
 def test_an_entry_that_does_not_open_says_so_in_the_export() -> None:

@@ -1,24 +1,35 @@
-"""How often a part may die, and how long it stays down: a pure rule."""
+"""How long a part that died stays down, and when it counts as failing: a pure rule."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
-WINDOW_SECONDS: Final = 60.0
-DEATHS_ALLOWED: Final = 4
+LIVED_LONG_SECONDS: Final = 60.0
+"""Whoever was ready for so long has a clean slate."""
+FAILING_FROM: Final = 5
 FIRST_DELAY_SECONDS: Final = 0.2
-LONGEST_DELAY_SECONDS: Final = 5.0
+LONGEST_DELAY_SECONDS: Final = 60.0
+DOUBLED_TIMES_MAX: Final = 10
 
 
 @dataclass(slots=True)
 class Deaths:
-    """The recent deaths of one part."""
+    """The deaths of one part since it last lived long."""
 
-    at_seconds: list[float] = field(default_factory=list)
+    count: int = 0
 
-    def delay_after(self, now_seconds: float) -> float | None:
-        """Notes a death; how long to wait before the next start, or None to give up."""
-        recent = [at for at in self.at_seconds if now_seconds - at < WINDOW_SECONDS]
-        self.at_seconds = [*recent, now_seconds]
-        if len(self.at_seconds) > DEATHS_ALLOWED:
-            return None
-        return float(min(FIRST_DELAY_SECONDS * 2 ** len(recent), LONGEST_DELAY_SECONDS))
+    @property
+    def are_many(self) -> bool:
+        """Whether the part must be taken for one that cannot live."""
+        return self.count >= FAILING_FROM
+
+    def next_delay(self) -> float:
+        """Notes a death; how long to wait before the next start."""
+        delay = LONGEST_DELAY_SECONDS
+        if self.count < DOUBLED_TIMES_MAX:
+            delay = min(FIRST_DELAY_SECONDS * 2**self.count, LONGEST_DELAY_SECONDS)
+        self.count += 1
+        return delay
+
+    def forget(self) -> None:
+        """The part has lived long."""
+        self.count = 0

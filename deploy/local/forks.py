@@ -55,7 +55,7 @@ class Forks:
     async def start(self) -> None:
         """Starts the server unless it runs."""
         async with self._starting:
-            if self._server and self._server.is_alive:
+            if self._listening and not self._listening.done():  # its end may not have been waited for yet
                 return
             ours, theirs = socket.socketpair()
             with theirs:

@@ -51,6 +51,11 @@ def part_died(name: str, log: Path) -> CannotRun:
     return CannotRun("part_died", f"{name} ended unexpectedly.", lines)
 
 
+def not_started(name: str, error: OSError) -> CannotRun:
+    """The refusal for a part that the system would not start."""
+    return CannotRun("part_died", f"{name} could not be started: {error.strerror or 'no reason given'}.")
+
+
 def last_lines(log: Path, count: int = SHOWN_LINES) -> tuple[str, ...]:
     """The end of a log file."""
     try:

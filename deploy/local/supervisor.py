@@ -7,32 +7,29 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from deploy.local import configuration as configurations
 from deploy.local import contents, control, ports
-from deploy.local.certificates import Certificates
 from deploy.local.children import Say, silence
 from deploy.local.configuration import Configuration
-from deploy.local.deaths import Deaths
+from deploy.local.deaths import LIVED_LONG_SECONDS
 from deploy.local.forks import Forks
 from deploy.local.installation import Installation
 from deploy.local.kafka import Kafka, KafkaPorts
-from deploy.local.parts import Part, ServerPart, ServicePart
-from deploy.local.places import make_directory
+from deploy.local.lives import PartLife
+from deploy.local.parts import READY_WITHIN_SECONDS, Part, ServerPart, ServicePart
 from deploy.local.postgres import Postgres
 from deploy.local.processes import (
     KAFKA,
     MAIL_SINK,
-    OPERATOR,
     POSTGRES,
     PROCESSES,
     Process,
     port_name,
-    usual_ports,
 )
-from deploy.local.refusals import CannotRun, part_died
-from deploy.local.secrets import Secrets
+from deploy.local.refusals import CannotRun, not_started, part_died
+from deploy.local.set_up import install, renew_certificates
 from deploy.local.training import train
 from schemas.topics import SERVICES
 
@@ -40,20 +37,6 @@ RENEWED_EVERY_SECONDS: Final = 3600.0
 
 More = Mapping[str, Mapping[str, str]]
 """Variables for single processes besides those of the table, such as `CONCERT_CRASH_AT`."""
-
-
-class Kept:
-    """A part and what the supervisor knows about it."""
-
-    def __init__(self, part: Part) -> None:
-        self.part = part
-        self.state = "waiting"
-        self.deaths = Deaths()
-        self.wanted = asyncio.Event()
-        self.wanted.set()
-        self.ready = asyncio.Event()
-        self.down = asyncio.Event()
-        self.down.set()
 
 
 class Platform:
@@ -71,13 +54,13 @@ class Platform:
         self.installation = installation
         self.configuration = installation.configuration
         self.failed: asyncio.Future[CannotRun] = asyncio.get_running_loop().create_future()
-        self._say = say
+        self._tell_person = say
         self._restarts = restarts
         self._processes = processes
         self._sockets = {each.name: self._listen(each) for each in processes}
         descriptors = [each.fileno() for sockets in self._sockets.values() for each in sockets.values()]
         self._forks = Forks(self.configuration.logs / "fork_server.log", descriptors)
-        self._kept = {part.name: Kept(part) for part in (*self._servers(), *self._services(more))}
+        self._lives = {part.name: PartLife(part) for part in (*self._servers(), *self._services(more))}
         self._prepared = {KAFKA: asyncio.Event(), POSTGRES: asyncio.Event()}
         self._tasks: list[asyncio.Task[None]] = []
         self._state = "starting"
@@ -87,46 +70,51 @@ class Platform:
     @property
     def names(self) -> tuple[str, ...]:
         """Every part, in the order of start."""
-        return tuple(self._kept)
+        return tuple(self._lives)
 
     def pid(self, name: str) -> int | None:
         """The process of a part, or None while it is down."""
-        return self._kept[name].part.pid
+        return self._lives[name].part.pid
 
     async def kill(self, name: str) -> None:
         """SIGKILL, and the part stays down until `start`."""
-        kept = self._kept[name]
-        kept.wanted.clear()
-        kept.part.kill()
-        await kept.down.wait()
+        life = self._lives[name]
+        life.wanted.clear()
+        life.part.kill()
+        await life.down.wait()
 
     async def stop(self, name: str) -> None:
         """Stops a part in order; it stays down until `start`."""
-        kept = self._kept[name]
-        kept.wanted.clear()
-        await kept.part.stop()
-        await kept.down.wait()
+        life = self._lives[name]
+        life.wanted.clear()
+        await life.part.stop()
+        await life.down.wait()
 
     async def start(self, name: str, more: Mapping[str, str] | None = None) -> None:
         """Starts a part that is down and waits until it is ready; `more` replaces its further variables."""
-        kept = self._kept[name]
-        if more is not None and isinstance(kept.part, ServicePart):
-            kept.part.more = more
-        kept.wanted.set()
-        await self._unless_failed(kept.ready.wait())
+        life = self._lives[name]
+        if more is not None and isinstance(life.part, ServicePart):
+            life.part.more = more
+        life.wanted.set()
+        await self._unless_failed(life.ready.wait())
 
     async def restart(self, name: str, more: Mapping[str, str] | None = None) -> None:
         """Stops a part in order and starts it again."""
         await self.stop(name)
         await self.start(name, more)
 
+    @property
+    def failing(self) -> Mapping[str, CannotRun]:
+        """The parts that do not become ready, and why."""
+        return {name: life.refusal for name, life in self._lives.items() if life.refusal}
+
     async def died(self, name: str) -> None:
         """Waits until a part is down, for whatever reason."""
-        await self._kept[name].down.wait()
+        await self._lives[name].down.wait()
 
     async def ready(self, name: str) -> None:
         """Waits until a part is ready."""
-        await self._unless_failed(self._kept[name].ready.wait())
+        await self._unless_failed(self._lives[name].ready.wait())
 
     async def wait(self) -> None:
         """Waits until the platform has to give up; raises why."""
@@ -135,14 +123,14 @@ class Platform:
     # Start and stop of everything.
 
     async def open(self) -> None:
-        """Starts all parts, each as soon as what it needs is ready, and waits for the last."""
+        """Starts all parts, each as soon as what it needs is ready; one that cannot live stops no other."""
         self._tell()
-        self._say(f"starting {', '.join(self._kept)}")
-        self._tasks = [self._task(self._keep, kept) for kept in self._kept.values()]
+        self._say(f"starting {', '.join(self._lives)}")
+        self._tasks = [self._task(self._keep, life) for life in self._lives.values()]
         self._tasks += [self._task(self._fill, name) for name in self._prepared]
         if self._processes:
-            self._tasks.append(self._task(self._forks.start))
-        for event in (*self._prepared.values(), *(kept.ready for kept in self._kept.values())):
+            self._tasks.append(self._task(self._import_early))
+        for event in (*self._prepared.values(), *(life.settled for life in self._lives.values())):
             await self._unless_failed(event.wait())
         self._state = "ready"
         self._tell()
@@ -156,7 +144,7 @@ class Platform:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        parts = [kept.part for kept in reversed(self._kept.values())]
+        parts = [life.part for life in reversed(self._lives.values())]
         services = [part for part in parts if isinstance(part, ServicePart)]
         await asyncio.gather(*(part.stop() for part in services))
         await self._forks.stop()
@@ -190,56 +178,86 @@ class Platform:
 
     # One task for each part.
 
-    async def _keep(self, kept: Kept) -> None:
+    async def _keep(self, life: PartLife) -> None:
         """Keeps one part running for as long as it is wanted."""
-        await kept.part.prepare()
-        for need in kept.part.needs:
+        await life.part.prepare()
+        for need in life.part.needs:
             await self._prepared[need].wait()
         while True:
-            await kept.wanted.wait()
-            refusal = await self._live_once(kept)
-            if not kept.wanted.is_set():
+            await life.wanted.wait()
+            refusal = await self._live_once(life)
+            if not life.wanted.is_set():
                 continue
-            if self._state == "starting":
+            if self._state == "starting" and not self._may_fail(life):
                 raise refusal
             if self._restarts:
-                await self._wait_before_next_life(kept, refusal)
+                await self._wait_before_next_life(life, refusal)
             else:
-                kept.wanted.clear()
+                life.wanted.clear()
 
-    async def _live_once(self, kept: Kept) -> CannotRun:
+    def _may_fail(self, life: PartLife) -> bool:
+        """Without broker or database nothing goes on; any other part is tried for ever, the rest works."""
+        return self._restarts and isinstance(life.part, ServicePart)
+
+    async def _live_once(self, life: PartLife) -> CannotRun:
         """One life of a part, from its start to its end; tells how it ended."""
-        kept.down.clear()
+        life.down.clear()
+        life.next_try_at = None
         try:
-            await kept.part.start()
-            if not kept.wanted.is_set():
-                kept.part.kill()
-            self._is_now(kept, "starting")
-            await kept.part.wait_ready()
-            self._is_now(kept, "ready")
-            kept.ready.set()
-            await kept.part.wait()
-        except CannotRun as refusal:
-            kept.part.kill()
-            await kept.part.wait()
-            return refusal
+            await life.part.start()
+            if not life.wanted.is_set():
+                life.part.kill()
+            self._is_now(life, "starting")
+            await life.part.wait_ready()
+            self._is_now(life, "ready")
+            life.ready.set()
+            life.settled.set()
+            await self._live(life)
+        except (CannotRun, OSError) as error:  # the latter for lack of memory, descriptors or disk
+            life.part.kill()
+            await life.part.wait()
+            return error if isinstance(error, CannotRun) else not_started(life.part.name, error)
         finally:
-            kept.ready.clear()
-            kept.down.set()
-            self._is_now(kept, "down")
-        return part_died(kept.part.name, kept.part.log)
+            life.ready.clear()
+            life.down.set()
+            self._is_now(life, "down")
+        return part_died(life.part.name, life.part.log)
 
-    async def _wait_before_next_life(self, kept: Kept, refusal: CannotRun) -> None:
-        delay = kept.deaths.delay_after(asyncio.get_running_loop().time())
-        if delay is None:
-            raise CannotRun("part_died", f"{kept.part.name} died five times in a minute.", refusal.last_lines)
-        self._say(f"{kept.part.name} ended unexpectedly; it is started again in {delay:.1f} s")
+    async def _live(self, life: PartLife) -> None:
+        """Waits for the end of a part that is ready; its deaths are forgotten once it has lived long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LIVED_LONG_SECONDS):
+                await life.part.wait()
+                return
+        if life.refusal:
+            self._say(f"{life.part.name} is well again")
+        life.deaths.forget()
+        life.refusal = None
+        self._tell()
+        await life.part.wait()
+
+    async def _wait_before_next_life(self, life: PartLife, refusal: CannotRun) -> None:
+        name, delay = life.part.name, life.deaths.next_delay()
+        is_failing = life.deaths.are_many or (self._may_fail(life) and refusal.code == "not_ready")
+        if is_failing and not self._may_fail(life):
+            raise CannotRun(
+                "part_died", f"{name} died {life.deaths.count} times in a row.", refusal.last_lines
+            )
+        if is_failing and not life.refusal:  # said once, for it is tried for ever
+            self._say(f"{name} cannot live; it is tried on, at least once a minute. See {life.part.log}")
+        elif not life.refusal:
+            self._say(f"{name} ended unexpectedly; it is started again in {delay:.1f} s")
+        if is_failing:
+            life.refusal = refusal
+            life.settled.set()
+        life.next_try_at = datetime.now(UTC) + timedelta(seconds=delay)
+        self._tell()
         await asyncio.sleep(delay)
 
     async def _fill(self, name: str) -> None:
         """Once a server answers, puts into it what services need."""
-        if name in self._kept:
-            await self._kept[name].ready.wait()
+        if name in self._lives:
+            await self._lives[name].ready.wait()
         if name == KAFKA:
             await contents.make_topology(self.installation)
         else:
@@ -250,10 +268,20 @@ class Platform:
         """Certificates live a day; a service reads its new one when it starts."""
         while True:
             await asyncio.sleep(RENEWED_EVERY_SECONDS)
-            for name in await asyncio.to_thread(renew_certificates, self.installation):
-                if name in self._kept:
-                    self._say(f"{name} has a new certificate and is started again")
-                    await self.restart(name)
+            try:
+                renewed = await asyncio.to_thread(renew_certificates, self.installation)
+            except OSError as error:  # the old ones hold for half a day yet
+                self._say(f"certificates could not be renewed: {error.strerror}; tried again in an hour")
+                continue
+            for name in (name for name in renewed if name in self._lives):
+                self._say(f"{name} has a new certificate and is started again")
+                with contextlib.suppress(TimeoutError):  # one that fails must not keep the others waiting
+                    await asyncio.wait_for(self.restart(name), READY_WITHIN_SECONDS)
+
+    async def _import_early(self) -> None:
+        # Only time is lost when it fails: the first service to start tries again.
+        with contextlib.suppress(OSError):
+            await self._forks.start()
 
     async def _train(self) -> None:
         # Only speed is lost when it fails, so nobody has to know.
@@ -284,45 +312,27 @@ class Platform:
             raise self.failed.result()
         await waiting
 
-    def _is_now(self, kept: Kept, state: str) -> None:
-        kept.state = state
+    def _is_now(self, life: PartLife, state: str) -> None:
+        life.state = state
         self._tell()
 
     def _tell(self) -> None:
-        parts = {name: {"state": kept.state, "pid": kept.part.pid} for name, kept in self._kept.items()}
-        control.write_state(
-            self.configuration.run,
-            {
-                "supervisor": os.getpid(),
-                "state": self._state,
-                "cell": self.configuration.cell,
-                "origin": self.configuration.origin,
-                "ports": dict(self.installation.ports),
-                "parts": parts,
-            },
-        )
+        state = {
+            "supervisor": os.getpid(),
+            "state": self._state,
+            "cell": self.configuration.cell,
+            "origin": self.configuration.origin,
+            "ports": dict(self.installation.ports),
+            "parts": {name: life.document() for name, life in self._lives.items()},
+        }
+        try:
+            control.write_state(self.configuration.run, state)
+        except OSError as error:  # a full disk must not end what still runs
+            self._say(f"the state of the parts could not be written: {error.strerror}")
 
-
-def install(configuration: Configuration) -> Installation:
-    """Makes directories, chooses ports, and makes secrets and certificates that are missing."""
-    make_directory(configuration.data, 0o711)
-    for folder in (configuration.logs, configuration.data / "audit"):
-        make_directory(folder)
-    usual = usual_ports()
-    ports.wait_until_free({**configuration.chosen_ports, **configuration.ports})
-    chosen = ports.choose(usual, configuration.ports, configuration.chosen_ports)
-    configuration = configuration.with_ports(chosen)
-    configurations.write(configuration)
-    secrets = Secrets(configuration.data / "secrets")
-    certificates = Certificates(configuration.data / "certificates", configuration.cell)
-    installation = Installation(configuration, chosen, secrets, certificates)
-    renew_certificates(installation)
-    return installation
-
-
-def renew_certificates(installation: Installation) -> list[str]:
-    """New certificates for whoever's has less than half of its life left."""
-    return installation.certificates.renew((*SERVICES, OPERATOR))
+    def _say(self, text: str) -> None:
+        with contextlib.suppress(OSError):  # nor a terminal or a log that takes no more
+            self._tell_person(text)
 
 
 @asynccontextmanager

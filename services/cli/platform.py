@@ -33,8 +33,9 @@ def up(
 ) -> None:
     """Examples: `concert up`, `concert up --detach`, `concert up --data /srv/concert`.
 
-    Starts brokers, databases and every service, and starts again what dies. Without --detach it stays in the
-    foreground until Ctrl-C.
+    Starts brokers, databases and every service, and starts again what dies. A service that cannot live stops
+    no other: it is tried again and again, and `concert status` exits 1 meanwhile. Without --detach it stays
+    in the foreground until Ctrl-C.
     """
     configuration = load(data)
     if detach:
@@ -51,6 +52,8 @@ def _tell_ready(platform: "Platform") -> None:
     for name, port in sorted(installation.ports.items()):
         if name.endswith("_api"):
             say(f"  {name.removesuffix('_api'):<16} http://127.0.0.1:{port}")
+    for name, refusal in platform.failing.items():
+        say(f"{name} cannot live and is tried again and again: {refusal.sentence}")
     say("Next: `concert status`, `concert token --help`; stop with `concert down` or Ctrl-C.")
 
 

@@ -139,30 +139,6 @@ def in_foreground(data: Path, output: int | IO[str] = subprocess.DEVNULL) -> sub
     return subprocess.Popen(command, cwd=REPOSITORY, stdout=output, stderr=output)
 
 
-def test_a_service_that_dies_five_times_stops_everything_with_exit_1(data: Path) -> None:
-    said = data / "said"
-    with said.open("w") as output:
-        supervisor = in_foreground(data, output)
-    seen: set[int] = set()
-
-    def dies() -> bool:
-        told = last_told(data)
-        part = told["parts"].get("governance", {})
-        if told["state"] == part.get("state") == READY and part["pid"] not in seen:
-            seen.add(part["pid"])
-            os.kill(part["pid"], signal.SIGKILL)
-        return supervisor.poll() is not None
-
-    until(dies)
-
-    assert supervisor.returncode == 1
-    assert len(seen) == 5
-    assert said.read_text().count("governance ended unexpectedly; it is started again") == 4
-    assert "governance died five times in a minute." in said.read_text()
-    assert "Traceback" not in said.read_text()
-    until(lambda: not pids(data))
-
-
 def test_a_port_that_the_operator_named_and_somebody_else_uses_ends_with_exit_5(data: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +16,7 @@ import asyncpg
 import pytest
 from kafka.admin import ConfigResource, ConfigResourceType, UserScramCredentialDeletion
 
-from deploy.local import configuration, contents, control
+from deploy.local import configuration, contents, control, deaths, supervisor
 from deploy.local.configuration import Configuration
 from deploy.local.databases import DATABASES
 from deploy.local.places import temporary_directory
@@ -26,6 +27,7 @@ from deploy.local.supervisor import Platform, running
 from schemas.topics import SERVICES
 from services.runtime import administration
 from services.runtime.administration import Difference, Right
+from tests.support.waiting import until
 
 FEW: Final = tuple(each for each in PROCESSES if each.name in ("mail_sink", "audit", "referrals"))
 MAIL_SINK: Final = FEW[:1]
@@ -104,7 +106,8 @@ async def test_everything_is_ready_and_the_state_file_tells_it(supervised: Platf
     assert state
     assert state["state"] == "ready"
     assert state["parts"] == {
-        name: {"state": "ready", "pid": supervised.pid(name)} for name in supervised.names
+        name: {"state": "ready", "pid": supervised.pid(name), "deaths": 0, "next_try_at": None}
+        for name in supervised.names
     }
     assert set(supervised.names) == {"kafka", "postgres", "mail_sink", "audit", "referrals"}
 
@@ -235,27 +238,48 @@ async def test_a_killed_fork_server_takes_its_services_along_and_all_come_back(s
         assert supervised.pid(name) not in (pid, None)
 
 
-async def test_five_deaths_within_a_minute_make_the_supervisor_give_up(spare: Configuration) -> None:
+async def test_a_part_that_cannot_live_is_told_and_tried_again_while_the_others_go_on(
+    spare: Configuration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "LIVED_LONG_SECONDS", 0.5)
+    monkeypatch.setattr(deaths, "FIRST_DELAY_SECONDS", 0.02)
+    said: list[str] = []
+    async with running(spare, processes=(*MAIL_SINK, SHORT_LIVED), say=said.append) as platform:
+        state = control.read_state(spare.run)
+        for _ in range(deaths.FAILING_FROM):  # the demo's mail sink, killed again and again
+            await platform.ready("mail_sink")
+            await kill_process(platform, "mail_sink")
+        failing = control.read_state(spare.run)
+        await platform.ready("mail_sink")
+        await until(lambda: "mail_sink is well again" in said)
+
+    assert state
+    assert failing
+    assert state["state"] == "ready"
+    audit = state["parts"]["audit"]
+    assert (audit["state"], audit["deaths"]) == ("failing", 5)
+    assert datetime.fromisoformat(audit["next_try_at"]) > datetime.now(UTC) - timedelta(seconds=10)
+    assert platform.failing["audit"].last_lines[-1] == "short_lived: this is the last line"
+    assert state["parts"]["mail_sink"]["state"] == "ready"
+    assert failing["parts"]["mail_sink"]["state"] == "failing"
+    assert len([line for line in said if line.startswith("audit cannot live")]) == 1
+
+
+async def test_a_database_that_cannot_live_ends_the_whole_with_exit_1(
+    spare: Configuration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deaths, "FIRST_DELAY_SECONDS", 0.02)
+
     async def kill_again_and_again() -> None:
-        async with running(spare, processes=MAIL_SINK) as platform:
+        async with running(spare, processes=()) as platform:
             while not platform.failed.done():
-                await platform.ready("mail_sink")
-                await kill_process(platform, "mail_sink")
+                await platform.ready("postgres")
+                await kill_process(platform, "postgres")
             await platform.wait()
 
-    with pytest.raises(CannotRun, match="mail_sink died five times in a minute") as refusal:
+    with pytest.raises(CannotRun, match="postgres died 5 times in a row") as refusal:
         await kill_again_and_again()
     assert refusal.value.exit_code == 1
-
-
-async def test_a_part_that_ends_while_everything_starts_stops_all_and_shows_its_last_lines(
-    spare: Configuration,
-) -> None:
-    with pytest.raises(CannotRun) as refusal:
-        async with running(spare, processes=(SHORT_LIVED,)):
-            pass
-    assert (refusal.value.code, refusal.value.exit_code) == ("part_died", 1)
-    assert refusal.value.last_lines[-1] == "short_lived: this is the last line"
     assert control.read_state(spare.run) is None
 
 

@@ -48,6 +48,8 @@ async def staged(folder: Path, say: Say) -> AsyncIterator[Stage]:
     """Bring everything up by the code of `concert up`; leaving stops it."""
     configuration = trial(folder, chosen_ports=ports.usual_none(usual_ports()))
     async with running(configuration, say=say, more=MORE) as platform, AsyncExitStack() as open_clients:
+        for refusal in platform.failing.values():
+            raise refusal
         installation = platform.installation
         issuer = Issuer(
             installation.issuer_name, installation.configuration.cell, installation.secrets.issuer_key_file()

@@ -22,7 +22,8 @@ _PLANES: Final = "".join(chr((plane << 16) + last) for plane in range(17) for la
 NEVER_TEXT: Final = rf"\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef{_PLANES}"
 """Characters that no text may hold: controls above ASCII, half surrogates, noncharacters."""
 _FORBIDDEN: Final = re.compile(rf"[\x00-\x08\x0b\x0c\x0e-\x1f{NEVER_TEXT}]")
-_TOKENS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
+_TOKENS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[{]|[\]}]', re.DOTALL)
+"""A string without an end goes to the end of the text: else each of its quotes would be looked at again."""
 
 
 def parse_json(text: bytes) -> Any:

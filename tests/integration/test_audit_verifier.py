@@ -115,6 +115,7 @@ def test_a_tiles_number_is_written_in_groups() -> None:
         "0/000.p/256",
         "0/000.p/01",
         "0/000/",
+        "0/x001/" + "x000/" * 1_500 + "000",  # more digits than an int may have
     ):
         assert wanted(wrong) is None, wrong
 

@@ -10,7 +10,7 @@ from typing import Final
 from services.audit.domain.tree import TILE_HASHES, TILE_HEIGHT
 
 _PATH: Final = re.compile(
-    r"(?P<level>[0-9]|entries)/(?P<number>(?:x[0-9]{3}/)*[0-9]{3})(?:\.p/(?P<width>[1-9][0-9]{0,2}))?"
+    r"(?P<level>[0-9]|entries)/(?P<number>(?:x[0-9]{3}/){0,5}[0-9]{3})(?:\.p/(?P<width>[1-9][0-9]{0,2}))?"
 )
 
 

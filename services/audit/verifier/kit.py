@@ -83,10 +83,12 @@ def read_opening(line: bytes, index: int) -> Opening:
         raise Malformed("its detail line cannot be read") from None
     if fields == {"index": index, "problem": "detail_unreadable"}:
         raise Malformed("its stored detail could not be opened")
-    if not isinstance(fields, dict) or set(fields) != {"detail", "index", "salt"} or line != _line(fields):
-        raise Malformed("its detail line is not spelled as the trail writes it")
+    if not isinstance(fields, dict) or set(fields) != {"detail", "index", "salt"}:
+        raise Malformed("its detail line has other fields than the trail writes")
     if fields["index"] != index or not all(isinstance(fields[name], str) for name in ("detail", "salt")):
         raise Malformed("its detail line belongs to another entry")
+    if line != _line(fields | {"index": index}):  # what is flat by now: no depth can end the writer
+        raise Malformed("its detail line is not spelled as the trail writes it")
     return Opening(bytes_of(fields["detail"]), bytes_of(fields["salt"]))
 
 

@@ -18,6 +18,8 @@ from schemas.referral import NEEDS
 
 DESK: Final = "duty"
 """The desk that answers until an agency registers another."""
+TEXT_CHARACTERS_MAX: Final = 300
+"""How long a title may be, and how much of a name or a term is looked at for the needs it tells of."""
 NAMESPACE: Final = uuid.UUID("5b0f4c1e-8f0a-5c0e-9a39-6f6d2f1c7a11")
 """From it come the ids of what its publisher names by something other than a UUID."""
 
@@ -150,7 +152,7 @@ def legal_aid_entry(row: Row, titles: Mapping[Any, Any], imported_at: datetime) 
 def needs_of(texts: Sequence[str]) -> tuple[str, ...]:
     """The needs that these names and terms tell of: by code, else by the words of the table."""
     found: set[str] = set()
-    for text in (text.casefold().strip() for text in texts):
+    for text in (text[:TEXT_CHARACTERS_MAX].casefold().strip() for text in texts):
         code = text.replace(" ", "_").replace("-", "_")
         found |= {code} if code in NEEDS else {NEED_WORDS[word] for word in _WORDS.findall(text)}
     return tuple(sorted(found))
@@ -219,6 +221,8 @@ def _title(found: Any, field: str) -> str:
     text = " ".join(found.split()) if isinstance(found, str) else ""
     if not text:
         raise Unfit(field, "missing")
+    if len(text) > TEXT_CHARACTERS_MAX:
+        raise Unfit(field, "too_long")
     if _CONTACT.search(text):
         raise Unfit(field, "holds_a_contact")
     return text

@@ -14,6 +14,7 @@ from schemas.exact_bytes import decoded, encoded
 from schemas.signed_note import Checkpoint, NoteRefused, named_key, signed_checkpoint, vkey
 from services.audit.domain.notes import Signer, checkpoint_text, signed_note
 from services.audit.verifier import notes
+from services.audit.verifier.kit import read_opening
 
 ORIGIN: Final = "audit.example/juris-a"
 SIGNER: Final = Signer.from_seed(ORIGIN, hashlib.sha256(b"test vector: log key").digest())
@@ -195,3 +196,10 @@ def test_a_policy_of_another_form_is_refused(policy: str) -> None:
     assert notes.read_policy(f"log {VKEY}\nquorum none\n").name == ORIGIN
     with pytest.raises(notes.Malformed):
         notes.read_policy(policy)
+
+
+def test_a_detail_line_of_any_depth_is_refused() -> None:
+    for depth in range(500, 1_010):  # somewhere here Python reads what it can no longer write
+        line = b'{"detail":' + b"[" * depth + b"]" * depth + b',"index":0,"salt":""}\n'
+        with pytest.raises(notes.Malformed):
+            read_opening(line, 0)

@@ -101,7 +101,7 @@ def test_an_entry_was_confirmed_when_assured_else_when_modified_else_now(
         ({"name": "Swimming lessons"}, "attributes", "no_known_need"),
         ({"name": "Counselling, call +44 20 7946 0000"}, "name", "holds_a_contact"),
         ({"name": "Counselling at ask@house.example"}, "name", "holds_a_contact"),
-        ({"name": "counselling " * 40}, "title", "invalid"),
+        ({"name": "counselling " * 40}, "name", "too_long"),
         ({"status": "open"}, "status", "invalid"),
         ({"organization": None}, "organization", "missing"),
         ({"organization": {"id": "x", "name": "Harbour House"}}, "organization.id", "not_a_uuid"),

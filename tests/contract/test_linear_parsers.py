@@ -1,0 +1,164 @@
+"""Every parser that meets bytes from outside does work linear in their length, whatever they are."""
+
+import asyncio
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+import pytest
+from joserfc.jwk import ECKey, KeySet
+from pydantic import TypeAdapter
+
+from schemas import cloudevents, envelope, exact_bytes, signed_note
+from schemas.access import PermitAnswer
+from schemas.referral import STEPS
+from schemas.strict_json import parse_json
+from schemas.topics import STEPS as TOPICS
+from services.audit.domain.layout import wanted
+from services.audit.verifier import kit, notes
+from services.audit.verifier.notes import LogKey
+from services.notifications.api import DeskEntry
+from services.referrals.domain import directory_source
+from services.referrals.domain.directory_batch import sorted_out
+from services.runtime.tokens import read_token
+from services.sector.api import asking, reading
+from services.sector.domain.bodies import OfferAsked
+from tests.support.builders import an_entry
+from tests.support.clock import NOON
+from tests.support.steps import StepCounter, TooManySteps
+
+SMALL, LARGE, RATIO_MAX = 16 * 1024, 64 * 1024, 5
+SHORT_STEPS: Final = 2_000
+"""What a call may cost that looks at nothing: below this, ratios say nothing."""
+STEPS_A_BYTE_MAX: Final = 40
+
+HOSTILE: Final[Mapping[str, Callable[[int], bytes]]] = {
+    "an unterminated string of escaped quotes": lambda size: b"[" * 33 + b'"' + b'\\"' * (size // 2),
+    "brackets": lambda size: b"[" * size,
+    "pairs of brackets": lambda size: b"[" + b"[]," * (size // 3) + b"[]]",
+    "quotes": lambda size: b'"' * size,
+    "backslashes": lambda size: b"[" * 33 + b'"' + b"\\" * size,
+    "digits": lambda size: b"9" * size,
+    "groups of digits": lambda size: b"1-1-1-1-1-1/" * (size // 12),
+    "a fraction": lambda size: b"[0." + b"1" * size + b"]",
+    "names": lambda size: b"{" + b",".join(b'"%d":1' % number for number in range(size // 9)) + b"}",
+    "one name": lambda size: b"{" + b",".join([b'"a":1'] * (size // 6)) + b"}",
+    "letters": lambda size: b"a" * size,
+    "letters and colons": lambda size: b"a:" * (size // 2) + b" ",
+    "blanks behind a semicolon": lambda size: b"application/json;" + b" " * size + b"\x00",
+    "parameters": lambda size: b"application/cloudevents+json" + b"; charset = " * (size // 12),
+    "commas": lambda size: b"," * size,
+    "dots": lambda size: b"a." * (size // 2) + b"!",
+    "at signs": lambda size: b"a@" * (size // 2),
+    "line ends": lambda size: b"\n" * size,
+    "lines": lambda size: b"a+b c\n" * (size // 6) + b"\n\xe2\x80\x94 a Yg==\n",
+    "groups of a path": lambda size: b"0/" + b"x999/" * (size // 20 * 4) + b"999",
+}  # fmt: skip
+
+
+def record(value: bytes, **attributes: str) -> Callable[[], Any]:
+    given = {"id": "1", "source": "urn:a", "specversion": "1.0", "type": "a.b"} | attributes
+    return lambda: cloudevents.decode([(f"ce_{name}", held.encode()) for name, held in given.items()], value)
+
+
+def texts(*parse: Callable[[str], object]) -> Callable[[bytes], list[Callable[[], object]]]:
+    def calls(raw: bytes) -> list[Callable[[], object]]:
+        text = raw.decode("latin-1")
+        return [lambda one=one: one(text) for one in parse]  # type: ignore[misc]
+
+    return calls
+
+
+KEY: Final = ECKey.generate_key("P-384", {"use": "sig", "alg": "ES384"}, auto_kid=True)
+LOG_KEY: Final = signed_note.NamedKey("log.example/one", bytes(32))
+ATTRIBUTES: Final = ("source", "subject", "time", "datacontenttype", "dataschema", "a")
+ENTRY: Final = an_entry().model_dump(mode="json")
+ORGANIZATION: Final = {"id": "7f3d9a52-0c11-4f0e-9d35-1f2f0a6c1001", "name": "Harbour House"}
+
+
+def directory_row(text: str) -> object:
+    row = {"id": ORGANIZATION["id"], "status": "active", "name": "Shelter " + text, "assured_date": text}
+    return directory_source.hsds_entry(row | {"organization": ORGANIZATION}, NOON)
+
+
+def token(text: str) -> object:
+    return read_token(text, KeySet([KEY]), issuer="a", audience="b", at=NOON)
+
+
+PARSERS: Final[Mapping[str, Callable[[bytes], list[Callable[[], object]]]]] = {
+    "JSON": lambda raw: [lambda: parse_json(raw)],
+    "record, structured": lambda raw: [
+        lambda: cloudevents.decode([("content-type", b"application/cloudevents+json")], raw)
+    ],
+    "record, binary": lambda raw: [record(raw, datacontenttype="a/json")],
+    "record's content type": lambda raw: [lambda: cloudevents.decode([("content-type", raw)], b"{}")],
+    "record's headers": lambda raw: [
+        lambda: cloudevents.decode([(f"ce_{name}", b"1") for name in raw[:9000].decode("latin-1")], b"")
+    ],
+    "record's attributes": lambda raw: [record(b"", **{name: raw.decode("latin-1")}) for name in ATTRIBUTES],
+    "event": lambda raw: [
+        lambda: envelope.read(
+            TOPICS["health"], list(envelope.HEADERS), raw, raw, cell="test-local", mode="test", reads=STEPS
+        )
+    ],
+    "base64": texts(exact_bytes.decoded),
+    "note": texts(lambda text: signed_note.signed_checkpoint(text, LOG_KEY), signed_note.named_key),
+    "permit": lambda raw: [lambda: TypeAdapter(PermitAnswer).validate_json(raw)],
+    "kit": lambda raw: [
+        lambda: notes.signed_checkpoint(raw, LogKey(LOG_KEY.name, LOG_KEY.id, LOG_KEY.public)),
+        lambda: kit.read_opening(raw, 0),
+    ],
+    "kit's texts": texts(notes.read_policy, notes.read_log_key, kit.read_subject_keys, notes.read_checkpoint),
+    "token": texts(token, lambda text: token(f"{text}.{text}.{text}")),
+    "path of a tile": texts(wanted),
+    "If-Match": texts(lambda text: asyncio.run(asking.seen(text))),
+    "id": texts(lambda text: asking.looks_like("case", text)),
+    "cursor": texts(reading.place_of),
+    "offer": lambda raw: [lambda: TypeAdapter(OfferAsked).validate_json(raw)],
+    "mail address": texts(lambda text: DeskEntry.model_validate({"mail": text, "language": "en"})),
+    "directory": texts(directory_row, lambda text: directory_source.needs_of([text])),
+    "directory's batch": texts(lambda text: sorted_out([ENTRY | {"title": text}])),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def counter() -> Iterator[StepCounter]:
+    with StepCounter() as steps:
+        yield steps
+
+
+def price(parser: str, raw: bytes, counter: StepCounter) -> int:
+    limit = STEPS_A_BYTE_MAX * len(raw) + SHORT_STEPS
+    return sum(counter.steps_of(call, limit) for call in PARSERS[parser](raw))
+
+
+def dearer_than_linear(parser: str, counter: StepCounter) -> Iterator[str]:
+    for name, make in HOSTILE.items():
+        try:
+            small, large = (price(parser, make(size), counter) for size in (SMALL, LARGE))
+        except TooManySteps:
+            yield f"{name}: over {STEPS_A_BYTE_MAX} steps a byte"
+        else:
+            if large > max(RATIO_MAX * small, SHORT_STEPS):
+                yield f"{name}: {small}, then {large}"
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+def test_four_times_the_bytes_cost_at_most_five_times_the_steps(parser: str, counter: StepCounter) -> None:
+    assert list(dearer_than_linear(parser, counter)) == []
+
+
+def look_again_from_each(text: str) -> None:
+    for at in range(len(text)):
+        text.find("b", at)
+
+
+@pytest.mark.parametrize("pattern", [r"a+b", r"(a|a)*b", r"(?:a*?)+?b"])
+def test_the_counter_sees_what_a_pattern_tries_in_vain(pattern: str, counter: StepCounter) -> None:
+    with pytest.raises(TooManySteps):
+        counter.steps_of(lambda: re.search(pattern, "a" * SMALL), STEPS_A_BYTE_MAX * SMALL)
+
+
+def test_the_counter_sees_who_looks_again_from_each_character(counter: StepCounter) -> None:
+    with pytest.raises(TooManySteps):
+        counter.steps_of(lambda: look_again_from_each("a" * SMALL), STEPS_A_BYTE_MAX * SMALL)

@@ -1,10 +1,11 @@
 """What every event body shares: frozen, aware times, no methods; readers ignore what they do not know."""
 
 import re
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Final
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainSerializer, Strict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, Strict
 
 _RFC_3339: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
@@ -40,6 +41,14 @@ Instant = Annotated[
 ]
 Flag = Annotated[bool, Strict()]
 Count = Annotated[int, Strict()]
+
+CODE_LIST: Final = "x-extensible-enum"
+"""Where OpenAPI shows today's codes of a list that governance may extend: a reader must bear others."""
+
+
+def listed(codes: Collection[str]) -> Any:
+    """Shows a code list beside a field's pattern; whoever checks a code does so against the list itself."""
+    return Field(json_schema_extra={CODE_LIST: [*sorted(codes)]})
 
 
 class Body(BaseModel):

@@ -5,13 +5,13 @@ from typing import Annotated, Final, Literal
 import rfc8785
 from pydantic import BaseModel, ConfigDict, Field
 
-from schemas.body import Count, Flag, Instant
+from schemas.body import Count, Flag, Instant, listed
 from schemas.ids import AgencyId, ConsentId
 
 PURPOSES: Final = ("care", "protection", "investigation", "legal_aid", "schooling", "shelter")
 
 FieldGroup = Literal["contact", "protection", "clinical", "legal", "education", "narrative"]
-Purpose = Annotated[str, Field(pattern=r"^[a-z][a-z_]{1,39}$")]
+Purpose = Annotated[str, Field(pattern=r"^[a-z][a-z_]{1,39}$"), listed(PURPOSES)]
 FormHash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 """SHA-256 of the form's version and language: proof of what she was read, without a scan on the bus."""
 

@@ -5,15 +5,13 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field
 
-from schemas.body import Body, Count, Flag, Instant
-from schemas.consent import ConsentProof
+from schemas.body import Body, Count, Flag, Instant, listed
+from schemas.consent import PURPOSES, ConsentProof
 from schemas.governance import DocumentHash, Timer, Urgency
 from schemas.ids import AgencyId, DeskCode, EventId, ReferralId, ServiceId
 
 Code = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{1,39}$")]
 """A code that governance may extend; whether it is known is checked against the tables below."""
-NeedCode = Code
-ReasonCode = Code
 Area = Annotated[str, Field(pattern=r"^[A-Z]{2}[A-Z0-9]{0,8}$")]
 """A p-code, no finer than the second administrative level."""
 AgeBand = Literal["child", "adolescent", "young_adult", "adult", "older"]
@@ -44,6 +42,15 @@ RefusalCode = Literal[
     "consent_does_not_cover", "withdrawn", "entry_stale",
 ]  # fmt: skip
 
+NeedCode = Annotated[Code, listed(NEEDS)]
+AccessNeed = Annotated[Code, listed(ACCESS_NEEDS)]
+DeclineReason = Annotated[Code, listed(DECLINE_REASONS)]
+CancelReason = Annotated[Code, listed(CANCEL_REASONS)]
+CloseReason = Annotated[Code, listed(CLOSE_REASONS)]
+Outcome = Annotated[Code, listed(OUTCOMES)]
+FeedbackCode = Annotated[Code, listed(FEEDBACK)]
+PurposeCode = Annotated[Code, listed(PURPOSES)]
+
 
 class StepBase(Body):
     """What every step names: the referral, the agency that asks, and the duty role in which it asks."""
@@ -63,7 +70,7 @@ class OfferReferral(StepBase):
     urgency: Urgency
     age_band: AgeBand | None = None
     minor: Flag | None = None
-    access_needs: tuple[Code, ...] = Field(default=(), max_length=8)
+    access_needs: tuple[AccessNeed, ...] = Field(default=(), max_length=8)
     immediate_danger: Flag = False
     weapons: Flag = False
     area: Area
@@ -89,7 +96,7 @@ class DeclineReferral(StepBase):
 
     type: ClassVar[str] = "referral.decline"
 
-    reason: ReasonCode
+    reason: DeclineReason
     suggested_service: ServiceId | None = None
 
 
@@ -104,7 +111,7 @@ class ProvideService(StepBase):
 
     type: ClassVar[str] = "referral.provide"
 
-    outcome: ReasonCode
+    outcome: Outcome
 
 
 class GiveFeedback(StepBase):
@@ -112,7 +119,7 @@ class GiveFeedback(StepBase):
 
     type: ClassVar[str] = "referral.give_feedback"
 
-    outcome: ReasonCode
+    outcome: FeedbackCode
 
 
 class CloseReferral(StepBase):
@@ -120,7 +127,7 @@ class CloseReferral(StepBase):
 
     type: ClassVar[str] = "referral.close"
 
-    reason: ReasonCode
+    reason: CloseReason
 
 
 class CancelReferral(StepBase):
@@ -128,7 +135,7 @@ class CancelReferral(StepBase):
 
     type: ClassVar[str] = "referral.cancel"
 
-    reason: ReasonCode
+    reason: CancelReason
 
 
 class WithdrawReferral(StepBase):
@@ -174,11 +181,11 @@ class ReferralOffered(FactBase):
     urgency: Urgency | None = None
     age_band: AgeBand | None = None
     minor: Flag | None = None
-    access_needs: tuple[Code, ...] | None = None
+    access_needs: tuple[AccessNeed, ...] | None = None
     immediate_danger: Flag | None = None
     weapons: Flag | None = None
     area: Area | None = None
-    purpose: Code | None = None
+    purpose: PurposeCode | None = None
     feedback_allowed: Flag | None = None
     answer_due_at: Instant | None = None
 
@@ -204,7 +211,7 @@ class ReferralDeclined(FactBase):
 
     type: ClassVar[str] = "referral.declined"
 
-    reason: ReasonCode
+    reason: DeclineReason
     suggested_service: ServiceId | None = None
 
 
@@ -219,7 +226,7 @@ class ServiceProvided(FactBase):
 
     type: ClassVar[str] = "referral.provided"
 
-    outcome: ReasonCode
+    outcome: Outcome
 
 
 class FeedbackGiven(FactBase):
@@ -227,7 +234,7 @@ class FeedbackGiven(FactBase):
 
     type: ClassVar[str] = "referral.feedback_given"
 
-    outcome: ReasonCode
+    outcome: FeedbackCode
 
 
 class ReferralClosed(FactBase):
@@ -235,7 +242,7 @@ class ReferralClosed(FactBase):
 
     type: ClassVar[str] = "referral.closed"
 
-    reason: ReasonCode
+    reason: CloseReason
 
 
 class ReferralCancelled(FactBase):
@@ -243,7 +250,7 @@ class ReferralCancelled(FactBase):
 
     type: ClassVar[str] = "referral.cancelled"
 
-    reason: ReasonCode
+    reason: CancelReason
 
 
 class ReferralWithdrawn(FactBase):

@@ -7,6 +7,8 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from schemas.body import CODE_LIST
+
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 KEYWORDS: Final = frozenset({
     "type", "properties", "required", "additionalProperties", "enum", "const", "pattern", "format",
@@ -15,9 +17,9 @@ KEYWORDS: Final = frozenset({
 })  # fmt: skip
 """`description` is for people; all others are rules."""
 LEFT_OUT: Final = frozenset(
-    {"title", "default", "propertyNames", "patternProperties", "additionalProperties"}
+    {"title", "default", "propertyNames", "patternProperties", "additionalProperties", CODE_LIST}
 )
-"""What pydantic writes besides; maps are written anew by `_map`."""
+"""What pydantic writes besides; `_members` writes maps anew, and a code list would freeze with a release."""
 
 
 class NoSimpleForm(ValueError):

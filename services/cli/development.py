@@ -12,6 +12,7 @@ from typing import Annotated, Final
 import typer
 
 from deploy.local.jars import fetch
+from deploy.local.processes import PROCESSES
 from services.cli.talk import FAILED, INTERRUPTED, OK, USAGE, say
 
 app = typer.Typer()
@@ -73,9 +74,17 @@ def test_kind(
 def write_schemas() -> None:
     """Example: `concert dev schemas`.
 
-    Writes the published JSON Schemas and AsyncAPI document anew from the classes.
+    Writes the published JSON Schemas, the AsyncAPI document and the OpenAPI documents anew from the code.
     """
-    raise typer.Exit(subprocess.call(_module("schemas.publish"), cwd=REPOSITORY))
+    code = subprocess.call(_module("schemas.publish"), cwd=REPOSITORY)
+    for service in (process.name for process in PROCESSES if "api" in process.ports):
+        written = subprocess.run(
+            _module(f"services.{service}", "openapi"), cwd=REPOSITORY, stdout=subprocess.PIPE, check=False
+        )
+        if written.returncode:
+            raise typer.Exit(FAILED)
+        (REPOSITORY / "schemas" / "published" / "openapi" / f"{service}.json").write_bytes(written.stdout)
+    raise typer.Exit(code)
 
 
 @dev.command("check")

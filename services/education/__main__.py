@@ -1,4 +1,4 @@
-"""`python -m services.education run|migrate`."""
+"""`python -m services.education run|migrate|openapi`."""
 
 from services.education.profile import PROFILE
 from services.sector.wiring import run_sector

@@ -1,4 +1,4 @@
-"""`python -m services.health run|migrate`."""
+"""`python -m services.health run|migrate|openapi`."""
 
 from services.health.profile import PROFILE
 from services.sector.wiring import run_sector

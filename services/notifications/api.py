@@ -3,16 +3,18 @@
 import re
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 from schemas.ids import DeskCode
 from services.notifications.domain.mail import ADDRESS_BYTES_MAX, Language
-from services.notifications.domain.notice import Desk
+from services.notifications.domain.notice import Desk, TooManyDesks
 from services.notifications.handlers import Work, register_desk
+from services.runtime.openapi import refuses, serve_openapi
 from services.runtime.tokens import Caller
+from services.runtime.web import create_app
 
 OpenWork = Callable[[], AbstractAsyncContextManager[Work]]
 
@@ -58,11 +60,26 @@ class Desks(BaseModel):
     next: None = None
 
 
+def desks_app(open_work: OpenWork, caller_of: Callable[[Request], Caller]) -> FastAPI:
+    """The application on the agencies' port."""
+    app = create_app("Duty desks", caller_of)
+    app.include_router(routes(open_work, caller_of))
+    serve_openapi(app)
+    return app
+
+
+def described_app() -> FastAPI:
+    """The routes without anything behind them, for their document."""
+    nothing: Any = None
+    return desks_app(nothing, lambda request: nothing)
+
+
 def routes(open_work: OpenWork, caller_of: Callable[[Request], Caller]) -> APIRouter:
     """The routes, over whatever wiring opens and whoever it takes for the caller."""
     router = APIRouter(prefix="/v1/duty-desks")
 
-    @router.put("/{code}")
+    @router.put("/{code}", operation_id="register_desk")
+    @refuses(TooManyDesks)
     async def put_desk(
         code: DeskCode, entry: DeskEntry, caller: Annotated[Caller, Depends(caller_of)]
     ) -> DeskShown:
@@ -72,7 +89,7 @@ def routes(open_work: OpenWork, caller_of: Callable[[Request], Caller]) -> APIRo
             await register_desk(desk, work)
         return _shown(desk)
 
-    @router.get("")
+    @router.get("", operation_id="list_desks")
     async def list_desks(caller: Annotated[Caller, Depends(caller_of)]) -> Desks:
         """The agency's own desks."""
         async with open_work() as work:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from joserfc.jwk import KeySet
 
-from services.notifications.api import OpenWork, routes
+from services.notifications.api import OpenWork, desks_app
 from services.notifications.channels import Mail, Postman
 from services.notifications.handlers import Notices, Work
 from services.notifications.settings import Settings
@@ -17,7 +17,6 @@ from services.runtime.database import Transaction
 from services.runtime.process import Parts, Runtime
 from services.runtime.sweeper import Sweeper
 from services.runtime.tokens import token_reader
-from services.runtime.web import create_app
 
 
 def wire(runtime: Runtime, settings: Settings) -> Parts:
@@ -51,6 +50,4 @@ def _api(runtime: Runtime, settings: Settings, open_work: OpenWork) -> FastAPI:
     caller_of = token_reader(
         keys, issuer=settings.issuer.name, audience=runtime.identity.source, clock=runtime.clock
     )
-    api = create_app("Notifications", caller_of)
-    api.include_router(routes(open_work, caller_of))
-    return api
+    return desks_app(open_work, caller_of)

@@ -1,4 +1,4 @@
-"""`python -m services.police run|migrate`."""
+"""`python -m services.police run|migrate|openapi`."""
 
 from services.police.profile import PROFILE
 from services.sector.wiring import run_sector

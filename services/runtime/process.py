@@ -23,6 +23,7 @@ from services.runtime.health import HEARTBEAT_SECONDS, Health, health_app
 from services.runtime.identity import Identity, identity_of
 from services.runtime.logs import configure, log, tell_end
 from services.runtime.migrate import WrongSchema, check_schema, migrate_from_environment
+from services.runtime.openapi import text_of
 from services.runtime.outbox import Outbox
 from services.runtime.peers import internal_config, plain_config
 from services.runtime.relay import Relay
@@ -71,15 +72,23 @@ class QuietServer(Server):
         yield
 
 
-def main(service: str, settings_class: type[RuntimeSettings], wire: Wire) -> None:
-    """`python -m services.<service> run|migrate`."""
+def main(
+    service: str,
+    settings_class: type[RuntimeSettings],
+    wire: Wire,
+    api: Callable[[], FastAPI] | None = None,
+) -> None:
+    """`python -m services.<service> run|migrate`, and `openapi` where agencies have a port."""
     word = sys.argv[1] if len(sys.argv) == 2 else ""
     if word == "migrate":
         asyncio.run(migrate_from_environment(service))
     elif word == "run":
         run_to_the_end(service, settings_class, wire, logs_as=service)
+    elif word == "openapi" and api:
+        sys.stdout.write(text_of(api()))
     else:
-        sys.stderr.write(f"say what to do: python -m services.{service} run|migrate\n")
+        words = "run|migrate|openapi" if api else "run|migrate"
+        sys.stderr.write(f"say what to do: python -m services.{service} {words}\n")
         raise SystemExit(2)
 
 

@@ -21,7 +21,7 @@ from services.runtime.process import Parts, Runtime, main
 from services.runtime.settings import secret_from
 from services.runtime.sweeper import Sweeper
 from services.runtime.tokens import Caller, token_reader
-from services.sector.api import Engine, FeedBell, sector_app
+from services.sector.api import Engine, FeedBell, described_app, sector_app
 from services.sector.domain.profile import Profile
 from services.sector.handlers.work import Work
 from services.sector.permits import Permits, Shows, Trail
@@ -140,5 +140,5 @@ def _caller(runtime: Runtime, settings: SectorSettings) -> Callable[[Request], C
 
 
 def run_sector(profile: Profile) -> None:
-    """`python -m services.<sector> run|migrate`."""
-    main(profile.name, SectorSettings, wire(profile))
+    """`python -m services.<sector> run|migrate|openapi`."""
+    main(profile.name, SectorSettings, wire(profile), lambda: described_app(profile))

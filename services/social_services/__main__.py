@@ -1,4 +1,4 @@
-"""`python -m services.social_services run|migrate`."""
+"""`python -m services.social_services run|migrate|openapi`."""
 
 from services.sector.wiring import run_sector
 from services.social_services.profile import PROFILE

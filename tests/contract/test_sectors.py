@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from fastapi import FastAPI
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet
 
@@ -15,6 +16,7 @@ from schemas.topics import SECTORS, inbox_of, source_of
 from services.education.profile import PROFILE as EDUCATION
 from services.health.profile import PROFILE as HEALTH
 from services.police.profile import PROFILE as POLICE
+from services.runtime.openapi import document_of
 from services.runtime.subscription import Received
 from services.runtime.tokens import token_reader
 from services.sector.api import Engine, FeedBell, sector_app
@@ -25,6 +27,7 @@ from services.sector.subscriptions import subscriptions
 from services.social_services.profile import PROFILE as SOCIAL_SERVICES
 from tests.support.builders import an_entry, an_id
 from tests.support.clock import NOON, StoppedClock
+from tests.support.described import Description
 from tests.unit.sector.scenes import CONSENT, PERSONAL, SCOPE, an_offer_asked
 from tests.unit.sector.twins import MemorySector, TrailTwin
 
@@ -33,6 +36,15 @@ WRITTEN = (HEALTH, POLICE, SOCIAL_SERVICES, EDUCATION)
 ISSUER = "urn:concert:test-local:local-issuer"
 KEY = ECKey.generate_key("P-384")
 OWN, OTHER = "quay-agency", "hill-agency"
+
+DESCRIPTIONS: dict[str, Description] = {}
+
+
+def described(sector: str, app: FastAPI) -> Description:
+    """The document of a sector, made once."""
+    if sector not in DESCRIPTIONS:
+        DESCRIPTIONS[sector] = Description(document_of(app))
+    return DESCRIPTIONS[sector]
 
 
 class Scene:
@@ -48,7 +60,9 @@ class Scene:
         caller = token_reader(KeySet([KEY]), issuer=ISSUER, audience=self.source, clock=self.sector.clock)
         app = sector_app(Engine(profile, caller, self.sector.open, shows, FeedBell()))
         self.client = httpx2.AsyncClient(
-            base_url="http://sector.example", transport=httpx2.ASGITransport(app=app)
+            base_url="http://sector.example",
+            transport=httpx2.ASGITransport(app=app),
+            event_hooks={"response": [described(profile.name, app).check]},
         )
         self._sequence = 0
 

@@ -1,14 +1,18 @@
 """HTTP for the agencies of a sector."""
 
+from typing import Any
+
 from fastapi import FastAPI
 
+from services.runtime.openapi import serve_openapi
 from services.runtime.web import create_app
 from services.sector.api.asking import Engine
 from services.sector.api.listening import FeedBell, listening_routes
 from services.sector.api.reading import reading_routes
 from services.sector.api.steps import step_routes
+from services.sector.domain.profile import Profile
 
-__all__ = ["Engine", "FeedBell", "sector_app"]
+__all__ = ["Engine", "FeedBell", "described_app", "sector_app"]
 
 
 def sector_app(engine: Engine) -> FastAPI:
@@ -16,4 +20,11 @@ def sector_app(engine: Engine) -> FastAPI:
     app = create_app(engine.profile.calls_itself, engine.caller)
     for routes in (step_routes, reading_routes, listening_routes):
         app.include_router(routes(engine))
+    serve_openapi(app)
     return app
+
+
+def described_app(profile: Profile) -> FastAPI:
+    """The routes of a sector without anything behind them, for its document."""
+    nothing: Any = None
+    return sector_app(Engine(profile, nothing, nothing, nothing, nothing))

@@ -7,16 +7,21 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, Final, Protocol, TypeVar
 
-from fastapi import Depends, Header, Request
+from fastapi import Depends, Path, Request
 from fastapi.responses import JSONResponse
 
 from schemas.access import Actor
+from schemas.body import CODE_LIST
 from schemas.consent import PURPOSES
 from schemas.ids import KINDS
+from services.runtime.openapi import needed_header, refuses
 from services.runtime.tokens import Caller
 from services.sector.domain.profile import Profile
 from services.sector.domain.refusals import (
+    AgencyInactive,
+    AgencyNotAdmitted,
     IdempotencyKeyMissing,
+    IdempotencyMismatch,
     IfMatchMissing,
     NotFound,
     PurposeMissing,
@@ -33,6 +38,20 @@ Shown = TypeVar("Shown")
 
 _KEY: Final = re.compile(r"[!-~]{1,255}")
 _NUMBER: Final = re.compile(r'"(0|[1-9][0-9]{0,14})"')
+
+_KEY_HEADER: Final = needed_header(
+    "Idempotency-Key",
+    "New for each new request; a repeat is answered as the first.",
+    pattern=f"^{_KEY.pattern}$",
+)
+_SEEN_HEADER: Final = needed_header("If-Match", "The referral's ETag as last read.")
+_PURPOSE_HEADER: Final = needed_header(
+    "Concert-Purpose", "What the look is for; the trail records it.", **{CODE_LIST: sorted(PURPOSES)}
+)
+
+CasePath = Annotated[str, Path(json_schema_extra={"pattern": KINDS["case"].pattern})]
+ReferralPath = Annotated[str, Path(json_schema_extra={"pattern": KINDS["referral"].pattern})]
+"""Ids in a path; another form is answered like an unknown one."""
 
 
 class Show(Protocol):
@@ -73,10 +92,11 @@ def asker_of(engine: Engine) -> Callable[[Request], Awaitable[Asker]]:
 def once_of(asker: Callable[..., Awaitable[Asker]]) -> Callable[..., Awaitable[Once]]:
     """A dependency: the request under its idempotency key."""
 
+    @refuses(IdempotencyKeyMissing, IdempotencyMismatch, AgencyNotAdmitted, AgencyInactive)
     async def once(
         request: Request,
         by: Annotated[Asker, Depends(asker)],
-        key: Annotated[str | None, Header(alias="Idempotency-Key")] = None,
+        key: Annotated[str | None, _KEY_HEADER] = None,
     ) -> Once:
         if key is None or not _KEY.fullmatch(key):
             raise IdempotencyKeyMissing
@@ -86,7 +106,8 @@ def once_of(asker: Callable[..., Awaitable[Asker]]) -> Callable[..., Awaitable[O
     return once
 
 
-async def seen(if_match: Annotated[str | None, Header(alias="If-Match")] = None) -> int:
+@refuses(IfMatchMissing, StaleView)
+async def seen(if_match: Annotated[str | None, _SEEN_HEADER] = None) -> int:
     """A dependency: the number of the last fact that the sender has seen."""
     if if_match is None:
         raise IfMatchMissing
@@ -96,7 +117,8 @@ async def seen(if_match: Annotated[str | None, Header(alias="If-Match")] = None)
     return int(number[1])
 
 
-async def purpose(concert_purpose: Annotated[str | None, Header(alias="Concert-Purpose")] = None) -> str:
+@refuses(PurposeMissing, PurposeUnknown)
+async def purpose(concert_purpose: Annotated[str | None, _PURPOSE_HEADER] = None) -> str:
     """A dependency: what a look is for."""
     if not concert_purpose:
         raise PurposeMissing

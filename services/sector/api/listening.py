@@ -8,8 +8,10 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.responses import JSONResponse
 
 from schemas.body import instant_text
+from services.runtime.openapi import refuses
+from services.sector.api.answers import DirectoryPage, Feed
 from services.sector.api.asking import Engine, asker_of, looks_like
-from services.sector.domain.refusals import CursorUnreadable
+from services.sector.domain.refusals import AgencyInactive, CursorUnreadable
 from services.sector.domain.requests import Asker
 from services.sector.domain.views import FeedEvent
 from services.sector.handlers.admission import check_may_look
@@ -54,7 +56,7 @@ def listening_routes(engine: Engine) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["listening"])
     asker = Depends(asker_of(engine))
 
-    @router.get("/events", operation_id="list_events")
+    @router.get("/events", operation_id="list_events", response_model=Feed)
     async def get_events(
         by: Annotated[Asker, asker],
         after: Annotated[int, Query(ge=0, le=POSITION_MAX)] = 0,
@@ -77,7 +79,8 @@ def listening_routes(engine: Engine) -> APIRouter:
         last = told[-1][0] if told else after
         return JSONResponse({"data": [thin(position, event) for position, event in told], "next": last})
 
-    @router.get("/services", operation_id="list_services")
+    @router.get("/services", operation_id="list_services", response_model=DirectoryPage)
+    @refuses(AgencyInactive, CursorUnreadable)
     async def get_services(
         by: Annotated[Asker, asker],
         limit: Annotated[int, Query(ge=1, le=ENTRIES_MAX)] = ENTRIES_USUAL,

@@ -9,8 +9,25 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import JSONResponse
 
-from services.sector.api.asking import Engine, asker_of, check_id, looks_like, noting_denials, purpose
-from services.sector.domain.refusals import CursorUnreadable, NotFound, SubjectNotRegistered
+from services.runtime.openapi import refuses
+from services.sector.api.answers import NUMBER, CasePage, ReferralPage, Worklist
+from services.sector.api.asking import (
+    CasePath,
+    Engine,
+    ReferralPath,
+    asker_of,
+    check_id,
+    looks_like,
+    noting_denials,
+    purpose,
+)
+from services.sector.domain.refusals import (
+    AgencyInactive,
+    CursorUnreadable,
+    NotFound,
+    SubjectNotRegistered,
+    TrailUnavailable,
+)
 from services.sector.domain.requests import Asker
 from services.sector.domain.views import ReferralView
 from services.sector.handlers.admission import check_may_look
@@ -34,9 +51,15 @@ def reading_routes(engine: Engine) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["reading"])
     asker = Depends(asker_of(engine))
 
-    @router.get("/referrals/{referral}", operation_id="show_referral")
+    @router.get(
+        "/referrals/{referral}",
+        operation_id="show_referral",
+        response_model=ReferralPage,
+        responses={200: {"headers": NUMBER}},
+    )
+    @refuses(NotFound, AgencyInactive, TrailUnavailable)
     async def get_referral(
-        referral: str, by: Annotated[Asker, asker], why: Annotated[str, Depends(purpose)]
+        referral: ReferralPath, by: Annotated[Asker, asker], why: Annotated[str, Depends(purpose)]
     ) -> JSONResponse:
         """One referral as the agency may see it, with the number of its last fact as ETag."""
         async with noting_denials(engine, by, referral):
@@ -47,9 +70,10 @@ def reading_routes(engine: Engine) -> APIRouter:
             view = await engine.show(look, lambda work: own_view(referral, by, work))
         return JSONResponse(dict(page_of(view)), headers={"ETag": f'"{view.number}"'})
 
-    @router.get("/cases/{case}", operation_id="show_case")
+    @router.get("/cases/{case}", operation_id="show_case", response_model=CasePage)
+    @refuses(NotFound, AgencyInactive, TrailUnavailable)
     async def get_case(
-        case: str, by: Annotated[Asker, asker], why: Annotated[str, Depends(purpose)]
+        case: CasePath, by: Annotated[Asker, asker], why: Annotated[str, Depends(purpose)]
     ) -> JSONResponse:
         """One of the agency's own cases."""
 
@@ -66,7 +90,8 @@ def reading_routes(engine: Engine) -> APIRouter:
                 look = await look_at_case(case, by, why, work)
             return JSONResponse(dict(await engine.show(look, load)))
 
-    @router.get("/worklist", operation_id="show_worklist")
+    @router.get("/worklist", operation_id="show_worklist", response_model=Worklist)
+    @refuses(AgencyInactive, CursorUnreadable, TrailUnavailable)
     async def get_worklist(
         by: Annotated[Asker, asker],
         why: Annotated[str, Depends(purpose)],

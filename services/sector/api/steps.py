@@ -1,16 +1,46 @@
 """What agencies send: cases, consents, offers, steps; answered once committed, decided by the arbiter."""
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 
-from schemas.referral import PROTECTS_HER, StepBase
-from services.sector.api.asking import Engine, answer, asker_of, check_id, once_of, seen
+from schemas.referral import PROTECTS_HER, DeclineReferral, GiveFeedback, StepBase
+from services.runtime.errors import Refused
+from services.runtime.openapi import refuses
+from services.sector.api.answers import LOCATION, REPLAYED, CaseReceipt, ConsentReceipt, StepReceipt
+from services.sector.api.asking import (
+    CasePath,
+    Engine,
+    ReferralPath,
+    answer,
+    asker_of,
+    check_id,
+    once_of,
+    seen,
+)
 from services.sector.domain.bodies import Asked, CaseAsked, ConsentAsked, OfferAsked, body_of
+from services.sector.domain.refusals import ConsentDoesNotCover, NotFound, RecipientIsOwner, UnknownReason
 from services.sector.domain.requests import RESOURCES, WITHOUT_IF_MATCH, Answer
 from services.sector.handlers.requests import Once, ask_step, offer, open_case, record_consent
 from services.sector.handlers.work import Work
+
+REFUSED_BY: Final[Mapping[type[StepBase], tuple[type[Refused], ...]]] = {
+    DeclineReferral: (UnknownReason,),
+    GiveFeedback: (ConsentDoesNotCover,),
+}
+"""What this service refuses of a step by itself; everything else the arbiter decides."""
+
+
+def _answers(status: int, model: type[BaseModel]) -> dict[str, Any]:
+    """How a route that keeps something answers, for its document."""
+    return {
+        "status_code": status,
+        "response_model": model,
+        "responses": {status: {"headers": LOCATION | REPLAYED}},
+    }
 
 
 def step_routes(engine: Engine) -> APIRouter:
@@ -18,14 +48,15 @@ def step_routes(engine: Engine) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["steps"])
     once_dependency = Depends(once_of(asker_of(engine)))
 
-    @router.post("/cases", status_code=201, operation_id="open_case")
+    @router.post("/cases", operation_id="open_case", **_answers(201, CaseReceipt))
     async def post_case(once: Annotated[Once, once_dependency], body: CaseAsked) -> JSONResponse:
         """Open a case under the agency's own number."""
         return await answer(engine, once, lambda work: open_case(body, once.by, work))
 
-    @router.post("/cases/{case}/consents", status_code=201, operation_id="record_consent")
+    @router.post("/cases/{case}/consents", operation_id="record_consent", **_answers(201, ConsentReceipt))
+    @refuses(NotFound)
     async def post_consent(
-        case: str, once: Annotated[Once, once_dependency], body: ConsentAsked
+        case: CasePath, once: Annotated[Once, once_dependency], body: ConsentAsked
     ) -> JSONResponse:
         """Record what she agreed to."""
 
@@ -35,7 +66,8 @@ def step_routes(engine: Engine) -> APIRouter:
 
         return await answer(engine, once, act)
 
-    @router.post("/referrals", status_code=202, operation_id="offer_referral")
+    @router.post("/referrals", operation_id="offer_referral", **_answers(202, StepReceipt))
+    @refuses(NotFound, RecipientIsOwner, ConsentDoesNotCover)
     async def post_referral(once: Annotated[Once, once_dependency], body: OfferAsked) -> JSONResponse:
         """Offer a referral to another agency's service."""
         return await answer(engine, once, lambda work: offer(body, once.by, work))
@@ -50,7 +82,10 @@ def _add_step(
 ) -> None:
     """One route of the table: the body is the step's own fields, the rest comes from path and token."""
 
-    async def post_step(referral: str, once: Once, body: Asked, number: int | None = None) -> JSONResponse:
+    @refuses(NotFound, *REFUSED_BY.get(step, ()))
+    async def post_step(
+        referral: ReferralPath, once: Once, body: Asked, number: int | None = None
+    ) -> JSONResponse:
         async def act(work: Work) -> Answer:
             check_id("referral", referral)
             asked = step(referral=referral, agency=once.by.agency, **body.model_dump())
@@ -60,7 +95,7 @@ def _add_step(
 
     # FastAPI reads the body's shape from the annotation, and here the table says which one it is.
     post_step.__annotations__["once"] = Annotated[Once, once_dependency]
-    post_step.__annotations__["body"] = body_of(step)
+    post_step.__annotations__["body"] = body_of(step, engine.profile.decline_reasons)
     post_step.__annotations__["number"] = Annotated[
         int | None, Depends(_nothing if step in WITHOUT_IF_MATCH else seen)
     ]
@@ -68,7 +103,7 @@ def _add_step(
         f"/referrals/{{referral}}/{resource}",
         post_step,
         methods=["POST"],
-        status_code=202,
+        **_answers(202, StepReceipt),
         operation_id=step.type.replace(".", "_"),
         summary=step.__doc__,
     )

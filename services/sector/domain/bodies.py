@@ -1,14 +1,16 @@
 """What agencies send; unknown fields and wrong types are refused, and case numbers stay out of every repr."""
 
+from collections.abc import Collection
+from functools import cache
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
-from schemas.body import Count, Flag, Instant
+from schemas.body import Count, Flag, Instant, listed
 from schemas.consent import ConsentScope, FieldGroup, Purpose
 from schemas.governance import Urgency
 from schemas.ids import AgencyId, CaseId, ConsentId, DeskCode, ServiceId
-from schemas.referral import AgeBand, Area, Code, NeedCode, StepBase
+from schemas.referral import AccessNeed, AgeBand, Area, Code, DeclineReferral, NeedCode, StepBase
 
 
 class Asked(BaseModel):
@@ -63,7 +65,7 @@ class OfferAsked(Asked):
     urgency: Urgency
     age_band: AgeBand | None = None
     minor: Flag | None = None
-    access_needs: tuple[Code, ...] = Field(default=(), max_length=8)
+    access_needs: tuple[AccessNeed, ...] = Field(default=(), max_length=8)
     immediate_danger: Flag = False
     weapons: Flag = False
     area: Area
@@ -80,11 +82,19 @@ OFFER_FIELDS: Final = frozenset(OfferAsked.model_fields) - {
 """What of an offer goes into its step as it stands; the rest is shown to the arbiter as proof of consent."""
 
 
-def body_of(step: type[StepBase]) -> type[Asked]:
-    """The request body of a step: its own fields, without those that path and token say."""
-    own: dict[str, Any] = {
-        name: (field.annotation, field)
-        for name, field in step.model_fields.items()
-        if name not in ("referral", "agency")
-    }
+def fields_of(model: type[BaseModel], without: Collection[str]) -> dict[str, Any]:
+    """A model's fields but some, as pydantic makes another model of them."""
+    fields = model.model_fields.items()
+    return {name: (field.annotation, field) for name, field in fields if name not in without}
+
+
+@cache
+def body_of(step: type[StepBase], reasons: frozenset[str]) -> type[Asked]:
+    """The request body of a step: its own fields, without those that path and token say.
+
+    A sector has decline reasons of its own; they are listed here, and checked against its profile.
+    """
+    own = fields_of(step, ("referral", "agency"))
+    if step is DeclineReferral:
+        own["reason"] = (Annotated[Code, listed(reasons)], ...)
     return create_model(f"{step.__name__}Asked", __base__=Asked, __doc__=step.__doc__, **own)

@@ -24,6 +24,8 @@ WITHOUT_OFFER: Final = frozenset({"withdrawn", "sealed"})
 
 After an end a withdrawal leaves the state as it is; the fact itself then takes the offer away.
 """
+HOP: Final = frozenset({"referral", "to", "number", "state", "protocol", "awaits", "awaits_desk"})
+"""What a fact says of the referral itself, and not of what was offered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +115,7 @@ def _moved(view: ReferralView, fact: FactBase, at: datetime) -> ReferralView:
 
 
 def _offer_of(fact: ReferralOffered) -> Mapping[str, Any]:
-    hop = {"referral", "to", "number", "state", "protocol", "awaits", "awaits_desk"}
-    return fact.model_dump(mode="json", exclude_none=True, exclude=hop)
+    return fact.model_dump(mode="json", exclude_none=True, exclude=set(HOP))
 
 
 def _shown(fact: FactBase, at: datetime) -> Mapping[str, Any]:

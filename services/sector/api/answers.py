@@ -1,0 +1,164 @@
+"""What agencies are answered, as the OpenAPI document describes it; tests hold every answer against it."""
+
+from typing import Annotated, Any, Final, Literal, Union
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from schemas.body import listed
+from schemas.consent import ConsentVersion
+from schemas.directory import ServiceRegistered
+from schemas.governance import DocumentHash, Sector
+from schemas.ids import AgencyId, CaseId, ConsentId, EventId, ReferralId, ServiceId
+from schemas.referral import FACTS, FactBase, PartyName, ReferralOffered, RefusalCode, StateName
+from services.runtime.openapi import header
+from services.sector.domain.bodies import fields_of
+from services.sector.domain.views import HOP
+
+Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+LOCATION: Final = {"Location": header("Where to read it.")}
+REPLAYED: Final = {
+    "Idempotent-Replayed": header("The answer to the first request under this key.", const="true")
+}
+NUMBER: Final = {"ETag": header("The number of the last fact; send it as If-Match with a step.")}
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+class CaseReceipt(_Part):
+    """A case was opened."""
+
+    id: CaseId
+    opened_at: Time
+
+
+class ConsentReceipt(_Part):
+    """A consent was recorded, and signed by this service."""
+
+    id: ConsentId
+    version: int
+    document: ConsentVersion
+    signature: str
+    """Ed25519 in base64, over `concert/consent/v1`, a line end and the document's JCS form (RFC 8785)."""
+
+
+class StepReceipt(_Part):
+    """A step is kept and will reach the arbiter; what it decides comes as an event."""
+
+    referral: ReferralId
+    step: EventId
+    """A refusal names it."""
+    received_at: Time
+
+
+class ConsentNumber(_Part):
+    """A version of a consent."""
+
+    id: ConsentId
+    version: int
+
+
+Offer: Final = create_model("Offer", __base__=_Part, **fields_of(ReferralOffered, HOP))
+
+
+class ReferralRow(_Part):
+    """A referral in a list, as this party may see it."""
+
+    referral: ReferralId
+    role: PartyName
+    case: CaseId | None = None
+    """For the owner alone, as `consent` is."""
+    consent: ConsentNumber | None = None
+    state: StateName | None
+    """Nothing before the arbiter has answered."""
+    number: int
+    """Of the last fact: send it as If-Match."""
+    awaits_you: bool
+    offer: Offer | None
+    updated_at: Time | None
+
+
+def _shown(fact: type[FactBase]) -> Any:
+    """A fact in the list of a referral's page; what was offered stands in `offer`."""
+    hop = {*fact.model_fields} if fact is ReferralOffered else HOP
+    named: dict[str, Any] = {"type": (Literal[fact.type], ...), "at": (Time, ...)}
+    own = named | fields_of(fact, hop - {"number", "state"})
+    return create_model(fact.__name__, __base__=_Part, __doc__=fact.__doc__, **own)
+
+
+ShownFact: Any = Annotated[Union[tuple(map(_shown, FACTS.values()))], Field(discriminator="type")]  # noqa: UP007
+
+
+class ReferralPage(ReferralRow):
+    """A referral, as this party may see it."""
+
+    protocol: DocumentHash | None
+    """Hash of the protocol under which it was offered."""
+    facts: list[ShownFact]
+    """The last ones, oldest first."""
+
+
+class Worklist(_Part):
+    """What awaits the agency, newest first."""
+
+    data: list[ReferralRow]
+    next: str | None
+    """Send it as `after` for the next page."""
+
+
+class CaseConsent(_Part):
+    """A consent of a case."""
+
+    document: ConsentVersion
+    withdrawn: bool
+
+
+class CasePage(_Part):
+    """One of the agency's own cases."""
+
+    id: CaseId
+    reference: str
+    opened_at: Time
+    consents: list[CaseConsent]
+    referrals: list[ReferralId]
+
+
+class ThinEvent(_Part):
+    """That something happened to one of the agency's referrals; read it to learn more."""
+
+    position: int
+    type: Annotated[str, listed(FACTS)]
+    referral: ReferralId
+    number: int
+    state: StateName | None
+    at: Time
+    """Cut to the minute."""
+    code: RefusalCode | None = None
+    """Why a step was refused."""
+    step: EventId | None = None
+    """Which step was refused."""
+
+
+class Feed(_Part):
+    """What happened behind a position."""
+
+    data: list[ThinEvent]
+    next: int
+    """Send it as `after` to go on."""
+
+
+class DirectoryEntry(ServiceRegistered):
+    """A service that referrals can be made to."""
+
+    agency: AgencyId | None
+    """Who answers for it; without one no referral can be made to it."""
+    sector: Sector | None
+
+
+class DirectoryPage(_Part):
+    """A page of the service directory."""
+
+    data: list[DirectoryEntry]
+    next: ServiceId | None
+    """Send it as `after` for the next page."""

@@ -1,0 +1,133 @@
+"""The OpenAPI documents say what the routes are: made from them, with every refusal that a service knows."""
+
+import importlib
+import json
+import pkgutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, Final
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+from jsonschema import Draft202012Validator
+
+from deploy.local.processes import PROCESSES
+from schemas import consent, referral
+from schemas.body import CODE_LIST
+from schemas.publish import PUBLISHED
+from services.notifications.api import described_app as described_desks
+from services.runtime.errors import Refused
+from services.runtime.openapi import NO_ROUTE, document_of, text_of
+from services.sector.api import described_app
+from tests.contract.test_sectors import WRITTEN
+
+APPS: Final[Mapping[str, Callable[[], FastAPI]]] = {
+    "notifications": described_desks,
+    **{profile.name: partial(described_app, profile) for profile in WRITTEN},
+}
+DOCUMENTS: Final = {
+    name: json.loads((PUBLISHED / "openapi" / f"{name}.json").read_text("utf-8")) for name in APPS
+}
+
+
+def inner(node: Any) -> Iterator[Mapping[str, Any]]:
+    if isinstance(node, dict):
+        yield node
+    for one in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from inner(one)
+
+
+def codes_of(document: Mapping[str, Any]) -> set[str]:
+    return {
+        name.partition(".")[2] for name in document["components"]["schemas"] if name.startswith("problem.")
+    }
+
+
+def test_every_agencies_port_has_a_document() -> None:
+    ports = {process.name for process in PROCESSES if "api" in process.ports}
+    published = {path.stem for path in (PUBLISHED / "openapi").iterdir()}
+
+    assert ports == APPS.keys() == published
+
+
+@pytest.mark.parametrize("name", APPS)
+def test_what_is_published_is_what_the_routes_say(name: str) -> None:
+    published = (PUBLISHED / "openapi" / f"{name}.json").read_text("utf-8")
+
+    assert text_of(APPS[name]()) == published, "run ./concert dev schemas"
+
+
+@pytest.mark.parametrize("name", APPS)
+def test_every_reference_leads_somewhere_and_every_schema_is_one(name: str) -> None:
+    document = DOCUMENTS[name]
+
+    for node in inner(document):
+        found: Any = document
+        for step in node.get("$ref", "#/")[2:].split("/"):
+            found = found[step.replace("~1", "/")] if step else found
+        if "schema" in node:
+            Draft202012Validator.check_schema(node["schema"])
+    for schema in document["components"]["schemas"].values():
+        Draft202012Validator.check_schema(schema)
+    assert document["openapi"].startswith("3.1.")
+    operations = [one for path in document["paths"].values() for one in path.values()]
+    assert len({one["operationId"] for one in operations}) == len(operations)
+
+
+def refusals_of(*folders: str) -> set[type[Refused]]:
+    """Every refusal that the modules of these folders define."""
+    for folder in folders:
+        package = importlib.import_module(f"services.{folder}")
+        for module in pkgutil.walk_packages(package.__path__, f"services.{folder}."):
+            if "migration" not in module.name and "__main__" not in module.name:
+                importlib.import_module(module.name)
+    known = [*Refused.__subclasses__()]
+    for one in known:
+        known += one.__subclasses__()
+    return {one for one in known if one.__module__.split(".")[1] in folders}
+
+
+@pytest.mark.parametrize("name", APPS)
+def test_a_document_names_every_refusal_that_its_service_knows(name: str) -> None:
+    own = refusals_of("runtime", "notifications" if name == "notifications" else "sector")
+    told = codes_of(DOCUMENTS[name]) | {one.code for one in NO_ROUTE}
+
+    missing = {f"{one.__module__}.{one.__qualname__}" for one in own if one.code not in told}
+
+    assert missing == set(), "mark the route that refuses with @refuses, or name it in runtime/openapi.py"
+
+
+@pytest.mark.parametrize("profile", WRITTEN, ids=lambda profile: profile.name)
+def test_a_sectors_document_holds_every_code_list(profile: Any) -> None:
+    document = DOCUMENTS[profile.name]
+
+    shown = {tuple(node[CODE_LIST]) for node in inner(document) if CODE_LIST in node}
+
+    lists = (
+        referral.NEEDS, referral.ACCESS_NEEDS, referral.CANCEL_REASONS, referral.CLOSE_REASONS,
+        referral.OUTCOMES, referral.FEEDBACK, consent.PURPOSES,
+    )  # fmt: skip
+    assert {tuple(sorted(codes)) for codes in lists} < shown
+    declines = document["components"]["schemas"]["DeclineReferralAsked"]["properties"]["reason"]
+    assert set(declines[CODE_LIST]) == profile.decline_reasons
+
+
+def test_a_service_prints_its_document() -> None:
+    command = (sys.executable, "-m", "services.notifications", "openapi")
+
+    printed = subprocess.run(command, cwd=PUBLISHED.parents[1], capture_output=True, check=True)
+
+    assert json.loads(printed.stdout) == DOCUMENTS["notifications"]
+
+
+async def test_a_port_serves_its_document_without_a_token() -> None:
+    app = APPS["health"]()
+
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://health") as client:
+        answer = await client.get("/openapi.json")
+
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+    assert answer.json() == DOCUMENTS["health"] == document_of(app)

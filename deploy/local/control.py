@@ -81,8 +81,17 @@ def stop_running(run: Path, within_seconds: float = STOPPED_WITHIN_SECONDS) -> b
     return True
 
 
+def is_frozen(pid: int) -> bool:
+    """Whether a process was stopped by a signal, and does nothing until another lets it go on."""
+    return _kernel_state(pid) in ("T", "t")
+
+
 def _is_alive(pid: int) -> bool:
+    return _kernel_state(pid) not in (None, "Z", "X")
+
+
+def _kernel_state(pid: int) -> str | None:
     try:
-        return (Path("/proc") / str(pid) / "stat").read_text().rsplit(")", 1)[1].split()[0] not in ("Z", "X")
+        return (Path("/proc") / str(pid) / "stat").read_text().rsplit(")", 1)[1].split()[0]
     except FileNotFoundError:
-        return False
+        return None

@@ -192,7 +192,8 @@ async def _is_ready(port: int) -> bool:
         writer.close()
 
 
-async def _greets(port: int) -> bool:
+async def greets(port: int) -> bool:
+    """Whether a mail server says that it is ready."""
     reader, writer = await asyncio.open_connection(HOST, port)
     try:
         return (await reader.readline()).startswith(b"220")
@@ -200,4 +201,4 @@ async def _greets(port: int) -> bool:
         writer.close()
 
 
-_GREETINGS: Final = {"health": _is_ready, "smtp": _greets}
+_GREETINGS: Final = {"health": _is_ready, "smtp": greets}

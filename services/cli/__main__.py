@@ -33,7 +33,7 @@ WORDS: Final = (
         "Play the main job in a temporary place, under kills, and check it.",
     ),
     Word("up", "platform", EVERY_DAY, "Start everything on this machine."),
-    Word("status", "platform", EVERY_DAY, "Say what runs."),
+    Word("status", "status", EVERY_DAY, "Ask every part, and say which rule fired."),
     Word("down", "platform", EVERY_DAY, "Stop what `up` started."),
     Word("agencies", "governance", OPERATORS, "Admit agencies, and list them.", is_noun=True),
     Word("protocols", "governance", OPERATORS, "Publish sharing protocols, and list them.", is_noun=True),

@@ -11,7 +11,7 @@ import typer
 
 from schemas.ids import KINDS
 from services.cli.installed import DataDirectory, installed, operator_client
-from services.cli.talk import CONFLICT, FAILED, TEMPORARY, AsJson, failures_told, say, show_json
+from services.cli.talk import CONFLICT, FAILED, TEMPORARY, AsJson, command, failures_told, say, show_json
 
 NOT_AUTHORISED: Final = 3
 EXIT_CODES: Final = {403: NOT_AUTHORISED, 409: CONFLICT, 503: TEMPORARY}
@@ -29,7 +29,7 @@ def admit(file: Document, data: DataDirectory = None, as_json: AsJson = False) -
     """Example: `concert agencies admit harbour-clinic.json`. Admits it, or publishes its next version."""
     agency, content = _read(file, "agency")
     answer = _asked(data, "PUT", f"/v1/agencies/{agency}", content)
-    _show_change("Agency", answer, "concert protocols publish FILE", as_json)
+    _show_change("Agency", answer, command("protocols publish FILE", data), as_json)
 
 
 @protocols.command("publish")
@@ -37,7 +37,7 @@ def publish(file: Document, data: DataDirectory = None, as_json: AsJson = False)
     """Example: `concert protocols publish sharing.json`. Its parties must have been admitted before."""
     protocol, content = _read(file, "id")
     answer = _asked(data, "PUT", f"/v1/protocols/{protocol}", content)
-    _show_change("Protocol", answer, "concert protocols list", as_json)
+    _show_change("Protocol", answer, command("protocols list", data), as_json)
 
 
 @agencies.command("list")
@@ -58,7 +58,7 @@ def _asked(data: Path | None, method: str, path: str, content: bytes | None = No
         with failures_told():
             response = asyncio.run(_request(data, method, path, content))
     except httpx2.TransportError:
-        _end("governance does not answer; see `concert status`", TEMPORARY)
+        _end(f"governance does not answer; see {command('status', data)}", TEMPORARY)
     answer = response.json()
     if response.status_code != httpx2.codes.OK:
         for error in answer.get("errors", ()):
@@ -90,7 +90,7 @@ def _show_change(kind: str, answer: Any, following: str, as_json: bool) -> None:
         return
     what = "published" if answer["is_news"] else "stands already, nothing changed"
     print(f"{kind} {answer['id']}, version {answer['version']}, hash {answer['hash']}: {what}.")
-    say(f"Next: {following}")
+    say(f"Next: {following}.")
 
 
 def _show_rows(answer: Any, names: tuple[str, ...], as_json: bool) -> None:

@@ -11,6 +11,7 @@ from deploy.local.configuration import Configuration, load
 from deploy.local.installation import Installation
 from deploy.local.refusals import CannotRun
 from deploy.local.secrets import Secrets
+from services.cli.talk import command
 
 if TYPE_CHECKING:
     import httpx2
@@ -27,7 +28,8 @@ def installed(data: Path | None) -> Installation:
     configuration = load(data)
     state = control.read_state(configuration.run)
     if not state or "ports" not in state:
-        raise CannotRun("not_running", f"Nothing runs in {configuration.data}; start it with `concert up`.")
+        start = command("up", data)
+        raise CannotRun("not_running", f"Nothing runs in {configuration.data}; start it with {start}.")
     return installation_of(configuration, state["ports"])
 
 

@@ -1,11 +1,12 @@
-"""`concert up`, `down`, `status`: the platform and all services on this machine."""
+"""`concert up`, `down`: the platform and all services on this machine."""
 
 import asyncio
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -14,7 +15,7 @@ from deploy.local.configuration import Configuration, load
 from deploy.local.places import make_directory
 from deploy.local.refusals import last_lines
 from services.cli.installed import READY, DataDirectory
-from services.cli.talk import FAILED, AsJson, say, show_json
+from services.cli.talk import FAILED, command, say
 
 if TYPE_CHECKING:
     from deploy.local.supervisor import Platform
@@ -39,14 +40,14 @@ def up(
     """
     configuration = load(data)
     if detach:
-        _start_detached(configuration)
+        _start_detached(configuration, data)
     else:
         from deploy.local.supervisor import serve
 
-        asyncio.run(serve(configuration, on_ready=_tell_ready, say=say))
+        asyncio.run(serve(configuration, on_ready=partial(_tell_ready, data), say=say))
 
 
-def _tell_ready(platform: "Platform") -> None:
+def _tell_ready(data: Path | None, platform: "Platform") -> None:
     installation = platform.installation
     say(f"Concert is ready in {installation.configuration.data}. Agencies' ports:")
     for name, port in sorted(installation.ports.items()):
@@ -54,13 +55,14 @@ def _tell_ready(platform: "Platform") -> None:
             say(f"  {name.removesuffix('_api'):<16} http://127.0.0.1:{port}")
     for name, refusal in platform.failing.items():
         say(f"{name} cannot live and is tried again and again: {refusal.sentence}")
-    say("Next: `concert status`, `concert token --help`; stop with `concert down` or Ctrl-C.")
+    following = f"{command('status', data)}, `concert token --help`"
+    say(f"Next: {following}; stop with {command('down', data)} or Ctrl-C.")
 
 
-def _start_detached(configuration: Configuration) -> None:
+def _start_detached(configuration: Configuration, data: Path | None) -> None:
     make_directory(configuration.data, 0o711)
     log = make_directory(configuration.logs) / "up.log"
-    command = [sys.executable, "-m", "services.cli", "up", "--data", str(configuration.data)]
+    command = [sys.executable, "-m", "services.cli", "up", *(["--data", str(data)] if data else [])]
     with log.open("wb") as output:
         started = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
@@ -96,26 +98,6 @@ def down(data: DataDirectory = None) -> None:
     """
     configuration = load(data)
     if control.stop_running(configuration.run):
-        say(f"Stopped what ran in {configuration.data}. Next: `concert up`.")
+        say(f"Stopped what ran in {configuration.data}. Next: {command('up', data)}.")
     else:
         say(f"Nothing ran in {configuration.data}.")
-
-
-@app.command("status")
-def status(data: DataDirectory = None, as_json: AsJson = False) -> None:
-    """Examples: `concert status`, `concert status --json`.
-
-    Says what runs; exit 1 while anything that should run does not.
-    """
-    configuration = load(data)
-    state: dict[str, Any] = control.read_state(configuration.run) or {"state": "stopped", "parts": {}}
-    parts = state["parts"]
-    is_well = state["state"] == READY and all(part["state"] == READY for part in parts.values())
-    if as_json:
-        show_json({"is_well": is_well, **state})
-    else:
-        print(f"{configuration.data}: {state['state']}")
-        for name, part in parts.items():
-            print(f"  {name:<16} {part['state']:<10} {part['pid'] or ''}")
-    if not is_well:
-        raise typer.Exit(FAILED)

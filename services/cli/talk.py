@@ -1,9 +1,11 @@
 """How the command talks: data to stdout, all else to stderr; a failure is one sentence and an exit code."""
 
 import json
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -24,6 +26,11 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON document for mach
 def say(text: str) -> None:
     """Tell the person at the terminal; never part of the data."""
     print(text, file=sys.stderr, flush=True)
+
+
+def command(words: str, data: Path | None) -> str:
+    """A command to type next, for the data directory that was named to this one."""
+    return f"`concert {words}{f' --data {shlex.quote(str(data))}' if data else ''}`"
 
 
 def show_json(document: Mapping[str, Any] | Sequence[Any]) -> None:

@@ -4,7 +4,7 @@ import typer
 
 from schemas.topics import SERVICES, TOPICS
 from services.cli.installed import DataDirectory, installed
-from services.cli.talk import CONFLICT, AsJson, say, show_json
+from services.cli.talk import CONFLICT, AsJson, command, say, show_json
 
 app = typer.Typer()
 
@@ -48,7 +48,7 @@ def plan(data: DataDirectory = None, as_json: AsJson = False) -> None:
     else:
         print("\n".join(differences) or "The brokers are as the table says.")
     if differences:
-        say("Next: `concert topology apply`.")
+        say(f"Next: {command('topology apply', data)}.")
         raise typer.Exit(CONFLICT)
 
 

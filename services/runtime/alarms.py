@@ -6,6 +6,10 @@ from datetime import datetime
 from typing import Final
 
 RULES: Final[Mapping[str, str]] = {
+    "not_running": "Nothing runs in this data directory; start it with `concert up`.",
+    "not_ready_yet": "It is about to start or to stop; ask again in a moment.",
+    "part_down": "The part does not run, or dies again and again; it is tried by itself; its log says why.",
+    "no_answer": "The part runs and gives no answer; if it stays so, end its process: it is started again.",
     "draining": "The service finishes what it has in hand and ends.",
     "database": "The service's database does not answer; it takes no requests until it does.",
     "outbox_full": "More events wait than the disk guard allows; bring the brokers back, the rest follows.",

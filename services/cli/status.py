@@ -1,0 +1,114 @@
+"""`concert status`: asks every part at that moment, and says which rule fired, where, and since when."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import asyncpg
+import httpx2
+import typer
+from pydantic import TypeAdapter
+
+from deploy.local import control
+from deploy.local.configuration import Configuration, load
+from deploy.local.installation import Installation
+from deploy.local.parts import greets
+from deploy.local.ports import HOST
+from deploy.local.processes import KAFKA, MAIL_SINK, POSTGRES
+from services.cli.installed import READY, DataDirectory, installation_of
+from services.cli.talk import FAILED, AsJson, command, show_json
+from services.runtime import administration
+from services.runtime.alarms import RULES, Alarm
+from services.runtime.clock import SystemClock
+
+app = typer.Typer()
+
+ANSWERED_WITHIN_SECONDS: Final = 2.5
+"""A part answers within milliseconds; one that looks in vain for its database says so after a second."""
+
+ALARMS: Final = TypeAdapter(list[Alarm])
+UNANSWERED: Final = (OSError, ValueError, KeyError, httpx2.HTTPError, asyncpg.PostgresError)
+
+
+@app.command("status")
+def status(data: DataDirectory = None, as_json: AsJson = False) -> None:
+    """Examples: `concert status`, `concert status --json`.
+
+    Asks every part as it stands now; says which rule fired, where and since when, and exits 1 while one does.
+    """
+    configuration = load(data)
+    state = control.read_state(configuration.run) or {"state": "stopped", "parts": {}}
+    alarms = asyncio.run(standing_alarms(configuration, state))
+    means = {**RULES, "not_running": f"Nothing runs here; start it with {command('up', data)}."}
+    shown = [
+        {"rule": one.rule, "where": one.where, "since": f"{one.since:%Y-%m-%dT%H:%M:%SZ}"}
+        | {"means": means.get(one.rule, "")}
+        for one in alarms
+    ]
+    if as_json:
+        show_json({"is_well": not alarms, "alarms": shown, **state})
+    else:
+        print(f"{configuration.data}: {state['state']}")
+        for name, part in state["parts"].items():
+            died = f"died {part['deaths']} times in a row" if part["deaths"] else ""
+            print(f"  {name:<16} {part['state']:<10} {part['pid'] or '':<8} {died}".rstrip())
+        for one in shown:
+            print("{rule}: {where}, since {since}. {means}".format_map(one))
+    if alarms:
+        raise typer.Exit(FAILED)
+
+
+async def standing_alarms(configuration: Configuration, state: Mapping[str, Any]) -> list[Alarm]:
+    """What fires now where a supervisor last told `state`: every part is asked, all at once."""
+    now = SystemClock().now()
+    if state["state"] == "stopped":
+        return [Alarm("not_running", str(configuration.data), now)]
+    parts = state["parts"]
+    down = {name for name, part in parts.items() if part["state"] != READY}
+    alarms = [Alarm("part_down", name, now) for name in down]
+    if state["state"] != READY:
+        alarms.append(Alarm("not_ready_yet", state["state"], now))
+    if "supervisor" in state and control.is_frozen(state["supervisor"]):
+        alarms.append(Alarm("no_answer", "supervisor", now))
+    if "ports" in state:
+        installation = installation_of(configuration, state["ports"])
+        # Broker and database are asked also where the supervisor does not run them.
+        asked = list(dict.fromkeys((KAFKA, POSTGRES, *parts)))
+        for name, told in zip(asked, await _told(installation, asked), strict=True):
+            if told is not None:
+                alarms += told  # also of a part that does not get ready: it says why
+            elif name not in down:
+                alarms.append(Alarm("no_answer", name, now))
+    return sorted(alarms, key=lambda one: (one.since, one.rule, one.where))
+
+
+async def _told(installation: Installation, names: Sequence[str]) -> Sequence[list[Alarm] | None]:
+    """The alarms that each part tells of; None for one that gives no answer, or none that can be read."""
+    async with httpx2.AsyncClient(timeout=ANSWERED_WITHIN_SECONDS) as client:
+        return await asyncio.gather(*(_told_in_time(client, installation, name) for name in names))
+
+
+async def _told_in_time(
+    client: httpx2.AsyncClient, installation: Installation, name: str
+) -> list[Alarm] | None:
+    try:
+        async with asyncio.timeout(ANSWERED_WITHIN_SECONDS):
+            if name == KAFKA:
+                is_in = await asyncio.to_thread(
+                    administration.answers, installation.bootstrap, *installation.kafka_admin
+                )
+                return [] if is_in else None
+            if name == POSTGRES:
+                async with installation.server.connection():
+                    return []
+            if name == MAIL_SINK:
+                return [] if await greets(installation.ports["mail_sink_smtp"]) else None
+            answer = await client.get(f"http://{HOST}:{installation.ports[f'{name}_health']}/readyz")
+            return [_within(name, alarm) for alarm in ALARMS.validate_python(answer.json()["alarms"])]
+    except UNANSWERED:
+        return None
+
+
+def _within(part: str, alarm: Alarm) -> Alarm:
+    return replace(alarm, where=f"{part}: {alarm.where}" if alarm.where else part)

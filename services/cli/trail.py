@@ -15,7 +15,7 @@ import typer
 from deploy.local.installation import Installation
 from services.audit.verifier.__main__ import run
 from services.audit.verifier.kit import CHECKPOINT, DETAILS, POLICY
-from services.audit.verifier.notes import Malformed, open_note, read_checkpoint
+from services.audit.verifier.notes import Malformed, WrongSignature, read_log_key, signed_checkpoint
 from services.audit.verifier.tiles import ENTRIES, Tile, levels_of, tiles_of_level
 from services.cli.installed import DataDirectory, installed, operator_client
 from services.cli.talk import CONFLICT, FAILED, TEMPORARY, failures_told, say
@@ -81,7 +81,7 @@ async def download(
     origin = log_key.partition("+")[0]
     log = "/log/" + origin.partition("/")[2]
     note = await _fetched(client, f"{log}/checkpoint")
-    size = _size(note)
+    size = _size(note, log_key)
     _write(directory / POLICY, f"log {log_key}\nquorum none\n".encode())
     for tile in _shown(list(_tiles(size))):
         _write(directory / tile.path, await _fetched(client, f"{log}/{tile.path}"))
@@ -96,11 +96,11 @@ def _write(file: Path, content: bytes) -> None:
     file.write_bytes(content)
 
 
-def _size(note: bytes) -> int:
+def _size(note: bytes, log_key: str) -> int:
     try:
-        return read_checkpoint(open_note(note)[0]).size
-    except Malformed:
-        raise CannotExport("the trail's checkpoint cannot be read") from None
+        return signed_checkpoint(note, read_log_key(log_key)).size
+    except (Malformed, WrongSignature):
+        raise CannotExport("the trail's checkpoint is not one that the log's key signed") from None
 
 
 def _tiles(size: int) -> Iterator[Tile]:

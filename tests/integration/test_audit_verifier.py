@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Final
 
 import pytest
@@ -23,10 +26,11 @@ from services.audit.domain.layout import bundle, wanted
 from services.audit.domain.notes import Signer, checkpoint_text, signed_note
 from services.audit.domain.tree import Tree
 from services.audit.verifier import check as checking
+from services.audit.verifier import tiles
 from services.audit.verifier.__main__ import main
 from services.audit.verifier.check import check
-from services.audit.verifier.kit import CannotLook, Kit, pinned_key
-from services.audit.verifier.tiles import ENTRIES, Tile, levels_of, tiles_of_level
+from services.audit.verifier.kit import Kit, pinned_key
+from services.audit.verifier.tiles import ENTRIES, CannotLook, Tile, levels_of, tiles_of_level
 from services.cli.trail import app
 
 ORIGIN: Final = "audit.example/juris-a"
@@ -148,8 +152,8 @@ def _hash_of(position: int) -> int:
     return position // 32
 
 
-def _first(_position: int) -> int:
-    return 0
+def _unknown(_position: int) -> None:
+    """A note that nobody signed vouches for no entry."""
 
 
 @pytest.mark.parametrize(
@@ -157,12 +161,12 @@ def _first(_position: int) -> int:
     [
         ("tile/entries/000.p/20", _entry_of),
         ("tile/0/000.p/20", _hash_of),
-        ("checkpoint", _first),
-        ("policy", _first),
+        ("checkpoint", _unknown),
+        ("policy", _unknown),
     ],
 )
 def test_every_flipped_byte_is_named_by_its_entry(
-    kit: Path, name: str, index_at: Callable[[int], int]
+    kit: Path, name: str, index_at: Callable[[int], int | None]
 ) -> None:
     whole = (kit / name).read_bytes()
     for position in range(len(whole)):
@@ -218,8 +222,8 @@ def test_a_flipped_byte_in_a_higher_tile_names_the_first_entry_below_it(
     assert verdict.failure.index == index
 
 
-def broken(kit: Path) -> Iterator[tuple[str, int, Callable[[], object]]]:
-    """What can happen to files: name, the first entry that fails, the deed."""
+def broken(kit: Path) -> Iterator[tuple[str, int | None, Callable[[], object]]]:
+    """What can happen to files: name, the first entry that fails if one can be known, the deed."""
     details = kit / "details.jsonl"
     lines = details.read_bytes().splitlines(keepends=True)
     entries = kit / "tile/entries/000.p/20"
@@ -229,10 +233,10 @@ def broken(kit: Path) -> Iterator[tuple[str, int, Callable[[], object]]]:
     yield "deleted tile", 0, tile.unlink
     yield "deleted bundle", 0, entries.unlink
     yield "truncated bundle", 17, lambda: entries.write_bytes(entries.read_bytes()[: 54 * 17 + 5])
-    yield "longer bundle", 19, lambda: entries.write_bytes(entries.read_bytes() + b"x")
+    yield "longer bundle", None, lambda: entries.write_bytes(entries.read_bytes() + b"x")
     yield "truncated tile", 0, lambda: tile.write_bytes(tile.read_bytes()[:-32])
     yield "a detail less", 19, lambda: details.write_bytes(b"".join(lines[:19]))
-    yield "a detail more", 19, lambda: details.write_bytes(b"".join([*lines, lines[0]]))
+    yield "a detail more", None, lambda: details.write_bytes(b"".join([*lines, lines[0]]))
     yield (
         "details swapped",
         3,
@@ -260,6 +264,118 @@ def test_every_broken_file_names_its_first_entry(kit: Path, tmp_path: Path) -> N
         verdict = check(Kit(copy))
         assert verdict.failure is not None, name
         assert verdict.failure.index == index, name
+
+
+def test_all_bad_details_are_counted_and_the_others_still_compared(kit: Path) -> None:
+    lines = (kit / "details.jsonl").read_bytes().splitlines(keepends=True)
+    lines[5], lines[9] = lines[9], lines[5]
+    (kit / "details.jsonl").write_bytes(b"".join(lines))
+
+    verdict = check(Kit(kit))
+
+    assert (verdict.bad_details, verdict.bad_named, verdict.details_checked) == (2, [5, 9], 18)
+
+
+def claiming(size: int, name: str = ORIGIN) -> str:
+    """A checkpoint that the kit's own key signed."""
+    signer = Signer.from_seed(name, b"l" * 32)
+    return signed_note(checkpoint_text(Checkpoint(name, size, bytes(32))), signer)
+
+
+def large_sparse(file: Path) -> None:
+    file.write_bytes(b"")
+    os.truncate(file, 1 << 40)
+
+
+def socket_at(file: Path) -> None:
+    file.unlink()
+    os.mknod(file, stat.S_IFSOCK | 0o600)  # cannot be opened, by root neither
+
+
+def instead(deed: Callable[[Path], object]) -> Callable[[Path], object]:
+    """Something else where a file was."""
+
+    def replace(file: Path) -> None:
+        file.unlink()
+        deed(file)
+
+    return replace
+
+
+def looped(file: Path) -> None:
+    file.symlink_to(file)
+
+
+BUNDLE, TILE, DETAILS = "tile/entries/000.p/20", "tile/0/000.p/20", "details.jsonl"
+
+
+def index_as_boolean(file: Path) -> None:
+    file.write_bytes(file.read_bytes().replace(b'"index":1,', b'"index":true,'))
+
+
+HOSTILE: list[tuple[str, Callable[[Path], object], int, int | None]] = [
+    ("checkpoint", lambda file: file.write_text(claiming(2**62)), 7, 0),
+    ("checkpoint", lambda file: file.write_text(claiming(2**63 - 1)), 7, 0),
+    ("checkpoint", lambda file: file.write_text(claiming(20, "audit.example/\u009b2Jj")), 7, None),
+    ("checkpoint", large_sparse, 7, None),
+    ("checkpoint", instead(os.mkfifo), 1, None),
+    ("policy", instead(Path.mkdir), 1, None),
+    ("policy", instead(looped), 1, None),
+    *((BUNDLE, deed, 7, 0) for deed in (instead(os.mkfifo), instead(Path.mkdir), large_sparse)),
+    *((TILE, deed, 7, 0) for deed in (instead(os.mkfifo), instead(Path.mkdir), large_sparse)),
+    (TILE, instead(lambda file: file.symlink_to("/dev/zero")), 7, 0),
+    (TILE, instead(looped), 1, None),
+    (TILE, socket_at, 1, None),
+    (DETAILS, instead(os.mkfifo), 7, None),
+    (DETAILS, instead(Path.mkdir), 7, None),
+    (DETAILS, instead(lambda file: file.symlink_to("nowhere")), 7, None),
+    (DETAILS, instead(looped), 1, None),
+    (DETAILS, large_sparse, 7, 0),
+    (DETAILS, index_as_boolean, 7, 1),
+]
+
+
+@pytest.mark.parametrize(("name", "deed", "code", "index"), HOSTILE)
+def test_a_hostile_kit_is_looked_at_in_bounded_work(
+    kit: Path,
+    name: str,
+    deed: Callable[[Path], object],
+    code: int,
+    index: int | None,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    deed(kit / name)
+    opened: list[Path] = []
+
+    def counted(path: Path, flags: int) -> int:
+        opened.append(path)
+        assert len(opened) <= 12, "more files are looked for than the kit has"
+        assert flags & os.O_NONBLOCK
+        return os.open(path, flags)
+
+    monkeypatch.setattr(tiles, "os", SimpleNamespace(**{**vars(os), "open": counted}))
+
+    assert main(["verify", str(kit), "--json"]) == code
+    said = capsys.readouterr()
+    if code == 7:
+        assert json.loads(said.out)["failure"]["index"] == index
+        assert main(["verify", str(kit)]) == 7
+        assert ("The first entry that fails is" in capsys.readouterr().out) == (index is not None)
+    else:
+        assert said.err.startswith("Could not look: ")
+
+
+def test_a_kit_that_brings_its_own_key_is_said_to(kit: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(kit)]) == 0
+    own = capsys.readouterr().out
+    assert main(["verify", str(kit), "--log-key", vkey(LOG.public)]) == 0
+    pinned = capsys.readouterr().out
+
+    assert "Consistent, and no more: the key came with the directory" in own
+    assert "Sound" not in own
+    assert "Sound" in pinned
+    assert "came with" not in pinned
 
 
 def test_another_history_under_the_same_size_is_not_sound(kit: Path, tmp_path: Path) -> None:

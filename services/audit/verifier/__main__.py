@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from .check import Verdict, as_json, check, sentences
-from .kit import CannotLook, Kit, pinned_key, read_subject_keys
+from .kit import Kit, pinned_key, read_subject_keys
 from .notes import Malformed
+from .tiles import CannotLook
 
 SOUND: Final = 0
 COULD_NOT_LOOK: Final = 1

@@ -1,13 +1,15 @@
 """Checks a trail in a directory: signature, tiles, entries and, if given, details; names what fails first.
 
 Each level of tiles is compared with the one below it and the right edge with the signed root. A wrong hash
-makes everything above it wrong too, so a difference counts where it is seen lowest.
+makes everything above it wrong too, so a difference counts where it is seen lowest. Nothing is read behind
+the first entry that fails: the work is bounded by what the directory holds, whatever size it claims.
 """
 
 from __future__ import annotations
 
 import hmac
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -18,7 +20,6 @@ from .notes import Checkpoint, Malformed, WrongSignature
 from .tiles import (
     ENTRIES,
     TILE_HASHES,
-    TILE_HEIGHT,
     Tile,
     levels_of,
     read_entries,
@@ -30,15 +31,17 @@ from .tree import edge_of, folded
 LEAF_PREFIX: Final = b"AAT1"
 LEAF_BYTES: Final = 52
 SALT_BYTES: Final = 32
+NAMED_MAX: Final = 20
+"""How many bad details are named one by one."""
 _TAG: Final = slice(4, 20)
 _COMMITMENT: Final = slice(20, 52)
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The first entry that nothing vouches for, and what is wrong there."""
+    """The first entry that nothing vouches for, if that can be known, and what is wrong."""
 
-    index: int
+    index: int | None
     sentence: str
 
 
@@ -50,6 +53,8 @@ class Verdict:
     key_was_pinned: bool
     details_checked: int
     tags_checked: int
+    bad_details: int
+    bad_named: Sequence[int]
     failure: Failure | None
 
     @property
@@ -60,24 +65,30 @@ class Verdict:
 
 @dataclass(slots=True)
 class Found:
-    """Everything that was seen so far."""
+    """Everything that was seen so far, and the failure at the lowest entry."""
 
-    failures: list[Failure] = field(default_factory=list)
+    first: Failure | None = None
     details: int = 0
+    bad_details: int = 0
+    bad_named: list[int] = field(default_factory=list)
     tags: int = 0
 
-    def add(self, index: int, sentence: str) -> None:
-        """Remember one more failure."""
-        self.failures.append(Failure(index, sentence))
+    def add(self, index: int | None, sentence: str) -> None:
+        """Remember a failure if it is the first; one at no known entry comes after all others."""
+        if self.first is None or (index is not None and index < self.end):
+            self.first = Failure(index, sentence)
 
-    def is_clean(self, start: int, stop: int) -> bool:
-        """Whether nothing failed between two entries yet."""
-        return not any(start <= failure.index < stop for failure in self.failures)
+    def add_detail(self, index: int, sentence: str) -> None:
+        """Remember a detail that is not its entry's."""
+        self.add(index, sentence)
+        self.bad_details += 1
+        if len(self.bad_named) < NAMED_MAX:
+            self.bad_named.append(index)
 
     @property
-    def first(self) -> Failure | None:
-        """The failure at the lowest entry."""
-        return min(self.failures, key=lambda failure: failure.index, default=None)
+    def end(self) -> float:
+        """The first entry that fails; there is nothing to look for from there on."""
+        return math.inf if self.first is None or self.first.index is None else self.first.index
 
 
 def check(kit: Kit, subject_keys: Mapping[str, bytes] | None = None) -> Verdict:
@@ -87,21 +98,31 @@ def check(kit: Kit, subject_keys: Mapping[str, bytes] | None = None) -> Verdict:
     try:
         checkpoint = kit.read_checkpoint()
     except (Malformed, WrongSignature) as problem:
-        found.add(0, f"The checkpoint vouches for no entry: {problem}.")
+        found.add(None, f"The checkpoint vouches for no entry: {problem}.")
     if checkpoint is not None:
         _check_tiles(kit, checkpoint, found)
         if kit.has_details:
             _check_details(kit, checkpoint.size, subject_keys or {}, found)
-    return Verdict(checkpoint, kit.pinned is not None, found.details, found.tags, found.first)
+    return Verdict(
+        checkpoint,
+        kit.pinned is not None,
+        found.details,
+        found.tags,
+        found.bad_details,
+        found.bad_named,
+        found.first,
+    )
 
 
 def _check_tiles(kit: Kit, checkpoint: Checkpoint, found: Found) -> None:
     """Entries against the lowest tiles, tiles against those below, the right edge against the root."""
     edges: list[list[bytes]] = []
-    roots_below: list[bytes | None] = []
+    roots_below: list[bytes] = []
     for level in levels_of(checkpoint.size):
-        roots: list[bytes | None] = []
+        roots: list[bytes] = []
         for tile in tiles_of_level(level, checkpoint.size):
+            if tile.first_entry() >= found.end:
+                break
             hashes = _hashes(kit, tile, found)
             if level == 0:
                 _compare_entries(kit, tile, hashes, found)
@@ -109,13 +130,13 @@ def _check_tiles(kit: Kit, checkpoint: Checkpoint, found: Found) -> None:
                 _compare_below(tile, hashes, roots_below, found)
             edge = edge_of(hashes)
             if tile.width == TILE_HASHES:
-                roots.append(edge[0] if hashes else None)
+                roots += edge  # one root, or none where the tile cannot be used: then this level ends here
             else:
                 edges.append(edge)
         roots_below = roots
     top_first = [node for edge in reversed(edges) for node in edge]
-    if not found.failures and folded(top_first) != checkpoint.root:
-        found.add(0, "The entries do not lead to the root that the log signed.")
+    if found.first is None and folded(top_first) != checkpoint.root:
+        found.add(None, "The entries do not lead to the root that the log signed.")
 
 
 def _hashes(kit: Kit, tile: Tile, found: Found) -> list[bytes]:
@@ -136,9 +157,10 @@ def _compare_entries(kit: Kit, tile: Tile, hashes: Sequence[bytes], found: Found
     wrong = _first_difference([leaf_hash(entry) for entry in entries], hashes)
     if wrong is not None:
         found.add(tile.first + wrong, f"The entry in {bundle.path} and its hash in {tile.path} differ.")
+    elif len(entries) < tile.width:
+        found.add(tile.first + len(entries), f"{bundle.path} ends before it.")
     elif not ends_well:
-        at = tile.first + min(len(entries), tile.width - 1)
-        found.add(at, f"{bundle.path} does not end where it should.")
+        found.add(None, f"{bundle.path} goes on after its last entry.")
 
 
 def _first_difference(computed: Sequence[bytes], stored: Sequence[bytes]) -> int | None:
@@ -146,27 +168,33 @@ def _first_difference(computed: Sequence[bytes], stored: Sequence[bytes]) -> int
     return next((at for at, (ours, theirs) in pairs if ours != theirs), None)
 
 
-def _compare_below(tile: Tile, hashes: Sequence[bytes], roots: Sequence[bytes | None], found: Found) -> None:
-    span = 1 << (TILE_HEIGHT * tile.level)
-    for position, stored in enumerate(hashes):
-        below, start = roots[tile.first + position], tile.first_entry(position)
-        if below is not None and below != stored and found.is_clean(start, start + span):
-            found.add(start, f"Its hash in {tile.path} differs from the tile below.")
+def _compare_below(tile: Tile, hashes: Sequence[bytes], roots: Sequence[bytes], found: Found) -> None:
+    """Against the roots below, as far as they are known; `Found` keeps what fails lowest."""
+    wrong = _first_difference(roots[tile.first : tile.first + len(hashes)], hashes)
+    if wrong is not None and tile.first_entry(wrong + 1) <= found.end:
+        found.add(tile.first_entry(wrong), f"Its hash in {tile.path} differs from the tile below.")
 
 
 def _check_details(kit: Kit, size: int, subject_keys: Mapping[str, bytes], found: Found) -> None:
-    """Each detail against its entry, until one fails."""
-    lines = kit.lines()
-    for index, entry in enumerate(kit.entries(size)):
-        line = next(lines, b"")
-        try:
-            found.tags += _check_detail(read_opening(line, index), entry, subject_keys)
-        except Malformed as problem:
-            found.add(index, f"In {DETAILS}: {problem}.")
-            return
-        found.details += 1
-    if next(lines, None) is not None:
-        found.add(max(size - 1, 0), f"{DETAILS} goes on after the last entry.")
+    """Each detail against its entry; one that fails ends nothing, as no other rests on it."""
+    lines, end = kit.lines(), found.end
+    try:
+        for index, entry in enumerate(kit.entries(size)):
+            if index >= end:
+                return  # nothing vouches for this entry, whatever its detail says
+            line = next(lines, None)
+            if line is None or not line.endswith(b"\n"):
+                found.add_detail(index, f"{DETAILS} ends before it or goes on without an end.")
+                return
+            try:
+                found.tags += _check_detail(read_opening(line, index), entry, subject_keys)
+                found.details += 1
+            except Malformed as problem:
+                found.add_detail(index, f"In {DETAILS}: {problem}.")
+        if next(lines, None) is not None:
+            found.add(None, f"{DETAILS} goes on after the last entry.")
+    except Malformed as problem:
+        found.add(None, f"The details cannot be used: {problem}.")
 
 
 def _check_detail(opening: Opening, entry: bytes | None, subject_keys: Mapping[str, bytes]) -> int:
@@ -176,7 +204,8 @@ def _check_detail(opening: Opening, entry: bytes | None, subject_keys: Mapping[s
     if len(opening.salt) != SALT_BYTES or _commitment(opening) != entry[_COMMITMENT]:
         raise Malformed("its detail does not belong to the entry")
     detail = _object(opening.detail)
-    key = subject_keys.get(str(detail.get("subject")))
+    subject = detail.get("subject")
+    key = subject_keys.get(subject) if isinstance(subject, str) else None
     if key is None:
         return 0
     if _tag(key, detail.get("n")) != entry[_TAG]:
@@ -210,12 +239,20 @@ def sentences(verdict: Verdict) -> Iterator[str]:
     if head is not None:
         yield f"Log {head.origin}: {head.size} entries up to the signed checkpoint of size {head.size}."
         yield f"Details opened and compared: {verdict.details_checked}; tags: {verdict.tags_checked}."
-    if not verdict.key_was_pinned:
-        yield "The log's key was taken from the directory itself; give the key you know with --log-key."
-    if verdict.failure is None:
+    if verdict.bad_details:
+        named = ", ".join(map(str, verdict.bad_named))
+        yield f"Details that are not those of their entries: {verdict.bad_details}; the first: {named}."
+    if verdict.failure is not None:
+        index = verdict.failure.index
+        first = "" if index is None else f" The first entry that fails is {index}."
+        yield f"Not sound.{first} {verdict.failure.sentence}"
+    elif verdict.key_was_pinned:
         yield "Sound: every entry checked is in the log exactly as the log signed it."
     else:
-        yield f"Not sound. The first entry that fails is {verdict.failure.index}. {verdict.failure.sentence}"
+        yield (
+            "Consistent, and no more: the key came with the directory, so whoever made it may have signed "
+            "it. Give the log's key, known from elsewhere, with --log-key."
+        )
 
 
 def as_json(verdict: Verdict) -> dict[str, Any]:
@@ -229,5 +266,6 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
         "key_was_pinned": verdict.key_was_pinned,
         "details_checked": verdict.details_checked,
         "tags_checked": verdict.tags_checked,
+        "bad_details": {"count": verdict.bad_details, "first": list(verdict.bad_named)},
         "failure": {"index": failure.index, "sentence": failure.sentence} if failure else None,
     }

@@ -6,21 +6,21 @@ Line i of `details.jsonl` opens entry i: its detail and salt in base64, or why i
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from .notes import Checkpoint, LogKey, Malformed, bytes_of, read_log_key, read_policy, signed_checkpoint
-from .tiles import ENTRIES, read_entries, tiles_of_level
+from .tiles import ENTRIES, CannotLook, open_file, read_entries, read_file, tiles_of_level
 
 POLICY: Final = "policy"
 CHECKPOINT: Final = "checkpoint"
 DETAILS: Final = "details.jsonl"
-
-
-class CannotLook(Exception):
-    """There is nothing here to be checked."""
+NOTE_BYTES_MAX: Final = 64 * 1024
+LINE_BYTES_MAX: Final = 16 * 1024
+"""More than a detail of 4,096 bytes and its salt take in base64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +61,21 @@ class Kit:
     @property
     def has_details(self) -> bool:
         """Whether the kit holds openings."""
-        return (self.directory / DETAILS).exists()
+        return os.path.lexists(self.directory / DETAILS)
 
     def lines(self) -> Iterator[bytes]:
-        """The lines of the openings, each with its line end."""
-        with (self.directory / DETAILS).open("rb") as file:
-            yield from file
+        """The lines of the openings, each with its line end; the one that has none is the last."""
+        with open_file(self.directory, DETAILS) as file:
+            try:
+                yield from iter(lambda: file.readline(LINE_BYTES_MAX), b"")
+            except OSError as error:
+                raise CannotLook(f"{DETAILS} cannot be read: {error.strerror}") from None
 
     def _read(self, name: str) -> bytes:
         try:
-            return (self.directory / name).read_bytes()
-        except OSError:
-            raise CannotLook(f"{name} cannot be read in this directory") from None
+            return read_file(self.directory, name, NOTE_BYTES_MAX)
+        except Malformed as problem:
+            raise CannotLook(str(problem)) from None
 
 
 def read_opening(line: bytes, index: int) -> Opening:

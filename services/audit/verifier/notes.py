@@ -122,13 +122,13 @@ def _signature(line: str) -> Signature:
 
 
 def _is_name(name: str) -> bool:
-    return bool(name) and "+" not in name and not any(mark.isspace() for mark in name)
+    return name.isprintable() and bool(name) and "+" not in name and not any(map(str.isspace, name))
 
 
 def read_checkpoint(text: str) -> Checkpoint:
     """The three lines of a checkpoint; no extension lines."""
     lines = text.split("\n")
-    if len(lines) != 4 or lines[3] or not _is_name(lines[0]):
+    if len(lines) != 4 or lines[3] or not _is_name(lines[0]) or not lines[0].isascii():
         raise Malformed("a checkpoint is three lines: origin, size, root")
     root = bytes_of(lines[2])
     if len(root) != HASH_BYTES:

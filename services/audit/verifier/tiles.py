@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from .hashes import HASH_BYTES
 from .notes import Malformed
@@ -14,6 +16,11 @@ TILE_HEIGHT: Final = 8
 TILE_HASHES: Final = 1 << TILE_HEIGHT
 ENTRIES: Final = -1
 """The level under which entry bundles are named."""
+BUNDLE_BYTES_MAX: Final = TILE_HASHES * (2 + 0xFFFF)
+
+
+class CannotLook(Exception):
+    """There is nothing here to be checked, or this machine does not let it be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +73,7 @@ def levels_of(size: int) -> range:
 
 def read_hashes(root: Path, tile: Tile) -> list[bytes]:
     """The hashes of a tile."""
-    raw = _read(root, tile)
+    raw = read_file(root, tile.path, tile.width * HASH_BYTES)
     if len(raw) != tile.width * HASH_BYTES:
         raise Malformed(f"{tile.path} does not hold {tile.width} hashes")
     return [raw[at : at + HASH_BYTES] for at in range(0, len(raw), HASH_BYTES)]
@@ -74,7 +81,7 @@ def read_hashes(root: Path, tile: Tile) -> list[bytes]:
 
 def read_entries(root: Path, tile: Tile) -> tuple[list[bytes], bool]:
     """The entries of a bundle as far as they can be read, and whether the bundle ends where it should."""
-    raw = _read(root, tile)
+    raw = read_file(root, tile.path, BUNDLE_BYTES_MAX)
     entries: list[bytes] = []
     at = 0
     while len(entries) < tile.width and at + 2 <= len(raw):
@@ -86,8 +93,24 @@ def read_entries(root: Path, tile: Tile) -> tuple[list[bytes], bool]:
     return entries, at == len(raw) and len(entries) == tile.width
 
 
-def _read(root: Path, tile: Tile) -> bytes:
+def read_file(root: Path, name: str, bytes_max: int) -> bytes:
+    """A file's bytes, one more than allowed at most; Malformed where the kit holds no such file."""
+    with open_file(root, name) as file:
+        try:
+            return file.read(bytes_max + 1)
+        except OSError as error:
+            raise CannotLook(f"{name} cannot be read: {error.strerror}") from None
+
+
+def open_file(root: Path, name: str) -> BinaryIO:
+    """Open a file, never waiting: a kit may hold a pipe, a folder or a device where a file should be."""
     try:
-        return (root / tile.path).read_bytes()
-    except FileNotFoundError:
-        raise Malformed(f"{tile.path} is missing") from None
+        number = os.open(root / name, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except (FileNotFoundError, NotADirectoryError):
+        raise Malformed(f"{name} is missing") from None
+    except OSError as error:
+        raise CannotLook(f"{name} cannot be read: {error.strerror}") from None
+    if not stat.S_ISREG(os.fstat(number).st_mode):
+        os.close(number)
+        raise Malformed(f"{name} is no ordinary file")
+    return os.fdopen(number, "rb")

@@ -15,6 +15,9 @@ SERVICES: Final = (*SECTORS, "referrals", "notifications", "audit", "governance"
 HOURS_KEPT_IN_THE_CLEAR: Final = 72
 """Payloads of restricted topics are not sealed yet, so brokers keep them three days and no longer."""
 
+ALWAYS: Final[Mapping[str, str]] = {"message.timestamp.type": "CreateTime"}
+"""Settings of every topic: a broker that stamped records itself would tell times finer than we do."""
+
 
 @dataclass(frozen=True, slots=True)
 class Topic:
@@ -47,11 +50,13 @@ class Topic:
         """The topic's own settings on the brokers."""
         if self.compacted:
             return {
+                **ALWAYS,
                 "cleanup.policy": "compact",
                 "min.cleanable.dirty.ratio": "0.1",
                 "segment.ms": str(24 * 3_600_000),
             }
-        return {"cleanup.policy": "delete", "retention.ms": str(HOURS_KEPT_IN_THE_CLEAR * 3_600_000)}
+        kept_ms = HOURS_KEPT_IN_THE_CLEAR * 3_600_000
+        return {**ALWAYS, "cleanup.policy": "delete", "retention.ms": str(kept_ms)}
 
 
 def steps_of(sector: str) -> Topic:

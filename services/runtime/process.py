@@ -132,7 +132,7 @@ async def running(service: str, settings: RuntimeSettings, wire: Wire) -> AsyncI
         await check_schema(database, service)
         relays = _relays(database, settings, identity)
         parts = wire(Runtime(identity, database, clock), settings)
-        running = Running(settings, identity, database, parts, relays, probed)
+        running = Running(settings, identity, database, parts, relays, probed, clock)
         async with asyncio.TaskGroup() as group:
             running.start(group)
             try:
@@ -155,6 +155,7 @@ class Running:
         parts: Parts,
         relays: Sequence[Relay],
         probed: Database,
+        clock: Clock,
     ) -> None:
         self._parts = parts
         self._relays = relays
@@ -167,7 +168,7 @@ class Running:
         )
         self._servers = _servers(settings, parts, self.health)
         self.consumer = _consumer(settings, identity, database, parts)
-        self._producer = kafka.RelayProducer(settings.kafka) if settings.kafka and relays else None
+        self._producer = kafka.RelayProducer(settings.kafka, clock) if settings.kafka and relays else None
         self._tasks: list[asyncio.Task[None]] = []
         self._beating: asyncio.Task[None] | None = None
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from schemas import directory
 from schemas.body import Body
 from schemas.governance import URGENCIES, document_hash
 from schemas.referral import FACTS, FactBase, StepBase
-from schemas.topics import DIRECTORY_STATE, GOVERNANCE_STATE, INBOX, REFERRALS_FACTS, STEPS
+from schemas.topics import DIRECTORY_STATE, GOVERNANCE_STATE, INBOX, REFERRALS_FACTS, STEPS, Topic
 from services.cli.__main__ import main
 from services.cli.directory import NotTheOperator, import_directory, read_directory
 from services.referrals.settings import Settings
@@ -41,6 +42,7 @@ from tests.support.builders import (
     an_id,
     an_offer,
 )
+from tests.support.kafka import a_bare_reader
 from tests.support.platform import Space
 from tests.support.shared import REPOSITORY
 from tests.support.waiting import until
@@ -189,6 +191,16 @@ async def test_a_referral_crosses_two_sectors_and_each_is_told_every_fact_once(s
     facts = stage.statistics.told(referral)
     assert {fact.protocol for fact in facts} == {document_hash(PROTOCOL.document)}
     assert [fact.awaits for fact in facts] == [RECEIVER] * 5 + [OWNER, RECEIVER, None, None]
+    for topic, reader in ((STEPS["health"], "referrals"), (INBOX["health"], "health")):
+        assert {at % 60_000 for at in await timestamps(stage.space, reader, topic)} == {0}
+
+
+async def timestamps(space: Space, user: str, topic: Topic) -> list[int]:
+    """What the brokers say about when each record was made, in milliseconds."""
+    partitions = range(topic.partitions_local)
+    async with a_bare_reader(space, user, topic.name(space.namespace), partitions) as reader:
+        found = await until(partial(reader.getmany, timeout_ms=200))
+    return [record.timestamp for records in found.values() for record in records]
 
 
 async def test_a_withdrawal_wins_against_an_acceptance_in_either_order(stage: Stage) -> None:

@@ -22,12 +22,14 @@ async def a_producer(space: Space, user: str) -> AsyncIterator[AIOKafkaProducer]
 
 
 @asynccontextmanager
-async def a_bare_reader(space: Space, user: str, topic: str) -> AsyncIterator[AIOKafkaConsumer]:
-    """A reader of a topic's first partition from its beginning, in no group."""
+async def a_bare_reader(
+    space: Space, user: str, topic: str, partitions: Sequence[int] = (0,)
+) -> AsyncIterator[AIOKafkaConsumer]:
+    """A reader of a topic's first partition, or of more, from its beginning, in no group."""
     consumer = AIOKafkaConsumer(auto_offset_reset="earliest", **security(space.kafka_settings(user)))
     await consumer.start()
     try:
-        consumer.assign([TopicPartition(topic, 0)])
+        consumer.assign([TopicPartition(topic, partition) for partition in partitions])
         await consumer.seek_to_beginning()
         yield consumer
     finally:

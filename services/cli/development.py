@@ -61,7 +61,7 @@ def test(context: typer.Context) -> None:
 def test_kind(
     context: typer.Context, kind: Annotated[str, typer.Argument(help=f"One of: {', '.join(KINDS)}.")]
 ) -> None:
-    """Examples: `concert dev test unit`, `concert dev test e2e -k journey`.
+    """Examples: `concert dev test unit`, `concert dev test e2e -x`.
 
     Runs the tests of one kind; further words go to pytest.
     """

@@ -26,7 +26,7 @@ Document = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A J
 
 @agencies.command("admit")
 def admit(file: Document, data: DataDirectory = None, as_json: AsJson = False) -> None:
-    """Example: `concert agencies admit harbour-clinic.json`. Admits it, or publishes its next version."""
+    """Example: `concert agencies admit FILE`. Admits it, or publishes its next version."""
     agency, content = _read(file, "agency")
     answer = _asked(data, "PUT", f"/v1/agencies/{agency}", content)
     _show_change("Agency", answer, command("protocols publish FILE", data), as_json)
@@ -34,7 +34,7 @@ def admit(file: Document, data: DataDirectory = None, as_json: AsJson = False) -
 
 @protocols.command("publish")
 def publish(file: Document, data: DataDirectory = None, as_json: AsJson = False) -> None:
-    """Example: `concert protocols publish sharing.json`. Its parties must have been admitted before."""
+    """Example: `concert protocols publish FILE`. Its parties must have been admitted before."""
     protocol, content = _read(file, "id")
     answer = _asked(data, "PUT", f"/v1/protocols/{protocol}", content)
     _show_change("Protocol", answer, command("protocols list", data), as_json)

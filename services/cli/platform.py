@@ -32,7 +32,7 @@ def up(
     data: DataDirectory = None,
     detach: Annotated[bool, typer.Option("--detach", help="Leave it running and come back.")] = False,
 ) -> None:
-    """Examples: `concert up`, `concert up --detach`, `concert up --data /srv/concert`.
+    """Examples: `concert up`, `concert up --detach`, `concert up --data DIR`.
 
     Starts brokers, databases and every service, and starts again what dies. A service that cannot live stops
     no other: it is tried again and again, and `concert status` exits 1 meanwhile. Without --detach it stays
@@ -92,7 +92,7 @@ def _repeat(log: Path) -> None:
 
 @app.command("down")
 def down(data: DataDirectory = None) -> None:
-    """Examples: `concert down`, `concert down --data /srv/concert`.
+    """Examples: `concert down`, `concert down --data DIR`.
 
     Stops every service in order, then brokers and databases.
     """

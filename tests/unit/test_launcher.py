@@ -149,6 +149,22 @@ def test_words_of_developers_bring_the_developers_packages(checkout: Checkout, w
     assert checkout.calls == "", "the developers' packages hold all others"
 
 
+@pytest.mark.parametrize("words", [("test", "-h"), ("dev", "check", "--help"), ("-h",)])
+def test_help_sets_nothing_up_and_answers_with_what_is_there(
+    checkout: Checkout, words: tuple[str, ...]
+) -> None:
+    status, out, err = checkout.run(*words)
+    assert (status, err, checkout.calls) == (0, "", "")
+    assert "./concert demo" in out
+    assert not (checkout.folder / ".venv").exists()
+
+    checkout.run("demo")
+    (checkout.root / "calls").write_text("")
+    status, out, err = checkout.run(*words)
+    assert (status, out.split("|")[-1], err) == (0, f"{' '.join(words)}\n", "")
+    assert checkout.calls == ""
+
+
 def test_a_changed_lock_file_is_installed_over_the_old_environment(checkout: Checkout) -> None:
     checkout.run("demo")
     (checkout.root / "calls").write_text("")

@@ -1,15 +1,22 @@
 """The command's table of words: each can be mounted, leads with an example, and help imports none of them."""
 
+import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from deploy.local.refusals import CannotRun
 from services.cli.__main__ import WORDS, Word, application
-from services.cli.talk import failures_told
+from services.cli.talk import command, failures_told
+from services.runtime.alarms import RULES
 from services.runtime.errors import Unavailable
 from tests.support.shared import REPOSITORY
 
@@ -70,3 +77,64 @@ def test_a_named_failure_ends_with_its_sentence_and_code(
 def test_what_has_no_name_keeps_its_traceback() -> None:
     with pytest.raises(ZeroDivisionError), failures_told():
         raise ZeroDivisionError
+
+
+STANDS_FOR = {"FILE": "README.md", "PATH": "deploy", "DIR": "deploy", "PARTITION": "0"}
+"""What is put where help writes in capitals what a person has to name."""
+
+
+def tree(word: Word) -> tuple[Any, list[str]]:
+    """A word's command, and every text that it shows."""
+    root: Any = typer.main.get_command(application([word.name]))
+    waiting, texts = [root.commands[word.name]], []
+    while waiting:
+        one = waiting.pop()
+        texts.append(one.help or "")
+        waiting += getattr(one, "commands", {}).values()
+    return root, texts
+
+
+def commands_in(texts: list[str]) -> Iterator[str]:
+    for text in texts:
+        yield from re.findall(r"`concert ([^`…]+?) *…?`", " ".join(text.split()))
+
+
+def parse(root: Any, words: list[str]) -> None:
+    """As the command itself reads them; raises for a word, an option or a file that is not there."""
+    context = root.make_context("concert", words)
+    while hasattr(context.command, "commands"):
+        left = [*context._protected_args, *context.args]
+        name, following, rest = context.command.resolve_command(context, left)
+        context = following.make_context(name, rest, parent=context)
+
+
+@pytest.mark.parametrize("word", WORDS, ids=lambda word: word.name)
+def test_help_names_commands_and_files_that_are_there(word: Word, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    root, texts = tree(word)
+
+    for line in commands_in(texts):
+        words = [STANDS_FOR.get(one, one) for one in shlex.split(line)]
+        if words[0] == word.name:
+            parse(root, words)
+        assert words[0] in {each.name for each in WORDS}
+        paths = [one for one in words if "/" in one or Path(one).suffix]
+        assert [path for path in paths if not (REPOSITORY / path).exists()] == []
+
+
+def test_what_an_alarm_tells_to_do_are_commands_that_are_there() -> None:
+    for line in commands_in(list(RULES.values())):
+        words = [STANDS_FOR.get(one, one) for one in shlex.split(line)]
+        parse(typer.main.get_command(application(words)), words)
+
+
+def test_a_hint_keeps_the_data_directory_that_was_named() -> None:
+    assert command("status", None) == "`concert status`"
+    assert command("status", Path("a folder/x")) == "`concert status --data 'a folder/x'`"
+
+
+def test_no_hint_forgets_the_data_directory() -> None:
+    """Every hint that is told is made by `command`, which repeats it."""
+    for path in sorted((REPOSITORY / "services" / "cli").rglob("*.py")):
+        told = re.findall(r"(?:say|_end|CannotRun)\([^)]*`concert [^`]*`", path.read_text("utf-8"))
+        assert told == [], path

@@ -84,14 +84,19 @@ async def start_child(
     environment: Mapping[str, str] | None = None,
     folder: Path | None = None,
     descriptors: Sequence[int] = (),
+    keeps_output: bool = True,
 ) -> Child:
-    """Starts a program in a process group of its own; it dies with us and inherits only `descriptors`."""
+    """Starts a program in a process group of its own; it dies with us and inherits only `descriptors`.
+
+    The log gets what it says, or only what it complains of.
+    """
     who = account or Account(0, 0)
     words = [str(TETHER), str(os.getpid()), str(who.uid), str(who.gid), *(str(word) for word in command)]
     with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab", buffering=0) as output:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-I", "-S", *words,
-            stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output,
+            stdin=asyncio.subprocess.DEVNULL, stderr=output,
+            stdout=output if keeps_output else asyncio.subprocess.DEVNULL,
             env=plain_environment(environment or {}), cwd=folder or "/", start_new_session=True,
             pass_fds=descriptors,
         )  # fmt: skip
@@ -104,10 +109,10 @@ async def run_child(
     log: Path,
     *,
     account: Account | None = None,
-    environment: Mapping[str, str] | None = None,
+    keeps_output: bool = True,
 ) -> None:
     """Runs a program to its end; refused if it fails."""
-    child = await start_child(name, command, log, account=account, environment=environment)
+    child = await start_child(name, command, log, account=account, keeps_output=keeps_output)
     try:
         if await child.wait() != 0:
             raise part_died(name, log)

@@ -30,6 +30,8 @@ OPTIONS: Final = (
     "-XX:+ExitOnOutOfMemoryError",
     "-Xlog:disable",
 )
+UNSEEN: Final = ("-XX:-UsePerfData",)
+"""Without it the JVM writes its arguments to a file in the common temporary folder."""
 ITERATIONS: Final = 8192
 INTERNAL_USERS: Final = ("admin", "broker")
 """`admin` makes topics and rights, `broker` is the broker to itself; both are super users."""
@@ -107,7 +109,6 @@ class Kafka:
         ports: KafkaPorts,
         secrets: Secrets,
         cache: Path,
-        users: Sequence[str] = (),
         *,
         environment: Mapping[str, str] | None = None,
         say: Say = silence,
@@ -115,7 +116,6 @@ class Kafka:
         self.folder = folder
         self.log = log
         self.ports = ports
-        self.users = tuple(users)
         self.child: Child | None = None
         self._secrets = secrets
         self._cache = cache
@@ -196,21 +196,33 @@ class Kafka:
         identity = base64.urlsafe_b64encode(random.token_bytes(16)).decode().rstrip("=")
         users = [
             word
-            for name in (*INTERNAL_USERS, *self.users)
+            for name in INTERNAL_USERS
             for word in ("--add-scram", scram_credential(name, self._secrets.password("kafka", name)))
         ]
         command = [
-            *self._java(aot.options(self._cache, OPTIONS, self.class_path)),
+            *self._java(aot.options(self._cache, OPTIONS, self.class_path)), *UNSEEN,
             "kafka.tools.StorageTool", "format", "-t", identity, "--standalone",
             "-c", self.folder / "server.properties", *users,
         ]  # fmt: skip
-        await run_child("Kafka's formatter", command, self.log)
+        # Whoever reads a salted password can log in with it, and every process may read an argument list. The
+        # tool also prints the keys that it made: of its output only the complaints are kept.
+        arguments = self.folder / "format.arguments"
+        write_private(arguments, "\n".join(quoted(str(word)) for word in command[1:]))
+        try:
+            await run_child("Kafka's formatter", [JAVA, f"@{arguments}"], self.log, keeps_output=False)
+        finally:
+            arguments.unlink()
+
+
+def quoted(word: str) -> str:
+    """One argument as the JVM's argument files spell it."""
+    return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def scram_credential(name: str, password: str) -> str:
-    """One user for the formatter, in the salted form: an argument list can be read by every process."""
+    """One user for the formatter, in the salted form."""
     salt = random.token_bytes(16)
     salted = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, ITERATIONS)
     parts = {"salt": base64.b64encode(salt).decode(), "saltedpassword": base64.b64encode(salted).decode()}
-    quoted = ",".join(f'{key}="{value}"' for key, value in parts.items())
-    return f"SCRAM-SHA-512=[name={name},{quoted},iterations={ITERATIONS}]"
+    text = ",".join(f'{key}="{value}"' for key, value in parts.items())
+    return f"SCRAM-SHA-512=[name={name},{text},iterations={ITERATIONS}]"

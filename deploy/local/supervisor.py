@@ -31,7 +31,6 @@ from deploy.local.processes import (
 from deploy.local.refusals import CannotRun, not_started, part_died
 from deploy.local.set_up import install, renew_certificates
 from deploy.local.training import train
-from schemas.topics import SERVICES
 
 RENEWED_EVERY_SECONDS: Final = 3600.0
 
@@ -164,9 +163,7 @@ class Platform:
         if not self.configuration.kafka:
             three = KafkaPorts(numbers["kafka"], numbers["kafka_internal"], numbers["kafka_controller"])
             log = logs / "kafka.log"
-            yield ServerPart(
-                KAFKA, Kafka(folder / KAFKA, log, three, secrets, cache, SERVICES, say=self._say)
-            )
+            yield ServerPart(KAFKA, Kafka(folder / KAFKA, log, three, secrets, cache, say=self._say))
         if not self.configuration.database:
             log = logs / "postgres.log"
             yield ServerPart(POSTGRES, Postgres(folder / POSTGRES, log, numbers["postgres"], secrets, cache))

@@ -1,6 +1,9 @@
 """The supervisor on the real broker and database: what it starts, restarts, refuses and recovers from."""
 
 import asyncio
+import base64
+import hashlib
+import hmac
 import os
 import re
 import signal
@@ -16,7 +19,7 @@ import asyncpg
 import pytest
 from kafka.admin import ConfigResource, ConfigResourceType, UserScramCredentialDeletion
 
-from deploy.local import configuration, contents, control, deaths, supervisor
+from deploy.local import configuration, contents, control, deaths, kafka, supervisor
 from deploy.local.configuration import Configuration
 from deploy.local.databases import DATABASES
 from deploy.local.places import temporary_directory
@@ -27,6 +30,7 @@ from deploy.local.supervisor import Platform, running
 from schemas.topics import SERVICES
 from services.runtime import administration
 from services.runtime.administration import Difference, Right
+from tests.support.onlookers import looking_on
 from tests.support.waiting import until
 
 FEW: Final = tuple(each for each in PROCESSES if each.name in ("mail_sink", "audit", "referrals"))
@@ -96,9 +100,32 @@ def said() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-async def supervised(trial: Configuration, said: list[str]) -> AsyncIterator[Platform]:
-    async with running(trial, say=said.append, processes=FEW) as platform:
-        yield platform
+def credentials() -> list[str]:
+    """What the formatter was given of each user."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def exposed() -> set[bytes]:
+    """What any account could read of arguments and environments during the first start."""
+    return set()
+
+
+@pytest.fixture(scope="module")
+async def supervised(
+    trial: Configuration, said: list[str], credentials: list[str], exposed: set[bytes]
+) -> AsyncIterator[Platform]:
+    real = kafka.scram_credential
+
+    def noted(name: str, password: str) -> str:
+        credentials.append(real(name, password))
+        return credentials[-1]
+
+    with pytest.MonkeyPatch.context() as patch, looking_on(os.getpid()) as seen:
+        patch.setattr(kafka, "scram_credential", noted)
+        async with running(trial, say=said.append, processes=FEW) as platform:
+            exposed |= seen
+            yield platform
 
 
 async def test_everything_is_ready_and_the_state_file_tells_it(supervised: Platform) -> None:
@@ -114,6 +141,36 @@ async def test_everything_is_ready_and_the_state_file_tells_it(supervised: Platf
 
 async def test_the_brokers_are_as_the_table_says(supervised: Platform) -> None:
     assert await asyncio.to_thread(contents.plan_topology, supervised.installation) == []
+
+
+def keys_of(credential: str) -> list[bytes]:
+    """Salted password, and the client, stored and server key that follow from it."""
+    found = re.search('saltedpassword="(.+?)"', credential)
+    assert found
+    salted = base64.b64decode(found[1])
+    client, server = (hmac.digest(salted, words, "sha512") for words in (b"Client Key", b"Server Key"))
+    return [salted, client, hashlib.sha512(client).digest(), server]
+
+
+async def test_nothing_that_logs_in_stands_in_arguments_environments_or_logs(
+    supervised: Platform, credentials: list[str], exposed: set[bytes]
+) -> None:
+    data = supervised.configuration.data
+    files = [*data.glob("secrets/*.password"), *data.glob("secrets/*.key"), *data.glob("certificates/*.key")]
+    lines = [line for file in files for line in file.read_bytes().splitlines()]
+    derived = [key for credential in credentials for key in keys_of(credential)]
+    secrets = {
+        *(line for line in lines if len(line) >= 16 and not line.startswith(b"-----")),
+        *(base64.b64encode(key) for key in derived),
+        *(key.hex().encode() for key in derived),
+    }
+    logs = [file.read_bytes() for file in data.glob("logs/*.log")]
+
+    assert len(credentials) == 2
+    assert len(logs) == len(supervised.names) + 1
+    assert any(b"kafka.tools.StorageTool" in text or b"format.arguments" in text for text in exposed)
+    assert not any(secret in text for text in (*exposed, *logs) for secret in secrets)
+    assert not any(re.search(rb"(?i)salt|stored.?key|server.?key", text) for text in logs)
 
 
 async def kill_process(platform: Platform, name: str) -> int:

@@ -157,7 +157,7 @@ def _embedded(folder: Path, made: Secrets, loop: LoopThread) -> Iterator[Servers
     cache = cache_directory(os.environ)
     chosen = ports.usual_none({"client": 0, "internal": 0, "controller": 0, "database": 0})
     database_port = chosen.pop("database")
-    kafka = Kafka(folder / "kafka", folder / "kafka.log", KafkaPorts(**chosen), made, cache, SERVICES)
+    kafka = Kafka(folder / "kafka", folder / "kafka.log", KafkaPorts(**chosen), made, cache)
     postgres = Postgres(folder / "postgres", folder / "postgres.log", database_port, made, cache)
     try:
         loop.call(_start(kafka, postgres))

@@ -65,12 +65,13 @@ def _home() -> Path:
 
 
 def make_directory(path: Path, mode: int = 0o700) -> Path:
-    """Makes a directory of our own, or says in one sentence why not."""
+    """Makes a directory of our own, or says in one sentence why not; one that exists keeps its mode."""
     try:
-        path.mkdir(mode=mode, parents=True, exist_ok=True)
-        path.chmod(mode)
+        path.mkdir(mode=mode, parents=True)
+        path.chmod(mode)  # whatever the umask
     except FileExistsError:
-        raise CannotRun("unreachable_directory", f"{path} is a file; a directory is needed.") from None
+        if not path.is_dir():
+            raise CannotRun("unreachable_directory", f"{path} is a file; a directory is needed.") from None
     except OSError as error:
         raise CannotRun("unreachable_directory", f"{path} cannot be made: {error.strerror}.") from None
     return path

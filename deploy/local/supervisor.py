@@ -359,17 +359,23 @@ async def serve(
     on_ready: Callable[[Platform], None],
     say: Say = silence,
     restarts: bool = True,
-) -> None:
-    """Runs a platform until SIGTERM, SIGINT or SIGHUP, also while it starts; raises if it has to give up."""
+) -> bool:
+    """Runs a platform until SIGTERM, SIGINT or SIGHUP; false if one came before it was ready.
+
+    Raises if it has to give up.
+    """
     signals = _Signals()
+    is_ready = False
     try:
         async with running(configuration, say=say, restarts=restarts) as platform:
+            is_ready = True
             on_ready(platform)
             await platform.wait()
     except asyncio.CancelledError:
         if not signals.came:
             raise
         signals.task.uncancel()
+    return is_ready
 
 
 class _Signals:

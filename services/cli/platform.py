@@ -1,6 +1,7 @@
 """`concert up`, `down`: the platform and all services on this machine."""
 
 import asyncio
+import signal
 import subprocess
 import sys
 import time
@@ -13,9 +14,8 @@ import typer
 from deploy.local import control
 from deploy.local.configuration import Configuration, load
 from deploy.local.places import make_directory
-from deploy.local.refusals import last_lines
 from services.cli.installed import READY, DataDirectory
-from services.cli.talk import FAILED, command, say
+from services.cli.talk import FAILED, INTERRUPTED, command, say
 
 if TYPE_CHECKING:
     from deploy.local.supervisor import Platform
@@ -44,7 +44,8 @@ def up(
     else:
         from deploy.local.supervisor import serve
 
-        asyncio.run(serve(configuration, on_ready=partial(_tell_ready, data), say=say))
+        if not asyncio.run(serve(configuration, on_ready=partial(_tell_ready, data), say=say)):
+            raise KeyboardInterrupt  # everything was stopped in order, before it was ready
 
 
 def _tell_ready(data: Path | None, platform: "Platform") -> None:
@@ -62,22 +63,34 @@ def _tell_ready(data: Path | None, platform: "Platform") -> None:
 def _start_detached(configuration: Configuration, data: Path | None) -> None:
     make_directory(configuration.data, 0o711)
     log = make_directory(configuration.logs) / "up.log"
-    command = [sys.executable, "-m", "services.cli", "up", *(["--data", str(data)] if data else [])]
-    with log.open("wb") as output:
+    words = [sys.executable, "-m", "services.cli", "up", *(["--data", str(data)] if data else [])]
+    # Not emptied: whether another `up` runs that writes to it, only the new one finds out.
+    with log.open("ab") as output:
+        start = output.tell()
         started = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+            words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
         )
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        _wait_until_ready(configuration, started)
+    except BaseException:
+        started.terminate()
+        started.wait()
+        raise
+    finally:
+        _repeat(log, start)
+
+
+def _wait_until_ready(configuration: Configuration, started: "subprocess.Popen[bytes]") -> None:
     ends = time.monotonic() + READY_WITHIN_SECONDS
     while not _is_ready(configuration, started.pid):
         if started.poll() is not None:
-            _repeat(log)
-            raise typer.Exit(started.returncode)
+            # Whoever stopped it after it was ready ended it with 0; yet nothing is left running.
+            raise typer.Exit(started.returncode or INTERRUPTED)
         if time.monotonic() > ends:
-            started.terminate()
             say("concert: it was not ready in time and was stopped.")
             raise typer.Exit(FAILED)
         time.sleep(POLL_SECONDS)
-    _repeat(log)
 
 
 def _is_ready(configuration: Configuration, supervisor: int) -> bool:
@@ -85,8 +98,8 @@ def _is_ready(configuration: Configuration, supervisor: int) -> bool:
     return state.get("supervisor") == supervisor and state["state"] == READY
 
 
-def _repeat(log: Path) -> None:
-    for line in last_lines(log):
+def _repeat(log: Path, start: int) -> None:
+    for line in log.read_bytes()[start:].decode("utf-8", "replace").splitlines():
         say(line)
 
 

@@ -5,12 +5,13 @@ import json
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pytest
 
@@ -89,9 +90,11 @@ def data() -> Iterator[Path]:
 
 
 def test_up_leaves_everything_running_and_down_leaves_no_process(data: Path) -> None:
+    data.chmod(0o2755)
     started = concert("up", "--detach", "--data", str(data))
     told = status(data)
-    again = concert("up", "--data", str(data))
+    first_log = (data / "logs" / "up.log").read_text()
+    again = concert("up", "--detach", "--data", str(data))
     plan = concert("topology", "plan", "--data", str(data))
     make_topic(data, "concert.stray.v1")
     differing = concert("topology", "plan", "--data", str(data))
@@ -102,11 +105,14 @@ def test_up_leaves_everything_running_and_down_leaves_no_process(data: Path) -> 
     assert started.stdout == ""
     assert (told["is_well"], told["alarms"]) == (True, [])
     assert set(told["parts"]) == {"kafka", "postgres", *(each.name for each in PROCESSES)}
-    assert (again.returncode, "Traceback" in again.stderr) == (5, False)
+    assert (again.returncode, again.stderr) == (5, f"concert: Concert already runs in {data}.\n")
+    assert first_log
+    assert (data / "logs" / "up.log").read_text().startswith(first_log)
     assert (plan.returncode, plan.stdout) == (0, "The brokers are as the table says.\n")
     assert (differing.returncode, differing.stdout) == (5, "topic_unknown concert.stray.v1\n")
     assert (applied.returncode, "left: topic_unknown concert.stray.v1" in applied.stdout) == (5, True)
     assert down.returncode == 0
+    assert stat.S_IMODE(data.stat().st_mode) == 0o2755, "a folder that was given keeps its mode"
     assert pids(data) == []
     assert concert("status", "--data", str(data)).returncode == 1
     assert concert("down", "--data", str(data)).returncode == 0
@@ -133,10 +139,23 @@ def is_ready(data: Path, supervisor: subprocess.Popen[bytes]) -> bool:
     return (told["supervisor"], told["state"]) == (supervisor.pid, READY)
 
 
-def in_foreground(data: Path, output: int | IO[str] = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+def in_foreground(data: Path, *, more: Sequence[str] = ()) -> subprocess.Popen[bytes]:
     """`concert up`, which stays."""
-    command = [sys.executable, "-m", "services.cli", "up", "--data", str(data)]
-    return subprocess.Popen(command, cwd=REPOSITORY, stdout=output, stderr=output)
+    command = [sys.executable, "-m", "services.cli", "up", "--data", str(data), *more]
+    return subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def test_an_up_that_is_stopped_before_it_is_ready_ends_with_130_also_in_the_background(data: Path) -> None:
+    foreground = in_foreground(data)
+    until(lambda: last_told(data)["supervisor"] == foreground.pid)
+    foreground.terminate()
+
+    background = in_foreground(data, more=("--detach",))
+    until(lambda: last_told(data)["supervisor"] not in (None, foreground.pid))
+    background.terminate()
+
+    assert (foreground.wait(WITHIN_SECONDS), background.wait(WITHIN_SECONDS)) == (130, 130)
+    assert pids(data) == []
 
 
 def test_a_port_that_the_operator_named_and_somebody_else_uses_ends_with_exit_5(data: Path) -> None:

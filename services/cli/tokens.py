@@ -9,6 +9,7 @@ import typer
 
 from deploy.local.configuration import load
 from schemas.ids import KINDS
+from schemas.roles import ROLES
 from schemas.topics import SECTORS, SERVICES, source_of
 from services.cli.installed import DataDirectory, installed
 from services.runtime.clock import SystemClock
@@ -81,7 +82,7 @@ def token(
 
     Prints a token that lives five minutes; send it as `Authorization: Bearer …`.
     """
-    _check(agency, audience or ())
+    _check(agency, role, audience or ())
     if load(data).mode != "local":
         raise NotALocalInstallation
     installation = installed(data)
@@ -91,12 +92,14 @@ def token(
     print(issuer.token(agency=agency, staff=staff, role=role, services=audience or TAKEN_BY))
 
 
-def _check(agency: str, audience: Sequence[str]) -> None:
+def _check(agency: str, role: str, audience: Sequence[str]) -> None:
     import re
 
     if not re.fullmatch(KINDS["agency"].pattern, agency):
         raise typer.BadParameter(
             "an agency id has lower-case letters, digits and hyphens", param_hint="--agency"
         )
+    if role not in ROLES:
+        raise typer.BadParameter(f"name one of the roles: {', '.join(sorted(ROLES))}", param_hint="--role")
     if not set(audience) <= set(SERVICES):
         raise typer.BadParameter(f"name services: {', '.join(TAKEN_BY)}", param_hint="--audience")

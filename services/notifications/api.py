@@ -11,7 +11,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 from schemas.ids import DeskCode
 from services.notifications.domain.mail import ADDRESS_BYTES_MAX, Language
 from services.notifications.domain.notice import Desk, TooManyDesks
-from services.notifications.handlers import Work, register_desk
+from services.notifications.handlers import Work, desks_of, register_desk
+from services.runtime.admission import NO_ENTRY, check_role
 from services.runtime.openapi import refuses, serve_openapi
 from services.runtime.tokens import Caller
 from services.runtime.web import create_app
@@ -78,10 +79,16 @@ def routes(open_work: OpenWork, caller_of: Callable[[Request], Caller]) -> APIRo
     """The routes, over whatever wiring opens and whoever it takes for the caller."""
     router = APIRouter(prefix="/v1/duty-desks")
 
+    @refuses(*NO_ENTRY)
+    async def arranger(request: Request) -> Caller:
+        caller = caller_of(request)
+        check_role(caller.role, "arrange")
+        return caller
+
     @router.put("/{code}", operation_id="register_desk")
     @refuses(TooManyDesks)
     async def put_desk(
-        code: DeskCode, entry: DeskEntry, caller: Annotated[Caller, Depends(caller_of)]
+        code: DeskCode, entry: DeskEntry, caller: Annotated[Caller, Depends(arranger)]
     ) -> DeskShown:
         """Register a duty desk, or change where and in which language it is told."""
         desk = Desk(caller.agency, code, entry.mail, entry.language)
@@ -90,10 +97,10 @@ def routes(open_work: OpenWork, caller_of: Callable[[Request], Caller]) -> APIRo
         return _shown(desk)
 
     @router.get("", operation_id="list_desks")
-    async def list_desks(caller: Annotated[Caller, Depends(caller_of)]) -> Desks:
+    async def list_desks(caller: Annotated[Caller, Depends(arranger)]) -> Desks:
         """The agency's own desks."""
         async with open_work() as work:
-            found = await work.desks.of(caller.agency)
+            found = await desks_of(caller.agency, work)
         return Desks(data=[_shown(desk) for desk in found])
 
     return router

@@ -3,8 +3,9 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
+from schemas.governance import AgencyCurrent
 from schemas.referral import FactBase
 from services.notifications.domain.notice import (
     DESKS_PER_AGENCY_MAX,
@@ -14,6 +15,7 @@ from services.notifications.domain.notice import (
     Settled,
     TooManyDesks,
 )
+from services.runtime.admission import ANY_SECTOR, Standing, check_standing
 from services.runtime.clock import Clock
 from services.runtime.subscription import Received
 
@@ -34,6 +36,16 @@ class Desks(Protocol):
         """Keep a desk, in the place of what it was before; durable at commit."""
 
 
+class Agencies(Protocol):
+    """The agencies that governance has named, inside the open transaction."""
+
+    async def keep(self, agencies: Collection[AgencyCurrent]) -> None:
+        """Keep each agency unless a newer version is known; durable at commit."""
+
+    async def standing(self, agency: str) -> Standing | None:
+        """How an agency stands, or None if it was not heard of."""
+
+
 class Notices(Protocol):
     """The notices, inside the open transaction."""
 
@@ -51,6 +63,7 @@ class Notices(Protocol):
 class Work:
     """What a handler of this service may touch, opened for one transaction."""
 
+    agencies: Agencies
     desks: Desks
     notices: Notices
     clock: Clock
@@ -66,12 +79,29 @@ async def write_notices(facts: Sequence[Received[FactBase]], work: Work) -> None
     )
 
 
+async def keep_agencies(received: Sequence[Received[Any]], work: Work) -> None:
+    """Keep agencies as they stand now; protocols are of no use here."""
+    agencies = {one.body.agency: one.body for one in received if isinstance(one.body, AgencyCurrent)}
+    await work.agencies.keep(agencies.values())
+
+
 async def register_desk(desk: Desk, work: Work) -> None:
-    """Keep a desk of the agency that asks; refuse desks without end."""
+    """Keep a desk of the admitted, active agency that asks; refuse desks without end."""
+    await _check_admitted(desk.agency, work)
     codes = {known.code for known in await work.desks.of(desk.agency)}
     if desk.code not in codes and len(codes) >= DESKS_PER_AGENCY_MAX:
         raise TooManyDesks
     await work.desks.register(desk)
+
+
+async def desks_of(agency: str, work: Work) -> Sequence[Desk]:
+    """The desks of the admitted, active agency that asks."""
+    await _check_admitted(agency, work)
+    return await work.desks.of(agency)
+
+
+async def _check_admitted(agency: str, work: Work) -> None:
+    check_standing(await work.agencies.standing(agency), sector=ANY_SECTOR)
 
 
 def _place(fact: FactBase) -> Place | None:

@@ -1,4 +1,4 @@
-"""Desks and notices in PostgreSQL; the only SQL of notifications."""
+"""Agencies, desks and notices in PostgreSQL; the only SQL of notifications."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -6,10 +6,20 @@ from typing import Final
 
 from pydantic import SecretStr
 
+from schemas.governance import AgencyCurrent
 from services.notifications.domain.notice import Attempt, Desk, Notice, Settled
 from services.notifications.handlers import Place
+from services.runtime.admission import Standing
 from services.runtime.database import Transaction
 
+_KEEP_AGENCIES: Final = """
+INSERT INTO agency AS a (id, version, sector, status)
+SELECT * FROM unnest(CAST(:ids AS text[]), CAST(:versions AS bigint[]), CAST(:sectors AS text[]),
+  CAST(:statuses AS text[]))
+ON CONFLICT (id) DO UPDATE SET version = excluded.version, sector = excluded.sector, status = excluded.status
+WHERE a.version < excluded.version
+"""
+_STANDING: Final = "SELECT sector, status = 'active' AS is_active FROM agency WHERE id = :agency"
 _AMONG: Final = """
 SELECT agency, code FROM desk
 WHERE (agency, code) IN (SELECT * FROM unnest(CAST(:agencies AS text[]), CAST(:codes AS text[])))
@@ -39,6 +49,29 @@ _SETTLE: Final = """
 UPDATE notice SET state = :state, due_at = :due_at
 WHERE event = :event AND state = 'sending' AND attempts = :attempts
 """
+
+
+class AgencyStore:
+    """The agencies that governance has named."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+
+    async def keep(self, agencies: Collection[AgencyCurrent]) -> None:
+        """Keep each agency unless a newer version is known."""
+        await self._transaction.run(
+            _KEEP_AGENCIES,
+            ids=[one.agency for one in agencies],
+            versions=[one.version for one in agencies],
+            sectors=[one.sector for one in agencies],
+            statuses=[one.status for one in agencies],
+        )
+
+    async def standing(self, agency: str) -> Standing | None:
+        """How an agency stands, or None if it was not heard of."""
+        for row in await self._transaction.rows(_STANDING, agency=agency):
+            return Standing(row.sector, row.is_active)
+        return None
 
 
 class DeskStore:

@@ -1,11 +1,12 @@
-"""What notifications listens to."""
+"""What notifications listens to: which agencies are admitted, and the facts that desks wait for."""
 
 from typing import Final
 
-from schemas import referral, topics
-from services.notifications.handlers import write_notices
+from schemas import governance, referral, topics
+from services.notifications.handlers import keep_agencies, write_notices
 from services.runtime.subscription import Subscription
 
 SUBSCRIPTIONS: Final = (
+    Subscription(topics=(topics.GOVERNANCE_STATE,), reads=governance.BODIES, handler=keep_agencies),
     Subscription(topics=(topics.REFERRALS_FACTS,), reads=referral.FACTS, handler=write_notices),
 )  # fmt: skip

@@ -11,7 +11,7 @@ from services.notifications.api import OpenWork, desks_app
 from services.notifications.channels import Mail, Postman
 from services.notifications.handlers import Notices, Work
 from services.notifications.settings import Settings
-from services.notifications.store import DeskStore, NoticeStore
+from services.notifications.store import AgencyStore, DeskStore, NoticeStore
 from services.notifications.subscriptions import SUBSCRIPTIONS
 from services.runtime.database import Transaction
 from services.runtime.process import Parts, Runtime
@@ -23,7 +23,7 @@ def wire(runtime: Runtime, settings: Settings) -> Parts:
     """The desks' API, the reader of facts, and the postman."""
 
     def work_on(transaction: Transaction) -> Work:
-        return Work(DeskStore(transaction), NoticeStore(transaction), runtime.clock)
+        return Work(AgencyStore(transaction), DeskStore(transaction), NoticeStore(transaction), runtime.clock)
 
     @asynccontextmanager
     async def open_work() -> AsyncIterator[Work]:

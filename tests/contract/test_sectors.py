@@ -1,6 +1,6 @@
 """A sector is a value: the engine runs the four profiles alike, and a fifth that nobody has coded for."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from joserfc.jwk import ECKey, KeySet
 
 from schemas.access import PermitAnswer
 from schemas.referral import DECLINE_REASONS, FactBase, OfferReferral, ReferralOffered, ReferralWithdrawn
+from schemas.roles import ROLES
 from schemas.topics import SECTORS, inbox_of, source_of
 from services.education.profile import PROFILE as EDUCATION
 from services.health.profile import PROFILE as HEALTH
@@ -70,22 +71,24 @@ class Scene:
         at = int(self.sector.clock.now().timestamp())
         claims = {
             "iss": ISSUER, "aud": self.source, "iat": at, "exp": at + 300, "jti": "j", "sub": "staff-7",
-            "act": {"client_id": "desk-system"}, "agency": agency, "role": "case_worker",
+            "act": {"client_id": "desk-system"}, "agency": agency, "role": "caseworker",
         } | changes  # fmt: skip
         return jwt.encode({"alg": "ES384", "typ": "at+jwt"}, claims, KEY, algorithms=["ES384"])
 
     async def post(
-        self, path: str, body: Any, key: str = "", agency: str = OWN, **headers: str
+        self, path: str, body: Any, key: str = "", agency: str = OWN, role: str = "caseworker", **headers: str
     ) -> httpx2.Response:
         self._sequence += 1
         named = {
-            "Authorization": f"Bearer {self.token(agency)}",
+            "Authorization": f"Bearer {self.token(agency, role=role)}",
             "Idempotency-Key": key or f"k-{self._sequence}",
         }
         return await self.client.post(path, json=body, headers=named | headers)
 
-    async def get(self, path: str, agency: str = OWN, purpose: str | None = "care") -> httpx2.Response:
-        headers = {"Authorization": f"Bearer {self.token(agency)}"}
+    async def get(
+        self, path: str, agency: str = OWN, purpose: str | None = "care", role: str = "caseworker"
+    ) -> httpx2.Response:
+        headers = {"Authorization": f"Bearer {self.token(agency, role=role)}"}
         return await self.client.get(
             path, headers=headers | ({"Concert-Purpose": purpose} if purpose else {})
         )
@@ -409,13 +412,66 @@ async def test_every_post_needs_a_key_of_its_own(scene: Scene, key: str) -> None
     assert (answer.status_code, answer.json()["code"]) == (400, "idempotency_key_missing")
 
 
-async def test_an_agency_of_another_sector_cannot_open_a_case(scene: Scene) -> None:
-    scene.sector.state.sectors["far-agency"] = "another"
+Ask = Callable[[Scene, str, str], Awaitable[httpx2.Response]]
+"""Scene, agency and the person's role → what such a request is answered."""
 
-    answer = await scene.post("/v1/cases", {"reference": "1"}, agency="far-agency")
 
-    assert (answer.status_code, answer.json()["code"]) == (403, "agency_not_admitted")
-    assert scene.sector.cases.kept == {}
+def a_look(path: str) -> Ask:
+    return lambda scene, agency, role: scene.get(path, agency, role=role)
+
+
+def a_post(path: str, body: Mapping[str, Any]) -> Ask:
+    return lambda scene, agency, role: scene.post(path, body, agency=agency, role=role, **{"If-Match": '"1"'})
+
+
+REFERRAL = f"/v1/referrals/{an_id('referral')}"
+REQUESTS: Mapping[str, tuple[Ask, ...]] = {
+    "look": (a_look("/v1/worklist"), a_look(REFERRAL), a_look("/v1/referrals/x"),
+             a_look(f"/v1/cases/{an_id('case')}")),
+    "directory": (a_look("/v1/services"),),
+    "events": (a_look("/v1/events"),),
+    "ask": (a_post("/v1/cases", {"reference": "1"}),
+            a_post(f"{REFERRAL}/acceptances", {"duty": "desk", "appointment": "today"})),
+    "protect": (a_post(f"{REFERRAL}/withdrawals", {"duty": "desk"}),),
+}  # fmt: skip
+REFUSED: Mapping[str, Mapping[str, str]] = {
+    "of this sector": {},
+    "of another sector": dict.fromkeys(REQUESTS, "wrong_sector"),
+    "suspended": dict.fromkeys(("look", "directory", "ask"), "agency_inactive"),
+    "never admitted": dict.fromkeys(REQUESTS, "agency_not_admitted"),
+}
+"""Kind of agency → kind of request → the code with which it is refused."""
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+async def test_an_agency_is_let_in_as_governance_says(scene: Scene, kind: str) -> None:
+    sectors = scene.sector.state.sectors
+    sectors |= {"of-this-sector": scene.profile.name, "of-another-sector": "another"}
+    sectors["suspended"] = scene.profile.name
+    scene.sector.state.suspended.add("suspended")
+    agency = kind.replace(" ", "-")
+
+    for request, asks in REQUESTS.items():
+        for ask in asks:
+            answer = await ask(scene, agency, "caseworker")
+            code = answer.json()["code"] if answer.status_code == 403 else None
+            assert code == REFUSED[kind].get(request), request
+
+
+@pytest.mark.parametrize("role", ["caseworker", "coordinator", "system", "planted_role"])
+async def test_a_role_may_do_what_its_row_says(scene: Scene, role: str) -> None:
+    acts = {"look": "look", "directory": "listen", "events": "listen", "ask": "ask", "protect": "ask"}
+
+    for request, asks in REQUESTS.items():
+        for ask in asks:
+            answer = await ask(scene, OWN, role)
+            may = acts[request] in ROLES.get(role, ())
+            assert (answer.status_code != 403) == may
+            if not may:
+                assert answer.json()["code"] == ("role_forbids" if role in ROLES else "unknown_role")
+                assert "planted" not in answer.text
+            if role not in ROLES:
+                assert all(known in answer.json()["detail"] for known in ROLES)
 
 
 async def test_a_suspended_agency_sees_nothing_and_sends_nothing(scene: Scene) -> None:

@@ -221,4 +221,4 @@ def test_an_agency_of_another_sector_cannot_act_here(scene: Scene) -> None:
     with nothing_changes(scene, scene.receiver):
         answer = scene.receiver.post("/v1/cases", {"reference": "A-2"}, Authorization=f"Bearer {token}")
 
-    assert (answer.status_code, answer.json()["code"]) == (403, "agency_not_admitted")
+    assert (answer.status_code, answer.json()["code"]) == (403, "wrong_sector")

@@ -30,7 +30,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     **dict.fromkeys(SECTORS, SECTOR),
     "referrals": DURABLE
     | {"referral": "SIU", "addressed": "SIU", "agency": "SIU", "protocol": "SI", "directory_entry": "SIU"},
-    "notifications": DURABLE | {"desk": "SIU", "notice": "SIU", "message_key": "S"},
+    "notifications": DURABLE | {"agency": "SIU", "desk": "SIU", "notice": "SIU", "message_key": "S"},
     "governance": DURABLE | {"publication": "SI"},
     "audit": {
         "log_state": "S", "entry": "S", "tile": "S", "checkpoint": "S", "subject": "Si", "data_key": "SI",

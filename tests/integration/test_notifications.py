@@ -6,7 +6,7 @@ import json
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,17 +21,19 @@ from pydantic import SecretStr
 from sqlalchemy.exc import DBAPIError
 
 from schemas.envelope import HEADERS, write
+from schemas.governance import AgencyCurrent
 from schemas.referral import FactBase, ReferralAcknowledged, ReferralOffered, ReferralWithdrawn
-from schemas.topics import REFERRALS_FACTS, source_of
+from schemas.topics import GOVERNANCE_STATE, REFERRALS_FACTS, Topic, source_of
 from services.notifications.domain.mail import TEMPLATES
 from services.notifications.domain.notice import Desk
 from services.notifications.settings import Settings, SmtpSettings
-from services.notifications.store import DeskStore
+from services.notifications.store import AgencyStore, DeskStore
 from services.notifications.wiring import wire
 from services.runtime.ids import new_id
 from services.runtime.kafka import security
 from services.runtime.process import running
 from services.runtime.settings import IssuerSettings, PortSettings
+from tests.support.builders import an_agency
 from tests.support.mail_server import SENDER, MailServer, a_mail_server
 from tests.support.platform import CELL, Space
 from tests.support.waiting import until
@@ -115,6 +117,13 @@ async def register(space: Space, agency: str, mail: str, code: str = "night", la
     await database.close()
 
 
+async def admit(space: Space, *agencies: AgencyCurrent) -> None:
+    database = space.database("notifications")
+    async with database.transaction() as transaction:
+        await AgencyStore(transaction).keep(agencies)
+    await database.close()
+
+
 def waiting(agency: str | None, desk: str | None = "night") -> FactBase:
     return ReferralAcknowledged(
         referral=new_id("referral"), state="acknowledged", awaits=agency, awaits_desk=desk if agency else None
@@ -137,15 +146,13 @@ def record(fact: FactBase) -> tuple[bytes, bytes]:
     return fact.referral.encode(), value
 
 
-async def produce(space: Space, *records: tuple[bytes, bytes]) -> None:
-    """Write records to the topic as the arbiter does."""
-    producer = AIOKafkaProducer(**security(space.kafka_settings("referrals")))
+async def produce(space: Space, *records: tuple[bytes, bytes], topic: Topic = REFERRALS_FACTS) -> None:
+    """Write records to a topic as its writer does."""
+    producer = AIOKafkaProducer(**security(space.kafka_settings(topic.writer)))
     await producer.start()
     try:
         for key, value in records:
-            await producer.send_and_wait(
-                REFERRALS_FACTS.name(space.namespace), value, key=key, headers=list(HEADERS)
-            )
+            await producer.send_and_wait(topic.name(space.namespace), value, key=key, headers=list(HEADERS))
     finally:
         await producer.stop()
 
@@ -242,6 +249,7 @@ async def test_an_agency_sees_and_changes_its_own_desks_alone(
     space: Space, server: MailServer, place: tuple[str, str]
 ) -> None:
     agency, address = place
+    await admit(space, an_agency(agency), an_agency(agency + "-other"))
     async with a_service(space, server) as client, client(agency) as own, client(agency + "-other") as other:
         created = await own.put("/v1/duty-desks/night", json={"mail": address, "language": "fr"})
         theirs = await other.put("/v1/duty-desks/night", json={"mail": "x@other.example", "language": "ar"})
@@ -264,6 +272,7 @@ async def test_bad_input_is_refused_by_name_and_never_echoed(
         "Planted <p@x.example>",
         "p" * 300,
     ]
+    await admit(space, an_agency(agency))
     async with a_service(space, server) as client, client(agency) as own:
         answers = [await own.put("/v1/duty-desks/night", json={**good, "mail": mail}) for mail in bad_mails]
         answers += [
@@ -287,6 +296,7 @@ async def test_an_agency_cannot_register_desks_without_end(
     for number in range(100):
         await register(space, agency, address, f"desk-{number}")
     entry = {"mail": address, "language": "en"}
+    await admit(space, an_agency(agency))
 
     async with a_service(space, server) as client, client(agency) as own:
         one_more = await own.put("/v1/duty-desks/night", json=entry)
@@ -294,6 +304,56 @@ async def test_an_agency_cannot_register_desks_without_end(
 
     assert (one_more.status_code, one_more.json()["code"]) == (409, "too_many_desks")
     assert known.status_code == 200
+
+
+async def test_only_an_admitted_agency_has_a_desk_and_a_suspended_one_cannot_redirect_it(
+    space: Space, server: MailServer, place: tuple[str, str]
+) -> None:
+    agency, address = place
+    entry = {"mail": address, "language": "en"}
+
+    async def put(client: httpx2.AsyncClient, mail: str = address, **claims: str) -> tuple[int, Any]:
+        headers = {"authorization": f"Bearer {a_token(space, claims.pop('agency', agency), **claims)}"}
+        answer = await client.put("/v1/duty-desks/night", json={**entry, "mail": mail}, headers=headers)
+        return answer.status_code, answer.json().get("code")
+
+    async with a_service(space, server) as client, client(agency) as own:
+        before = await put(own)
+        await say(space, an_agency(agency))
+        await until(lambda: _is(own.get("/v1/duty-desks"), 200))
+        nurse, planted = await put(own, role="nurse"), await put(own, role="planted")
+        admitted, stranger = await put(own), await put(own, agency=agency + "-never")
+        await say(space, an_agency(agency, version=2, status="suspended"))
+        await until(lambda: _is(own.get("/v1/duty-desks"), 403))
+        redirected = await put(own, "elsewhere@agency.example")
+
+    assert before == stranger == (403, "agency_not_admitted")
+    assert (nurse, planted) == ((403, "role_forbids"), (403, "unknown_role"))
+    assert admitted == (200, "night")
+    assert redirected == (403, "agency_inactive")
+    found = await rows(space, "SELECT agency, mail FROM desk WHERE agency LIKE :agency", agency=f"{agency}%")
+    assert [tuple(row) for row in found] == [(agency, address)]
+
+
+async def say(space: Space, agency: AgencyCurrent) -> None:
+    """Publish an agency as governance does."""
+    value = write(
+        GOVERNANCE_STATE,
+        id=new_id("event"),
+        source=source_of(CELL, "governance"),
+        key=agency.agency,
+        subject=agency.agency,
+        correlation=agency.agency,
+        caused_by=None,
+        sequence=agency.version,
+        at=datetime.now(UTC),
+        body=agency,
+    )
+    await produce(space, (agency.agency.encode(), value), topic=GOVERNANCE_STATE)
+
+
+async def _is(answer: Awaitable[httpx2.Response], status: int) -> bool:
+    return (await answer).status_code == status
 
 
 async def test_nobody_is_answered_without_a_token_for_this_service(

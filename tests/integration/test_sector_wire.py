@@ -219,7 +219,7 @@ async def admit(made: Wire) -> None:
     async with made.client() as client:
 
         async def listed() -> bool:
-            [entry] = (await client.get("/v1/services")).json()["data"] or [{}]
+            [entry] = (await client.get("/v1/services")).json().get("data") or [{}]  # 403 until it is known
             return bool(entry.get("agency") == OWN)
 
         await until(listed)

@@ -20,6 +20,8 @@ ANSWER_WITHIN_SECONDS: Final = 20.0
 LISTEN_SECONDS: Final = 10
 AGAIN: Final = (429, 503)
 STALE: Final = 412
+NOT_YET_ADMITTED: Final = "agency_not_admitted"
+"""What a service answers that has not read yet what governance published."""
 ROLE: Final = "caseworker"
 
 Json = Mapping[str, Any]
@@ -178,7 +180,7 @@ class Client:
                 if answer.is_success or answer.status_code == STALE:
                     return answer
                 trouble = f"{answer.status_code} {answer.text[:300]}"
-                if answer.status_code not in AGAIN:
+                if answer.status_code not in AGAIN and answer.json().get("code") != NOT_YET_ADMITTED:
                     raise Unexpected(f"{self.agency.id}: {method} {path}: {trouble}")
             if time.monotonic() > ends:
                 raise Unexpected(f"{self.agency.id}: {method} {path}: {trouble}")

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 import deploy.local
 from deploy.local.refusals import CannotRun
 from services.cli.demo.agencies import DESK, DIRECTORY, Agency
-from services.cli.demo.clients import ROLE
+from services.cli.demo.clients import NOT_YET_ADMITTED, ROLE
 from services.cli.demo.stage import Stage
 from services.cli.demo.stories import TIMERS
 from services.cli.directory import Report, import_directory
@@ -99,7 +99,8 @@ async def register_desks(stage: Stage) -> None:
             token = stage.issuer.token(agency=agency.id, staff=agency.staff[0], role=ROLE)
             entry = {"mail": agency.mail, "language": agency.language}
             headers = {"Authorization": f"Bearer {token}"}
-            await _put(client, f"/v1/duty-desks/{DESK}", entry, headers)
+            put = partial(_put, client, f"/v1/duty-desks/{DESK}", entry, headers)
+            await until(put, "notifications knows the agencies")
 
 
 async def until(
@@ -127,10 +128,12 @@ async def _arbiter_knows(stage: Stage) -> bool:
 
 async def _put(
     client: httpx2.AsyncClient, path: str, content: Any, headers: dict[str, str] | None = None
-) -> None:
+) -> bool:
+    """Whether it was taken; not yet where the service has not heard of the agency."""
     answer = await client.put(path, json=content, headers=headers)
-    if not answer.is_success:
+    if not answer.is_success and answer.json().get("code") != NOT_YET_ADMITTED:
         raise CannotRun("not_founded", f"{path} was answered {answer.status_code}: {answer.text[:300]}")
+    return answer.is_success
 
 
 def _public(key: Ed25519PrivateKey | X25519PrivateKey) -> str:

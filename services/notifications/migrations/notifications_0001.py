@@ -1,4 +1,4 @@
-"""Duty desks, and the notices on their way to them."""
+"""Agencies as they stand, their duty desks, and the notices on their way to them."""
 
 from alembic import op
 
@@ -8,6 +8,8 @@ branch_labels = None
 depends_on = None
 
 TABLES = """
+CREATE TABLE agency (
+  id text PRIMARY KEY, version bigint NOT NULL, sector text NOT NULL, status text NOT NULL);
 CREATE TABLE desk (
   agency text NOT NULL, code text NOT NULL, mail text NOT NULL, language text NOT NULL,
   PRIMARY KEY (agency, code));
@@ -21,7 +23,7 @@ CREATE TABLE message_key (one boolean PRIMARY KEY DEFAULT true CHECK (one), key 
 INSERT INTO message_key (key) SELECT sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()));
 """
 RIGHTS = """
-GRANT SELECT, INSERT, UPDATE ON desk, notice TO {role};
+GRANT SELECT, INSERT, UPDATE ON agency, desk, notice TO {role};
 GRANT SELECT ON message_key TO {role};
 """
 

@@ -14,12 +14,12 @@ from schemas.access import Actor
 from schemas.body import CODE_LIST
 from schemas.consent import PURPOSES
 from schemas.ids import KINDS
+from schemas.roles import Act
+from services.runtime.admission import NO_ENTRY, check_role
 from services.runtime.openapi import needed_header, refuses
 from services.runtime.tokens import Caller
 from services.sector.domain.profile import Profile
 from services.sector.domain.refusals import (
-    AgencyInactive,
-    AgencyNotAdmitted,
     IdempotencyKeyMissing,
     IdempotencyMismatch,
     IfMatchMissing,
@@ -79,11 +79,13 @@ class Engine:
     bell: Bell
 
 
-def asker_of(engine: Engine) -> Callable[[Request], Awaitable[Asker]]:
+def asker_of(engine: Engine, act: Act) -> Callable[[Request], Awaitable[Asker]]:
     """A dependency: on whose behalf the request is made (async: a plain one would cost a thread)."""
 
+    @refuses(*NO_ENTRY)
     async def asker(request: Request) -> Asker:
         caller = engine.caller(request)
+        check_role(caller.role, act)
         return Asker(caller.agency, Actor(id=caller.staff, role=caller.role, client=caller.client))
 
     return asker
@@ -92,7 +94,7 @@ def asker_of(engine: Engine) -> Callable[[Request], Awaitable[Asker]]:
 def once_of(asker: Callable[..., Awaitable[Asker]]) -> Callable[..., Awaitable[Once]]:
     """A dependency: the request under its idempotency key."""
 
-    @refuses(IdempotencyKeyMissing, IdempotencyMismatch, AgencyNotAdmitted, AgencyInactive)
+    @refuses(IdempotencyKeyMissing, IdempotencyMismatch)
     async def once(
         request: Request,
         by: Annotated[Asker, Depends(asker)],

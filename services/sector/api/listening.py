@@ -11,10 +11,10 @@ from schemas.body import instant_text
 from services.runtime.openapi import refuses
 from services.sector.api.answers import DirectoryPage, Feed
 from services.sector.api.asking import Engine, asker_of, looks_like
-from services.sector.domain.refusals import AgencyInactive, CursorUnreadable
+from services.sector.domain.refusals import CursorUnreadable
 from services.sector.domain.requests import Asker
 from services.sector.domain.views import FeedEvent
-from services.sector.handlers.admission import check_may_look
+from services.sector.handlers.admission import check_admitted
 from services.sector.handlers.work import Entry
 
 WAIT_SECONDS_MAX: Final = 25
@@ -54,7 +54,7 @@ class FeedBell:
 def listening_routes(engine: Engine) -> APIRouter:
     """The routes that need no permit."""
     router = APIRouter(prefix="/v1", tags=["listening"])
-    asker = Depends(asker_of(engine))
+    asker = Depends(asker_of(engine, "listen"))
 
     @router.get("/events", operation_id="list_events", response_model=Feed)
     async def get_events(
@@ -71,6 +71,7 @@ def listening_routes(engine: Engine) -> APIRouter:
         while True:
             rung = engine.bell.rung(by.agency)  # before looking, so that a commit in between is not missed
             async with engine.open() as work:
+                await check_admitted(by, work, though_suspended=True)
                 told = await work.views.told(by.agency, after, EVENTS_MAX)
             left = until - loop.time()
             if told or left <= 0:
@@ -80,7 +81,7 @@ def listening_routes(engine: Engine) -> APIRouter:
         return JSONResponse({"data": [thin(position, event) for position, event in told], "next": last})
 
     @router.get("/services", operation_id="list_services", response_model=DirectoryPage)
-    @refuses(AgencyInactive, CursorUnreadable)
+    @refuses(CursorUnreadable)
     async def get_services(
         by: Annotated[Asker, asker],
         limit: Annotated[int, Query(ge=1, le=ENTRIES_MAX)] = ENTRIES_USUAL,
@@ -90,7 +91,7 @@ def listening_routes(engine: Engine) -> APIRouter:
         if after and not looks_like("service", after):
             raise CursorUnreadable
         async with engine.open() as work:
-            await check_may_look(by, work)
+            await check_admitted(by, work)
             entries = await work.state.entries(after, limit + 1)
         following = entries[limit - 1].service.service if len(entries) > limit else None
         return JSONResponse({"data": [entry_row(entry) for entry in entries[:limit]], "next": following})

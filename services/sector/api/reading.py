@@ -22,7 +22,6 @@ from services.sector.api.asking import (
     purpose,
 )
 from services.sector.domain.refusals import (
-    AgencyInactive,
     CursorUnreadable,
     NotFound,
     SubjectNotRegistered,
@@ -30,7 +29,7 @@ from services.sector.domain.refusals import (
 )
 from services.sector.domain.requests import Asker
 from services.sector.domain.views import ReferralView
-from services.sector.handlers.admission import check_may_look
+from services.sector.handlers.admission import check_admitted
 from services.sector.handlers.looks import (
     case_page,
     look_at_case,
@@ -49,7 +48,7 @@ LIMIT_USUAL = 50
 def reading_routes(engine: Engine) -> APIRouter:
     """The routes that ask the trail first."""
     router = APIRouter(prefix="/v1", tags=["reading"])
-    asker = Depends(asker_of(engine))
+    asker = Depends(asker_of(engine, "look"))
 
     @router.get(
         "/referrals/{referral}",
@@ -57,21 +56,21 @@ def reading_routes(engine: Engine) -> APIRouter:
         response_model=ReferralPage,
         responses={200: {"headers": NUMBER}},
     )
-    @refuses(NotFound, AgencyInactive, TrailUnavailable)
+    @refuses(NotFound, TrailUnavailable)
     async def get_referral(
         referral: ReferralPath, by: Annotated[Asker, asker], why: Annotated[str, Depends(purpose)]
     ) -> JSONResponse:
         """One referral as the agency may see it, with the number of its last fact as ETag."""
         async with noting_denials(engine, by, referral):
-            check_id("referral", referral)
             async with engine.open() as work:
-                await check_may_look(by, work)
+                await check_admitted(by, work)
+                check_id("referral", referral)
                 look = await look_at_referral(referral, by, why, work)
             view = await engine.show(look, lambda work: own_view(referral, by, work))
         return JSONResponse(dict(page_of(view)), headers={"ETag": f'"{view.number}"'})
 
     @router.get("/cases/{case}", operation_id="show_case", response_model=CasePage)
-    @refuses(NotFound, AgencyInactive, TrailUnavailable)
+    @refuses(NotFound, TrailUnavailable)
     async def get_case(
         case: CasePath, by: Annotated[Asker, asker], why: Annotated[str, Depends(purpose)]
     ) -> JSONResponse:
@@ -84,14 +83,14 @@ def reading_routes(engine: Engine) -> APIRouter:
             return case_page(found, await work.cases.consents(case), await work.views.of_case(case))
 
         async with noting_denials(engine, by, None):
-            check_id("case", case)
             async with engine.open() as work:
-                await check_may_look(by, work)
+                await check_admitted(by, work)
+                check_id("case", case)
                 look = await look_at_case(case, by, why, work)
             return JSONResponse(dict(await engine.show(look, load)))
 
     @router.get("/worklist", operation_id="show_worklist", response_model=Worklist)
-    @refuses(AgencyInactive, CursorUnreadable, TrailUnavailable)
+    @refuses(CursorUnreadable, TrailUnavailable)
     async def get_worklist(
         by: Annotated[Asker, asker],
         why: Annotated[str, Depends(purpose)],
@@ -100,7 +99,7 @@ def reading_routes(engine: Engine) -> APIRouter:
     ) -> JSONResponse:
         """What awaits the agency, newest first; an empty list is a look too."""
         async with engine.open() as work:
-            await check_may_look(by, work)
+            await check_admitted(by, work)
             places = await work.views.awaiting(by.agency, place_of(after), limit + 1)
         shown = places[:limit]
         referrals = [referral for _, referral in shown]

@@ -46,7 +46,7 @@ def _answers(status: int, model: type[BaseModel]) -> dict[str, Any]:
 def step_routes(engine: Engine) -> APIRouter:
     """The routes that change something."""
     router = APIRouter(prefix="/v1", tags=["steps"])
-    once_dependency = Depends(once_of(asker_of(engine)))
+    once_dependency = Depends(once_of(asker_of(engine, "ask")))
 
     @router.post("/cases", operation_id="open_case", **_answers(201, CaseReceipt))
     async def post_case(once: Annotated[Once, once_dependency], body: CaseAsked) -> JSONResponse:

@@ -11,22 +11,6 @@ class NotFound(Refused):
     status = 404
 
 
-class AgencyNotAdmitted(Refused):
-    """The token's agency is none of this sector's."""
-
-    code = "agency_not_admitted"
-    sentence = "Your agency is not admitted to this sector; use your own sector's service, or ask governance."
-    status = 403
-
-
-class AgencyInactive(Refused):
-    """Governance has suspended the agency; what protects her stays open to it."""
-
-    code = "agency_inactive"
-    sentence = "Your agency is suspended; it can still withdraw, cancel and confirm a seal. Ask governance."
-    status = 403
-
-
 class ConsentDoesNotCover(Refused):
     """Her consent does not cover what was asked."""
 

@@ -19,7 +19,7 @@ from services.sector.domain.consents import Wanted, check_covers, form_hash
 from services.sector.domain.refusals import NotFound, RecipientIsOwner
 from services.sector.domain.requests import Answer, Asker, check_step, same_again
 from services.sector.domain.views import ConsentRef, ReferralView
-from services.sector.handlers.admission import check_may_act
+from services.sector.handlers.admission import check_admitted
 from services.sector.handlers.work import Case, Work
 
 RETENTION: Final = "case"
@@ -44,7 +44,7 @@ async def answer_once(
     once: Once, work: Work, act: Callable[[Work], Awaitable[Answer]], *, protects_her: bool = False
 ) -> Answer:
     """Act on a request, or answer its repeat as the first time; what is refused leaves nothing behind."""
-    await check_may_act(once.by, work, protects_her=protects_her)
+    await check_admitted(once.by, work, though_suspended=protects_her)
     kept = await work.answers.claim(once.by.agency, once.key_digest, once.request_digest)
     if kept:
         return same_again(kept, once.request_digest)

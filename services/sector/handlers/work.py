@@ -11,6 +11,7 @@ from schemas.consent import ConsentVersion
 from schemas.directory import ServiceRegistered
 from schemas.governance import AgencyCurrent, ProtocolCurrent
 from schemas.referral import StepBase, StepRefused
+from services.runtime.admission import Standing
 from services.runtime.clock import Clock
 from services.sector.domain.consents import KeptConsent
 from services.sector.domain.profile import Profile
@@ -23,14 +24,6 @@ ViewKey = tuple[str, str]
 
 Place = tuple[datetime, str]
 """Where a referral stands in a worklist: when it last changed, and its id."""
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What governance says of an agency."""
-
-    sector: str
-    is_active: bool
 
 
 @dataclass(frozen=True, slots=True)

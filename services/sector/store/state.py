@@ -8,11 +8,12 @@ from schemas.directory import ServiceRegistered
 from schemas.governance import AgencyCurrent, ProtocolCurrent
 from schemas.referral import StepBase, StepRefused
 from schemas.topics import steps_of
+from services.runtime.admission import Standing
 from services.runtime.database import Transaction
 from services.runtime.ids import new_id
 from services.runtime.logs import log
 from services.runtime.outbox import Outgoing
-from services.sector.handlers.work import Entry, Standing
+from services.sector.handlers.work import Entry
 
 _KEEP_AGENCIES: Final = """
 INSERT INTO agency AS a (id, version, sector, organization, status)

@@ -21,7 +21,7 @@ PERSONAL: str = "Case of Amina Example, 12 Harbour Road"
 
 
 def asker(agency: str = OWNER) -> Asker:
-    return Asker(agency, Actor(id="staff-7", role="case_worker", client="desk-system"))
+    return Asker(agency, Actor(id="staff-7", role="caseworker", client="desk-system"))
 
 
 def an_offer_asked(case_id: str, consent_id: str, **changes: Any) -> dict[str, Any]:

@@ -17,9 +17,9 @@ from schemas.referral import (
 )
 from schemas.trail_bytes import subject_key
 from services.education.profile import PROFILE as EDUCATION
+from services.runtime.admission import AgencyNotAdmitted, WrongSector
 from services.sector.domain.bodies import OfferAsked
 from services.sector.domain.refusals import (
-    AgencyNotAdmitted,
     ConsentDoesNotCover,
     IdempotencyMismatch,
     NotFound,
@@ -242,9 +242,14 @@ async def test_keys_of_two_agencies_do_not_meet(sector: MemorySector) -> None:
     assert len(sector.steps.sent) == 2
 
 
-@pytest.mark.parametrize("agency", [RECEIVER, SCHOOL, "unheard-of"])
-async def test_an_agency_of_another_sector_may_ask_for_nothing(sector: MemorySector, agency: str) -> None:
-    with pytest.raises(AgencyNotAdmitted):
+@pytest.mark.parametrize(
+    ("agency", "refusal"),
+    [(RECEIVER, WrongSector), (SCHOOL, WrongSector), ("unheard-of", AgencyNotAdmitted)],
+)
+async def test_an_agency_of_another_sector_may_ask_for_nothing(
+    sector: MemorySector, agency: str, refusal: type[Exception]
+) -> None:
+    with pytest.raises(refusal):
         await answer_once(Once(asker(agency), "key-1", b"digest"), sector.work, acted)
 
 

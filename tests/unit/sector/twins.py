@@ -22,11 +22,12 @@ from schemas.signed_note import Checkpoint
 from schemas.trail_bytes import canonical, commitment, leaf, request_digest, stamped, tag, trail_words
 from services.audit.domain.notes import Signer, checkpoint_text, signed_note, signed_permit
 from services.audit.domain.tree import Tree
+from services.runtime.admission import Standing
 from services.sector.domain.consents import KeptConsent
 from services.sector.domain.profile import Profile
 from services.sector.domain.requests import Answer, Kept
 from services.sector.domain.views import ConsentRef, FeedEvent, ReferralView
-from services.sector.handlers.work import Case, Entry, Place, Standing, ViewKey, Work
+from services.sector.handlers.work import Case, Entry, Place, ViewKey, Work
 from tests.support.builders import SECTOR_OF, an_id
 from tests.support.clock import StoppedClock
 

@@ -3,6 +3,7 @@
 `load_protocol` is the one door for a protocol document, whoever brings it; signatures will be checked there.
 """
 
+import base64
 from collections.abc import Collection, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from hashlib import sha256
 from typing import Any, ClassVar, Final, Literal, get_args
 
 import rfc8785
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from pydantic import ConfigDict
 
 from schemas.governance import URGENCIES, AgencyCurrent, ProtocolDocument, Timer, document_hash
@@ -21,6 +23,25 @@ from services.runtime.errors import Refused
 Kind = Literal["agency", "protocol"]
 READERS: Final = frozenset({*SECTORS, STATISTICS})
 """Every column that a protocol's matrix must have: what is left out by mistake would be hidden in silence."""
+
+
+EXAMPLE_KEYS: Final = frozenset(
+    {
+        "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE=",  # schemas/examples
+        "BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBI=",
+        "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=",  # RFC 8032, section 7.1
+        "PUAXw+hDiVqStwqnTRt+vJyYLM8uxJaMwM1V8Sr0Zgw=",
+        "/FHNjmIYoaONpH7QAjDwWAgW7RO6MwOsXeuRFUiQgCU=",
+        "J4EX/BRMcjQPZ9DyMW6Dhs7/vyskKMnFH+98WX8dQm4=",
+        "7Bcrk61eVjv0kyxw4SRQNMNUZ+8u/U1k6/gZaDRn4r8=",
+        "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=",  # RFC 7748, section 6.1
+        "3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=",
+    }
+)
+"""Public keys that stand in examples: their private halves are known to whoever can read, or to nobody."""
+_PRIME: Final = 2**255 - 19
+_PROBE: Final = X25519PrivateKey.from_private_bytes(bytes(range(32)))
+"""Keeps no secret: the library refuses to multiply it by a point of low order, and that is all it is for."""
 
 
 class AgencyDocument(AgencyCurrent):
@@ -105,6 +126,29 @@ class TimersIncomplete(Refused):
     status: ClassVar[int] = 422
 
 
+class ExampleKey(Refused):
+    """A key that somebody copied from an example."""
+
+    code: ClassVar[str] = "example_key"
+    sentence: ClassVar[str] = "This key stands in a public example; make a fresh pair of your own."
+    status: ClassVar[int] = 422
+
+
+class WeakKey(Refused):
+    """A key that protects nothing: zero, of low order, or one of several ways to write the same."""
+
+    code: ClassVar[str] = "weak_key"
+    sentence: ClassVar[str] = "This key protects nothing; make a fresh pair and send its public half."
+    status: ClassVar[int] = 422
+
+
+class KeyInUse(Refused):
+    """A key that another agency answers with, or has answered with."""
+
+    code: ClassVar[str] = "key_in_use"
+    sentence: ClassVar[str] = "Another agency holds this key or held it; make a fresh pair of your own."
+
+
 def load_protocol(content: bytes) -> tuple[ProtocolDocument, str]:
     """Read a protocol document and give its hash with it; raises pydantic's ValidationError, or Refused."""
     document = ProtocolDocument.model_validate_json(content)
@@ -131,9 +175,29 @@ def check_parties(document: ProtocolDocument, admitted: Collection[str]) -> None
 
 
 def check_agency(agency: AgencyCurrent) -> None:
-    """Refuse an agency that no service could speak for."""
+    """Refuse an agency that no service could speak for, or whose keys are not its own."""
     if agency.sector not in SECTORS:
         raise UnknownSector
+    _check_key(agency.signing_key, signs=True)
+    _check_key(agency.encryption_key, signs=False)
+
+
+def _check_key(key: str, *, signs: bool) -> None:
+    """Refuse a key of an example, of low order, or written otherwise than any library writes it."""
+    if key in EXAMPLE_KEYS:
+        raise ExampleKey
+    content = base64.b64decode(key)
+    number = int.from_bytes(content, "little")
+    point = number % 2**255 if signs else number  # an Ed25519 key's last bit is the sign of x
+    # One way to write each key, else the same key would pass for two agencies' own.
+    if point >= _PRIME or base64.b64encode(content).decode() != key:
+        raise WeakKey
+    if signs:  # the same point as X25519 writes it (RFC 7748, section 4.1)
+        point = (1 + point) * pow(1 - point, -1, _PRIME) % _PRIME if point != 1 else 0
+    try:
+        _PROBE.exchange(X25519PublicKey.from_public_bytes(point.to_bytes(32, "little")))
+    except ValueError:
+        raise WeakKey from None
 
 
 def agency_hash(agency: AgencyCurrent) -> str:

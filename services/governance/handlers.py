@@ -5,7 +5,15 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from schemas.governance import AgencyCurrent, ProtocolDocument
-from services.governance.domain import Kind, Publication, agency_hash, check_agency, check_parties, is_new
+from services.governance.domain import (
+    KeyInUse,
+    Kind,
+    Publication,
+    agency_hash,
+    check_agency,
+    check_parties,
+    is_new,
+)
 from services.runtime.clock import Clock
 
 
@@ -20,6 +28,9 @@ class Register(Protocol):
 
     async def admitted(self, ids: Collection[str]) -> frozenset[str]:
         """Which of these ids are agencies."""
+
+    async def hold(self, agency: str, keys: Collection[str]) -> bool:
+        """Note whose keys these are, for good; False if one of them is or was another's."""
 
     async def publish(self, publication: Publication) -> None:
         """Keep a version and send it out; both durable at commit."""
@@ -39,7 +50,10 @@ async def admit_agency(agency: AgencyCurrent, work: Work) -> tuple[Publication, 
     publication = Publication(
         "agency", agency.agency, agency.version, agency_hash(agency), agency, work.clock.now()
     )
-    return await _publish(publication, work)
+    published, is_news = await _publish(publication, work)
+    if is_news and not await work.register.hold(agency.agency, {agency.signing_key, agency.encryption_key}):
+        raise KeyInUse
+    return published, is_news
 
 
 async def publish_protocol(document: ProtocolDocument, digest: str, work: Work) -> tuple[Publication, bool]:

@@ -24,6 +24,13 @@ FROM publication WHERE kind = :kind ORDER BY id, version DESC
 _ADMITTED: Final = """
 SELECT DISTINCT id FROM publication WHERE kind = 'agency' AND id = ANY(CAST(:ids AS text[]))
 """
+_HOLD: Final = """
+INSERT INTO key_holder (key, agency) SELECT key, :agency FROM unnest(CAST(:keys AS text[])) AS key
+ON CONFLICT (key) DO NOTHING
+"""
+_HELD: Final = """
+SELECT 1 FROM key_holder WHERE key = ANY(CAST(:keys AS text[])) AND agency <> :agency
+"""
 _ADD: Final = """
 INSERT INTO publication (kind, id, version, hash, content, published_at)
 VALUES (:kind, :id, :version, :hash, CAST(CAST(:content AS text) AS jsonb), :published_at)
@@ -56,6 +63,12 @@ class PublicationStore:
     async def admitted(self, ids: Collection[str]) -> frozenset[str]:
         """Which of these ids are agencies."""
         return frozenset(row.id for row in await self._transaction.rows(_ADMITTED, ids=list(ids)))
+
+    async def hold(self, agency: str, keys: Collection[str]) -> bool:
+        """Note whose keys these are; waits for another admission that has one of them in hand."""
+        sorted_keys = sorted(keys)  # in one order, so that two admissions wait for each other at most once
+        await self._transaction.run(_HOLD, agency=agency, keys=sorted_keys)
+        return not await self._transaction.rows(_HELD, agency=agency, keys=sorted_keys)
 
     async def publish(self, publication: Publication) -> None:
         """Keep a version, and its event in the outbox of the same transaction."""

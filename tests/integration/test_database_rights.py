@@ -31,7 +31,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     "referrals": DURABLE
     | {"referral": "SIU", "addressed": "SIU", "agency": "SIU", "protocol": "SI", "directory_entry": "SIU"},
     "notifications": DURABLE | {"agency": "SIU", "desk": "SIU", "notice": "SIU", "message_key": "S"},
-    "governance": DURABLE | {"publication": "SI"},
+    "governance": DURABLE | {"publication": "SI", "key_holder": "SI"},
     "audit": {
         "log_state": "S", "entry": "S", "tile": "S", "checkpoint": "S", "subject": "Si", "data_key": "SI",
         "alembic_version": "S",

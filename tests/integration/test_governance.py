@@ -187,6 +187,30 @@ async def _is_waiting(database: Database) -> bool:
     return bool(found)
 
 
+async def test_a_key_that_another_holds_or_held_is_not_admitted(
+    space: Space, operator: httpx2.AsyncClient
+) -> None:
+    old, new = an_agency("keys-old"), an_agency("keys-new")
+    fresh = {"signing_key": new.signing_key, "encryption_key": new.encryption_key}
+    admitted = [await admit(operator, "keys-own"), await admit(operator, "keys-own", version=2, **fresh)]
+
+    own = an_agency("keys-own")
+    answers = [
+        await admit(operator, "keys-other", signing_key=own.signing_key),
+        await admit(operator, "keys-other", encryption_key=own.signing_key),
+        await admit(operator, "keys-other", encryption_key=new.encryption_key),
+    ]
+    back = await admit(operator, "keys-own", version=3)
+    raced = await asyncio.gather(
+        *(admit(operator, f"keys-race-{n}", signing_key=old.signing_key) for n in range(4))
+    )
+
+    assert [one.status_code for one in (*admitted, back)] == [200] * 3
+    assert [(one.status_code, one.json()["code"]) for one in answers] == [(409, "key_in_use")] * 3
+    assert await outgoing(space, "keys-other") == 0
+    assert sorted(one.status_code for one in raced) == [200, 409, 409, 409]
+
+
 async def test_a_protocol_is_published_with_its_hash(space: Space, operator: httpx2.AsyncClient) -> None:
     await admit(operator, "party-one")
     await admit(operator, "party-two")

@@ -8,6 +8,9 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
 from schemas.consent import ConsentProof
 from schemas.directory import ServiceRegistered
 from schemas.governance import URGENCIES, AgencyCurrent, ProtocolCurrent, ProtocolDocument, document_hash
@@ -82,17 +85,21 @@ def a_protocol_current(**changes: Any) -> ProtocolCurrent:
 
 def an_agency(agency: str = RECEIVER, **changes: Any) -> AgencyCurrent:
     """An admitted, active agency."""
-    key = base64.b64encode(hashlib.sha256(agency.encode()).digest()).decode()
+    seed = hashlib.sha256(agency.encode()).digest()
     content: dict[str, Any] = {
         "agency": agency,
         "version": 1,
         "sector": SECTOR_OF.get(agency, "health"),
         "organization": organization_of(agency),
         "status": "active",
-        "signing_key": key,
-        "encryption_key": key,
+        "signing_key": _public(Ed25519PrivateKey.from_private_bytes(seed)),
+        "encryption_key": _public(X25519PrivateKey.from_private_bytes(seed)),
     }
     return AgencyCurrent.model_validate(content | changes)
+
+
+def _public(key: Ed25519PrivateKey | X25519PrivateKey) -> str:
+    return base64.b64encode(key.public_key().public_bytes_raw()).decode()
 
 
 def an_entry(service: str = SERVICE, organization: str | None = None, **changes: Any) -> ServiceRegistered:

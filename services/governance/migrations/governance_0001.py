@@ -1,4 +1,4 @@
-"""Every version of every agency and protocol: what a decision's hash points at stays to be read."""
+"""Every version of every agency and protocol, to be read for good; and which agency held a key first."""
 
 from alembic import op
 
@@ -19,4 +19,5 @@ def upgrade() -> None:
     """Make the table; the service adds versions and never changes one."""
     role = op.get_context().config.attributes["service"]
     op.execute(TABLE)
-    op.execute(f"GRANT SELECT, INSERT ON publication TO {role}")
+    op.execute("CREATE TABLE key_holder (key text PRIMARY KEY, agency text NOT NULL)")
+    op.execute(f"GRANT SELECT, INSERT ON publication, key_holder TO {role}")

@@ -1,4 +1,6 @@
+import base64
 import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,8 @@ from schemas.governance import AgencyCurrent, document_hash
 from schemas.minimisation import ROWS, STATISTICS
 from schemas.topics import SECTORS
 from services.governance.domain import (
+    EXAMPLE_KEYS,
+    ExampleKey,
     IdTaken,
     Kind,
     MatrixIncomplete,
@@ -19,6 +23,7 @@ from services.governance.domain import (
     UnknownSector,
     ValidityOutOfOrder,
     VersionNotNext,
+    WeakKey,
     agency_hash,
     check_agency,
     check_parties,
@@ -26,6 +31,7 @@ from services.governance.domain import (
     load_protocol,
 )
 from services.runtime.errors import Refused
+from tests.support import builders
 
 DEFAULT = Path(__file__).parents[3] / "deploy/local/protocol.json"
 AT = datetime(2026, 3, 1, tzinfo=UTC)
@@ -44,6 +50,9 @@ TIMERS = {
 }
 
 
+GOOD = builders.an_agency("agency-a")
+
+
 def a_document(**changes: Any) -> bytes:
     return json.dumps({**json.loads(DEFAULT.read_text()), **changes}).encode()
 
@@ -55,8 +64,8 @@ def an_agency(**changes: Any) -> AgencyCurrent:
         "sector": "health",
         "organization": "00000000-0000-4000-8000-000000000001",
         "status": "active",
-        "signing_key": "A" * 43 + "=",
-        "encryption_key": "B" * 42 + "A=",
+        "signing_key": GOOD.signing_key,
+        "encryption_key": GOOD.encryption_key,
         **changes,
     })  # fmt: skip
 
@@ -189,3 +198,70 @@ def test_versions_follow_one_by_one_and_never_change(
         return
     with pytest.raises(answer):
         is_new(offered, known)
+
+
+PRIME = 2**255 - 19
+
+
+def a_key(number: int) -> str:
+    return base64.b64encode(number.to_bytes(32, "little")).decode()
+
+
+ORDER_8 = (  # Montgomery u, as X25519 keys are
+    39382357235489614581723060781553021112529911719440698176882885853963445705823,
+    325606250916557431795983626356110631294008115727848805560023387167927233504,
+)
+WEAK: dict[str, list[str]] = {
+    "encryption_key": [*map(a_key, (0, 1, PRIME - 1, PRIME, PRIME + 1, 2**256 - 1, *ORDER_8))],
+    "signing_key": [
+        *map(a_key, (0, 1, PRIME - 1, PRIME, PRIME + 1, 1 + 2**255, 2**256 - 1)),
+        *(a_key((u - 1) * pow(u + 1, -1, PRIME) % PRIME) for u in ORDER_8),  # the same points for Ed25519
+    ],
+}
+
+
+@pytest.mark.parametrize("name", WEAK)
+def test_a_key_that_protects_nothing_is_not_admitted(name: str) -> None:
+    for key in WEAK[name]:
+        with pytest.raises(WeakKey):
+            check_agency(an_agency(**{name: key}))
+
+
+@pytest.mark.parametrize("name", WEAK)
+def test_a_key_has_one_way_to_be_written(name: str) -> None:
+    key = str(getattr(GOOD, name))
+    same_bytes = key[:-2] + chr(ord(key[-2]) + 1) + "="
+
+    assert base64.b64decode(same_bytes) == base64.b64decode(key)
+    with pytest.raises(WeakKey):
+        check_agency(an_agency(**{name: same_bytes}))
+
+
+def test_an_x25519_key_with_the_bit_that_nobody_reads_is_not_another_key() -> None:
+    key = int.from_bytes(base64.b64decode(GOOD.encryption_key), "little")
+
+    with pytest.raises(WeakKey):
+        check_agency(an_agency(encryption_key=a_key(key + 2**255)))
+
+
+@pytest.mark.parametrize("name", WEAK)
+def test_a_key_of_an_example_is_not_admitted(name: str) -> None:
+    for key in EXAMPLE_KEYS:
+        with pytest.raises(ExampleKey):
+            check_agency(an_agency(**{name: key}))
+
+
+def test_every_key_of_an_example_or_a_document_is_on_the_list() -> None:
+    root = Path(__file__).parents[3]
+    files = [*root.glob("*.md"), *(root / "docs").rglob("*"), *(root / "schemas/examples").rglob("*.json")]
+    texts = [file.read_text("utf-8") for file in files if file.is_file()]
+
+    found = {key for text in texts for key in re.findall(r'_key\\*"\s*:\s*\\*"([A-Za-z0-9+/]{43}=)', text)}
+
+    assert len(found) >= 2
+    assert found <= EXAMPLE_KEYS
+
+
+@pytest.mark.parametrize("agency", ["harbour-clinic", *(f"agency-{number}" for number in range(20))])
+def test_a_fresh_pair_is_admitted(agency: str) -> None:
+    check_agency(builders.an_agency(agency))

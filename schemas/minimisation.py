@@ -1,12 +1,12 @@
 """The one filter: what a reader sees of a fact, by the wire rows of the protocol's matrix (`ROWS`)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, TypeVar
 
 from schemas.governance import Visibility
-from schemas.referral import FactBase
+from schemas.referral import FACTS, FactBase
 
 ROWS: Final[Mapping[str, tuple[str, ...]]] = {
     "need": ("needs", "urgency"),
@@ -14,15 +14,40 @@ ROWS: Final[Mapping[str, tuple[str, ...]]] = {
     "access": ("access_needs",),
     "danger": ("immediate_danger", "weapons"),
 }
-"""Matrix row → the fields that it governs; fields in no row concern the hop, not the person."""
+"""Matrix row → the fields that it governs."""
 
-HOP_ONLY: Final = frozenset({
-    "to", "number", "appointment", "purpose", "feedback_allowed", "answer_due_at", "suggested_service",
-    "service", "duty", "owner", "receiver",
-})  # fmt: skip
-"""Fields that never reach the statistics topic, whatever the matrix says."""
-ADDRESSED_NEVER: Final = frozenset({"awaits", "awaits_desk"})
-"""Fields that only the statistics topic carries."""
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """The fields of a fact that no row governs: for every reader, and for the parties of the hop alone."""
+
+    everybody: tuple[str, ...] = ()
+    parties: tuple[str, ...] = ()
+
+
+IN_EACH: Final = Open(everybody=("referral", "state", "protocol"), parties=("to", "number"))
+"""The open fields that each fact has."""
+STATISTICS_ONLY: Final = ("awaits", "awaits_desk")
+OPEN: Final[Mapping[str, Open]] = {
+    "referral.offered": Open(
+        ("area",), ("owner", "receiver", "service", "purpose", "feedback_allowed", "answer_due_at")
+    ),
+    "referral.acknowledged": Open(parties=("duty",)),
+    "referral.accepted": Open(parties=("appointment",)),
+    "referral.declined": Open(("reason",), ("suggested_service",)),
+    "referral.started": Open(),
+    "referral.provided": Open(("outcome",)),
+    "referral.feedback_given": Open(("outcome",)),
+    "referral.closed": Open(("reason",)),
+    "referral.cancelled": Open(("reason",)),
+    "referral.withdrawn": Open(("stop_contact", "seal_by_at")),
+    "referral.seal_confirmed": Open(("method",)),
+    "referral.sealed": Open(),
+    "referral.expired": Open(("timer",)),
+    "referral.reminded": Open(("timer",)),
+    "referral.step_refused": Open(("step", "asked", "code")),
+}
+"""Fact → what concerns the hop, not the person. What stands neither here nor in a row is dropped."""
 
 STATISTICS: Final = "referrals"
 """The matrix column of `referrals.facts` and of auditors."""
@@ -62,12 +87,16 @@ Matrix = Mapping[str, Mapping[str, Visibility]]
 F = TypeVar("F", bound=FactBase)
 
 
+class Unnamed(RuntimeError):
+    """A fact, or a field of one, that no table names: nobody decided yet who may see it."""
+
+
 def visible(field: str, value: Any, allowed: Visibility) -> Any:
     """A field's value as a reader with this right sees it; None where it may not see the field.
 
     "O" (only if consent names the field) is read as "N" until consents name single fields.
     """
-    if value is None or allowed in ("O", "N"):
+    if value is None or allowed not in ("F", "C"):
         return None
     return value if allowed == "F" else COARSE[field].make(value)
 
@@ -77,7 +106,7 @@ def minimise(fact: F, reader: str, matrix: Matrix, **address: Any) -> F:
 
     `address` is set in the same copy: to whom it goes, under which number.
     """
-    return _narrowed(fact, reader, matrix, _absent(type(fact), ADDRESSED_NEVER) | address)
+    return _narrowed(fact, reader, matrix, _dropped(type(fact), is_party=True) | address)
 
 
 def for_statistics(fact: F, matrix: Matrix, **awaited: Any) -> F:
@@ -85,7 +114,15 @@ def for_statistics(fact: F, matrix: Matrix, **awaited: Any) -> F:
 
     `awaited` is set in the same copy: who must act next.
     """
-    return _narrowed(fact, STATISTICS, matrix, _absent(type(fact), HOP_ONLY) | awaited)
+    return _narrowed(fact, STATISTICS, matrix, _dropped(type(fact), is_party=False) | awaited)
+
+
+def unnamed(kinds: Iterable[type[FactBase]]) -> Iterator[str]:
+    """The facts that no table names, and the fields of the others that none does."""
+    elsewhere = {*STATISTICS_ONLY, *(field for fields in ROWS.values() for field in fields)}
+    for kind in kinds:
+        fields = kind.model_fields.keys() - elsewhere - _open(kind.type, is_party=True)
+        yield from (f"{kind.type}.{field}" for field in sorted(fields)) if kind.type in OPEN else (kind.type,)
 
 
 def _narrowed(fact: F, reader: str, matrix: Matrix, changes: dict[str, Any]) -> F:
@@ -104,7 +141,15 @@ def _governed(kind: type[FactBase]) -> tuple[tuple[str, tuple[str, ...]], ...]:
 
 
 @cache
-def _absent(kind: type[FactBase], names: frozenset[str]) -> dict[str, Any]:
-    """Nothing for each of these fields that the kind has and may leave out; never changed, only merged."""
-    fields = kind.model_fields
-    return {name: None for name in sorted(names) if name in fields and not fields[name].is_required()}
+def _dropped(kind: type[FactBase], *, is_party: bool) -> dict[str, None]:
+    """Nothing for each field that is not open to this reader; never changed, only merged."""
+    return dict.fromkeys(kind.model_fields.keys() - _open(kind.type, is_party=is_party))
+
+
+def _open(kind: str, *, is_party: bool) -> set[str]:
+    rows = (IN_EACH, OPEN.get(kind, Open()))
+    return {name for row in rows for name in (*row.everybody, *(row.parties if is_party else ()))}
+
+
+if missing := list(unnamed(FACTS.values())):
+    raise Unnamed(", ".join(missing))  # before any process of ours could send one

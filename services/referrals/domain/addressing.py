@@ -81,7 +81,7 @@ def _to_statistics(fact: FactBase, referral: Referral, outcome: Outcome, in_forc
 
 def _to_asker(refusal: Refusal, outcome: Outcome, numbers: Numbers) -> Addressed:
     number = numbers.next((refusal.fact.referral, refusal.agency)) if refusal.is_numbered else None
-    told = refusal.fact.model_copy(update={"to": refusal.agency, "number": number})
+    told = minimise(refusal.fact, refusal.sector, {}, to=refusal.agency, number=number)
     return Addressed(INBOX[refusal.sector], told, outcome.at, outcome.caused_by)
 
 

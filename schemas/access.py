@@ -215,6 +215,8 @@ class EventReport(_Shape):
     idem: Bytes16
     mode: Literal["with", "late"]
     happened: Moment
+    until: Moment | None = None
+    """When the last of several happened, where `access.times` counts them."""
     access: Access
 
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -23,6 +24,7 @@ from services.runtime.sweeper import Sweeper
 from services.runtime.tokens import Caller, token_reader
 from services.sector.api import Engine, FeedBell, described_app, sector_app
 from services.sector.domain.profile import Profile
+from services.sector.handlers.requests import fold_denials
 from services.sector.handlers.work import Work
 from services.sector.permits import Permits, Shows, Trail
 from services.sector.reports import Delivery
@@ -32,6 +34,9 @@ from services.sector.store.state import StateStore, StepStore
 from services.sector.store.trail import TrailStore
 from services.sector.store.views import ViewStore
 from services.sector.subscriptions import subscriptions
+
+FOLD_SECONDS: Final = 5.0
+"""How often denials whose time is over are looked for."""
 
 
 class Reporting(Sweeper):
@@ -110,6 +115,10 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
             async with runtime.database.transaction() as transaction:
                 yield TrailStore(transaction, sweeper.wake)
 
+        async def fold() -> bool:
+            async with open_work() as work:
+                return await fold_denials(work)
+
         engine = Engine(
             profile=profile,
             caller=_caller(runtime, settings),
@@ -121,7 +130,7 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
             subscriptions=subscriptions(profile),
             open_work=work_on,
             api=sector_app(engine),
-            sweepers=(sweeper,),
+            sweepers=(sweeper, Sweeper("denials", FOLD_SECONDS, fold)),
         )
 
     return parts

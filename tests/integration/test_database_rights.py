@@ -24,7 +24,7 @@ DURABLE = {
 SECTOR = DURABLE | {
     "case_file": "SIU", "consent_version": "SI", "consent_withdrawal": "SI", "referral_view": "SIU",
     "feed_end": "SIU", "feed_event": "SI", "agency": "SIU", "protocol": "SI", "directory_entry": "SIU",
-    "permit_used": "SI", "trail_outbox": "SIuD", "idempotency": "SIU",
+    "permit_used": "SI", "trail_outbox": "SIuD", "denial": "SIuD", "idempotency": "SIU",
 }  # fmt: skip
 RIGHTS: Mapping[str, Mapping[str, str]] = {
     **dict.fromkeys(SECTORS, SECTOR),
@@ -44,6 +44,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
 """Role → table → what it may do: select, insert, update, delete; in lower case, on some columns only."""
 COLUMNS: Mapping[tuple[str, str], set[str]] = {
     ("trail_outbox", "u"): {"refused"},
+    ("denial", "u"): {"times", "until"},
     ("subject", "i"): {"id", "owner", "retention", "wrapped"},
 }
 """Table and act → the columns that a right in lower case is for."""

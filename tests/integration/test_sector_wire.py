@@ -19,6 +19,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 from sqlalchemy.exc import DBAPIError
 
+from schemas.access import Access, Actor
 from schemas.body import Body
 from schemas.envelope import HEADERS, read, write
 from schemas.referral import STEPS, FactBase, OfferReferral, ReferralOffered, StepRefused, WithdrawReferral
@@ -33,8 +34,9 @@ from services.runtime.kafka import security
 from services.runtime.process import running
 from services.runtime.settings import IssuerSettings, PortSettings
 from services.sector.settings import AuditSettings, SectorSettings
+from services.sector.store.trail import DENIED_ACTORS_MAX, TrailStore
 from services.sector.wiring import wire
-from tests.support.builders import SERVICE, a_protocol_current, an_agency, an_entry, organization_of
+from tests.support.builders import SERVICE, a_protocol_current, an_agency, an_entry, an_id, organization_of
 from tests.support.platform import CELL, Space
 from tests.support.waiting import until
 from tests.unit.sector.scenes import CONSENT as SHORT_CONSENT
@@ -485,6 +487,31 @@ async def test_bytes_that_the_database_cannot_hold_are_answered_like_any_wrong_i
     assert [answer.status_code for answer in looks] == [404, 404]
     assert [answer.status_code for answer in posts] == [404, 404]
     assert case.status_code == 400
+
+
+async def test_denials_are_counted_in_the_database_and_names_made_up_cannot_fill_it(at_work: Wire) -> None:
+    async with at_work.client(OTHER) as client:
+        path = f"/v1/referrals/{an_id('referral', 'nobody')}"
+        answers = await asyncio.gather(*(client.get(path) for _ in range(30)))
+    [counted] = await at_work.rows("SELECT times FROM denial WHERE agency = :agency", agency=OTHER)
+    database, noon = at_work.space.database("health"), datetime(2026, 3, 2, 12, tzinfo=UTC)
+    told = Access(act="denial", agency="prober", reason="not_found")
+    made_up = [
+        told.model_copy(update={"actor": Actor(id=f"st-{number}", client="cl-1")})
+        for number in range(2 * DENIED_ACTORS_MAX)
+    ]
+    try:
+        async with database.transaction() as transaction:
+            store = TrailStore(transaction, lambda: None)
+            first = [await store.is_first_denial(access, noon) for access in made_up]
+            kept = [one for one in await store.end_denials(noon) if one.access.agency == "prober"]
+    finally:
+        await database.close()
+
+    assert {answer.status_code for answer in answers} == {404}
+    assert counted.times >= 29
+    assert sum(first) == len(kept) == DENIED_ACTORS_MAX + 1
+    assert max(one.times for one in kept) == DENIED_ACTORS_MAX - 1
 
 
 FORBIDDEN = (

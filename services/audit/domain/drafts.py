@@ -78,6 +78,8 @@ class Scribe:
         check_complete(report.access, "event", "/access")
         words = report.access.plain() | self._words("event", report.mode, caller)
         words["happened"] = report.happened
+        if report.until is not None:
+            words["until"] = report.until
         return _fitting(Draft(caller, report.idem, _digest("event", report.plain()), words))
 
     def outcome(self, report: OutcomeReport, *, caller: str) -> Draft:

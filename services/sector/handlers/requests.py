@@ -4,10 +4,10 @@ import base64
 import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
-from schemas.access import Access, EventReport, SubjectKey
+from schemas.access import REPORTS_MAX, Access, EventReport, SubjectKey
 from schemas.access import ConsentVersion as ConsentCovering
 from schemas.body import instant_text
 from schemas.consent import ConsentScope, ConsentVersion
@@ -22,6 +22,8 @@ from services.sector.domain.views import ConsentRef, ReferralView
 from services.sector.handlers.admission import check_admitted
 from services.sector.handlers.work import Case, Work
 
+DENIALS_FOLD_WITHIN: Final = timedelta(seconds=60)
+"""Denials of one actor for one reason are two entries at most in this time: the first, and all the others."""
 RETENTION: Final = "case"
 """How long the trail keeps a subject's details: as long as the case."""
 
@@ -122,9 +124,28 @@ async def ask_step(step: StepBase, by: Asker, work: Work, *, seen: int | None) -
 
 
 async def record_denial(by: Asker, typed: str | None, work: Work) -> None:
-    """Tell the trail that somebody asked for what is not hers; `typed` is the id, if it looks like one."""
-    access = Access(act="denial", actor=by.actor, agency=by.agency, referral=typed, reason="not_found")
-    await work.trail.report([_event(access, work.clock.now())])
+    """Tell the trail that somebody asked for what is not hers; `typed` is the id, if it looks like one.
+
+    The first is told at once, those behind it are counted: whoever tries thousands must not fill the trail.
+    """
+    access, at = Access(act="denial", actor=by.actor, agency=by.agency, reason="not_found"), work.clock.now()
+    if await work.trail.is_first_denial(access, at):
+        await work.trail.report([_event(access.model_copy(update={"referral": typed}), at)])
+
+
+async def fold_denials(work: Work) -> bool:
+    """Tell the trail of the denials behind each first one whose time is over; whether there may be more."""
+    ended = await work.trail.end_denials(work.clock.now() - DENIALS_FOLD_WITHIN)
+    folded = [
+        _event(one.access.model_copy(update={"times": one.times}), one.since).model_copy(
+            update={"until": instant_text(one.until)}
+        )
+        for one in ended
+        if one.times
+    ]
+    if folded:
+        await work.trail.report(folded)
+    return len(ended) == REPORTS_MAX
 
 
 async def _own_view(referral: str, by: Asker, work: Work) -> ReferralView:

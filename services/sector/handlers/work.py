@@ -7,6 +7,7 @@ from typing import Protocol
 
 from pydantic import BaseModel
 
+from schemas.access import Access
 from schemas.consent import ConsentVersion
 from schemas.directory import ServiceRegistered
 from schemas.governance import AgencyCurrent, ProtocolCurrent
@@ -45,6 +46,16 @@ class Case:
     subject: str
     key: bytes = field(repr=False)
     opened_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DenialCount:
+    """How many denials followed the first of one actor and reason, and when the first and last were."""
+
+    access: Access
+    times: int
+    since: datetime
+    until: datetime
 
 
 class Cases(Protocol):
@@ -140,6 +151,12 @@ class Trail(Protocol):
 
     async def use(self, origin: str, index: int) -> bool:
         """Use a permit up; False if it was used before (V8)."""
+
+    async def is_first_denial(self, access: Access, at: datetime) -> bool:
+        """Count a denial; whether it is the first of its actor and reason in its time."""
+
+    async def end_denials(self, before: datetime) -> Sequence[DenialCount]:
+        """Take out what was counted since before then, as much as one report takes."""
 
 
 class Answers(Protocol):

@@ -95,6 +95,14 @@ CREATE TABLE trail_outbox (
   refused text, -- the code under which the trail refused it for good: kept for the operator
   written_at timestamptz NOT NULL DEFAULT now());
 CREATE INDEX ON trail_outbox (kind, id) WHERE refused IS NULL;
+CREATE TABLE denial (
+  access text PRIMARY KEY, -- who was denied, and why: what the trail is told of all that follow the first
+  agency text NOT NULL,
+  times bigint NOT NULL DEFAULT 0, -- behind the first, which was reported at once
+  since timestamptz NOT NULL,
+  until timestamptz NOT NULL);
+CREATE INDEX ON denial (agency);
+CREATE INDEX ON denial (since);
 
 CREATE TABLE idempotency (
   agency text NOT NULL,
@@ -112,6 +120,7 @@ GRANT SELECT, INSERT, UPDATE ON case_file, referral_view, feed_end, agency, dire
   TO {role};
 GRANT SELECT, INSERT ON consent_version, consent_withdrawal, feed_event, protocol, permit_used TO {role};
 GRANT SELECT, INSERT, DELETE, UPDATE (refused) ON trail_outbox TO {role};
+GRANT SELECT, INSERT, DELETE, UPDATE (times, until) ON denial TO {role};
 """
 
 

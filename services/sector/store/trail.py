@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final, Literal
 
 from pydantic import BaseModel
 
-from schemas.access import REPORTS_MAX, EventReport, OutcomeReport, SubjectKey
+from schemas.access import REPORTS_MAX, Access, Actor, EventReport, OutcomeReport, SubjectKey
 from services.runtime.database import Transaction
+from services.sector.handlers.work import DenialCount
 
 Kind = Literal["subjects", "events", "outcomes"]
 KINDS: Final[Mapping[type[BaseModel], Kind]] = {
@@ -29,6 +31,18 @@ _SETTLE: Final = "DELETE FROM trail_outbox WHERE id = ANY(CAST(:ids AS bigint[])
 _REFUSE: Final = """
 UPDATE trail_outbox t SET refused = r.code
 FROM unnest(CAST(:ids AS bigint[]), CAST(:codes AS text[])) AS r (id, code) WHERE t.id = r.id"""
+
+DENIED_ACTORS_MAX: Final = 100
+"""How many actors of one agency are counted apart at a time; those beyond are counted by their system."""
+_COUNT: Final = "UPDATE denial SET times = times + 1, until = :at WHERE access = :access RETURNING times"
+_ACTORS: Final = "SELECT count(*) AS actors FROM denial WHERE agency = :agency"
+_BEGIN: Final = """
+INSERT INTO denial (access, agency, since, until) VALUES (:access, :agency, :at, :at)
+ON CONFLICT (access) DO UPDATE SET times = denial.times + 1, until = :at RETURNING times"""
+_END: Final = f"""
+DELETE FROM denial WHERE access IN (
+  SELECT access FROM denial WHERE since <= :before ORDER BY since LIMIT {REPORTS_MAX} FOR UPDATE SKIP LOCKED)
+RETURNING access, times, since, until"""  # noqa: S608  a constant
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +73,24 @@ class TrailStore:
         """Use a permit up; False if it was used before (V8)."""
         return bool(await self._transaction.rows(_USE, origin=origin, index=index))
 
+    async def is_first_denial(self, access: Access, at: datetime) -> bool:
+        """Count a denial; whether it is the first of its actor and reason in its time."""
+        if await self._transaction.rows(_COUNT, access=_key(access), at=at):
+            return False
+        others = await self._transaction.rows(_ACTORS, agency=access.agency)
+        if access.actor and others[0].actors >= DENIED_ACTORS_MAX:  # names of staff are the system's word
+            access = access.model_copy(update={"actor": Actor(client=access.actor.client)})
+        rows = await self._transaction.rows(_BEGIN, access=_key(access), agency=access.agency, at=at)
+        return bool(rows[0].times == 0)
+
+    async def end_denials(self, before: datetime) -> Sequence[DenialCount]:
+        """Take out what was counted since before then, as much as one report takes."""
+        rows = await self._transaction.rows(_END, before=before)
+        return [
+            DenialCount(Access.model_validate_json(row.access), row.times, row.since, row.until)
+            for row in rows
+        ]
+
     async def waiting(self, kind: Kind, after: int) -> Sequence[Waiting]:
         """The oldest reports of a kind behind a place, as many as one request takes."""
         rows = await self._transaction.rows(_WAITING, kind=kind, after=after)
@@ -70,3 +102,7 @@ class TrailStore:
             await self._transaction.run(_SETTLE, ids=list(answered))
         if refused:
             await self._transaction.run(_REFUSE, ids=list(refused), codes=list(refused.values()))
+
+
+def _key(access: Access) -> str:
+    return access.model_dump_json(exclude_none=True)

@@ -29,7 +29,15 @@ from services.sector.domain.refusals import (
 )
 from services.sector.domain.requests import Answer, check_step
 from services.sector.domain.views import ReferralView
-from services.sector.handlers.requests import Once, answer_once, ask_step, offer, record_denial
+from services.sector.handlers.requests import (
+    DENIALS_FOLD_WITHIN,
+    Once,
+    answer_once,
+    ask_step,
+    fold_denials,
+    offer,
+    record_denial,
+)
 from services.sector.handlers.work import Work
 from services.social_services.profile import PROFILE
 from tests.support.builders import OWNER, RECEIVER, REFERRAL, SCHOOL, STRANGER, an_id
@@ -259,6 +267,30 @@ async def test_a_denial_names_who_and_what_was_typed(sector: MemorySector) -> No
     [report] = sector.trail.reports
     assert missing_field(report.access, "event") is None
     assert (report.access.act, report.access.agency, report.access.referral) == ("denial", STRANGER, REFERRAL)
+
+
+async def test_denials_of_one_actor_within_a_minute_are_the_first_and_one_that_counts_the_others(
+    sector: MemorySector,
+) -> None:
+    """Two minutes of 350 denials a second, which were 42,000 entries."""
+    for second in range(120):
+        for _ in range(350):
+            await record_denial(asker(STRANGER), REFERRAL, sector.work)
+        await fold_denials(sector.work)
+        sector.clock.forward(timedelta(seconds=1))
+        if second == 30:
+            await record_denial(asker(RECEIVER), None, sector.work)
+    sector.clock.forward(DENIALS_FOLD_WITHIN)
+    await fold_denials(sector.work)
+
+    mine = [one for one in sector.trail.reports if one.access.agency == STRANGER]
+    others = [one for one in sector.trail.reports if one.access.agency == RECEIVER]
+    assert sum(one.access.times or 1 for one in mine) == 120 * 350
+    assert len(mine) == 4
+    assert len(others) == 1
+    assert (mine[1].happened, mine[1].until) == ("2026-03-02T12:00:00.000Z", "2026-03-02T12:01:00.000Z")
+    assert (mine[0].access.referral, mine[1].access.referral) == (REFERRAL, None)
+    assert sector.trail.denials == {}
 
 
 async def test_no_report_and_no_step_carries_the_agencys_own_words(sector: MemorySector) -> None:

@@ -27,7 +27,7 @@ from services.sector.domain.consents import KeptConsent
 from services.sector.domain.profile import Profile
 from services.sector.domain.requests import Answer, Kept
 from services.sector.domain.views import ConsentRef, FeedEvent, ReferralView
-from services.sector.handlers.work import Case, Entry, Place, ViewKey, Work
+from services.sector.handlers.work import Case, DenialCount, Entry, Place, ViewKey, Work
 from tests.support.builders import SECTOR_OF, an_id
 from tests.support.clock import StoppedClock
 
@@ -160,6 +160,19 @@ class MemoryTrail:
     def __init__(self) -> None:
         self.reports: list[Any] = []
         self.used: set[tuple[str, int]] = set()
+        self.denials: dict[str, DenialCount] = {}
+
+    async def is_first_denial(self, access: Access, at: datetime) -> bool:
+        key = access.model_dump_json()
+        before = self.denials.get(key)
+        self.denials[key] = DenialCount(
+            access, before.times + 1 if before else 0, before.since if before else at, at
+        )
+        return before is None
+
+    async def end_denials(self, before: datetime) -> Sequence[DenialCount]:
+        ended = [key for key, one in self.denials.items() if one.since <= before]
+        return [self.denials.pop(key) for key in ended]
 
     async def report(self, reports: Sequence[BaseModel]) -> None:
         self.reports += reports

@@ -306,10 +306,12 @@ async def test_events_are_answered_one_by_one(trail: Trail) -> None:
             {**event, "idem": encoded(secrets.token_bytes(16)), "access": access().plain()},
         ]
     }
-    async with trail.client("health") as client:
+    async with trail.client("health") as client, trail.client("police") as police:
         first, second = (await told(client, "/v1/events", body)).json()["results"]
+        foreign = (await told(police, "/v1/events", {"events": body["events"][:1]})).json()["results"]
 
     assert first["origin"] == ORIGIN
+    assert foreign[0]["problem"]["code"] == "not_yours"
     assert second["problem"] == {
         "status": 422,
         "code": "detail_invalid",

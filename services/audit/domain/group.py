@@ -28,8 +28,9 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A registered subject: the key of its tags, the key of its details, its counter so far."""
+    """A registered subject: who registered it, the keys of its tags and details, its counter so far."""
 
+    owner: str
     tag_key: bytes = field(repr=False)
     data_key: Key
     number: int
@@ -124,7 +125,13 @@ class Group:
             return words
         if not (draft.subjects | _subject_of(words)) <= self._seen.subjects.keys():
             return SubjectUnknown()
+        if words["kind"] == "event" and not self._owns(draft.caller, words):
+            return NotYours()
         return self._write(draft, words)
+
+    def _owns(self, caller: str, words: Words) -> bool:
+        """Whether nobody else registered whom an event is about: consent and erasure are the owner's word."""
+        return all(self._seen.subjects[subject].owner == caller for subject in _subject_of(words))
 
     def add_padding(self) -> None:
         """Fill up to the next whole block."""

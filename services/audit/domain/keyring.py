@@ -26,7 +26,7 @@ class Keyring:
             return None
         try:
             tag_key = unwrap(self.wrap_key, stored.tag_key, name=TAG_KEY + stored.id)
-            return Subject(tag_key, self.key(stored.id, stored.data_key), stored.number)
+            return Subject(stored.owner, tag_key, self.key(stored.id, stored.data_key), stored.number)
         except Unreadable:
             return None
 

@@ -26,7 +26,8 @@ class NotYours(Refused):
 
     code = "not_yours"
     sentence = (
-        "only the caller that asked may report, only the owning sector register, only the operator open"
+        "only the caller that asked may report an outcome, only the sector that registered a subject "
+        "an event about it, only the operator may open entries"
     )
     status = 403
 

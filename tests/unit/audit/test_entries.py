@@ -12,7 +12,7 @@ from typing import Any, Final
 import pytest
 import rfc8785
 
-from schemas.access import Access, Actor, EventReport, Item, OutcomeReport, PermitRequest
+from schemas.access import ACTS, Access, Actor, EventReport, Item, OutcomeReport, PermitRequest
 from schemas.exact_bytes import encoded
 from schemas.merkle import leaf_hash, tree_root
 from schemas.trail_bytes import canonical, commitment, leaf, subject_key, tag
@@ -101,7 +101,8 @@ def drawn() -> Iterator[bytes]:
 def a_group(start: int = 0, **changes: Any) -> Group:
     stream = drawn()
     subjects = {
-        one: Subject(one.encode(), Key(one, one[:32].rjust(32).encode()), 4) for one in (SUBJECT, OTHER)
+        one: Subject(CALLER, one.encode(), Key(one, one[:32].rjust(32).encode()), 4)
+        for one in (SUBJECT, OTHER)
     }
     seen = Seen(ORIGIN, Key("2026-03/standard", b"m" * 32), {}, subjects, {})
     return Group(replace(seen, **changes), start=start, at=AT, random=lambda count: next(stream)[:count])
@@ -183,7 +184,7 @@ def test_counters_go_on_without_a_gap_through_a_group() -> None:
 
 
 def test_a_refused_draft_leaves_no_trace() -> None:
-    group = a_group(subjects={SUBJECT: Subject(b"k", Key(SUBJECT, b"d" * 32), 4)})
+    group = a_group(subjects={SUBJECT: Subject(CALLER, b"k", Key(SUBJECT, b"d" * 32), 4)})
 
     assert isinstance(group.add(a_list(SUBJECT, OTHER)), SubjectUnknown)
     assert group.rows == []
@@ -309,6 +310,48 @@ def test_an_event_needs_no_permit_and_says_when_it_happened() -> None:
     assert "n" not in detail
 
 
+OTHER_CALLER: Final = "urn:concert:test-local:police"
+EVENTS: Final = sorted(name for name, act in ACTS.items() if act.kind == "event")
+
+
+def an_event(act: str, caller: str, **changes: Any) -> Draft:
+    words = {"act": act, "reason": "x", "consent": {"id": "cns_" + "a" * 26, "version": 1}} | changes
+    report = EventReport(idem=b"e" * 16, mode="with", happened=AT, access=an_access(**words))
+    return SCRIBE.event(report, caller=caller)
+
+
+def a_kind_of_entry(kind: str, caller: str) -> Draft:
+    """A draft of that kind about SUBJECT: an intent, a list with an item, an outcome, or an event by act."""
+    if kind == "item":
+        words = an_access(act="list", subject=None)
+        return SCRIBE.permit(a_request(words, Item(subject=SUBJECT)), caller=caller)
+    if kind == "intent":
+        return SCRIBE.permit(a_request(), caller=caller)
+    if kind == "outcome":
+        return SCRIBE.outcome(an_outcome(), caller=caller)
+    return an_event(kind, caller)
+
+
+# Whether another than the registrar may: to ask is anybody's, the outcome is the asker's (CALLER here).
+@pytest.mark.parametrize(
+    ("kind", "others_may"),
+    [("intent", True), ("item", True), ("outcome", False), *((event, False) for event in EVENTS)],
+)
+def test_who_may_write_each_kind_of_entry_about_a_subject(kind: str, others_may: bool) -> None:
+    intents = {3: Intent(CALLER, "intent", SUBJECT)}
+    own = a_group(intents=intents).add(a_kind_of_entry(kind, CALLER))
+    other = a_group(intents=intents).add(a_kind_of_entry(kind, OTHER_CALLER))
+
+    assert isinstance(own, Written)
+    assert isinstance(other, Written if others_may else NotYours)
+
+
+def test_anybody_may_report_a_denial_about_nobody() -> None:
+    denied = an_event("denial", OTHER_CALLER, subject=None, basis=None, consent=None)
+
+    assert isinstance(a_group().add(denied), Written)
+
+
 def test_the_same_bytes_under_another_kind_are_another_body() -> None:
     report = EventReport(
         idem=b"i" * 16,
@@ -351,7 +394,7 @@ KEYRING: Final = Keyring(ORIGIN, b"w" * 32, lambda count: b"r" * count)
 def stored(count: int = 3) -> tuple[list[StoredEntry], bytes]:
     """Some entries as the database holds them, and their tile."""
     key, wrapped = KEYRING.new_key(SUBJECT)
-    subjects = {SUBJECT: Subject(b"t" * 32, key, 0)}
+    subjects = {SUBJECT: Subject(CALLER, b"t" * 32, key, 0)}
     group = a_group(subjects=subjects)
     for number in range(count):
         group.add(a_draft(idem=bytes([number]) * 16))
@@ -459,7 +502,7 @@ def test_a_subject_whose_keys_are_gone_is_unknown() -> None:
 
 
 def test_neither_key_nor_salt_shows_in_a_representation() -> None:
-    shown = repr((KEYRING, Key("x", b"secret"), Subject(b"secret", Key("x", b"secret"), 1)))
+    shown = repr((KEYRING, Key("x", b"secret"), Subject(CALLER, b"secret", Key("x", b"secret"), 1)))
 
     assert "secret" not in shown
     assert "wwww" not in shown

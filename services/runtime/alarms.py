@@ -14,7 +14,7 @@ RULES: Final[Mapping[str, str]] = {
     "database": "The service's database does not answer; it takes no requests until it does.",
     "outbox_full": "More events wait than the disk guard allows; bring the brokers back, the rest follows.",
     "outbox_waits": "Events wait to be sent and none leave; nothing is lost; see whether the brokers answer.",
-    "dead_letters": "Records could not be used and were set aside; the service's log names each, and why.",
+    "dead_letters": "Records could not be used and were set aside; see `concert dead-letters list`.",
     "sweep_fails": "Work that comes again at intervals fails each time; the service's log names the error.",
     "signer_halted": "The signer found another trail than the one it signed, and signs no more; see its log.",
     "detail_damaged": "The stored detail of an entry is damaged; restore it from a backup; all else goes on.",

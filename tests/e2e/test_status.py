@@ -1,5 +1,6 @@
 """`concert status` asks each part: what stands still, is gone or has halted is told by its rule."""
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -69,8 +70,8 @@ def test_a_sector_that_is_gone_is_down(session: Session) -> None:
         session.loop.call(session.stage.platform.start("police"))
 
 
-async def in_trail(session: Session, sql: str) -> None:
-    async with session.stage.installation.server.connection(DATABASES["audit"].name) as connection:
+async def in_database(session: Session, service: str, sql: str) -> None:
+    async with session.stage.installation.server.connection(DATABASES[service].name) as connection:
         await connection.execute(sql)
 
 
@@ -80,11 +81,59 @@ async def halted(session: Session) -> bool:
 
 @pytest.mark.usefixtures("_well")
 def test_a_signer_that_finds_a_smaller_trail_than_it_signed_is_told_to_have_halted(session: Session) -> None:
-    session.loop.call(in_trail(session, "CREATE TABLE due AS SELECT due_size FROM log_state"))
-    session.loop.call(in_trail(session, "UPDATE log_state SET due_size = 0"))
+    def trail(sql: str) -> None:
+        session.loop.call(in_database(session, "audit", sql))
+
+    trail("CREATE TABLE due AS SELECT due_size FROM log_state")
+    trail("UPDATE log_state SET due_size = 0")
     try:
         session.loop.call(until(lambda: halted(session), "the signer has halted"))
     finally:
-        session.loop.call(in_trail(session, "UPDATE log_state SET due_size = due.due_size FROM due"))
-        session.loop.call(in_trail(session, "DROP TABLE due"))
+        trail("UPDATE log_state SET due_size = due.due_size FROM due")
+        trail("DROP TABLE due")
         session.loop.call(session.stage.platform.restart("audit_sign"))
+
+
+DAMAGE = "UPDATE entry SET {what} = set_byte({what}, 40, get_byte({what}, 40) # 1) WHERE idx = 7"
+"""Done twice it is undone."""
+
+
+@pytest.mark.usefixtures("_well")
+@pytest.mark.parametrize(("what", "rule"), [("detail_ct", "detail_damaged")])
+def test_a_damaged_trail_is_told_by_the_index(session: Session, what: str, rule: str) -> None:
+    platform, damage = session.stage.platform, DAMAGE.format(what=what)
+    session.loop.call(in_database(session, "audit", damage))
+    try:
+        session.loop.call(platform.restart("audit"))
+
+        async def is_told() -> bool:
+            return (rule, "audit: entry 7") in await rules(session)
+
+        session.loop.call(until(is_told, "the damage is told"))
+    finally:
+        session.loop.call(in_database(session, "audit", damage))
+        session.loop.call(platform.restart("audit"))
+
+
+LETTERS = """
+INSERT INTO dead_letter (id, grp, topic, topic_id, part, "offset", record_at, headers, reason)
+SELECT n::text, 'police', 't', gen_random_uuid(), 0, n, now(), '[]', 'bad_json'
+FROM generate_series(1, 2) n"""
+
+
+@pytest.mark.usefixtures("_well")
+def test_records_that_were_set_aside_are_told_until_somebody_looked(session: Session) -> None:
+    data = str(session.stage.installation.configuration.data)
+    session.loop.call(in_database(session, "police", LETTERS))
+
+    told = session.loop.call(rules(session))
+    listed = concert("dead-letters", "list", "--json", "--data", data)
+    wrong = concert("dead-letters", "discard", "police", "bad_json", "--confirm", "3", "--data", data)
+    still = session.loop.call(rules(session))
+    right = concert("dead-letters", "discard", "police", "bad_json", "--confirm", "2", "--data", data)
+
+    assert told == still == {("dead_letters", "police: bad_json (2)")}
+    assert [(row["service"], row["reason"], row["count"]) for row in json.loads(listed.stdout)] == [
+        ("police", "bad_json", 2)
+    ]
+    assert (wrong.returncode, right.returncode) == (5, 0), wrong.stderr + right.stderr

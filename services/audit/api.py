@@ -15,7 +15,7 @@ from schemas.access import Code, EventReports, OutcomeReports, PermitAnswer, Per
 from schemas.exact_bytes import Bytes16
 from services.audit.domain.layout import Wanted, bundle, wanted
 from services.audit.domain.records import StoredCheckpoint
-from services.audit.domain.refusals import DetailInvalid, MalformedRequest, TrailClosed
+from services.audit.domain.refusals import DetailInvalid, MalformedRequest, SubjectUnknown, TrailClosed
 from services.audit.handlers import (
     Result,
     Work,
@@ -72,6 +72,7 @@ def audit_app(work: Work, open_published: OpenPublished, origin: str) -> FastAPI
     app = create_app("audit", caller_of, bytes_max=REQUEST_BYTES_MAX)
     app.add_exception_handler(RequestValidationError, _malformed)
     app.add_exception_handler(DetailInvalid, _detail_invalid)
+    app.add_exception_handler(SubjectUnknown, _subject_unknown)
     app.add_exception_handler(TrailClosed, _closed)
     app.include_router(trail_routes(work))
     app.include_router(log_routes(open_published, origin))
@@ -166,6 +167,12 @@ async def _detail_invalid(_request: Request, error: Exception) -> ProblemRespons
     assert isinstance(error, DetailInvalid)  # noqa: S101  Starlette types every handler's error as Exception
     place = [{"pointer": error.pointer, "detail": "missing_or_wrong"}]
     return problem(error.status, error.code, error.sentence, errors=place)
+
+
+async def _subject_unknown(_request: Request, error: Exception) -> ProblemResponse:
+    assert isinstance(error, SubjectUnknown)  # noqa: S101
+    places = [{"pointer": pointer, "detail": "not_registered"} for pointer in error.pointers]
+    return problem(error.status, error.code, error.sentence, errors=places)
 
 
 async def _closed(_request: Request, error: Exception) -> ProblemResponse:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 import httpx2
 from pydantic import ValidationError
 
-from schemas.access import OutcomeReport, PermitAnswer, PermitBody, PermitRequest
+from schemas.access import Item, OutcomeReport, PermitAnswer, PermitBody, PermitRequest
 from schemas.body import instant_text
 from schemas.permit import BadPermit, Question, Trust, check_permit
 from services.runtime.crash import crash_point
@@ -70,7 +70,7 @@ class Permits:
 
     async def _answer(self, request: PermitRequest) -> PermitAnswer:
         content = request.model_dump_json(exclude_none=True)
-        refusal: type[TrailUnavailable] = TrailUnavailable
+        refusal = TrailUnavailable()
         for attempt in range(ATTEMPTS_MAX):
             if attempt:
                 await asyncio.sleep(PAUSE_SECONDS)
@@ -79,8 +79,11 @@ class Permits:
                 continue
             if response.status_code == 201:
                 return _permit_answer(response)
-            refusal = refusal_of(response)
-            if refusal is TrailUnavailable and response.status_code != 503:
+            refusal = refusal_of(response, request.items)
+            if isinstance(refusal, SubjectNotRegistered):
+                if refusal.subjects:
+                    break  # the list is asked for without them, at once
+            elif response.status_code != 503:
                 log().error("permit_denied", status=response.status_code)
                 break
         raise refusal
@@ -101,10 +104,16 @@ def _permit_answer(response: httpx2.Response) -> PermitAnswer:
         raise TrailUnavailable from error
 
 
-def refusal_of(response: httpx2.Response) -> type[TrailUnavailable]:
+def refusal_of(response: httpx2.Response, items: Sequence[Item]) -> TrailUnavailable:
     """What an answer without a permit means."""
-    is_unknown = response.status_code == 409 and b'"subject_unknown"' in response.content
-    return SubjectNotRegistered if is_unknown else TrailUnavailable
+    if response.status_code != 409 or b'"subject_unknown"' not in response.content:
+        return TrailUnavailable()
+    places = {f"/items/{number}/subject": item.subject for number, item in enumerate(items)}
+    try:
+        named = [str(error["pointer"]) for error in response.json().get("errors", ())]
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return TrailUnavailable()
+    return SubjectNotRegistered({places[pointer] for pointer in named if pointer in places})
 
 
 @dataclass(frozen=True, slots=True)

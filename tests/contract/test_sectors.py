@@ -550,13 +550,17 @@ async def test_a_worklist_comes_in_pages_without_gap_or_repeat(scene: Scene) -> 
     assert (await scene.get("/v1/worklist?after=bm9uc2Vuc2U=")).status_code == 422
 
 
-async def test_a_referral_that_the_trail_does_not_know_yet_holds_up_no_other(scene: Scene) -> None:
+@pytest.mark.parametrize("unknown", [{1}, {0, 2}, {0, 1, 2, 3}])
+async def test_referrals_that_the_trail_does_not_know_yet_hold_up_no_other(
+    scene: Scene, unknown: set[int]
+) -> None:
     referrals = [await scene.received() for _ in range(4)]
-    scene.trail.unknown = {referrals[1]}
+    scene.trail.unknown = {referrals[at] for at in unknown}
 
     rows = (await scene.get("/v1/worklist")).json()["data"]
 
-    assert {row["referral"] for row in rows} == {*referrals} - {referrals[1]}
+    assert {row["referral"] for row in rows} == {*referrals} - scene.trail.unknown
+    assert len(scene.trail.asked) == 2
 
 
 async def test_a_key_is_used_up_for_one_path(scene: Scene) -> None:

@@ -243,7 +243,13 @@ async def test_an_unregistered_subject_gets_no_permit(trail: Trail) -> None:
     async with trail.client("health") as client:
         answer = await told(client, "/v1/permits", request(access(subject=OTHER, referral=OTHER)).plain())
 
+        rows = [Item(subject=one) for one in (SUBJECT, OTHER, CASE)]
+        listed = await told(
+            client, "/v1/permits", request(access(act="list", subject=None, referral=None), *rows).plain()
+        )
+
     assert (answer.status_code, answer.json()["code"]) == (409, "subject_unknown")
+    assert [error["pointer"] for error in listed.json()["errors"]] == ["/items/1/subject"]
 
 
 async def test_an_access_without_what_its_act_needs_is_named(trail: Trail) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -123,11 +123,19 @@ class Group:
         words = self._with_subject(draft)
         if isinstance(words, Refused):
             return words
-        if not (draft.subjects | _subject_of(words)) <= self._seen.subjects.keys():
-            return SubjectUnknown()
+        if unknown := list(self._unknown(draft, words)):
+            return SubjectUnknown(*unknown)
         if words["kind"] == "event" and not self._owns(draft.caller, words):
             return NotYours()
         return self._write(draft, words)
+
+    def _unknown(self, draft: Draft, words: Words) -> Iterator[str]:
+        """Where the request names subjects that are not registered; all, so that one more request does."""
+        for number, item in enumerate(draft.items):
+            if item["subject"] not in self._seen.subjects:
+                yield f"/items/{number}/subject"
+        if not _subject_of(words) <= self._seen.subjects.keys():
+            yield "/access/subject" if draft.intent is None else "/intent"
 
     def _owns(self, caller: str, words: Words) -> bool:
         """Whether nobody else registered whom an event is about: consent and erasure are the owner's word."""

@@ -41,11 +41,15 @@ class IdemConflict(Refused):
 
 
 class SubjectUnknown(Refused):
-    """A subject that nobody has registered yet."""
+    """Subjects that nobody has registered yet; `pointers` say where they stand in the request."""
 
     code = "subject_unknown"
-    sentence = "the subject is not registered yet; its owner sends it, ask again once"
+    sentence = "the subjects named in errors are not registered yet; leave them out, or ask again once"
     status = 409
+
+    def __init__(self, *pointers: str) -> None:
+        super().__init__(*pointers)
+        self.pointers = pointers
 
 
 class SlowDown(Refused):

@@ -112,19 +112,18 @@ def reading_routes(engine: Engine) -> APIRouter:
 
 
 async def show_rows(engine: Engine, referrals: Sequence[str], by: Asker, why: str) -> Sequence[ReferralView]:
-    """Show the rows of a list; one that the trail does not know yet is left out, and holds up no other.
+    """Show the rows of a list; those that the trail does not know yet are left out, and hold up no other."""
 
-    The trail does not say which one it is, so the list is halved until it stands alone.
-    """
-    look = look_at_worklist(referrals, by, why)
+    async def shown(of: Sequence[str]) -> Sequence[ReferralView]:
+        return await engine.show(look_at_worklist(of, by, why), lambda work: work.views.find(of, by.agency))
+
     try:
-        return await engine.show(look, lambda work: work.views.find(referrals, by.agency))
-    except SubjectNotRegistered:
-        if not referrals:
+        return await shown(referrals)
+    except SubjectNotRegistered as unknown:
+        known = [referral for referral in referrals if referral not in unknown.subjects]
+        if len(known) == len(referrals):
             raise
-        middle = len(referrals) // 2
-        halves = (referrals[:middle], referrals[middle:]) if middle else ((),)
-        return [view for half in halves for view in await show_rows(engine, half, by, why)]
+        return await shown(known)
 
 
 def cursor_of(place: Place) -> str:

@@ -1,5 +1,7 @@
 """Every refusal of a sector service, by name; the codes never change."""
 
+from collections.abc import Collection
+
 from services.runtime.errors import Refused
 
 
@@ -102,4 +104,9 @@ class TrailUnavailable(Refused):
 
 
 class SubjectNotRegistered(TrailUnavailable):
-    """The trail does not know one of the referrals yet; its owner's service will tell it."""
+    """The trail does not know these subjects yet; their owners' services will tell it."""
+
+    def __init__(self, subjects: Collection[str] = ()) -> None:
+        super().__init__()
+        self.subjects = frozenset(subjects)
+        """Those of a list that the trail named; it can be shown without them."""

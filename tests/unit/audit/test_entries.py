@@ -186,7 +186,9 @@ def test_counters_go_on_without_a_gap_through_a_group() -> None:
 def test_a_refused_draft_leaves_no_trace() -> None:
     group = a_group(subjects={SUBJECT: Subject(CALLER, b"k", Key(SUBJECT, b"d" * 32), 4)})
 
-    assert isinstance(group.add(a_list(SUBJECT, OTHER)), SubjectUnknown)
+    refusal = group.add(a_list(OTHER, SUBJECT, OTHER))
+    assert isinstance(refusal, SubjectUnknown)
+    assert refusal.pointers == ("/items/0/subject", "/items/2/subject")
     assert group.rows == []
     assert group.numbers == {}
 

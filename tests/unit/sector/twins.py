@@ -264,7 +264,7 @@ class TrailTwin:
         self.asked.append(asked)
         status = self._status(asked)
         if status:
-            return httpx2.Response(status, json={"code": "subject_unknown" if status == 409 else "refused"})
+            return httpx2.Response(status, json=self._problem(status, asked))
         answer = self.spoil(self._permit(asked))
         return httpx2.Response(201, content=answer.model_dump_json())
 
@@ -272,6 +272,11 @@ class TrailTwin:
         if any(item.subject in self.unknown for item in asked.items):
             return 409
         return self.statuses.pop(0) if self.statuses else None
+
+    def _problem(self, status: int, asked: PermitRequest) -> dict[str, Any]:
+        unknown = [at for at, item in enumerate(asked.items) if item.subject in self.unknown]
+        errors = [{"pointer": f"/items/{at}/subject", "detail": "not_registered"} for at in unknown]
+        return {"code": "subject_unknown" if status == 409 else "refused", "errors": errors}
 
     def _permit(self, asked: PermitRequest) -> PermitAnswer:
         leaves = [leaf(sha256(item.subject.encode()).digest()[:16], bytes(32)) for item in asked.items]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.exceptions import RequestValidationError
@@ -12,18 +12,10 @@ from schemas.governance import AgencyCurrent, ProtocolDocument
 from schemas.ids import AgencyId, ProtocolId
 from services.governance.domain import AgencyDocument, Kind, OtherId, Publication, load_protocol
 from services.governance.handlers import Work, admit_agency, publish_protocol
-from services.runtime.errors import Refused
+from services.runtime.peers import operator_alone
 from services.runtime.web import caller_of
 
 OpenWork = Callable[[], AbstractAsyncContextManager[Work]]
-
-
-class OperatorOnly(Refused):
-    """A service that may read here, not write."""
-
-    code: ClassVar[str] = "operator_only"
-    sentence: ClassVar[str] = "Only the operator's certificate may change what governance publishes."
-    status: ClassVar[int] = 403
 
 
 class Published(BaseModel):
@@ -62,12 +54,9 @@ async def _protocol(request: Request) -> tuple[ProtocolDocument, str]:
 def routes(open_work: OpenWork, operator: str) -> APIRouter:
     """The routes, over whatever wiring opens; `operator` is the URI name that may write."""
     router = APIRouter(prefix="/v1")
+    operators = [Depends(operator_alone(operator))]
 
-    async def check_operator(request: Request) -> None:
-        if caller_of(request) != operator:
-            raise OperatorOnly
-
-    @router.put("/agencies/{agency}", dependencies=[Depends(check_operator)])
+    @router.put("/agencies/{agency}", dependencies=operators)
     async def put_agency(agency: AgencyId, content: AgencyDocument) -> Published:
         """Admit an agency, or publish its next version."""
         if content.agency != agency:
@@ -76,7 +65,7 @@ def routes(open_work: OpenWork, operator: str) -> APIRouter:
             publication, is_news = await admit_agency(content, work)
         return _published(publication, is_news)
 
-    @router.put("/protocols/{protocol}", dependencies=[Depends(check_operator)])
+    @router.put("/protocols/{protocol}", dependencies=operators)
     async def put_protocol(
         protocol: ProtocolId, loaded: Annotated[tuple[ProtocolDocument, str], Depends(_protocol)]
     ) -> Published:

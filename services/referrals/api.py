@@ -1,26 +1,17 @@
 """The arbiter's internal port: the operator's command brings the service directory."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.directory import ServiceRegistered
 from services.referrals.domain.directory_batch import ENTRIES_MAX, RefusedEntry, sorted_out
-from services.runtime.errors import Refused
-from services.runtime.web import caller_of
+from services.runtime.peers import operator_alone
 
 Keep = Callable[[Sequence[ServiceRegistered]], Awaitable[int]]
 """Keeps entries and publishes those that are new or changed, durably; says how many those are."""
-
-
-class OperatorOnly(Refused):
-    """A service that may not write here."""
-
-    code: ClassVar[str] = "operator_only"
-    sentence: ClassVar[str] = "only the operator's certificate may change the directory"
-    status: ClassVar[int] = 403
 
 
 class Batch(BaseModel):
@@ -44,11 +35,9 @@ def routes(keep: Keep, operator: str) -> APIRouter:
     """The routes, over whatever keeping means; `operator` is the URI name that may write."""
     router = APIRouter(prefix="/v1")
 
-    @router.post("/directory")
-    async def post_directory(request: Request, batch: Batch) -> Answer:
+    @router.post("/directory", dependencies=[Depends(operator_alone(operator))])
+    async def post_directory(batch: Batch) -> Answer:
         """Take a batch of directory entries."""
-        if caller_of(request) != operator:
-            raise OperatorOnly
         entries, refused = sorted_out(batch.entries)
         changed = await keep(entries) if entries else 0
         return Answer(taken=len(entries), changed=changed, refused=refused)

@@ -1,10 +1,8 @@
 """Puts the arbiter together."""
 
 from collections.abc import Sequence
-from typing import Final
 
 from schemas.directory import ServiceRegistered
-from schemas.topics import source_of
 from services.referrals.api import routes
 from services.referrals.handlers import SWEPT_MAX, Work, expire_and_remind
 from services.referrals.settings import Settings
@@ -15,9 +13,6 @@ from services.runtime.database import Transaction
 from services.runtime.process import Parts, Runtime
 from services.runtime.sweeper import Sweeper
 from services.runtime.web import caller_of, create_app
-
-OPERATOR: Final = "operator"
-"""The end of the URI name in the certificate of the operator's command."""
 
 
 def wire(runtime: Runtime, settings: Settings) -> Parts:
@@ -39,7 +34,7 @@ def wire(runtime: Runtime, settings: Settings) -> Parts:
             return await SurroundingsStore(transaction, shelf).keep_entries(entries, runtime.clock.now())
 
     internal = create_app("Referrals", caller_of)
-    internal.include_router(routes(keep, source_of(runtime.identity.cell, OPERATOR)))
+    internal.include_router(routes(keep, runtime.identity.operator))
     return Parts(
         subscriptions=SUBSCRIPTIONS,
         open_work=open_work,

@@ -24,6 +24,25 @@ class Opened:
     letter: DeadLetter | None
 
 
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """What became of a batch: records that were applied, and those that became letters; repeats neither."""
+
+    applied: Sequence[Any]
+    letters: Sequence[DeadLetter]
+
+
+def outcomes(records: Sequence[Any], effects: Effects) -> dict[Partition, list[str | None]]:
+    """Each partition's outcomes in order: the reason of a letter, None for a record that was applied."""
+    reasons: dict[int, str | None] = dict.fromkeys(map(id, effects.applied))
+    reasons |= {id(letter.record): letter.reason for letter in effects.letters}
+    found: dict[Partition, list[str | None]] = {}
+    for record in records:
+        if id(record) in reasons:
+            found.setdefault((record.topic, record.partition), []).append(reasons[id(record)])
+    return found
+
+
 def opened(record: Any, topic: Topic, subscription: Subscription, identity: Identity) -> Opened:
     """Read one record; what can never be used becomes a dead letter."""
     try:

@@ -11,6 +11,7 @@ from uuid import UUID
 from schemas.cloudevents import Known
 from services.runtime.database import Transaction
 from services.runtime.ids import new_id
+from services.runtime.logs import log
 from services.runtime.metrics import DEAD_LETTERS
 
 _KEEP: Final = """
@@ -30,6 +31,8 @@ ON CONFLICT (grp, topic, topic_id, part, "offset")
 DO UPDATE SET attempts = dead_letter.attempts + 1, last_at = now()"""
 
 NOTHING_KNOWN: Final = Known()
+LINES_OF_A_BATCH_MAX: Final = 20
+"""How many letters of one transaction get a line in the log; the number of all is told besides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +57,10 @@ def headers_text(headers: Sequence[tuple[str, bytes]]) -> str:
 async def keep(
     transaction: Transaction, group: str, letters: Sequence[DeadLetter], topic_ids: dict[str, UUID]
 ) -> None:
-    """Keep letters in the transaction that moves their offsets; the same record again counts an attempt."""
-    letters = one_for_each_record(letters)
+    """Keep letters in the transaction that moves their offsets; the same record again counts an attempt.
+
+    Letters are those of `one_for_each_record`: the database refuses to touch a row twice.
+    """
     if not letters:
         return
     records = [letter.record for letter in letters]
@@ -80,8 +85,18 @@ async def keep(
         paths=[letter.path for letter in letters],
         errors=[letter.error_class for letter in letters],
     )
+    transaction.after_commit.append(lambda: _tell(group, letters))
+
+
+def _tell(group: str, letters: Sequence[DeadLetter]) -> None:
+    """Count the letters, and name where the first of them lie."""
     for letter in letters:
         DEAD_LETTERS.labels(group, str(letter.reason)).inc()
+    for letter in letters[:LINES_OF_A_BATCH_MAX]:
+        place = {name: getattr(letter.record, name) for name in ("topic", "partition", "offset")}
+        log().warning("dead_letter", group=group, error_code=str(letter.reason), **place)
+    if len(letters) > LINES_OF_A_BATCH_MAX:
+        log().warning("dead_letters", group=group, count=len(letters))
 
 
 def one_for_each_record(letters: Sequence[DeadLetter]) -> list[DeadLetter]:

@@ -22,6 +22,11 @@ class Identity:
         return source_of(self.cell, self.service)
 
     @property
+    def operator(self) -> str:
+        """The URI name in the certificate of the operator's command."""
+        return source_of(self.cell, "operator")
+
+    @property
     def group(self) -> str:
         """Its consumer group."""
         return f"{self.namespace}{self.service}"

@@ -52,7 +52,7 @@ def consumer_factory(
             group_id=identity.group,
             group_instance_id=member_of(identity, topics),
             enable_auto_commit=False,
-            auto_offset_reset="earliest",
+            auto_offset_reset="none",  # where to go on is the database's word,
             isolation_level="read_committed",
             session_timeout_ms=SESSION_MS,
             heartbeat_interval_ms=HEARTBEAT_MS,

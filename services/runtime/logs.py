@@ -11,7 +11,7 @@ import structlog
 ALLOWED: Final = frozenset({
     "timestamp", "level", "event", "service", "version", "trace_id", "span_id", "request_id", "agency_id",
     "actor_type", "route", "status", "duration_ms", "error_code", "error_class", "topic", "partition",
-    "group", "count", "attempt", "shard", "logger", "state", "crash_point",
+    "offset", "group", "count", "attempt", "shard", "logger", "state", "crash_point",
 })  # fmt: skip
 LINE_CHARACTERS_MAX: Final = 4_000
 

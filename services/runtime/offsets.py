@@ -49,6 +49,7 @@ class Position:
     next: int
     changed: bool
     alarm: str | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +67,14 @@ def position(stored: Stored | None, log: Log) -> Position:
         return Position(log.beginning, changed=True)
     if stored.topic_id != log.topic_id:
         # A topic made anew under the old name: an old offset would skip its first events without a word.
-        return Position(log.beginning, changed=True, alarm="topic_made_anew")
-    if stored.next > log.end:
-        return Position(log.beginning, changed=True, alarm="brokers_lost_records")
-    if stored.next < log.beginning:
-        return Position(log.beginning, changed=True, alarm="retention_overtook_reader")
-    return Position(stored.next, changed=False)
+        alarm = "topic_made_anew"
+    elif stored.next > log.end:
+        alarm = "brokers_lost_records"
+    elif stored.next < log.beginning:
+        alarm = "retention_overtook_reader"
+    else:
+        return Position(stored.next, changed=False)
+    return Position(log.beginning, changed=True, alarm=alarm, reason=f"from {stored.next} to {log.beginning}")
 
 
 async def remembered(

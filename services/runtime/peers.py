@@ -1,17 +1,38 @@
 """Services speak to each other over mutual TLS; each proves its name by its certificate."""
 
 import ssl
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import ClassVar, Final
 
 import httpx2
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from schemas.topics import host_of
+from services.runtime.errors import Refused
 from services.runtime.settings import TlsSettings
+from services.runtime.web import caller_of
 
 ANSWER_WITHIN_SECONDS: Final = 2.0
+
+
+class OperatorOnly(Refused):
+    """A service's certificate, where the operator's is needed."""
+
+    code: ClassVar[str] = "operator_only"
+    sentence: ClassVar[str] = "only the operator's certificate may do this"
+    status: ClassVar[int] = 403
+
+
+def operator_alone(operator: str) -> Callable[[Request], Awaitable[None]]:
+    """A route's check that it is the operator who asks; `operator` is the URI name in that certificate."""
+
+    async def check(request: Request) -> None:
+        if caller_of(request) != operator:
+            raise OperatorOnly
+
+    return check
 
 
 class CertifiedProtocol(HttpToolsProtocol):

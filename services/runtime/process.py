@@ -14,10 +14,11 @@ from typing import Any, Final
 from fastapi import FastAPI
 from uvicorn import Config, Server
 
-from services.runtime import kafka
+from services.runtime import kafka, partition_alarms
 from services.runtime.alarms import AlarmSource
+from services.runtime.batches import Batches, OpenWork
 from services.runtime.clock import Clock, SystemClock
-from services.runtime.consumer import Batches, Consumer, OpenWork
+from services.runtime.consumer import Consumer
 from services.runtime.database import Database
 from services.runtime.health import HEARTBEAT_SECONDS, Health, health_app
 from services.runtime.identity import Identity, identity_of
@@ -30,6 +31,7 @@ from services.runtime.relay import Relay
 from services.runtime.settings import RuntimeSettings
 from services.runtime.subscription import Subscription
 from services.runtime.sweeper import Sweeper
+from services.runtime.web import caller_of, create_app
 
 GRACE_SECONDS: Final = 12.0
 """How long a process may take to stop after SIGTERM; then the watchdog ends it."""
@@ -159,15 +161,16 @@ class Running:
     ) -> None:
         self._parts = parts
         self._relays = relays
+        self.consumer = _consumer(settings, identity, database, parts)
         self.health = Health(
             probed,
             has_outbox=bool(relays),
             outbox_rows_max=settings.outbox_rows_max,
             why_halted=parts.why_halted,
-            alarms=[*parts.alarms, *(sweeper.alarms for sweeper in parts.sweepers)],
+            alarms=[*parts.alarms, *(each.alarms for each in (*parts.sweepers, self.consumer) if each)],
         )
-        self._servers = _servers(settings, parts, self.health)
-        self.consumer = _consumer(settings, identity, database, parts)
+        internal = _with_readers_door(parts, identity, database) if self.consumer else parts.internal
+        self._servers = _servers(settings, parts.api, internal, self.health)
         self._producer = kafka.RelayProducer(settings.kafka, clock) if settings.kafka and relays else None
         self._tasks: list[asyncio.Task[None]] = []
         self._beating: asyncio.Task[None] | None = None
@@ -224,14 +227,21 @@ def inherited_sockets() -> dict[str, socket.socket]:
     return {name: socket.socket(fileno=int(number)) for name, _, number in pairs}
 
 
+def _with_readers_door(parts: Parts, identity: Identity, database: Database) -> FastAPI:
+    """The internal port, where the operator lets a partition go on."""
+    internal = parts.internal or create_app("Readers", caller_of)
+    internal.include_router(partition_alarms.routes(database, identity.group, identity.operator))
+    return internal
+
+
 def _servers(
-    settings: RuntimeSettings, parts: Parts, health: Health
+    settings: RuntimeSettings, api: FastAPI | None, internal: FastAPI | None, health: Health
 ) -> list[tuple[Server, list[socket.socket]]]:
     configs: dict[str, Config] = {"health": plain_config(health_app(health))}
-    if parts.api:
-        configs["api"] = plain_config(parts.api)
-    if parts.internal and settings.tls:
-        configs["internal"] = internal_config(parts.internal, settings.tls)
+    if api:
+        configs["api"] = plain_config(api)
+    if internal and settings.tls:
+        configs["internal"] = internal_config(internal, settings.tls)
     sockets = inherited_sockets()
     return [
         (QuietServer(config), [sockets.get(name) or _bound(getattr(settings.ports, name))])

@@ -99,6 +99,7 @@ def test_up_leaves_everything_running_and_down_leaves_no_process(data: Path) -> 
     make_topic(data, "concert.stray.v1")
     differing = concert("topology", "plan", "--data", str(data))
     applied = concert("topology", "apply", "--data", str(data))
+    readers = concert("readers", "list", "--data", str(data))
     down = concert("down", "--data", str(data))
 
     assert started.returncode == 0, started.stderr
@@ -111,6 +112,7 @@ def test_up_leaves_everything_running_and_down_leaves_no_process(data: Path) -> 
     assert (plan.returncode, plan.stdout) == (0, "The brokers are as the table says.\n")
     assert (differing.returncode, differing.stdout) == (5, "topic_unknown concert.stray.v1\n")
     assert (applied.returncode, "left: topic_unknown concert.stray.v1" in applied.stdout) == (5, True)
+    assert (readers.returncode, readers.stdout) == (0, "Nothing stands over any partition.\n")
     assert down.returncode == 0
     assert stat.S_IMODE(data.stat().st_mode) == 0o2755, "a folder that was given keeps its mode"
     assert pids(data) == []

@@ -19,7 +19,8 @@ ACTS = {
 
 DURABLE = {
     "outbox": "SID", "inbox": "SID", "outbox_sent": "SI", "outbox_sent_default": "", "sequence_out": "SIU",
-    "sequence_in": "SIU", "consumer_offset": "SIU", "dead_letter": "SIU", "alembic_version": "S",
+    "sequence_in": "SIU", "consumer_offset": "SIU", "dead_letter": "SIU", "partition_alarm": "SIU",
+    "alembic_version": "S",
 }  # fmt: skip
 SECTOR = DURABLE | {
     "case_file": "SIU", "consent_version": "SI", "consent_withdrawal": "SI", "referral_view": "SIU",

@@ -21,12 +21,11 @@ from schemas.topics import GOVERNANCE_STATE
 from services.cli.governance import agencies, protocols
 from services.governance.wiring import wire
 from services.runtime.database import Database
-from services.runtime.identity import Identity
-from services.runtime.kafka import consumer_factory
 from services.runtime.peers import internal_client
 from services.runtime.process import running
 from services.runtime.settings import PortSettings, RuntimeSettings
 from tests.support.builders import an_agency
+from tests.support.kafka import a_bare_reader
 from tests.support.platform import CELL, Space
 from tests.support.waiting import until
 
@@ -67,19 +66,12 @@ async def publish(client: httpx2.AsyncClient, name: str, **changes: Any) -> http
 
 async def events_about(space: Space, name: str, count: int) -> list[ReadEvent]:
     """The first so many events of one key, as a reader of the topic gets them."""
-    topics = [GOVERNANCE_STATE.name(space.namespace)]
-    identity = Identity("health", CELL, "local", space.namespace)
-    consumer = consumer_factory(space.kafka_settings("health"), identity, topics)()
-    consumer.subscribe(topics)
-    await consumer.start()
+    topic, partitions = GOVERNANCE_STATE.name(space.namespace), range(GOVERNANCE_STATE.partitions_local)
     found: list[ReadEvent] = []
-    try:
-        async with asyncio.timeout(30):
-            while len(found) < count:
-                for records in (await consumer.getmany(timeout_ms=200)).values():
-                    found += [_read(record) for record in records if record.key == name.encode()]
-    finally:
-        await consumer.stop()
+    async with a_bare_reader(space, "health", topic, partitions) as consumer, asyncio.timeout(30):
+        while len(found) < count:
+            for records in (await consumer.getmany(timeout_ms=200)).values():
+                found += [_read(record) for record in records if record.key == name.encode()]
     return found
 
 

@@ -1,6 +1,6 @@
 """A record that can never be used stops nothing: it is kept with its reason, and the batch goes on."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import pytest
@@ -9,30 +9,35 @@ from schemas import governance
 from schemas.cloudevents import Reason
 from schemas.referral import STEPS
 from schemas.topics import GOVERNANCE_STATE
+from schemas.topics import STEPS as TOPICS_OF_STEPS
 from services.runtime.database import Transaction
 from services.runtime.errors import Invalid
 from services.runtime.ids import new_id
+from services.runtime.peers import internal_client
 from services.runtime.process import Parts, running
-from services.runtime.settings import RuntimeSettings
+from services.runtime.settings import PortSettings, RuntimeSettings
 from services.runtime.subscription import Received, Subscription
 from tests.support.kafka import send_raw
 from tests.support.platform import Space
 from tests.support.poison import HEALTH_STEPS, POISON, a_good_record
+from tests.support.ports import free_port
+from tests.support.readers import alarms_of
 from tests.support.waiting import until
 
 BATCH = 500
+POLICE_STEPS = TOPICS_OF_STEPS["police"]
 
 
 class Reader:
     """A reader of steps and of governance's state that remembers what it was given."""
 
-    def __init__(self, fails_on: str = "", error: type[Exception] = RuntimeError) -> None:
+    def __init__(self, fails_on: Collection[str] = (), error: type[Exception] = RuntimeError) -> None:
         self.seen: list[str] = []
-        self._fails_on = fails_on
+        self._fails_on = set(fails_on)
         self._error = error
 
     async def take(self, events: Sequence[Received[Any]], _work: Transaction) -> None:
-        if self._fails_on in {event.key for event in events}:
+        if self._fails_on & {event.key for event in events}:
             raise self._error("schema_mismatch") if self._error is Invalid else self._error
         self.seen += [event.key for event in events]
 
@@ -40,7 +45,7 @@ class Reader:
         return Parts(
             subscriptions=(
                 Subscription((GOVERNANCE_STATE,), governance.BODIES, self.take),
-                Subscription((HEALTH_STEPS,), STEPS, self.take),
+                Subscription((HEALTH_STEPS, POLICE_STEPS), STEPS, self.take),
             )
         )
 
@@ -112,7 +117,7 @@ async def test_a_handlers_failure_is_narrowed_down_to_its_record(
     space: Space, error: type[Exception], reason: str
 ) -> None:
     good, bad = [new_id("referral") for _ in range(60)], new_id("referral")
-    reader = Reader(fails_on=bad, error=error)
+    reader = Reader([bad], error)
 
     async with running("referrals", space.settings(RuntimeSettings, "referrals"), reader.wire):
         records = [a_good_record(referral) for referral in [*good[:37], bad, *good[37:]]]
@@ -135,3 +140,45 @@ async def test_events_behind_a_hole_wait_and_other_keys_go_on(space: Space) -> N
 
     assert (letter.reason, letter.sequence) == (Reason.SEQUENCE_GAP, 2)
     assert stuck not in reader.seen
+
+
+async def test_a_handler_that_fails_on_everything_stops_its_partition_alone_until_an_operator_has_looked(
+    space: Space,
+) -> None:
+    bad, behind, beside = ([new_id("referral") for _ in range(count)] for count in (60, 5, 5))
+    reader, mended = Reader([*bad]), Reader()
+    health, police = (topic.name(space.namespace) for topic in (HEALTH_STEPS, POLICE_STEPS))
+    port = free_port()
+    settings = space.settings(RuntimeSettings, "referrals", ports=PortSettings(internal=port))
+
+    async with running("referrals", settings, reader.wire) as service:
+        await send_raw(space, "health", health, [a_good_record(key) for key in [*bad, *behind]], 1)
+        await until(lambda: alarms_of(service))
+        await send_raw(space, "police", police, [a_good_record(key, topic=POLICE_STEPS) for key in beside])
+        await until(lambda: set(beside) <= set(reader.seen))
+        assert alarms_of(service) == [("partition_stopped", f"{health}/1: handler")]
+    kept = {row.key.decode() for row in await letters(space) if row.key}
+    assert set(bad[:51]) <= kept
+    assert not kept & {*bad[51:], *behind}
+
+    async with running("referrals", settings, mended.wire) as service:
+        await until(lambda: alarms_of(service))
+        await send_raw(space, "police", police, [a_good_record(key, 2, topic=POLICE_STEPS) for key in beside])
+        await until(lambda: set(beside) <= set(mended.seen))
+        assert not set(mended.seen) & {*bad, *behind}
+        address = f"https://127.0.0.1:{port}"
+        assert await resumed(space, address, f"{health}/1", "health") == (403, "operator_only")
+        assert await resumed(space, address, f"{health}/2", "operator") == (404, "nothing_stands")
+        assert await resumed(space, address, f"{health}/1", "operator") == (
+            200,
+            {"ended": ["partition_stopped"]},
+        )
+        await until(lambda: {*bad[51:], *behind} <= set(mended.seen))
+        assert not alarms_of(service)
+
+
+async def resumed(space: Space, address: str, place: str, who: str) -> tuple[int, Any]:
+    """What a service's internal port answers to whoever wants a partition to go on."""
+    async with internal_client(space.tls_settings(who), "referrals", base_url=address) as client:
+        answer = await client.post(f"/v1/readers/{place}/resumption", json={"reason": "handler mended"})
+    return answer.status_code, answer.json().get("code") or answer.json()

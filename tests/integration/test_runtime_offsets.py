@@ -8,12 +8,12 @@ from kafka import TopicPartition
 from structlog.testing import capture_logs
 
 from schemas.topics import STEPS, TOPICS, Topic
-from services.runtime import administration
+from services.runtime import administration, partition_alarms
 from services.runtime.ids import new_id
 from tests.support.kafka import send_raw
 from tests.support.platform import Space
 from tests.support.poison import a_good_record
-from tests.support.readers import Gate, Reader, duplicates_of, events_told
+from tests.support.readers import Gate, Reader, alarms_of, duplicates_of, events_told
 from tests.support.waiting import until
 
 
@@ -117,6 +117,45 @@ async def test_where_retention_overtook_the_reader_it_goes_on_and_says_so(space:
 
     assert applied == keys[3:]
     assert events_told(lines)("retention_overtook_reader")
+    assert await standing(space, topic) == [("retention_overtook_reader", "from 2 to 5")]
+
+
+async def test_a_reader_at_work_that_retention_overtakes_goes_on_under_an_alarm_that_outlives_it(
+    space: Space,
+) -> None:
+    topic, part = STEPS["education"], 1
+    place = TopicPartition(topic.name(space.namespace), part)
+    told = ("retention_overtook_reader", f"{place.topic}/{part}: from 2 to 7")
+    gate = Gate()
+    reader = Reader(space, gate)
+
+    async with reader.running() as service:
+        first = await sent(space, topic, 1, part)
+        await asyncio.wait_for(gate.reached.wait(), 30)
+        fetched = await sent(space, topic, 1, part)
+        assert service.consumer
+        consumer = service.consumer._consumer
+        await until(lambda: consumer.highwater(place) == 2)
+        later = await sent(space, topic, 8, part)
+        with space.admin() as admin:
+            admin.delete_records({place: 7})
+        gate.opened.set()
+        await until(lambda: set(later[5:]) <= set(reader.applied))
+        assert told in alarms_of(service)
+    assert reader.applied == [*first, *fetched, *later[5:]]
+    assert await standing(space, topic, part) == [("retention_overtook_reader", "from 2 to 7")]
+
+    async with Reader(space).running() as again:
+        await until(lambda: told in alarms_of(again))
+
+
+async def standing(space: Space, topic: Topic, part: int = 0) -> list[tuple[str, str]]:
+    """The alarms over a partition that no operator has ended, with what made them fire."""
+    database = space.database("referrals")
+    async with database.transaction() as transaction:
+        found = await partition_alarms.standing(transaction, f"{space.namespace}referrals")
+    await database.close()
+    return [(one.rule, one.reason) for one in found if one.partition == (topic.name(space.namespace), part)]
 
 
 async def test_who_finds_that_another_process_moved_on_rolls_back_and_follows(space: Space) -> None:

@@ -63,6 +63,12 @@ class Reader:
             yield service
 
 
+def alarms_of(service: Running) -> list[tuple[str, str]]:
+    """What a service's reader says that a person must look at: rules and places."""
+    assert service.consumer
+    return [(one.rule, one.where) for one in service.consumer.alarms()]
+
+
 def duplicates_of(space: Space) -> float:
     """How many events the arbiter's group has dropped as seen before."""
     labels = {"group": f"{space.namespace}referrals"}

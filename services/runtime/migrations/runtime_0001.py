@@ -37,12 +37,18 @@ CREATE TABLE dead_letter (
   state text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'redriven', 'discarded')),
   UNIQUE (grp, topic, topic_id, part, "offset"));
 CREATE INDEX ON dead_letter (reason, first_at) WHERE state = 'waiting';
+CREATE TABLE partition_alarm (
+  grp text, topic text, part int, rule text, reason text NOT NULL,
+  since timestamptz DEFAULT clock_timestamp(), ended_at timestamptz, ended_for text,
+  PRIMARY KEY (grp, topic, part, rule, since));
+CREATE UNIQUE INDEX ON partition_alarm (grp, topic, part, rule) WHERE ended_at IS NULL;
 """
 
 RIGHTS = """
 GRANT SELECT, INSERT, DELETE ON outbox, inbox TO {role};
 GRANT SELECT, INSERT ON outbox_sent TO {role};
-GRANT SELECT, INSERT, UPDATE ON sequence_out, sequence_in, consumer_offset, dead_letter TO {role};
+GRANT SELECT, INSERT, UPDATE ON sequence_out, sequence_in, consumer_offset, dead_letter, partition_alarm
+  TO {role};
 """
 
 

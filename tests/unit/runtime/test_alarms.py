@@ -8,6 +8,7 @@ from tests.contract.test_tidy import PRODUCT, files_below, place, tree_of
 
 TABLE = "services/runtime/alarms.py"
 NAMED_ELSEWHERE = {
+    "services/runtime/partition_alarms.py": "what stands over a partition is read from its row",
     "services/runtime/health.py": "the reason for which a service is not ready is a rule",
 }
 """Where a rule's code is no literal, and why."""

@@ -19,9 +19,12 @@ MADE_ANEW = UUID(int=2)
         (Stored(TOPIC, 15), Position(15, changed=False)),
         (Stored(TOPIC, 10), Position(10, changed=False)),
         (Stored(TOPIC, 20), Position(20, changed=False)),
-        (Stored(MADE_ANEW, 15), Position(10, changed=True, alarm="topic_made_anew")),
-        (Stored(TOPIC, 21), Position(10, changed=True, alarm="brokers_lost_records")),
-        (Stored(TOPIC, 9), Position(10, changed=True, alarm="retention_overtook_reader")),
+        (Stored(MADE_ANEW, 15), Position(10, changed=True, alarm="topic_made_anew", reason="from 15 to 10")),
+        (Stored(TOPIC, 21), Position(10, changed=True, alarm="brokers_lost_records", reason="from 21 to 10")),
+        (
+            Stored(TOPIC, 9),
+            Position(10, changed=True, alarm="retention_overtook_reader", reason="from 9 to 10"),
+        ),
     ],
 )
 def test_a_reader_goes_on_where_nothing_is_skipped_silently(

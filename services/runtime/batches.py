@@ -1,0 +1,197 @@
+"""The durable consumer's transaction: a batch over all partitions, inbox, state, outbox, offsets as one."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from schemas.envelope import ReadEvent, Reason
+from services.runtime import dead_letters, inbox, offsets, partition_alarms
+from services.runtime.batch import (
+    Effects,
+    failed_on,
+    halves,
+    known,
+    moves_of,
+    opened,
+    outcomes,
+    shares,
+    still_to_do,
+)
+from services.runtime.crash import crash_point
+from services.runtime.database import Database, Transaction
+from services.runtime.dead_letters import DeadLetter
+from services.runtime.errors import Unavailable
+from services.runtime.identity import Identity
+from services.runtime.limits import NO_LETTERS, LetterTally, counted
+from services.runtime.logs import log
+from services.runtime.metrics import APPLIED, COMMITS, DUPLICATES, LAST_COMMIT, TRANSACTION_SECONDS
+from services.runtime.offsets import Partition
+from services.runtime.partition_alarms import STOPPED, PartitionAlarm
+from services.runtime.subscription import Subscription
+
+OpenWork = Callable[[Transaction], Any]
+
+
+class Fenced(Exception):
+    """Another process has moved some of these partitions: it owns them now."""
+
+    def __init__(self, lost: set[Partition]) -> None:
+        super().__init__(f"{len(lost)} partitions have another owner")
+        self.lost = lost
+
+
+class Batches:
+    """Applies batches of records to the database; knows Kafka's records, not its connections."""
+
+    def __init__(
+        self,
+        database: Database,
+        identity: Identity,
+        subscriptions: Sequence[Subscription],
+        open_work: OpenWork,
+    ) -> None:
+        self._database = database
+        self._identity = identity
+        self._subscriptions = subscriptions
+        self._open_work = open_work
+        self._by_name = {
+            topic.name(identity.namespace): (topic, subscription)
+            for subscription in subscriptions
+            for topic in subscription.topics
+        }
+        self._across_gaps = frozenset(
+            kind for subscription in subscriptions for kind in subscription.acts_across_gaps
+        )
+        self._tallies: dict[Partition, LetterTally] = {}
+        self.expected: dict[Partition, int] = {}
+        """Where each partition goes on; one that is not ours, or has stopped, is not among them."""
+        self.standing: list[PartitionAlarm] = []
+        self.topic_ids: dict[str, UUID] = {}
+
+    @property
+    def topic_names(self) -> list[str]:
+        """The names of the topics to read, on the brokers."""
+        return list(self._by_name)
+
+    @property
+    def stopped(self) -> set[Partition]:
+        """Partitions that wait for an operator."""
+        return {alarm.partition for alarm in self.standing if alarm.rule == STOPPED}
+
+    def forget(self, partitions: Collection[Partition]) -> None:
+        """Partitions that are another process's now, or go on from another place."""
+        for partition in partitions:
+            self.expected.pop(partition, None)
+            self._tallies.pop(partition, None)
+
+    async def apply(self, records: Sequence[Any]) -> None:
+        """Apply a batch; a handler's failure narrows it down to the one record that is then set aside."""
+        records = still_to_do(records, self.expected)
+        if not records:
+            return
+        try:
+            await self._transact(records, None)
+        except Fenced as fenced:
+            self._follow(fenced)
+            await self.apply(records)
+        except Unavailable:
+            raise
+        except Exception as error:
+            if len(records) > 1:
+                for half in halves(records):
+                    await self.apply(half)
+            else:
+                await self._set_aside(records[0], error)
+
+    async def _set_aside(self, record: Any, error: Exception) -> None:
+        """Keep the record on which a handler fails; if not even that can be done, its partition stops."""
+        try:
+            await self._transact([record], error)
+        except Fenced as fenced:
+            self._follow(fenced)
+        except Unavailable:
+            raise
+        except Exception as another:
+            log().error("record_not_set_aside", topic=record.topic, error_class=type(another).__name__)
+            async with self._database.transaction() as transaction:
+                await self._stop(transaction, {(record.topic, record.partition): Reason.HANDLER})
+
+    def _follow(self, fenced: Fenced) -> None:
+        self.forget(fenced.lost)
+        log().warning("partitions_lost", group=self._identity.group, count=len(fenced.lost))
+
+    async def _transact(self, records: Sequence[Any], failure: Exception | None) -> None:
+        """One transaction: what is new, its effects, its events, the offsets; all or nothing."""
+        group = self._identity.group
+        moves = moves_of(records, self.expected, self.topic_ids)
+        with TRANSACTION_SECONDS.labels(group).time():
+            async with self._database.transaction() as transaction:
+                crash_point("consumer.begun")
+                effects = await self._effects(transaction, records, failure)
+                lost = await offsets.move(transaction, group, moves)
+                if lost:
+                    raise Fenced(lost)
+                tallies = {
+                    partition: counted(self._tallies.get(partition, NO_LETTERS), reasons)
+                    for partition, reasons in outcomes(records, effects).items()
+                }
+                over = {partition: reason for partition, (_, reason) in tallies.items() if reason}
+                crash_point("consumer.moved")  # rolls back whole; the same batch comes again
+                # With the letter that was too many, or not at all.
+                await self._stop(transaction, over)
+        crash_point("consumer.committed")  # all is in the database; the brokers' own offset only informs
+        going_on = moves.keys() - over.keys()
+        self._tallies |= {partition: tallies[partition][0] for partition in going_on & tallies.keys()}
+        self.expected |= {partition: moves[partition].next for partition in going_on}
+        COMMITS.labels(group).inc()
+        APPLIED.labels(group).inc(len(effects.applied))
+        LAST_COMMIT.labels(group).set_to_current_time()
+
+    async def _stop(self, transaction: Transaction, over: Mapping[Partition, str]) -> None:
+        """Stop partitions until an operator lets them go on; also over a restart."""
+        if not over:
+            return
+        for partition, reason in over.items():
+            await partition_alarms.raise_alarm(transaction, self._identity.group, partition, STOPPED, reason)
+        standing = await partition_alarms.standing(transaction, self._identity.group)
+
+        def hold() -> None:
+            self.standing = standing
+            self.forget(over)
+            for (topic, part), reason in over.items():
+                log().critical(STOPPED, topic=topic, partition=part, error_code=str(reason))
+
+        transaction.after_commit.append(hold)
+
+    async def _effects(
+        self, transaction: Transaction, records: Sequence[Any], failure: Exception | None
+    ) -> Effects:
+        read_records = [opened(record, *self._by_name[record.topic], self._identity) for record in records]
+        by_event = {id(one.event): one for one in read_records if one.event}
+        taken = await inbox.take(
+            transaction, [one.event for one in read_records if one.event], self._across_gaps
+        )
+        crash_point("consumer.taken")
+        letters = [one.letter for one in read_records if one.letter]
+        letters += [
+            DeadLetter(by_event[id(event)].record, reason, known=known(event))
+            for event, reason in taken.unusable
+        ]
+        fresh = taken.fresh
+        if failure is not None:
+            letters += [failed_on(by_event[id(event)].record, event, failure) for event in fresh]
+            fresh = []
+        letters = dead_letters.one_for_each_record(letters)
+        await dead_letters.keep(transaction, self._identity.group, letters, self.topic_ids)
+        await self._handle(transaction, fresh)
+        DUPLICATES.labels(self._identity.group).inc(taken.duplicates)
+        return Effects([by_event[id(event)].record for event in fresh], letters)
+
+    async def _handle(self, transaction: Transaction, fresh: Sequence[ReadEvent]) -> None:
+        """Give each subscription its events."""
+        if not fresh:
+            return
+        work = self._open_work(transaction)
+        for subscription, own in shares(fresh, self._subscriptions):
+            await subscription.handler(own, work)
+        crash_point("consumer.handled")

@@ -2,22 +2,24 @@
 
 import asyncio
 import csv
+import io
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import httpx2
 import typer
 
-from schemas.directory import ServiceRegistered
+from schemas.strict_json import to_json
 from services.cli.installed import DataDirectory, installed, operator_client
-from services.cli.talk import AsJson, say, show_json
+from services.cli.talk import FAILED, AsJson, say, show_json
 from services.referrals.domain.directory_source import (
+    DirectoryPage,
+    DirectoryRow,
     Read,
     RefusedRow,
     from_hsds,
@@ -30,7 +32,10 @@ from services.runtime.errors import Refused, Unavailable
 
 EXIT_CODES: Final = {"not_taken": 1, "not_authorised": 3, "nothing_to_read": 4}
 """How a refusal ends the command; whatever else can go wrong is told by the command's main."""
-BATCH_ENTRIES: Final = 200
+BATCH_ENTRIES_MAX: Final = 200
+BATCH_BYTES_MAX: Final = 200 * 1024
+"""Below what a service takes in one request."""
+NOT_UTF_8: Final = "Rows with windows_1252 are not in UTF-8: save the file as UTF-8 and import it again."
 
 app = typer.Typer(help="The service directory.", no_args_is_help=True)
 
@@ -64,6 +69,15 @@ class Report:
     taken: int = 0
     changed: int = 0
     refused: list[RefusedRow] = field(default_factory=list)
+    pages: list[DirectoryPage] = field(default_factory=list)
+    """Documents that are one of several."""
+    failure: Refused | Unavailable | None = None
+    """Why some batch was not taken."""
+
+    def leave_out(self, batch: Sequence[DirectoryRow], failure: Refused | Unavailable) -> None:
+        """Report a batch that did not arrive."""
+        self.failure = failure
+        self.refused += [RefusedRow(row.source, row.row, "batch", "not_taken") for row in batch]
 
     def as_json(self) -> dict[str, Any]:
         """The report for machines: counts by field and code, and each row; never a value."""
@@ -79,6 +93,7 @@ class Report:
             "refused": len(self.refused),
             "reasons": dict(sorted(reasons.items())),
             "rows": rows,
+            "pages": [{"source": one.source, "page": one.number, "of": one.total} for one in self.pages],
         }
 
 
@@ -98,22 +113,53 @@ def import_(
         show_json(report.as_json())
     else:
         _show(report)
+    if report.failure:
+        raise report.failure
+    if not report.taken:
+        raise typer.Exit(FAILED)
 
 
 async def import_directory(path: Path, client: httpx2.AsyncClient, at: datetime) -> Report:
     """Read a directory and hand it in, batch by batch; what was handed in before stays taken."""
     report = Report()
-    entries = []
+    rows: list[DirectoryRow] = []
     for one in without_repeats(read_directory(path, at)):
+        if isinstance(one, DirectoryPage):
+            report.pages.append(one)
+            continue
         report.read += 1
         if isinstance(one, RefusedRow):
             report.refused.append(one)
         else:
-            entries.append(one)
-    waiting = iter(entries)
-    while batch := list(islice(waiting, BATCH_ENTRIES)):
-        await _hand_in(batch, client, report)
+            rows.append(one)
+    for batch in batches(rows):
+        if isinstance(report.failure, Unavailable):  # nobody answers: the rest need not wait for that as well
+            report.leave_out(batch, report.failure)
+            continue
+        try:
+            await _hand_in(batch, client, report)
+        except (NotTaken, Unavailable) as failure:
+            report.leave_out(batch, failure)
     return report
+
+
+def batches(rows: Iterable[DirectoryRow]) -> Iterator[list[DirectoryRow]]:
+    """Rows in batches that a service takes by number and by bytes."""
+    batch: list[DirectoryRow] = []
+    size = 0
+    for row in rows:
+        own = len(_written(row)) + 1
+        if batch and (len(batch) == BATCH_ENTRIES_MAX or size + own > BATCH_BYTES_MAX):
+            yield batch
+            batch, size = [], 0
+        batch.append(row)
+        size += own
+    if batch:
+        yield batch
+
+
+def _written(row: DirectoryRow) -> bytes:
+    return to_json(row.entry.model_dump(mode="json"))
 
 
 def read_directory(path: Path, at: datetime) -> Iterator[Read]:
@@ -131,7 +177,7 @@ def read_directory(path: Path, at: datetime) -> Iterator[Read]:
 
 def _hsds(file: Path, at: datetime) -> Iterator[Read]:
     try:
-        document = json.loads(file.read_bytes())
+        document = json.loads(_text(file))
     except (ValueError, RecursionError):
         yield RefusedRow(file.name, 0, "document", "not_json")
     else:
@@ -149,8 +195,15 @@ def _legal_aid(folder: Path, at: datetime) -> Iterator[Read]:
 
 
 def _table(file: Path) -> Sequence[dict[str, str]]:
-    with file.open(encoding="utf-8-sig", newline="") as lines:
-        return list(csv.DictReader(lines))
+    text = _text(file)
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # a field too long costs its row alone
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+def _text(file: Path) -> str:
+    """A file as text; bytes that are no UTF-8 stay marked, and cost the rows in which they stand."""
+    raw = file.read_bytes()
+    return raw.decode(json.detect_encoding(raw), "surrogateescape")
 
 
 async def _import(path: Path, data: Path | None) -> Report:
@@ -158,10 +211,11 @@ async def _import(path: Path, data: Path | None) -> Report:
         return await import_directory(path, client, SystemClock().now())
 
 
-async def _hand_in(batch: Sequence[ServiceRegistered], client: httpx2.AsyncClient, report: Report) -> None:
+async def _hand_in(batch: Sequence[DirectoryRow], client: httpx2.AsyncClient, report: Report) -> None:
+    content = b'{"entries":[' + b",".join(_written(row) for row in batch) + b"]}"
     try:
         answer = await client.post(
-            "/v1/directory", json={"entries": [entry.model_dump(mode="json") for entry in batch]}
+            "/v1/directory", content=content, headers={"content-type": "application/json"}
         )
     except httpx2.HTTPError as error:
         raise Unavailable("the arbiter does not answer; try again") from error
@@ -171,12 +225,12 @@ async def _hand_in(batch: Sequence[ServiceRegistered], client: httpx2.AsyncClien
         raise Unavailable("the arbiter is not ready; try again")
     if answer.status_code != 200:
         raise NotTaken
-    content = answer.json()
-    report.taken += content["taken"]
-    report.changed += content["changed"]
-    report.refused += [
-        RefusedRow("arbiter", one["row"], one["field"], one["code"]) for one in content["refused"]
-    ]
+    told = answer.json()
+    report.taken += told["taken"]
+    report.changed += told["changed"]
+    for one in told["refused"]:
+        sent = batch[one["row"] - 1]
+        report.refused.append(RefusedRow(sent.source, sent.row, one["field"], one["code"]))
 
 
 def _show(report: Report) -> None:
@@ -185,3 +239,7 @@ def _show(report: Report) -> None:
         print(f"{len(report.refused)} refused:")
         for reason, count in report.as_json()["reasons"].items():
             print(f"{count:7}  {reason}")
+    if any(one.code == "windows_1252" for one in report.refused):
+        print(NOT_UTF_8)
+    for page in report.pages:
+        print(f"{page.source} is page {page.number} of {page.total}; the others are imported like it.")

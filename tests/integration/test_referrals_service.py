@@ -21,6 +21,7 @@ from schemas.referral import FACTS, FactBase, StepBase
 from schemas.topics import DIRECTORY_STATE, GOVERNANCE_STATE, INBOX, REFERRALS_FACTS, SERVICES, STEPS, Topic
 from services.cli.__main__ import main
 from services.cli.directory import NotTheOperator, import_directory, read_directory
+from services.referrals.domain.directory_source import DirectoryRow
 from services.referrals.settings import Settings
 from services.referrals.wiring import wire
 from services.runtime import partition_alarms
@@ -301,7 +302,7 @@ async def test_the_operator_imports_the_directory_and_sectors_hear_of_each_servi
     assert (first.read, first.taken, first.changed, first.refused) == (19, 19, 19, [])
     assert (second.taken, second.changed) == (19, 0)
 
-    ours = {one.service for one in read_directory(path, NOW) if isinstance(one, directory.ServiceRegistered)}
+    ours = {one.entry.service for one in read_directory(path, NOW) if isinstance(one, DirectoryRow)}
 
     def heard() -> list[str]:
         return [event.key for event in stage.sectors["health"].heard if event.key in ours]
@@ -339,12 +340,15 @@ async def test_the_command_says_what_was_taken_and_refused(
     good = {"id": "66666666-0000-4000-8000-000000000006", "name": "Refuge", "status": "active"}
     good |= {"assured_date": "2026-02-01"}
     page.write_text(json.dumps([good | {"organization": house}, good, {"name": "Planted"}]))
+    refused = tmp_path / "refused.json"
+    refused.write_text(json.dumps({"page_number": 1, "total_pages": 10, "contents": [good]}))
     port = int(stage.address.rpartition(":")[2])
 
     with an_installation(stage, tmp_path / "data", port) as data:
         codes = [
             await command("directory", "import", page, "--data", data),
             await command("directory", "import", page, "--data", data, "--json"),
+            await command("directory", "import", refused, "--data", data),
             await command("directory", "import", tmp_path / "nowhere", "--data", data),
         ]
     with an_installation(stage, tmp_path / "closed", free_port()) as data:
@@ -353,13 +357,15 @@ async def test_the_command_says_what_was_taken_and_refused(
 
     told = capsys.readouterr()
     text, _, document = told.out.partition("{")
-    assert codes == [0, 0, 4, 6, 1]
+    document, _, further = document.partition("\n}\n")
+    assert codes == [0, 0, 1, 4, 6, 1]
     assert text.splitlines() == [
         "1 services taken, 1 of them new or changed.", "2 refused:", "      1  organization: missing",
         "      1  service: not_a_service",
     ]  # fmt: skip
-    report = json.loads("{" + document)
+    report = json.loads("{" + document + "}")
     assert (report["read"], report["taken"], report["changed"], report["refused"]) == (3, 1, 0, 2)
+    assert "refused.json is page 1 of 10; the others are imported like it." in further
     assert "Planted" not in told.out + told.err
 
 

@@ -44,11 +44,15 @@ async def found(stage: Stage, directory: Path | None) -> list[Report]:
 async def import_directories(stage: Stage, directory: Path | None) -> list[Report]:
     """The project's own directory, and the one that was named."""
     async with operator_client(stage.installation, "referrals") as client:
-        return [
+        reports = [
             await import_directory(path, client, SystemClock().now())
             for path in (DIRECTORY, directory)
             if path
         ]
+    for report in reports:
+        if report.failure:
+            raise report.failure
+    return reports
 
 
 async def admit_agencies(stage: Stage) -> None:

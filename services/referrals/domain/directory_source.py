@@ -8,18 +8,20 @@ import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from pydantic import ValidationError
 
-from schemas.directory import ServiceRegistered
+from schemas.directory import TITLE_CHARACTERS_MAX, TITLE_NEVER, ServiceRegistered
 from schemas.referral import NEEDS
 
 DESK: Final = "duty"
 """The desk that answers until an agency registers another."""
-TEXT_CHARACTERS_MAX: Final = 300
-"""How long a title may be, and how much of a name or a term is looked at for the needs it tells of."""
+TERM_CHARACTERS_MAX: Final = 300
+"""How much of a name or a term is looked at for the needs that it tells of."""
+DAY_AHEAD: Final = timedelta(hours=14)
+"""How far the earliest zone is ahead of UTC: a date without a zone may be today's there."""
 NAMESPACE: Final = uuid.UUID("5b0f4c1e-8f0a-5c0e-9a39-6f6d2f1c7a11")
 """From it come the ids of what its publisher names by something other than a UUID."""
 
@@ -50,6 +52,11 @@ NEED_WORDS: Final[Mapping[str, str]] = {
 
 _WORDS: Final = re.compile(r"\b(" + "|".join(sorted(NEED_WORDS, key=len, reverse=True)) + r")\b")
 _CONTACT: Final = re.compile(r"\S+@\S+|\+?\d(?:[\s().-]?\d){6,}")
+_YEAR, _MONTH, _DAY = "(?:19|20)[0-9]{2}", "(?:0?[1-9]|1[0-2])", "(?:0?[1-9]|[12][0-9]|3[01])"
+_DATES: Final = re.compile(rf"{_YEAR}-{_YEAR}|{_YEAR}[.-]{_MONTH}[.-]{_DAY}|{_DAY}[.-]{_MONTH}[.-]{_YEAR}")
+"""Seven digits and more that are no telephone number."""
+_NOT_UTF_8: Final = re.compile("[\udc80-\udcff]")
+"""How Python keeps bytes that could not be decoded (PEP 383)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +78,37 @@ class Unfit(Exception):
         self.code = code
 
 
+@dataclass(frozen=True, slots=True)
+class DirectoryRow:
+    """What can be taken, and where it stands."""
+
+    source: str
+    row: int
+    entry: ServiceRegistered
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryPage:
+    """A document that is one of several by its own words."""
+
+    source: str
+    number: int
+    total: int
+
+
 Row = Mapping[str, Any]
-Read = ServiceRegistered | RefusedRow
+Read = DirectoryRow | RefusedRow | DirectoryPage
 
 
 def from_hsds(source: str, document: Any, imported_at: datetime) -> Iterator[Read]:
-    """The services of an HSDS 3.0 document: a page, a list, one service, or an organisation with its own."""
-    for number, row in enumerate(_rows(document), start=1):
+    """The services of an HSDS 3.0 document: a page, a list or one, of services or of organisations."""
+    if page := _page(source, document):
+        yield page
+    for number, place, row in _rows(document):
         try:
-            yield hsds_entry(row, imported_at)
+            yield DirectoryRow(source, number, hsds_entry(row, imported_at))
         except Unfit as unfit:
-            yield RefusedRow(source, number, unfit.field, unfit.code)
+            yield RefusedRow(source, number, place + unfit.field, unfit.code)
 
 
 def from_legal_aid(
@@ -91,7 +118,7 @@ def from_legal_aid(
     titles = {row.get("organization_uuid"): row.get("organization_name") for row in organizations}
     for number, row in enumerate(services, start=2):  # the first line names the columns
         try:
-            yield legal_aid_entry(row, titles, imported_at)
+            yield DirectoryRow("services.csv", number, legal_aid_entry(row, titles, imported_at))
         except Unfit as unfit:
             yield RefusedRow("services.csv", number, unfit.field, unfit.code)
 
@@ -104,12 +131,12 @@ def is_legal_aid(columns: Sequence[str]) -> bool:
 def without_repeats(found: Iterable[Read]) -> Iterator[Read]:
     """The first entry for each service; each further one is told and left out."""
     seen: set[str] = set()
-    for number, one in enumerate(found, start=1):
-        if isinstance(one, ServiceRegistered):
-            if one.service in seen:
-                yield RefusedRow("all", number, "service", "repeated")
+    for one in found:
+        if isinstance(one, DirectoryRow):
+            if one.entry.service in seen:
+                yield RefusedRow(one.source, one.row, "service", "repeated")
                 continue
-            seen.add(one.service)
+            seen.add(one.entry.service)
         yield one
 
 
@@ -152,7 +179,7 @@ def legal_aid_entry(row: Row, titles: Mapping[Any, Any], imported_at: datetime) 
 def needs_of(texts: Sequence[str]) -> tuple[str, ...]:
     """The needs that these names and terms tell of: by code, else by the words of the table."""
     found: set[str] = set()
-    for text in (text[:TEXT_CHARACTERS_MAX].casefold().strip() for text in texts):
+    for text in (text[:TERM_CHARACTERS_MAX].casefold().strip() for text in texts):
         code = text.replace(" ", "_").replace("-", "_")
         found |= {code} if code in NEEDS else {NEED_WORDS[word] for word in _WORDS.findall(text)}
     return tuple(sorted(found))
@@ -163,25 +190,35 @@ def confirmed_at(row: Row, imported_at: datetime) -> datetime:
     for field in ("assured_date", "last_modified"):
         if row.get(field):
             at = _instant(row[field], field)
-            if at > imported_at:
+            ahead = timedelta() if at.tzinfo else DAY_AHEAD
+            at = at if at.tzinfo else at.replace(tzinfo=UTC)
+            if at > imported_at + ahead:
                 raise Unfit(field, "in_the_future")
-            return at
+            return min(at, imported_at)
     return imported_at
 
 
-def _rows(document: Any) -> Sequence[Any]:
-    if isinstance(document, list):
-        return document
+def _page(source: str, document: Any) -> DirectoryPage | None:
     if not isinstance(document, Mapping):
-        return [document]
-    if isinstance(document.get("contents"), list):
-        return list(document["contents"])
-    if isinstance(document.get("services"), list):
-        itself = {name: document.get(name) for name in ("id", "name")}
-        return [
-            {"organization": itself} | row if isinstance(row, dict) else row for row in document["services"]
-        ]
-    return [document]
+        return None
+    number, total = document.get("page_number"), document.get("total_pages")
+    if not isinstance(number, int) or not isinstance(total, int) or total <= 1:
+        return None
+    return DirectoryPage(source, number, total)
+
+
+def _rows(document: Any) -> Iterator[tuple[int, str, Any]]:
+    """Each service with the number of its row, and its place where it stands within an organisation."""
+    contents = document.get("contents") if isinstance(document, Mapping) else document
+    for number, row in enumerate(contents if isinstance(contents, list) else [document], start=1):
+        own = row.get("services") if isinstance(row, Mapping) and "organization" not in row else None
+        if not own or not isinstance(own, list):
+            yield number, "", row
+            continue
+        itself = {name: row.get(name) for name in ("id", "name")}
+        for place, service in enumerate(own, start=1):
+            is_row = isinstance(service, Mapping)
+            yield number, f"services.{place}.", {"organization": itself, **service} if is_row else service
 
 
 def _terms(row: Row) -> Iterator[str]:
@@ -214,23 +251,31 @@ def _uuid_from(found: Any, field: str) -> str:
     try:
         return str(uuid.UUID(found))
     except ValueError:
-        return str(uuid.uuid5(NAMESPACE, found))
+        return str(uuid.uuid5(NAMESPACE, _plain(found, field)))
 
 
 def _title(found: Any, field: str) -> str:
-    text = " ".join(found.split()) if isinstance(found, str) else ""
+    text = " ".join(_plain(found, field).split()) if isinstance(found, str) else ""
     if not text:
         raise Unfit(field, "missing")
-    if len(text) > TEXT_CHARACTERS_MAX:
+    if len(text) > TITLE_CHARACTERS_MAX:
         raise Unfit(field, "too_long")
-    if _CONTACT.search(text):
+    if any(not _DATES.fullmatch(contact[0]) for contact in _CONTACT.finditer(text)):
         raise Unfit(field, "holds_a_contact")
+    return text
+
+
+def _plain(text: str, field: str) -> str:
+    """The text, if each of its characters shows itself."""
+    if _NOT_UTF_8.search(text):
+        raise Unfit(field, "windows_1252")
+    if TITLE_NEVER.search(text):
+        raise Unfit(field, "hidden_character")
     return text
 
 
 def _instant(found: Any, field: str) -> datetime:
     try:
-        at = datetime.fromisoformat(found)
+        return datetime.fromisoformat(found)
     except (ValueError, TypeError):
         raise Unfit(field, "not_a_date") from None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)

@@ -20,6 +20,8 @@ def content(**changes: Any) -> dict[str, Any]:
         (content(service="17"), "service", "invalid"),
         (content(desk="The Desk"), "desk", "invalid"),
         (content(confirmed_at="2026-01-01T00:00:00"), "confirmed_at", "invalid"),
+        (content(title="Shelter \u202egnirts"), "title", "hidden_character"),
+        (content(organization_title="Harbour\x92s"), "organization_title", "hidden_character"),
         (content(needs=[]), "needs", "no_known_need"),
         (content(needs=["time_travel"]), "needs", "unknown_code"),
     ],

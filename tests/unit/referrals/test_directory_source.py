@@ -1,7 +1,9 @@
 """Directories as their publishers write them: what is taken, what is refused, and what is never kept."""
 
+import csv
 import json
-from datetime import UTC, datetime
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ from schemas.referral import NEEDS
 from services.cli.directory import NothingToRead, read_directory
 from services.referrals.domain.directory_source import (
     NEED_WORDS,
+    DirectoryPage,
+    DirectoryRow,
     Read,
     RefusedRow,
     from_hsds,
@@ -27,6 +31,7 @@ SERVICE = "ac148810-d857-441c-9679-408f346de14b"
 ORGANIZATION = "d9d5e0f5-d3ce-4f73-9a2f-4dd0ecc6c610"
 FICTIONAL = REPOSITORY / "deploy" / "local" / "directory" / "services.json"
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
+CSV_FIELD_MAX = csv.field_size_limit()
 
 
 def a_service(**changes: Any) -> dict[str, Any]:
@@ -41,13 +46,17 @@ def a_service(**changes: Any) -> dict[str, Any]:
     return {name: value for name, value in (row | changes).items() if value is not None}
 
 
-def read_one(**changes: Any) -> Read:
+def read_one(**changes: Any) -> ServiceRegistered | RefusedRow | DirectoryPage:
     (found,) = from_hsds("page.json", a_service(**changes), NOON)
-    return found
+    return found.entry if isinstance(found, DirectoryRow) else found
 
 
-def entries(found: list[Read]) -> list[ServiceRegistered]:
-    return [one for one in found if isinstance(one, ServiceRegistered)]
+def entries(found: Iterable[Read]) -> list[ServiceRegistered]:
+    return [one.entry for one in found if isinstance(one, DirectoryRow)]
+
+
+def refusals(found: Iterable[Read]) -> list[tuple[int, str, str]]:
+    return [(one.row, one.field, one.code) for one in found if isinstance(one, RefusedRow)]
 
 
 @pytest.mark.parametrize(
@@ -61,7 +70,7 @@ def entries(found: list[Read]) -> list[ServiceRegistered]:
     ids=["one service", "a list", "a page", "an organisation with its services"],
 )
 def test_each_shape_of_document_gives_the_same_entry(document: Any) -> None:
-    (entry,) = from_hsds("page.json", document, NOON)
+    (entry,) = entries(from_hsds("page.json", document, NOON))
 
     assert entry == ServiceRegistered(
         service=SERVICE,
@@ -102,6 +111,13 @@ def test_an_entry_was_confirmed_when_assured_else_when_modified_else_now(
         ({"name": "Counselling, call +44 20 7946 0000"}, "name", "holds_a_contact"),
         ({"name": "Counselling at ask@house.example"}, "name", "holds_a_contact"),
         ({"name": "counselling " * 40}, "name", "too_long"),
+        ({"name": "Women\x92s shelter"}, "name", "hidden_character"),
+        ({"name": "Shelter \u202egnirts"}, "name", "hidden_character"),
+        ({"name": "Shelter \u2067"}, "name", "hidden_character"),
+        ({"name": "Shelter \ud800"}, "name", "hidden_character"),
+        ({"name": "Shelter 020 1999 2020"}, "name", "holds_a_contact"),
+        ({"name": "Shelter 2026-9999"}, "name", "holds_a_contact"),
+        ({"assured_date": "0001-01-01T00:00:00+14:00"}, "confirmed_at", "invalid"),
         ({"status": "open"}, "status", "invalid"),
         ({"organization": None}, "organization", "missing"),
         ({"organization": {"id": "x", "name": "Harbour House"}}, "organization.id", "not_a_uuid"),
@@ -115,6 +131,80 @@ def test_what_cannot_be_taken_is_named_by_field_and_code(
     changes: dict[str, Any], field: str, code: str
 ) -> None:
     assert read_one(**changes) == RefusedRow("page.json", 1, field, code)
+
+
+@pytest.mark.parametrize("name", ["2026-2027", "2026-03-01", "since 01.03.2026", "2026.03.01 to 2027.03.01"])
+def test_years_and_dates_are_no_telephone_numbers(name: str) -> None:
+    assert isinstance(read_one(name=f"Counselling {name}"), ServiceRegistered)
+
+
+@pytest.mark.parametrize("field", ["assured_date", "last_modified"])
+def test_today_in_auckland_is_not_the_future(field: str) -> None:
+    before = {"assured_date": None, "last_modified": None}
+    tomorrow = str((NOON + timedelta(hours=13)).date())
+
+    entry = read_one(**(before | {field: tomorrow}))
+
+    assert isinstance(entry, ServiceRegistered)
+    assert entry.confirmed_at == NOON
+    assert read_one(**(before | {field: str((NOON + timedelta(days=2)).date())})) == RefusedRow(
+        "page.json", 1, field, "in_the_future"
+    )
+
+
+def test_services_within_an_organisation_are_refused_by_their_place_in_it() -> None:
+    nested = [a_service(organization=None), 7, a_service(organization=None, id="17")]
+    house = {"id": ORGANIZATION, "name": "Harbour House", "services": nested}
+
+    found = list(from_hsds("page.json", {"contents": [a_service(id="16"), house]}, NOON))
+
+    assert [entry.organization_title for entry in entries(found)] == ["Harbour House"]
+    assert refusals(found) == [
+        (1, "id", "not_a_uuid"),
+        (2, "services.2.service", "not_a_service"),
+        (2, "services.3.id", "not_a_uuid"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "titles", "refused"),
+    [
+        ("control-character-in-title.json", [], [(1, "name", "hidden_character")]),
+        ("organisations-with-nested-services.json", ["Night shelter"], []),
+        ("years-in-a-name.json", ["School counselling 2026-2027"], []),
+        ("windows-1252-table", [], [(2, "service_name", "windows_1252")]),
+    ],
+)
+def test_what_failed_once_is_taken_or_refused_by_its_row(
+    name: str, titles: list[str], refused: list[tuple[int, str, str]]
+) -> None:
+    found = list(read_directory(shared_data(f"found/{name}"), NOON))
+
+    assert [entry.title for entry in entries(found)] == titles
+    assert refusals(found) == refused
+
+
+def test_a_row_in_another_charset_or_with_a_field_too_long_costs_itself_alone(tmp_path: Path) -> None:
+    head = b"service_uuid,service_name,organization_uuid\n"
+    rows = [
+        b"a,Advice,o",
+        b"b,Women\x92s advice,o",
+        b"c," + b"x" * 200_000 + b",o",
+        b"\xe9,Advice,o",
+        b"e,Help,o",
+    ]
+    (tmp_path / "services.csv").write_bytes(head + b"\n".join(rows))
+    (tmp_path / "organizations.csv").write_bytes(b"organization_uuid,organization_name\no,Harbour Law\n")
+
+    found = list(read_directory(tmp_path, NOON))
+
+    assert [entry.title for entry in entries(found)] == ["Advice", "Help"]
+    assert refusals(found) == [
+        (3, "service_name", "windows_1252"),
+        (4, "service_name", "too_long"),
+        (5, "service_uuid", "windows_1252"),
+    ]
+    csv.field_size_limit(CSV_FIELD_MAX)
 
 
 @pytest.mark.parametrize("document", [7, None, "text", [7], {"contents": [None]}, {"version": "3.0"}])
@@ -172,10 +262,9 @@ LEGAL_ORGANIZATIONS = [{"organization_uuid": "org-1", "organization_name": "Harb
 
 
 def test_the_legal_aid_layout_answers_one_need_and_ids_that_are_no_uuids_become_some() -> None:
-    (entry,) = from_legal_aid([LEGAL], LEGAL_ORGANIZATIONS, NOON)
-    (again,) = from_legal_aid([LEGAL], LEGAL_ORGANIZATIONS, NOON)
+    (entry,) = entries(from_legal_aid([LEGAL], LEGAL_ORGANIZATIONS, NOON))
+    (again,) = entries(from_legal_aid([LEGAL], LEGAL_ORGANIZATIONS, NOON))
 
-    assert isinstance(entry, ServiceRegistered)
     assert entry == again
     assert (entry.needs, entry.organization_title, entry.confirmed_at) == (
         ("legal_aid",),
@@ -207,7 +296,7 @@ def test_the_first_entry_of_a_service_counts() -> None:
     )
 
     assert [one.title for one in entries(found)] == ["Day counselling"]
-    assert found[1] == RefusedRow("all", 2, "service", "repeated")
+    assert found[1] == RefusedRow("page.json", 2, "service", "repeated")
 
 
 def test_a_folder_is_read_file_by_file_and_a_broken_file_stops_nothing(tmp_path: Path) -> None:
@@ -257,7 +346,7 @@ def test_published_examples_of_hsds_give_their_one_service(path: str, taken: int
     found = list(without_repeats(read_directory(shared_data(path, taken + refused), NOW)))
 
     assert len(entries(found)) == taken
-    assert len(found) - taken == refused
+    assert len(refusals(found)) == refused
     codes = {one.code for one in found if isinstance(one, RefusedRow)}
     assert codes <= {"repeated", "missing", "not_a_service"}
 

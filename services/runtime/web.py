@@ -15,6 +15,8 @@ from services.runtime.ids import new_id
 from services.runtime.logs import log
 
 REQUEST_BYTES_MAX: Final = 256 * 1024
+ERRORS_MAX: Final = 50
+"""How many wrong places are listed: a wide body must not be answered by a wider one."""
 RETRY_AFTER_SECONDS: Final = "2"
 
 Scope = MutableMapping[str, Any]
@@ -170,7 +172,8 @@ async def _unavailable(_request: Request, _error: Exception) -> ProblemResponse:
 
 async def _invalid(_request: Request, error: Exception) -> ProblemResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101
-    errors = [{"pointer": _pointer(_declared(one)), "detail": str(one["type"])} for one in error.errors()]
+    listed = error.errors()[:ERRORS_MAX]
+    errors = [{"pointer": _pointer(_declared(one)), "detail": str(one["type"])} for one in listed]
     return problem(422, "invalid", "correct the places named in errors", errors=errors)
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from services.runtime.errors import Refused, Unavailable
 from services.runtime.tokens import Unauthenticated
-from services.runtime.web import REQUEST_BYTES_MAX, caller_of, create_app
+from services.runtime.web import ERRORS_MAX, REQUEST_BYTES_MAX, caller_of, create_app
 
 NAME = "amina-quillon"
 """Stands wherever a sender can put something; no answer may repeat it."""
@@ -208,6 +208,14 @@ async def test_a_wrong_member_is_pointed_at_and_neither_it_nor_an_invented_name_
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid")
     assert answer.json()["errors"] == [{"pointer": pointer, "detail": detail}]
     assert "quillon" not in answer.text
+
+
+async def test_a_wide_body_is_not_answered_by_a_wider_one() -> None:
+    wide = b'{"count":1,' + b",".join(b'"a%d":1' % number for number in range(20_000)) + b"}"
+
+    answer = await posted(wide)
+
+    assert (answer.status_code, len(answer.json()["errors"])) == (422, ERRORS_MAX)
 
 
 ANSWERS: Mapping[str, tuple[str, str, int, str]] = {

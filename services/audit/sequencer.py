@@ -7,10 +7,11 @@ for whatever reason, gives up the lead and starts over from the database, as at 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
@@ -29,7 +30,7 @@ from services.audit.domain.refusals import (
     TrailDamaged,
 )
 from services.audit.domain.sealing import Unreadable
-from services.audit.domain.signing import Signing
+from services.audit.domain.signing import NOTHING_SIGNED, Signing
 from services.audit.domain.soundness import Findings, check_entries, intent_of, opened_detail
 from services.audit.domain.tree import TILE_HASHES, Tree
 from services.audit.verifier.hashes import leaf_hash
@@ -43,6 +44,8 @@ GROUP_ENTRIES_MAX: Final = 2_000
 WAITING_MAX: Final = 10_000
 ANSWER_WITHIN_SECONDS: Final = 2.0
 CHECKPOINT_EVERY: Final = timedelta(seconds=1)
+UNSIGNED_FOR: Final = timedelta(seconds=10)
+"""A due size that waits longer for the signer is an alarm."""
 LOAD_TILES: Final = 10
 MONTH_KEYS_MAX: Final = 9
 """How often the key of a month's entries may be replaced because its row was damaged."""
@@ -116,7 +119,7 @@ class Sequencer:
         self._head: Head | None = None
         self._tree = Tree()
         self._closed: Refused = NotLeader()
-        self._damage: TrailDamaged | None = None
+        self._damage: Alarm | None = None
         self._findings = Findings()
         self._checkpoint: StoredCheckpoint | None = None
         self._due_at: datetime | None = None
@@ -161,7 +164,7 @@ class Sequencer:
                 await self._read_checkpoint()
         except TrailDamaged as damage:
             await self.resign(TrailClosed("database"))
-            self._damage = damage
+            self._damage = Alarm("trail_closed", damage.where, self._clock.now())
             log().error("trail_damaged", state=str(damage))
         except Exception:
             # Committed or not: nobody knows. The database does, so the next round begins with reading it.
@@ -176,16 +179,25 @@ class Sequencer:
             return False
         if head.size > head.due_size and (self._due_at is None or now - self._due_at >= CHECKPOINT_EVERY):
             self._due_at, self._is_due = now, True
-        if self._checkpoint is not None:
-            self._signing.look(head.due_size, self._checkpoint.size, now)
+        self._signing.look(head.due_size, self._checkpoint.size if self._checkpoint else NOTHING_SIGNED, now)
         if self._is_due or self._checkpoint is None or self._checkpoint.size < head.due_size:
             self._looks = True
             self.wake()
         return False
 
     def alarms(self) -> Iterator[Alarm]:
-        """What a person must look at."""
+        """What a person must look at: a damaged trail, damaged details, a signer that is away."""
+        if self._damage is not None:
+            yield self._damage
         yield from self._findings.alarms()
+        since = self._signing.waits_since
+        if self._head is not None and since and self._clock.now() - since > UNSIGNED_FOR:
+            yield Alarm("head_unsigned", f"size {self._head.due_size}", since)
+
+    def checkpoint_age_seconds(self) -> float:
+        """How long ago the newest checkpoint was signed; not a number before one was seen."""
+        signed_at = self._checkpoint.signed_at if self._checkpoint else None
+        return (self._clock.now() - signed_at).total_seconds() if signed_at else math.nan
 
     async def resign(self, why: Refused) -> None:
         """Give up the lead and answer all that wait."""
@@ -219,14 +231,16 @@ class Sequencer:
                 numbers = range(start // TILE_HASHES, (stop - 1) // TILE_HASHES + 1)
                 tiles = b"".join([await store.tile(0, number) or b"" for number in numbers])
             if len(tiles) != (stop - start) * 32:
-                raise TrailDamaged(start, "a tile of this stretch is missing or has another length")
+                raise TrailDamaged(
+                    f"entry {start}", "a tile of this stretch is missing or has another length"
+                )
             tree.extend(check_entries(start, entries, tiles))
             opened += sum(self._opens(entry) for entry in entries)
         if tree.root() != head.root:
-            raise TrailDamaged(0, "the entries do not lead to the stored root")
+            raise TrailDamaged("the tree", "the entries do not lead to the stored root")
         if head.size and not opened:
             # Single damages spare some: going on would seal new keys under a wrap key of another log.
-            raise TrailDamaged(0, "no detail opens, so the wrap key is not this log's")
+            raise TrailDamaged("the wrap key", "no detail opens, so it is another log's")
         return tree
 
     def _opens(self, entry: StoredEntry) -> bool:
@@ -252,10 +266,10 @@ class Sequencer:
         try:
             signed = signed_checkpoint(stored.note, self._log_key)
         except NoteRefused:
-            raise TrailDamaged(0, "the newest checkpoint is not signed by the log's key") from None
+            raise TrailDamaged("the checkpoint", "the newest one is not signed by the log's key") from None
         if signed.size > self._head.size or self._tree.root(signed.size) != signed.root:
-            raise TrailDamaged(min(signed.size, self._head.size), "the signed checkpoint is of another tree")
-        self._checkpoint = StoredCheckpoint(signed.size, signed.root, stored.note)
+            raise TrailDamaged("the checkpoint", "the newest one is of another tree")
+        self._checkpoint = replace(stored, size=signed.size, root=signed.root)
 
     async def _record(self, head: Head) -> None:
         """Record all that waits as one group. The order of these lines is the promise."""

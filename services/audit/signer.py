@@ -8,9 +8,10 @@ signing again would be a second history.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -20,6 +21,8 @@ from services.audit.domain.records import StoredCheckpoint
 from services.audit.domain.tree import TILE_HASHES, Tree
 from services.audit.verifier.hashes import EMPTY_ROOT, HASH_BYTES
 from services.audit.verifier.notes import Malformed, read_checkpoint
+from services.runtime.alarms import Alarm
+from services.runtime.clock import Clock
 from services.runtime.crash import crash_point
 from services.runtime.logs import log
 
@@ -89,13 +92,16 @@ class CheckpointSigner:
         open_store: Callable[[], AbstractAsyncContextManager[Store]],
         signer: Signer,
         high_water: HighWater,
+        clock: Clock,
     ) -> None:
         self._open_store = open_store
         self._signer = signer
         self._high_water = high_water
+        self._clock = clock
         self._tree: Tree | None = None
         self._signed = Checkpoint(signer.name, 0, EMPTY_ROOT)
         self._halted: SignerHalted | None = None
+        self._halted_at: datetime | None = None
 
     async def sweep(self) -> bool:
         """Sign the size that is due, if one is."""
@@ -104,10 +110,15 @@ class CheckpointSigner:
         try:
             await self._sign_due()
         except SignerHalted as halted:
-            self._halted = halted
+            self._halted, self._halted_at = halted, self._clock.now()
             log().error("signer_halted", state=str(halted))
             raise
         return False
+
+    def alarms(self) -> Iterator[Alarm]:
+        """The halt, with what was found."""
+        if self._halted is not None and self._halted_at is not None:
+            yield Alarm("signer_halted", str(self._halted), self._halted_at)
 
     def why_halted(self) -> str | None:
         """Why this process is not ready: once halted it signs nothing more."""

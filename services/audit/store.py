@@ -125,9 +125,10 @@ class TrailStore:
 
     async def newest_checkpoint(self) -> StoredCheckpoint | None:
         """The checkpoint of the largest size."""
-        sql = "SELECT size, root, note FROM checkpoint WHERE log = :log ORDER BY size DESC LIMIT 1"
+        sql = """SELECT size, root, note, signed_at FROM checkpoint
+                 WHERE log = :log ORDER BY size DESC LIMIT 1"""
         rows = await self._rows(sql)
-        return StoredCheckpoint(rows[0].size, rows[0].root, rows[0].note) if rows else None
+        return StoredCheckpoint(rows[0].size, rows[0].root, rows[0].note, rows[0].signed_at) if rows else None
 
     async def subjects(self, ids: Collection[str]) -> dict[str, StoredSubject]:
         """The registered ones among these subjects."""

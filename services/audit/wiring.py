@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
+
+from prometheus_client import Gauge
 
 from schemas.exact_bytes import decoded
 from schemas.signed_note import named_key
@@ -33,6 +36,11 @@ LEAD_SECONDS: Final = 1.0
 LEADER_CONNECTIONS: Final = 2
 """One holds the log's lock, one writes."""
 OPERATOR: Final = "operator"
+CHECKPOINT_AGE: Final = Gauge(
+    "concert_checkpoint_age_seconds",
+    "Since the newest checkpoint was signed; grows while nothing is written, too.",
+)
+CHECKPOINT_AGE.set(math.nan)  # in the signer's process, which reads none
 
 
 class DatabaseLedger:
@@ -93,6 +101,7 @@ def wire(runtime: Runtime, settings: Settings) -> Parts:
         operator=source_of(runtime.identity.cell, OPERATOR),
         owners=frozenset(source_of(runtime.identity.cell, sector) for sector in SECTORS),
     )
+    CHECKPOINT_AGE.set_function(sequencer.checkpoint_age_seconds)
     ticking = Sweeper("checkpoint", TICK_SECONDS, sequencer.tick)
     return Parts(
         internal=audit_app(work, ledger.open, settings.log),
@@ -110,9 +119,9 @@ def wire_signer(runtime: Runtime, settings: SignerSettings) -> Parts:
             yield SigningStore(transaction, settings.log)
 
     key = Signer.from_seed(settings.log, _key(settings.log_key_file))
-    signer = CheckpointSigner(open_store, key, HighWater(settings.high_water_file))
+    signer = CheckpointSigner(open_store, key, HighWater(settings.high_water_file), runtime.clock)
     sweeper = Sweeper("signer", TICK_SECONDS, signer.sweep)
-    return Parts(sweepers=(sweeper,), why_halted=signer.why_halted)
+    return Parts(sweepers=(sweeper,), why_halted=signer.why_halted, alarms=(signer.alarms,))
 
 
 def _key(file: Path) -> bytes:

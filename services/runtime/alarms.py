@@ -23,6 +23,8 @@ RULES: Final[Mapping[str, str]] = {
     "retention_overtook_reader": "Records went unread; let writers send again; see `concert readers list`.",
     "sweep_fails": "Work that comes again at intervals fails each time; the service's log names the error.",
     "signer_halted": "The signer found another trail than the one it signed, and signs no more; see its log.",
+    "trail_closed": "The access trail is damaged and nothing may be shown; restore sound data; see its log.",
+    "head_unsigned": "The signer has not signed what is due; soon nothing may be shown; see whether it runs.",
     "detail_damaged": "The stored detail of an entry is damaged; restore it from a backup; all else goes on.",
 }
 """Every rule → what it means and what to do."""

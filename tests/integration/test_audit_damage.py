@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from prometheus_client import REGISTRY
 
 from schemas.access import PermitRequest
 from schemas.exact_bytes import decoded, encoded
@@ -39,6 +40,7 @@ from tests.integration.test_audit_trail import (
     request,
     told,
 )
+from tests.support.clock import StoppedClock
 from tests.support.platform import Space
 from tests.support.waiting import until
 
@@ -154,10 +156,12 @@ async def test_start_up_refuses_a_changed_row_and_names_it(
         "UPDATE entry SET leaf = set_byte(leaf, 30, get_byte(leaf, 30) # 1) WHERE log = :log AND idx = 7",
     )
 
-    async with running("audit", trail.settings(), wire), trail.client("health") as client:
+    async with running("audit", trail.settings(), wire) as process, trail.client("health") as client:
         answer = await until(lambda: _closed_for_good(client))
+        alarms = (await process.health.look()).alarms
 
     assert (answer.status_code, answer.json()["code"]) == (503, "trail_closed")
+    assert [(alarm.rule, alarm.where) for alarm in alarms] == [("trail_closed", "entry 7")]
     assert "entry 7" in capsys.readouterr().out
 
 
@@ -191,10 +195,13 @@ async def test_a_damaged_detail_is_told_by_its_index_and_reads_go_on(
         fresh = [await permitted(trail, client, request(one)) for one in (access(), listing.access)]
         outcome = await told(client, "/v1/outcomes", body)
         found = (await process.health.look()).alarms
+        age_seconds = REGISTRY.get_sample_value("concert_checkpoint_age_seconds")
         alarms = {alarm.where for alarm in found if alarm.rule == "detail_damaged"}
         await until(lambda: signed_size(trail, fresh[1].index + 1))
         verdict = verdict_on(await exported(trail, tmp_path / "kit"))
 
+    assert age_seconds is not None
+    assert 0 <= age_seconds < 120
     assert f"entry {intent}" in alarms
     assert f"entry {intent}: " in capsys.readouterr().out
     assert outcome.json()["results"][0]["problem"]["code"] == "detail_damaged"
@@ -373,7 +380,7 @@ def _signer(trail: Trail, folder: Path, database: Any) -> CheckpointSigner:
             yield SigningStore(transaction, trail.origin)
 
     key = Signer.from_seed(trail.origin, decoded(trail.keys["log"].read_text()))
-    return CheckpointSigner(open_store, key, HighWater(folder / "high_water"))
+    return CheckpointSigner(open_store, key, HighWater(folder / "high_water"), StoppedClock())
 
 
 async def signed_then_stopped(trail: Trail) -> None:

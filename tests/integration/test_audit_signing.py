@@ -58,8 +58,10 @@ async def test_a_signer_that_halted_is_not_ready(trail: Trail, capsys: pytest.Ca
 
     async with running("audit", trail.signer_settings(), wire_signer) as halted:
         after = await until(halted.health.why_not_ready)
+        (alarm,) = (await halted.health.look()).alarms
 
     assert (before, after) == (None, "signer_halted")
+    assert (alarm.rule, alarm.where) == ("signer_halted", "the database is behind what was signed")
     assert "the database is behind what was signed" in capsys.readouterr().out
 
 
@@ -75,6 +77,10 @@ class SlowTrail:
         await self._sequencer.tick()
         await self._sequencer.sweep()
         await self._sequencer.tick()
+
+    def alarms(self) -> list[tuple[str, str]]:
+        """What a person must look at."""
+        return [(alarm.rule, alarm.where) for alarm in self._sequencer.alarms()]
 
     async def permit(self) -> int:
         """Ask for the permit of a list; how large the log is that it names."""
@@ -126,6 +132,7 @@ async def test_no_permits_while_a_due_size_stays_unsigned_too_long(
     await by_hand.look()  # makes 16 due
     clock.forward(MOST)
     sizes.append(await by_hand.permit())
+    unsigned = by_hand.alarms()
     clock.forward(timedelta(seconds=1))
     with pytest.raises(TrailClosed, match="unsigned"):
         await by_hand.permit()
@@ -135,6 +142,7 @@ async def test_no_permits_while_a_due_size_stays_unsigned_too_long(
     sizes.append(await by_hand.permit())
 
     assert sizes == [1, 17, 33]
+    assert (unsigned, by_hand.alarms()) == ([("head_unsigned", "size 16")], [])
     assert written == 17
 
 

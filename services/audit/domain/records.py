@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from services.audit.domain.group import Row
 from services.audit.domain.tree import Tree
@@ -60,6 +61,8 @@ class StoredCheckpoint:
     size: int
     root: bytes
     note: str
+    signed_at: datetime | None = None
+    """By the database's clock, once it was stored there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,7 +116,8 @@ class Fenced(Unavailable):
 
 
 class TrailDamaged(Exception):
-    """What the database holds is not what the log says; its text names the first entry that fails."""
+    """What the database holds is not what the log says; `where` names the first entry that fails, or part."""
 
-    def __init__(self, index: int, sentence: str) -> None:
-        super().__init__(f"entry {index}: {sentence}")
+    def __init__(self, where: str, sentence: str) -> None:
+        super().__init__(f"{where}: {sentence}")
+        self.where = where

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
+
+NOTHING_SIGNED: Final = -1
+"""The size of no checkpoint: that of an empty log waits to be signed too."""
 
 
 @dataclass(slots=True)
@@ -20,6 +24,11 @@ class Signing:
             self._since = None
         if self._since is None and due_size > signed_size:
             self._size, self._since = due_size, now
+
+    @property
+    def waits_since(self) -> datetime | None:
+        """Since when a due size waits, if one does."""
+        return self._since
 
     def is_late(self, now: datetime) -> bool:
         """Whether a size has waited too long: the signer has halted or is gone."""

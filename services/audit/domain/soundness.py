@@ -54,10 +54,10 @@ def check_entries(start: int, entries: Sequence[StoredEntry], tiles: bytes) -> l
     for index, at in enumerate(range(0, len(tiles), HASH_BYTES), start=start):
         entry = entries[index - start] if index - start < len(entries) else None
         if entry is None or entry.index != index:
-            raise TrailDamaged(index, "the entry is missing")
+            raise TrailDamaged(f"entry {index}", "the entry is missing")
         hashed = leaf_hash(entry.leaf)
         if hashed != tiles[at : at + HASH_BYTES]:
-            raise TrailDamaged(index, "the entry differs from its hash in the tile")
+            raise TrailDamaged(f"entry {index}", "the entry differs from its hash in the tile")
         hashes.append(hashed)
     return hashes
 

@@ -37,7 +37,7 @@ TABLES = (
     """
     CREATE TABLE checkpoint (
       log text NOT NULL REFERENCES log_state, size bigint NOT NULL, root bytea NOT NULL, note text NOT NULL,
-      PRIMARY KEY (log, size))
+      signed_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (log, size))
     """,
 )
 

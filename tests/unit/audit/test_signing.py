@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from services.audit.domain.signing import Signing
-from tests.support.clock import StoppedClock
+from services.audit.domain.signing import NOTHING_SIGNED, Signing
+from tests.support.clock import NOON, StoppedClock
 
 MOST = timedelta(seconds=30)
 
@@ -16,6 +16,16 @@ def test_nothing_is_late_while_all_that_is_due_is_signed() -> None:
     signing.look(16, 16, clock.now())
 
     assert not signing.is_late(clock.forward(MOST * 100))
+
+
+def test_a_log_without_any_checkpoint_waits_for_its_first() -> None:
+    clock, signing = StoppedClock(), Signing(MOST)
+
+    signing.look(0, NOTHING_SIGNED, clock.now())
+    waits = signing.waits_since
+    signing.look(0, 0, clock.forward(MOST))
+
+    assert (waits, signing.waits_since) == (NOON, None)
 
 
 def test_a_due_size_is_late_after_its_time_and_no_sooner() -> None:

@@ -24,6 +24,7 @@ from schemas.envelope import HEADERS, write
 from schemas.governance import AgencyCurrent
 from schemas.referral import FactBase, ReferralAcknowledged, ReferralOffered, ReferralWithdrawn
 from schemas.topics import GOVERNANCE_STATE, REFERRALS_FACTS, Topic, source_of
+from services.notifications.api import described_app
 from services.notifications.domain.mail import TEMPLATES
 from services.notifications.domain.notice import Desk
 from services.notifications.settings import Settings, SmtpSettings
@@ -31,9 +32,11 @@ from services.notifications.store import AgencyStore, DeskStore
 from services.notifications.wiring import wire
 from services.runtime.ids import new_id
 from services.runtime.kafka import security
+from services.runtime.openapi import document_of
 from services.runtime.process import running
 from services.runtime.settings import IssuerSettings, PortSettings
 from tests.support.builders import an_agency
+from tests.support.described import Description
 from tests.support.mail_server import SENDER, MailServer, a_mail_server
 from tests.support.platform import CELL, Space
 from tests.support.waiting import until
@@ -41,6 +44,7 @@ from tests.support.waiting import until
 REPOSITORY = Path(__file__).parents[2]
 ISSUER = f"urn:concert:{CELL}:local-issuer"
 KILLED = 137
+DESCRIPTION = Description(document_of(described_app()))
 
 
 @pytest.fixture
@@ -74,7 +78,11 @@ async def a_service(space: Space, server: MailServer) -> AsyncIterator[Callable[
 
     def client(agency: str) -> httpx2.AsyncClient:
         headers = {"authorization": f"Bearer {a_token(space, agency)}"}
-        return httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers)
+        return httpx2.AsyncClient(
+            base_url=f"http://127.0.0.1:{port}",
+            headers=headers,
+            event_hooks={"response": [DESCRIPTION.check]},
+        )
 
     async with running("notifications", chosen, wire):
         yield client

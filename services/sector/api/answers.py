@@ -10,6 +10,7 @@ from schemas.directory import ServiceRegistered
 from schemas.governance import DocumentHash, Sector
 from schemas.ids import AgencyId, CaseId, ConsentId, EventId, ReferralId, ServiceId
 from schemas.referral import FACTS, FactBase, PartyName, ReferralOffered, RefusalCode, StateName
+from schemas.topics import SECTORS
 from services.runtime.openapi import header
 from services.sector.domain.bodies import fields_of
 from services.sector.domain.views import HOP
@@ -153,7 +154,7 @@ class DirectoryEntry(ServiceRegistered):
 
     agency: AgencyId | None
     """Who answers for it; without one no referral can be made to it."""
-    sector: Sector | None
+    sector: Annotated[Sector, listed(SECTORS)] | None
 
 
 class DirectoryPage(_Part):

@@ -73,7 +73,10 @@ broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
 controller.quorum.election.timeout.ms=500
 log.cleaner.dedupe.buffer.size=8388608
+log.flush.interval.messages=1
 """
+"""The last line: no second broker holds what this one has answered for, so it must be on the disk by then."""
+
 SCRAM: Final = "org.apache.kafka.common.security.scram.ScramLoginModule"
 PLAIN: Final = "org.apache.kafka.common.security.plain.PlainLoginModule"
 

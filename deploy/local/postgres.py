@@ -43,7 +43,8 @@ SETTINGS: Final = {
 READY_WITHIN_SECONDS: Final = 60.0
 STOPPED_WITHIN_SECONDS: Final = 5.0
 ORPHANS: Final = "pre-existing shared memory block"
-ORPHANS_END_SECONDS: Final = 1.0
+ORPHANS_END_WITHIN_SECONDS: Final = 30.0
+ORPHANS_POLL_SECONDS: Final = 0.5
 STARTING: Final = (
     ConnectionError,
     OSError,
@@ -105,15 +106,18 @@ class Postgres:
         """Ready is a login to the very directory that was started: a taken port leads to another server."""
         if not self.child:
             raise CannotRun("not_started", "PostgreSQL was not started.")
-        try:
-            await self.child.ready(self._answers, within_seconds)
-        except CannotRun as refusal:
-            # After a kill -9 the old server's sessions need a moment to notice that it is gone.
-            if not any(ORPHANS in line for line in refusal.last_lines):
-                raise
-            await asyncio.sleep(ORPHANS_END_SECONDS)
-            await self.start()
-            await self.child.ready(self._answers, within_seconds)
+        orphans_end_at = asyncio.get_running_loop().time() + ORPHANS_END_WITHIN_SECONDS
+        while True:
+            try:
+                return await self.child.ready(self._answers, within_seconds)
+            except CannotRun as refusal:
+                # After a kill -9 the old server's sessions and its checkpoint need a while to notice.
+                if not any(ORPHANS in line for line in refusal.last_lines[-2:]):
+                    raise
+                if asyncio.get_running_loop().time() > orphans_end_at:
+                    raise
+            await asyncio.sleep(ORPHANS_POLL_SECONDS)
+            self.child = await self.start()
 
     async def stop(self) -> None:
         """Stops it without waiting for its clients."""

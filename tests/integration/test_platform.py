@@ -143,6 +143,26 @@ async def test_the_brokers_are_as_the_table_says(supervised: Platform) -> None:
     assert await asyncio.to_thread(contents.plan_topology, supervised.installation) == []
 
 
+async def test_a_power_cut_takes_nothing_back_that_broker_or_database_answered(supervised: Platform) -> None:
+    installation = supervised.installation
+
+    def flushes() -> set[str]:
+        with administration.connect(installation.bootstrap, *installation.kafka_admin) as admin:
+            told = admin.describe_configs(
+                [ConfigResource(ConfigResourceType.TOPIC, FACTS)], config_filter="all"
+            )
+        return {str(told["topic"][FACTS]["flush.messages"]["value"])}
+
+    async with installation.server.connection("concert_referrals") as connection:
+        settings = {
+            name: await connection.fetchval(f"SHOW {name}")
+            for name in ("fsync", "full_page_writes", "synchronous_commit")
+        }
+
+    assert await asyncio.to_thread(flushes) == {"1"}
+    assert set(settings.values()) == {"on"}, settings
+
+
 def keys_of(credential: str) -> list[bytes]:
     """Salted password, and the client, stored and server key that follow from it."""
     found = re.search('saltedpassword="(.+?)"', credential)

@@ -130,11 +130,13 @@ def test_a_service_prints_its_document() -> None:
     assert json.loads(printed.stdout) == DOCUMENTS["notifications"]
 
 
-async def test_a_port_serves_its_document_without_a_token() -> None:
+async def test_a_port_serves_its_document_without_a_token_and_tells_what_it_has_not() -> None:
     app = APPS["health"]()
 
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://health") as client:
         answer = await client.get("/openapi.json")
+        nowhere = [await client.get("/v1/nowhere"), await client.delete("/v1/worklist")]
 
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
     assert answer.json() == DOCUMENTS["health"] == document_of(app)
+    assert [(one.json()["code"], one.status_code) for one in nowhere] == [one[:2] for one in NO_ROUTE]

@@ -38,7 +38,7 @@ IMPORTED_ONCE: Final = (
     "structlog",
     "uvicorn.lifespan.on",
     "uvicorn.loops.auto",
-    "uvicorn.protocols.http.httptools_impl",
+    "uvicorn.protocols.http.h11_impl",
     "services.runtime.process",
 )
 """What most services need: third-party packages, and our own runtime."""

@@ -9,6 +9,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute, iter_route_contexts
 
+from services.runtime.connections import EVERY_CONNECTION
 from services.runtime.errors import Refused
 from services.runtime.tokens import TYPE, Unauthenticated
 from services.runtime.web import Malformed, TooLarge
@@ -55,6 +56,7 @@ NO_ROUTE: Final = (
 )
 """What no operation can answer, because there is none; told at the top of the document."""
 EVERY_ROUTE: Final = (
+    *map(_of, EVERY_CONNECTION),
     _of(Unauthenticated),
     ProblemCode("invalid", 422, "correct the places named in errors"),
     ProblemCode("unexpected", 500, "this is our fault; try again later, and tell the operator the instance"),

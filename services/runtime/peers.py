@@ -1,5 +1,6 @@
 """Services speak to each other over mutual TLS; each proves its name by its certificate."""
 
+import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
 from typing import ClassVar, Final
@@ -7,12 +8,12 @@ from typing import ClassVar, Final
 import httpx2
 from fastapi import FastAPI, Request
 from uvicorn import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from schemas.topics import host_of
+from services.runtime.connections import HEADER_BYTES_MAX, HEADER_SECONDS, BoundedProtocol
 from services.runtime.errors import Refused
 from services.runtime.settings import TlsSettings
-from services.runtime.web import caller_of
+from services.runtime.web import Receive, Scope, Send, caller_of
 
 ANSWER_WITHIN_SECONDS: Final = 2.0
 
@@ -35,13 +36,19 @@ def operator_alone(operator: str) -> Callable[[Request], Awaitable[None]]:
     return check
 
 
-class CertifiedProtocol(HttpToolsProtocol):
+class CertifiedProtocol(BoundedProtocol):
     """Hands the application the peer's certificate, which uvicorn keeps to itself."""
 
-    def on_message_begin(self) -> None:
-        """Put the certificate beside the request as it begins."""
-        super().on_message_begin()
-        self.scope["extensions"] = {"peer_certificate": self.transport.get_extra_info("peercert")}
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Put the certificate beside each request of the connection."""
+        super().connection_made(transport)
+        application = self.app
+        extensions = {"peer_certificate": transport.get_extra_info("peercert")}
+
+        async def certified(scope: Scope, receive: Receive, send: Send) -> None:
+            await application({**scope, "extensions": extensions}, receive, send)
+
+        self.app = certified
 
 
 def internal_config(app: FastAPI, tls: TlsSettings) -> Config:
@@ -59,7 +66,7 @@ def internal_config(app: FastAPI, tls: TlsSettings) -> Config:
 
 def plain_config(app: FastAPI) -> Config:
     """How a port on loopback listens; what is in front of it adds TLS."""
-    return Config(app, http="httptools", **COMMON)  # type: ignore[arg-type]
+    return Config(app, http=BoundedProtocol, **COMMON)  # type: ignore[arg-type]
 
 
 COMMON: Final = {
@@ -68,6 +75,8 @@ COMMON: Final = {
     "access_log": False,
     "server_header": False,
     "timeout_graceful_shutdown": 3,
+    "timeout_keep_alive": int(HEADER_SECONDS),
+    "h11_max_incomplete_event_size": HEADER_BYTES_MAX,
     "ws": "none",
 }
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 import socket
 import sys
@@ -18,6 +19,7 @@ from services.runtime import kafka, partition_alarms
 from services.runtime.alarms import AlarmSource
 from services.runtime.batches import Batches, OpenWork
 from services.runtime.clock import Clock, SystemClock
+from services.runtime.connections import HANDSHAKE_SECONDS
 from services.runtime.consumer import Consumer
 from services.runtime.database import Database
 from services.runtime.health import HEARTBEAT_SECONDS, Health, health_app
@@ -35,6 +37,8 @@ from services.runtime.web import caller_of, create_app
 
 GRACE_SECONDS: Final = 12.0
 """How long a process may take to stop after SIGTERM; then the watchdog ends it."""
+OPEN_FILES: Final = 4_096
+"""Three ports at their limits of connections, and what the process itself opens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +70,29 @@ Wire = Callable[[Runtime, Any], Parts]
 
 
 class QuietServer(Server):
-    """uvicorn without its own signal handling: the process has one way out."""
+    """uvicorn without signals of its own, for the process has one way out, and with quick handshakes."""
 
     @contextmanager
     def capture_signals(self) -> Any:
         """Leave signals to the process."""
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen on the sockets given; uvicorn alone would wait a minute for each handshake."""
+        config, state = self.config, self.server_state
+
+        def protocol() -> asyncio.Protocol:
+            return config.http_protocol_class(config=config, server_state=state, app_state={})  # type: ignore[call-arg]
+
+        seconds = HANDSHAKE_SECONDS if config.ssl else None
+        loop = asyncio.get_running_loop()
+        self.servers = [
+            await loop.create_server(
+                protocol, sock=one, ssl=config.ssl, backlog=config.backlog, ssl_handshake_timeout=seconds
+            )
+            for one in sockets or ()
+        ]
+        self.started = True
 
 
 def main(
@@ -94,10 +115,18 @@ def main(
         raise SystemExit(2)
 
 
+def allow_open_files() -> None:
+    """Let this process have as many files as its ports may have connections, as far as the system lets it."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if most == resource.RLIM_INFINITY else min(OPEN_FILES, most)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+
+
 def run_to_the_end(service: str, settings_class: type[RuntimeSettings], wire: Wire, *, logs_as: str) -> None:
     """Run one process of a service; what ends it is told without the text of any error."""
     settings = settings_class.from_environment()
     configure(logs_as)
+    allow_open_files()
     try:
         asyncio.run(run(service, settings, wire))
     except WrongSchema as wrong:

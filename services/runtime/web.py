@@ -1,5 +1,6 @@
 """HTTP for every service: strict JSON, a size limit, problem documents (RFC 9457) that never echo a value."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from http import HTTPStatus
 from typing import Any, Final
@@ -7,6 +8,7 @@ from typing import Any, Final
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 
 from schemas.strict_json import MalformedJson, parse_json
@@ -17,6 +19,7 @@ from services.runtime.logs import log
 REQUEST_BYTES_MAX: Final = 256 * 1024
 ERRORS_MAX: Final = 50
 """How many wrong places are listed: a wide body must not be answered by a wider one."""
+BODY_SECONDS: Final = 30.0
 RETRY_AFTER_SECONDS: Final = "2"
 
 Scope = MutableMapping[str, Any]
@@ -82,6 +85,14 @@ class TooLarge(Refused):
     status = 413
 
 
+class RequestTimeout(Refused):
+    """A header or a body that took too long."""
+
+    code = "request_timeout"
+    sentence = "send header and body of a request without pausing"
+    status = 408
+
+
 class StrictBodies:
     """Middleware: reads each body once, bounded, and refuses what a lenient parser would let through."""
 
@@ -97,14 +108,20 @@ class StrictBodies:
             return
         try:
             self._caller(Request(scope))  # first: whoever may not ask costs us no look at what they send
-            body = await self._read(receive)
+            if int(Headers(scope=scope).get("content-length") or 0) > self._bytes_max:
+                raise TooLarge
+            async with asyncio.timeout(BODY_SECONDS):
+                body = await self._read(receive)
             if body:
                 parse_json(body)
         except Refused as refused:
             await refusal(refused)(scope, receive, send)
             return
+        except TimeoutError:
+            await refusal(RequestTimeout())(scope, receive, send)
+            return
         except MalformedJson:
-            await problem(Malformed.status, Malformed.code, Malformed.sentence)(scope, receive, send)
+            await refusal(Malformed())(scope, receive, send)
             return
         await self._app(scope, _replay(body, receive), send)
 

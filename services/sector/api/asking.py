@@ -2,10 +2,10 @@
 
 import hashlib
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import Annotated, Final, Protocol, TypeVar
+from typing import Annotated, Any, Final, Protocol, TypeVar
 
 from fastapi import Depends, Path, Request
 from fastapi.responses import JSONResponse
@@ -64,7 +64,7 @@ class Show(Protocol):
 class Bell(Protocol):
     """Rings whenever an agency's feed has grown in this process."""
 
-    def rung(self, agency: str) -> Callable[[float], Awaitable[None]]:
+    def rung(self, agency: str) -> Callable[[float], Coroutine[Any, Any, None]]:
         """A way to wait, at most so many seconds, for the next ring from now on."""
 
 

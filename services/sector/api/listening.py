@@ -1,25 +1,29 @@
 """What shows nothing of a person: the thin events that a webhook would carry, and the service directory."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import JSONResponse
 
 from schemas.body import instant_text
 from services.runtime.openapi import refuses
 from services.sector.api.answers import DirectoryPage, Feed
 from services.sector.api.asking import Engine, asker_of, looks_like
-from services.sector.domain.refusals import CursorUnreadable
+from services.sector.domain.refusals import CursorUnreadable, TooManyWaiting
 from services.sector.domain.requests import Asker
 from services.sector.domain.views import FeedEvent
 from services.sector.handlers.admission import check_admitted
 from services.sector.handlers.work import Entry
 
 WAIT_SECONDS_MAX: Final = 25
-LOOK_AGAIN_SECONDS: Final = 5.0
-"""How often a waiting request looks by itself: another process of this sector may have committed."""
+POLLS_PER_AGENCY_MAX: Final = 16
+"""How many requests of one agency may wait at a time; whoever needs more needs one reader of its own."""
+LOOKS_MAX: Final = 2
+"""How many waiting requests look at once: a ring must leave the pool's other connections to the rest."""
 EVENTS_MAX: Final = 200
 ENTRIES_USUAL: Final = 50
 ENTRIES_MAX: Final = 200
@@ -38,7 +42,7 @@ class FeedBell:
             if rung := self._next.pop(agency, None):
                 rung.set()
 
-    def rung(self, agency: str) -> Callable[[float], Awaitable[None]]:
+    def rung(self, agency: str) -> Callable[[float], Coroutine[Any, Any, None]]:
         """A way to wait for the next ring from now on, at most so many seconds."""
         following = self._next.setdefault(agency, asyncio.Event())
 
@@ -51,13 +55,51 @@ class FeedBell:
         return wait
 
 
+class LongPolls:
+    """Who waits, counted by agency, so that one agency's requests starve nobody."""
+
+    def __init__(self) -> None:
+        self._waiting: Counter[str] = Counter()
+
+    @contextmanager
+    def place(self, agency: str) -> Iterator[None]:
+        """A place to wait in; raises TooManyWaiting when the agency has no more."""
+        if self._waiting[agency] >= POLLS_PER_AGENCY_MAX:
+            raise TooManyWaiting
+        self._waiting[agency] += 1
+        try:
+            yield
+        finally:
+            self._waiting[agency] -= 1
+            if not self._waiting[agency]:
+                del self._waiting[agency]  # else the count would grow with every agency that ever asked
+
+
+async def _departure(request: Request) -> None:
+    """Returns when the client has gone: nobody waits on its behalf any more."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _first_of(*ways: Coroutine[Any, Any, None]) -> None:
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(way) for way in ways]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
+
+
 def listening_routes(engine: Engine) -> APIRouter:
     """The routes that need no permit."""
     router = APIRouter(prefix="/v1", tags=["listening"])
     asker = Depends(asker_of(engine, "listen"))
+    polls = LongPolls()
+    looks = asyncio.Semaphore(LOOKS_MAX)
 
     @router.get("/events", operation_id="list_events", response_model=Feed)
+    @refuses(TooManyWaiting)
     async def get_events(
+        request: Request,
         by: Annotated[Asker, asker],
         after: Annotated[int, Query(ge=0, le=POSITION_MAX)] = 0,
         wait: Annotated[int, Query(ge=0, le=WAIT_SECONDS_MAX)] = 0,
@@ -68,15 +110,16 @@ def listening_routes(engine: Engine) -> APIRouter:
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + wait
-        while True:
-            rung = engine.bell.rung(by.agency)  # before looking, so that a commit in between is not missed
-            async with engine.open() as work:
-                await check_admitted(by, work, though_suspended=True)
-                told = await work.views.told(by.agency, after, EVENTS_MAX)
-            left = until - loop.time()
-            if told or left <= 0:
-                break
-            await rung(min(left, LOOK_AGAIN_SECONDS))
+        with polls.place(by.agency) if wait else nullcontext():
+            while True:
+                rung = engine.bell.rung(by.agency)  # before looking, so that no commit in between is missed
+                async with looks, engine.open() as work:
+                    await check_admitted(by, work, though_suspended=True)
+                    told = await work.views.told(by.agency, after, EVENTS_MAX)
+                left = until - loop.time()
+                if told or left <= 0 or await request.is_disconnected():
+                    break
+                await _first_of(rung(left), _departure(request))
         last = told[-1][0] if told else after
         return JSONResponse({"data": [thin(position, event) for position, event in told], "next": last})
 

@@ -87,6 +87,14 @@ class CursorUnreadable(Refused):
     status = 422
 
 
+class TooManyWaiting(Refused):
+    """More waiting requests of one agency than there are places."""
+
+    code = "too_many_waiting"
+    sentence = "Sixteen requests of your agency wait for events already; end one, or ask without `wait`."
+    status = 429
+
+
 class RecipientIsOwner(Refused):
     """An offer to the agency that makes it."""
 

@@ -83,7 +83,8 @@ async def in_database(session: Session, service: str, sql: str) -> None:
 
 
 async def halted(session: Session) -> bool:
-    return ("signer_halted", "audit_sign") in await rules(session)
+    why = "audit_sign: the database is behind what was signed"
+    return ("signer_halted", why) in await rules(session)
 
 
 @pytest.mark.usefixtures("_well")
@@ -106,7 +107,7 @@ DAMAGE = "UPDATE entry SET {what} = set_byte({what}, 40, get_byte({what}, 40) # 
 
 
 @pytest.mark.usefixtures("_well")
-@pytest.mark.parametrize(("what", "rule"), [("detail_ct", "detail_damaged")])
+@pytest.mark.parametrize(("what", "rule"), [("leaf", "trail_closed"), ("detail_ct", "detail_damaged")])
 def test_a_damaged_trail_is_told_by_the_index(session: Session, what: str, rule: str) -> None:
     platform, damage = session.stage.platform, DAMAGE.format(what=what)
     session.loop.call(in_database(session, "audit", damage))

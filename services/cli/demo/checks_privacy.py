@@ -69,7 +69,7 @@ def mails_say_nothing(evidence: Evidence) -> list[str]:
 
 
 def mails_once(evidence: Evidence) -> list[str]:
-    """One mail for each fact that awaits a registered desk, to that desk."""
+    """Each desk that a fact awaited was told, at most once for each fact, and no mail was sent twice."""
     wanted = Counter(
         evidence.desks[each.awaits, each.desk]
         for each in evidence.counted
@@ -79,7 +79,7 @@ def mails_once(evidence: Evidence) -> list[str]:
     problems = [
         f"{to} got {found[to]} mails, {wanted[to]} facts await it"
         for to in sorted(wanted.keys() | found.keys())
-        if found[to] != wanted[to]
+        if not min(wanted[to], 1) <= found[to] <= wanted[to]
     ]
     if len({mail.name for mail in evidence.mails}) != len(evidence.mails):
         problems.append("a mail was sent twice")

@@ -63,7 +63,7 @@ def an_event_became_a_dead_letter(evidence: Evidence) -> Evidence:
 
 
 def a_listed_organisation_got_an_offer(evidence: Evidence) -> Evidence:
-    return replace(evidence, listed=(Listed("an organisation", None),))
+    return replace(evidence, listed=(Listed("an id", "an organisation", None),))
 
 
 def a_look_has_no_entry(evidence: Evidence) -> Evidence:

@@ -37,11 +37,15 @@ def views_in_trail(evidence: Evidence) -> list[str]:
         if entry.get("kind") in ("intent", "item")
     )
     return [
-        f"{agency} was granted {count} looks ({act}) at {referral or 'a case'}, the trail holds {found[key]}"
+        f"{agency} was granted {count} looks ({act}) at {_named(referral)}, the trail holds {found[key]}"
         for key, count in wanted.items()
         for act, agency, _, _, referral in (key,)
         if found[key] < count
     ]
+
+
+def _named(referral: str | None) -> str:
+    return f"referral {referral}" if referral else "a case"
 
 
 def trail_verifies(evidence: Evidence) -> list[str]:

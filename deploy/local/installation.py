@@ -112,6 +112,4 @@ class Installation:
     @property
     def mail_server(self) -> MailServer:
         """Where notifications hand in their mail."""
-        return self.configuration.smtp or MailServer(
-            host=HOST, port=self.ports["mail_sink_smtp"], encryption="none"
-        )
+        return self.configuration.smtp or MailServer(host=HOST, port=self.ports["mail_sink_smtp"])

@@ -10,13 +10,14 @@ import asyncpg
 import typer
 
 from deploy.local.databases import DATABASES
+from schemas.topics import TOPICS
 from services.cli.installed import DataDirectory, installed
-from services.cli.readers import READERS
 from services.cli.talk import CONFLICT, AsJson, command, say, show_json
 from services.runtime.errors import Unavailable
 
 app = typer.Typer(no_args_is_help=True, help="Records that were set aside.")
 
+READERS: Final = tuple(sorted({reader for topic in TOPICS for reader in topic.readers}))
 _LIST: Final = """
 SELECT topic, part AS partition, reason, count(*) AS count,
        to_char(min(first_at) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS since

@@ -35,10 +35,15 @@ async def measure(acceptances: int) -> None:
 
 
 async def _accept(stage: Stage, acceptances: int) -> None:
-    offered = [await _offered(stage, number) for number in range(acceptances)]
+    agencies = stage.agencies
+    waiting = []
+    for number in range(acceptances):
+        owner = stage.client(agencies[number % len(agencies)])
+        receiver = stage.client(agencies[(number + 3) % len(agencies)])
+        waiting.append((receiver, await offered(stage, owner, receiver)))
     seen: list[float] = []
     async with asyncio.TaskGroup() as group:
-        for number, (receiver, referral) in enumerate(offered):
+        for number, (receiver, referral) in enumerate(waiting):
             group.create_task(_seen_after(stage, receiver, referral, number / RATE_PER_SECOND, seen))
     hundredths = statistics.quantiles(seen, n=100)
     print(
@@ -47,11 +52,8 @@ async def _accept(stage: Stage, acceptances: int) -> None:
     )
 
 
-async def _offered(stage: Stage, number: int) -> tuple[Client, str]:
+async def offered(stage: Stage, owner: Client, receiver: Client) -> str:
     """A referral that its receiver knows of and has not answered."""
-    agencies = stage.agencies
-    owner = stage.client(agencies[number % len(agencies)])
-    receiver = stage.client(agencies[(number + 3) % len(agencies)])
     case = await owner.open_case()
     service = receiver.agency.services[0]
     asked = await owner.offer(
@@ -69,7 +71,7 @@ async def _offered(stage: Stage, number: int) -> tuple[Client, str]:
         }
     )
     await stage.book.told(asked.referral, receiver.agency.id, "referral.offered")
-    return receiver, asked.referral
+    return asked.referral
 
 
 async def _seen_after(
@@ -89,12 +91,13 @@ async def _seen_after(
 def _tell_memory(stage: Stage) -> None:
     total = 0.0
     for name in stage.platform.names:
-        megabytes = _proportional_megabytes(stage.platform.pid(name))
+        megabytes = memory_megabytes(stage.platform.pid(name))
         total += megabytes
         print(f"memory {name:16} {megabytes:6.0f} MB")
     print(f"memory {'all':16} {total:6.0f} MB (proportional set size)")
 
 
-def _proportional_megabytes(pid: int | None) -> float:
+def memory_megabytes(pid: int | None) -> float:
+    """The proportional set size of a process."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
     return int(next(line.split()[1] for line in lines if line.startswith("Pss:"))) / 1024

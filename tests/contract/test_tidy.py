@@ -91,6 +91,8 @@ POLLS: Final[Mapping[str, str]] = {
     "tests/e2e/test_up_and_down.py": "polls processes outside any event loop, with a deadline",
     "tests/e2e/test_survivor_referred_across_four_sectors.py": "polls over HTTP, with a deadline",
     "tests/bench/installation.py": "a bench lets the installation come to rest before it measures",
+    "tests/fault/doors.py": "an attack of drops and a sign of life go by time, until an end that is given",
+    "tests/fault/hostile_records.py": "polls over HTTP until nothing stands any more, with a limit",
 }
 """Who waits by time, and why; a test waits on a condition."""
 

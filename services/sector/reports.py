@@ -17,6 +17,9 @@ KINDS: Final = ("subjects", "events", "outcomes")
 """In the order in which one rests on another: an event needs its subject."""
 PASSING: Final = frozenset({"subject_unknown", "not_leader", "trail_closed", "slow_down"})
 """Codes under which the same report may be taken later."""
+BATCH_REFUSED: Final = frozenset({400, 413, 422})
+"""Statuses that say something of what was sent, of all of it together."""
+UNREADABLE: Final[Mapping[str, Any]] = {"problem": {"code": "malformed"}}
 
 
 class Waiting(Protocol):
@@ -88,6 +91,8 @@ class Delivery:
 
     async def _sent(self, kind: str, waiting: Sequence[Waiting]) -> Sorted:
         results = await self._post(kind, [json.loads(report.content) for report in waiting])
+        if all(result is UNREADABLE for result in results):
+            raise Unavailable("the trail reads none of them: it may be of another release, so they wait")
         crash_point("trail.sent")  # the trail has them, we still do: they go again under the same idem
         found = sorted_out([report.id for report in waiting], results)
         async with self._open() as reports:
@@ -104,6 +109,15 @@ class Delivery:
             response = await self._client.post(f"/v1/{kind}", json={kind: contents})
         except httpx2.TransportError as error:
             raise Unavailable("the trail does not answer") from error
+        if response.status_code in BATCH_REFUSED:
+            # One report that the trail cannot read must not hold up the others: halve until it stands alone.
+            if len(contents) == 1:
+                return [UNREADABLE]
+            middle = len(contents) // 2
+            return [
+                *await self._post(kind, contents[:middle]),
+                *await self._post(kind, contents[middle:]),
+            ]
         if response.status_code != 200:
             log().warning("reports_wait", status=response.status_code)
             raise Unavailable("the trail takes no reports now")

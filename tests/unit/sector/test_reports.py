@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx2
+import pytest
 
 from schemas.access import REPORTS_MAX
+from services.runtime.errors import Unavailable
 from services.sector.reports import Delivery
 
 
@@ -76,3 +78,31 @@ async def test_what_waited_is_taken_once_its_subject_is_known() -> None:
     await sweep()
 
     assert not outbox.kept
+
+
+@pytest.mark.parametrize("bad", [{321}, set(range(1, REPORTS_MAX + 1))], ids=["one", "all"])
+async def test_a_report_that_the_trail_cannot_read_costs_itself_alone(bad: set[int]) -> None:
+    """Where it can read none of them, it may be of another release: then all wait."""
+    outbox, posts = MemoryOutbox(REPORTS_MAX), 0
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        nonlocal posts
+        posts += 1
+        asked = [one["place"] for one in json.loads(request.content)["events"]]
+        if bad & set(asked):
+            return httpx2.Response(400, json={"code": "malformed"})
+        return httpx2.Response(200, json={"results": [{} for _ in asked]})
+
+    client = httpx2.AsyncClient(base_url="https://trail.example", transport=httpx2.MockTransport(answer))
+
+    sweeping = Delivery(client, outbox.open).sweep()
+
+    if len(bad) > 1:
+        with pytest.raises(Unavailable):
+            await sweeping
+        assert (outbox.refused, len(outbox.kept)) == ({}, REPORTS_MAX)
+        return
+    assert await sweeping
+    assert outbox.refused == {321: "malformed"}
+    assert outbox.kept == {}
+    assert posts < 2 * REPORTS_MAX.bit_length() + 2

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from deploy.local.places import Account
+from deploy.local.accounts import Account
 from deploy.local.refusals import CannotRun, part_died
 
 TETHER: Final = Path(__file__).with_name("tether.py")

@@ -126,6 +126,11 @@ class Configuration(BaseSettings):
         """The lock and the state of the supervisor."""
         return self.data / "run"
 
+    @property
+    def private(self) -> tuple[Path, ...]:
+        """The folders of secrets and certificates."""
+        return self.data / "secrets", self.data / "certificates"
+
     def with_ports(self, chosen: Mapping[str, int]) -> Self:
         """The same with ports that were chosen; those that the operator named stay where they are."""
         kept = {name: port for name, port in chosen.items() if name not in self.ports}

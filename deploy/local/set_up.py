@@ -1,21 +1,28 @@
 """What a start makes before any part runs: directories, ports, secrets, certificates."""
 
+from deploy.local import accounts, ports
 from deploy.local import configuration as configurations
-from deploy.local import ports
 from deploy.local.certificates import Certificates
+from deploy.local.children import Say, silence
 from deploy.local.configuration import Configuration
 from deploy.local.installation import Installation
-from deploy.local.places import make_directory
+from deploy.local.places import make_directory, must_reach
 from deploy.local.processes import OPERATOR, usual_ports
 from deploy.local.secrets import Secrets
 from schemas.topics import SERVICES
 
 
-def install(configuration: Configuration) -> Installation:
-    """Makes directories, chooses ports, and makes secrets and certificates that are missing."""
+def install(configuration: Configuration, say: Say = silence) -> Installation:
+    """Makes directories and accounts, chooses ports, and makes secrets and certificates that are missing."""
     make_directory(configuration.data, 0o711)
-    for folder in (configuration.logs, configuration.data / "audit"):
-        make_directory(folder)
+    make_directory(configuration.logs)
+    made = accounts.missing()
+    services = accounts.account_of(accounts.SERVICES)
+    if made:
+        say(f"made the system accounts {', '.join(made)}: without password, shell and home; they stay")
+    must_reach(configuration.data, services)
+    for name in ("audit", "mail"):
+        accounts.give(services, make_directory(configuration.data / name))
     usual = usual_ports()
     ports.wait_until_free({**configuration.chosen_ports, **configuration.ports})
     chosen = ports.choose(usual, configuration.ports, configuration.chosen_ports)
@@ -25,6 +32,7 @@ def install(configuration: Configuration) -> Installation:
     certificates = Certificates(configuration.data / "certificates", configuration.cell)
     installation = Installation(configuration, chosen, secrets, certificates)
     renew_certificates(installation)
+    accounts.let_enter(services, secrets.folder, certificates.folder)
     return installation
 
 

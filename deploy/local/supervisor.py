@@ -343,7 +343,7 @@ async def running(
 ) -> AsyncIterator[Platform]:
     """A platform that is ready, for as long as the block; leaving stops everything."""
     with control.locked(configuration.run):
-        installation = await asyncio.to_thread(install, configuration)
+        installation = await asyncio.to_thread(install, configuration, say)
         wanted = tuple(each for each in processes if each.name != MAIL_SINK or not configuration.smtp)
         platform = Platform(installation, wanted, say, restarts=restarts, more=more or {})
         try:

@@ -27,13 +27,18 @@ def call_process(name: str) -> None:
         ctypes.CDLL(None).prctl(PR_SET_NAME, name.encode())
 
 
+def become_account(uid: int, gid: int) -> None:
+    """Gives up being root for good."""
+    os.setgroups([])
+    os.setgid(gid)
+    os.setuid(uid)
+
+
 def main() -> None:
     """Becomes another account if asked, ties itself to the parent, then becomes the program."""
     parent, uid, gid = (int(word) for word in sys.argv[1:4])
     if uid:
-        os.setgroups([])
-        os.setgid(gid)
-        os.setuid(uid)
+        become_account(uid, gid)
     die_with(parent)
     os.execv(sys.argv[4], sys.argv[4:])  # noqa: S606
 

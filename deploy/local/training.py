@@ -34,7 +34,7 @@ async def train(cache: Path) -> bool:
         folder = cache / "training"
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         try:
-            await _train(make_directory(folder), cache, file)
+            await _train(make_directory(folder, 0o711), cache, file)
         finally:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
     return file.exists()

@@ -13,7 +13,7 @@ from services.runtime.database import Database
 from services.runtime.errors import Unavailable
 from services.runtime.settings import RuntimeSettings, secret_from
 
-SERVICES_FOLDER: Final = Path(__file__).resolve().parent.parent
+SERVICES_FOLDER: Final = Path(__file__).parent.parent
 DURABLE: Final = SERVICES_FOLDER / "runtime" / "migrations"
 ENVIRONMENT: Final = SERVICES_FOLDER / "runtime" / "migration_environment"
 WITHOUT_KAFKA: Final = ("audit",)

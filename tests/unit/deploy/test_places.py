@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local import places
-from deploy.local.places import Account
+from deploy.local import accounts, places
+from deploy.local.accounts import STRANGER, Account
 from deploy.local.refusals import CannotRun
 
 SOMEBODY = Account(54_321, 54_321)
@@ -18,13 +18,14 @@ def test_a_private_home_cannot_be_reached_by_another_account(tmp_path: Path) -> 
         places.must_reach(home, SOMEBODY)
     assert refusal.value.code == "unreachable_directory"
     places.must_reach(home, None)
+    (home / "outside").symlink_to("/usr")
+    assert not places.may_enter(home / "outside", SOMEBODY), "the way to the link counts too"
 
 
 def test_a_temporary_directory_can_be_reached_and_vanishes() -> None:
     with places.temporary_directory() as path:
         (path / "file").touch()
-        account = places.unprivileged_account()
-        assert account is None or places.can_reach(path / "file", account)
+        assert not accounts.is_root() or places.can_reach(path / "file", STRANGER)
     assert not path.exists()
 
 
@@ -53,3 +54,11 @@ def test_a_file_where_a_directory_belongs_is_refused(tmp_path: Path) -> None:
     (tmp_path / "taken").touch()
     with pytest.raises(CannotRun, match="a directory is needed"):
         places.make_directory(tmp_path / "taken")
+
+
+def test_a_folder_that_exists_keeps_its_mode(tmp_path: Path) -> None:
+    given = tmp_path / "given"
+    given.mkdir(mode=0o750)
+    places.make_directory(given, 0o711)
+    assert given.stat().st_mode & 0o777 == 0o750
+    assert places.make_directory(tmp_path / "ours", 0o711).stat().st_mode & 0o777 == 0o711

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local import postgres
-from deploy.local.places import Account
+from deploy.local import copies, postgres
+from deploy.local.accounts import Account
 
 
 def a_pid_file(folder: Path, pid: int) -> Path:
@@ -52,7 +52,7 @@ def test_without_a_usable_file_there_is_nothing_to_do(tmp_path: Path, content: s
 def test_programs_out_of_reach_are_copied_with_the_libraries_that_they_need(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres, "can_reach", lambda path, account: False)
+    monkeypatch.setattr(copies, "can_reach", lambda path, account: False)
     programs = postgres.reachable_binaries(tmp_path / "cache", Account(os.getuid(), os.getgid()))
     assert programs.is_relative_to(tmp_path)
     told = subprocess.run(

@@ -1,0 +1,98 @@
+"""The accounts that parts run as: of their own where the supervisor is root, else everything is ours."""
+
+import os
+import pwd
+import subprocess
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from deploy.local.refusals import CannotRun
+
+SERVICES: Final = "concert"
+KAFKA: Final = "concert-kafka"
+POSTGRES: Final = "concert-postgres"
+NAMES: Final = (SERVICES, KAFKA, POSTGRES)
+USERADD: Final = (
+    "useradd", "--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent",
+    "--shell", "/usr/sbin/nologin",
+)  # fmt: skip
+TRIES_MAX: Final = 10
+"""Another command may hold the list of accounts for a moment."""
+TRIED_AGAIN_SECONDS: Final = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account of this machine that a part is run as."""
+
+    uid: int
+    gid: int
+
+
+STRANGER: Final = Account(-1, -1)
+"""Somebody who owns nothing: where this one may enter, everybody may."""
+
+
+def is_root() -> bool:
+    """Whether this process may become anybody."""
+    return os.geteuid() == 0
+
+
+def missing() -> tuple[str, ...]:
+    """The accounts that a start as root has to make."""
+    return tuple(name for name in NAMES if not _found(name)) if is_root() else ()
+
+
+def account_of(name: str) -> Account | None:
+    """A part's account, made when it is missing; None where we are not root, hence ourselves."""
+    if not is_root():
+        return None
+    for _ in range(TRIES_MAX):
+        if found := _found(name):
+            return found
+        try:
+            subprocess.run([*USERADD, name], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        except FileNotFoundError:
+            break
+        if not _found(name):
+            time.sleep(TRIED_AGAIN_SECONDS)
+    raise CannotRun(
+        "no_account",
+        f"The system account {name} could not be made with useradd; make {', '.join(NAMES)} by hand, without "
+        "shell and password, or run Concert as an ordinary user.",
+    )
+
+
+def _found(name: str) -> Account | None:
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        return None
+    return Account(entry.pw_uid, entry.pw_gid)
+
+
+def let_read(account: Account | None, *files: Path) -> None:
+    """Lets a part read files that stay ours."""
+    if account:
+        _change(files, -1, account.gid, 0o640)
+
+
+def let_enter(account: Account | None, *folders: Path) -> None:
+    """Lets a part reach what it may read in folders that stay ours, without listing them."""
+    if account:
+        _change(folders, -1, account.gid, 0o710)
+
+
+def give(account: Account | None, *folders: Path) -> None:
+    """Makes folders a part's own."""
+    if account:
+        _change(folders, account.uid, account.gid, 0o700)
+
+
+def _change(paths: Iterable[Path], uid: int, gid: int, mode: int) -> None:
+    for path in paths:
+        os.chown(path, uid, gid)
+        path.chmod(mode)

@@ -205,7 +205,8 @@ class Kafka:
             accounts.let_read(self._account, write_private(self.folder / name, content))
 
     async def _format(self) -> None:
-        identity = base64.urlsafe_b64encode(random.token_bytes(16)).decode().rstrip("=")
+        # The zero keeps its first character from being a hyphen, which the tool takes for an option's.
+        identity = base64.urlsafe_b64encode(b"\0" + random.token_bytes(15)).decode().rstrip("=")
         users = [
             word
             for name in INTERNAL_USERS

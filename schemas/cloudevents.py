@@ -61,6 +61,9 @@ class Reason(StrEnum):
     SCHEMA_MISMATCH = "schema_mismatch"
     WRONG_SOURCE = "wrong_source"
     HANDLER = "handler"
+    BAD_HEADER = "bad_header"
+    CORRUPT_BATCH = "corrupt_batch"
+    TOO_LARGE_UNPACKED = "too_large_unpacked"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,16 @@ SERVICES: Final = (*SECTORS, "referrals", "notifications", "audit", "governance"
 HOURS_KEPT_IN_THE_CLEAR: Final = 72
 """Payloads of restricted topics are not sealed yet, so brokers keep them three days and no longer."""
 
-ALWAYS: Final[Mapping[str, str]] = {"message.timestamp.type": "CreateTime"}
-"""Settings of every topic: a broker that stamped records itself would tell times finer than we do."""
+MESSAGE_BYTES_MAX: Final = 256 * 1024
+"""The largest batch that brokers take, as it is sent: twice what a relay sends."""
+
+ALWAYS: Final[Mapping[str, str]] = {
+    "message.timestamp.type": "CreateTime",  # a broker's own clock would tell times finer than we do
+    "compression.type": "producer",  # else the broker unpacks whole batches in its own memory
+    "max.message.bytes": str(MESSAGE_BYTES_MAX),
+    "retention.bytes": "-1",
+}
+"""Settings of every topic, so that no broker's default decides."""
 
 
 @dataclass(frozen=True, slots=True)

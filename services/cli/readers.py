@@ -8,13 +8,12 @@ from typing import Annotated, Any, Final
 import httpx2
 import typer
 
-from schemas.topics import TOPICS
+from services.cli.dead_letters import READERS
 from services.cli.installed import DataDirectory, installed, operator_client
 from services.cli.talk import FAILED, TEMPORARY, AsJson, command, failures_told, say, show_json
 
 app = typer.Typer(no_args_is_help=True)
 
-READERS: Final = sorted({reader for topic in TOPICS for reader in topic.readers})
 NOT_FOUND: Final = 4
 
 

@@ -167,10 +167,11 @@ def _rights(topic: Topic, namespace: str) -> Iterable[Right]:
 def plan(admin: KafkaAdminClient, wanted: Desired) -> list[Difference]:
     """Every difference between the cluster and the table; empty when nothing is to be done."""
     found = {topic["name"]: len(topic["partitions"]) for topic in admin.describe_topics()}
+    settings = _settings(admin, wanted, sorted(found.keys() & wanted.topics.keys()))
     return sorted(
         [
             *_topic_differences(found, wanted),
-            *_setting_differences(_settings(admin, sorted(found.keys() & wanted.topics.keys())), wanted),
+            *_setting_differences(settings, wanted),
             *_right_differences(_found_rights(admin, wanted.namespace), wanted),
             *(Difference("user_missing", user) for user in wanted.users - _found_users(admin)),
         ],
@@ -202,16 +203,17 @@ def _right_differences(found: frozenset[Right], wanted: Desired) -> Iterable[Dif
     yield from (Difference("right_unknown", str(right), right=right) for right in found - wanted.rights)
 
 
-def _settings(admin: KafkaAdminClient, names: Sequence[str]) -> dict[str, dict[str, str]]:
+def _settings(admin: KafkaAdminClient, wanted: Desired, names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """What a topic states itself, and what is in force of all that is wanted: a broker's default counts."""
     if not names:
         return {}
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
-    described = admin.describe_configs(resources)["topic"]
+    described = admin.describe_configs(resources, config_filter="all")["topic"]
     return {
         name: {
             key: entry["value"]
             for key, entry in described[name].items()
-            if entry["config_source"] == "DYNAMIC_TOPIC_CONFIG"
+            if entry["config_source"] == "DYNAMIC_TOPIC_CONFIG" or key in wanted.topics[name].settings
         }
         for name in names
     }

@@ -18,6 +18,7 @@ RULES: Final[Mapping[str, str]] = {
     "partition_stopped": "Too many records could not be used; `concert readers list` says why.",
     "reader_waits": "The reader has not seen brokers and database for a while; nothing is lost.",
     "reader_stuck": "The partition's log goes on and its reader stands; the broker's log may say why.",
+    "records_unreadable": "Brokers hold what cannot be read; it was set aside; see `concert readers list`.",
     "topic_made_anew": "The topic is another one, read from its beginning; see `concert readers list`.",
     "brokers_lost_records": "The log is shorter than what was read of it; see `concert readers list`.",
     "retention_overtook_reader": "Records went unread; let writers send again; see `concert readers list`.",

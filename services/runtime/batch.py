@@ -43,8 +43,16 @@ def outcomes(records: Sequence[Any], effects: Effects) -> dict[Partition, list[s
     return found
 
 
+def unreadable(effects: Effects) -> dict[Partition, str]:
+    """Partitions in which the brokers hold something that cannot be read, and of what kind."""
+    letters = [letter for letter in effects.letters if letter.record.reason]
+    return {(letter.record.topic, letter.record.partition): letter.reason for letter in letters}
+
+
 def opened(record: Any, topic: Topic, subscription: Subscription, identity: Identity) -> Opened:
     """Read one record; what can never be used becomes a dead letter."""
+    if record.reason:
+        return Opened(record, None, DeadLetter(record, record.reason, _place(record)))
     try:
         event = read(
             topic,
@@ -59,6 +67,12 @@ def opened(record: Any, topic: Topic, subscription: Subscription, identity: Iden
         letter = DeadLetter(record, unusable.reason, unusable.path, known=unusable.known)
         return Opened(record, None, letter)
     return Opened(record, event, None)
+
+
+def _place(record: Any) -> str | None:
+    """Which offsets a letter stands for, where they are several."""
+    several = record.first is not None and record.first < record.offset
+    return f"offsets {record.first} to {record.offset}" if several else None
 
 
 def received(event: ReadEvent) -> Received[Any]:

@@ -16,6 +16,7 @@ from services.runtime.batch import (
     outcomes,
     shares,
     still_to_do,
+    unreadable,
 )
 from services.runtime.crash import crash_point
 from services.runtime.database import Database, Transaction
@@ -26,7 +27,7 @@ from services.runtime.limits import NO_LETTERS, LetterTally, counted
 from services.runtime.logs import log
 from services.runtime.metrics import APPLIED, COMMITS, DUPLICATES, LAST_COMMIT, TRANSACTION_SECONDS
 from services.runtime.offsets import Partition
-from services.runtime.partition_alarms import STOPPED, PartitionAlarm
+from services.runtime.partition_alarms import STOPPED, UNREADABLE, PartitionAlarm
 from services.runtime.subscription import Subscription
 
 OpenWork = Callable[[Transaction], Any]
@@ -114,7 +115,8 @@ class Batches:
         except Exception as another:
             log().error("record_not_set_aside", topic=record.topic, error_class=type(another).__name__)
             async with self._database.transaction() as transaction:
-                await self._stop(transaction, {(record.topic, record.partition): Reason.HANDLER})
+                place = (record.topic, record.partition)
+                await self._raise(transaction, {place: Reason.HANDLER}, STOPPED)
 
     def _follow(self, fenced: Fenced) -> None:
         self.forget(fenced.lost)
@@ -138,7 +140,8 @@ class Batches:
                 over = {partition: reason for partition, (_, reason) in tallies.items() if reason}
                 crash_point("consumer.moved")  # rolls back whole; the same batch comes again
                 # With the letter that was too many, or not at all.
-                await self._stop(transaction, over)
+                await self._raise(transaction, unreadable(effects), UNREADABLE)
+                await self._raise(transaction, over, STOPPED)
         crash_point("consumer.committed")  # all is in the database; the brokers' own offset only informs
         going_on = moves.keys() - over.keys()
         self._tallies |= {partition: tallies[partition][0] for partition in going_on & tallies.keys()}
@@ -147,19 +150,19 @@ class Batches:
         APPLIED.labels(group).inc(len(effects.applied))
         LAST_COMMIT.labels(group).set_to_current_time()
 
-    async def _stop(self, transaction: Transaction, over: Mapping[Partition, str]) -> None:
-        """Stop partitions until an operator lets them go on; also over a restart."""
-        if not over:
+    async def _raise(self, transaction: Transaction, reasons: Mapping[Partition, str], rule: str) -> None:
+        """Let a rule stand over partitions, also over a restart; those that it stops wait for an operator."""
+        if not reasons:
             return
-        for partition, reason in over.items():
-            await partition_alarms.raise_alarm(transaction, self._identity.group, partition, STOPPED, reason)
+        for partition, reason in reasons.items():
+            await partition_alarms.raise_alarm(transaction, self._identity.group, partition, rule, reason)
         standing = await partition_alarms.standing(transaction, self._identity.group)
 
         def hold() -> None:
             self.standing = standing
-            self.forget(over)
-            for (topic, part), reason in over.items():
-                log().critical(STOPPED, topic=topic, partition=part, error_code=str(reason))
+            self.forget(self.stopped)
+            for (topic, part), reason in reasons.items():
+                log().critical(rule, topic=topic, partition=part, error_code=str(reason))
 
         transaction.after_commit.append(hold)
 

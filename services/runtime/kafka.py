@@ -14,6 +14,7 @@ from services.runtime import administration
 from services.runtime.clock import Clock
 from services.runtime.crash import crash_point
 from services.runtime.identity import Identity
+from services.runtime.records import bound_fetching
 from services.runtime.settings import KafkaSettings, secret_from
 
 BATCH_BYTES_MAX: Final = 131_072
@@ -46,6 +47,8 @@ def consumer_factory(
     settings: KafkaSettings, identity: Identity, topics: Sequence[str]
 ) -> Callable[[], AIOKafkaConsumer]:
     """Makes a fresh consumer for each connection; a static member keeps its partitions over a restart."""
+
+    bound_fetching()
 
     def connect() -> AIOKafkaConsumer:
         return AIOKafkaConsumer(

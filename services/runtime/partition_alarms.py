@@ -19,6 +19,7 @@ from services.runtime.offsets import Partition
 from services.runtime.peers import operator_alone
 
 STOPPED: Final = "partition_stopped"
+UNREADABLE: Final = "records_unreadable"
 _RAISE: Final = """
 INSERT INTO partition_alarm (grp, topic, part, rule, reason) VALUES (:grp, :topic, :part, :rule, :reason)
 ON CONFLICT (grp, topic, part, rule) WHERE ended_at IS NULL DO NOTHING"""

@@ -141,8 +141,8 @@ def test_no_type_tells_a_need_a_crime_or_a_sector() -> None:
     assert all(re.fullmatch(r"org\.concert\.[a-z_]+\.[a-z_]+\.v[1-9][0-9]*", name) for name in types)
 
 
-def test_there_are_as_many_reasons_as_the_design_lists() -> None:
-    assert len(Reason) == 21
+def test_there_are_as_many_reasons_as_the_design_lists_and_three_of_batches() -> None:
+    assert len(Reason) == 24
 
 
 # AsyncAPI

@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import GroupAuthorizationFailedError, KafkaError, TopicAuthorizationFailedError
+from kafka.admin import ConfigResource, ConfigResourceType
 
 from schemas.topics import SERVICES, TOPICS
 from services.runtime import administration
@@ -103,7 +104,7 @@ async def test_no_service_makes_a_topic(space: Space) -> None:
                 await producer.send_and_wait(f"{space.namespace}concert.{user}.own.v1", b"tried")
 
 
-def test_the_cluster_is_as_the_table_says_and_planted_drift_is_found(space: Space) -> None:
+async def test_the_cluster_is_as_the_table_says_and_planted_drift_is_found(space: Space) -> None:
     space.make_topics()
     wanted = administration.desired(TOPICS, SERVICES, space.namespace, local=True)
 
@@ -111,5 +112,14 @@ def test_the_cluster_is_as_the_table_says_and_planted_drift_is_found(space: Spac
         assert administration.plan(admin, wanted) == []
         less = administration.desired(TOPICS[1:], SERVICES, space.namespace, local=True)
         found = {difference.kind for difference in administration.plan(admin, less)}
+        name = TOPICS[0].name(space.namespace)
+        own = {"max.message.bytes": None}
+        admin.reset_configs([ConfigResource(ConfigResourceType.TOPIC, name, own)])
+        drift = await until(lambda: administration.plan(admin, wanted))
+        administration.apply(admin, wanted, lambda user: "")
+
+        assert administration.plan(admin, wanted) == []
 
     assert found == {"topic_unknown", "right_unknown"}
+    subject = f"{name} max.message.bytes"  # what is in force now is the broker's default
+    assert drift == [administration.Difference("setting", subject, "262144", "1048588")]

@@ -10,6 +10,7 @@ from schemas.referral import AcknowledgeReferral
 from schemas.topics import STEPS, Topic, source_of
 from services.runtime.ids import new_id
 from tests.support.platform import CELL
+from tests.support.record_batches import CODECS, a_batch, a_gzip_bomb, a_record
 
 AT: Final = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 HEALTH_STEPS: Final = STEPS["health"]
@@ -98,3 +99,24 @@ POISON: Final[Mapping[str, Callable[[str], Record]]] = {
 
 Three reasons need more than one record of that topic: `changed_duplicate`, `unexpected_seal`, `handler`.
 """
+
+
+def _bad_header(referral: str) -> bytes:
+    key, _, value = a_good_record(referral)
+    return a_batch([a_record(0, key, [(b"trace\xff", b"1")], value)])
+
+
+def _corrupt(referral: str) -> bytes:
+    """Two packed parts where there is one: brokers take it; libraries read one, two or none of them."""
+    key, headers, value = a_good_record(referral)
+    records = [a_record(place, key, [(b"content-type", headers[0][1])], value) for place in range(2)]
+    packed = b"".join(CODECS["gzip"][1](record) for record in records)
+    return a_batch(records, codec="gzip", packed=packed)
+
+
+POISON_BATCHES: Final[Mapping[str, Callable[[str], bytes]]] = {
+    "bad_header": _bad_header,
+    "corrupt_batch": _corrupt,
+    "too_large_unpacked": lambda _referral: a_batch([b""], codec="gzip", packed=a_gzip_bomb(240)),
+}
+"""Reason → how to make a batch that is that in one piece, to be sent as it is."""

@@ -1,21 +1,10 @@
-"""Records as the brokers give them."""
+"""Records as the reader gives them."""
 
-from dataclasses import dataclass, field
+from typing import Any
 
-
-@dataclass
-class Record:
-    """The parts of a consumer's record that the runtime reads."""
-
-    topic: str = "t"
-    partition: int = 0
-    offset: int = 0
-    timestamp: int = 0
-    key: bytes | None = None
-    value: bytes | None = None
-    headers: tuple[tuple[str, bytes], ...] = field(default_factory=tuple)
+from services.runtime.records import Record
 
 
-def a_record(topic: str = "t", partition: int = 0, offset: int = 0) -> Record:
-    """A record of which only the place matters."""
-    return Record(topic, partition, offset)
+def a_record(topic: str = "t", partition: int = 0, offset: int = 0, **more: Any) -> Record:
+    """A record of which, unless told more, only the place matters."""
+    return Record(topic, partition, offset, **more)

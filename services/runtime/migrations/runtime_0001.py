@@ -31,6 +31,7 @@ CREATE TABLE consumer_offset (
 CREATE TABLE dead_letter (
   id text PRIMARY KEY, grp text NOT NULL, topic text NOT NULL, topic_id uuid NOT NULL, part int NOT NULL,
   "offset" bigint NOT NULL, record_at timestamptz NOT NULL, key bytea, headers jsonb NOT NULL, value bytea,
+  is_whole boolean NOT NULL DEFAULT true,
   source text, event_id text, sequence bigint, type text, dataschema text,
   reason text NOT NULL, path text, error_class text, attempts int NOT NULL DEFAULT 1,
   first_at timestamptz NOT NULL DEFAULT now(), last_at timestamptz NOT NULL DEFAULT now(),

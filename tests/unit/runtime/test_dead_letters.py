@@ -4,7 +4,7 @@ import base64
 import json
 
 from services.runtime.dead_letters import DeadLetter, headers_text
-from tests.support.records import Record
+from tests.support.records import a_record
 
 NAME = b"Amina Quillon"
 
@@ -18,7 +18,7 @@ def test_headers_keep_their_order_their_bytes_and_their_duplicates() -> None:
 
 
 def test_a_header_without_content_is_kept_as_empty() -> None:
-    assert json.loads(headers_text([("x", None)])) == [["x", ""]]  # type: ignore[list-item]
+    assert json.loads(headers_text([("x", None)])) == [["x", ""]]
 
 
 def test_a_name_that_the_database_cannot_hold_is_kept_without_its_zero() -> None:
@@ -30,6 +30,6 @@ def test_a_name_that_the_database_cannot_hold_is_kept_without_its_zero() -> None
 
 
 def test_a_letter_shows_its_reason_and_nothing_of_its_record() -> None:
-    letter = DeadLetter(Record(key=NAME, value=NAME, headers=(("x", NAME),)), "malformed_json", "/data")
+    letter = DeadLetter(a_record(key=NAME, value=NAME, headers=(("x", NAME),)), "malformed_json", "/data")
 
     assert repr(letter) == "DeadLetter(malformed_json)"

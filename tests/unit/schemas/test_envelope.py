@@ -526,8 +526,11 @@ def test_the_codec_reaches_all_reasons_but_those_of_inbox_and_handler() -> None:
         for i in range(len(mark.args[1]))
     }
 
-    assert set(Reason) - reached == {"unexpected_seal", "changed_duplicate", "sequence_gap", "handler"}
-    assert len(Reason) == 21
+    assert set(Reason) - reached == {
+        "unexpected_seal", "changed_duplicate", "sequence_gap", "handler",
+        "bad_header", "corrupt_batch", "too_large_unpacked",
+    }  # fmt: skip
+    assert len(Reason) == 24
 
 
 def test_a_dead_letter_learns_what_could_be_read() -> None:

@@ -58,6 +58,10 @@ class MailServer(BaseModel):
     host: str
     port: int = 25
     sender: str = "concert@localhost"
+    encryption: Literal["starttls", "none"] = "starttls"
+    """Mail in the clear is for a server on this machine alone."""
+    authority_file: Path | None = None
+    """The authority, in PEM, that signed the server's certificate, where it is not a public one."""
 
 
 class Issuer(BaseModel):

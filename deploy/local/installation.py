@@ -112,4 +112,6 @@ class Installation:
     @property
     def mail_server(self) -> MailServer:
         """Where notifications hand in their mail."""
-        return self.configuration.smtp or MailServer(host=HOST, port=self.ports["mail_sink_smtp"])
+        return self.configuration.smtp or MailServer(
+            host=HOST, port=self.ports["mail_sink_smtp"], encryption="none"
+        )

@@ -111,6 +111,8 @@ def mail(installation: Installation, name: str) -> Mapping[str, str]:
         "CONCERT_SMTP__HOST": server.host,
         "CONCERT_SMTP__PORT": str(server.port),
         "CONCERT_SMTP__SENDER": server.sender,
+        "CONCERT_SMTP__ENCRYPTION": server.encryption,
+        **({"CONCERT_SMTP__AUTHORITY_FILE": str(server.authority_file)} if server.authority_file else {}),
     }
 
 

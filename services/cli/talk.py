@@ -3,6 +3,7 @@
 import json
 import shlex
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,12 +21,66 @@ CONFLICT: Final = 5
 TEMPORARY: Final = 6
 INTERRUPTED: Final = 130
 
+LIFE_SECONDS: Final = 2.0
+"""So long a person waits in silence before she asks herself whether it hangs."""
+
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document for machines.")]
 
 
 def say(text: str) -> None:
     """Tell the person at the terminal; never part of the data."""
     print(text, file=sys.stderr, flush=True)
+
+
+class Life:
+    """Says things, and shows while nothing is said that the command is still at work."""
+
+    def __init__(self, every_seconds: float = LIFE_SECONDS) -> None:
+        self._every_seconds = every_seconds
+        self._said = threading.Event()
+        self._ended = False
+        self._writing = threading.Lock()
+        self._is_in_line = False
+
+    def say(self, text: str) -> None:
+        """Tell the person at the terminal, on a line of its own."""
+        with self._writing:
+            self._end_line()
+            say(text)
+        self._said.set()
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """A spinner on a terminal, else a dot at each interval; in a thread, as some work blocks the loop."""
+        if sys.stderr.isatty():
+            from rich.console import Console
+
+            with Console(stderr=True).status("at work"):
+                yield
+            return
+        thread = threading.Thread(target=self._dot, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._ended = True
+            self._said.set()
+            thread.join()
+            self._end_line()
+
+    def _end_line(self) -> None:
+        if self._is_in_line:
+            say("")
+        self._is_in_line = False
+
+    def _dot(self) -> None:
+        while not self._ended:
+            if self._said.wait(self._every_seconds):
+                self._said.clear()
+                continue
+            with self._writing:
+                self._is_in_line = True
+                print(".", end="", file=sys.stderr, flush=True)
 
 
 def command(words: str, data: Path | None) -> str:

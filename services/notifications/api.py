@@ -7,7 +7,9 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+from pydantic_core import PydanticCustomError
 
+from schemas.body import Instant
 from schemas.ids import DeskCode
 from services.notifications.domain.mail import ADDRESS_BYTES_MAX, Language
 from services.notifications.domain.notice import Desk, TooManyDesks
@@ -30,7 +32,7 @@ _LOCAL_PART_BYTES_MAX: Final = 64
 def _address(given: SecretStr) -> SecretStr:
     text = given.get_secret_value()
     if not _ADDRESS.fullmatch(text) or text.index("@") > _LOCAL_PART_BYTES_MAX:
-        raise ValueError("give one plain mail address")
+        raise PydanticCustomError("one_plain_address", "give one plain mail address")
     return given
 
 
@@ -52,6 +54,8 @@ class DeskShown(BaseModel):
     code: DeskCode
     mail: str
     language: Language
+    undeliverable_since: Instant | None
+    """When the address began to refuse mail; null while it takes it. A new address is tried at once."""
 
 
 class Desks(BaseModel):
@@ -93,8 +97,7 @@ def routes(open_work: OpenWork, caller_of: Callable[[Request], Caller]) -> APIRo
         """Register a duty desk, or change where and in which language it is told."""
         desk = Desk(caller.agency, code, entry.mail, entry.language)
         async with open_work() as work:
-            await register_desk(desk, work)
-        return _shown(desk)
+            return _shown(await register_desk(desk, work))
 
     @router.get("", operation_id="list_desks")
     async def list_desks(caller: Annotated[Caller, Depends(arranger)]) -> Desks:
@@ -107,4 +110,9 @@ def routes(open_work: OpenWork, caller_of: Callable[[Request], Caller]) -> APIRo
 
 
 def _shown(desk: Desk) -> DeskShown:
-    return DeskShown(code=desk.code, mail=desk.mail.get_secret_value(), language=desk.language)
+    return DeskShown(
+        code=desk.code,
+        mail=desk.mail.get_secret_value(),
+        language=desk.language,
+        undeliverable_since=desk.undeliverable_since,
+    )

@@ -1,4 +1,4 @@
-"""Mail as the way to a desk: one notice after the other, each sent at least once.
+"""Mail as the way to a desk: one mail for all that is due at it, each notice sent at least once.
 
 SMTP has no way to ask whether a mail was taken. A process that dies after the server took a mail and before
 that was written down therefore leaves a notice `sending`; once its time is over it is sent again under the
@@ -8,7 +8,8 @@ desk that is told twice loses nothing, one that is never told lets somebody wait
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import ssl
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,8 +18,9 @@ from typing import Final
 import aiosmtplib
 
 from services.notifications.domain.mail import mail_bytes, message_id
-from services.notifications.domain.notice import ATTEMPT_WITHIN, Attempt, settled
+from services.notifications.domain.notice import ATTEMPT_WITHIN, Attempt, Result, Undeliverable
 from services.notifications.handlers import Notices
+from services.runtime.alarms import Alarm
 from services.runtime.clock import Clock
 from services.runtime.crash import crash_point
 from services.runtime.errors import Unavailable
@@ -26,10 +28,10 @@ from services.runtime.logs import log
 
 MAILS_PER_SWEEP_MAX: Final = 50
 """With the time between sweeps this bounds how many mails leave in a minute."""
-
-
-class NotTaken(Exception):
-    """The server takes mail, but not this one, or not now."""
+DESKS_TOLD_MAX: Final = 100
+"""So many desks that take no mail are told as alarms; an operator who sees them looks at the server first."""
+REFUSED_FROM: Final = 500
+"""An SMTP answer from here on is for good (RFC 5321, section 4.2.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +41,21 @@ class Mail:
     host: str
     port: int
     sender: str
+    tls: ssl.SSLContext | None
+    """What STARTTLS must hold against; without it mail goes in the clear."""
 
-    async def deliver(self, attempt: Attempt) -> None:
-        """Hand one mail over; raises NotTaken for this mail, Unavailable for the server."""
+    async def deliver(self, attempt: Attempt) -> Result:
+        """Hand one mail over, and say what became of it; raises Unavailable where the server takes none."""
         try:
             async with asyncio.timeout(ATTEMPT_WITHIN.total_seconds()):
                 await self._send(attempt)
-        except (aiosmtplib.SMTPRecipientsRefused, aiosmtplib.SMTPDataError):
-            raise NotTaken from None  # the cause holds the address
-        except (aiosmtplib.SMTPException, OSError):  # TimeoutError is an OSError
-            raise Unavailable("the mail server takes no mail now; the same again will be tried") from None
+        except aiosmtplib.SMTPRecipientsRefused as error:
+            return _answered(error.recipients[0].code)
+        except aiosmtplib.SMTPDataError as error:
+            return _answered(error.code)
+        except (aiosmtplib.SMTPException, OSError) as error:  # TimeoutError is an OSError
+            raise Unavailable("the mail server takes no mail now; the same again will be tried") from error
+        return "taken"
 
     async def _send(self, attempt: Attempt) -> None:
         to = attempt.mail.get_secret_value()
@@ -62,55 +69,80 @@ class Mail:
             recipients=[to],
             hostname=self.host,
             port=self.port,
+            start_tls=self.tls is not None,
+            tls_context=self.tls,
             # Without it this machine's own name is looked up, and told to the server.
             local_hostname=self.sender.rpartition("@")[2],
         )
 
 
+def _answered(code: int) -> Result:
+    return "refused" if code >= REFUSED_FROM else "not_now"
+
+
 OpenNotices = Callable[[], AbstractAsyncContextManager[Notices]]
-Deliver = Callable[[Attempt], Awaitable[None]]
+Deliver = Callable[[Attempt], Awaitable[Result]]
 
 
-@dataclass(frozen=True, slots=True)
-class Postman:
+class Dispatch:
     """Sends the notices that are due; several at once are safe."""
 
-    open_notices: OpenNotices
-    """Opens a transaction, commits on leaving."""
-    deliver: Deliver
-    clock: Clock
-    sending_for: timedelta
+    def __init__(
+        self, open_notices: OpenNotices, deliver: Deliver, clock: Clock, sending_for: timedelta
+    ) -> None:
+        """`open_notices` opens a transaction and commits on leaving."""
+        self._open_notices = open_notices
+        self._deliver = deliver
+        self._clock = clock
+        self._sending_for = sending_for
+        self._undeliverable: Sequence[Undeliverable] = ()
+        self._trouble: str | None = None
+        self._trouble_since = clock.now()
 
     async def sweep(self) -> bool:
         """Send what is due, so many mails at most; end early when the server is away. Never asks for more."""
         for _ in range(MAILS_PER_SWEEP_MAX):
             if not await self._send_one():
                 break
+        async with self._open_notices() as notices:
+            self._undeliverable = await notices.undeliverable(DESKS_TOLD_MAX)
         return False
 
+    def alarms(self) -> Iterable[Alarm]:
+        """Each desk whose address takes no mail, and the server if it takes none, as of the last sweep."""
+        for desk in self._undeliverable:
+            yield Alarm("desk_undeliverable", f"{desk.agency}/{desk.desk}", desk.since)
+        if self._trouble:
+            yield Alarm("mail_server_away", self._trouble, self._trouble_since)
+
     async def _send_one(self) -> bool:
-        now = self.clock.now()
-        async with self.open_notices() as notices:
-            attempt = await notices.claim(at=now, until=now + self.sending_for)
+        now = self._clock.now()
+        async with self._open_notices() as notices:
+            attempt = await notices.claim(at=now, until=now + self._sending_for)
         if attempt is None:
             return False
         crash_point("notice.sending")
         # Crash point: taken, not sent; sent once its time as `sending` is over.
-        is_answering, was_taken = await self._try(attempt)
+        result = await self._try(attempt)
         crash_point("notice.sent")
         # Crash point: sent, not written down; sent again under the same Message-ID (see above).
-        outcome = settled(attempt.number, was_taken=was_taken, at=self.clock.now())
-        async with self.open_notices() as notices:
-            await notices.settle(attempt, outcome)
-        if not was_taken:
-            log().warning("notice_not_taken", attempt=attempt.number, state=outcome.state)
-        return is_answering
+        async with self._open_notices() as notices:
+            await notices.settle(attempt, result or "not_now", at=self._clock.now())
+        if result in ("not_now", "refused"):
+            number = max(attempt.numbers.values())
+            log().warning("mail_not_taken", attempt=number, state=result, agency_id=attempt.agency)
+        return result is not None
 
-    async def _try(self, attempt: Attempt) -> tuple[bool, bool]:
+    async def _try(self, attempt: Attempt) -> Result | None:
+        """What became of a mail; None where the server takes none, which is told once for each reason."""
         try:
-            await self.deliver(attempt)
-        except NotTaken:
-            return True, False
-        except Unavailable:
-            return False, False
-        return True, True
+            result = await self._deliver(attempt)
+        except Unavailable as away:
+            trouble = type(away.__cause__ or away).__name__
+            if trouble != self._trouble:
+                log().error("mail_server_away", error_class=trouble)
+                self._trouble_since = self._trouble_since if self._trouble else self._clock.now()
+            self._trouble = trouble
+            return None
+        self._trouble = None
+        return result

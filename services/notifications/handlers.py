@@ -1,6 +1,6 @@
 """What notifications does with a batch of facts, and with a desk that an agency registers."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -12,8 +12,9 @@ from services.notifications.domain.notice import (
     Attempt,
     Desk,
     Notice,
-    Settled,
+    Result,
     TooManyDesks,
+    Undeliverable,
 )
 from services.runtime.admission import ANY_SECTOR, Standing, check_standing
 from services.runtime.clock import Clock
@@ -32,8 +33,8 @@ class Desks(Protocol):
     async def of(self, agency: str) -> Sequence[Desk]:
         """The desks of one agency, by code."""
 
-    async def register(self, desk: Desk) -> None:
-        """Keep a desk, in the place of what it was before; durable at commit."""
+    async def register(self, desk: Desk) -> Desk:
+        """Keep a desk, in the place of what it was before; durable at commit. Gives it as it stands."""
 
 
 class Agencies(Protocol):
@@ -52,11 +53,17 @@ class Notices(Protocol):
     async def add(self, notices: Sequence[Notice]) -> None:
         """Keep each notice whose event has none yet; durable at commit."""
 
-    async def claim(self, *, at: datetime, until: datetime) -> Attempt | None:
-        """Take the notice that is longest due; nobody else gets it before `until` unless it is settled."""
+    async def drop(self, waiting: Mapping[str, Place | None]) -> None:
+        """Let no notice go out that tells another desk than the one which its referral waits for now."""
 
-    async def settle(self, attempt: Attempt, settled: Settled) -> None:
-        """Write how the attempt ended, unless a later attempt has begun."""
+    async def claim(self, *, at: datetime, until: datetime) -> Attempt | None:
+        """Take all that is due at the desk longest due; nobody else gets it before `until` unless settled."""
+
+    async def settle(self, attempt: Attempt, result: Result, *, at: datetime) -> None:
+        """Write how the attempt ended, where no later attempt has begun, and whether the desk takes mail."""
+
+    async def undeliverable(self, most: int) -> Sequence[Undeliverable]:
+        """Desks that take no mail, the longest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +77,18 @@ class Work:
 
 
 async def write_notices(facts: Sequence[Received[FactBase]], work: Work) -> None:
-    """Write one notice for each fact that waits for a registered desk; a desk nobody registered gets none."""
-    waiting = {fact.id: place for fact in facts if (place := _place(fact.body)) is not None}
-    registered = await work.desks.among(set(waiting.values()))
+    """Write one notice for each referral that waits for a registered desk, and drop those that are moot."""
+    newest = {fact.body.referral: fact for fact in facts}  # the last one says whom the referral waits for
+    waiting = {referral: _place(fact.body) for referral, fact in newest.items()}
+    registered = await work.desks.among({place for place in waiting.values() if place})
     at = work.clock.now()
+    await work.notices.drop(waiting)
     await work.notices.add(
-        [Notice(event, *place, at) for event, place in waiting.items() if place in registered]
+        [
+            Notice(newest[referral].id, referral, *place, at)
+            for referral, place in waiting.items()
+            if place and place in registered
+        ]
     )
 
 
@@ -85,13 +98,13 @@ async def keep_agencies(received: Sequence[Received[Any]], work: Work) -> None:
     await work.agencies.keep(agencies.values())
 
 
-async def register_desk(desk: Desk, work: Work) -> None:
+async def register_desk(desk: Desk, work: Work) -> Desk:
     """Keep a desk of the admitted, active agency that asks; refuse desks without end."""
     await _check_admitted(desk.agency, work)
     codes = {known.code for known in await work.desks.of(desk.agency)}
     if desk.code not in codes and len(codes) >= DESKS_PER_AGENCY_MAX:
         raise TooManyDesks
-    await work.desks.register(desk)
+    return await work.desks.register(desk)
 
 
 async def desks_of(agency: str, work: Work) -> Sequence[Desk]:

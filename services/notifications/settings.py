@@ -1,13 +1,16 @@
 """What an operator chooses for notifications."""
 
 from datetime import timedelta
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from services.notifications.domain.mail import ADDRESS_BYTES_MAX
 from services.notifications.domain.notice import ATTEMPT_WITHIN
 from services.runtime.settings import IssuerSettings, RuntimeSettings
+
+LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
 
 class SmtpSettings(BaseModel):
@@ -19,6 +22,16 @@ class SmtpSettings(BaseModel):
     port: int
     sender: Annotated[str, Field(max_length=ADDRESS_BYTES_MAX, pattern=r"^[!-?A-~]+@[A-Za-z0-9.-]+$")]
     """The address that mails come from, which should name neither work nor sector; replies are not read."""
+    encryption: Literal["starttls", "none"] = "starttls"
+    """Mail in the clear is for a server on this machine alone."""
+    authority_file: Path | None = None
+    """The authority, in PEM, that signed the server's certificate, where it is not a public one."""
+
+    @model_validator(mode="after")
+    def _stays_here_in_the_clear(self) -> Self:
+        if self.encryption == "none" and self.host not in LOOPBACK:
+            raise ValueError(f"without encryption the mail server must be one of {', '.join(LOOPBACK)}")
+        return self
 
 
 class Settings(RuntimeSettings):

@@ -1,13 +1,22 @@
 """Agencies, desks and notices in PostgreSQL; the only SQL of notifications."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from pydantic import SecretStr
+from sqlalchemy import Row
 
 from schemas.governance import AgencyCurrent
-from services.notifications.domain.notice import Attempt, Desk, Notice, Settled
+from services.notifications.domain.notice import (
+    NOTICES_PER_MAIL_MAX,
+    Attempt,
+    Desk,
+    Notice,
+    Result,
+    Undeliverable,
+    settled,
+)
 from services.notifications.handlers import Place
 from services.runtime.admission import Standing
 from services.runtime.database import Transaction
@@ -24,30 +33,73 @@ _AMONG: Final = """
 SELECT agency, code FROM desk
 WHERE (agency, code) IN (SELECT * FROM unnest(CAST(:agencies AS text[]), CAST(:codes AS text[])))
 """
-_OF_AGENCY: Final = "SELECT agency, code, mail, language FROM desk WHERE agency = :agency ORDER BY code"
+_OF_AGENCY: Final = """
+SELECT agency, code, mail, language, undeliverable_since FROM desk WHERE agency = :agency ORDER BY code
+"""
+_HASTEN: Final = """
+UPDATE notice SET due_at = written_at WHERE agency = :agency AND desk = :code AND state = 'waiting'
+  AND EXISTS (SELECT FROM desk WHERE agency = :agency AND code = :code AND mail <> :mail)
+"""
 _REGISTER: Final = """
 INSERT INTO desk (agency, code, mail, language) VALUES (:agency, :code, :mail, :language)
-ON CONFLICT (agency, code) DO UPDATE SET mail = excluded.mail, language = excluded.language
+ON CONFLICT (agency, code) DO UPDATE SET mail = excluded.mail, language = excluded.language,
+  undeliverable_since = CASE WHEN desk.mail = excluded.mail THEN desk.undeliverable_since END
+RETURNING agency, code, mail, language, undeliverable_since
 """
 _ADD: Final = """
-INSERT INTO notice (event, agency, desk, written_at, due_at)
-SELECT event, agency, desk, written_at, written_at FROM unnest(
-  CAST(:events AS text[]), CAST(:agencies AS text[]), CAST(:desks AS text[]), CAST(:written AS timestamptz[])
-) AS fresh (event, agency, desk, written_at)
+INSERT INTO notice (event, referral, agency, desk, written_at, due_at)
+SELECT event, referral, agency, desk, written_at, written_at FROM unnest(
+  CAST(:events AS text[]), CAST(:referrals AS text[]), CAST(:agencies AS text[]), CAST(:desks AS text[]),
+  CAST(:written AS timestamptz[])
+) AS fresh (event, referral, agency, desk, written_at)
 ON CONFLICT (event) DO NOTHING
 """
+_DROP: Final = """
+UPDATE notice SET state = 'moot' FROM (
+    SELECT n.event FROM notice n JOIN unnest(
+      CAST(:referrals AS text[]), CAST(:agencies AS text[]), CAST(:desks AS text[])
+    ) AS waiting (referral, agency, desk) ON n.referral = waiting.referral
+    WHERE n.state IN ('waiting', 'sending')
+      AND (n.agency, n.desk) IS DISTINCT FROM (waiting.agency, waiting.desk)
+    ORDER BY n.event FOR UPDATE OF n) AS moot
+WHERE notice.event = moot.event
+"""
 _CLAIM: Final = """
-UPDATE notice SET state = 'sending', attempts = attempts + 1, due_at = :until
-FROM desk, message_key
-WHERE event = (
-    SELECT event FROM notice WHERE state IN ('waiting', 'sending') AND due_at <= :at
-    ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED)
-  AND desk.agency = notice.agency AND desk.code = notice.desk
-RETURNING event, attempts, mail, language, written_at, key
+WITH told AS MATERIALIZED (
+    SELECT d.agency, d.code, d.mail, d.language
+    FROM notice n JOIN desk d ON d.agency = n.agency AND d.code = n.desk
+    WHERE n.state IN ('waiting', 'sending') AND n.due_at <= :at
+    ORDER BY n.due_at LIMIT 1 FOR NO KEY UPDATE OF d SKIP LOCKED),
+  due AS MATERIALIZED (
+    SELECT n.event, told.* FROM notice n JOIN told ON told.agency = n.agency AND told.code = n.desk
+    WHERE n.state IN ('waiting', 'sending') AND n.due_at <= :at ORDER BY n.written_at, n.event LIMIT :most
+    FOR UPDATE OF n SKIP LOCKED)
+UPDATE notice SET state = 'sending', attempts = attempts + 1, due_at = :until FROM due, message_key
+WHERE notice.event = due.event
+RETURNING notice.event, attempts, written_at, notice.agency, notice.desk, due.mail, due.language, key
 """
 _SETTLE: Final = """
-UPDATE notice SET state = :state, due_at = :due_at
-WHERE event = :event AND state = 'sending' AND attempts = :attempts
+UPDATE notice SET state = outcome.state, due_at = outcome.due_at FROM (
+    SELECT n.event, given.state, given.due_at FROM notice n JOIN unnest(
+      CAST(:events AS text[]), CAST(:numbers AS int[]), CAST(:states AS text[]), CAST(:due AS timestamptz[])
+    ) AS given (event, number, state, due_at) ON n.event = given.event
+    WHERE n.state = 'sending' AND n.attempts = given.number ORDER BY n.event FOR UPDATE OF n) AS outcome
+WHERE notice.event = outcome.event
+"""
+_TOLD: Final = """
+UPDATE notice SET state = 'sent' FROM (
+    SELECT event FROM notice
+    WHERE agency = :agency AND desk = :desk AND state = 'waiting' AND written_at <= :at
+    ORDER BY event FOR UPDATE) AS told
+WHERE notice.event = told.event
+"""
+_TAKES_MAIL: Final = """
+UPDATE desk SET undeliverable_since = CASE WHEN :takes THEN NULL ELSE coalesce(undeliverable_since, :at) END
+WHERE agency = :agency AND code = :desk AND mail = :mail AND (:takes = (undeliverable_since IS NOT NULL))
+"""
+_UNDELIVERABLE: Final = """
+SELECT agency, code, undeliverable_since FROM desk WHERE undeliverable_since IS NOT NULL
+ORDER BY undeliverable_since, agency, code LIMIT :most
 """
 
 
@@ -91,17 +143,18 @@ class DeskStore:
     async def of(self, agency: str) -> Sequence[Desk]:
         """The desks of one agency, by code."""
         rows = await self._transaction.rows(_OF_AGENCY, agency=agency)
-        return [Desk(row.agency, row.code, SecretStr(row.mail), row.language) for row in rows]
+        return [_desk(row) for row in rows]
 
-    async def register(self, desk: Desk) -> None:
-        """Keep a desk, in the place of what it was before."""
-        await self._transaction.run(
-            _REGISTER,
-            agency=desk.agency,
-            code=desk.code,
-            mail=desk.mail.get_secret_value(),
-            language=desk.language,
-        )
+    async def register(self, desk: Desk) -> Desk:
+        """Keep a desk, in the place of what it was before; at a new address what waits is tried at once."""
+        place = {"agency": desk.agency, "code": desk.code, "mail": desk.mail.get_secret_value()}
+        await self._transaction.run(_HASTEN, **place)
+        [row] = await self._transaction.rows(_REGISTER, **place, language=desk.language)
+        return _desk(row)
+
+
+def _desk(row: Row[Any]) -> Desk:
+    return Desk(row.agency, row.code, SecretStr(row.mail), row.language, row.undeliverable_since)
 
 
 class NoticeStore:
@@ -117,21 +170,53 @@ class NoticeStore:
         await self._transaction.run(
             _ADD,
             events=[notice.event for notice in notices],
+            referrals=[notice.referral for notice in notices],
             agencies=[notice.agency for notice in notices],
             desks=[notice.desk for notice in notices],
             written=[notice.written_at for notice in notices],
         )
 
-    async def claim(self, *, at: datetime, until: datetime) -> Attempt | None:
-        """Take the notice that is longest due; sweepers at work beside this one skip it."""
-        for row in await self._transaction.rows(_CLAIM, at=at, until=until):
-            return Attempt(
-                row.event, row.attempts, SecretStr(row.mail), row.language, row.written_at, row.key
-            )
-        return None
-
-    async def settle(self, attempt: Attempt, settled: Settled) -> None:
-        """Write how the attempt ended, unless a later attempt has begun."""
+    async def drop(self, waiting: Mapping[str, Place | None]) -> None:
+        """Let no notice go out that tells another desk than the one which its referral waits for now."""
+        places = [place or (None, None) for place in waiting.values()]
         await self._transaction.run(
-            _SETTLE, event=attempt.event, attempts=attempt.number, state=settled.state, due_at=settled.due_at
+            _DROP,
+            referrals=list(waiting),
+            agencies=[agency for agency, _ in places],
+            desks=[desk for _, desk in places],
         )
+
+    async def claim(self, *, at: datetime, until: datetime) -> Attempt | None:
+        """Take all that is due at the desk longest due; sweepers at work beside this one skip the desk."""
+        rows = await self._transaction.rows(_CLAIM, at=at, until=until, most=NOTICES_PER_MAIL_MAX)
+        if not rows:
+            return None
+        rows = sorted(rows, key=lambda row: (row.written_at, row.event))  # RETURNING promises no order
+        first = rows[0]
+        numbers = {row.event: row.attempts for row in rows}
+        mail = SecretStr(first.mail)
+        return Attempt(
+            numbers, at, first.agency, first.desk, mail, first.language, first.written_at, first.key
+        )
+
+    async def settle(self, attempt: Attempt, result: Result, *, at: datetime) -> None:
+        """Write how the attempt ended; a mail that was taken tells of all that the desk waited with."""
+        outcomes = [settled(number, result, at=at) for number in attempt.numbers.values()]
+        await self._transaction.run(
+            _SETTLE,
+            events=list(attempt.numbers),
+            numbers=list(attempt.numbers.values()),
+            states=[outcome.state for outcome in outcomes],
+            due=[outcome.due_at for outcome in outcomes],
+        )
+        place = {"agency": attempt.agency, "desk": attempt.desk}
+        if result == "taken":
+            await self._transaction.run(_TOLD, **place, at=attempt.at)
+        if result != "not_now" or any(outcome.state == "given_up" for outcome in outcomes):
+            mail = attempt.mail.get_secret_value()
+            await self._transaction.run(_TAKES_MAIL, **place, mail=mail, takes=result == "taken", at=at)
+
+    async def undeliverable(self, most: int) -> Sequence[Undeliverable]:
+        """Desks that take no mail, the longest first."""
+        rows = await self._transaction.rows(_UNDELIVERABLE, most=most)
+        return [Undeliverable(row.agency, row.code, row.undeliverable_since) for row in rows]

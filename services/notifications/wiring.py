@@ -1,6 +1,7 @@
 """Puts notifications together."""
 
 import json
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -8,9 +9,9 @@ from fastapi import FastAPI
 from joserfc.jwk import KeySet
 
 from services.notifications.api import OpenWork, desks_app
-from services.notifications.channels import Mail, Postman
+from services.notifications.channels import Dispatch, Mail
 from services.notifications.handlers import Notices, Work
-from services.notifications.settings import Settings
+from services.notifications.settings import Settings, SmtpSettings
 from services.notifications.store import AgencyStore, DeskStore, NoticeStore
 from services.notifications.subscriptions import SUBSCRIPTIONS
 from services.runtime.database import Transaction
@@ -20,7 +21,7 @@ from services.runtime.tokens import token_reader
 
 
 def wire(runtime: Runtime, settings: Settings) -> Parts:
-    """The desks' API, the reader of facts, and the postman."""
+    """The desks' API, the reader of facts, and the dispatch of mails."""
 
     def work_on(transaction: Transaction) -> Work:
         return Work(AgencyStore(transaction), DeskStore(transaction), NoticeStore(transaction), runtime.clock)
@@ -35,14 +36,20 @@ def wire(runtime: Runtime, settings: Settings) -> Parts:
         async with open_work() as work:
             yield work.notices
 
-    mail = Mail(settings.smtp.host, settings.smtp.port, settings.smtp.sender)
-    postman = Postman(open_notices, mail.deliver, runtime.clock, settings.sending_for)
+    dispatch = Dispatch(open_notices, mail_of(settings.smtp).deliver, runtime.clock, settings.sending_for)
     return Parts(
         subscriptions=SUBSCRIPTIONS,
         open_work=work_on,
         api=_api(runtime, settings, open_work),
-        sweepers=(Sweeper("postman", settings.sweep_every.total_seconds(), postman.sweep),),
+        sweepers=(Sweeper("dispatch", settings.sweep_every.total_seconds(), dispatch.sweep),),
+        alarms=(dispatch.alarms,),
     )
+
+
+def mail_of(smtp: SmtpSettings) -> Mail:
+    """The way to a mail server, as its settings say."""
+    tls = ssl.create_default_context(cafile=smtp.authority_file) if smtp.encryption == "starttls" else None
+    return Mail(smtp.host, smtp.port, smtp.sender, tls)
 
 
 def _api(runtime: Runtime, settings: Settings, open_work: OpenWork) -> FastAPI:

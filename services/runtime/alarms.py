@@ -24,6 +24,8 @@ RULES: Final[Mapping[str, str]] = {
     "retention_overtook_reader": "Records went unread; let writers send again; see `concert readers list`.",
     "sweep_fails": "Work that comes again at intervals fails each time; the service's log names the error.",
     "signer_halted": "The signer found another trail than the one it signed, and signs no more; see its log.",
+    "desk_undeliverable": "The desk's address takes no mail, so nobody is told; let its agency correct it.",
+    "mail_server_away": "The mail server takes no mail; the service's log names the error; mail waits a day.",
     "trail_closed": "The access trail is damaged and nothing may be shown; restore sound data; see its log.",
     "head_unsigned": "The signer has not signed what is due; soon nothing may be shown; see whether it runs.",
     "detail_damaged": "The stored detail of an entry is damaged; restore it from a backup; all else goes on.",

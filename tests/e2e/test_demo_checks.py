@@ -63,7 +63,7 @@ def an_event_became_a_dead_letter(evidence: Evidence) -> Evidence:
 
 
 def a_listed_organisation_got_an_offer(evidence: Evidence) -> Evidence:
-    return replace(evidence, listed=(Listed("an organisation", None),))
+    return replace(evidence, listed=(Listed("an id", "an organisation", None),))
 
 
 def a_look_has_no_entry(evidence: Evidence) -> Evidence:
@@ -85,8 +85,9 @@ def a_mail_names_a_sector(evidence: Evidence) -> Evidence:
     return replace(evidence, mails=changed(evidence.mails, lambda _: True, text=f"{mail.text} Police"))
 
 
-def a_mail_is_missing(evidence: Evidence) -> Evidence:
-    return replace(evidence, mails=evidence.mails[1:])
+def a_desk_was_not_told(evidence: Evidence) -> Evidence:
+    desk = evidence.mails[0].to
+    return replace(evidence, mails=tuple(mail for mail in evidence.mails if mail.to != desk))
 
 
 def a_name_lies_in_a_segment(evidence: Evidence) -> Evidence:
@@ -123,7 +124,7 @@ PLANTED: Final[dict[str, Plant]] = {
     "every look is in the trail": a_look_has_no_entry,
     "the exported trail verifies": the_trail_is_not_sound,
     "mails say nothing": a_mail_names_a_sector,
-    "one mail for each awaited fact": a_mail_is_missing,
+    "every awaited desk is told": a_desk_was_not_told,
     "planted names stay at home": a_name_lies_in_a_segment,
     "the search finds its control": the_control_was_not_found_in(SEGMENTS),
     "every process has its own identity": two_processes_share_a_role,
@@ -191,7 +192,7 @@ def a_refusal_was_told_twice(evidence: Evidence) -> Evidence:
 
 
 FURTHER: Final[dict[str, tuple[Plant, str]]] = {
-    "a mail twice": (twice_the_same_mail, "one mail for each awaited fact"),
+    "a mail twice": (twice_the_same_mail, "every awaited desk is told"),
     "a longer mail": (a_mail_is_longer, "mails say nothing"),
     "one order only": (one_order_came_too_seldom, "both orders of acceptance and withdrawal"),
     "an entry that does not open": (an_entry_does_not_open, "the exported trail verifies"),

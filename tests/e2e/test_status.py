@@ -7,15 +7,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from typer.testing import CliRunner, Result
 
 from deploy.local import control
 from deploy.local.databases import DATABASES
+from services.cli.__main__ import application
 from services.cli.demo.founding import until
 from services.cli.status import standing_alarms
 from tests.e2e.conftest import Session
-from tests.e2e.test_up_and_down import concert
 
 FROZEN = ("health", "kafka", "postgres", "mail_sink", "referrals")
+
+
+def concert(session: Session, *words: str) -> Result:
+    """A command over the session's installation, without a process of its own."""
+    data = str(session.stage.installation.configuration.data)
+    return CliRunner().invoke(application(words), [*words, "--data", data])
 
 
 async def rules(session: Session) -> set[tuple[str, str]]:
@@ -53,10 +60,10 @@ def frozen(session: Session) -> Iterator[None]:
 @pytest.mark.usefixtures("_well")
 def test_parts_that_stand_still_give_no_answer_and_the_command_exits_1(session: Session) -> None:
     with frozen(session):
-        told = concert("status", "--data", str(session.stage.installation.configuration.data))
+        told = concert(session, "status")
 
     lines = told.stdout.splitlines()
-    assert told.returncode == 1, told.stderr
+    assert told.exit_code == 1, told.stderr
     for name in FROZEN:
         assert any(line.startswith(f"no_answer: {name}, since 20") for line in lines), told.stdout
 
@@ -76,7 +83,8 @@ async def in_database(session: Session, service: str, sql: str) -> None:
 
 
 async def halted(session: Session) -> bool:
-    return ("signer_halted", "audit_sign") in await rules(session)
+    why = "audit_sign: the database is behind what was signed"
+    return ("signer_halted", why) in await rules(session)
 
 
 @pytest.mark.usefixtures("_well")
@@ -99,7 +107,7 @@ DAMAGE = "UPDATE entry SET {what} = set_byte({what}, 40, get_byte({what}, 40) # 
 
 
 @pytest.mark.usefixtures("_well")
-@pytest.mark.parametrize(("what", "rule"), [("detail_ct", "detail_damaged")])
+@pytest.mark.parametrize(("what", "rule"), [("leaf", "trail_closed"), ("detail_ct", "detail_damaged")])
 def test_a_damaged_trail_is_told_by_the_index(session: Session, what: str, rule: str) -> None:
     platform, damage = session.stage.platform, DAMAGE.format(what=what)
     session.loop.call(in_database(session, "audit", damage))
@@ -123,17 +131,35 @@ FROM generate_series(1, 2) n"""
 
 @pytest.mark.usefixtures("_well")
 def test_records_that_were_set_aside_are_told_until_somebody_looked(session: Session) -> None:
-    data = str(session.stage.installation.configuration.data)
     session.loop.call(in_database(session, "police", LETTERS))
 
     told = session.loop.call(rules(session))
-    listed = concert("dead-letters", "list", "--json", "--data", data)
-    wrong = concert("dead-letters", "discard", "police", "bad_json", "--confirm", "3", "--data", data)
+    listed = concert(session, "dead-letters", "list", "--json")
+    wrong = concert(session, "dead-letters", "discard", "police", "bad_json", "--confirm", "3")
     still = session.loop.call(rules(session))
-    right = concert("dead-letters", "discard", "police", "bad_json", "--confirm", "2", "--data", data)
+    right = concert(session, "dead-letters", "discard", "police", "bad_json", "--confirm", "2")
 
     assert told == still == {("dead_letters", "police: bad_json (2)")}
     assert [(row["service"], row["reason"], row["count"]) for row in json.loads(listed.stdout)] == [
         ("police", "bad_json", 2)
     ]
-    assert (wrong.returncode, right.returncode) == (5, 0), wrong.stderr + right.stderr
+    assert (wrong.exit_code, right.exit_code) == (5, 0), wrong.stderr + right.stderr
+
+
+STOPPED = """
+INSERT INTO partition_alarm (grp, topic, part, rule, reason)
+VALUES ('referrals', 'concert.sector.health.steps.v1', 0, 'partition_stopped', 'key_mismatch')"""
+
+
+@pytest.mark.usefixtures("_well")
+def test_an_arbiter_that_reads_a_partition_no_more_is_told_until_it_may_go_on(session: Session) -> None:
+    topic = "concert.sector.health.steps.v1"
+    session.loop.call(in_database(session, "referrals", STOPPED))
+
+    async def is_told() -> bool:
+        return await rules(session) == {("partition_stopped", f"referrals: {topic}/0: key_mismatch")}
+
+    session.loop.call(until(is_told, "the partition has stopped"))
+    resumed = concert(session, "readers", "resume", "referrals", topic, "0", "--reason", "seen")
+
+    assert resumed.exit_code == 0, resumed.stderr

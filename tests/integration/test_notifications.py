@@ -64,7 +64,7 @@ def settings(space: Space, server: MailServer, port: int) -> Settings:
         Settings,
         "notifications",
         issuer=IssuerSettings(name=ISSUER, keys_file=space.platform.secrets.issuer_public_file()),
-        smtp=SmtpSettings(host="127.0.0.1", port=server.port, sender=SENDER),
+        smtp=SmtpSettings(host="127.0.0.1", port=server.port, sender=SENDER, encryption="none"),
         ports=PortSettings(api=port),
         sweep_every=timedelta(milliseconds=50),
     )
@@ -187,13 +187,15 @@ async def all_read(space: Space, *records: tuple[bytes, bytes]) -> bool:
     return len(found) == len(set(keys))
 
 
-async def test_each_fact_that_waits_for_a_registered_desk_brings_one_mail(
+async def test_each_fact_that_waits_for_a_registered_desk_is_told_to_it_once(
     space: Space, server: MailServer, place: tuple[str, str]
 ) -> None:
     agency, address = place
-    records = [record(waiting(agency)) for _ in range(5)]
+    desks = [f"desk-{number}" for number in range(5)]
+    records = [record(waiting(agency, desk)) for desk in desks]
     others = [record(waiting(agency, "day")), record(waiting(agency + "-other")), record(waiting(None))]
-    await register(space, agency, address)
+    for desk in desks:
+        await register(space, agency, address, desk)
 
     async with a_service(space, server):
         await produce(space, *records, *others, *records)
@@ -231,10 +233,11 @@ async def test_no_mail_tells_one_occasion_or_language_from_another(
                 weapons=True,
             )
         )
+    await register(space, agency, f"other@{agency}.example", "desk-other")
     facts.append(
         ReferralWithdrawn(
             **expected,
-            awaits_desk="desk-en",
+            awaits_desk="desk-other",
             state="withdrawn",
             stop_contact=True,
             seal_by_at=datetime.now(UTC) + timedelta(days=1),
@@ -265,7 +268,10 @@ async def test_an_agency_sees_and_changes_its_own_desks_alone(
         listed = await own.get("/v1/duty-desks")
 
     assert [created.status_code, theirs.status_code, changed.status_code] == [200] * 3
-    assert listed.json() == {"data": [{"code": "night", "mail": address, "language": "sw"}], "next": None}
+    assert listed.json() == {"data": [changed.json()], "next": None}
+    assert changed.json() == {
+        "code": "night", "mail": address, "language": "sw", "undeliverable_since": None,
+    }  # fmt: skip
 
 
 async def test_bad_input_is_refused_by_name_and_never_echoed(
@@ -277,6 +283,11 @@ async def test_bad_input_is_refused_by_name_and_never_echoed(
         "planted",
         "a@planted",
         "planted@x.example\r\nBcc: y@z.example",
+        "planted@x.example\t",
+        "planted@x.example, other@x.example",
+        "plänted@x.example",
+        "planted@plänted.example",
+        "p@" + "planted." * 40 + "example",
         "Planted <p@x.example>",
         "p" * 300,
     ]
@@ -395,6 +406,7 @@ def environment(chosen: Settings, crash_at: str) -> Mapping[str, str]:
         "CONCERT_SMTP__HOST": chosen.smtp.host,
         "CONCERT_SMTP__PORT": str(chosen.smtp.port),
         "CONCERT_SMTP__SENDER": chosen.smtp.sender,
+        "CONCERT_SMTP__ENCRYPTION": chosen.smtp.encryption,
         "CONCERT_CRASH_AT": crash_at,
     }
 
@@ -435,8 +447,10 @@ async def test_a_killed_process_loses_no_mail_and_repeats_one_in_the_stated_wind
 ) -> None:
     agency, address = place
     log = tmp_path / "log"
-    records = [record(waiting(agency)) for _ in range(3)]
-    await register(space, agency, address)
+    desks = ("night", "day", "weekend")
+    records = [record(waiting(agency, desk)) for desk in desks]
+    for desk in desks:
+        await register(space, agency, address, desk)
 
     async with a_process(space, server, log, crash_at) as process:
         await produce(space, *records)

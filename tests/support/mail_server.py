@@ -1,6 +1,7 @@
 """A real mail server on loopback, for tests."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -15,7 +16,8 @@ SENDER: Final = "notice@concert.example"
 class MailServer:
     """A real SMTP server on loopback; `answers` holds what it says once instead of yes, by address."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self.mails: list[tuple[str, bytes]] = []
         self.answers: dict[str, str] = {}
         self.port = 0
@@ -24,7 +26,11 @@ class MailServer:
     async def open(self) -> None:
         """Listen on a free port."""
         self._listener = await asyncio.get_running_loop().create_server(
-            lambda: SMTP(self, hostname="mail.example"), "127.0.0.1", 0
+            lambda: SMTP(
+                self, hostname="mail.example", tls_context=self._tls, require_starttls=self._tls is not None
+            ),
+            "127.0.0.1",
+            0,
         )
         self.port = self._listener.sockets[0].getsockname()[1]
 
@@ -65,13 +71,13 @@ class MailServer:
     @property
     def mail(self) -> Mail:
         """What hands mails to this server."""
-        return Mail("127.0.0.1", self.port, SENDER)
+        return Mail("127.0.0.1", self.port, SENDER, None)
 
 
 @asynccontextmanager
-async def a_mail_server() -> AsyncIterator[MailServer]:
+async def a_mail_server(tls: ssl.SSLContext | None = None) -> AsyncIterator[MailServer]:
     """A server that listens for as long as the block."""
-    made = MailServer()
+    made = MailServer(tls)
     await made.open()
     yield made
     made.close()

@@ -81,9 +81,10 @@ def agencies_of(directory: Path = DIRECTORY) -> tuple[Agency, ...]:
     return tuple(_agency(place, rows) for place, rows in enumerate(rows_of))
 
 
-def listed_only(directory: Path = DIRECTORY) -> tuple[str, ...]:
-    """The organisations of the directory that take no part."""
-    return tuple(_organizations(directory))[len(NAMES) :]
+def listed_only(directory: Path = DIRECTORY) -> Mapping[str, str]:
+    """The organisations of the directory that take no part: id → name."""
+    listed = tuple(_organizations(directory).items())[len(NAMES) :]
+    return {organization: str(rows[0]["organization"]["name"]) for organization, rows in listed}
 
 
 def _organizations(directory: Path) -> Mapping[str, Sequence[Any]]:

@@ -23,7 +23,7 @@ CHECKS: Final[tuple[tuple[str, Check, tuple[str, ...]], ...]] = (
     ("every look is in the trail", privacy.views_in_trail, ("reads", "entries")),
     ("the exported trail verifies", privacy.trail_verifies, ("entries",)),
     ("mails say nothing", privacy.mails_say_nothing, ("mails", "names")),
-    ("one mail for each awaited fact", privacy.mails_once, ("mails", "desks", "counted")),
+    ("every awaited desk is told", privacy.mails_once, ("mails", "desks", "counted")),
     ("planted names stay at home", privacy.names_stay_home, ("traces", "searched")),
     ("the search finds its control", privacy.search_finds, ("traces", "searched")),
     ("every process has its own identity", privacy.own_identities, ("identities",)),

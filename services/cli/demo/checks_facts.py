@@ -23,9 +23,9 @@ def facts_numbered(evidence: Evidence) -> list[str]:
     for pair in sorted(addressed.keys() | received.keys()):
         numbers = [told.number for told in received.get(pair, [])]
         if numbers != list(range(1, len(numbers) + 1)):
-            problems.append(f"{pair[1]} got facts {_shown(numbers)} of {pair[0]}")
+            problems.append(f"{pair[1]} got facts {_shown(numbers)} of referral {pair[0]}")
         elif received.get(pair) != sorted(addressed.get(pair, []), key=lambda told: told.number):
-            problems.append(f"{pair[1]} got other facts of {pair[0]} than the arbiter addressed to it")
+            problems.append(f"{pair[1]} got other facts of referral {pair[0]} than the arbiter sent it")
     return problems
 
 
@@ -40,7 +40,7 @@ def states_agree(evidence: Evidence) -> list[str]:
         for agency in (played.owner, played.receiver):
             found = seen[played.referral].get(agency)
             if state is None or found != state:
-                problems.append(f"{agency} sees {played.referral} {found}, the arbiter {state}")
+                problems.append(f"{agency} sees referral {played.referral} {found}, the arbiter {state}")
     return problems
 
 
@@ -52,10 +52,10 @@ def nothing_twice(evidence: Evidence) -> list[str]:
     counted = Counter((each.referral, each.type) for each in evidence.counted)
     return [
         *(
-            f"{agency} was told {kind} of {referral} {n} times"
+            f"{agency} was told {kind} of referral {referral} {n} times"
             for (agency, referral, kind, _), n in _more(told)
         ),
-        *(f"{kind} of {referral} was counted {n} times" for (referral, kind), n in _more(counted)),
+        *(f"{kind} of referral {referral} was counted {n} times" for (referral, kind), n in _more(counted)),
     ]
 
 
@@ -63,7 +63,7 @@ def every_step_answered(evidence: Evidence) -> list[str]:
     """Whatever was answered 202 has its fact or its refusal: nothing was lost."""
     caused = {each.caused_by for each in evidence.addressed}
     lost = [asked for asked in evidence.asked if asked.id not in caused]
-    return [f"a step of {asked.agency} on {asked.referral} ({asked.fact}) has no answer" for asked in lost]
+    return [f"no answer to a step of {one.agency} on referral {one.referral} ({one.fact})" for one in lost]
 
 
 def stories_ended(evidence: Evidence) -> list[str]:
@@ -76,7 +76,7 @@ def stories_ended(evidence: Evidence) -> list[str]:
         end = last.get((played.referral, played.owner))
         if end is None or end.state != played.ends:
             found = end.state if end else None
-            problems.append(f"{played.referral} ({played.story}) ended {found}, not {played.ends}")
+            problems.append(f"referral {played.referral} ({played.story}) ended {found}, not {played.ends}")
     return problems
 
 
@@ -127,7 +127,7 @@ def nothing_dead(evidence: Evidence) -> list[str]:
 def listed_only(evidence: Evidence) -> list[str]:
     """An organisation that is listed and not admitted gets nothing: the offer is refused for that reason."""
     return [
-        f"an offer to the listed organisation {each.organization} was answered {each.code}"
+        f"an offer to the listed organisation {each.title} was answered {each.code}"
         for each in evidence.listed
         if each.code != "agency_inactive"
     ]

@@ -2,12 +2,13 @@
 
 import asyncio
 import signal
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
-from services.cli.talk import FAILED, AsJson, say, show_json
+from services.cli.talk import FAILED, AsJson, Life, say, show_json
 
 app = typer.Typer()
 
@@ -36,9 +37,10 @@ def demo(
         task = asyncio.current_task()
         if task:
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        return await run_demo(folder, referrals, directory, say)
+        return await run_demo(folder, referrals, directory, say if as_json else life.say)
 
-    with temporary_directory("concert-demo-") as folder:
+    life = Life()
+    with temporary_directory("concert-demo-") as folder, nullcontext() if as_json else life.shown():
         try:
             found = asyncio.run(run(folder))
         except asyncio.CancelledError:

@@ -158,6 +158,7 @@ class Listed:
     """An offer to an organisation that is listed only, and the arbiter's answer."""
 
     organization: str
+    title: str
     code: str | None
 
 

@@ -85,19 +85,21 @@ class Play:
         others = [organization for organization in strangers if organization not in ours]
         return tuple(
             [
-                await self._try_one(client, other, each, strangers.get(each))
+                await self._try_one(client, other, each, ours.get(each, ""), strangers.get(each))
                 for each in (*ours, *others[:OTHERS_TRIED])
             ]
         )
 
-    async def _try_one(self, client: Client, other: Agency, organization: str, row: Json | None) -> Listed:
+    async def _try_one(
+        self, client: Client, other: Agency, organization: str, title: str, row: Json | None
+    ) -> Listed:
         if row is None:
-            return Listed(organization, "not_listed")
+            return Listed(organization, title, "not_listed")
         case = await client.open_case()
         consent = await client.record_consent(case, other, feedback=False)
         body = _offer(case, consent, other, row["service"], tuple(row["needs"]), "routine")
         answer = await self.stage.book.answer(await client.offer(body))
-        return Listed(organization, answer.code)
+        return Listed(organization, row["organization_title"], answer.code)
 
     async def _told(self, story: Story, owner: Agency, receiver: Agency) -> None:
         try:

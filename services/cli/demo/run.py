@@ -83,11 +83,13 @@ async def _play(play: Play, count: int, times: Times) -> tuple[Kill, ...]:
     stories = list(told(count))
     async with asyncio.TaskGroup() as group:
         telling = group.create_task(play.tell(stories))
+        times.say("next: the arbiter is killed on purpose, in the middle of its work")
         first = await strike(play.stage, "referrals", play.offers, count)
-        times.done(f"the arbiter killed, {first.unanswered} steps unanswered")
+        times.done(f"the arbiter was killed on purpose with {first.unanswered} steps unanswered, and is back")
+        times.say("next: the broker is killed on purpose, in the middle of its work")
         answering = sum(1 for story in stories if not story.waits_for)
         second = await strike(play.stage, "kafka", play.answers, answering)
-        times.done(f"the broker killed, {second.unanswered} steps unanswered")
+        times.done(f"the broker was killed on purpose with {second.unanswered} steps unanswered, and is back")
         await telling
         await asyncio.gather(*(client.read_worklist() for client in play.stage.clients.values()))
         await play.race_on()

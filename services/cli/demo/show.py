@@ -22,7 +22,7 @@ def show(run: Run, console: Console) -> None:
     )
     for kill in evidence.kills:
         console.print(
-            f"SIGKILL to {kill.part} (pid {kill.pid}) with {kill.unanswered} steps unanswered; "
+            f"{kill.part} (pid {kill.pid}) was killed on purpose with {kill.unanswered} steps unanswered; "
             f"back after {kill.back_after_seconds} s"
         )
     orders = Counter(order_of(race.referral, evidence.addressed) for race in evidence.races)
@@ -37,7 +37,7 @@ def show(run: Run, console: Console) -> None:
             f"found the control string in {len(searched.control_found)} of {len(FORMS)} forms"
         )
     for each in evidence.listed:
-        console.print(f"listed only: an offer to {each.organization} was refused, {each.code}")
+        console.print(f"listed only: an offer to {each.title} was refused, {each.code}")
     _identities(run, console)
     _checks(run, console)
 
@@ -97,7 +97,10 @@ def document(run: Run) -> dict[str, Any]:
             "withdrawn_first": orders["refused"],
             "gap_ms_max": round(max((race.gap_ms for race in evidence.races), default=0.0), 2),
         },
-        "listed": [{"organization": each.organization, "code": each.code} for each in evidence.listed],
+        "listed": [
+            {"organization": each.organization, "title": each.title, "code": each.code}
+            for each in evidence.listed
+        ],
         "directories": [report.as_json() | {"rows": len(report.refused)} for report in run.reports],
         "processes": [
             {"name": each.name, "pid": each.pid, "database_roles": each.roles, "kafka_users": each.users}

@@ -15,7 +15,9 @@ from typing import Final, Literal
 
 Language = Literal["en", "fr", "es", "ar", "sw"]
 
-SUBJECT_BYTES: Final = 45  # with its frame, the longest that one encoded word of RFC 2047 holds
+SUBJECT_BYTES: Final = 39  # with name and frame just within the 76 characters of RFC 2047, section 2
+FILL_LINES: Final = 4
+FILL_CHARACTERS: Final = 64  # a line: within the 78 of RFC 5322; all lines hold what an address may lack
 BODY_BYTES: Final = 300
 ADDRESS_BYTES_MAX: Final = 254
 MESSAGE_ID_BYTES: Final = 16
@@ -55,7 +57,7 @@ TEMPLATES: Final[Mapping[Language, Template]] = {
         ),
     ),
     "ar": Template(
-        "هناك إجراء في الانتظار",
+        "إجراء في الانتظار",
         (
             "هناك إجراء في انتظار مكتب المناوبة لديكم.",
             "يرجى فتح نظامكم الخاص للاطلاع عليه.",
@@ -80,11 +82,12 @@ def message_id(event: str, key: bytes, sender: str) -> str:
 
 
 def mail_bytes(language: Language, *, sender: str, to: str, message: str, written_at: datetime) -> bytes:
-    """The whole mail; spaces after subject, body and address make all mails of one sender equally long."""
+    """The whole mail; spaces in subject and body and the fill make all mails of one sender equally long."""
     template = TEMPLATES[language]
     headers = (
         f"From: {sender}",
-        f"To: {to:<{ADDRESS_BYTES_MAX}}",
+        f"To: {to}",
+        *_fill(ADDRESS_BYTES_MAX - len(to)),
         f"Subject: =?utf-8?b?{_encoded(_padded(template.subject, SUBJECT_BYTES))}?=",
         f"Date: {format_datetime(written_at)}",
         f"Message-ID: {message}",
@@ -97,6 +100,12 @@ def mail_bytes(language: Language, *, sender: str, to: str, message: str, writte
     body = _encoded(_padded("\r\n\r\n".join(template.sentences) + "\r\n\r\n", BODY_BYTES))
     lines = [body[start : start + 76] for start in range(0, len(body), 76)]
     return "\r\n".join((*headers, "", *lines, "")).encode("ascii")
+
+
+def _fill(characters: int) -> list[str]:
+    """Header lines that say nothing, so many characters longer in all than the shortest."""
+    sizes = [min(max(characters - FILL_CHARACTERS * line, 0), FILL_CHARACTERS) for line in range(FILL_LINES)]
+    return [f"X-Fill: {'-' * (1 + size)}" for size in sizes]
 
 
 def _padded(text: str, size_bytes: int) -> bytes:

@@ -1,5 +1,6 @@
-"""Desks, notices and when a notice is tried again."""
+"""Desks, notices, and when a mail that was not taken is tried again."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import ClassVar, Final, Literal
@@ -10,14 +11,21 @@ from services.notifications.domain.mail import Language
 from services.runtime.errors import Refused
 
 DESKS_PER_AGENCY_MAX: Final = 100
+NOTICES_PER_MAIL_MAX: Final = 500
 
 RETRY_AFTER_SECONDS: Final = (5, 15, 60, 300, 900, 1800, *(3600,) * 23)
 """The wait after each failed attempt; after about a day nobody gains from the mail, and it is given up."""
 
+REFUSED_RETRY_AFTER_SECONDS: Final = (1800, 7200)
+"""The same where the server said that it never takes mail for this address: a full box may be emptied."""
+
 ATTEMPT_WITHIN: Final = timedelta(seconds=20)
 """How long an attempt may last; a notice stays with whoever took it for longer than that."""
 
-State = Literal["waiting", "sending", "sent", "given_up"]
+State = Literal["waiting", "sending", "sent", "moot", "given_up"]
+"""A notice is moot when its referral waits for somebody else by now."""
+Result = Literal["taken", "not_now", "refused"]
+"""What the server said to a mail; refused is for good."""
 
 
 class TooManyDesks(Refused):
@@ -37,6 +45,17 @@ class Desk:
     code: str
     mail: SecretStr
     language: Language
+    undeliverable_since: datetime | None = None
+    """When its address began to take no mail, if it takes none now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Undeliverable:
+    """That a desk's address takes no mail, and since when."""
+
+    agency: str
+    desk: str
+    since: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +63,7 @@ class Notice:
     """That one event waits for one desk; the event's id keeps it to one."""
 
     event: str
+    referral: str
     agency: str
     desk: str
     written_at: datetime
@@ -51,15 +71,23 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A notice on its way out: the n-th attempt, to the desk as it is registered now."""
+    """One mail on its way out, for all notices that were due at its desk as that is registered now."""
 
-    event: str
-    number: int
+    numbers: Mapping[str, int]
+    """Event of each notice → the how manieth attempt this is for it; the oldest first."""
+    at: datetime
+    agency: str
+    desk: str
     mail: SecretStr
     language: Language
     written_at: datetime
     key: bytes
     """The installation's key for names of messages."""
+
+    @property
+    def event(self) -> str:
+        """The oldest notice's event, which names the message: the same one at each attempt."""
+        return next(iter(self.numbers))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +98,11 @@ class Settled:
     due_at: datetime
 
 
-def settled(number: int, *, was_taken: bool, at: datetime) -> Settled:
+def settled(number: int, result: Result, *, at: datetime) -> Settled:
     """What follows an attempt: sent, tried again after a longer wait, or given up."""
-    if was_taken:
+    if result == "taken":
         return Settled("sent", at)
-    if number > len(RETRY_AFTER_SECONDS):
+    waits = REFUSED_RETRY_AFTER_SECONDS if result == "refused" else RETRY_AFTER_SECONDS
+    if number > len(waits):
         return Settled("given_up", at)
-    return Settled("waiting", at + timedelta(seconds=RETRY_AFTER_SECONDS[number - 1]))
+    return Settled("waiting", at + timedelta(seconds=waits[number - 1]))

@@ -8,12 +8,12 @@ AT = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 def test_a_mail_that_was_taken_is_sent() -> None:
-    assert settled(1, was_taken=True, at=AT).state == "sent"
-    assert settled(len(RETRY_AFTER_SECONDS) + 1, was_taken=True, at=AT).state == "sent"
+    assert settled(1, "taken", at=AT).state == "sent"
+    assert settled(len(RETRY_AFTER_SECONDS) + 1, "taken", at=AT).state == "sent"
 
 
 def test_each_failed_attempt_waits_as_the_table_says() -> None:
-    waits = [settled(number + 1, was_taken=False, at=AT) for number in range(len(RETRY_AFTER_SECONDS))]
+    waits = [settled(number + 1, "not_now", at=AT) for number in range(len(RETRY_AFTER_SECONDS))]
 
     assert {wait.state for wait in waits} == {"waiting"}
     assert [wait.due_at - AT for wait in waits] == [timedelta(seconds=wait) for wait in RETRY_AFTER_SECONDS]
@@ -25,7 +25,13 @@ def test_waits_grow_and_end_after_about_a_day() -> None:
 
 
 def test_after_the_last_attempt_the_notice_is_given_up() -> None:
-    assert settled(len(RETRY_AFTER_SECONDS) + 1, was_taken=False, at=AT).state == "given_up"
+    assert settled(len(RETRY_AFTER_SECONDS) + 1, "not_now", at=AT).state == "given_up"
+
+
+def test_an_address_that_refuses_mail_for_good_is_tried_few_times() -> None:
+    states = [settled(number, "refused", at=AT).state for number in (1, 2, 3, 20)]
+
+    assert states == ["waiting", "waiting", "given_up", "given_up"]
 
 
 def test_an_address_is_masked_wherever_a_desk_or_an_attempt_is_printed() -> None:
@@ -33,7 +39,7 @@ def test_an_address_is_masked_wherever_a_desk_or_an_attempt_is_printed() -> None
 
     shown = [
         repr(Desk("agency-a", "night", address, "en")),
-        repr(Attempt("evt_a", 1, address, "en", AT, b"key")),
+        repr(Attempt({"evt_a": 1}, AT, "agency-a", "night", address, "en", AT, b"key")),
     ]
 
     assert not [text for text in shown if "desk.example" in text]

@@ -266,16 +266,11 @@ async def test_a_strangers_step_is_refused_in_its_own_inbox_only(stage: Stage) -
 async def test_52_steps_under_others_keys_are_set_aside_and_stop_nothing(stage: Stage) -> None:
     before, afterwards = an_id("referral"), an_id("referral")
     lying = [an_id("referral") for _ in range(52)]
-    bodies = [
-        (before, offer(before)),
-        *((key, offer(before)) for key in lying),
-        (afterwards, offer(afterwards)),
-    ]
+    foreign = [(key, offer(before)) for key in lying]
 
-    await stage.sectors["social_services"].send(STEPS["social_services"], *bodies)
+    # Nothing good between them: one record that is applied begins the count of bugs anew.
+    await stage.sectors["social_services"].send(STEPS["social_services"], *foreign)
 
-    await stage.until_told(OWNER, before, "offered")
-    await stage.until_told(OWNER, afterwards, "offered")
     database = stage.space.database_as_admin("referrals")
     sql = "SELECT reason, path FROM dead_letter WHERE key = ANY(CAST(:keys AS bytea[]))"
 
@@ -288,6 +283,8 @@ async def test_52_steps_under_others_keys_are_set_aside_and_stop_nothing(stage: 
         assert {tuple(row) for row in await until(letters)} == {("key_mismatch", "referral")}
     finally:
         await database.close()
+    await stage.ask(offer(afterwards))
+    await stage.until_told(OWNER, afterwards, "offered")
     assert stage.told(OWNER, lying[0]) == []
 
 

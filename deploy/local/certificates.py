@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final, cast
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ec import (
     SECP256R1,
     EllipticCurvePrivateKey,
@@ -21,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from deploy.local.places import make_directory, write_private
+from deploy.local.sums import Sums, bad_secret
 from schemas.topics import host_of, source_of
 
 LIFETIME: Final = timedelta(hours=24)
@@ -35,6 +37,7 @@ class Certificates:
     def __init__(self, folder: Path, cell: str) -> None:
         self.folder = make_directory(folder)
         self.cell = cell
+        self._sums = Sums(folder)
 
     @property
     def authority_file(self) -> Path:
@@ -57,6 +60,28 @@ class Certificates:
             self._issue(name)
         return due
 
+    def check(self, names: Iterable[str]) -> None:
+        """Refuses a start on a file that is not the authority's or no pair with its other half."""
+        self._sums.check()
+        for name in (name for name in names if self.authority_file.exists()):
+            key_file, file = self.key_file(name), self.certificate_file(name)
+            if not (key_file.exists() and file.exists()):
+                continue  # made anew, as after a death in the middle of a renewal
+            try:
+                certificate = x509.load_pem_x509_certificate(file.read_bytes())
+                certificate.verify_directly_issued_by(self._authority())
+            except (ValueError, TypeError, InvalidSignature):
+                raise bad_secret(file, "is no certificate of this authority") from None
+            try:
+                public = load_pem_private_key(key_file.read_bytes(), None).public_key()
+            except (ValueError, TypeError):
+                raise bad_secret(key_file, "is no private key") from None
+            if public != certificate.public_key():
+                raise bad_secret(key_file, "is not the key of its certificate")
+
+    def _authority(self) -> x509.Certificate:
+        return x509.load_pem_x509_certificate(self.authority_file.read_bytes())
+
     def _is_due(self, name: str) -> bool:
         if not (self.certificate_file(name).exists() and self.key_file(name).exists()):
             return True
@@ -66,6 +91,8 @@ class Certificates:
     def _make_authority(self) -> None:
         if self.authority_file.exists():
             return
+        if self._sums.names(self.authority_file):
+            raise bad_secret(self.authority_file, "is gone")
         key = generate_private_key(SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Concert {self.cell}")])
         certificate = (
@@ -75,11 +102,13 @@ class Certificates:
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .sign(key, SHA256())
         )
-        write_private(self.folder / "authority.key", _private(key))
+        key_file = write_private(self.folder / "authority.key", _private(key))
         write_private(self.authority_file, certificate.public_bytes(Encoding.PEM))
+        for file in (key_file, self.authority_file):
+            self._sums.add(file)
 
     def _issue(self, name: str) -> None:
-        authority = x509.load_pem_x509_certificate(self.authority_file.read_bytes())
+        authority = self._authority()
         signer = cast(
             EllipticCurvePrivateKey, load_pem_private_key((self.folder / "authority.key").read_bytes(), None)
         )
@@ -103,6 +132,8 @@ class Certificates:
             )
             .sign(signer, SHA256())
         )
+        # A death between the two must leave no pair that does not match.
+        self.certificate_file(name).unlink(missing_ok=True)
         write_private(self.key_file(name), _private(key))
         write_private(self.certificate_file(name), certificate.public_bytes(Encoding.PEM))
 

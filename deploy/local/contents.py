@@ -1,11 +1,13 @@
 """What broker and database server must hold before services start: topics, rights, databases, schemas."""
 
 import asyncio
+import base64
 
 from deploy.local.children import Say, silence
 from deploy.local.databases import DATABASES
 from deploy.local.installation import Installation
 from deploy.local.refusals import CannotRun
+from deploy.local.sums import bad_secret
 from schemas.topics import SERVICES, TOPICS
 from services.runtime import administration
 from services.runtime.administration import Desired, Difference
@@ -50,6 +52,31 @@ async def make_databases(installation: Installation, say: Say = silence) -> None
     for service in (service for service, is_behind in zip(DATABASES, behind, strict=True) if is_behind):
         say(f"making the tables of {service}")
         await migrate(service, _url(installation, service))
+
+
+async def check_high_water(installation: Installation) -> None:
+    """Refuses to start on a high-water mark that cannot belong to the trail which the database holds.
+
+    Without the mark, or with an older one, the signer could not tell a database that was put back.
+    """
+    file, log = installation.high_water_file, installation.configuration.origin
+    newest = "SELECT size, root FROM checkpoint WHERE log = $1 ORDER BY size DESC LIMIT 1"
+    async with installation.server.connection(DATABASES["audit"].name) as connection:
+        signed = await connection.fetchrow(newest, log)
+    if not file.exists():
+        if signed:
+            raise bad_secret(file, "is gone, though the trail was signed")
+        return
+    try:
+        origin, size, root = file.read_text("ascii").removesuffix("\n").split("\n")
+        head = int(size), base64.b64decode(root, validate=True)
+    except ValueError:
+        raise bad_secret(file, "is no high-water mark") from None
+    # It is written before the database: by one signature it may be ahead, but never behind.
+    if origin != log or (
+        signed and (head < tuple(signed) or (head[0] == signed[0] and head[1] != signed[1]))
+    ):
+        raise bad_secret(file, "is not the mark of this trail")
 
 
 async def _is_behind(installation: Installation, service: str) -> bool:

@@ -5,12 +5,16 @@ import json
 import secrets
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from joserfc.jwk import ECKey, KeySet
 
 from deploy.local.places import make_directory, write_private
+from deploy.local.sums import Sums, bad_secret
 from schemas.signed_note import NamedKey, vkey
+
+ENDS: Final = (".password", ".key", ".jwk", ".jwks")
 
 
 class Secrets:
@@ -18,6 +22,11 @@ class Secrets:
 
     def __init__(self, folder: Path) -> None:
         self.folder = make_directory(folder)
+        self._sums = Sums(folder)
+
+    def check(self) -> None:
+        """Refuses a start on a file that was lost, cut short or exchanged, by its name."""
+        self._sums.check(*(file for end in ENDS for file in self.folder.glob(f"*{end}")))
 
     def password_file(self, system: str, name: str) -> Path:
         """The file with one user's password of `kafka` or `database`."""
@@ -48,7 +57,12 @@ class Secrets:
 
     def _once(self, name: str, make: Callable[[], str]) -> Path:
         path = self.folder / name
-        return path if path.exists() else write_private(path, make())
+        if path.exists():
+            return path
+        if self._sums.names(path):  # a new one would lock out, or sign for another installation
+            raise bad_secret(path, "is gone")
+        self._sums.add(write_private(path, make()))
+        return path
 
 
 def _new_issuer_key() -> str:

@@ -9,6 +9,7 @@ from deploy.local.installation import Installation
 from deploy.local.places import make_directory, must_reach
 from deploy.local.processes import OPERATOR, usual_ports
 from deploy.local.secrets import Secrets
+from deploy.local.sums import bad_secret
 from schemas.topics import SERVICES
 
 
@@ -31,9 +32,20 @@ def install(configuration: Configuration, say: Say = silence) -> Installation:
     secrets = Secrets(configuration.data / "secrets")
     certificates = Certificates(configuration.data / "certificates", configuration.cell)
     installation = Installation(configuration, chosen, secrets, certificates)
+    check_secrets(installation)
     renew_certificates(installation)
     accounts.let_enter(services, secrets.folder, certificates.folder)
     return installation
+
+
+def check_secrets(installation: Installation) -> None:
+    """Refuses a start on a bad secret file by its name, before anything runs."""
+    configuration = installation.configuration
+    installation.secrets.check()
+    installation.certificates.check((*SERVICES, OPERATOR))
+    for outside in (configuration.kafka, configuration.database):
+        if outside and not (outside.password_file.is_file() and outside.password_file.read_text().strip()):
+            raise bad_secret(outside.password_file, "is missing or empty")
 
 
 def renew_certificates(installation: Installation) -> list[str]:

@@ -259,6 +259,7 @@ class Platform:
             await contents.make_topology(self.installation)
         else:
             await contents.make_databases(self.installation, self._say)
+            await contents.check_high_water(self.installation)
         self._prepared[name].set()
 
     async def _renew_certificates(self) -> None:

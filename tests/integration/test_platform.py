@@ -190,6 +190,35 @@ async def test_services_broker_and_database_run_as_accounts_of_their_own_that_re
     assert (data / "kafka" / "records").stat().st_uid == ids["kafka"][0]
 
 
+async def test_a_high_water_mark_that_is_not_the_trails_is_refused_by_its_name(supervised: Platform) -> None:
+    installation, log = supervised.installation, supervised.configuration.origin
+    file, (root, other) = installation.high_water_file, (bytes(32), bytes([1] * 32))
+    right, ahead = a_mark(log, 5, root), a_mark(log, 6, other)
+    bad = {
+        "gone": None, "empty": "", "truncated": right[:-9], "cut": right[: right.index("\n") + 2],
+        "another trail's": a_mark(log, 5, other), "another name's": a_mark("audit.example/x/2026", 5, root),
+        "older": a_mark(log, 4, root),
+    }  # fmt: skip
+
+    await contents.check_high_water(installation)  # nothing was signed yet
+    async with installation.server.connection(DATABASES["audit"].name) as connection:
+        await connection.execute("INSERT INTO checkpoint VALUES ($1, 5, $2, '')", log, root)
+        for way, text in bad.items():
+            file.unlink(missing_ok=True) if text is None else file.write_text(text)
+            with pytest.raises(CannotRun) as refusal:
+                await contents.check_high_water(installation)
+            assert refusal.value.sentence.startswith(f"{file} "), way
+        for text in (right, ahead):
+            file.write_text(text)
+            await contents.check_high_water(installation)
+        await connection.execute("DELETE FROM checkpoint")
+    file.unlink()
+
+
+def a_mark(log: str, size: int, root: bytes) -> str:
+    return f"{log}\n{size}\n{base64.b64encode(root).decode()}\n"
+
+
 def _ids(pid: int | None) -> tuple[int, int]:
     """The user and group of a process, which must be its saved and effective ones too."""
     text = Path(f"/proc/{pid}/status").read_text()

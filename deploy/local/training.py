@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 from typing import Final
 
-from deploy.local import aot, ports
+from deploy.local import accounts, aot, ports
 from deploy.local.children import Child
 from deploy.local.jars import class_path
 from deploy.local.kafka import OPTIONS, Kafka, KafkaPorts
@@ -34,13 +34,14 @@ async def train(cache: Path) -> bool:
         folder = cache / "training"
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         try:
-            await _train(make_directory(folder, 0o711), cache, file)
+            await _train(make_directory(folder), cache, file)
         finally:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
     return file.exists()
 
 
 async def _train(folder: Path, cache: Path, file: Path) -> None:
+    accounts.give(accounts.account_of(accounts.KAFKA), folder)  # the JVM writes its cache there
     chosen = ports.usual_none({"client": 0, "internal": 0, "controller": 0})
     secrets = Secrets(folder / "secrets")
     kafka = Kafka(folder / "kafka", folder / "kafka.log", KafkaPorts(**chosen), secrets, cache)
@@ -55,6 +56,7 @@ async def _train(folder: Path, cache: Path, file: Path) -> None:
         broker.kill()
         await broker.wait()
     if fresh.exists():
+        os.chown(fresh, os.getuid(), os.getgid())
         fresh.chmod(0o644)
         fresh.replace(file)
         forget_old(cache)

@@ -55,6 +55,10 @@ def mail_of(smtp: SmtpSettings) -> Mail:
 def _api(runtime: Runtime, settings: Settings, open_work: OpenWork) -> FastAPI:
     keys = KeySet.import_key_set(json.loads(settings.issuer.keys_file.read_text()))
     caller_of = token_reader(
-        keys, issuer=settings.issuer.name, audience=runtime.identity.source, clock=runtime.clock
+        keys,
+        issuer=settings.issuer.name,
+        audience=runtime.identity.source,
+        clock=runtime.clock,
+        life_seconds_max=settings.issuer.token_life_seconds_max,
     )
     return desks_app(open_work, caller_of)

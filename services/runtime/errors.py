@@ -1,5 +1,6 @@
 """The three kinds of failure; `web` makes problem documents of them, `consumer` dead letters or retries."""
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 
@@ -9,6 +10,7 @@ class Refused(Exception):
     code: ClassVar[str]
     sentence: ClassVar[str]
     status: ClassVar[int] = 409
+    headers: ClassVar[Mapping[str, str]] = {}
 
     def __str__(self) -> str:
         return f"{self.code}: {self.sentence}"

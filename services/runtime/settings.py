@@ -58,6 +58,8 @@ class IssuerSettings(_Part):
     """The `iss` of every token."""
     keys_file: Path
     """The issuer's public keys, as a JSON Web Key Set."""
+    token_life_seconds_max: int = 3_600
+    """A token that is made to live longer is refused."""
 
 
 class PortSettings(_Part):

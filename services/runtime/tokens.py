@@ -1,26 +1,32 @@
 """Who asks on the agencies' port: access tokens of type `at+jwt` (RFC 9068), signed ES384."""
 
+from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 from fastapi import Request
-from joserfc import jwt
+from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.ids import AgencyId
+from schemas.strict_json import parse_json
 from services.runtime.clock import Clock
 from services.runtime.errors import Refused
 
 ALGORITHM: Final = "ES384"
 TYPE: Final = "at+jwt"
+TOKEN_BYTES_MAX: Final = 8 * 1024
+LIFE_SECONDS_MAX: Final = 3_600
 LEEWAY_SECONDS: Final = 5
 TOKENS_REMEMBERED: Final = 1_000
 
+NumericDate = Annotated[float, Field(ge=0, le=253_402_300_799)]
+"""Seconds since 1970, whole or not (RFC 7519), up to the last that a calendar has."""
 Pseudonym = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$")]
 
 
@@ -30,6 +36,13 @@ class Unauthenticated(Refused):
     code = "unauthenticated"
     sentence = "send a valid access token of this installation's issuer, made for this service, as Bearer"
     status = 401
+    headers: ClassVar = {"www-authenticate": 'Bearer error="invalid_token"'}
+
+
+class TokenMissing(Unauthenticated):
+    """Nothing came that claims to be a token, so there is no error to tell of (RFC 6750, §3.1)."""
+
+    headers: ClassVar = {"www-authenticate": "Bearer"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +70,9 @@ class Claims(BaseModel):
 
     iss: str
     aud: str | list[str]
-    exp: int
-    iat: int
+    exp: NumericDate
+    iat: NumericDate
+    nbf: NumericDate = 0
     jti: str
     sub: Pseudonym
     act: Actor
@@ -66,32 +80,64 @@ class Claims(BaseModel):
     role: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{1,39}$")]
 
 
-def read_token(token: str, keys: KeySet, *, issuer: str, audience: str, at: datetime) -> Caller:
+def read_token(
+    token: str,
+    keys: KeySet,
+    *,
+    issuer: str,
+    audience: str,
+    at: datetime,
+    life_seconds_max: float = LIFE_SECONDS_MAX,
+) -> Caller:
     """Check signature, type and claims of a token; raises Unauthenticated, and never says which failed."""
-    return _caller(_signed(token, keys), issuer=issuer, audience=audience, at=at)
+    return _caller(
+        _signed(token, keys), issuer=issuer, audience=audience, at=at, life_seconds_max=life_seconds_max
+    )
 
 
 def _signed(token: str, keys: KeySet) -> Claims:
     """The claims of a token whose signature and type hold, for now and ever."""
     try:
-        opened = jwt.decode(token, keys, algorithms=[ALGORITHM])
-        claims = Claims.model_validate(opened.claims)
-    except (JoseError, ValidationError, ValueError) as error:
+        _check_header(token)
+        opened = jws.deserialize_compact(token, keys, algorithms=[ALGORITHM])
+        return Claims.model_validate(parse_json(opened.payload or b""))
+    except (JoseError, ValueError) as error:  # also what is no JSON, and what the model does not allow
         raise Unauthenticated from error
-    if str(opened.header.get("typ", "")).lower() != TYPE:
+
+
+def _check_header(token: str) -> None:
+    """Refuse what the library would read in a lenient way, or stumble over."""
+    if len(token) > TOKEN_BYTES_MAX:
         raise Unauthenticated
-    return claims
+    encoded = token.partition(".")[0].encode()
+    header = parse_json(b64decode(encoded + b"=" * (-len(encoded) % 4), b"-_", validate=True))
+    # `crit` names what must be understood, and we understand nothing besides (RFC 7515, §4.1.11).
+    if (
+        not isinstance(header, dict)
+        or "crit" in header
+        or str(header.get("typ")).lower() not in (TYPE, f"application/{TYPE}")
+    ):
+        raise Unauthenticated
 
 
-def _caller(claims: Claims, *, issuer: str, audience: str, at: datetime) -> Caller:
+def _caller(claims: Claims, *, issuer: str, audience: str, at: datetime, life_seconds_max: float) -> Caller:
     audiences = [claims.aud] if isinstance(claims.aud, str) else claims.aud
     is_meant = claims.iss == issuer and audience in audiences
-    if not is_meant or not claims.iat - LEEWAY_SECONDS <= at.timestamp() < claims.exp + LEEWAY_SECONDS:
+    begins = max(claims.iat, claims.nbf) - LEEWAY_SECONDS
+    is_live = begins <= at.timestamp() < claims.exp + LEEWAY_SECONDS
+    if not (is_meant and is_live and 0 < claims.exp - claims.iat <= life_seconds_max):
         raise Unauthenticated
     return Caller(claims.sub, claims.act.client_id, claims.agency, claims.role)
 
 
-def token_reader(keys: KeySet, *, issuer: str, audience: str, clock: Clock) -> Callable[[Request], Caller]:
+def token_reader(
+    keys: KeySet,
+    *,
+    issuer: str,
+    audience: str,
+    clock: Clock,
+    life_seconds_max: float = LIFE_SECONDS_MAX,
+) -> Callable[[Request], Caller]:
     """Gives the caller of a request; a signature once checked is not checked again, the times are."""
 
     @lru_cache(maxsize=TOKENS_REMEMBERED)
@@ -101,7 +147,13 @@ def token_reader(keys: KeySet, *, issuer: str, audience: str, clock: Clock) -> C
     def caller(request: Request) -> Caller:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
-            raise Unauthenticated
-        return _caller(signed(token.strip()), issuer=issuer, audience=audience, at=clock.now())
+            raise TokenMissing
+        return _caller(
+            signed(token.strip()),
+            issuer=issuer,
+            audience=audience,
+            at=clock.now(),
+            life_seconds_max=life_seconds_max,
+        )
 
     return caller

@@ -171,7 +171,7 @@ def caller_of(request: Request) -> str:
 
 def refusal(refused: Refused) -> ProblemResponse:
     """A refusal as a problem document, with the headers that its status asks for."""
-    headers = {"www-authenticate": 'Bearer error="invalid_token"'} if refused.status == 401 else {}
+    headers = dict(refused.headers)
     if refused.status in (429, 503):
         headers["retry-after"] = RETRY_AFTER_SECONDS
     return problem(refused.status, refused.code, refused.sentence, headers=headers)

@@ -144,7 +144,11 @@ def _trail(runtime: Runtime, settings: SectorSettings, client: AsyncClient) -> T
 def _caller(runtime: Runtime, settings: SectorSettings) -> Callable[[Request], Caller]:
     keys = KeySet.import_key_set(json.loads(settings.issuer.keys_file.read_text()))
     return token_reader(
-        keys, issuer=settings.issuer.name, audience=runtime.identity.source, clock=runtime.clock
+        keys,
+        issuer=settings.issuer.name,
+        audience=runtime.identity.source,
+        clock=runtime.clock,
+        life_seconds_max=settings.issuer.token_life_seconds_max,
     )
 
 

@@ -40,7 +40,18 @@ Instant = Annotated[
     PlainSerializer(instant_text, when_used="json"),
 ]
 Flag = Annotated[bool, Strict()]
-Count = Annotated[int, Strict()]
+COUNT_MAX: Final = 2**31 - 1
+"""What every reader's integer holds, a column of PostgreSQL among them."""
+
+
+def _holdable(count: int) -> int:
+    """A rule of ours beside the published schemas: those that are released never change."""
+    if not 0 <= count <= COUNT_MAX:
+        raise ValueError(f"give a whole number from 0 to {COUNT_MAX}")
+    return count
+
+
+Count = Annotated[int, Strict(), AfterValidator(_holdable)]
 
 CODE_LIST: Final = "x-extensible-enum"
 """Where OpenAPI shows today's codes of a list that governance may extend: a reader must bear others."""

@@ -26,7 +26,8 @@ from services.audit.handlers import (
     report_outcomes,
 )
 from services.runtime.errors import Refused
-from services.runtime.web import NotFound, ProblemResponse, caller_of, create_app, problem
+from services.runtime.problems import NotFound, ProblemResponse, problem
+from services.runtime.web import caller_of, create_app
 
 REQUEST_BYTES_MAX: Final = 1024 * 1024
 _IMMUTABLE: Final = {"cache-control": "public, max-age=604800, immutable"}

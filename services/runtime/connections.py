@@ -8,7 +8,8 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from services.runtime.errors import Refused
-from services.runtime.web import Receive, RequestTimeout, Scope, Send, refusal
+from services.runtime.problems import refusal
+from services.runtime.requests import Receive, RequestTimeout, Scope, Send
 
 HEADER_BYTES_MAX: Final = 32 * 1024
 """Request line and headers together; also a chunk's header and a body's trailers."""

@@ -24,7 +24,8 @@ from services.runtime.metrics import (
     OUTBOX_OLDEST_SECONDS,
     OUTBOX_PENDING,
 )
-from services.runtime.web import NotFound, create_app, problem
+from services.runtime.problems import NotFound, problem
+from services.runtime.web import create_app
 
 HEARTBEAT_SECONDS: Final = 1.0
 STALE_SECONDS: Final = 10.0

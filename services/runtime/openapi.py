@@ -11,8 +11,9 @@ from fastapi.routing import APIRoute, iter_route_contexts
 
 from services.runtime.connections import EVERY_CONNECTION
 from services.runtime.errors import Refused
+from services.runtime.requests import EVERY_BODY, EVERY_REQUEST
 from services.runtime.tokens import TYPE, Unauthenticated
-from services.runtime.web import Malformed, TooLarge
+from services.runtime.web import MethodNotAllowed, NoSuchRoute
 
 VERSION: Final = "1.0"
 OPENAPI_PATH: Final = "/openapi.json"
@@ -51,18 +52,18 @@ def _of(refusal: type[Refused]) -> ProblemCode:
 
 
 NO_ROUTE: Final = (
-    ProblemCode("not_found", 404, "this port has no such route"),
-    ProblemCode("method_not_allowed", 405, "use a method that this resource has"),
+    _of(NoSuchRoute),
+    _of(MethodNotAllowed),
 )
 """What no operation can answer, because there is none; told at the top of the document."""
 EVERY_ROUTE: Final = (
     *map(_of, EVERY_CONNECTION),
+    *map(_of, EVERY_REQUEST),
     _of(Unauthenticated),
     ProblemCode("invalid", 422, "correct the places named in errors"),
     ProblemCode("unexpected", 500, "this is our fault; try again later, and tell the operator the instance"),
     ProblemCode("unavailable", 503, "a part that this needs does not answer; try again"),
 )
-EVERY_BODY: Final = (_of(Malformed), _of(TooLarge))
 
 PROBLEM: Final = {
     "type": "object",
@@ -80,7 +81,11 @@ PROBLEM: Final = {
             "items": {
                 "type": "object",
                 "required": ["pointer", "detail"],
-                "properties": {"pointer": {"type": "string"}, "detail": {"type": "string"}},
+                "properties": {
+                    "pointer": {"type": "string"},
+                    "detail": {"type": "string"},
+                    "allowed": {"type": "string", "description": "What a closed list or a limit allows."},
+                },
             },
         },
     },
@@ -112,7 +117,7 @@ def document_of(app: FastAPI) -> dict[str, Any]:
         operation = written["paths"][path][method]
         _complete(operation)
         found = {*EVERY_ROUTE, *map(_of, refusals_of(route.dependant))}
-        found |= {*EVERY_BODY} if "requestBody" in operation else set()
+        found |= {*map(_of, EVERY_BODY)} if "requestBody" in operation else set()
         problems |= {f"problem.{one.code}": _schema_of(one) for one in found}
         for status in sorted({one.status for one in found}):
             codes = sorted(one.code for one in found if one.status == status)

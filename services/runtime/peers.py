@@ -12,8 +12,9 @@ from uvicorn import Config
 from schemas.topics import host_of
 from services.runtime.connections import HEADER_BYTES_MAX, HEADER_SECONDS, BoundedProtocol
 from services.runtime.errors import Refused
+from services.runtime.requests import Receive, Scope, Send
 from services.runtime.settings import TlsSettings
-from services.runtime.web import Receive, Scope, Send, caller_of
+from services.runtime.web import caller_of
 
 ANSWER_WITHIN_SECONDS: Final = 2.0
 

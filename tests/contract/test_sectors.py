@@ -1,5 +1,6 @@
 """A sector is a value: the engine runs the four profiles alike, and a fifth that nobody has coded for."""
 
+from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -249,7 +250,7 @@ def same(answer: httpx2.Response) -> Mapping[str, Any]:
 
 async def test_foreign_unknown_and_misspelt_referrals_get_the_same_answer(scene: Scene) -> None:
     referral = await scene.received()
-    paths = [f"/v1/referrals/{name}" for name in (referral, an_id("referral"), "ref_x", "..%2f")]
+    paths = [f"/v1/referrals/{name}" for name in (referral, an_id("referral"), "ref_x", "..%20")]
     step = {"duty": "desk"}
 
     reads = [await scene.get(path, OTHER) for path in paths]
@@ -262,7 +263,7 @@ async def test_foreign_unknown_and_misspelt_referrals_get_the_same_answer(scene:
     assert all(same(answer) == same(reads[0]) for answer in (*reads, *posts))
     typed = [one.access.referral for one in scene.sector.trail.reports]
     assert typed == [referral]
-    assert [one.times for one in scene.sector.trail.denials.values()] == [5]  # `..%2f` meets no route
+    assert [one.times for one in scene.sector.trail.denials.values()] == [6]
     assert scene.trail.asked == []
 
 
@@ -313,8 +314,13 @@ async def test_a_repeat_is_answered_as_the_first_time_even_when_the_referral_has
 
 
 @pytest.mark.parametrize(
-    ("seen", "status"), [(None, 428), ('"0"', 412), ('"2"', 412), ("1", 412), ('W/"1"', 412), ("*", 412)]
-)
+    ("seen", "status"),
+    [
+        (None, 428), ('"0"', 412), ('"2"', 412), ('"other"', 412), ('W/"2", "3"', 412),
+        ("1", 400), ("'1'", 400), ('"1" "2"', 400), ('"1', 400),
+        ('"1"', 202), ('W/"1"', 202), ('"0", W/"1"', 202), ("*", 202),
+    ],
+)  # fmt: skip
 async def test_a_step_needs_the_number_of_the_last_fact(scene: Scene, seen: str | None, status: int) -> None:
     referral = await scene.received()
     headers = {"If-Match": seen} if seen else {}
@@ -322,7 +328,62 @@ async def test_a_step_needs_the_number_of_the_last_fact(scene: Scene, seen: str 
     answer = await scene.post(f"/v1/referrals/{referral}/acknowledgements", {"duty": "desk"}, **headers)
 
     assert answer.status_code == status
-    assert scene.sector.steps.sent == []
+    assert answer.json().get("code") == {
+        428: "if_match_missing", 412: "stale_view", 400: "tag_malformed", 202: None
+    }[status]  # fmt: skip
+    assert len(scene.sector.steps.sent) == (status == 202)
+
+
+@pytest.mark.parametrize(
+    ("known", "status"),
+    [('"0"', 200), ('"1"', 304), ('W/"1"', 304), ('"0","1"', 304), ("*", 304), ("1", 400)],
+)
+async def test_a_referral_that_the_asker_knows_is_not_shown_again(
+    scene: Scene, known: str, status: int
+) -> None:
+    referral = await scene.received()
+    headers = {"Authorization": f"Bearer {scene.token()}", "Concert-Purpose": "care", "If-None-Match": known}
+
+    answer = await scene.client.get(f"/v1/referrals/{referral}", headers=headers)
+
+    assert answer.status_code == status
+    assert bool(answer.content) == (status != 304)
+
+
+@pytest.mark.parametrize("version", [2**31, 2**53, 10**30, 0, -1])
+async def test_a_version_over_its_column_is_refused(scene: Scene, version: int) -> None:
+    answer = await scene.offer(consent={"id": an_id("consent"), "version": version})
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid")
+    assert {error["pointer"] for error in answer.json()["errors"]} == {"#/body/consent/version"}
+
+
+CURSORS = {
+    "an hour before all time": b"0001-01-01T00:00:00+14:00 ",
+    "an hour after all time": b"9999-12-31T23:59:59-14:00 ",
+    "the year 10000": b"10000-01-01T00:00:00+00:00 ",
+    "a year below zero": b"-0001-01-01T00:00:00+00:00 ",
+    "an offset that no zone has": b"2026-01-01T00:00:00+99:00 ",
+    "no zone": b"2026-01-01T00:00:00 ",
+    "no text": b"\xff\xfe ",
+}
+
+
+@pytest.mark.parametrize("what", [*CURSORS, "letters that are no base64", "letters that are no ASCII"])
+async def test_a_cursor_that_was_never_given_is_refused(scene: Scene, what: str) -> None:
+    good = urlsafe_b64encode(b"2026-01-01T00:00:00+00:00 " + an_id("referral").encode()).decode()
+    given = {
+        "letters that are no base64": good[:8] + "!*" + good[8:],
+        "letters that are no ASCII": good + "é",
+    }
+    if what in CURSORS:
+        given[what] = urlsafe_b64encode(CURSORS[what] + an_id("referral").encode()).decode()
+
+    taken = await scene.get(f"/v1/worklist?after={good}")
+    refused = await scene.get(f"/v1/worklist?after={given[what]}")
+
+    assert (taken.status_code, refused.status_code) == (200, 422)
+    assert refused.json()["code"] == "cursor_unreadable"
 
 
 STEP_BODIES = {

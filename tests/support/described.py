@@ -30,6 +30,8 @@ class Description:
         name, status = operation["operationId"], str(answer.status_code)
         assert status in operation["responses"], f"the document of {name} tells of no {status}"
         told = self._found(operation["responses"][status])
+        if "content" not in told:
+            return
         await answer.aread()
         kind = answer.headers["content-type"].partition(";")[0]
         schema = self._document | told["content"][kind]["schema"]

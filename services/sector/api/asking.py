@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Protocol, TypeVar
 
-from fastapi import Depends, Path, Request
+from fastapi import Depends, Header, Path, Request
 from fastapi.responses import JSONResponse
 
 from schemas.access import Actor
@@ -27,6 +27,7 @@ from services.sector.domain.refusals import (
     PurposeMissing,
     PurposeUnknown,
     StaleView,
+    TagMalformed,
 )
 from services.sector.domain.requests import Answer, Asker
 from services.sector.handlers.looks import Look
@@ -37,6 +38,8 @@ OpenWork = Callable[[], AbstractAsyncContextManager[Work]]
 Shown = TypeVar("Shown")
 
 _KEY: Final = re.compile(r"[!-~]{1,255}")
+_TAG: Final = r'(?:W/)?"[!#-~]*"'
+_TAGS: Final = re.compile(rf"{_TAG}(?:[ \t]*,[ \t]*{_TAG})*")
 _NUMBER: Final = re.compile(r'"(0|[1-9][0-9]{0,14})"')
 
 _KEY_HEADER: Final = needed_header(
@@ -108,15 +111,29 @@ def once_of(asker: Callable[..., Awaitable[Asker]]) -> Callable[..., Awaitable[O
     return once
 
 
-@refuses(IfMatchMissing, StaleView)
-async def seen(if_match: Annotated[str | None, _SEEN_HEADER] = None) -> int:
-    """A dependency: the number of the last fact that the sender has seen."""
-    if if_match is None:
+def numbers_of(tags: str) -> frozenset[int] | None:
+    """The numbers that a header of entity tags names (RFC 9110, §8.8.3, weak or not); None for `*`, any."""
+    if tags.strip() == "*":
+        return None
+    if not _TAGS.fullmatch(tags.strip()):
+        raise TagMalformed
+    return frozenset(int(number) for number in _NUMBER.findall(tags))
+
+
+@refuses(IfMatchMissing, StaleView, TagMalformed)
+async def seen(if_match: Annotated[str | None, _SEEN_HEADER] = None) -> frozenset[int] | None:
+    """A dependency: the numbers of the last fact that the sender may have seen; None for whichever."""
+    if not if_match:
         raise IfMatchMissing
-    number = _NUMBER.fullmatch(if_match)
-    if number is None:
-        raise StaleView
-    return int(number[1])
+    return numbers_of(if_match)
+
+
+@refuses(TagMalformed)
+async def already_known(
+    if_none_match: Annotated[str | None, Header(alias="If-None-Match")] = None,
+) -> frozenset[int] | None:
+    """A dependency: the numbers of the last fact that the asker need not be shown; None for whichever."""
+    return numbers_of(if_none_match) if if_none_match else frozenset()
 
 
 @refuses(PurposeMissing, PurposeUnknown)

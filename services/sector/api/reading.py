@@ -1,20 +1,22 @@
 """What shows something of a person: each answer waits for the trail, and without it nothing is shown."""
 
 import base64
-import binascii
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import JSONResponse
+from pydantic import TypeAdapter
 
+from schemas.body import Instant
 from services.runtime.openapi import refuses
 from services.sector.api.answers import NUMBER, CasePage, ReferralPage, Worklist
 from services.sector.api.asking import (
     CasePath,
     Engine,
     ReferralPath,
+    already_known,
     asker_of,
     check_id,
     looks_like,
@@ -43,6 +45,7 @@ from services.sector.handlers.work import Place, Work
 
 LIMIT_MAX = 200
 LIMIT_USUAL = 50
+_INSTANT: Final = TypeAdapter[datetime](Instant)
 
 
 def reading_routes(engine: Engine) -> APIRouter:
@@ -54,12 +57,18 @@ def reading_routes(engine: Engine) -> APIRouter:
         "/referrals/{referral}",
         operation_id="show_referral",
         response_model=ReferralPage,
-        responses={200: {"headers": NUMBER}},
+        responses={
+            200: {"headers": NUMBER},
+            304: {"description": "If-None-Match names the last fact.", "headers": NUMBER},
+        },
     )
     @refuses(NotFound, TrailUnavailable)
     async def get_referral(
-        referral: ReferralPath, by: Annotated[Asker, asker], why: Annotated[str, Depends(purpose)]
-    ) -> JSONResponse:
+        referral: ReferralPath,
+        by: Annotated[Asker, asker],
+        why: Annotated[str, Depends(purpose)],
+        known: Annotated[frozenset[int] | None, Depends(already_known)],
+    ) -> Response:
         """One referral as the agency may see it, with the number of its last fact as ETag."""
         async with noting_denials(engine, by, referral):
             async with engine.open() as work:
@@ -67,7 +76,10 @@ def reading_routes(engine: Engine) -> APIRouter:
                 check_id("referral", referral)
                 look = await look_at_referral(referral, by, why, work)
             view = await engine.show(look, lambda work: own_view(referral, by, work))
-        return JSONResponse(dict(page_of(view)), headers={"ETag": f'"{view.number}"'})
+        tag = {"ETag": f'"{view.number}"'}
+        if known is None or view.number in known:
+            return Response(status_code=304, headers=tag)  # the look is in the trail all the same
+        return JSONResponse(dict(page_of(view)), headers=tag)
 
     @router.get("/cases/{case}", operation_id="show_case", response_model=CasePage)
     @refuses(NotFound, TrailUnavailable)
@@ -137,10 +149,10 @@ def place_of(cursor: str | None) -> Place | None:
     if cursor is None:
         return None
     try:
-        at, _, referral = base64.urlsafe_b64decode(cursor.encode()).decode().partition(" ")
-        place = datetime.fromisoformat(at), referral
-    except (binascii.Error, UnicodeError, ValueError):
+        at, _, referral = base64.b64decode(cursor, b"-_", validate=True).decode().partition(" ")
+        place = _INSTANT.validate_python(at), referral
+    except ValueError:  # letters that are no base64, bytes that are no text, instants that no calendar has
         raise CursorUnreadable from None
-    if place[0].tzinfo is None or not looks_like("referral", referral):
+    if not looks_like("referral", referral):
         raise CursorUnreadable
     return place

@@ -84,7 +84,7 @@ def _add_step(
 
     @refuses(NotFound, *REFUSED_BY.get(step, ()))
     async def post_step(
-        referral: ReferralPath, once: Once, body: Asked, number: int | None = None
+        referral: ReferralPath, once: Once, body: Asked, number: frozenset[int] | None = None
     ) -> JSONResponse:
         async def act(work: Work) -> Answer:
             check_id("referral", referral)
@@ -97,7 +97,7 @@ def _add_step(
     post_step.__annotations__["once"] = Annotated[Once, once_dependency]
     post_step.__annotations__["body"] = body_of(step, engine.profile.decline_reasons)
     post_step.__annotations__["number"] = Annotated[
-        int | None, Depends(_nothing if step in WITHOUT_IF_MATCH else seen)
+        frozenset[int] | None, Depends(_nothing if step in WITHOUT_IF_MATCH else seen)
     ]
     router.add_api_route(
         f"/referrals/{{referral}}/{resource}",

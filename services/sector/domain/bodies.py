@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
-from schemas.body import Count, Flag, Instant, listed
+from schemas.body import COUNT_MAX, Count, Flag, Instant, listed
 from schemas.consent import ConsentScope, FieldGroup, Purpose
 from schemas.governance import Urgency
 from schemas.ids import AgencyId, CaseId, ConsentId, DeskCode, ServiceId
@@ -49,7 +49,7 @@ class ConsentNamed(Asked):
     """A consent version by its id and number."""
 
     id: ConsentId
-    version: Count
+    version: Annotated[Count, Field(ge=1, le=COUNT_MAX)]
 
 
 class OfferAsked(Asked):

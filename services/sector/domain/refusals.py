@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 
+from schemas.consent import PURPOSES
 from services.runtime.errors import Refused
 
 
@@ -43,7 +44,7 @@ class PurposeUnknown(Refused):
     """A purpose that governance does not list."""
 
     code = "purpose_unknown"
-    sentence = "There is no such purpose; send the header Concert-Purpose with one of the listed codes."
+    sentence = f"Send the header Concert-Purpose with one of {', '.join(sorted(PURPOSES))}."
     status = 422
 
 
@@ -69,6 +70,14 @@ class IfMatchMissing(Refused):
     code = "if_match_missing"
     sentence = 'Send the header If-Match with the number of the last fact you have seen, such as "3".'
     status = 428
+
+
+class TagMalformed(Refused):
+    """An If-Match or If-None-Match that holds no entity tag."""
+
+    code = "tag_malformed"
+    sentence = 'Send the ETag as you got it, in double quotes, such as "3"; or several with commas; or *.'
+    status = 400
 
 
 class StaleView(Refused):

@@ -62,9 +62,9 @@ def same_again(kept: Kept, request_digest: bytes) -> Answer:
     return Answer(answer.status, {**answer.headers, "Idempotent-Replayed": "true"}, answer.body)
 
 
-def check_step(step: StepBase, view: ReferralView, profile: Profile, *, seen: int | None) -> None:
+def check_step(step: StepBase, view: ReferralView, profile: Profile, *, seen: frozenset[int] | None) -> None:
     """Refuse what this service can know to be wrong; everything else is the arbiter's to decide."""
-    if seen is not None and seen != view.number:
+    if seen is not None and view.number not in seen:
         raise StaleView
     if isinstance(step, DeclineReferral) and step.reason not in profile.decline_reasons:
         raise UnknownReason

@@ -113,7 +113,7 @@ async def offer(asked: OfferAsked, by: Asker, work: Work) -> Answer:
     return _receipt(step, await work.steps.send(step, at=at), at)
 
 
-async def ask_step(step: StepBase, by: Asker, work: Work, *, seen: int | None) -> Answer:
+async def ask_step(step: StepBase, by: Asker, work: Work, *, seen: frozenset[int] | None) -> Answer:
     """Ask the arbiter for a step on a referral; a withdrawal stops releases before it is even sent."""
     view = await _own_view(step.referral, by, work)
     check_step(step, view, work.profile, seen=seen)

@@ -17,7 +17,7 @@ from services.cli.directory import (
 )
 from services.referrals.domain.directory_source import DirectoryRow
 from services.runtime.errors import Unavailable
-from services.runtime.web import REQUEST_BYTES_MAX
+from services.runtime.requests import REQUEST_BYTES_MAX
 from tests.support.builders import an_entry
 from tests.support.clock import NOON
 

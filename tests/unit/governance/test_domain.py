@@ -175,6 +175,14 @@ def test_every_part_of_an_agency_counts_in_its_hash() -> None:
     assert len({agency_hash(an_agency(**change)) for change in changes}) == len(changes)
 
 
+@pytest.mark.parametrize("version", [9007199254740992, 2**31])
+def test_a_version_that_no_reader_holds_is_no_version(version: int) -> None:
+    with pytest.raises(ValidationError):
+        an_agency(version=version)
+    with pytest.raises(ValidationError):
+        load_protocol(json.dumps(json.loads(DEFAULT.read_bytes()) | {"version": version}).encode())
+
+
 NEXT: list[tuple[Publication, Publication | None, bool | type[Refused]]] = [
     (a_publication(1), None, True),
     (a_publication(2), None, VersionNotNext),

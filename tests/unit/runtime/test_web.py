@@ -1,16 +1,17 @@
 """What every port does with bodies and failures: strict on the way in, and no answer repeats a value."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import httpx2
 import pytest
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Query, Request
 from pydantic import BaseModel, ConfigDict
 
 from services.runtime.errors import Refused, Unavailable
+from services.runtime.requests import REQUEST_BYTES_MAX
 from services.runtime.tokens import Unauthenticated
-from services.runtime.web import ERRORS_MAX, REQUEST_BYTES_MAX, caller_of, create_app
+from services.runtime.web import ERRORS_MAX, caller_of, create_app
 
 NAME = "amina-quillon"
 """Stands wherever a sender can put something; no answer may repeat it."""
@@ -73,6 +74,12 @@ def an_app() -> FastAPI:
     @app.get("/v1/failures/{name}")
     async def get_failure(name: str) -> None:
         raise FAILURES[name]
+
+    @app.get("/v1/lists")
+    async def get_list(
+        limit: Annotated[int, Query(le=200)] = 50, colour: Literal["red", "blue"] = "red"
+    ) -> list[int]:
+        return []
 
     @app.get("/v1/callers")
     async def get_caller(request: Request) -> str:
@@ -219,7 +226,12 @@ async def test_a_wide_body_is_not_answered_by_a_wider_one() -> None:
 
 
 ANSWERS: Mapping[str, tuple[str, str, int, str]] = {
-    "an unknown path": ("GET", f"/v1/{NAME}", 404, "not_found"),
+    "an unknown path": ("GET", f"/v1/{NAME}", 404, "no_such_route"),
+    "an unknown path's methods": ("OPTIONS", f"/v1/{NAME}", 404, "no_such_route"),
+    "a slash in a step of a path": ("GET", "/v1/failures%2frefused", 400, "path_malformed"),
+    "a slash in upper case": ("GET", "/v1/failures%2Frefused", 400, "path_malformed"),
+    "a zero in a path": ("GET", "/v1/failures/%00", 400, "path_malformed"),
+    "no UTF-8 in a path": ("GET", "/v1/failures/%ff", 400, "path_malformed"),
     "a method that is not there": ("DELETE", "/v1/things", 405, "method_not_allowed"),
     "a refusal": ("GET", "/v1/failures/refused", 412, "overtaken"),
     "no token": ("GET", "/v1/failures/unauthenticated", 401, "unauthenticated"),
@@ -242,6 +254,71 @@ async def test_every_failure_is_a_problem_document_without_the_value(what: str) 
     assert said.keys() == {"type", "title", "status", "detail", "instance", "code"}
     assert answer.headers["content-type"] == "application/problem+json"
     assert NAME not in answer.text
+
+
+async def requested(
+    method: str, path: str, *headers: tuple[str, str], content: Any = None
+) -> httpx2.Response:
+    async with a_client(an_app()) as client:
+        return await client.request(method, path, headers=list(headers), content=content)
+
+
+JSON = ("content-type", "application/json")
+DECLARED: Mapping[str, tuple[tuple[tuple[str, str], ...], int]] = {
+    "JSON": ((JSON,), 200),
+    "JSON in UTF-8": ((("content-type", 'Application/JSON; charset="UTF-8"'),), 200),
+    "nothing": ((), 415),
+    "another type": ((("content-type", "text/plain"),), 415),
+    "another character set": ((("content-type", "application/json; charset=latin-1"),), 415),
+    "two types": ((JSON, JSON), 400),
+    "compressed": ((JSON, ("content-encoding", "gzip")), 415),
+    "as it is, in so many words": ((JSON, ("content-encoding", "identity")), 415),
+    "one key twice": ((JSON, ("idempotency-key", "a"), ("idempotency-key", "a")), 400),
+}
+
+
+@pytest.mark.parametrize("what", DECLARED)
+async def test_a_body_is_declared_once_and_as_json(what: str) -> None:
+    headers, status = DECLARED[what]
+
+    answer = await requested("POST", "/v1/things", *headers, content=b'{"count":1}')
+
+    codes = {200: None, 400: "header_repeated", 415: "media_type_unsupported"}
+    assert answer.status_code == status
+    assert status == 200 or answer.json()["code"] == codes[status]
+
+
+QUERIES: Mapping[str, tuple[str, list[dict[str, str]]]] = {
+    "unknown": (f"{WORD}=1", [{"pointer": "#/query/*", "detail": "unknown", "allowed": "colour, limit"}]),
+    "twice": ("limit=1&limit=2", [{"pointer": "#/query/limit", "detail": "repeated"}]),
+    "too many": (
+        "limit=201", [{"pointer": "#/query/limit", "detail": "less_than_equal",
+                       "allowed": "Input should be less than or equal to 200"}]),
+    "not in the list": (
+        f"colour={WORD}", [{"pointer": "#/query/colour", "detail": "literal_error",
+                            "allowed": "Input should be 'red' or 'blue'"}]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", QUERIES)
+async def test_a_wrong_query_is_told_by_the_names_and_values_that_there_are(what: str) -> None:
+    query, errors = QUERIES[what]
+
+    answer = await requested("GET", f"/v1/lists?{query}")
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"] == errors
+    assert WORD not in answer.text
+
+
+async def test_every_resource_answers_head_and_options_and_is_not_stored() -> None:
+    got, head = await requested("GET", "/v1/lists"), await requested("HEAD", "/v1/lists")
+    options, other = await requested("OPTIONS", "/v1/things"), await requested("DELETE", "/v1/lists")
+
+    assert (head.status_code, head.content, head.headers["content-length"]) == (200, b"", "2")
+    assert (options.status_code, options.headers["allow"]) == (204, "POST, OPTIONS")
+    assert (other.status_code, other.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
+    assert {one.headers["cache-control"] for one in (got, head, options, other)} == {"no-store"}
 
 
 @pytest.mark.parametrize(

@@ -184,14 +184,16 @@ async def test_a_step_on_a_foreign_referral_is_as_unknown(sector: MemorySector) 
     referral = await an_offered_referral(sector)
 
     with pytest.raises(NotFound):
-        await ask_step(step(AcknowledgeReferral, referral, STRANGER), asker(STRANGER), sector.work, seen=0)
+        await ask_step(
+            step(AcknowledgeReferral, referral, STRANGER), asker(STRANGER), sector.work, seen=frozenset({0})
+        )
 
 
 async def test_a_step_on_an_old_view_is_refused(sector: MemorySector) -> None:
     referral = await an_offered_referral(sector)
 
     with pytest.raises(StaleView):
-        await ask_step(step(AcknowledgeReferral, referral), asker(), sector.work, seen=1)
+        await ask_step(step(AcknowledgeReferral, referral), asker(), sector.work, seen=frozenset({1}))
 
     assert len(sector.steps.sent) == 1
 
@@ -204,19 +206,19 @@ FEEDBACK = step(GiveFeedback, REFERRAL, RECEIVER, outcome="helped")
 
 def test_feedback_that_her_consent_excludes_is_refused_at_the_receiver() -> None:
     with pytest.raises(ConsentDoesNotCover):
-        check_step(FEEDBACK, RECEIVED, PROFILE, seen=4)
+        check_step(FEEDBACK, RECEIVED, PROFILE, seen=frozenset({4}))
 
 
 def test_feedback_that_her_consent_allows_passes() -> None:
-    check_step(FEEDBACK, replace(RECEIVED, offer={"feedback_allowed": True}), PROFILE, seen=4)
+    check_step(FEEDBACK, replace(RECEIVED, offer={"feedback_allowed": True}), PROFILE, seen=frozenset({4}))
 
 
 def test_a_sector_declines_for_its_own_reasons_only() -> None:
     decline = step(DeclineReferral, REFERRAL, RECEIVER, reason="outside_mandate")
 
-    check_step(decline, RECEIVED, EDUCATION, seen=4)
+    check_step(decline, RECEIVED, EDUCATION, seen=frozenset({4}))
     with pytest.raises(UnknownReason):
-        check_step(decline, RECEIVED, PROFILE, seen=4)
+        check_step(decline, RECEIVED, PROFILE, seen=frozenset({4}))
 
 
 async def acted(work: Work) -> Answer:

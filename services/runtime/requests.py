@@ -1,0 +1,206 @@
+"""What any request must be before a route sees it: one reading of its target, headers, query and body."""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from typing import Any, Final
+
+from fastapi import Request
+from fastapi.dependencies.models import Dependant
+from starlette.datastructures import Headers, MutableHeaders
+
+from schemas.strict_json import MalformedJson, parse_json
+from services.runtime.errors import Refused
+from services.runtime.problems import refusal
+
+REQUEST_BYTES_MAX: Final = 256 * 1024
+BODY_SECONDS: Final = 30.0
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+CallerOf = Callable[[Request], object]
+"""Who asks, by headers or certificate alone; raises Refused where nobody known does."""
+
+
+SINGLE_HEADERS: Final = (
+    "Authorization",
+    "Concert-Purpose",
+    "Content-Encoding",
+    "Content-Type",
+    "Idempotency-Key",
+    "If-Match",
+    "If-None-Match",
+)
+_JSON: Final = re.compile(r'application/json([ \t]*;[ \t]*charset="?utf-8"?)?', re.IGNORECASE)
+_PATH: Final = re.compile(rb"/([!-$&-~]|%(?!2f|5c|[01]|7f|[89a-f])[0-9a-f]{2})*", re.IGNORECASE)
+"""A path in ASCII, without anything encoded that would end a step of it or is no text."""
+
+
+class PathMalformed(Refused):
+    """A path that two readers could take differently."""
+
+    code = "path_malformed"
+    sentence = "send a path of ASCII from its first slash, with no slash or control character encoded in it"
+    status = 400
+
+
+class HeaderRepeated(Refused):
+    """A header twice that has one meaning only."""
+
+    code = "header_repeated"
+    sentence = f"send each of these headers once at most: {', '.join(SINGLE_HEADERS)}"
+    status = 400
+
+
+class MediaTypeUnsupported(Refused):
+    """A body that is not declared as what it must be."""
+
+    code = "media_type_unsupported"
+    sentence = "send the body as it is, without Content-Encoding, with Content-Type: application/json"
+    status = 415
+
+
+class QueryInvalid(Refused):
+    """Query parameters that the route does not have, or one of them twice."""
+
+    code = "query_invalid"
+    sentence = "send no other query parameters than those that errors name, and each once at most"
+    status = 422
+
+    def __init__(self, errors: list[dict[str, str]]) -> None:
+        super().__init__()
+        self.errors = errors
+
+
+class Malformed(Refused):
+    """A body that is not what JSON allows, or larger or deeper than allowed."""
+
+    code = "malformed"
+    sentence = "send one JSON value in UTF-8, without duplicate names, at most 32 levels deep"
+    status = 400
+
+
+class TooLarge(Refused):
+    """A body over the limit."""
+
+    code = "too_large"
+    sentence = "send at most 256 KiB"
+    status = 413
+
+
+class RequestTimeout(Refused):
+    """A header or a body that took too long."""
+
+    code = "request_timeout"
+    sentence = "send header and body of a request without pausing"
+    status = 408
+
+
+class StrictRequests:
+    """Middleware: reads each body once, bounded, and refuses what a lenient parser would let through."""
+
+    def __init__(self, app: App, caller: CallerOf, bytes_max: int = REQUEST_BYTES_MAX) -> None:
+        self._app = app
+        self._caller = caller
+        self._bytes_max = bytes_max
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on with its body in one piece."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        send = _unstored(send, without_body=scope["method"] == "HEAD")
+        headers = Headers(scope=scope)
+        try:
+            _check_target(scope, headers)
+            if scope["method"] in ("GET", "HEAD", "OPTIONS", "DELETE"):
+                method = "GET" if scope["method"] == "HEAD" else scope["method"]
+                await self._app({**scope, "method": method}, receive, send)
+                return
+            self._caller(Request(scope))  # first: whoever may not ask costs us no look at what they send
+            if "content-encoding" in headers:
+                raise MediaTypeUnsupported
+            if int(headers.get("content-length") or 0) > self._bytes_max:
+                raise TooLarge
+            async with asyncio.timeout(BODY_SECONDS):
+                body = await self._read(receive)
+            if body and not _JSON.fullmatch(headers.get("content-type", "")):
+                raise MediaTypeUnsupported
+            if body:
+                parse_json(body)
+        except Refused as refused:
+            await refusal(refused)(scope, receive, send)
+            return
+        except TimeoutError:
+            await refusal(RequestTimeout())(scope, receive, send)
+            return
+        except MalformedJson:
+            await refusal(Malformed())(scope, receive, send)
+            return
+        await self._app(scope, _replay(body, receive), send)
+
+    async def _read(self, receive: Receive) -> bytes:
+        pieces, size, more = [], 0, True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise Malformed
+            pieces.append(message.get("body", b""))
+            size += len(pieces[-1])
+            if size > self._bytes_max:
+                raise TooLarge
+            more = message.get("more_body", False)
+        return b"".join(pieces)
+
+
+def _check_target(scope: Scope, headers: Headers) -> None:
+    if not _PATH.fullmatch(scope.get("raw_path") or scope["path"].encode()):
+        raise PathMalformed
+    if any(len(headers.getlist(name)) > 1 for name in SINGLE_HEADERS):
+        raise HeaderRepeated
+
+
+def _unstored(send: Send, *, without_body: bool) -> Send:
+    """Nothing that concerns a person is stored on its way, unless a route says that it may be."""
+
+    async def sent(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message).setdefault("cache-control", "no-store")
+        elif without_body and message["type"] == "http.response.body":
+            message = {**message, "body": b""}
+        await send(message)
+
+    return sent
+
+
+def _query_names(dependant: Dependant) -> Iterator[str]:
+    yield from (one.alias for one in dependant.query_params)
+    for inner in dependant.dependencies:
+        yield from _query_names(inner)
+
+
+async def check_query(request: Request) -> None:
+    """A dependency of every route: refuses query parameters that it does not have, and repeated ones."""
+    known = sorted(set(_query_names(request.scope["route"].dependant)))
+    given = [name for name, _ in request.query_params.multi_items()]
+    errors = [{"pointer": f"#/query/{name}", "detail": "repeated"} for name in known if given.count(name) > 1]
+    if not set(given) <= set(known):
+        errors.append({"pointer": "#/query/*", "detail": "unknown", "allowed": ", ".join(known) or "none"})
+    if errors:
+        raise QueryInvalid(errors)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    messages = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def again() -> MutableMapping[str, Any]:
+        return messages.pop() if messages else await receive()
+
+    return again
+
+
+EVERY_REQUEST: Final = (PathMalformed, HeaderRepeated, QueryInvalid)
+"""What any request can be answered before its route sees it."""
+EVERY_BODY: Final = (Malformed, TooLarge, MediaTypeUnsupported)

@@ -18,7 +18,7 @@ from deploy.local import control
 from schemas.envelope import ReadEvent, read
 from schemas.governance import BODIES, AgencyCurrent, ProtocolCurrent, document_hash
 from schemas.topics import GOVERNANCE_STATE
-from services.cli.governance import agencies, protocols
+from services.cli.governance import JSON, agencies, protocols
 from services.governance.wiring import wire
 from services.runtime.database import Database
 from services.runtime.peers import internal_client
@@ -266,7 +266,7 @@ async def test_bad_input_is_refused_by_name_and_never_echoed(operator: httpx2.As
         await operator.put("/v1/agencies/agency-other", json=good),
         await operator.put("/v1/protocols/protocol-other", json=DEFAULT),
         await operator.put("/v1/agencies/Planted!", json=good),
-        await operator.put("/v1/agencies/agency-bad", content=twice),
+        await operator.put("/v1/agencies/agency-bad", content=twice, headers=JSON),
     ]
 
     assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [

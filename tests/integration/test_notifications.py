@@ -299,7 +299,11 @@ async def test_bad_input_is_refused_by_name_and_never_echoed(
             await own.put("/v1/duty-desks/night", json={**good, "note": "planted"}),
             await own.put("/v1/duty-desks/Planted!", json=good),
         ]
-        twice = await own.put("/v1/duty-desks/night", content='{"mail":"planted","mail":"planted"}')
+        twice = await own.put(
+            "/v1/duty-desks/night",
+            content='{"mail":"planted","mail":"planted"}',
+            headers={"content-type": "application/json"},
+        )
         listed = await own.get("/v1/duty-desks")
 
     assert {(answer.status_code, answer.json()["code"]) for answer in answers} == {(422, "invalid")}

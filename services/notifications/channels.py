@@ -18,7 +18,7 @@ from typing import Final
 import aiosmtplib
 
 from services.notifications.domain.mail import mail_bytes, message_id
-from services.notifications.domain.notice import ATTEMPT_WITHIN, Attempt, Result, Undeliverable
+from services.notifications.domain.notice import ATTEMPT_WITHIN, Attempt, Desk, Result
 from services.notifications.handlers import Notices
 from services.runtime.alarms import Alarm
 from services.runtime.clock import Clock
@@ -95,7 +95,7 @@ class Dispatch:
         self._deliver = deliver
         self._clock = clock
         self._sending_for = sending_for
-        self._undeliverable: Sequence[Undeliverable] = ()
+        self._undeliverable: Sequence[Desk] = ()
         self._trouble: str | None = None
         self._trouble_since = clock.now()
 
@@ -111,7 +111,8 @@ class Dispatch:
     def alarms(self) -> Iterable[Alarm]:
         """Each desk whose address takes no mail, and the server if it takes none, as of the last sweep."""
         for desk in self._undeliverable:
-            yield Alarm("desk_undeliverable", f"{desk.agency}/{desk.desk}", desk.since)
+            if desk.undeliverable_since:
+                yield Alarm("desk_undeliverable", f"{desk.agency}/{desk.code}", desk.undeliverable_since)
         if self._trouble:
             yield Alarm("mail_server_away", self._trouble, self._trouble_since)
 

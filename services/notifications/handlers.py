@@ -14,7 +14,6 @@ from services.notifications.domain.notice import (
     Notice,
     Result,
     TooManyDesks,
-    Undeliverable,
 )
 from services.runtime.admission import ANY_SECTOR, Standing, check_standing
 from services.runtime.clock import Clock
@@ -62,7 +61,7 @@ class Notices(Protocol):
     async def settle(self, attempt: Attempt, result: Result, *, at: datetime) -> None:
         """Write how the attempt ended, where no later attempt has begun, and whether the desk takes mail."""
 
-    async def undeliverable(self, most: int) -> Sequence[Undeliverable]:
+    async def undeliverable(self, most: int) -> Sequence[Desk]:
         """Desks that take no mail, the longest first."""
 
 

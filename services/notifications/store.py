@@ -14,7 +14,6 @@ from services.notifications.domain.notice import (
     Desk,
     Notice,
     Result,
-    Undeliverable,
     settled,
 )
 from services.notifications.handlers import Place
@@ -98,7 +97,7 @@ UPDATE desk SET undeliverable_since = CASE WHEN :takes THEN NULL ELSE coalesce(u
 WHERE agency = :agency AND code = :desk AND mail = :mail AND (:takes = (undeliverable_since IS NOT NULL))
 """
 _UNDELIVERABLE: Final = """
-SELECT agency, code, undeliverable_since FROM desk WHERE undeliverable_since IS NOT NULL
+SELECT agency, code, mail, language, undeliverable_since FROM desk WHERE undeliverable_since IS NOT NULL
 ORDER BY undeliverable_since, agency, code LIMIT :most
 """
 
@@ -216,7 +215,7 @@ class NoticeStore:
             mail = attempt.mail.get_secret_value()
             await self._transaction.run(_TAKES_MAIL, **place, mail=mail, takes=result == "taken", at=at)
 
-    async def undeliverable(self, most: int) -> Sequence[Undeliverable]:
+    async def undeliverable(self, most: int) -> Sequence[Desk]:
         """Desks that take no mail, the longest first."""
         rows = await self._transaction.rows(_UNDELIVERABLE, most=most)
-        return [Undeliverable(row.agency, row.code, row.undeliverable_since) for row in rows]
+        return [_desk(row) for row in rows]

@@ -99,15 +99,6 @@ async def office(platform: TestPlatform, server: MailServer) -> AsyncIterator[Of
     own.close()
 
 
-async def test_a_changed_address_counts_for_notices_that_wait(office: Office, server: MailServer) -> None:
-    await office.add("agency-a")
-    await office.register("agency-a", "new@desk.example")
-
-    await office.sweep()
-
-    assert [recipient for recipient, _ in server.mails] == ["new@desk.example"]
-
-
 async def test_a_mail_that_was_not_taken_waits_and_holds_up_no_other(
     office: Office, server: MailServer
 ) -> None:

@@ -50,15 +50,6 @@ class Desk:
 
 
 @dataclass(frozen=True, slots=True)
-class Undeliverable:
-    """That a desk's address takes no mail, and since when."""
-
-    agency: str
-    desk: str
-    since: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class Notice:
     """That one event waits for one desk; the event's id keeps it to one."""
 

@@ -45,38 +45,32 @@ class Failure:
     sentence: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Verdict:
-    """What was checked, up to where, and what failed first."""
+    """What was checked, up to where, and what failed at the lowest entry."""
 
-    checkpoint: Checkpoint | None
     key_was_pinned: bool
-    details_checked: int
-    tags_checked: int
-    bad_details: int
-    bad_named: Sequence[int]
-    failure: Failure | None
+    checkpoint: Checkpoint | None = None
+    details_checked: int = 0
+    tags_checked: int = 0
+    bad_details: int = 0
+    bad_named: list[int] = field(default_factory=list)
+    failure: Failure | None = None
 
     @property
     def is_sound(self) -> bool:
         """Whether nothing failed."""
         return self.failure is None
 
-
-@dataclass(slots=True)
-class Found:
-    """Everything that was seen so far, and the failure at the lowest entry."""
-
-    first: Failure | None = None
-    details: int = 0
-    bad_details: int = 0
-    bad_named: list[int] = field(default_factory=list)
-    tags: int = 0
+    @property
+    def end(self) -> float:
+        """The first entry that fails; there is nothing to look for from there on."""
+        return math.inf if self.failure is None or self.failure.index is None else self.failure.index
 
     def add(self, index: int | None, sentence: str) -> None:
         """Remember a failure if it is the first; one at no known entry comes after all others."""
-        if self.first is None or (index is not None and index < self.end):
-            self.first = Failure(index, sentence)
+        if self.failure is None or (index is not None and index < self.end):
+            self.failure = Failure(index, sentence)
 
     def add_detail(self, index: int, sentence: str) -> None:
         """Remember a detail that is not its entry's."""
@@ -85,49 +79,35 @@ class Found:
         if len(self.bad_named) < NAMED_MAX:
             self.bad_named.append(index)
 
-    @property
-    def end(self) -> float:
-        """The first entry that fails; there is nothing to look for from there on."""
-        return math.inf if self.first is None or self.first.index is None else self.first.index
-
 
 def check(kit: Kit, subject_keys: Mapping[str, bytes] | None = None) -> Verdict:
     """Check all that the directory allows; CannotLook where it holds no trail."""
-    found = Found()
-    checkpoint = None
+    verdict = Verdict(kit.pinned is not None)
     try:
-        checkpoint = kit.read_checkpoint()
+        checkpoint = verdict.checkpoint = kit.read_checkpoint()
     except (Malformed, WrongSignature) as problem:
-        found.add(None, f"The checkpoint vouches for no entry: {problem}.")
-    if checkpoint is not None:
-        _check_tiles(kit, checkpoint, found)
-        if kit.has_details:
-            _check_details(kit, checkpoint.size, subject_keys or {}, found)
-    return Verdict(
-        checkpoint,
-        kit.pinned is not None,
-        found.details,
-        found.tags,
-        found.bad_details,
-        found.bad_named,
-        found.first,
-    )
+        verdict.add(None, f"The checkpoint vouches for no entry: {problem}.")
+        return verdict
+    _check_tiles(kit, checkpoint, verdict)
+    if kit.has_details:
+        _check_details(kit, checkpoint.size, subject_keys or {}, verdict)
+    return verdict
 
 
-def _check_tiles(kit: Kit, checkpoint: Checkpoint, found: Found) -> None:
+def _check_tiles(kit: Kit, checkpoint: Checkpoint, verdict: Verdict) -> None:
     """Entries against the lowest tiles, tiles against those below, the right edge against the root."""
     edges: list[list[bytes]] = []
     roots_below: list[bytes] = []
     for level in levels_of(checkpoint.size):
         roots: list[bytes] = []
         for tile in tiles_of_level(level, checkpoint.size):
-            if tile.first_entry() >= found.end:
+            if tile.first_entry() >= verdict.end:
                 break
-            hashes = _hashes(kit, tile, found)
+            hashes = _hashes(kit, tile, verdict)
             if level == 0:
-                _compare_entries(kit, tile, hashes, found)
+                _compare_entries(kit, tile, hashes, verdict)
             else:
-                _compare_below(tile, hashes, roots_below, found)
+                _compare_below(tile, hashes, roots_below, verdict)
             edge = edge_of(hashes)
             if tile.width == TILE_HASHES:
                 roots += edge  # one root, or none where the tile cannot be used: then this level ends here
@@ -135,32 +115,32 @@ def _check_tiles(kit: Kit, checkpoint: Checkpoint, found: Found) -> None:
                 edges.append(edge)
         roots_below = roots
     top_first = [node for edge in reversed(edges) for node in edge]
-    if found.first is None and folded(top_first) != checkpoint.root:
-        found.add(None, "The entries do not lead to the root that the log signed.")
+    if verdict.failure is None and folded(top_first) != checkpoint.root:
+        verdict.add(None, "The entries do not lead to the root that the log signed.")
 
 
-def _hashes(kit: Kit, tile: Tile, found: Found) -> list[bytes]:
+def _hashes(kit: Kit, tile: Tile, verdict: Verdict) -> list[bytes]:
     try:
         return read_hashes(kit.directory, tile)
     except Malformed as problem:
-        found.add(tile.first_entry(), f"Its tile cannot be used: {problem}.")
+        verdict.add(tile.first_entry(), f"Its tile cannot be used: {problem}.")
         return []
 
 
-def _compare_entries(kit: Kit, tile: Tile, hashes: Sequence[bytes], found: Found) -> None:
+def _compare_entries(kit: Kit, tile: Tile, hashes: Sequence[bytes], verdict: Verdict) -> None:
     bundle = Tile(ENTRIES, tile.number, tile.width)
     try:
         entries, ends_well = read_entries(kit.directory, bundle)
     except Malformed as problem:
-        found.add(tile.first, f"Its bundle cannot be used: {problem}.")
+        verdict.add(tile.first, f"Its bundle cannot be used: {problem}.")
         return
     wrong = _first_difference([leaf_hash(entry) for entry in entries], hashes)
     if wrong is not None:
-        found.add(tile.first + wrong, f"The entry in {bundle.path} and its hash in {tile.path} differ.")
+        verdict.add(tile.first + wrong, f"The entry in {bundle.path} and its hash in {tile.path} differ.")
     elif len(entries) < tile.width:
-        found.add(tile.first + len(entries), f"{bundle.path} ends before it.")
+        verdict.add(tile.first + len(entries), f"{bundle.path} ends before it.")
     elif not ends_well:
-        found.add(None, f"{bundle.path} goes on after its last entry.")
+        verdict.add(None, f"{bundle.path} goes on after its last entry.")
 
 
 def _first_difference(computed: Sequence[bytes], stored: Sequence[bytes]) -> int | None:
@@ -168,33 +148,33 @@ def _first_difference(computed: Sequence[bytes], stored: Sequence[bytes]) -> int
     return next((at for at, (ours, theirs) in pairs if ours != theirs), None)
 
 
-def _compare_below(tile: Tile, hashes: Sequence[bytes], roots: Sequence[bytes], found: Found) -> None:
-    """Against the roots below, as far as they are known; `Found` keeps what fails lowest."""
+def _compare_below(tile: Tile, hashes: Sequence[bytes], roots: Sequence[bytes], verdict: Verdict) -> None:
+    """Against the roots below, as far as they are known; `Verdict` keeps what fails lowest."""
     wrong = _first_difference(roots[tile.first : tile.first + len(hashes)], hashes)
-    if wrong is not None and tile.first_entry(wrong + 1) <= found.end:
-        found.add(tile.first_entry(wrong), f"Its hash in {tile.path} differs from the tile below.")
+    if wrong is not None and tile.first_entry(wrong + 1) <= verdict.end:
+        verdict.add(tile.first_entry(wrong), f"Its hash in {tile.path} differs from the tile below.")
 
 
-def _check_details(kit: Kit, size: int, subject_keys: Mapping[str, bytes], found: Found) -> None:
+def _check_details(kit: Kit, size: int, subject_keys: Mapping[str, bytes], verdict: Verdict) -> None:
     """Each detail against its entry; one that fails ends nothing, as no other rests on it."""
-    lines, end = kit.lines(), found.end
+    lines, end = kit.lines(), verdict.end
     try:
         for index, entry in enumerate(kit.entries(size)):
             if index >= end:
                 return  # nothing vouches for this entry, whatever its detail says
             line = next(lines, None)
             if line is None or not line.endswith(b"\n"):
-                found.add_detail(index, f"{DETAILS} ends before it or goes on without an end.")
+                verdict.add_detail(index, f"{DETAILS} ends before it or goes on without an end.")
                 return
             try:
-                found.tags += _check_detail(read_opening(line, index), entry, subject_keys)
-                found.details += 1
+                verdict.tags_checked += _check_detail(read_opening(line, index), entry, subject_keys)
+                verdict.details_checked += 1
             except Malformed as problem:
-                found.add_detail(index, f"In {DETAILS}: {problem}.")
+                verdict.add_detail(index, f"In {DETAILS}: {problem}.")
         if next(lines, None) is not None:
-            found.add(None, f"{DETAILS} goes on after the last entry.")
+            verdict.add(None, f"{DETAILS} goes on after the last entry.")
     except Malformed as problem:
-        found.add(None, f"The details cannot be used: {problem}.")
+        verdict.add(None, f"The details cannot be used: {problem}.")
 
 
 def _check_detail(opening: Opening, entry: bytes | None, subject_keys: Mapping[str, bytes]) -> int:

@@ -55,24 +55,16 @@ class FeedBell:
         return wait
 
 
-class LongPolls:
-    """Who waits, counted by agency, so that one agency's requests starve nobody."""
-
-    def __init__(self) -> None:
-        self._waiting: Counter[str] = Counter()
-
-    @contextmanager
-    def place(self, agency: str) -> Iterator[None]:
-        """A place to wait in; raises TooManyWaiting when the agency has no more."""
-        if self._waiting[agency] >= POLLS_PER_AGENCY_MAX:
-            raise TooManyWaiting
-        self._waiting[agency] += 1
-        try:
-            yield
-        finally:
-            self._waiting[agency] -= 1
-            if not self._waiting[agency]:
-                del self._waiting[agency]  # else the count would grow with every agency that ever asked
+@contextmanager
+def counted_among(waiting: Counter[str], agency: str) -> Iterator[None]:
+    """Counted as one of an agency's waiting requests; raises TooManyWaiting when it may have no more."""
+    if waiting[agency] >= POLLS_PER_AGENCY_MAX:
+        raise TooManyWaiting
+    waiting[agency] += 1
+    try:
+        yield
+    finally:
+        waiting[agency] -= 1
 
 
 async def _departure(request: Request) -> None:
@@ -93,7 +85,7 @@ def listening_routes(engine: Engine) -> APIRouter:
     """The routes that need no permit."""
     router = APIRouter(prefix="/v1", tags=["listening"])
     asker = Depends(asker_of(engine, "listen"))
-    polls = LongPolls()
+    waiting: Counter[str] = Counter()
     looks = asyncio.Semaphore(LOOKS_MAX)
 
     @router.get("/events", operation_id="list_events", response_model=Feed)
@@ -110,7 +102,7 @@ def listening_routes(engine: Engine) -> APIRouter:
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + wait
-        with polls.place(by.agency) if wait else nullcontext():
+        with counted_among(waiting, by.agency) if wait else nullcontext():
             while True:
                 rung = engine.bell.rung(by.agency)  # before looking, so that no commit in between is missed
                 async with looks, engine.open() as work:

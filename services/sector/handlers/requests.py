@@ -137,9 +137,7 @@ async def fold_denials(work: Work) -> bool:
     """Tell the trail of the denials behind each first one whose time is over; whether there may be more."""
     ended = await work.trail.end_denials(work.clock.now() - DENIALS_FOLD_WITHIN)
     folded = [
-        _event(one.access.model_copy(update={"times": one.times}), one.since).model_copy(
-            update={"until": instant_text(one.until)}
-        )
+        _event(one.access.model_copy(update={"times": one.times}), one.since, one.until)
         for one in ended
         if one.times
     ]
@@ -188,5 +186,8 @@ def _consent_event(
     return _event(access, at)
 
 
-def _event(access: Access, at: datetime) -> EventReport:
-    return EventReport(idem=random_bytes(16), mode="with", happened=instant_text(at), access=access)
+def _event(access: Access, at: datetime, until: datetime | None = None) -> EventReport:
+    last = instant_text(until) if until else None
+    return EventReport(
+        idem=random_bytes(16), mode="with", happened=instant_text(at), until=last, access=access
+    )

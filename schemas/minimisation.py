@@ -18,34 +18,34 @@ ROWS: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Open:
+class OpenFields:
     """The fields of a fact that no row governs: for every reader, and for the parties of the hop alone."""
 
     everybody: tuple[str, ...] = ()
     parties: tuple[str, ...] = ()
 
 
-IN_EACH: Final = Open(everybody=("referral", "state", "protocol"), parties=("to", "number"))
+IN_EACH: Final = OpenFields(everybody=("referral", "state", "protocol"), parties=("to", "number"))
 """The open fields that each fact has."""
 STATISTICS_ONLY: Final = ("awaits", "awaits_desk")
-OPEN: Final[Mapping[str, Open]] = {
-    "referral.offered": Open(
+OPEN: Final[Mapping[str, OpenFields]] = {
+    "referral.offered": OpenFields(
         ("area",), ("owner", "receiver", "service", "purpose", "feedback_allowed", "answer_due_at")
     ),
-    "referral.acknowledged": Open(parties=("duty",)),
-    "referral.accepted": Open(parties=("appointment",)),
-    "referral.declined": Open(("reason",), ("suggested_service",)),
-    "referral.started": Open(),
-    "referral.provided": Open(("outcome",)),
-    "referral.feedback_given": Open(("outcome",)),
-    "referral.closed": Open(("reason",)),
-    "referral.cancelled": Open(("reason",)),
-    "referral.withdrawn": Open(("stop_contact", "seal_by_at")),
-    "referral.seal_confirmed": Open(("method",)),
-    "referral.sealed": Open(),
-    "referral.expired": Open(("timer",)),
-    "referral.reminded": Open(("timer",)),
-    "referral.step_refused": Open(("step", "asked", "code")),
+    "referral.acknowledged": OpenFields(parties=("duty",)),
+    "referral.accepted": OpenFields(parties=("appointment",)),
+    "referral.declined": OpenFields(("reason",), ("suggested_service",)),
+    "referral.started": OpenFields(),
+    "referral.provided": OpenFields(("outcome",)),
+    "referral.feedback_given": OpenFields(("outcome",)),
+    "referral.closed": OpenFields(("reason",)),
+    "referral.cancelled": OpenFields(("reason",)),
+    "referral.withdrawn": OpenFields(("stop_contact", "seal_by_at")),
+    "referral.seal_confirmed": OpenFields(("method",)),
+    "referral.sealed": OpenFields(),
+    "referral.expired": OpenFields(("timer",)),
+    "referral.reminded": OpenFields(("timer",)),
+    "referral.step_refused": OpenFields(("step", "asked", "code")),
 }
 """Fact → what concerns the hop, not the person. What stands neither here nor in a row is dropped."""
 
@@ -85,10 +85,6 @@ COARSE: Final[Mapping[str, Coarse]] = {
 
 Matrix = Mapping[str, Mapping[str, Visibility]]
 F = TypeVar("F", bound=FactBase)
-
-
-class Unnamed(RuntimeError):
-    """A fact, or a field of one, that no table names: nobody decided yet who may see it."""
 
 
 def visible(field: str, value: Any, allowed: Visibility) -> Any:
@@ -147,9 +143,10 @@ def _dropped(kind: type[FactBase], *, is_party: bool) -> dict[str, None]:
 
 
 def _open(kind: str, *, is_party: bool) -> set[str]:
-    rows = (IN_EACH, OPEN.get(kind, Open()))
+    rows = (IN_EACH, OPEN.get(kind, OpenFields()))
     return {name for row in rows for name in (*row.everybody, *(row.parties if is_party else ()))}
 
 
 if missing := list(unnamed(FACTS.values())):
-    raise Unnamed(", ".join(missing))  # before any process of ours could send one
+    # Before any process of ours could send one.
+    raise RuntimeError(f"nobody decided yet who may see {', '.join(missing)}")

@@ -36,10 +36,6 @@ def _copy(package: Path, folder: Path, copy: Path) -> None:
     for path in (fresh, *(each for each in fresh.rglob("*") if not each.is_symlink())):
         mode = path.stat().st_mode
         path.chmod(mode | (0o055 if mode & 0o100 else 0o044))
-    _move(fresh, copy)
-
-
-def _move(fresh: Path, copy: Path) -> None:
     try:
         fresh.rename(copy)
     except OSError:  # another start was quicker, and its copy is as good

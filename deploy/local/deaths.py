@@ -24,11 +24,9 @@ class Deaths:
 
     def next_delay(self) -> float:
         """Notes a death; how long to wait before the next start."""
-        delay = LONGEST_DELAY_SECONDS
-        if self.count < DOUBLED_TIMES_MAX:
-            delay = min(FIRST_DELAY_SECONDS * 2**self.count, LONGEST_DELAY_SECONDS)
+        doubled = 2.0 ** min(self.count, DOUBLED_TIMES_MAX)
         self.count += 1
-        return delay
+        return min(FIRST_DELAY_SECONDS * doubled, LONGEST_DELAY_SECONDS)
 
     def forget(self) -> None:
         """The part has lived long."""

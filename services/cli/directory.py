@@ -18,10 +18,10 @@ from schemas.strict_json import to_json
 from services.cli.installed import DataDirectory, installed, operator_client
 from services.cli.talk import FAILED, AsJson, say, show_json
 from services.referrals.domain.directory_source import (
-    DirectoryPage,
     DirectoryRow,
     Read,
     RefusedRow,
+    SourcePage,
     from_hsds,
     from_legal_aid,
     is_legal_aid,
@@ -69,7 +69,7 @@ class Report:
     taken: int = 0
     changed: int = 0
     refused: list[RefusedRow] = field(default_factory=list)
-    pages: list[DirectoryPage] = field(default_factory=list)
+    pages: list[SourcePage] = field(default_factory=list)
     """Documents that are one of several."""
     failure: Refused | Unavailable | None = None
     """Why some batch was not taken."""
@@ -124,7 +124,7 @@ async def import_directory(path: Path, client: httpx2.AsyncClient, at: datetime)
     report = Report()
     rows: list[DirectoryRow] = []
     for one in without_repeats(read_directory(path, at)):
-        if isinstance(one, DirectoryPage):
+        if isinstance(one, SourcePage):
             report.pages.append(one)
             continue
         report.read += 1

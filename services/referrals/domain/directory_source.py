@@ -88,7 +88,7 @@ class DirectoryRow:
 
 
 @dataclass(frozen=True, slots=True)
-class DirectoryPage:
+class SourcePage:
     """A document that is one of several by its own words."""
 
     source: str
@@ -97,7 +97,7 @@ class DirectoryPage:
 
 
 Row = Mapping[str, Any]
-Read = DirectoryRow | RefusedRow | DirectoryPage
+Read = DirectoryRow | RefusedRow | SourcePage
 
 
 def from_hsds(source: str, document: Any, imported_at: datetime) -> Iterator[Read]:
@@ -198,13 +198,13 @@ def confirmed_at(row: Row, imported_at: datetime) -> datetime:
     return imported_at
 
 
-def _page(source: str, document: Any) -> DirectoryPage | None:
+def _page(source: str, document: Any) -> SourcePage | None:
     if not isinstance(document, Mapping):
         return None
     number, total = document.get("page_number"), document.get("total_pages")
     if not isinstance(number, int) or not isinstance(total, int) or total <= 1:
         return None
-    return DirectoryPage(source, number, total)
+    return SourcePage(source, number, total)
 
 
 def _rows(document: Any) -> Iterator[tuple[int, str, Any]]:

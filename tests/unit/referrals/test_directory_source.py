@@ -14,10 +14,10 @@ from schemas.referral import NEEDS
 from services.cli.directory import NothingToRead, read_directory
 from services.referrals.domain.directory_source import (
     NEED_WORDS,
-    DirectoryPage,
     DirectoryRow,
     Read,
     RefusedRow,
+    SourcePage,
     from_hsds,
     from_legal_aid,
     is_legal_aid,
@@ -46,7 +46,7 @@ def a_service(**changes: Any) -> dict[str, Any]:
     return {name: value for name, value in (row | changes).items() if value is not None}
 
 
-def read_one(**changes: Any) -> ServiceRegistered | RefusedRow | DirectoryPage:
+def read_one(**changes: Any) -> ServiceRegistered | RefusedRow | SourcePage:
     (found,) = from_hsds("page.json", a_service(**changes), NOON)
     return found.entry if isinstance(found, DirectoryRow) else found
 

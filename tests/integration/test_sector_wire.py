@@ -263,6 +263,24 @@ async def test_a_case_is_shown_with_consents_and_referrals(at_work: Wire) -> Non
     assert [one["withdrawn"] for one in page["consents"]] == [False]
 
 
+async def test_a_case_names_its_newest_hundred_referrals(at_work: Wire) -> None:
+    async with at_work.client() as client:
+        referral = (await at_work.offer(client)).json()["referral"]
+        case = (await shown(client, f"/v1/referrals/{referral}")).json()["case"]
+        later = await at_work.rows(
+            """INSERT INTO referral_view (referral, agency, role, case_id, subject_number, number, is_awaited,
+                 facts, updated_at)
+               SELECT 'later-' || n, :agency, 'owner', :case_id, n, 0, false, '[]', now()
+               FROM generate_series(2, 102) n RETURNING referral""",
+            agency=OWN,
+            case_id=case,
+        )
+
+        page = (await shown(client, f"/v1/cases/{case}")).json()
+
+    assert page["referrals"] == [row.referral for row in reversed(later)][:100]
+
+
 async def test_a_received_referral_is_told_awaited_shown_and_answered(at_work: Wire) -> None:
     referral = new_id("referral")
     async with at_work.client() as client:

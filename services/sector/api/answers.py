@@ -123,6 +123,7 @@ class CasePage(_Part):
     opened_at: Time
     consents: list[CaseConsent]
     referrals: list[ReferralId]
+    """The newest hundred, the newest first; an older one is read by its own id."""
 
 
 class ThinEvent(_Part):

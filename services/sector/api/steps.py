@@ -22,7 +22,13 @@ from services.sector.api.asking import (
     seen,
 )
 from services.sector.domain.bodies import Asked, CaseAsked, ConsentAsked, OfferAsked, body_of
-from services.sector.domain.refusals import ConsentDoesNotCover, NotFound, RecipientIsOwner, UnknownReason
+from services.sector.domain.refusals import (
+    ConsentDoesNotCover,
+    NotFound,
+    RecipientIsOwner,
+    TooManyConsents,
+    UnknownReason,
+)
 from services.sector.domain.requests import RESOURCES, WITHOUT_IF_MATCH, Answer
 from services.sector.handlers.requests import Once, ask_step, offer, open_case, record_consent
 from services.sector.handlers.work import Work
@@ -54,7 +60,7 @@ def step_routes(engine: Engine) -> APIRouter:
         return await answer(engine, once, lambda work: open_case(body, once.by, work))
 
     @router.post("/cases/{case}/consents", operation_id="record_consent", **_answers(201, ConsentReceipt))
-    @refuses(NotFound)
+    @refuses(NotFound, TooManyConsents)
     async def post_consent(
         case: CasePath, once: Annotated[Once, once_dependency], body: ConsentAsked
     ) -> JSONResponse:

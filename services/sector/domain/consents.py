@@ -3,9 +3,13 @@
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from schemas.consent import ConsentProof, ConsentVersion, FieldGroup
 from services.sector.domain.refusals import ConsentDoesNotCover
+
+CONSENTS_PER_CASE_MAX: Final = 100
+"""How many versions a case may have: its page shows them all."""
 
 
 @dataclass(frozen=True, slots=True)

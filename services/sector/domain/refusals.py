@@ -24,6 +24,14 @@ class ConsentDoesNotCover(Refused):
     status = 403
 
 
+class TooManyConsents(Refused):
+    """A case that has as many consents as its page can show."""
+
+    code = "too_many_consents"
+    sentence = "This case has a hundred consents; open a new case for what she agrees to from now on."
+    status = 409
+
+
 class UnknownReason(Refused):
     """A decline reason that this sector does not have."""
 

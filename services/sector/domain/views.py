@@ -19,6 +19,8 @@ from services.runtime.errors import Invalid
 
 FACTS_KEPT_MAX: Final = 50
 """How many of the last facts a view shows."""
+CASE_REFERRALS_MAX: Final = 100
+"""How many of its referrals, the newest, a case's page names."""
 WITHOUT_OFFER: Final = frozenset({"withdrawn", "sealed"})
 """States in which the receiver no longer sees what was offered: releases have stopped.
 

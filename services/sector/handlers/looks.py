@@ -8,11 +8,10 @@ from schemas.access import Access, Item, ProtocolVersion, Reason
 from schemas.access import ConsentVersion as ConsentCovering
 from schemas.body import instant_text
 from schemas.trail_bytes import subject_key
-from services.sector.domain.consents import KeptConsent
 from services.sector.domain.refusals import NotFound
 from services.sector.domain.requests import Asker
 from services.sector.domain.views import ReferralView
-from services.sector.handlers.work import Case, Work
+from services.sector.handlers.work import Case, ShownConsent, Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,15 +114,12 @@ def page_of(view: ReferralView) -> Mapping[str, Any]:
     return {**row_of(view), "protocol": view.protocol, "facts": list(view.facts)}
 
 
-def case_page(case: Case, consents: Sequence[KeptConsent], referrals: Sequence[str]) -> Mapping[str, Any]:
+def case_page(case: Case, consents: Sequence[ShownConsent], referrals: Sequence[str]) -> Mapping[str, Any]:
     """A case as its agency sees it."""
     return {
         "id": case.id,
         "reference": case.reference,
         "opened_at": instant_text(case.opened_at),
-        "consents": [
-            {"document": kept.version.model_dump(mode="json"), "withdrawn": kept.is_withdrawn}
-            for kept in consents
-        ],
+        "consents": [{"document": document, "withdrawn": withdrawn} for document, withdrawn in consents],
         "referrals": list(referrals),
     }

@@ -15,8 +15,8 @@ from schemas.referral import OfferReferral, StepBase, WithdrawReferral
 from schemas.trail_bytes import subject_key
 from services.runtime.ids import new_id, random_bytes
 from services.sector.domain.bodies import OFFER_FIELDS, CaseAsked, ConsentAsked, OfferAsked
-from services.sector.domain.consents import Wanted, check_covers, form_hash
-from services.sector.domain.refusals import NotFound, RecipientIsOwner
+from services.sector.domain.consents import CONSENTS_PER_CASE_MAX, Wanted, check_covers, form_hash
+from services.sector.domain.refusals import NotFound, RecipientIsOwner, TooManyConsents
 from services.sector.domain.requests import Answer, Asker, check_step, same_again
 from services.sector.domain.views import ConsentRef, ReferralView
 from services.sector.handlers.admission import check_admitted
@@ -70,6 +70,8 @@ async def record_consent(case_id: str, asked: ConsentAsked, by: Asker, work: Wor
     case = await work.cases.lock(case_id, by.agency)
     if case is None:
         raise NotFound
+    if await work.cases.count_consents(case.id) >= CONSENTS_PER_CASE_MAX:
+        raise TooManyConsents
     version = ConsentVersion(
         id=new_id("consent"),
         version=1,
@@ -157,8 +159,9 @@ async def _stop_releases(view: ReferralView, by: Asker, work: Work, at: datetime
     if view.case is None or view.consent is None:
         return  # not the owner: the arbiter will refuse the step
     await work.cases.lock(view.case, by.agency)
-    await work.cases.withdraw(view.consent, view.referral, at)
-    await work.trail.report([_consent_event(by, view.referral, view.consent, "withdrawn", view.referral, at)])
+    if await work.cases.withdraw(view.consent, view.referral, at):  # a repeat is no new act of hers
+        event = _consent_event(by, view.referral, view.consent, "withdrawn", view.referral, at)
+        await work.trail.report([event])
 
 
 def _receipt(step: StepBase, event: str, at: datetime) -> Answer:

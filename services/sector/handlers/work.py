@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from pydantic import BaseModel
 
@@ -48,6 +48,10 @@ class Case:
     opened_at: datetime
 
 
+ShownConsent = tuple[Mapping[str, Any], bool]
+"""A consent version as its document, its signature unchecked, and whether she took it back."""
+
+
 @dataclass(frozen=True, slots=True)
 class DenialCount:
     """How many denials followed the first of one actor and reason, and when the first and last were."""
@@ -79,11 +83,14 @@ class Cases(Protocol):
     async def consent(self, named: ConsentRef) -> KeptConsent | None:
         """A version with its signature checked and its withdrawals looked up, or None."""
 
-    async def consents(self, case: str) -> Sequence[KeptConsent]:
+    async def count_consents(self, case: str) -> int:
+        """How many versions a case has; the case is locked."""
+
+    async def consents(self, case: str) -> Sequence[ShownConsent]:
         """All versions of a case, in the order they were recorded."""
 
-    async def withdraw(self, consent: ConsentRef, referral: str, at: datetime) -> None:
-        """Note that she took this version back, for this referral; a repeat changes nothing."""
+    async def withdraw(self, consent: ConsentRef, referral: str, at: datetime) -> bool:
+        """Note that she took this version back, for this referral; False where that was noted before."""
 
 
 class Views(Protocol):
@@ -96,7 +103,7 @@ class Views(Protocol):
         """The agency's views of these referrals, newest first."""
 
     async def of_case(self, case: str) -> Sequence[str]:
-        """The referrals of a case."""
+        """The newest referrals of a case, `CASE_REFERRALS_MAX` at most."""
 
     async def save(self, views: Collection[ReferralView]) -> None:
         """Keep views as they are now."""

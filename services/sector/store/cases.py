@@ -3,16 +3,14 @@
 import json
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, Final
-
-from sqlalchemy import Row
+from typing import Final
 
 from schemas.consent import ConsentVersion
 from services.runtime.database import Transaction
 from services.sector.domain.consents import KeptConsent
 from services.sector.domain.requests import Answer, Kept
 from services.sector.domain.views import ConsentRef
-from services.sector.handlers.work import Case
+from services.sector.handlers.work import Case, ShownConsent
 
 Verify = Callable[[bytes, bytes], bool]
 """Signature and message → whether this service signed it."""
@@ -34,9 +32,10 @@ SELECT case_id, CAST(document AS text) AS document, signature, EXISTS (
 FROM consent_version c """
 _CONSENT: Final = _CONSENTS + "WHERE id = :id AND version = :version"
 _OF_CASE: Final = _CONSENTS + "WHERE case_id = :case_id ORDER BY document ->> 'recorded_at', id, version"
+_COUNT_CONSENTS: Final = "SELECT count(*) AS consents FROM consent_version WHERE case_id = :case_id"
 _WITHDRAW: Final = """
 INSERT INTO consent_withdrawal (id, version, referral, withdrawn_at)
-VALUES (:id, :version, :referral, :at) ON CONFLICT DO NOTHING"""
+VALUES (:id, :version, :referral, :at) ON CONFLICT DO NOTHING RETURNING id"""
 _CLAIM: Final = """
 INSERT INTO idempotency (agency, key_digest, request_digest) VALUES (:agency, :key, :request)
 ON CONFLICT DO NOTHING RETURNING agency"""
@@ -99,22 +98,26 @@ class CaseStore:
     async def consent(self, named: ConsentRef) -> KeptConsent | None:
         """A version with its signature checked, or None."""
         for row in await self._transaction.rows(_CONSENT, id=named.id, version=named.version):
-            return self._kept(row)
+            version = ConsentVersion.model_validate_json(row.document)
+            is_signed = self._verify(bytes(row.signature), version.signed_bytes())
+            return KeptConsent(row.case_id, version, is_signed, row.is_withdrawn)
         return None
 
-    async def consents(self, case: str) -> Sequence[KeptConsent]:
-        """All versions of a case."""
-        return [self._kept(row) for row in await self._transaction.rows(_OF_CASE, case_id=case)]
+    async def count_consents(self, case: str) -> int:
+        """How many versions a case has."""
+        return int((await self._transaction.rows(_COUNT_CONSENTS, case_id=case))[0].consents)
 
-    def _kept(self, row: Row[Any]) -> KeptConsent:
-        version = ConsentVersion.model_validate_json(row.document)
-        is_signed = self._verify(bytes(row.signature), version.signed_bytes())
-        return KeptConsent(row.case_id, version, is_signed, row.is_withdrawn)
+    async def consents(self, case: str) -> Sequence[ShownConsent]:
+        """All versions of a case; nothing rests on what is shown, so no signature is checked."""
+        rows = await self._transaction.rows(_OF_CASE, case_id=case)
+        return [(json.loads(row.document), row.is_withdrawn) for row in rows]
 
-    async def withdraw(self, consent: ConsentRef, referral: str, at: datetime) -> None:
-        """Note that she took this version back, for this referral."""
-        await self._transaction.run(
-            _WITHDRAW, id=consent.id, version=consent.version, referral=referral, at=at
+    async def withdraw(self, consent: ConsentRef, referral: str, at: datetime) -> bool:
+        """Note that she took this version back, for this referral; False where that was noted before."""
+        return bool(
+            await self._transaction.rows(
+                _WITHDRAW, id=consent.id, version=consent.version, referral=referral, at=at
+            )
         )
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Row
 
 from services.runtime.database import Transaction
-from services.sector.domain.views import ConsentRef, FeedEvent, ReferralView
+from services.sector.domain.views import CASE_REFERRALS_MAX, ConsentRef, FeedEvent, ReferralView
 from services.sector.handlers.work import Place, ViewKey
 
 _COLUMNS: Final = """
@@ -28,7 +28,9 @@ _FIND: Final = (
 WHERE v.agency = :agency AND v.referral = ANY(CAST(:referrals AS text[]))
 ORDER BY v.updated_at DESC, v.referral DESC"""
 )
-_OF_CASE: Final = "SELECT referral FROM referral_view WHERE case_id = :case_id ORDER BY subject_number"
+_OF_CASE: Final = f"""
+SELECT referral FROM referral_view WHERE case_id = :case_id
+ORDER BY subject_number DESC LIMIT {CASE_REFERRALS_MAX}"""  # noqa: S608  a constant
 _AWAITING: Final = """
 SELECT updated_at, referral FROM referral_view
 WHERE agency = :agency AND is_awaited
@@ -91,7 +93,7 @@ class ViewStore:
         return [_view(row) for row in rows]
 
     async def of_case(self, case: str) -> Sequence[str]:
-        """The referrals of a case."""
+        """The newest referrals of a case."""
         return [row.referral for row in await self._transaction.rows(_OF_CASE, case_id=case)]
 
     async def awaiting(self, agency: str, after: Place | None, limit: int) -> Sequence[Place]:

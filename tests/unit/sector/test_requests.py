@@ -19,12 +19,14 @@ from schemas.trail_bytes import subject_key
 from services.education.profile import PROFILE as EDUCATION
 from services.runtime.admission import AgencyNotAdmitted, WrongSector
 from services.sector.domain.bodies import OfferAsked
+from services.sector.domain.consents import CONSENTS_PER_CASE_MAX
 from services.sector.domain.refusals import (
     ConsentDoesNotCover,
     IdempotencyMismatch,
     NotFound,
     RecipientIsOwner,
     StaleView,
+    TooManyConsents,
     UnknownReason,
 )
 from services.sector.domain.requests import Answer, check_step
@@ -167,6 +169,29 @@ async def test_a_withdrawal_stops_releases_in_the_transaction_that_sends_it(sect
         await offer(
             OfferAsked.model_validate(an_offer_asked(view.case, view.consent.id)), asker(), sector.work
         )
+
+
+async def test_a_withdrawal_that_comes_again_is_no_second_entry_of_the_trail(sector: MemorySector) -> None:
+    referral = await an_offered_referral(sector)
+
+    for _ in range(3):
+        await ask_step(step(WithdrawReferral, referral), asker(), sector.work, seen=None)
+
+    events = [one for one in sector.trail.reports if isinstance(one, EventReport)]
+    assert [one.access.reason for one in events] == ["recorded", "withdrawn"]
+
+
+async def test_a_case_has_no_more_consents_than_its_page_can_show(sector: MemorySector) -> None:
+    case, other = await a_case(sector), await a_case(sector)
+    for _ in range(CONSENTS_PER_CASE_MAX):
+        await a_recorded_consent(sector, case)
+    reports = len(sector.trail.reports)
+
+    with pytest.raises(TooManyConsents):
+        await a_recorded_consent(sector, case)
+
+    assert (len(sector.trail.reports), len(await sector.cases.consents(case))) == (reports, 100)
+    assert await a_recorded_consent(sector, other)
 
 
 async def test_a_receiver_cannot_take_her_consent_back(sector: MemorySector) -> None:

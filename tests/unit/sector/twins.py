@@ -27,7 +27,7 @@ from services.sector.domain.consents import KeptConsent
 from services.sector.domain.profile import Profile
 from services.sector.domain.requests import Answer, Kept
 from services.sector.domain.views import ConsentRef, FeedEvent, ReferralView
-from services.sector.handlers.work import Case, DenialCount, Entry, Place, ViewKey, Work
+from services.sector.handlers.work import Case, DenialCount, Entry, Place, ShownConsent, ViewKey, Work
 from tests.support.builders import SECTOR_OF, an_id
 from tests.support.clock import StoppedClock
 
@@ -64,12 +64,18 @@ class MemoryCases:
     async def consent(self, named: ConsentRef) -> KeptConsent | None:
         return self.versions.get(named)
 
-    async def consents(self, case: str) -> Sequence[KeptConsent]:
-        return [kept for kept in self.versions.values() if kept.case == case]
+    async def count_consents(self, case: str) -> int:
+        return len(await self.consents(case))
 
-    async def withdraw(self, consent: ConsentRef, referral: str, at: datetime) -> None:
+    async def consents(self, case: str) -> Sequence[ShownConsent]:
+        of_case = [kept for kept in self.versions.values() if kept.case == case]
+        return [(kept.version.model_dump(mode="json"), kept.is_withdrawn) for kept in of_case]
+
+    async def withdraw(self, consent: ConsentRef, referral: str, at: datetime) -> bool:
         self.versions[consent] = replace(self.versions[consent], is_withdrawn=True)
-        self.withdrawn.append((consent, referral))
+        is_new = (consent, referral) not in self.withdrawn
+        self.withdrawn += [(consent, referral)] if is_new else []
+        return is_new
 
 
 class MemoryViews:

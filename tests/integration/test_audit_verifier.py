@@ -306,6 +306,10 @@ def looped(file: Path) -> None:
     file.symlink_to(file)
 
 
+def moved_behind_a_link(file: Path) -> None:
+    file.symlink_to(file.rename(file.with_name("elsewhere")))
+
+
 BUNDLE, TILE, DETAILS = "tile/entries/000.p/20", "tile/0/000.p/20", "details.jsonl"
 
 
@@ -324,12 +328,15 @@ HOSTILE: list[tuple[str, Callable[[Path], object], int, int | None]] = [
     *((BUNDLE, deed, 7, 0) for deed in (instead(os.mkfifo), instead(Path.mkdir), large_sparse)),
     *((TILE, deed, 7, 0) for deed in (instead(os.mkfifo), instead(Path.mkdir), large_sparse)),
     (TILE, instead(lambda file: file.symlink_to("/dev/zero")), 7, 0),
-    (TILE, instead(looped), 1, None),
+    (TILE, instead(looped), 7, 0),
     (TILE, socket_at, 1, None),
     (DETAILS, instead(os.mkfifo), 7, None),
     (DETAILS, instead(Path.mkdir), 7, None),
     (DETAILS, instead(lambda file: file.symlink_to("nowhere")), 7, None),
-    (DETAILS, instead(looped), 1, None),
+    (DETAILS, instead(looped), 7, None),
+    ("checkpoint", instead(lambda file: file.symlink_to("/proc/kmsg")), 1, None),
+    ("checkpoint", moved_behind_a_link, 1, None),
+    ("tile/0/000.p", moved_behind_a_link, 7, 0),
     (DETAILS, large_sparse, 7, 0),
     (DETAILS, index_as_boolean, 7, 1),
 ]
@@ -407,7 +414,8 @@ def test_exit_codes_say_sound_not_sound_or_could_not_look(
     assert main(["verify", str(kit), "--log-key", vkey(LOG.public), "--subject-keys", str(keys)]) == 0
     assert "Sound" in capsys.readouterr().out
     assert main(["verify", str(tmp_path / "none")]) == 1
-    assert main(["verify", str(kit), "--log-key", "no key"]) == 1
+    for no_key in ("no key", ""):
+        assert main(["verify", str(kit), "--log-key", no_key]) == 1
     (kit / "tile/entries/000.p/20").write_bytes(flipped((kit / "tile/entries/000.p/20").read_bytes(), 300))
     assert main(["verify", str(kit)]) == 7
     assert "The first entry that fails is 5." in capsys.readouterr().out

@@ -105,7 +105,7 @@ def read_subject_keys(text: str) -> dict[str, bytes]:
 
 def pinned_key(vkey: str | None) -> LogKey | None:
     """The log key that the reader brought along."""
-    return read_log_key(vkey) if vkey else None
+    return None if vkey is None else read_log_key(vkey)  # an empty one is no key, not no wish for one
 
 
 def _line(fields: dict[str, Any]) -> bytes:

@@ -103,7 +103,14 @@ def read_file(root: Path, name: str, bytes_max: int) -> bytes:
 
 
 def open_file(root: Path, name: str) -> BinaryIO:
-    """Open a file, never waiting: a kit may hold a pipe, a folder or a device where a file should be."""
+    """Open a file, never waiting: a kit may hold a pipe, a folder or a device where a file should be.
+
+    No link within the kit is followed: one to its own folder would make endless tiles of a few files, and
+    reading what it leads to could wait for ever.
+    """
+    above = [root / name, *(root / name).parents[: name.count("/")]]
+    if any(path.is_symlink() for path in above):
+        raise Malformed(f"{name} is a link or behind one; a kit holds its files itself")
     try:
         number = os.open(root / name, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except (FileNotFoundError, NotADirectoryError):

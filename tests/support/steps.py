@@ -1,23 +1,27 @@
 """Counts the steps of a parser instead of its seconds: lines of Python, characters that a method of text or
 bytes may look at, and what a backtracking engine tries for each regular expression.
 
-`re` does not tell its steps, so each pattern of ours is tried a second time by a small engine that goes the
-same way (leftmost, greedy as written, back to the last choice) and counts.
+`re` does not tell its steps, so each pattern is tried a second time here, the way it goes itself (leftmost,
+greedy or lazy as written, back to the last choice), and counted.
 """
 
 import re
 import re._constants as ops  # type: ignore[import-not-found]
 import re._parser as syntax  # type: ignore[import-not-found]
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache, partial
 from types import FrameType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import pytest
 
 OURS: Final = ("schemas.", "services.")
-SEARCHES: Final = ("match", "fullmatch", "search", "finditer", "findall", "sub", "split")
+FROM_ONE_PLACE: Final = ("match", "fullmatch")
+SEARCHES: Final = (*FROM_ONE_PLACE, "search", "finditer", "findall", "sub", "split")
+ATOMS: Final = (ops.LITERAL, ops.NOT_LITERAL, ops.ANY, ops.IN, ops.AT)
+WHOLE_END: Final = (ops.AT, ops.AT_END_STRING)
 Text = str | bytes
 
 
@@ -26,33 +30,29 @@ class TooManySteps(Exception):
 
 
 class StepCounter:
-    """Counts while it is entered; our modules' patterns tell it what they try."""
+    """Counts the steps of one call after the other."""
 
     def __init__(self) -> None:
-        self.taken = self._limit = 0
-        self._patch = pytest.MonkeyPatch()
+        self._steps = self._limit = 0
 
     def add(self, count: int = 1) -> None:
-        self.taken += count
-        if self.taken > self._limit:
+        self._steps += count
+        if self._steps > self._limit:
             raise TooManySteps
 
     def steps_of(self, parse: Callable[[], object], limit: int) -> int:
         """The steps of one call, whatever it answers or refuses; raises TooManySteps over the limit."""
-        self.taken, self._limit = 0, limit
-        before = sys.gettrace(), sys.getprofile()
-        try:
-            sys.settrace(self._line)
-            sys.setprofile(self._call)
-            parse()
-        except TooManySteps:
-            raise
-        except Exception:
-            pass  # a refusal is an answer; only its price counts here
-        finally:
-            sys.settrace(before[0])
-            sys.setprofile(before[1])
-        return self.taken
+        self._steps, self._limit = 0, limit
+        real = re._compile  # type: ignore[attr-defined]
+        with pytest.MonkeyPatch.context() as patch, tracing(self._line, self._call):
+            patch.setattr(re, "_compile", lambda pattern, flags: CountedPattern(real(pattern, flags), self))
+            try:
+                parse()
+            except TooManySteps:
+                raise
+            except Exception:
+                pass  # a refusal is an answer; only its price counts here
+        return self._steps
 
     def _line(self, frame: FrameType, event: str, _: Any) -> Any:
         if frame.f_globals.get("__name__") == __name__:
@@ -66,26 +66,33 @@ class StepCounter:
             itself = getattr(called, "__self__", None)
             self.add(1 + (len(itself) if isinstance(itself, Text) else 0))
 
-    def __enter__(self) -> Self:
+
+@contextmanager
+def tracing(line: Any, call: Any) -> Iterator[None]:
+    before = sys.gettrace(), sys.getprofile()
+    sys.settrace(line)
+    sys.setprofile(call)
+    try:
+        yield
+    finally:
+        sys.settrace(before[0])
+        sys.setprofile(before[1])
+
+
+@contextmanager
+def counted_steps() -> Iterator[StepCounter]:
+    """A counter that our modules' patterns tell what they try."""
+    steps = StepCounter()
+    with pytest.MonkeyPatch.context() as patch:
         for module in [module for name, module in sys.modules.items() if name.startswith(OURS)]:
-            for name, held in list(vars(module).items()):
-                if isinstance(held, re.Pattern):
-                    self._patch.setattr(module, name, CountedPattern(held, self))
-                for key, value in list(held.items()) if isinstance(held, dict) and name.isupper() else ():
-                    if isinstance(value, re.Pattern):
-                        self._patch.setitem(held, key, CountedPattern(value, self))
-        for name in ("match", "fullmatch", "search", "findall"):
-            self._patch.setattr(re, name, self._by_source(name))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._patch.undo()
-
-    def _by_source(self, name: str) -> Callable[..., Any]:
-        def call(pattern: Any, text: Text, flags: int = 0) -> Any:
-            return getattr(CountedPattern(re.compile(pattern, flags), self), name)(text)
-
-        return call
+            tables = [
+                held for name, held in vars(module).items() if isinstance(held, dict) and name.isupper()
+            ]
+            for table in (vars(module), *tables):
+                for name, held in list(table.items()):
+                    if isinstance(held, re.Pattern):
+                        patch.setitem(table, name, CountedPattern(held, steps))
+        yield steps
 
 
 class CountedPattern:
@@ -101,133 +108,69 @@ class CountedPattern:
 
     def _counted(self, name: str, real: Callable[..., Any], *given: Any) -> Any:
         text = next(one for one in given if isinstance(one, Text))
-        tracing = sys.gettrace(), sys.getprofile()
-        sys.settrace(None)  # the engine's own lines do not count
-        sys.setprofile(None)
-        try:
-            engine = _Engine(_program(self._pattern, name == "fullmatch"), text, self._steps)
-            engine.run(anchored=name in ("match", "fullmatch"), repeats=name not in SEARCHES[:3])
-        finally:
-            sys.settrace(tracing[0])
-            sys.setprofile(tracing[1])
+        with tracing(None, None):  # the lines of what tries do not count
+            nodes = _program(self._pattern, name == "fullmatch")
+            at = 0
+            while at <= len(text):
+                end = _end_of(nodes, text, at, self._steps)
+                if name in FROM_ONE_PLACE or (name == "search" and end is not None):
+                    break
+                at = max(end or 0, at + 1)
         return real(*given)
 
 
-CHAR, SPLIT, JUMP, PLACE, LOOK, DONE = range(6)
-
-
 @cache
-def _program(pattern: re.Pattern[Any], whole: bool) -> list[tuple[Any, ...]]:
-    code: list[tuple[Any, ...]] = []
-    _write(syntax.parse(pattern.pattern, pattern.flags), pattern.flags, code)
-    return [*code, *([(PLACE, ops.AT_END_STRING)] if whole else []), (DONE,)]
+def _program(pattern: re.Pattern[Any], is_whole: bool) -> list[Any]:
+    tree = syntax.parse(pattern.pattern, pattern.flags)
+    return list(_nodes([*tree, WHOLE_END] if is_whole else tree, pattern.flags))
 
 
-def _write(tree: Any, flags: int, code: list[tuple[Any, ...]]) -> None:
+def _nodes(tree: Any, flags: int) -> Iterator[tuple[Any, Any]]:
+    """The parser's own tree without its groups; what stands for one place is a test by the real engine."""
     for op, argument in tree:
-        if op in (ops.LITERAL, ops.NOT_LITERAL, ops.ANY, ops.IN):
-            code.append((CHAR, _test_of((op, argument), flags), len(code) + 1))
+        if op in ATOMS:
+            alone = syntax.SubPattern(syntax.State(), [(op, argument)])
+            yield ops.IN, re._compiler.compile(alone, flags).match  # type: ignore[attr-defined]
         elif op is ops.SUBPATTERN:
-            _write(argument[3], flags, code)
+            yield from _nodes(argument[3], flags)
         elif op is ops.BRANCH:
-            _write_branches(argument[1], flags, code)
+            yield op, [list(_nodes(branch, flags)) for branch in reversed(argument[1])]
         elif op in (ops.MAX_REPEAT, ops.MIN_REPEAT):
-            _write_repeat(*argument, flags=flags, code=code, lazy=op is ops.MIN_REPEAT)
-        elif op is ops.AT:
-            code.append((PLACE, argument))
-        elif op in (ops.ASSERT, ops.ASSERT_NOT):
-            inner: list[tuple[Any, ...]] = []
-            _write(argument[1], flags, inner)
-            assert argument[0] == 1, "this engine looks ahead, not back"
-            code.append((LOOK, [*inner, (DONE,)], op is ops.ASSERT))
+            least, most, inner = argument
+            yield op, (least, most, list(_nodes(inner, flags)))
+        elif op in (ops.ASSERT, ops.ASSERT_NOT) and argument[0] == 1:
+            yield op, list(_nodes(argument[1], flags))
         else:
             raise NotImplementedError(op)  # teach the engine, or write the pattern without it
 
 
-def _write_branches(branches: Any, flags: int, code: list[tuple[Any, ...]]) -> None:
-    ends = []
-    for branch in branches[:-1]:
-        split = len(code)
-        code.append(())
-        _write(branch, flags, code)
-        ends.append(len(code))
-        code.append(())
-        code[split] = (SPLIT, split + 1, len(code))
-    _write(branches[-1], flags, code)
-    for end in ends:
-        code[end] = (JUMP, len(code))
+def _before(nodes: list[Any], rest: Any) -> Any:
+    """A chain of nodes to match: the next one, and the chain behind it."""
+    for node in reversed(nodes):
+        rest = node, rest
+    return rest
 
 
-def _write_repeat(
-    least: int, most: Any, tree: Any, *, flags: int, code: list[tuple[Any, ...]], lazy: bool
-) -> None:
-    for _ in range(least):
-        _write(tree, flags, code)
-    splits = []
-    for _ in range(1 if most is ops.MAXREPEAT else most - least):
-        splits.append(len(code))
-        code.append(())
-        _write(tree, flags, code)
-    if most is ops.MAXREPEAT:
-        code.append((JUMP, splits[0]))
-    for split in splits:
-        paths = (split + 1, len(code))
-        code[split] = (SPLIT, *(paths[::-1] if lazy else paths))
-
-
-def _test_of(node: Any, flags: int) -> Callable[[Any], bool]:
-    """Whether one character fits, as the real engine says; remembered per character."""
-    tree = syntax.SubPattern(syntax.State(), [node])
-    fits = re._compiler.compile(tree, flags).fullmatch  # type: ignore[attr-defined]
-    return cache(lambda char: fits(char) is not None)
-
-
-class _Engine:
-    def __init__(self, program: list[tuple[Any, ...]], text: Text, steps: StepCounter) -> None:
-        self._program = program
-        self._text = text
-        self._steps = steps
-
-    def run(self, *, anchored: bool, repeats: bool) -> None:
-        at = 0
-        while at <= len(self._text):
-            end = self._match(self._program, at)
-            if anchored or (end is not None and not repeats):
-                return
-            at = max(end or 0, at + 1)
-
-    def _match(self, program: list[tuple[Any, ...]], start: int) -> int | None:
-        """Where the match ends that begins here."""
-        waiting, text = [(0, start)], self._text
-        while waiting:
-            self._steps.add()
-            line, at = waiting.pop()
-            op, *rest = program[line]
-            if op == CHAR:
-                fits, then = rest
-                if at < len(text) and fits(text[at : at + 1]):
-                    waiting.append((then, at + 1))
-            elif op == SPLIT:
-                first, second = rest
-                waiting += ((second, at), (first, at))
-            elif op == JUMP:
-                waiting.append((rest[0], at))
-            elif op == DONE:
-                return at
-            elif self._is_at(rest[0], at) if op == PLACE else self._looks(rest, at):
-                waiting.append((line + 1, at))
-        return None
-
-    def _looks(self, ahead: list[Any], at: int) -> bool:
-        inner, wanted = ahead
-        return (self._match(inner, at) is not None) is bool(wanted)
-
-    def _is_at(self, where: Any, at: int) -> bool:
-        if where in (ops.AT_BEGINNING, ops.AT_BEGINNING_STRING):
-            return at == 0
-        if where in (ops.AT_END, ops.AT_END_STRING):
-            return at == len(self._text)
-        assert where is ops.AT_BOUNDARY, where
-        around = [self._text[max(place, 0) : place + 1] for place in (at - 1, at)]
-        before, after = (char.isalnum() or char in ("_", b"_") for char in around)
-        return before != after
+def _end_of(nodes: list[Any], text: Text, start: int, steps: StepCounter) -> int | None:
+    """Where the match ends that begins here."""
+    choices = [(_before(nodes, None), start)]
+    while choices:
+        steps.add()
+        chain, at = choices.pop()
+        if chain is None:
+            return at
+        (op, argument), rest = chain
+        if op is ops.IN:
+            if found := argument(text, at):
+                choices.append((rest, found.end()))
+        elif op is ops.BRANCH:
+            choices += [(_before(branch, rest), at) for branch in argument]
+        elif op in (ops.ASSERT, ops.ASSERT_NOT):
+            if (_end_of(argument, text, at, steps) is not None) is (op is ops.ASSERT):
+                choices.append((rest, at))
+        else:
+            least, most, inner = argument
+            once_more = _before(inner, ((op, (max(least - 1, 0), most - 1, inner)), rest)), at
+            ways = [(rest, at)] * (least == 0) + [once_more] * (most > 0)
+            choices += ways if op is ops.MAX_REPEAT else ways[::-1]
+    return None

@@ -15,7 +15,7 @@ from services.notifications.domain.notice import (
     Result,
     TooManyDesks,
 )
-from services.runtime.admission import ANY_SECTOR, Standing, check_standing
+from services.runtime.admission import Admission, check_admission
 from services.runtime.clock import Clock
 from services.runtime.subscription import Received
 
@@ -42,7 +42,7 @@ class Agencies(Protocol):
     async def keep(self, agencies: Collection[AgencyCurrent]) -> None:
         """Keep each agency unless a newer version is known; durable at commit."""
 
-    async def standing(self, agency: str) -> Standing | None:
+    async def admission(self, agency: str) -> Admission | None:
         """How an agency stands, or None if it was not heard of."""
 
 
@@ -113,7 +113,7 @@ async def desks_of(agency: str, work: Work) -> Sequence[Desk]:
 
 
 async def _check_admitted(agency: str, work: Work) -> None:
-    check_standing(await work.agencies.standing(agency), sector=ANY_SECTOR)
+    check_admission(await work.agencies.admission(agency), sector=None)
 
 
 def _place(fact: FactBase) -> Place | None:

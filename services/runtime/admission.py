@@ -1,4 +1,4 @@
-"""Who may ask at an agencies' port, and for what: the person by her role, the agency by how it stands."""
+"""Who may ask at an agencies' port, and for what: the person by her role, the agency by its admission."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -52,14 +52,11 @@ NO_ENTRY: Final = (UnknownRole, RoleForbids, AgencyNotAdmitted, WrongSector, Age
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Admission:
     """What governance says of an agency."""
 
     sector: str
     is_active: bool
-
-
-ANY_SECTOR: Final = None
 
 
 def check_role(role: str, act: Act) -> None:
@@ -70,11 +67,13 @@ def check_role(role: str, act: Act) -> None:
         raise RoleForbids
 
 
-def check_standing(standing: Standing | None, *, sector: str | None, though_suspended: bool = False) -> None:
+def check_admission(
+    admission: Admission | None, *, sector: str | None, though_suspended: bool = False
+) -> None:
     """Refuse an agency that was not heard of, one of another sector, and one that is suspended."""
-    if standing is None:
+    if admission is None:
         raise AgencyNotAdmitted
-    if sector not in (ANY_SECTOR, standing.sector):
+    if sector not in (None, admission.sector):
         raise WrongSector
-    if not (standing.is_active or though_suspended):
+    if not (admission.is_active or though_suspended):
         raise AgencyInactive

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 
 from fastapi import FastAPI, Header, Response
 from fastapi.dependencies.models import Dependant
@@ -13,7 +13,7 @@ from services.runtime.connections import EVERY_CONNECTION
 from services.runtime.errors import Refused
 from services.runtime.requests import EVERY_BODY, EVERY_REQUEST
 from services.runtime.tokens import TYPE, Unauthenticated
-from services.runtime.web import MethodNotAllowed, NoSuchRoute
+from services.runtime.web import EVERY_ROUTE, MethodNotAllowed, NoSuchRoute
 
 VERSION: Final = "1.0"
 OPENAPI_PATH: Final = "/openapi.json"
@@ -22,14 +22,6 @@ _REQUIRED: Final = "x-required"
 _SCHEMAS: Final = "#/components/schemas/"
 
 Marked = TypeVar("Marked", bound=Callable[..., Any])
-
-
-class ProblemCode(NamedTuple):
-    """One kind of problem document: its code, its status, and what it says."""
-
-    code: str
-    status: int
-    sentence: str
 
 
 def refuses(*refusals: type[Refused]) -> Callable[[Marked], Marked]:
@@ -47,23 +39,9 @@ def needed_header(name: str, description: str, **schema: Any) -> Any:
     return Header(alias=name, description=description, json_schema_extra={**schema, _REQUIRED: True})
 
 
-def _of(refusal: type[Refused]) -> ProblemCode:
-    return ProblemCode(refusal.code, refusal.status, refusal.sentence)
-
-
-NO_ROUTE: Final = (
-    _of(NoSuchRoute),
-    _of(MethodNotAllowed),
-)
+NO_ROUTE: Final = (NoSuchRoute, MethodNotAllowed)
 """What no operation can answer, because there is none; told at the top of the document."""
-EVERY_ROUTE: Final = (
-    *map(_of, EVERY_CONNECTION),
-    *map(_of, EVERY_REQUEST),
-    _of(Unauthenticated),
-    ProblemCode("invalid", 422, "correct the places named in errors"),
-    ProblemCode("unexpected", 500, "this is our fault; try again later, and tell the operator the instance"),
-    ProblemCode("unavailable", 503, "a part that this needs does not answer; try again"),
-)
+EVERY_OPERATION: Final = (*EVERY_CONNECTION, *EVERY_REQUEST, Unauthenticated, *EVERY_ROUTE)
 
 PROBLEM: Final = {
     "type": "object",
@@ -116,11 +94,11 @@ def document_of(app: FastAPI) -> dict[str, Any]:
     for path, method, route in _operations(app):
         operation = written["paths"][path][method]
         _complete(operation)
-        found = {*EVERY_ROUTE, *map(_of, refusals_of(route.dependant))}
-        found |= {*map(_of, EVERY_BODY)} if "requestBody" in operation else set()
+        found: list[type[Refused]] = [*EVERY_OPERATION, *refusals_of(route.dependant)]
+        found += EVERY_BODY if "requestBody" in operation else ()
         problems |= {f"problem.{one.code}": _schema_of(one) for one in found}
         for status in sorted({one.status for one in found}):
-            codes = sorted(one.code for one in found if one.status == status)
+            codes = sorted({one.code for one in found if one.status == status})
             name = ".".join(codes)
             responses[name] = _response_of(status, codes)
             operation["responses"][str(status)] = {"$ref": f"#/components/responses/{name}"}
@@ -177,10 +155,10 @@ def _operations(app: FastAPI) -> Iterator[tuple[str, str, Any]]:
                 yield route.path_format, method.lower(), route
 
 
-def _schema_of(problem: ProblemCode) -> dict[str, Any]:
-    fixed = {"code": problem.code, "type": f"urn:concert:problem:{problem.code}", "status": problem.status}
+def _schema_of(refusal: type[Refused]) -> dict[str, Any]:
+    fixed = {"code": refusal.code, "type": f"urn:concert:problem:{refusal.code}", "status": refusal.status}
     return {
-        "description": problem.sentence,
+        "description": refusal.sentence,
         "allOf": [{"$ref": f"{_SCHEMAS}problem"}],
         "properties": {name: {"const": value} for name, value in fixed.items()},
     }

@@ -70,10 +70,12 @@ class NotFound(Refused):
     status = 404
 
 
-def refusal(refused: Refused) -> ProblemResponse:
+def refusal(refused: Refused, *, instance: str | None = None) -> ProblemResponse:
     """A refusal as a problem document, with the headers that its status asks for."""
     headers = dict(refused.headers)
     if refused.status in (429, 503):
         headers["retry-after"] = RETRY_AFTER_SECONDS
     errors = getattr(refused, "errors", None)
-    return problem(refused.status, refused.code, refused.sentence, headers=headers, errors=errors)
+    return problem(
+        refused.status, refused.code, refused.sentence, headers=headers, errors=errors, instance=instance
+    )

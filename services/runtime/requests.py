@@ -62,16 +62,23 @@ class MediaTypeUnsupported(Refused):
     status = 415
 
 
-class QueryInvalid(Refused):
-    """Query parameters that the route does not have, or one of them twice."""
+class InvalidRequest(Refused):
+    """Something sent that its declaration does not allow; `errors` are the places, and never a value."""
 
-    code = "query_invalid"
-    sentence = "send no other query parameters than those that errors name, and each once at most"
+    code = "invalid"
+    sentence = "correct the places named in errors"
     status = 422
 
     def __init__(self, errors: list[dict[str, str]]) -> None:
         super().__init__()
         self.errors = errors
+
+
+class QueryInvalid(InvalidRequest):
+    """Query parameters that the route does not have, or one of them twice."""
+
+    code = "query_invalid"
+    sentence = "send no other query parameters than those that errors name, and each once at most"
 
 
 class Malformed(Refused):

@@ -3,7 +3,6 @@
 from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from functools import lru_cache
 from typing import Annotated, ClassVar, Final
 
@@ -80,21 +79,6 @@ class Claims(BaseModel):
     role: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{1,39}$")]
 
 
-def read_token(
-    token: str,
-    keys: KeySet,
-    *,
-    issuer: str,
-    audience: str,
-    at: datetime,
-    life_seconds_max: float = LIFE_SECONDS_MAX,
-) -> Caller:
-    """Check signature, type and claims of a token; raises Unauthenticated, and never says which failed."""
-    return _caller(
-        _signed(token, keys), issuer=issuer, audience=audience, at=at, life_seconds_max=life_seconds_max
-    )
-
-
 def _signed(token: str, keys: KeySet) -> Claims:
     """The claims of a token whose signature and type hold, for now and ever."""
     try:
@@ -120,16 +104,6 @@ def _check_header(token: str) -> None:
         raise Unauthenticated
 
 
-def _caller(claims: Claims, *, issuer: str, audience: str, at: datetime, life_seconds_max: float) -> Caller:
-    audiences = [claims.aud] if isinstance(claims.aud, str) else claims.aud
-    is_meant = claims.iss == issuer and audience in audiences
-    begins = max(claims.iat, claims.nbf) - LEEWAY_SECONDS
-    is_live = begins <= at.timestamp() < claims.exp + LEEWAY_SECONDS
-    if not (is_meant and is_live and 0 < claims.exp - claims.iat <= life_seconds_max):
-        raise Unauthenticated
-    return Caller(claims.sub, claims.act.client_id, claims.agency, claims.role)
-
-
 def token_reader(
     keys: KeySet,
     *,
@@ -138,7 +112,10 @@ def token_reader(
     clock: Clock,
     life_seconds_max: float = LIFE_SECONDS_MAX,
 ) -> Callable[[Request], Caller]:
-    """Gives the caller of a request; a signature once checked is not checked again, the times are."""
+    """Gives the caller of a request; raises Unauthenticated, and never says which check failed.
+
+    A signature once checked is not checked again, the times are.
+    """
 
     @lru_cache(maxsize=TOKENS_REMEMBERED)
     def signed(token: str) -> Claims:
@@ -148,12 +125,13 @@ def token_reader(
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise TokenMissing
-        return _caller(
-            signed(token.strip()),
-            issuer=issuer,
-            audience=audience,
-            at=clock.now(),
-            life_seconds_max=life_seconds_max,
-        )
+        claims, now = signed(token.strip()), clock.now().timestamp()
+        audiences = [claims.aud] if isinstance(claims.aud, str) else claims.aud
+        is_meant = claims.iss == issuer and audience in audiences
+        begins = max(claims.iat, claims.nbf) - LEEWAY_SECONDS
+        is_live = begins <= now < claims.exp + LEEWAY_SECONDS
+        if not (is_meant and is_live and 0 < claims.exp - claims.iat <= life_seconds_max):
+            raise Unauthenticated
+        return Caller(claims.sub, claims.act.client_id, claims.agency, claims.role)
 
     return caller

@@ -11,8 +11,15 @@ from starlette.routing import Match
 from services.runtime.errors import Refused, Unavailable
 from services.runtime.ids import new_id
 from services.runtime.logs import log
-from services.runtime.problems import RETRY_AFTER_SECONDS, NotFound, ProblemResponse, problem, refusal
-from services.runtime.requests import REQUEST_BYTES_MAX, CallerOf, Malformed, StrictRequests, check_query
+from services.runtime.problems import NotFound, ProblemResponse, refusal
+from services.runtime.requests import (
+    REQUEST_BYTES_MAX,
+    CallerOf,
+    InvalidRequest,
+    Malformed,
+    StrictRequests,
+    check_query,
+)
 
 ERRORS_MAX: Final = 50
 """How many wrong places are listed: a wide body must not be answered by a wider one."""
@@ -33,6 +40,26 @@ class MethodNotAllowed(Refused):
     code = "method_not_allowed"
     sentence = "use a method that this resource has; the header Allow names them"
     status = 405
+
+
+class PartUnavailable(Refused):
+    """A database or another service is away."""
+
+    code = "unavailable"
+    sentence = "a part that this needs does not answer; try again"
+    status = 503
+
+
+class Unexpected(Refused):
+    """A bug of ours."""
+
+    code = "unexpected"
+    sentence = "this is our fault; try again later, and tell the operator the instance"
+    status = 500
+
+
+EVERY_ROUTE: Final = (InvalidRequest, PartUnavailable, Unexpected)
+"""What any route can be answered besides its own refusals."""
 
 
 def create_app(title: str, caller: CallerOf, *, bytes_max: int = REQUEST_BYTES_MAX) -> FastAPI:
@@ -69,8 +96,7 @@ async def _refused(_request: Request, refused: Exception) -> ProblemResponse:
 
 
 async def _unavailable(_request: Request, _error: Exception) -> ProblemResponse:
-    detail = "a part that this needs does not answer; try again"
-    return problem(503, "unavailable", detail, headers={"retry-after": RETRY_AFTER_SECONDS})
+    return refusal(PartUnavailable())
 
 
 async def _invalid(_request: Request, error: Exception) -> ProblemResponse:
@@ -79,7 +105,7 @@ async def _invalid(_request: Request, error: Exception) -> ProblemResponse:
     errors = [
         {"pointer": _pointer(_declared(one)), "detail": str(one["type"]), **_allowed(one)} for one in listed
     ]
-    return problem(422, "invalid", "correct the places named in errors", errors=errors)
+    return refusal(InvalidRequest(errors))
 
 
 _TELLING: Final = ("literal_error", "enum", "less_than_equal", "greater_than_equal")
@@ -140,8 +166,7 @@ async def _unexpected(request: Request, error: Exception) -> ProblemResponse:
     log().error(
         "request_failed", error_class=type(error).__name__, route=_route(request), request_id=instance
     )
-    detail = "this is our fault; try again later, and tell the operator the instance"
-    return problem(500, "unexpected", detail, instance=instance)
+    return refusal(Unexpected(), instance=instance)
 
 
 def _route(request: Request) -> str:

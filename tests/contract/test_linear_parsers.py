@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Final
 
 import pytest
+from fastapi import Request
 from joserfc.jwk import ECKey, KeySet
 from pydantic import TypeAdapter
 
@@ -21,11 +22,11 @@ from services.audit.verifier.notes import LogKey
 from services.notifications.api import DeskEntry
 from services.referrals.domain import directory_source
 from services.referrals.domain.directory_batch import sorted_out
-from services.runtime.tokens import read_token
+from services.runtime.tokens import token_reader
 from services.sector.api import asking, reading
 from services.sector.domain.bodies import OfferAsked
 from tests.support.builders import an_entry
-from tests.support.clock import NOON
+from tests.support.clock import NOON, StoppedClock
 from tests.support.steps import StepCounter, TooManySteps, counted_steps
 
 SMALL, LARGE, RATIO_MAX = 16 * 1024, 64 * 1024, 5
@@ -83,7 +84,9 @@ def directory_row(text: str) -> object:
 
 
 def token(text: str) -> object:
-    return read_token(text, KeySet([KEY]), issuer="a", audience="b", at=NOON)
+    headers = [(b"authorization", b"Bearer " + text.encode("latin-1"))]
+    reader = token_reader(KeySet([KEY]), issuer="a", audience="b", clock=StoppedClock())
+    return reader(Request({"type": "http", "headers": headers}))
 
 
 PARSERS: Final[Mapping[str, Callable[[bytes], list[Callable[[], object]]]]] = {

@@ -31,7 +31,7 @@ async def keep_facts(received: Sequence[Received[FactBase]], work: Work) -> None
 
 async def _check_addressed(keys: Sequence[ViewKey], work: Work) -> None:
     """Refuse a fact to another sector's agency; one not heard of yet is the arbiter's to know."""
-    known = await work.state.standings({agency for _, agency in keys})
+    known = await work.state.admissions({agency for _, agency in keys})
     if any(one.sector != work.profile.name for one in known.values()):
         raise Invalid("schema_mismatch", "/to")
 

@@ -5,12 +5,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from fastapi import Request
 from joserfc.jwk import KeySet
 
 from deploy.local.secrets import Secrets
 from schemas.topics import source_of
 from services.cli.tokens import LIFE_SECONDS, Issuer
-from services.runtime.tokens import Caller, Unauthenticated, read_token
+from services.runtime.tokens import Caller, Unauthenticated, token_reader
+from tests.support.clock import StoppedClock
 
 ISSUER = "urn:concert:test-local:local-issuer"
 
@@ -24,7 +26,9 @@ def test_a_token_names_person_system_agency_and_role_for_five_minutes(tmp_path: 
     now = datetime.now(UTC)
 
     def read(service: str, at: datetime) -> Caller:
-        return read_token(token, keys, issuer=ISSUER, audience=source_of("test-local", service), at=at)
+        audience = source_of("test-local", service)
+        reader = token_reader(keys, issuer=ISSUER, audience=audience, clock=StoppedClock(at))
+        return reader(Request({"type": "http", "headers": [(b"authorization", b"Bearer " + token.encode())]}))
 
     assert read("health", now) == Caller("s-17", "harbour-clinic-system", "harbour-clinic", "nurse")
     with pytest.raises(Unauthenticated):

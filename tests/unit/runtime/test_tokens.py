@@ -20,7 +20,6 @@ from services.runtime.tokens import (
     Caller,
     TokenMissing,
     Unauthenticated,
-    read_token,
     token_reader,
 )
 from tests.support.clock import NOON, StoppedClock
@@ -71,8 +70,14 @@ def with_a_torn_signature() -> str:
     return f"{header}.{claims}.{urlsafe_b64encode(turned).rstrip(b'=').decode()}"
 
 
+def a_request(**headers: str) -> Request:
+    raw = [(name.encode(), content.encode("latin-1")) for name, content in headers.items()]
+    return Request({"type": "http", "headers": raw})
+
+
 def read(token: str, audience: str = AUDIENCE) -> Caller:
-    return read_token(token, PUBLIC, issuer=ISSUER, audience=audience, at=NOON)
+    reader = token_reader(PUBLIC, issuer=ISSUER, audience=audience, clock=StoppedClock())
+    return reader(a_request(authorization=f"Bearer {token}"))
 
 
 @pytest.mark.parametrize("audience", [AUDIENCE, ["urn:concert:test-local:police", AUDIENCE]])
@@ -184,11 +189,6 @@ def test_what_does_not_hold_is_refused_and_nobody_is_told_why(what: str) -> None
 )
 def test_clocks_may_differ_by_a_few_seconds(claims: Mapping[str, Any]) -> None:
     assert read(a_token(**claims)).agency == "north-clinic"
-
-
-def a_request(**headers: str) -> Request:
-    raw = [(name.encode(), content.encode("latin-1")) for name, content in headers.items()]
-    return Request({"type": "http", "headers": raw})
 
 
 def test_the_token_comes_as_bearer_and_ages_with_the_clock() -> None:

@@ -10,7 +10,7 @@ import httpx2
 from fastapi import Request
 
 from services.health.profile import PROFILE
-from services.runtime.admission import Standing
+from services.runtime.admission import Admission
 from services.runtime.tokens import Caller
 from services.sector.api import Engine, FeedBell, sector_app
 from services.sector.api.listening import LOOKS_MAX, POLLS_PER_AGENCY_MAX
@@ -48,8 +48,8 @@ class Feed:
         yield SimpleNamespace(views=self, state=self, profile=PROFILE)
         self.looking -= 1
 
-    async def standings(self, agencies: set[str]) -> dict[str, Standing]:
-        return dict.fromkeys(agencies, Standing(PROFILE.name, is_active=True))
+    async def admissions(self, agencies: set[str]) -> dict[str, Admission]:
+        return dict.fromkeys(agencies, Admission(PROFILE.name, is_active=True))
 
     async def told(self, agency: str, after: int, limit: int) -> list[Any]:
         event = FeedEvent(agency, "referral.offered", "ref_" + "a" * 26, 1, "offered", NOON, None, None)

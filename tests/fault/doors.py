@@ -53,6 +53,11 @@ class Attack:
     answers: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
 
+    def fault(self, what: str) -> None:
+        """Remember what must not be, and say it at once."""
+        self.faults.append(what)
+        print(f"FAULT: {what}", flush=True)
+
     def door(self, *kinds: str) -> tuple[str, int]:
         """One of the installation's ports, by the ends of their names."""
         ports = self.stage.installation.ports
@@ -92,7 +97,7 @@ class Attack:
         status = answer[9:12].decode("ascii", "replace") if answer.startswith(b"HTTP/1.1 ") else "closed"
         self.answers[status] += 1
         if status == "500":
-            self.faults.append(f"{name} answered 500")
+            self.fault(f"{name} answered 500")
 
     async def hold(self, name: str, port: int, start: bytes, *, tls: bool) -> None:
         """Leave a connection half open; the oldest are let go."""
@@ -188,7 +193,7 @@ async def prober(attack: Attack) -> None:
 
 async def strange_records(attack: Attack) -> None:
     """The stolen user of one sector writes what no service would."""
-    await hostile_records.send(attack.stage, STOLEN, attack.random)
+    attack.answers.update(await hostile_records.send(attack.stage, STOLEN, attack.random))
 
 
 ATTACKS: Final[tuple[Callable[[Attack], Awaitable[None]], ...]] = (
@@ -234,7 +239,7 @@ async def attack_until(attack: Attack, ends: float) -> None:
         try:
             await one(attack)
         except TimeoutError:
-            attack.faults.append(f"{one.__name__}: no answer within {ANSWER_WITHIN_SECONDS:.0f} s")
+            attack.fault(f"{one.__name__}: no answer within {ANSWER_WITHIN_SECONDS:.0f} s")
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ssl.SSLError) as error:
             attack.answers[type(error).__name__] += 1  # refused, which is an answer
 
@@ -251,7 +256,7 @@ async def referrals_until(attack: Attack, ends: float, slowest: list[float]) -> 
             async with asyncio.timeout(REFERRAL_WITHIN_SECONDS):
                 await one_referral(attack.stage, attack.stage.client(owner), attack.stage.client(receiver))
         except TimeoutError:
-            attack.faults.append(f"referral {number} was not accepted in {REFERRAL_WITHIN_SECONDS:.0f} s")
+            attack.fault(f"referral {number} was not accepted in {REFERRAL_WITHIN_SECONDS:.0f} s")
         slowest.append(time.monotonic() - began)
         await asyncio.sleep(1)
 
@@ -287,8 +292,6 @@ async def run(folder: Path, minutes: float, seed: int) -> bool:
     print(f"attacks: {dict(attack.done)}")
     print(f"answers: {dict(attack.answers)}")
     print(f"referrals: {len(slowest)}, slowest {max(slowest, default=0):.1f} s")
-    for fault in attack.faults:
-        print(f"FAULT: {fault}")
     return not attack.faults and bool(slowest)
 
 
@@ -304,9 +307,9 @@ async def last_look(attack: Attack, before: dict[str, int | None], megabytes: di
     platform = attack.stage.platform
     for name, pid in before.items():
         if platform.pid(name) != pid:
-            attack.faults.append(f"{name} has died and was started again")
+            attack.fault(f"{name} has died and was started again")
         elif (growth := memory_megabytes(pid) - megabytes[name]) > GROWTH_MEGABYTES_MAX:
-            attack.faults.append(f"{name} has grown by {growth:.0f} MB")
+            attack.fault(f"{name} has grown by {growth:.0f} MB")
     stolen = next(agency for agency in attack.stage.agencies if agency.sector == STOLEN)
     other = next(agency for agency in attack.stage.agencies if agency.sector != STOLEN)
     for owner, receiver in ((stolen, other), (other, stolen)):
@@ -314,7 +317,7 @@ async def last_look(attack: Attack, before: dict[str, int | None], megabytes: di
             async with asyncio.timeout(REFERRAL_WITHIN_SECONDS):
                 await one_referral(attack.stage, attack.stage.client(owner), attack.stage.client(receiver))
         except TimeoutError:
-            attack.faults.append(f"{owner.sector} to {receiver.sector} does not work again")
+            attack.fault(f"{owner.sector} to {receiver.sector} does not work again")
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections import Counter
 from typing import Final
 
 from aiokafka import AIOKafkaProducer
@@ -21,8 +22,8 @@ RESUMED_MAX: Final = 300
 QUIET_SECONDS: Final = 12.0
 
 
-async def send(stage: Stage, sector: str, chance: random.Random) -> None:
-    """A bounded burst in one of Kafka's codecs: poison of each kind, right records with wrong bits, noise."""
+async def send(stage: Stage, sector: str, chance: random.Random) -> Counter[str]:
+    """A bounded burst in one of Kafka's codecs, poison, wrong bits, noise; what came of each record."""
     installation = stage.installation
     settings = KafkaSettings(
         bootstrap=installation.bootstrap,
@@ -37,8 +38,8 @@ async def send(stage: Stage, sector: str, chance: random.Random) -> None:
         for _ in range(chance.randint(1, RECORDS_MAX)):
             key, headers, value = record(sector, chance)
             sent.append(await producer.send(topic, key=key, headers=list(headers), value=value))
-        for one in sent:
-            await one
+        # Brokers refuse batches over their limit, which is an answer too.
+        return Counter(type(one).__name__ for one in await asyncio.gather(*sent, return_exceptions=True))
     finally:
         await producer.stop()
 

@@ -96,8 +96,7 @@ class Dispatch:
         self._clock = clock
         self._sending_for = sending_for
         self._undeliverable: Sequence[Desk] = ()
-        self._trouble: str | None = None
-        self._trouble_since = clock.now()
+        self._away: Alarm | None = None
 
     async def sweep(self) -> bool:
         """Send what is due, so many mails at most; end early when the server is away. Never asks for more."""
@@ -113,8 +112,8 @@ class Dispatch:
         for desk in self._undeliverable:
             if desk.undeliverable_since:
                 yield Alarm("desk_undeliverable", f"{desk.agency}/{desk.code}", desk.undeliverable_since)
-        if self._trouble:
-            yield Alarm("mail_server_away", self._trouble, self._trouble_since)
+        if self._away:
+            yield self._away
 
     async def _send_one(self) -> bool:
         now = self._clock.now()
@@ -138,12 +137,12 @@ class Dispatch:
         """What became of a mail; None where the server takes none, which is told once for each reason."""
         try:
             result = await self._deliver(attempt)
-        except Unavailable as away:
-            trouble = type(away.__cause__ or away).__name__
-            if trouble != self._trouble:
+        except Unavailable as error:
+            trouble = type(error.__cause__ or error).__name__
+            if self._away is None or self._away.where != trouble:
                 log().error("mail_server_away", error_class=trouble)
-                self._trouble_since = self._trouble_since if self._trouble else self._clock.now()
-            self._trouble = trouble
+                since = self._away.since if self._away else self._clock.now()
+                self._away = Alarm("mail_server_away", trouble, since)
             return None
-        self._trouble = None
+        self._away = None
         return result

@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -101,7 +100,7 @@ class CheckpointSigner:
         self._tree: Tree | None = None
         self._signed = Checkpoint(signer.name, 0, EMPTY_ROOT)
         self._halted: SignerHalted | None = None
-        self._halted_at: datetime | None = None
+        self._halt: Alarm | None = None
 
     async def sweep(self) -> bool:
         """Sign the size that is due, if one is."""
@@ -110,15 +109,16 @@ class CheckpointSigner:
         try:
             await self._sign_due()
         except SignerHalted as halted:
-            self._halted, self._halted_at = halted, self._clock.now()
+            self._halted = halted
+            self._halt = Alarm("signer_halted", str(halted), self._clock.now())
             log().error("signer_halted", state=str(halted))
             raise
         return False
 
     def alarms(self) -> Iterator[Alarm]:
         """The halt, with what was found."""
-        if self._halted is not None and self._halted_at is not None:
-            yield Alarm("signer_halted", str(self._halted), self._halted_at)
+        if self._halt is not None:
+            yield self._halt
 
     def why_halted(self) -> str | None:
         """Why this process is not ready: once halted it signs nothing more."""

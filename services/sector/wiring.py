@@ -22,7 +22,7 @@ from services.runtime.process import Parts, Runtime, main
 from services.runtime.settings import secret_from
 from services.runtime.sweeper import Sweeper
 from services.runtime.tokens import Caller, token_reader
-from services.sector.api import Engine, FeedBell, described_app, sector_app
+from services.sector.api import Engine, FeedNotifier, described_app, sector_app
 from services.sector.domain.profile import Profile
 from services.sector.handlers.requests import fold_denials
 from services.sector.handlers.work import Work
@@ -85,7 +85,7 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
 
     def parts(runtime: Runtime, settings: SectorSettings) -> Parts:
         key = ConsentKey.read(settings.signing_key_file)
-        bell = FeedBell()
+        feeds = FeedNotifier()
         # Looks and reports have a client each: neither can use up the other's connections.
         clients = [internal_client(settings.tls, "audit", base_url=settings.audit.url) for _ in range(2)]
         sweeper = Reporting(
@@ -98,7 +98,7 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
                 clock=runtime.clock,
                 sign=key.sign,
                 cases=CaseStore(transaction, key.verify),
-                views=ViewStore(transaction, bell.ring),
+                views=ViewStore(transaction, feeds.notify),
                 state=StateStore(transaction),
                 steps=StepStore(transaction, profile.name),
                 trail=TrailStore(transaction, sweeper.wake),
@@ -124,7 +124,7 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
             caller=_caller(runtime, settings),
             open=open_work,
             show=Shows(Permits(_trail(runtime, settings, clients[1])), open_work),
-            bell=bell,
+            feeds=feeds,
         )
         return Parts(
             subscriptions=subscriptions(profile),

@@ -21,7 +21,7 @@ from services.police.profile import PROFILE as POLICE
 from services.runtime.openapi import document_of
 from services.runtime.subscription import Received
 from services.runtime.tokens import token_reader
-from services.sector.api import Engine, FeedBell, sector_app
+from services.sector.api import Engine, FeedNotifier, sector_app
 from services.sector.domain.profile import Profile
 from services.sector.domain.requests import RESOURCES
 from services.sector.permits import Permits, Shows, Trail
@@ -60,7 +60,7 @@ class Scene:
         self.sector.state.sectors |= {OWN: profile.name, OTHER: profile.name}
         shows = Shows(Permits(Trail(self.trail.client(), self.source, self.trail.trust)), self.sector.open)
         caller = token_reader(KeySet([KEY]), issuer=ISSUER, audience=self.source, clock=self.sector.clock)
-        app = sector_app(Engine(profile, caller, self.sector.open, shows, FeedBell()))
+        app = sector_app(Engine(profile, caller, self.sector.open, shows, FeedNotifier()))
         self.client = httpx2.AsyncClient(
             base_url="http://sector.example",
             transport=httpx2.ASGITransport(app=app),

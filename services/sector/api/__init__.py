@@ -6,13 +6,13 @@ from fastapi import FastAPI
 
 from services.runtime.openapi import serve_openapi
 from services.runtime.web import create_app
-from services.sector.api.asking import Engine
-from services.sector.api.listening import FeedBell, listening_routes
+from services.sector.api.asking import Engine, FeedNotifier
+from services.sector.api.listening import listening_routes
 from services.sector.api.reading import reading_routes
 from services.sector.api.steps import step_routes
 from services.sector.domain.profile import Profile
 
-__all__ = ["Engine", "FeedBell", "described_app", "sector_app"]
+__all__ = ["Engine", "FeedNotifier", "described_app", "sector_app"]
 
 
 def sector_app(engine: Engine) -> FastAPI:

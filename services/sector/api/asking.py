@@ -1,11 +1,12 @@
 """What every route needs: who asks, under which key, having seen what, and for which purpose."""
 
+import asyncio
 import hashlib
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Protocol, TypeVar
+from typing import Annotated, Final, Protocol, TypeVar
 
 from fastapi import Depends, Header, Path, Request
 from fastapi.responses import JSONResponse
@@ -64,11 +65,21 @@ class Show(Protocol):
         """Ask, check, load and settle; `load` runs inside the transaction that uses the permit up."""
 
 
-class Bell(Protocol):
-    """Rings whenever an agency's feed has grown in this process."""
+class FeedNotifier:
+    """Tells whoever waits for an agency's feed that a transaction of this process made it grow."""
 
-    def rung(self, agency: str) -> Callable[[float], Coroutine[Any, Any, None]]:
-        """A way to wait, at most so many seconds, for the next ring from now on."""
+    def __init__(self) -> None:
+        self._next: dict[str, asyncio.Event] = {}
+
+    def notify(self, agencies: Iterable[str]) -> None:
+        """Wake who waits for one of these feeds."""
+        for agency in agencies:
+            if growth := self._next.pop(agency, None):
+                growth.set()
+
+    def subscribe(self, agency: str) -> asyncio.Event:
+        """What is set at the feed's next growth from now on."""
+        return self._next.setdefault(agency, asyncio.Event())
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +90,7 @@ class Engine:
     caller: Callable[[Request], Caller]
     open: OpenWork
     show: Show
-    bell: Bell
+    feeds: FeedNotifier
 
 
 def asker_of(engine: Engine, act: Act) -> Callable[[Request], Awaitable[Asker]]:

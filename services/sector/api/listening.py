@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Annotated, Any, Final
 
@@ -23,36 +23,11 @@ WAIT_SECONDS_MAX: Final = 25
 POLLS_PER_AGENCY_MAX: Final = 16
 """How many requests of one agency may wait at a time; whoever needs more needs one reader of its own."""
 LOOKS_MAX: Final = 2
-"""How many waiting requests look at once: a ring must leave the pool's other connections to the rest."""
+"""How many waiting requests look at once, so that one commit leaves connections of the pool to the rest."""
 EVENTS_MAX: Final = 200
 ENTRIES_USUAL: Final = 50
 ENTRIES_MAX: Final = 200
 POSITION_MAX: Final = 2**62
-
-
-class FeedBell:
-    """Rings for each agency whose feed grew, when the transaction of this process was committed."""
-
-    def __init__(self) -> None:
-        self._next: dict[str, asyncio.Event] = {}
-
-    def ring(self, agencies: Iterable[str]) -> None:
-        """Wake who waits for one of these feeds."""
-        for agency in agencies:
-            if rung := self._next.pop(agency, None):
-                rung.set()
-
-    def rung(self, agency: str) -> Callable[[float], Coroutine[Any, Any, None]]:
-        """A way to wait for the next ring from now on, at most so many seconds."""
-        following = self._next.setdefault(agency, asyncio.Event())
-
-        async def wait(seconds: float) -> None:
-            try:
-                await asyncio.wait_for(following.wait(), seconds)
-            except TimeoutError:
-                return
-
-        return wait
 
 
 @contextmanager
@@ -73,10 +48,10 @@ async def _departure(request: Request) -> None:
         pass
 
 
-async def _first_of(*ways: Coroutine[Any, Any, None]) -> None:
+async def _wait(growth: asyncio.Event, request: Request, seconds: float) -> None:
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(way) for way in ways]
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        tasks = [group.create_task(growth.wait()), group.create_task(_departure(request))]
+        await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
             task.cancel()
 
@@ -104,14 +79,14 @@ def listening_routes(engine: Engine) -> APIRouter:
         until = loop.time() + wait
         with counted_among(waiting, by.agency) if wait else nullcontext():
             while True:
-                rung = engine.bell.rung(by.agency)  # before looking, so that no commit in between is missed
+                growth = engine.feeds.subscribe(by.agency)  # before looking, so that no commit is missed
                 async with looks, engine.open() as work:
                     await check_admitted(by, work, though_suspended=True)
                     told = await work.views.told(by.agency, after, EVENTS_MAX)
                 left = until - loop.time()
                 if told or left <= 0 or await request.is_disconnected():
                     break
-                await _first_of(rung(left), _departure(request))
+                await _wait(growth, request, left)
         last = told[-1][0] if told else after
         return JSONResponse({"data": [thin(position, event) for position, event in told], "next": last})
 

@@ -74,10 +74,10 @@ WHERE agency = :agency AND position > :after ORDER BY position LIMIT :limit"""
 class ViewStore:
     """Referrals as this sector's agencies see them; a feed's end is locked until the commit, so no gaps."""
 
-    def __init__(self, transaction: Transaction, ring: Callable[[Collection[str]], None]) -> None:
-        """`ring` is called after the commit, with the agencies whose feeds grew."""
+    def __init__(self, transaction: Transaction, notify: Callable[[Collection[str]], None]) -> None:
+        """`notify` is called after the commit, with the agencies whose feeds grew."""
         self._transaction = transaction
-        self._ring = ring
+        self._notify = notify
 
     async def lock(self, keys: Collection[ViewKey]) -> dict[ViewKey, ReferralView]:
         """Those of the views that exist, locked in one order."""
@@ -141,7 +141,7 @@ class ViewStore:
             codes=[event.code for event in events],
             steps=[event.step for event in events],
         )
-        self._transaction.after_commit.append(partial(self._ring, {event.agency for event in events}))
+        self._transaction.after_commit.append(partial(self._notify, {event.agency for event in events}))
 
     async def told(self, agency: str, after: int, limit: int) -> Sequence[tuple[int, FeedEvent]]:
         """The agency's feed behind a position, in order."""

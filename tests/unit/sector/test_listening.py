@@ -1,4 +1,4 @@
-"""Requests that wait: woken by the bell, counted by agency, and none holds what others need."""
+"""Requests that wait: woken by what is committed, counted by agency, and none holds what others need."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,7 +12,7 @@ from fastapi import Request
 from services.health.profile import PROFILE
 from services.runtime.admission import Admission
 from services.runtime.tokens import Caller
-from services.sector.api import Engine, FeedBell, sector_app
+from services.sector.api import Engine, FeedNotifier, sector_app
 from services.sector.api.listening import LOOKS_MAX, POLLS_PER_AGENCY_MAX
 from services.sector.domain.views import FeedEvent
 from tests.support.clock import NOON
@@ -25,10 +25,10 @@ class Feed:
     """An engine that counts who looks, and tells one event once it is full."""
 
     def __init__(self) -> None:
-        self.bell = FeedBell()
+        self.feeds = FeedNotifier()
         self.looking = self.looking_max = self.looks = 0
         self.tells = False
-        engine = Engine(PROFILE, self.caller, self.open, self.show, self.bell)
+        engine = Engine(PROFILE, self.caller, self.open, self.show, self.feeds)
         self.app = sector_app(engine)
         transport = httpx2.ASGITransport(self.app)
         self.client = httpx2.AsyncClient(transport=transport, base_url="http://sector.example")
@@ -68,7 +68,7 @@ async def test_six_hundred_waiting_requests_of_one_agency_leave_room_for_another
         other = await feed.ask("other", 0)
         looks = feed.looks
         feed.tells = True
-        feed.bell.ring(["crowd"])
+        feed.feeds.notify(["crowd"])
 
     answers = [(poll.result().status_code, poll.result().json().get("code")) for poll in polls]
     assert answers.count((200, None)) == POLLS_PER_AGENCY_MAX

@@ -1,6 +1,7 @@
 """Nothing of a person is shown before the trail has durably written who looks, at whom, and why."""
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -22,6 +23,7 @@ from services.sector.handlers.work import Work
 
 ATTEMPTS_MAX: Final = 3
 PAUSE_SECONDS: Final = 0.1
+_UNKNOWN_ITEM: Final = re.compile(rb'"/items/([0-9]{1,4})/subject"')
 """Before asking again: a subject's registration may be under way."""
 
 OpenWork = Callable[[], AbstractAsyncContextManager[Work]]
@@ -108,12 +110,8 @@ def refusal_of(response: httpx2.Response, items: Sequence[Item]) -> TrailUnavail
     """What an answer without a permit means."""
     if response.status_code != 409 or b'"subject_unknown"' not in response.content:
         return TrailUnavailable()
-    places = {f"/items/{number}/subject": item.subject for number, item in enumerate(items)}
-    try:
-        named = [str(error["pointer"]) for error in response.json().get("errors", ())]
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return TrailUnavailable()
-    return SubjectNotRegistered({places[pointer] for pointer in named if pointer in places})
+    named = {int(number) for number in _UNKNOWN_ITEM.findall(response.content)}
+    return SubjectNotRegistered({item.subject for number, item in enumerate(items) if number in named})
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import typer
 from deploy.local.databases import DATABASES
 from schemas.topics import TOPICS
 from services.cli.installed import DataDirectory, installed
-from services.cli.talk import CONFLICT, AsJson, command, say, show_json
+from services.cli.talk import CONFLICT, AsJson, command, fail, say, show_json
 from services.runtime.errors import Unavailable
 
 app = typer.Typer(no_args_is_help=True, help="Records that were set aside.")
@@ -59,8 +59,7 @@ def discard(
         raise typer.BadParameter(f"one of {', '.join(READERS)}", param_hint="SERVICE")
     found = asyncio.run(_discard(data, service, reason, confirm))
     if found != confirm:
-        say(f"concert: {found} wait there, not {confirm}; nothing was changed.")
-        raise typer.Exit(CONFLICT)
+        fail(f"{found} wait there, not {confirm}; nothing was changed.", CONFLICT)
     say(f"{found} discarded. Next: {command('status', data)}.")
 
 

@@ -16,7 +16,7 @@ import typer
 
 from schemas.strict_json import to_json
 from services.cli.installed import DataDirectory, installed, operator_client
-from services.cli.talk import FAILED, AsJson, say, show_json
+from services.cli.talk import FAILED, AsJson, fail, show_json
 from services.referrals.domain.directory_source import (
     DirectoryRow,
     Read,
@@ -107,8 +107,7 @@ def import_(
     try:
         report = asyncio.run(_import(path, data))
     except Refused as refused:
-        say(f"concert: {refused.sentence}")
-        raise typer.Exit(EXIT_CODES[refused.code]) from None
+        fail(refused.sentence, EXIT_CODES[refused.code])
     if as_json:
         show_json(report.as_json())
     else:

@@ -4,14 +4,24 @@ import asyncio
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Any, Final, NoReturn
+from typing import Annotated, Any, Final
 
 import httpx2
 import typer
 
 from schemas.ids import KINDS
 from services.cli.installed import DataDirectory, installed, operator_client
-from services.cli.talk import CONFLICT, FAILED, TEMPORARY, AsJson, command, failures_told, say, show_json
+from services.cli.talk import (
+    CONFLICT,
+    FAILED,
+    TEMPORARY,
+    AsJson,
+    command,
+    fail,
+    failures_told,
+    say,
+    show_json,
+)
 
 NOT_AUTHORISED: Final = 3
 EXIT_CODES: Final = {403: NOT_AUTHORISED, 409: CONFLICT, 503: TEMPORARY}
@@ -58,12 +68,12 @@ def _asked(data: Path | None, method: str, path: str, content: bytes | None = No
         with failures_told():
             response = asyncio.run(_request(data, method, path, content))
     except httpx2.TransportError:
-        _end(f"governance does not answer; see {command('status', data)}", TEMPORARY)
+        fail(f"governance does not answer; see {command('status', data)}", TEMPORARY)
     answer = response.json()
     if response.status_code != httpx2.codes.OK:
         for error in answer.get("errors", ()):
             say(f"  {error['pointer']}: {error['detail']}")
-        _end(f"{answer['code']}: {answer['detail']}", EXIT_CODES.get(response.status_code, FAILED))
+        fail(f"{answer['code']}: {answer['detail']}", EXIT_CODES.get(response.status_code, FAILED))
     return answer
 
 
@@ -80,7 +90,7 @@ def _read(file: Path, name: str) -> tuple[str, bytes]:
     except (ValueError, TypeError, KeyError, RecursionError):
         found = None
     if not isinstance(found, str) or not re.fullmatch(KINDS["agency"].pattern, found):
-        _end(f"{file} must hold one JSON object that gives its id as {name}", FAILED)
+        fail(f"{file} must hold one JSON object that gives its id as {name}")
     return found, content
 
 
@@ -99,8 +109,3 @@ def _show_rows(answer: Any, names: tuple[str, ...], as_json: bool) -> None:
         return
     for row in (names, *([str(entry["content"][name]) for name in names] for entry in answer["data"])):
         print("\t".join(row))
-
-
-def _end(sentence: str, code: int) -> NoReturn:
-    say(f"concert: {sentence}")
-    raise typer.Exit(code)

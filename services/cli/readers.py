@@ -10,7 +10,7 @@ import typer
 
 from services.cli.dead_letters import READERS
 from services.cli.installed import DataDirectory, installed, operator_client
-from services.cli.talk import FAILED, TEMPORARY, AsJson, command, failures_told, say, show_json
+from services.cli.talk import FAILED, TEMPORARY, AsJson, command, fail, failures_told, say, show_json
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -39,8 +39,7 @@ def list_alarms(data: DataDirectory = None, as_json: AsJson = False) -> None:
         say(f"Next, once the cause is known: {command('readers resume --help', data)}")
     silent = [name for name, answer in answers.items() if answer is None]
     if silent:
-        say(f"concert: no answer from {', '.join(silent)}; see {command('status', data)}")
-        raise typer.Exit(TEMPORARY)
+        fail(f"no answer from {', '.join(silent)}; see {command('status', data)}", TEMPORARY)
 
 
 @app.command("resume")
@@ -57,18 +56,16 @@ def resume(
     Ends what stands over a partition; one that stopped goes on with the record after its last dead letter.
     """
     if service not in READERS:
-        say(f"concert: {service} reads no topic; name one of {', '.join(READERS)}")
-        raise typer.Exit(NOT_FOUND)
+        fail(f"{service} reads no topic; name one of {', '.join(READERS)}", NOT_FOUND)
     path = f"/v1/readers/{topic}/{partition}/resumption"
     with failures_told():
         answer = asyncio.run(_asked(data, [service], "POST", path, {"reason": reason}))[service]
     if answer is None:
-        say(f"concert: {service} does not answer; see {command('status', data)}")
-        raise typer.Exit(TEMPORARY)
+        fail(f"{service} does not answer; see {command('status', data)}", TEMPORARY)
     document = answer.json()
     if answer.status_code != httpx2.codes.OK:
-        say(f"concert: {document['code']}: {document['detail']}")
-        raise typer.Exit(NOT_FOUND if answer.status_code == httpx2.codes.NOT_FOUND else FAILED)
+        code = NOT_FOUND if answer.status_code == httpx2.codes.NOT_FOUND else FAILED
+        fail(f"{document['code']}: {document['detail']}", code)
     if as_json:
         show_json(document)
     else:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
 
@@ -21,7 +21,7 @@ CONFLICT: Final = 5
 TEMPORARY: Final = 6
 INTERRUPTED: Final = 130
 
-LIFE_SECONDS: Final = 2.0
+DOT_SECONDS: Final = 2.0
 """So long a person waits in silence before she asks herself whether it hangs."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document for machines.")]
@@ -32,13 +32,18 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-class Life:
-    """Says things, and shows while nothing is said that the command is still at work."""
+def fail(sentence: str, code: int = FAILED) -> NoReturn:
+    """Say what went wrong, and end the command."""
+    say(f"concert: {sentence}")
+    raise typer.Exit(code)
 
-    def __init__(self, every_seconds: float = LIFE_SECONDS) -> None:
+
+class ProgressDots:
+    """Says things, and shows by a dot at each interval that the command is still at work."""
+
+    def __init__(self, every_seconds: float = DOT_SECONDS) -> None:
         self._every_seconds = every_seconds
-        self._said = threading.Event()
-        self._ended = False
+        self._ended = threading.Event()
         self._writing = threading.Lock()
         self._is_in_line = False
 
@@ -47,24 +52,16 @@ class Life:
         with self._writing:
             self._end_line()
             say(text)
-        self._said.set()
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        """A spinner on a terminal, else a dot at each interval; in a thread, as some work blocks the loop."""
-        if sys.stderr.isatty():
-            from rich.console import Console
-
-            with Console(stderr=True).status("at work"):
-                yield
-            return
+        """Dots for as long as the block; in a thread, as some work blocks the loop."""
         thread = threading.Thread(target=self._dot, daemon=True)
         thread.start()
         try:
             yield
         finally:
-            self._ended = True
-            self._said.set()
+            self._ended.set()
             thread.join()
             self._end_line()
 
@@ -74,10 +71,7 @@ class Life:
         self._is_in_line = False
 
     def _dot(self) -> None:
-        while not self._ended:
-            if self._said.wait(self._every_seconds):
-                self._said.clear()
-                continue
+        while not self._ended.wait(self._every_seconds):
             with self._writing:
                 self._is_in_line = True
                 print(".", end="", file=sys.stderr, flush=True)

@@ -18,7 +18,7 @@ from services.audit.verifier.kit import CHECKPOINT, DETAILS, POLICY
 from services.audit.verifier.notes import Malformed, WrongSignature, read_log_key, signed_checkpoint
 from services.audit.verifier.tiles import ENTRIES, Tile, levels_of, tiles_of_level
 from services.cli.installed import DataDirectory, installed, operator_client
-from services.cli.talk import CONFLICT, FAILED, TEMPORARY, failures_told, say
+from services.cli.talk import CONFLICT, TEMPORARY, fail, failures_told, say
 from services.runtime.ids import random_bytes
 
 app = typer.Typer(no_args_is_help=True, help="The access trail: export it, verify it offline.")
@@ -52,17 +52,14 @@ def export(
 ) -> None:
     """Write the trail of the running installation as static files that anybody can verify."""
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        say("concert: the directory is not empty; name a new one")
-        raise typer.Exit(CONFLICT)
+        fail("the directory is not empty; name a new one", CONFLICT)
     try:
         with failures_told():
             size = asyncio.run(_export(installed(data), directory, purpose if details else None))
     except CannotExport as problem:
-        say(f"concert: {problem}")
-        raise typer.Exit(FAILED) from None
+        fail(str(problem))
     except httpx2.TransportError:
-        say("concert: the trail does not answer; try again")
-        raise typer.Exit(TEMPORARY) from None
+        fail("the trail does not answer; try again", TEMPORARY)
     say(f"{size} entries written; verify them with: concert trail verify {directory}")
 
 

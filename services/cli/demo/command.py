@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-from services.cli.talk import FAILED, AsJson, Life, say, show_json
+from services.cli.talk import FAILED, AsJson, ProgressDots, say, show_json
 
 app = typer.Typer()
 
@@ -37,10 +37,10 @@ def demo(
         task = asyncio.current_task()
         if task:
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        return await run_demo(folder, referrals, directory, say if as_json else life.say)
+        return await run_demo(folder, referrals, directory, say if as_json else dots.say)
 
-    life = Life()
-    with temporary_directory("concert-demo-") as folder, nullcontext() if as_json else life.shown():
+    dots = ProgressDots()
+    with temporary_directory("concert-demo-") as folder, nullcontext() if as_json else dots.shown():
         try:
             found = asyncio.run(run(folder))
         except asyncio.CancelledError:

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from deploy.local.refusals import CannotRun
 from services.cli.__main__ import WORDS, Word, application
-from services.cli.talk import Life, command, failures_told
+from services.cli.talk import ProgressDots, command, failures_told
 from services.runtime.alarms import RULES
 from services.runtime.errors import Unavailable
 from tests.support.shared import REPOSITORY
@@ -138,7 +138,7 @@ def test_a_hint_keeps_the_data_directory_that_was_named() -> None:
 def test_no_hint_forgets_the_data_directory() -> None:
     """Every hint that is told is made by `command`, which repeats it."""
     for path in sorted((REPOSITORY / "services" / "cli").rglob("*.py")):
-        told = re.findall(r"(?:say|_end|CannotRun)\([^)]*`concert [^`]*`", path.read_text("utf-8"))
+        told = re.findall(r"(?:say|fail|CannotRun)\([^)]*`concert [^`]*`", path.read_text("utf-8"))
         assert told == [], path
 
 
@@ -161,11 +161,11 @@ def test_a_silent_wait_shows_life_and_what_is_said_stands_on_its_own_line(
 ) -> None:
     told = Terminal()
     monkeypatch.setattr(sys, "stderr", told)
-    life = Life(every_seconds=0.01)
+    dots = ProgressDots(every_seconds=0.01)
 
-    with life.shown():
-        life.say("it begins")
+    with dots.shown():
+        dots.say("it begins")
         assert told.was_dotted.wait(10)
-        life.say("it ends")
+        dots.say("it ends")
 
     assert re.fullmatch(r"(\.+\n)?it begins\n\.{2,}\nit ends\n(\.+\n)?", told.getvalue())

@@ -16,15 +16,6 @@ from services.runtime.subscription import Received, Subscription
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
-    """One record of a batch: the event that was read from it, or the letter that it becomes."""
-
-    record: Any
-    event: ReadEvent | None
-    letter: DeadLetter | None
-
-
-@dataclass(frozen=True, slots=True)
 class Effects:
     """What became of a batch: records that were applied, and those that became letters; repeats neither."""
 
@@ -49,12 +40,14 @@ def unreadable(effects: Effects) -> dict[Partition, str]:
     return {(letter.record.topic, letter.record.partition): letter.reason for letter in letters}
 
 
-def opened(record: Any, topic: Topic, subscription: Subscription, identity: Identity) -> Opened:
+def read_record(
+    record: Any, topic: Topic, subscription: Subscription, identity: Identity
+) -> ReadEvent | DeadLetter:
     """Read one record; what can never be used becomes a dead letter."""
     if record.reason:
-        return Opened(record, None, DeadLetter(record, record.reason, _place(record)))
+        return DeadLetter(record, record.reason, _place(record))
     try:
-        event = read(
+        return read(
             topic,
             record.headers,
             record.key,
@@ -64,9 +57,7 @@ def opened(record: Any, topic: Topic, subscription: Subscription, identity: Iden
             reads=subscription.reads,
         )
     except Unusable as unusable:
-        letter = DeadLetter(record, unusable.reason, unusable.path, known=unusable.known)
-        return Opened(record, None, letter)
-    return Opened(record, event, None)
+        return DeadLetter(record, unusable.reason, unusable.path, known=unusable.known)
 
 
 def _place(record: Any) -> str | None:

@@ -12,8 +12,8 @@ from services.runtime.batch import (
     halves,
     known,
     moves_of,
-    opened,
     outcomes,
+    read_record,
     shares,
     still_to_do,
     unreadable,
@@ -169,26 +169,30 @@ class Batches:
     async def _effects(
         self, transaction: Transaction, records: Sequence[Any], failure: Exception | None
     ) -> Effects:
-        read_records = [opened(record, *self._by_name[record.topic], self._identity) for record in records]
-        by_event = {id(one.event): one for one in read_records if one.event}
-        taken = await inbox.take(
-            transaction, [one.event for one in read_records if one.event], self._across_gaps
-        )
+        events: list[ReadEvent] = []
+        letters: list[DeadLetter] = []
+        record_of: dict[int, Any] = {}
+        for record in records:
+            found = read_record(record, *self._by_name[record.topic], self._identity)
+            if isinstance(found, DeadLetter):
+                letters.append(found)
+            else:
+                events.append(found)
+                record_of[id(found)] = record
+        taken = await inbox.take(transaction, events, self._across_gaps)
         crash_point("consumer.taken")
-        letters = [one.letter for one in read_records if one.letter]
         letters += [
-            DeadLetter(by_event[id(event)].record, reason, known=known(event))
-            for event, reason in taken.unusable
+            DeadLetter(record_of[id(event)], reason, known=known(event)) for event, reason in taken.unusable
         ]
         fresh = taken.fresh
         if failure is not None:
-            letters += [failed_on(by_event[id(event)].record, event, failure) for event in fresh]
+            letters += [failed_on(record_of[id(event)], event, failure) for event in fresh]
             fresh = []
         letters = dead_letters.one_for_each_record(letters)
         await dead_letters.keep(transaction, self._identity.group, letters, self.topic_ids)
         await self._handle(transaction, fresh)
         DUPLICATES.labels(self._identity.group).inc(taken.duplicates)
-        return Effects([by_event[id(event)].record for event in fresh], letters)
+        return Effects([record_of[id(event)] for event in fresh], letters)
 
     async def _handle(self, transaction: Transaction, fresh: Sequence[ReadEvent]) -> None:
         """Give each subscription its events."""

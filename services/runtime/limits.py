@@ -26,16 +26,12 @@ class LetterTally:
 
     def plus(self, reason: str | None) -> Self:
         """Count one more record: the reason why it became a letter, or None if it was applied."""
-        if reason is None:
-            return self._with({}, 0)
-        kind = _kind(reason)
-        in_a_row = {**self.in_a_row, kind: self.in_a_row.get(kind, 0) + 1}
-        if reason == Reason.SEQUENCE_GAP:
-            return type(self)(in_a_row, self.records, self.unusable)
-        return self._with(in_a_row, 1)
-
-    def _with(self, in_a_row: Mapping[str, int], unusable: int) -> Self:
-        records, unusable = self.records + 1, self.unusable + unusable
+        in_a_row, records, unusable = {}, self.records, self.unusable
+        if reason is not None:
+            kind = _kind(reason)
+            in_a_row = {**self.in_a_row, kind: self.in_a_row.get(kind, 0) + 1}
+        if reason != Reason.SEQUENCE_GAP:
+            records, unusable = records + 1, unusable + (reason is not None)
         if records >= 2 * SAMPLE_RECORDS:
             records, unusable = records // 2, unusable // 2
         return type(self)(in_a_row, records, unusable)

@@ -6,7 +6,7 @@ Rows outlive the process. `concert readers` lists and ends them through each ser
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field
@@ -66,9 +66,9 @@ async def standing(transaction: Transaction, group: str) -> list[PartitionAlarm]
 class NothingStands(Refused):
     """There is nothing to end."""
 
-    code: ClassVar[str] = "nothing_stands"
-    sentence: ClassVar[str] = "no alarm stands over this partition; see `concert readers list`"
-    status: ClassVar[int] = 404
+    code = "nothing_stands"
+    sentence = "no alarm stands over this partition; see `concert readers list`"
+    status = 404
 
 
 PartitionNumber = Annotated[int, Field(ge=0, lt=1 << 31)]

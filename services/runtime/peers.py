@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
-from typing import ClassVar, Final
+from typing import Final
 
 import httpx2
 from fastapi import FastAPI, Request
@@ -22,9 +22,9 @@ ANSWER_WITHIN_SECONDS: Final = 2.0
 class OperatorOnly(Refused):
     """A service's certificate, where the operator's is needed."""
 
-    code: ClassVar[str] = "operator_only"
-    sentence: ClassVar[str] = "only the operator's certificate may do this"
-    status: ClassVar[int] = 403
+    code = "operator_only"
+    sentence = "only the operator's certificate may do this"
+    status = 403
 
 
 def operator_alone(operator: str) -> Callable[[Request], Awaitable[None]]:

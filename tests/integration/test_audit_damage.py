@@ -34,7 +34,6 @@ from tests.integration.test_audit_trail import (
     Trail,
     access,
     ask,
-    free_port,
     permitted,
     register,
     request,
@@ -42,6 +41,7 @@ from tests.integration.test_audit_trail import (
 )
 from tests.support.clock import StoppedClock
 from tests.support.platform import Space
+from tests.support.ports import free_port
 from tests.support.waiting import until
 
 

@@ -26,20 +26,13 @@ from services.runtime.peers import internal_client
 from services.runtime.process import running
 from services.runtime.settings import PortSettings
 from tests.support.platform import CELL, Space
+from tests.support.ports import free_port
 from tests.support.waiting import until
 
 ORIGIN = "audit.localhost/demo/2026"
 SUBJECT = "ref_" + "a" * 26
 OTHER = "ref_" + "b" * 26
 CASE = "sub_" + "c" * 26
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Trail:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -27,15 +26,10 @@ from services.runtime.settings import PortSettings, RuntimeSettings
 from tests.support.builders import an_agency
 from tests.support.kafka import a_bare_reader
 from tests.support.platform import CELL, Space
+from tests.support.ports import free_port
 from tests.support.waiting import until
 
 DEFAULT = json.loads((Path(__file__).parents[2] / "deploy/local/protocol.json").read_text())
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ import asyncio
 import itertools
 import json
 import os
-import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -39,6 +38,7 @@ from tests.support.builders import an_agency
 from tests.support.described import Description
 from tests.support.mail_server import SENDER, MailServer, a_mail_server
 from tests.support.platform import CELL, Space
+from tests.support.ports import free_port
 from tests.support.waiting import until
 
 REPOSITORY = Path(__file__).parents[2]
@@ -51,12 +51,6 @@ DESCRIPTION = Description(document_of(described_app()))
 async def server() -> AsyncIterator[MailServer]:
     async with a_mail_server() as made:
         yield made
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def settings(space: Space, server: MailServer, port: int) -> Settings:

@@ -4,7 +4,6 @@ import asyncio
 import itertools
 import json
 import os
-import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -38,6 +37,7 @@ from services.sector.store.trail import DENIED_ACTORS_MAX, TrailStore
 from services.sector.wiring import wire
 from tests.support.builders import SERVICE, a_protocol_current, an_agency, an_entry, an_id, organization_of
 from tests.support.platform import CELL, Space
+from tests.support.ports import free_port
 from tests.support.waiting import until
 from tests.unit.sector.scenes import CONSENT as SHORT_CONSENT
 from tests.unit.sector.scenes import PERSONAL, SCOPE, an_offer_asked
@@ -51,12 +51,6 @@ FAR = "harbour-social"
 KILLED = 137
 CONSENT = SHORT_CONSENT | {"scope": SCOPE | {"expires_at": "2099-01-01T00:00:00Z"}}
 numbers = itertools.count(1)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Wire:

@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 import httpx2
 
 from schemas.access import REPORTS_MAX
+from services.runtime.alarms import Alarm
 from services.runtime.crash import crash_point
 from services.runtime.errors import Unavailable
 from services.runtime.logs import log
@@ -43,6 +44,9 @@ class Reports(Protocol):
     async def settle(self, answered: Sequence[int], refused: Mapping[int, str]) -> None:
         """Drop what the trail has; keep what it refused for good."""
 
+    async def alarms(self) -> Sequence[Alarm]:
+        """What it refused for good and is still kept."""
+
 
 @dataclass(slots=True)
 class Sorted:
@@ -76,9 +80,16 @@ class Delivery:
         self._open = open_reports
         self._tried = dict.fromkeys(KINDS, 0)
         """Kind → the last report of a full batch; the next begins behind it, so that none is blocked."""
+        self._alarms: Sequence[Alarm] = ()
+
+    def alarms(self) -> Sequence[Alarm]:
+        """What the trail refused for good, as the last sweep found it."""
+        return self._alarms
 
     async def sweep(self) -> bool:
         """Deliver one batch of each kind; says whether anything was settled, so that there may be more."""
+        async with self._open() as reports:
+            self._alarms = await reports.alarms()
         settled = [await self._deliver(kind) for kind in KINDS]
         return any(settled)
 

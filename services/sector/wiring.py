@@ -88,9 +88,8 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
         feeds = FeedNotifier()
         # Looks and reports have a client each: neither can use up the other's connections.
         clients = [internal_client(settings.tls, "audit", base_url=settings.audit.url) for _ in range(2)]
-        sweeper = Reporting(
-            Delivery(clients[0], lambda: open_reports()), settings.report_every_seconds, clients
-        )
+        delivery = Delivery(clients[0], lambda: open_reports())
+        sweeper = Reporting(delivery, settings.report_every_seconds, clients)
 
         def work_on(transaction: Transaction) -> Work:
             return Work(
@@ -131,6 +130,7 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
             open_work=work_on,
             api=sector_app(engine),
             sweepers=(sweeper, Sweeper("denials", FOLD_SECONDS, fold)),
+            alarms=(delivery.alarms,),
         )
 
     return parts

@@ -526,6 +526,24 @@ async def test_denials_are_counted_in_the_database_and_names_made_up_cannot_fill
     assert max(one.times for one in kept) == DENIED_ACTORS_MAX - 1
 
 
+async def test_reports_that_the_trail_refused_are_an_alarm_by_code(at_work: Wire) -> None:
+    [row] = await at_work.rows(
+        "INSERT INTO trail_outbox (kind, content, refused) VALUES ('events', '{}', 'not_yours') RETURNING id"
+    )
+    database = at_work.space.database("health")
+    try:
+        async with database.transaction() as transaction:
+            store = TrailStore(transaction, lambda: None)
+            standing = await store.alarms()
+            await store.settle([row.id], {})
+            settled = await store.alarms()
+    finally:
+        await database.close()
+
+    assert [(one.rule, one.where) for one in standing] == [("report_refused", "not_yours (1)")]
+    assert settled == []
+
+
 FORBIDDEN = (
     "UPDATE consent_version SET signature = ''",
     "DELETE FROM consent_version",

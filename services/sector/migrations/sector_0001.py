@@ -95,6 +95,7 @@ CREATE TABLE trail_outbox (
   refused text, -- the code under which the trail refused it for good: kept for the operator
   written_at timestamptz NOT NULL DEFAULT now());
 CREATE INDEX ON trail_outbox (kind, id) WHERE refused IS NULL;
+CREATE INDEX ON trail_outbox (refused) WHERE refused IS NOT NULL;
 CREATE TABLE denial (
   access text PRIMARY KEY, -- who was denied, and why: what the trail is told of all that follow the first
   agency text NOT NULL,

@@ -8,6 +8,7 @@ from typing import Final, Literal
 from pydantic import BaseModel
 
 from schemas.access import REPORTS_MAX, Access, Actor, EventReport, OutcomeReport, SubjectKey
+from services.runtime.alarms import Alarm
 from services.runtime.database import Transaction
 from services.sector.handlers.work import DenialCount
 
@@ -31,6 +32,10 @@ _SETTLE: Final = "DELETE FROM trail_outbox WHERE id = ANY(CAST(:ids AS bigint[])
 _REFUSE: Final = """
 UPDATE trail_outbox t SET refused = r.code
 FROM unnest(CAST(:ids AS bigint[]), CAST(:codes AS text[])) AS r (id, code) WHERE t.id = r.id"""
+_REFUSED: Final = """
+SELECT refused AS code, count(*) AS reports, min(written_at) AS since
+FROM (SELECT refused, written_at FROM trail_outbox WHERE refused IS NOT NULL LIMIT 10000) AS row
+GROUP BY refused ORDER BY refused"""
 
 DENIED_ACTORS_MAX: Final = 100
 """How many actors of one agency are counted apart at a time; those beyond are counted by their system."""
@@ -102,6 +107,11 @@ class TrailStore:
             await self._transaction.run(_SETTLE, ids=list(answered))
         if refused:
             await self._transaction.run(_REFUSE, ids=list(refused), codes=list(refused.values()))
+
+    async def alarms(self) -> Sequence[Alarm]:
+        """What the trail refused for good, by code, until somebody deletes it."""
+        rows = await self._transaction.rows(_REFUSED)
+        return [Alarm("report_refused", f"{row.code} ({row.reports})", row.since) for row in rows]
 
 
 def _key(access: Access) -> str:

@@ -4,14 +4,18 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx2
 import pytest
 
 from schemas.access import REPORTS_MAX
+from services.runtime.alarms import Alarm
 from services.runtime.errors import Unavailable
 from services.sector.reports import Delivery
+
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,9 @@ class MemoryOutbox:
     async def settle(self, answered: Sequence[int], refused: Mapping[int, str]) -> None:
         self.kept = {place: one for place, one in self.kept.items() if place not in {*answered, *refused}}
         self.refused |= refused
+
+    async def alarms(self) -> Sequence[Alarm]:
+        return [Alarm("report_refused", code, NOON) for code in self.refused.values()]
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator["MemoryOutbox"]:
@@ -67,6 +74,20 @@ async def test_a_whole_batch_that_waits_for_its_subjects_blocks_nothing_newer() 
     assert not outbox.refused
 
 
+async def test_what_the_trail_refused_is_an_alarm_also_after_a_start_until_it_is_gone() -> None:
+    outbox = MemoryOutbox(0)
+    outbox.refused[7] = "not_yours"
+    started = delivery(outbox, lambda place: True)
+
+    await started.sweep()
+    standing = started.alarms()
+    outbox.refused.clear()
+    await started.sweep()
+
+    assert standing == [Alarm("report_refused", "not_yours", NOON)]
+    assert not started.alarms()
+
+
 async def test_what_waited_is_taken_once_its_subject_is_known() -> None:
     outbox = MemoryOutbox(REPORTS_MAX)
     known: set[int] = set()
@@ -95,14 +116,14 @@ async def test_a_report_that_the_trail_cannot_read_costs_itself_alone(bad: set[i
 
     client = httpx2.AsyncClient(base_url="https://trail.example", transport=httpx2.MockTransport(answer))
 
-    sweeping = Delivery(client, outbox.open).sweep()
+    delivery = Delivery(client, outbox.open)
 
     if len(bad) > 1:
         with pytest.raises(Unavailable):
-            await sweeping
+            await delivery.sweep()
         assert (outbox.refused, len(outbox.kept)) == ({}, REPORTS_MAX)
         return
-    assert await sweeping
+    assert await delivery.sweep()
     assert outbox.refused == {321: "malformed"}
     assert outbox.kept == {}
     assert posts < 2 * REPORTS_MAX.bit_length() + 2

@@ -23,6 +23,8 @@ class Act:
     kind: Literal["intent", "event"]
     needs: frozenset[str]
     lists: bool = False
+    party: Literal["sector", "operator"] = "sector"
+    """Who alone may ask for it or report it: a sector, which owns subjects, or the operator's command."""
 
 
 _WHO: Final = frozenset({"actor", "agency"})
@@ -34,7 +36,7 @@ ACTS: Final[Mapping[str, Act]] = {
     "view": Act("intent", _WHO | _WHY | {"subject"}),
     "list": Act("intent", _WHO | _WHY, lists=True),
     "export": Act("intent", _WHO | _WHY | _WHAT, lists=True),
-    "trail_read": Act("intent", _WHY | {"actor"}, lists=True),
+    "trail_read": Act("intent", _WHY | {"actor"}, lists=True, party="operator"),
     "denial": Act("event", frozenset({"actor", "reason"})),
     "consent": Act("event", _WHO | {"subject", "consent"}),
 }

@@ -77,16 +77,12 @@ class Work:
     keyring: Keyring
     permit_signer: Signer
     clock: Clock
-    operator: str
-    """The name in the certificate of the operator's command, which alone may open entries."""
-    owners: frozenset[str]
-    """The sectors by the names in their certificates: they alone have subjects of their own."""
 
 
 async def ask_permit(request: PermitRequest, caller: str, work: Work) -> PermitAnswer:
     """Record the intent, then sign that it is recorded. The order is the promise."""
-    work.appender.standing()  # refuse before anything is written, if no permit could follow
     draft = work.scribe.permit(request, caller=caller)
+    work.appender.standing()  # refuse before anything is written, if no permit could follow
     answer = (await work.appender.append([draft]))[0]
     if isinstance(answer, Refused):
         raise answer
@@ -166,7 +162,7 @@ def _result(answer: Answer, work: Work) -> Result:
 
 async def register_subjects(subjects: Sequence[SubjectKey], caller: str, work: Work) -> list[Refused | str]:
     """Keep the keys of subjects for their owner; the same key again is the same registration."""
-    if caller not in work.owners:
+    if caller not in work.scribe.parties["sector"]:
         raise NotYours
     async with work.open_store() as store:
         return [await _register(subject, caller, store, work) for subject in subjects]
@@ -186,8 +182,6 @@ async def _register(subject: SubjectKey, caller: str, store: Store, work: Work) 
 
 async def open_entries(idem: bytes, purpose: str, size: int, caller: str, work: Work) -> AsyncIterator[bytes]:
     """The details of the first entries, for the operator's export, which is itself an entry first."""
-    if caller != work.operator:
-        raise NotYours
     access = Access(act="trail_read", purpose=purpose, basis=BASIS, actor=Actor(client=caller), explain=())
     request = PermitRequest(idem=idem, nonce=idem, access=access)
     permit = await ask_permit(request, caller, work)

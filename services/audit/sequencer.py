@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, replace
@@ -42,6 +42,9 @@ from services.runtime.logs import log
 
 GROUP_ENTRIES_MAX: Final = 2_000
 WAITING_MAX: Final = 10_000
+"""How many entries wait, of all callers together: about what is written while an answer is waited for."""
+CALLER_WAITING_MAX: Final = 2_500
+"""How many of them one caller may have: the lists of one sector must not starve the others."""
 ANSWER_WITHIN_SECONDS: Final = 2.0
 CHECKPOINT_EVERY: Final = timedelta(seconds=1)
 UNSIGNED_FOR: Final = timedelta(seconds=10)
@@ -115,6 +118,8 @@ class Sequencer:
         self._signing = signing
         self._clock = clock
         self._waiting: deque[_Waiting] = deque()
+        self._entries: Counter[str] = Counter()
+        """Caller → how many entries of its drafts wait."""
         self._lock = AsyncExitStack()
         self._head: Head | None = None
         self._tree = Tree()
@@ -131,8 +136,13 @@ class Sequencer:
         """Record drafts; an answer that is a place is durable and in the tree."""
         if self._head is None:
             raise self._closed
-        if len(self._waiting) + len(drafts) > WAITING_MAX:
+        asked: Counter[str] = Counter()
+        for draft in drafts:
+            asked[draft.caller] += draft.count
+        after = self._entries + asked
+        if after.total() > WAITING_MAX or any(after[caller] > CALLER_WAITING_MAX for caller in asked):
             raise SlowDown
+        self._entries = after
         loop = asyncio.get_running_loop()
         mine = [_Waiting(draft, loop.create_future()) for draft in drafts]
         self._waiting.extend(mine)
@@ -205,6 +215,7 @@ class Sequencer:
         self._tree, self._log_keys, self._is_due = Tree(), {}, False
         while self._waiting:
             _answer(self._waiting.popleft(), why)
+        self._entries.clear()
         await self._lock.aclose()
 
     async def _take_lead(self) -> None:
@@ -310,8 +321,10 @@ class Sequencer:
         taken: list[_Waiting] = []
         entries = 0
         while self._waiting and entries < GROUP_ENTRIES_MAX:
-            entries += self._waiting[0].draft.count
-            taken.append(self._waiting.popleft())
+            one = self._waiting.popleft()
+            entries += one.draft.count
+            self._entries -= Counter({one.draft.caller: one.draft.count})
+            taken.append(one)
         return taken
 
     async def _read(self, drafts: Sequence[Draft], store: Store) -> Seen:

@@ -91,15 +91,16 @@ def wire(runtime: Runtime, settings: Settings) -> Parts:
     sequencer = Sequencer(DatabaseLedger(own, settings.log), keyring, log_key, signing, runtime.clock)
     leading = Leading(sequencer, own)
     sequencer.wake = leading.wake
+    names = {"sector": SECTORS, "operator": (OPERATOR,)}
+    cell = runtime.identity.cell
+    parties = {party: frozenset(source_of(cell, name) for name in found) for party, found in names.items()}
     work = Work(
         appender=sequencer,
         open_store=ledger.open,
-        scribe=Scribe(settings.log),
+        scribe=Scribe(settings.log, parties),
         keyring=keyring,
         permit_signer=Signer.from_seed(f"{settings.log}/permit", _key(settings.permit_key_file)),
         clock=runtime.clock,
-        operator=source_of(runtime.identity.cell, OPERATOR),
-        owners=frozenset(source_of(runtime.identity.cell, sector) for sector in SECTORS),
     )
     CHECKPOINT_AGE.set_function(sequencer.checkpoint_age_seconds)
     ticking = Sweeper("checkpoint", TICK_SECONDS, sequencer.tick)

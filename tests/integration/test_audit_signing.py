@@ -17,10 +17,10 @@ from schemas.access import Access, Actor, EventReport, PermitBody
 from schemas.exact_bytes import decoded
 from schemas.signed_note import named_key
 from schemas.topics import source_of
-from services.audit.domain.drafts import Scribe
+from services.audit.domain.drafts import Draft, Scribe
 from services.audit.domain.keyring import Keyring
 from services.audit.domain.notes import Signer
-from services.audit.domain.refusals import TrailClosed
+from services.audit.domain.refusals import SlowDown, TrailClosed
 from services.audit.domain.signing import Signing
 from services.audit.handlers import Work, ask_permit, report_events
 from services.audit.sequencer import Sequencer
@@ -94,6 +94,12 @@ class SlowTrail:
         (placed,) = await self._answered(report_events([report], HEALTH, self._work))
         return int(placed.index)
 
+    def ask_all(self, caller: str) -> asyncio.Future[Any]:
+        """Ask for a list of 500 rows, which becomes 501 entries."""
+        rows = ({"subject": "ref_x"},) * 500
+        draft = Draft(caller, random_bytes(16), bytes(32), {"kind": "intent"}, rows)
+        return asyncio.ensure_future(self._sequencer.append([draft]))
+
     async def _answered(self, question: Coroutine[Any, Any, Any]) -> Any:
         asking = asyncio.ensure_future(question)
         while not asking.done():
@@ -115,7 +121,8 @@ async def by_hand(trail: Trail, clock: StoppedClock) -> AsyncIterator[SlowTrail]
     keyring = Keyring(trail.origin, decoded(trail.keys["wrap"].read_text()), random_bytes)
     sequencer = Sequencer(ledger, keyring, named_key(trail.log_key), Signing(MOST), clock)
     permit = Signer.from_seed(f"{trail.origin}/permit", decoded(trail.keys["permit"].read_text()))
-    work = Work(sequencer, ledger.open, Scribe(trail.origin), keyring, permit, clock, "operator", frozenset())
+    parties = {"sector": frozenset({HEALTH})}
+    work = Work(sequencer, ledger.open, Scribe(trail.origin, parties), keyring, permit, clock)
     await sequencer.sweep()
     await sweep_signer(trail, trail.folder)
     made = SlowTrail(sequencer, work)
@@ -144,6 +151,25 @@ async def test_no_permits_while_a_due_size_stays_unsigned_too_long(
     assert sizes == [1, 17, 33]
     assert (unsigned, by_hand.alarms()) == ([("head_unsigned", "size 16")], [])
     assert written == 17
+
+
+async def test_whoever_has_much_waiting_is_told_to_slow_down_and_no_other(by_hand: SlowTrail) -> None:
+    asking = [by_hand.ask_all(HEALTH) for _ in range(4)]
+    await asyncio.sleep(0)
+    too_many, other = by_hand.ask_all(HEALTH), by_hand.ask_all(source_of(CELL, "police"))
+    await asyncio.wait({too_many})
+    asked_meanwhile = other.done()
+    await by_hand.look()
+    await by_hand.look()
+    again = by_hand.ask_all(HEALTH)
+    await asyncio.sleep(0)
+    await by_hand.look()
+    answered, _ = await asyncio.wait({*asking, other, again}, timeout=10)
+
+    assert len(answered) == 6
+    assert isinstance(too_many.exception(), SlowDown)
+    assert not asked_meanwhile
+    assert all(one.exception() is None for one in (*asking, other, again))
 
 
 @pytest.mark.parametrize("word", ["run", "signer"])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from datetime import datetime
+from typing import Any, Final, Literal
 
 from schemas.access import (
     ACTS,
@@ -17,8 +18,9 @@ from schemas.access import (
     PermitRequest,
     missing_field,
 )
+from schemas.body import COUNT_MAX
 from schemas.trail_bytes import canonical, stamped, trail_words
-from services.audit.domain.refusals import DetailInvalid, DetailTooLarge
+from services.audit.domain.refusals import DetailInvalid, DetailTooLarge, NotYours
 
 Words = Mapping[str, Any]
 _NUMBER_MAX: Final = 2**53 - 1
@@ -53,13 +55,16 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Scribe:
-    """Writes drafts for one log."""
+    """Writes drafts for one log; `parties` are the names in their certificates, by what `ACTS` calls them."""
 
     origin: str
+    parties: Mapping[str, frozenset[str]]
 
     def permit(self, request: PermitRequest, *, caller: str) -> Draft:
         """The intent of a permit request, with its items before it."""
-        check_complete(request.access, "intent", "/access")
+        self._check(request.access, "intent", caller)
+        if request.access.times is not None:
+            raise DetailInvalid("/access/times")
         if request.items and not ACTS[request.access.act].lists:
             raise DetailInvalid("/items")
         words = request.access.plain() | self._words("intent", "before", caller)
@@ -75,7 +80,8 @@ class Scribe:
 
     def event(self, report: EventReport, *, caller: str) -> Draft:
         """Something that was done."""
-        check_complete(report.access, "event", "/access")
+        self._check(report.access, "event", caller)
+        _check_instants(report)
         words = report.access.plain() | self._words("event", report.mode, caller)
         words["happened"] = report.happened
         if report.until is not None:
@@ -86,6 +92,7 @@ class Scribe:
         """What came of an intent; the intent's subject is added when it is read."""
         if report.origin != self.origin:
             raise DetailInvalid("/origin")
+        _check_instant(report.happened, "/happened")
         if report.result != "released" and report.reason is None:
             raise DetailInvalid("/reason")
         words = report.plain()
@@ -95,6 +102,14 @@ class Scribe:
         digest = _digest("outcome", report.plain())
         return _fitting(Draft(caller, report.idem, digest, words, intent=report.intent))
 
+    def _check(self, access: Access, kind: Literal["intent", "event"], caller: str) -> None:
+        """Refuse an access that lacks what its act needs, or is another party's to ask for."""
+        missing = missing_field(access, kind)
+        if missing is not None:
+            raise DetailInvalid("/access" + missing)
+        if caller not in self.parties[ACTS[access.act].party]:
+            raise NotYours
+
     def _item(self, access: Access, item: Item, caller: str) -> Words:
         return access.plain() | self._words("item", "before", caller) | item.plain()
 
@@ -102,11 +117,24 @@ class Scribe:
         return trail_words(kind, mode, service=caller, site=self.origin)
 
 
-def check_complete(access: Access, kind: Any, at: str) -> None:
-    """Refuse an access that lacks what its act needs."""
-    missing = missing_field(access, kind)
-    if missing is not None:
-        raise DetailInvalid(at + missing)
+def _check_instant(text: str, at: str) -> None:
+    """Refuse what no calendar has: the shape alone lets a year 0000 and a 30 February through."""
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        raise DetailInvalid(at) from None
+
+
+def _check_instants(report: EventReport) -> None:
+    """Refuse instants that do not exist, an end before its beginning, and a count without an end."""
+    _check_instant(report.happened, "/happened")
+    until, times = report.until, report.access.times
+    if until is not None:
+        _check_instant(until, "/until")
+    if (until is None) != (times is None) or (until or report.happened) < report.happened:
+        raise DetailInvalid("/until")
+    if times is not None and not 1 <= times <= COUNT_MAX:
+        raise DetailInvalid("/access/times")
 
 
 def _digest(kind: str, body: Mapping[str, Any]) -> bytes:

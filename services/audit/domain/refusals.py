@@ -26,8 +26,8 @@ class NotYours(Refused):
 
     code = "not_yours"
     sentence = (
-        "only the caller that asked may report an outcome, only the sector that registered a subject "
-        "an event about it, only the operator may open entries"
+        "only sectors ask and report for agencies, only the caller that asked reports an outcome, only the "
+        "sector that registered a subject an event about it, only the operator opens entries"
     )
     status = 403
 

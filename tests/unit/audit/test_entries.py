@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -44,7 +45,10 @@ CALLER: Final = "urn:concert:test-local:health"
 SUBJECT: Final = "ref_" + "a" * 26
 OTHER: Final = "ref_" + "b" * 26
 AT: Final = "2026-03-02T12:00:00.000Z"
-SCRIBE: Final = Scribe(ORIGIN)
+OPERATOR: Final = "urn:concert:test-local:operator"
+OTHER_CALLER: Final = "urn:concert:test-local:police"
+PARTIES: Final = {"sector": frozenset({CALLER, OTHER_CALLER}), "operator": frozenset({OPERATOR})}
+SCRIBE: Final = Scribe(ORIGIN, PARTIES)
 
 
 def test_the_published_leaf_is_made() -> None:
@@ -266,7 +270,11 @@ def test_an_outcome_without_its_own_intent_is_refused(intents: Any, refusal: typ
 
 @pytest.mark.parametrize(
     ("changes", "pointer"),
-    [({"origin": "audit.example/other"}, "/origin"), ({"result": "refused"}, "/reason")],
+    [
+        ({"origin": "audit.example/other"}, "/origin"),
+        ({"result": "refused"}, "/reason"),
+        ({"happened": "2026-13-01T00:00:00.000Z"}, "/happened"),
+    ],
 )
 def test_an_outcome_that_lacks_something_is_named(changes: dict[str, Any], pointer: str) -> None:
     with pytest.raises(DetailInvalid, match=pointer):
@@ -286,6 +294,7 @@ def test_an_access_without_a_field_its_act_needs_is_named(field: str) -> None:
         (an_access(act="disclosure"), "/access/groups"),
         (an_access(act="denial"), "/access/act"),
         (an_access(act="browse"), "/access/act"),
+        (an_access(times=2), "/access/times"),
     ],
 )
 def test_what_an_act_needs_stands_in_its_table(words: Access, pointer: str) -> None:
@@ -298,9 +307,59 @@ def test_only_a_list_has_items() -> None:
         a_draft(an_access(), Item(subject=OTHER))
 
 
+def a_count_of_denials(
+    happened: str = "2026-03-02T11:00:00.000Z", until: str | None = AT, times: int | None = 2
+) -> EventReport:
+    words = Access(act="denial", actor=Actor(client="cl-1"), reason="unknown", times=times)
+    return EventReport(idem=b"e" * 16, mode="late", happened=happened, until=until, access=words)
+
+
+@pytest.mark.parametrize(
+    ("changes", "pointer"),
+    [
+        ({"happened": "9999-99-99T99:99:99.999Z", "until": None, "times": None}, "/happened"),
+        ({"happened": "0000-01-01T00:00:00.000Z"}, "/happened"),
+        ({"until": "2026-02-30T00:00:00.000Z"}, "/until"),
+        ({"until": "2026-03-02T10:59:59.999Z"}, "/until"),
+        ({"until": None}, "/until"),
+        ({"times": None}, "/until"),
+        ({"times": 0}, "/access/times"),
+        ({"times": 2**53 - 1}, "/access/times"),
+    ],
+)
+def test_an_event_at_an_impossible_time_is_refused_in_its_place(
+    changes: dict[str, Any], pointer: str
+) -> None:
+    with pytest.raises(DetailInvalid, match=pointer):
+        SCRIBE.event(a_count_of_denials(**changes), caller=CALLER)
+
+
+@pytest.mark.parametrize("act", sorted(ACTS))
+@pytest.mark.parametrize("caller", [CALLER, OPERATOR, "urn:concert:test-local:notifications"])
+def test_each_act_is_one_partys_to_ask_for_or_report(act: str, caller: str) -> None:
+    words = an_access(
+        act=act,
+        subject=SUBJECT,
+        referral=SUBJECT,
+        packet="p",
+        groups={"contact": "1"},
+        protocol={"id": "p-1", "hash": encoded(bytes(32))},
+        recipient={"agency": "clinic-a", "key": "rk_" + "a" * 26},
+        consent={"id": "cns_" + "a" * 26, "version": 1},
+        reason="x",
+    )
+    report = EventReport(idem=b"e" * 16, mode="with", happened=AT, access=words)
+    may = {CALLER} if act != "trail_read" else {OPERATOR}
+
+    with nullcontext() if caller in may else pytest.raises(NotYours):
+        if ACTS[act].kind == "event":
+            SCRIBE.event(report, caller=caller)
+        else:
+            SCRIBE.permit(a_request(words), caller=caller)
+
+
 def test_an_event_needs_no_permit_and_says_when_it_happened() -> None:
-    words = Access(act="denial", actor=Actor(client="cl-1"), reason="unknown", times=2)
-    report = EventReport(idem=b"e" * 16, mode="late", happened="2026-03-02T11:00:00.000Z", access=words)
+    report = a_count_of_denials()
     answer = written(a_group().add(SCRIBE.event(report, caller=CALLER)))
 
     detail = json.loads(answer.detail)
@@ -312,7 +371,6 @@ def test_an_event_needs_no_permit_and_says_when_it_happened() -> None:
     assert "n" not in detail
 
 
-OTHER_CALLER: Final = "urn:concert:test-local:police"
 EVENTS: Final = sorted(name for name, act in ACTS.items() if act.kind == "event")
 
 
@@ -348,7 +406,7 @@ def test_who_may_write_each_kind_of_entry_about_a_subject(kind: str, others_may:
     assert isinstance(other, Written if others_may else NotYours)
 
 
-def test_anybody_may_report_a_denial_about_nobody() -> None:
+def test_any_sector_may_report_a_denial_about_nobody() -> None:
     denied = an_event("denial", OTHER_CALLER, subject=None, basis=None, consent=None)
 
     assert isinstance(a_group().add(denied), Written)

@@ -1,10 +1,13 @@
 """HTTP/1.1 connections within limits: strict reading (h11), never too many, none slow for ever."""
 
 import asyncio
+import re
 import sys
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import h11
+from h11._receivebuffer import ReceiveBuffer
+from uvicorn.protocols.http.flow_control import CLOSE_HEADER
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from services.runtime.errors import Refused
@@ -66,6 +69,30 @@ EVERY_CONNECTION: Final = (
 )
 """What any request can be answered before the application sees it."""
 PROTOCOL_REFUSALS: Final = {431: HeadersTooLarge, 501: TransferCodingUnknown}
+_LENIENT: Final = re.compile(
+    rb"^[ \t]"  # a line that goes on from the last one
+    rb"|^content-length:[^,\n]*,"
+    rb"|^(?:content-length|transfer-encoding):[^\0]*\n(?:content-length|transfer-encoding):"
+    rb"|\A\S+ \S+ HTTP/(?!1\.[01]$)"
+    rb"|\A\S+ \S+ HTTP/1\.0\n(?:.*\n)*transfer-encoding:",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""A header that h11 gives one reading, and the proxy in front of us perhaps another."""
+
+
+class StrictLines(ReceiveBuffer):
+    """The lines of a header, before h11 mends what two readers could take differently."""
+
+    def maybe_extract_lines(self) -> list[bytearray] | None:
+        """All lines up to the empty one; raises RemoteProtocolError where they have two readings."""
+        before = len(self)
+        lines = super().maybe_extract_lines()
+        if lines is None:
+            return None
+        has_bare_end = before - len(self) != sum(len(line) + 2 for line in lines) + 2
+        if has_bare_end or _LENIENT.search(b"\n".join(lines)):
+            raise h11.RemoteProtocolError("two readings")
+        return lines
 
 
 class BoundedProtocol(H11Protocol):
@@ -77,6 +104,10 @@ class BoundedProtocol(H11Protocol):
     answer_taken_seconds: ClassVar[float] = ANSWER_TAKEN_SECONDS
     _deadline: asyncio.TimerHandle | None = None
     _answer_deadline: asyncio.TimerHandle | None = None
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.conn._receive_buffer = StrictLines()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin; a connection over the limit is told so, and one far over it is cut."""
@@ -104,6 +135,12 @@ class BoundedProtocol(H11Protocol):
         self._forget_deadline()
         super().on_response_complete()
         self._watch()
+
+    def shutdown(self) -> None:
+        """Drain: the answer in hand is the connection's last, and says so."""
+        super().shutdown()
+        if self.cycle is not None and not self.cycle.response_started:
+            self.cycle.default_headers = [*self.cycle.default_headers, CLOSE_HEADER]
 
     def pause_writing(self) -> None:
         """The answer waits for its reader, who must not keep it for ever."""

@@ -30,6 +30,7 @@ from services.runtime.openapi import text_of
 from services.runtime.outbox import Outbox
 from services.runtime.peers import internal_config, plain_config
 from services.runtime.relay import Relay
+from services.runtime.requests import DRAINING
 from services.runtime.settings import RuntimeSettings
 from services.runtime.subscription import Subscription
 from services.runtime.sweeper import Sweeper
@@ -72,6 +73,10 @@ Wire = Callable[[Runtime, Any], Parts]
 class QuietServer(Server):
     """uvicorn without signals of its own, for the process has one way out, and with quick handshakes."""
 
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self._draining = asyncio.Event()
+
     @contextmanager
     def capture_signals(self) -> Any:
         """Leave signals to the process."""
@@ -79,10 +84,10 @@ class QuietServer(Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen on the sockets given; uvicorn alone would wait a minute for each handshake."""
-        config, state = self.config, self.server_state
+        config, state, shared = self.config, self.server_state, {DRAINING: self._draining}
 
         def protocol() -> asyncio.Protocol:
-            return config.http_protocol_class(config=config, server_state=state, app_state={})  # type: ignore[call-arg]
+            return config.http_protocol_class(config=config, server_state=state, app_state=shared)  # type: ignore[call-arg]
 
         seconds = HANDSHAKE_SECONDS if config.ssl else None
         loop = asyncio.get_running_loop()
@@ -93,6 +98,11 @@ class QuietServer(Server):
             for one in sockets or ()
         ]
         self.started = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let who waits for news have its answer, then end; what takes longer than the grace is told so."""
+        self._draining.set()
+        await super().shutdown(sockets)
 
 
 def main(

@@ -3,9 +3,11 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import suppress
 from typing import Any, Final
 
 from fastapi import Request
+from fastapi._compat import ModelField
 from fastapi.dependencies.models import Dependant
 from starlette.datastructures import Headers, MutableHeaders
 
@@ -36,6 +38,14 @@ SINGLE_HEADERS: Final = (
 _JSON: Final = re.compile(r'application/json([ \t]*;[ \t]*charset="?utf-8"?)?', re.IGNORECASE)
 _PATH: Final = re.compile(rb"/([!-$&-~]|%(?!2f|5c|[01]|7f|[89a-f])[0-9a-f]{2})*", re.IGNORECASE)
 """A path in ASCII, without anything encoded that would end a step of it or is no text."""
+_WHOLE: Final = re.compile(r"0|[1-9][0-9]*")
+DRAINING: Final = "draining"
+
+
+def draining_of(request: Request) -> asyncio.Event:
+    """Set once the process stops: a request that waits for news is then answered with what there is."""
+    event = request.scope.get("state", {}).get(DRAINING)
+    return event or asyncio.Event()
 
 
 class PathMalformed(Refused):
@@ -75,10 +85,18 @@ class InvalidRequest(Refused):
 
 
 class QueryInvalid(InvalidRequest):
-    """Query parameters that the route does not have, or one of them twice."""
+    """Query parameters that the route does not have, one of them twice, or a number in another form."""
 
     code = "query_invalid"
-    sentence = "send no other query parameters than those that errors name, and each once at most"
+    sentence = "send only query parameters that the route has, each once at most, and numbers as digits alone"
+
+
+class PartUnavailable(Refused):
+    """A database or another service is away, or this process stops."""
+
+    code = "unavailable"
+    sentence = "a part that this needs does not answer; try again"
+    status = 503
 
 
 class Malformed(Refused):
@@ -119,6 +137,14 @@ class StrictRequests:
             await self._app(scope, receive, send)
             return
         send = _unstored(send, without_body=scope["method"] == "HEAD")
+        try:
+            await self._answer(scope, receive, send)
+        except asyncio.CancelledError:  # the drain waits no longer; what was committed stands for the repeat
+            with suppress(RuntimeError):  # an answer that has begun is cut
+                await refusal(PartUnavailable())(scope, receive, send)
+            raise
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         try:
             _check_target(scope, headers)
@@ -182,17 +208,24 @@ def _unstored(send: Send, *, without_body: bool) -> Send:
     return sent
 
 
-def _query_names(dependant: Dependant) -> Iterator[str]:
-    yield from (one.alias for one in dependant.query_params)
+def _query_parameters(dependant: Dependant) -> Iterator[ModelField]:
+    yield from dependant.query_params
     for inner in dependant.dependencies:
-        yield from _query_names(inner)
+        yield from _query_parameters(inner)
 
 
 async def check_query(request: Request) -> None:
-    """A dependency of every route: refuses query parameters that it does not have, and repeated ones."""
-    known = sorted(set(_query_names(request.scope["route"].dependant)))
+    """A dependency of every route: refuses unknown and repeated query parameters, and numbers like `1_0`."""
+    fields = {one.alias: one for one in _query_parameters(request.scope["route"].dependant)}
+    known = sorted(fields)
     given = [name for name, _ in request.query_params.multi_items()]
     errors = [{"pointer": f"#/query/{name}", "detail": "repeated"} for name in known if given.count(name) > 1]
+    errors += [
+        {"pointer": f"#/query/{name}", "detail": "int_parsing", "allowed": "0, or digits that begin with 1-9"}
+        for name in known
+        if name in given and fields[name].field_info.annotation is int
+        if not _WHOLE.fullmatch(request.query_params[name])
+    ]
     if not set(given) <= set(known):
         errors.append({"pointer": "#/query/*", "detail": "unknown", "allowed": ", ".join(known) or "none"})
     if errors:

@@ -1,7 +1,7 @@
 """HTTP for every service: one way in (`requests`), one way of saying no (`problems`)."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -17,6 +17,7 @@ from services.runtime.requests import (
     CallerOf,
     InvalidRequest,
     Malformed,
+    PartUnavailable,
     StrictRequests,
     check_query,
 )
@@ -42,20 +43,14 @@ class MethodNotAllowed(Refused):
     status = 405
 
 
-class PartUnavailable(Refused):
-    """A database or another service is away."""
-
-    code = "unavailable"
-    sentence = "a part that this needs does not answer; try again"
-    status = 503
-
-
 class Unexpected(Refused):
     """A bug of ours."""
 
     code = "unexpected"
     sentence = "this is our fault; try again later, and tell the operator the instance"
     status = 500
+    headers: ClassVar = {"connection": "close"}
+    """Starlette raises the error on after the answer, and uvicorn then cuts the connection."""
 
 
 EVERY_ROUTE: Final = (InvalidRequest, PartUnavailable, Unexpected)

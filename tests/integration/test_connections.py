@@ -1,16 +1,18 @@
 """Bytes at a port, as they come from outside: each gets its answer soon, and the next one is served."""
 
+import asyncio
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import pytest
-from fastapi import Request
+from fastapi import FastAPI, Request
 
 from services.runtime.connections import HEADER_BYTES_MAX, BoundedProtocol
 from services.runtime.peers import plain_config
 from services.runtime.process import QuietServer
+from services.runtime.requests import draining_of
 from services.runtime.tokens import Unauthenticated
 from services.runtime.web import create_app
 from tests.support.servers import LoopThread
@@ -40,14 +42,19 @@ class Port:
     def send(self, *pieces: bytes) -> bytes:
         """All that comes back until the port closes."""
         with self.connect() as connection:
-            answer = b""
             with suppress(ConnectionError):  # cut while we were still sending; the answer is here already
                 for piece in pieces:
                     connection.sendall(piece)
-            with suppress(ConnectionError):
-                while received := connection.recv(65_536):
-                    answer += received
-            return answer
+            return all_of(connection)
+
+
+def all_of(connection: socket.socket) -> bytes:
+    """What comes until the port closes."""
+    answer = b""
+    with suppress(ConnectionError):
+        while received := connection.recv(65_536):
+            answer += received
+    return answer
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +65,7 @@ def loop() -> Iterator[LoopThread]:
 
 
 @pytest.fixture(scope="module")
-def port(loop: LoopThread) -> Iterator[Port]:
+def app() -> FastAPI:
     def caller(request: Request) -> None:
         if "authorization" not in request.headers:
             raise Unauthenticated
@@ -73,14 +80,38 @@ def port(loop: LoopThread) -> Iterator[Port]:
     async def post_thing(request: Request) -> int:
         return len(await request.body())
 
+    @app.get("/v1/bugs")
+    async def get_bug() -> None:
+        raise RuntimeError
+
+    @app.get("/v1/news")
+    async def get_news(request: Request) -> str:
+        await draining_of(request).wait()
+        return "none"
+
+    @app.get("/v1/sleeps")
+    async def get_sleep() -> None:
+        await asyncio.Event().wait()
+
+    return app
+
+
+@pytest.fixture(scope="module")
+def port(app: FastAPI, loop: LoopThread) -> Iterator[Port]:
+    with serving(app, loop) as port:
+        yield port
+
+
+@contextmanager
+def serving(app: FastAPI, loop: LoopThread) -> Iterator[Port]:
     config = plain_config(app)
-    config.http = Hasty
+    config.http, config.timeout_graceful_shutdown = Hasty, 1
     bound = socket.create_server(("127.0.0.1", 0))
     server = QuietServer(config)
-    serving = loop.start(server.serve([bound]))
+    served = loop.start(server.serve([bound]))
     yield Port(bound.getsockname()[1], server)
     server.should_exit = True
-    serving.result()
+    served.result()
 
 
 GET = b"GET /v1/things/a HTTP/1.1\r\n"
@@ -98,6 +129,21 @@ ANSWERED: Mapping[str, tuple[Sequence[bytes], bytes, bytes]] = {
         [POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"], b"501", b"transfer_coding_unknown"),
     "two lengths": (
         [POST + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}"], b"400", b"http_malformed"),
+    "one length twice": (
+        [POST + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\n{}"], b"400", b"http_malformed"),
+    "a list of one length": ([POST + b"Content-Length: 5, 5\r\n\r\n[[1]]"], b"400", b"http_malformed"),
+    "a length and chunks": (
+        [POST + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + GET + HOST + b"\r\n"],
+        b"400", b"http_malformed"),
+    "chunks in HTTP/1.0": (
+        [POST.replace(b"1.1", b"1.0") + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"],
+        b"400", b"http_malformed"),
+    "lines without CR": ([b"GET /v1/things/a HTTP/1.1\nHost: a\n\n"], b"400", b"http_malformed"),
+    "one line without CR": ([GET + b"X: a\n" + HOST + CLOSE], b"400", b"http_malformed"),
+    "a folded line": ([GET + HOST + b"X: a\r\n b\r\n" + CLOSE], b"400", b"http_malformed"),
+    "HTTP/2.0": ([b"GET /v1/things/a HTTP/2.0\r\n" + HOST + CLOSE], b"400", b"http_malformed"),
+    "another version in a header": ([GET + HOST + b"User-Agent: a HTTP/2.0\r\n" + CLOSE], b"200", b'""'),
+    "a bug": ([b"GET /v1/bugs HTTP/1.1\r\n" + HOST + b"\r\n"], b"500", b"connection: close"),
     "a negative length": ([POST + b"Content-Length: -1\r\n\r\n{}"], b"400", b"http_malformed"),
     "a length over 64 bits": (
         [POST + b"Content-Length: 99999999999999999999\r\n\r\n{}"], b"413", b"too_large"),
@@ -127,6 +173,7 @@ def test_whatever_is_sent_is_answered_soon_and_the_next_is_served(port: Port, wh
 
     assert answer.split(b" ", 2)[1] == status
     assert said in answer
+    assert status not in (b"400", b"500") or answer.lower().count(b"connection: close\r\n") == 1
     assert port.send(GET + HOST + CLOSE).startswith(b"HTTP/1.1 200")
 
 
@@ -149,6 +196,22 @@ def test_an_answer_that_nobody_takes_does_not_keep_its_connection(port: Port, lo
         connection.sendall(b"GET /v1/things/a?limit=20000000 HTTP/1.1\r\n" + HOST + b"\r\n")
         assert connection.recv(1)
         loop.call(until(lambda: not port.server.server_state.connections, ANSWERED_WITHIN_SECONDS))
+
+
+def test_a_drain_answers_who_waits_for_news_at_once_and_whoever_it_cuts_by_a_problem(
+    app: FastAPI, loop: LoopThread
+) -> None:
+    with serving(app, loop) as port, port.connect() as waits, port.connect() as sleeps:
+        waits.sendall(b"GET /v1/news HTTP/1.1\r\n" + HOST + b"\r\n")
+        sleeps.sendall(b"GET /v1/sleeps HTTP/1.1\r\n" + HOST + b"\r\n")
+        loop.call(until(lambda: len(port.server.server_state.tasks) == 2, ANSWERED_WITHIN_SECONDS))
+        port.server.should_exit = True
+        news, cut = all_of(waits), all_of(sleeps)
+
+    assert (news[:12], news[-6:]) == (b"HTTP/1.1 200", b'"none"')
+    assert cut.startswith(b"HTTP/1.1 503")
+    assert all(said in cut for said in (b'"code":"unavailable"', b"retry-after: 2\r\n"))
+    assert all(one.lower().count(b"connection: close\r\n") == 1 for one in (news, cut))
 
 
 def test_of_a_header_without_end_no_more_is_taken_than_the_limit(port: Port) -> None:

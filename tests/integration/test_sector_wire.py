@@ -284,6 +284,7 @@ async def test_a_received_referral_is_told_awaited_shown_and_answered(at_work: W
         await at_work.tell((1, offered(referral)))
 
         told = (await waiting).json()
+        beyond = await client.get(f"/v1/events?after={told['next'] + 1000}")
         worklist = (await shown(client, "/v1/worklist")).json()
         seen = await client.get(f"/v1/referrals/{referral}")
         answer = await at_work.post(
@@ -294,6 +295,7 @@ async def test_a_received_referral_is_told_awaited_shown_and_answered(at_work: W
         )
 
     assert [(one["position"], one["referral"]) for one in told["data"]] == [(position + 1, referral)]
+    assert (beyond.status_code, beyond.json()["code"]) == (422, "cursor_unreadable")
     assert referral in [row["referral"] for row in worklist["data"]]
     assert seen.json()["offer"]["needs"] == ["medical_care"]
     assert answer.status_code == 202

@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 
 from schemas.body import instant_text
 from services.runtime.openapi import refuses
+from services.runtime.requests import draining_of
 from services.sector.api.answers import DirectoryPage, Feed
 from services.sector.api.asking import Engine, asker_of, looks_like
 from services.sector.domain.refusals import CursorUnreadable, TooManyWaiting
@@ -49,8 +50,9 @@ async def _departure(request: Request) -> None:
 
 
 async def _wait(growth: asyncio.Event, request: Request, seconds: float) -> None:
+    ways = (growth.wait(), _departure(request), draining_of(request).wait())
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(growth.wait()), group.create_task(_departure(request))]
+        tasks: list[asyncio.Task[Any]] = [group.create_task(way) for way in ways]
         await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
             task.cancel()
@@ -64,7 +66,7 @@ def listening_routes(engine: Engine) -> APIRouter:
     looks = asyncio.Semaphore(LOOKS_MAX)
 
     @router.get("/events", operation_id="list_events", response_model=Feed)
-    @refuses(TooManyWaiting)
+    @refuses(TooManyWaiting, CursorUnreadable)
     async def get_events(
         request: Request,
         by: Annotated[Asker, asker],
@@ -83,8 +85,10 @@ def listening_routes(engine: Engine) -> APIRouter:
                 async with looks, engine.open() as work:
                     await check_admitted(by, work, though_suspended=True)
                     told = await work.views.told(by.agency, after, EVENTS_MAX)
+                    if not told and after > 0 and after > await work.views.feed_end(by.agency):
+                        raise CursorUnreadable  # else all up to there would be lost in silence
                 left = until - loop.time()
-                if told or left <= 0 or await request.is_disconnected():
+                if told or left <= 0 or draining_of(request).is_set() or await request.is_disconnected():
                     break
                 await _wait(growth, request, left)
         last = told[-1][0] if told else after

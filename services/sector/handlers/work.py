@@ -117,6 +117,9 @@ class Views(Protocol):
     async def told(self, agency: str, after: int, limit: int) -> Sequence[tuple[int, FeedEvent]]:
         """The agency's feed behind a position, in order."""
 
+    async def feed_end(self, agency: str) -> int:
+        """The position of the last event in the agency's feed; 0 before the first."""
+
 
 class State(Protocol):
     """What governance and the directory say is in force."""

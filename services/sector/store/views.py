@@ -69,6 +69,7 @@ FROM event JOIN last USING (agency)"""
 _TOLD: Final = """
 SELECT position, agency, type, referral, number, state, at, code, step FROM feed_event
 WHERE agency = :agency AND position > :after ORDER BY position LIMIT :limit"""
+_FEED_END: Final = "SELECT position FROM feed_end WHERE agency = :agency"
 
 
 class ViewStore:
@@ -147,6 +148,11 @@ class ViewStore:
         """The agency's feed behind a position, in order."""
         rows = await self._transaction.rows(_TOLD, agency=agency, after=after, limit=limit)
         return [(row.position, _event(row)) for row in rows]
+
+    async def feed_end(self, agency: str) -> int:
+        """The position of the last event in the agency's feed; 0 before the first."""
+        rows = await self._transaction.rows(_FEED_END, agency=agency)
+        return rows[0].position if rows else 0
 
 
 def _view(row: Row[Any]) -> ReferralView:

@@ -184,6 +184,17 @@ def test_what_does_not_hold_is_refused_and_nobody_is_told_why(what: str) -> None
     assert (refused.value.args, str(refused.value)) == ((), str(Unauthenticated()))
 
 
+def test_what_the_library_did_not_expect_is_refused_too() -> None:
+    def unhashable(_: Any) -> Any:
+        raise TypeError
+
+    keys: Any = unhashable
+    reader = token_reader(keys, issuer=ISSUER, audience=AUDIENCE, clock=StoppedClock())
+
+    with pytest.raises(Unauthenticated):
+        reader(a_request(authorization=f"Bearer {a_token()}"))
+
+
 @pytest.mark.parametrize(
     "claims", [{"exp": NOW - LEEWAY_SECONDS + 1, "iat": NOW - 300}, {"iat": NOW + LEEWAY_SECONDS}]
 )

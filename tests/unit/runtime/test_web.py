@@ -294,6 +294,10 @@ QUERIES: Mapping[str, tuple[str, list[dict[str, str]]]] = {
     "too many": (
         "limit=201", [{"pointer": "#/query/limit", "detail": "less_than_equal",
                        "allowed": "Input should be less than or equal to 200"}]),
+    **{f"a number as {form}": (
+        f"limit={form}", [{"pointer": "#/query/limit", "detail": "int_parsing",
+                           "allowed": "0, or digits that begin with 1-9"}])
+       for form in ("1_0", "1.0", "%2B5", "+5", "05", "")},
     "not in the list": (
         f"colour={WORD}", [{"pointer": "#/query/colour", "detail": "literal_error",
                             "allowed": "Input should be 'red' or 'blue'"}]),

@@ -7,10 +7,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import httpx2
+import pytest
 from fastapi import Request
 
 from services.health.profile import PROFILE
 from services.runtime.admission import Admission
+from services.runtime.requests import DRAINING
 from services.runtime.tokens import Caller
 from services.sector.api import Engine, FeedNotifier, sector_app
 from services.sector.api.listening import LOOKS_MAX, POLLS_PER_AGENCY_MAX
@@ -30,8 +32,12 @@ class Feed:
         self.tells = False
         engine = Engine(PROFILE, self.caller, self.open, self.show, self.feeds)
         self.app = sector_app(engine)
-        transport = httpx2.ASGITransport(self.app)
+        self.draining = asyncio.Event()
+        transport = httpx2.ASGITransport(self.served)
         self.client = httpx2.AsyncClient(transport=transport, base_url="http://sector.example")
+
+    async def served(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.app({**scope, "state": {DRAINING: self.draining}}, receive, send)
 
     def caller(self, request: Request) -> Caller:
         return Caller("p-1", "system", request.headers["authorization"], "caseworker")
@@ -53,10 +59,13 @@ class Feed:
 
     async def told(self, agency: str, after: int, limit: int) -> list[Any]:
         event = FeedEvent(agency, "referral.offered", "ref_" + "a" * 26, 1, "offered", NOON, None, None)
-        return [(1, event)] if self.tells else []
+        return [(1, event)] if self.tells and not after else []
 
-    async def ask(self, agency: str, wait: int) -> httpx2.Response:
-        path = f"/v1/events?wait={wait}"
+    async def feed_end(self, agency: str) -> int:
+        return 1
+
+    async def ask(self, agency: str, wait: int, after: int = 0) -> httpx2.Response:
+        path = f"/v1/events?wait={wait}&after={after}"
         return await self.client.get(path, headers={"authorization": agency})
 
 
@@ -76,6 +85,23 @@ async def test_six_hundred_waiting_requests_of_one_agency_leave_room_for_another
     assert (other.status_code, looks) == (200, POLLS_PER_AGENCY_MAX + 1)
     assert feed.looking_max <= LOOKS_MAX
     assert (await feed.ask("crowd", 1)).status_code == 200  # every place is free again
+
+
+async def test_a_request_that_waits_is_answered_when_the_process_stops() -> None:
+    feed = Feed()
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        poll = group.create_task(feed.ask("crowd", 20, after=1))
+        await until(lambda: feed.looks)
+        feed.draining.set()
+
+    assert (poll.result().status_code, poll.result().json()) == (200, {"data": [], "next": 1})
+
+
+@pytest.mark.parametrize("after", [2, 1_001, 2**62])
+async def test_a_position_that_the_feed_has_not_reached_is_refused(after: int) -> None:
+    answer = await Feed().ask("crowd", 0, after)
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "cursor_unreadable")
 
 
 async def test_a_client_that_has_gone_waits_no_longer() -> None:

@@ -111,6 +111,9 @@ class MemoryViews:
     async def told(self, agency: str, after: int, limit: int) -> Sequence[tuple[int, FeedEvent]]:
         return list(enumerate(self.feeds.get(agency, []), 1))[after : after + limit]
 
+    async def feed_end(self, agency: str) -> int:
+        return len(self.feeds.get(agency, []))
+
 
 class MemoryState:
     """What is in force: at first the agencies of the builders."""

@@ -35,7 +35,8 @@ HELD_MAX: Final = 400
 """Connections that stay half open, over all doors."""
 FLOOD_BYTES_MAX: Final = 8 << 20
 TOGETHER_MAX: Final = 200
-ANSWER_WITHIN_SECONDS: Final = 15.0
+ANSWER_WITHIN_SECONDS: Final = 45.0
+"""Above the doors' own deadline for a body that does not come."""
 REFERRAL_WITHIN_SECONDS: Final = 60.0
 GROWTH_MEGABYTES_MAX: Final = 300.0
 

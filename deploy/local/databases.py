@@ -18,6 +18,8 @@ FURTHER_ROLES: Final[Mapping[str, tuple[str, ...]]] = {"audit": ("audit_sign",)}
 """Login roles of a database besides the service's own."""
 
 SCRAM_ITERATIONS: Final = 4096
+LOGIN_CONNECTIONS_MAX: Final = 30
+"""One stolen role must not take the places of all others."""
 NO_RIGHTS: Final = "NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
 
 
@@ -95,7 +97,8 @@ async def _make_roles(
         # The password itself must not stand in a statement, which logs and statistics may keep.
         verifier = scram_verifier(passwords[login])
         await connection.execute(
-            f"ALTER ROLE {quoted(login)} LOGIN NOINHERIT {NO_RIGHTS} PASSWORD '{verifier}'"
+            f"ALTER ROLE {quoted(login)} LOGIN NOINHERIT {NO_RIGHTS} "
+            f"CONNECTION LIMIT {LOGIN_CONNECTIONS_MAX} PASSWORD '{verifier}'"
         )
 
 

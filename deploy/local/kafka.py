@@ -74,8 +74,14 @@ broker.heartbeat.interval.ms=500
 controller.quorum.election.timeout.ms=500
 log.cleaner.dedupe.buffer.size=8388608
 log.flush.interval.messages=1
+sasl.server.max.receive.size=65536
+socket.request.max.bytes=8388608
+queued.max.request.bytes=67108864
 """
-"""The last line: no second broker holds what this one has answered for, so it must be on the disk by then."""
+"""The flush: no second broker holds what this one has answered for, so it must be on the disk by then.
+
+The last three: a stranger's word on a length, before or after a login, must not cost the broker its memory.
+"""
 
 SCRAM: Final = "org.apache.kafka.common.security.scram.ScramLoginModule"
 PLAIN: Final = "org.apache.kafka.common.security.plain.PlainLoginModule"

@@ -36,6 +36,7 @@ SETTINGS: Final = {
     "unix_socket_directories": "",
     "shared_buffers": "64MB",
     "max_connections": "200",
+    "authentication_timeout": "5s",
     "shared_preload_libraries": "pg_stat_statements",
 }
 READY_WITHIN_SECONDS: Final = 60.0

@@ -76,6 +76,7 @@ STARTS: Final = (
     b"\x16\x03\x01\x02\x00\x01\x00",
     b"\x00\x00\x00\x10\x00\x12",
     b"\x00\x00\x00\x08\x04\xd2\x16/",
+    b"\x00\x07\xff\xff\x00",
     b"EHLO relay.example\r\n",
 )
 """How half-open connections begin: HTTP, TLS, Kafka, PostgreSQL, SMTP, or nothing at all."""

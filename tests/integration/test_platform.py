@@ -23,7 +23,7 @@ from kafka.admin import ConfigResource, ConfigResourceType, UserScramCredentialD
 
 from deploy.local import accounts, configuration, contents, control, deaths, kafka, supervisor
 from deploy.local.configuration import Configuration
-from deploy.local.databases import DATABASES
+from deploy.local.databases import DATABASES, LOGIN_CONNECTIONS_MAX
 from deploy.local.places import temporary_directory
 from deploy.local.ports import usual_none
 from deploy.local.processes import PROCESSES, Process, usual_ports
@@ -163,6 +163,29 @@ async def test_a_power_cut_takes_nothing_back_that_broker_or_database_answered(s
 
     assert await asyncio.to_thread(flushes) == {"1"}
     assert set(settings.values()) == {"on"}, settings
+
+
+async def test_lengths_that_strangers_claim_cost_the_broker_no_memory(supervised: Platform) -> None:
+    broker, writers = supervised.pid("kafka"), []
+    for _ in range(600):
+        _, writer = await asyncio.open_connection("127.0.0.1", supervised.installation.ports["kafka"])
+        writer.write((524_287).to_bytes(4, "big") + b"\0")
+        writers.append(writer)
+    told = await asyncio.to_thread(contents.plan_topology, supervised.installation)
+    for writer in writers:
+        writer.close()
+
+    assert told == []
+    assert supervised.pid("kafka") == broker
+
+
+async def test_no_login_of_a_service_may_take_the_places_of_all_others(supervised: Platform) -> None:
+    async with supervised.installation.server.connection() as connection:
+        limits = await connection.fetch(
+            "SELECT rolconnlimit FROM pg_roles WHERE rolcanlogin AND NOT rolsuper"
+        )
+
+    assert {row["rolconnlimit"] for row in limits} == {LOGIN_CONNECTIONS_MAX}
 
 
 async def test_services_broker_and_database_run_as_accounts_of_their_own_that_read_no_more_than_theirs(

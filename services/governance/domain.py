@@ -149,6 +149,22 @@ class KeyInUse(Refused):
     sentence: ClassVar[str] = "Another agency holds this key or held it; make a fresh pair of your own."
 
 
+class SectorFixed(Refused):
+    """A version that would take an agency, and its open referrals, into another sector."""
+
+    code: ClassVar[str] = "sector_fixed"
+    sentence: ClassVar[str] = (
+        "An agency stays in its sector; suspend it, and admit it under a new id in the other one."
+    )
+
+
+class OrganizationInUse(Refused):
+    """Offers find an agency by its organisation, so two that answer for one would take turns."""
+
+    code: ClassVar[str] = "organization_in_use"
+    sentence: ClassVar[str] = "Another active agency answers for this organisation; suspend that one first."
+
+
 def load_protocol(content: bytes) -> tuple[ProtocolDocument, str]:
     """Read a protocol document and give its hash with it; raises pydantic's ValidationError, or Refused."""
     document = ProtocolDocument.model_validate_json(content)
@@ -215,6 +231,9 @@ def is_new(publication: Publication, known: Publication | None) -> bool:
         return False
     if publication.version != known.version + 1:
         raise VersionNotNext
+    match known.content, publication.content:
+        case AgencyCurrent(sector=old), AgencyCurrent(sector=new) if old != new:
+            raise SectorFixed
     return True
 
 

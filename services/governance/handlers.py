@@ -8,6 +8,7 @@ from schemas.governance import AgencyCurrent, ProtocolDocument
 from services.governance.domain import (
     KeyInUse,
     Kind,
+    OrganizationInUse,
     Publication,
     agency_hash,
     check_agency,
@@ -32,6 +33,9 @@ class Register(Protocol):
     async def hold(self, agency: str, keys: Collection[str]) -> bool:
         """Note whose keys these are, for good; False if one of them is or was another's."""
 
+    async def is_answered(self, organization: str, *, but: str) -> bool:
+        """Whether an active agency but this one answers for the organisation; none joins until commit."""
+
     async def publish(self, publication: Publication) -> None:
         """Keep a version and send it out; both durable at commit."""
 
@@ -53,6 +57,9 @@ async def admit_agency(agency: AgencyCurrent, work: Work) -> tuple[Publication, 
     published, is_news = await _publish(publication, work)
     if is_news and not await work.register.hold(agency.agency, {agency.signing_key, agency.encryption_key}):
         raise KeyInUse
+    answers = is_news and agency.status == "active"  # a suspension passes, whoever else is there
+    if answers and await work.register.is_answered(agency.organization, but=agency.agency):
+        raise OrganizationInUse
     return published, is_news
 
 

@@ -7,6 +7,7 @@ from sqlalchemy import Row
 
 from schemas.body import Body
 from schemas.governance import AgencyCurrent, ProtocolCurrent, ProtocolDocument
+from schemas.strict_json import to_json
 from schemas.topics import GOVERNANCE_STATE
 from services.governance.domain import Kind, Publication
 from services.runtime.database import Transaction
@@ -31,6 +32,10 @@ ON CONFLICT (key) DO NOTHING
 _HELD: Final = """
 SELECT 1 FROM key_holder WHERE key = ANY(CAST(:keys AS text[])) AND agency <> :agency
 """
+_ANSWERED: Final = f"""
+SELECT 1 FROM ({_ALL}) AS last
+WHERE id <> :but AND CAST(content AS jsonb) @> CAST(CAST(:content AS text) AS jsonb) LIMIT 1
+"""  # noqa: S608  made of our own words alone
 _ADD: Final = """
 INSERT INTO publication (kind, id, version, hash, content, published_at)
 VALUES (:kind, :id, :version, :hash, CAST(CAST(:content AS text) AS jsonb), :published_at)
@@ -69,6 +74,12 @@ class PublicationStore:
         sorted_keys = sorted(keys)  # in one order, so that two admissions wait for each other at most once
         await self._transaction.run(_HOLD, agency=agency, keys=sorted_keys)
         return not await self._transaction.rows(_HELD, agency=agency, keys=sorted_keys)
+
+    async def is_answered(self, organization: str, *, but: str) -> bool:
+        """Whether an active agency but this one answers for it; the lock makes others wait who would."""
+        await self._transaction.run(_LOCK, id=organization)
+        content = to_json({"organization": organization, "status": "active"}).decode()
+        return bool(await self._transaction.rows(_ANSWERED, kind="agency", but=but, content=content))
 
     async def publish(self, publication: Publication) -> None:
         """Keep a version, and its event in the outbox of the same transaction."""

@@ -197,6 +197,30 @@ async def test_a_key_that_another_holds_or_held_is_not_admitted(
     assert sorted(one.status_code for one in raced) == [200, 409, 409, 409]
 
 
+async def test_an_organization_has_one_active_agency(space: Space, operator: httpx2.AsyncClient) -> None:
+    organization = an_agency("org-old").organization
+    await admit(operator, "org-old")
+
+    answers = [
+        await admit(operator, "org-new", organization=organization),
+        await admit(operator, "org-old", version=2, status="suspended"),
+        await admit(operator, "org-new", organization=organization, sector="police"),
+        await admit(operator, "org-old", version=3),
+        await admit(operator, "org-old", version=3, sector="police", status="suspended"),
+        await admit(operator, "org-old", version=3, status="suspended"),
+    ]
+    raced = await asyncio.gather(
+        *(admit(operator, f"org-race-{n}", organization=an_agency("org-race").organization) for n in range(4))
+    )
+
+    assert [(one.status_code, one.json().get("code")) for one in answers] == [
+        (409, "organization_in_use"), (200, None), (200, None), (409, "organization_in_use"),
+        (409, "sector_fixed"), (200, None),
+    ]  # fmt: skip
+    assert await outgoing(space, "org-old") == 3
+    assert sorted(one.status_code for one in raced) == [200, 409, 409, 409]
+
+
 async def test_a_protocol_is_published_with_its_hash(space: Space, operator: httpx2.AsyncClient) -> None:
     await admit(operator, "party-one")
     await admit(operator, "party-two")

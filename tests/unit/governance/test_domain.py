@@ -1,6 +1,7 @@
 import base64
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from services.governance.domain import (
     MatrixIncomplete,
     PartyNotAdmitted,
     Publication,
+    SectorFixed,
     TimersIncomplete,
     UnknownSector,
     ValidityOutOfOrder,
@@ -195,6 +197,13 @@ NEXT: list[tuple[Publication, Publication | None, bool | type[Refused]]] = [
     (a_publication(1, "b", "protocol"), a_publication(1), IdTaken),
     (a_publication(2, "b", "protocol"), a_publication(1), IdTaken),
 ]
+
+
+def test_an_agency_stays_in_its_sector() -> None:
+    moved = replace(a_publication(2, "b"), content=an_agency(version=2, sector="police"))
+
+    with pytest.raises(SectorFixed):
+        is_new(moved, a_publication(1))
 
 
 @pytest.mark.parametrize(("offered", "known", "answer"), NEXT)

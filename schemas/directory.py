@@ -1,6 +1,5 @@
 """The service directory on the bus: each event is one whole entry (after HSDS 3.0)."""
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Final, Literal
 
@@ -9,13 +8,8 @@ from pydantic import Field
 from schemas.body import Body, Instant
 from schemas.ids import DeskCode, OrganizationId, ServiceId
 from schemas.referral import NeedCode
-from schemas.strict_json import NEVER_TEXT
 
 TITLE_CHARACTERS_MAX: Final = 300
-TITLE_NEVER: Final = re.compile(
-    rf"[\x00-\x08\x0b\x0c\x0e-\x1f{NEVER_TEXT}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
-)
-"""What no title holds: control characters, and marks that turn the direction of the text behind them."""
 
 Title = Annotated[str, Field(min_length=1, max_length=TITLE_CHARACTERS_MAX)]
 

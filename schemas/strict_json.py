@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import unicodedata
 from typing import Any, Final, NoReturn
 
 DEPTH_MAX: Final = 32
@@ -18,10 +19,17 @@ class MalformedJson(ValueError):
     """Not UTF-8 JSON, or with repeated names, too deep, with NaN, control characters or half surrogates."""
 
 
+class RepeatedName(MalformedJson):
+    """An object with two members of one name: one reader takes the first, another the last."""
+
+
 _PLANES: Final = "".join(chr((plane << 16) + last) for plane in range(17) for last in (0xFFFE, 0xFFFF))
 NEVER_TEXT: Final = rf"\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef{_PLANES}"
 """Characters that no text may hold: controls above ASCII, half surrogates, noncharacters."""
 _FORBIDDEN: Final = re.compile(rf"[\x00-\x08\x0b\x0c\x0e-\x1f{NEVER_TEXT}]")
+_HIDDEN: Final = re.compile(
+    rf"[\x00-\x08\x0b\x0c\x0e-\x1f{NEVER_TEXT}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]"
+)
 _TOKENS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"?|[\[{]|[\]}]', re.DOTALL)
 """A string without an end goes to the end of the text: else each of its quotes would be looked at again."""
 
@@ -34,14 +42,21 @@ def parse_json(text: bytes) -> Any:
     return value
 
 
-def parse_any_text(text: bytes) -> Any:
+def parse_any_text(text: bytes, errors: str = "strict") -> Any:
     """The same without a look at the characters of strings; the caller checks those."""
     try:
         if _depth(text) > DEPTH_MAX:
             raise MalformedJson
-        return _DECODER.decode(text.decode("utf-8"))
+        return _DECODER.decode(text.decode("utf-8", errors))
+    except RepeatedName:
+        raise
     except (ValueError, RecursionError):  # also bytes that are no UTF-8, integers of thousands of digits
         raise MalformedJson from None
+
+
+def shows_itself(text: str) -> bool:
+    """Whether a title or reference is what it looks like: something to see, nothing that hides."""
+    return not _HIDDEN.search(text) and any(unicodedata.category(letter)[0] in "LNPS" for letter in text)
 
 
 def may_hold_forbidden_text(text: bytes) -> bool:
@@ -88,7 +103,7 @@ def check_text(value: object) -> None:
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise MalformedJson
+        raise RepeatedName
     return members
 
 

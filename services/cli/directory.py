@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final
 import httpx2
 import typer
 
-from schemas.strict_json import to_json
+from schemas.strict_json import RepeatedName, parse_any_text, to_json
 from services.cli.installed import DataDirectory, installed, operator_client
 from services.cli.talk import FAILED, AsJson, fail, show_json
 from services.referrals.domain.directory_source import (
@@ -176,8 +176,10 @@ def read_directory(path: Path, at: datetime) -> Iterator[Read]:
 
 def _hsds(file: Path, at: datetime) -> Iterator[Read]:
     try:
-        document = json.loads(_text(file))
-    except (ValueError, RecursionError):
+        document = parse_any_text(_text(file).encode("utf-8", "surrogateescape"), "surrogateescape")
+    except RepeatedName:
+        yield RefusedRow(file.name, 0, "document", "repeated_name")
+    except ValueError:
         yield RefusedRow(file.name, 0, "document", "not_json")
     else:
         yield from from_hsds(file.name, document, at)
@@ -196,7 +198,11 @@ def _legal_aid(folder: Path, at: datetime) -> Iterator[Read]:
 def _table(file: Path) -> Sequence[dict[str, str]]:
     text = _text(file)
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # a field too long costs its row alone
-    return list(csv.DictReader(io.StringIO(text, newline="")))
+    table = csv.DictReader(io.StringIO(text, newline=""))
+    columns = [name for name in table.fieldnames or () if name]
+    if len(set(columns)) < len(columns):
+        raise ValueError
+    return list(table)
 
 
 def _text(file: Path) -> str:

@@ -6,8 +6,9 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from schemas.directory import TITLE_NEVER, ServiceRegistered
+from schemas.directory import ServiceRegistered
 from schemas.referral import NEEDS
+from schemas.strict_json import shows_itself
 
 ENTRIES_MAX: Final = 500
 
@@ -44,7 +45,7 @@ def read_entry(row: int, content: Any) -> ServiceRegistered | RefusedEntry:
         place = error.errors(include_url=False, include_input=False)[0]["loc"]
         return RefusedEntry(row, str(place[0]) if place else "entry", "invalid")
     for field in ("title", "organization_title"):
-        if TITLE_NEVER.search(getattr(entry, field)):
+        if not shows_itself(getattr(entry, field)):
             return RefusedEntry(row, field, "hidden_character")
     if not entry.needs:
         return RefusedEntry(row, "needs", "no_known_need")

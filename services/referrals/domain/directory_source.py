@@ -13,8 +13,9 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from schemas.directory import TITLE_CHARACTERS_MAX, TITLE_NEVER, ServiceRegistered
+from schemas.directory import TITLE_CHARACTERS_MAX, ServiceRegistered
 from schemas.referral import NEEDS
+from schemas.strict_json import shows_itself
 
 DESK: Final = "duty"
 """The desk that answers until an agency registers another."""
@@ -269,7 +270,7 @@ def _plain(text: str, field: str) -> str:
     """The text, if each of its characters shows itself."""
     if _NOT_UTF_8.search(text):
         raise Unfit(field, "windows_1252")
-    if TITLE_NEVER.search(text):
+    if text.strip() and not shows_itself(text):
         raise Unfit(field, "hidden_character")
     return text
 

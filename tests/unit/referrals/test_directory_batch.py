@@ -22,6 +22,8 @@ def content(**changes: Any) -> dict[str, Any]:
         (content(confirmed_at="2026-01-01T00:00:00"), "confirmed_at", "invalid"),
         (content(title="Shelter \u202egnirts"), "title", "hidden_character"),
         (content(organization_title="Harbour\x92s"), "organization_title", "hidden_character"),
+        (content(title=" "), "title", "hidden_character"),
+        (content(title="\ufeff"), "title", "hidden_character"),
         (content(needs=[]), "needs", "no_known_need"),
         (content(needs=["time_travel"]), "needs", "unknown_code"),
     ],

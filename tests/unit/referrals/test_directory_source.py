@@ -114,6 +114,7 @@ def test_an_entry_was_confirmed_when_assured_else_when_modified_else_now(
         ({"name": "Women\x92s shelter"}, "name", "hidden_character"),
         ({"name": "Shelter \u202egnirts"}, "name", "hidden_character"),
         ({"name": "Shelter \u2067"}, "name", "hidden_character"),
+        ({"organization": {"id": ORGANIZATION, "name": "\ufeff"}}, "organization.name", "hidden_character"),
         ({"name": "Shelter \ud800"}, "name", "hidden_character"),
         ({"name": "Shelter 020 1999 2020"}, "name", "holds_a_contact"),
         ({"name": "Shelter 2026-9999"}, "name", "holds_a_contact"),
@@ -182,6 +183,27 @@ def test_what_failed_once_is_taken_or_refused_by_its_row(
 
     assert [entry.title for entry in entries(found)] == titles
     assert refusals(found) == refused
+
+
+def test_a_document_with_two_members_of_one_name_is_refused_and_the_other_is_read(tmp_path: Path) -> None:
+    one = json.dumps(a_service())
+    (tmp_path / "a.json").write_text(one.replace('"status"', '"name": "Shelter", "status"'))
+    (tmp_path / "b.json").write_text(one)
+
+    found = list(read_directory(tmp_path, NOON))
+
+    assert found[:-1] == [RefusedRow("a.json", 0, "document", "repeated_name")]
+    assert [entry.title for entry in entries(found)] == ["Day counselling"]
+
+
+def test_a_table_with_two_columns_of_one_name_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "services.csv").write_text(
+        "service_uuid,service_name,organization_uuid,service_name\na,b,o,c\n"
+    )
+    (tmp_path / "organizations.csv").write_text("organization_uuid,organization_name\no,Harbour Law\n")
+
+    with pytest.raises(NothingToRead):
+        list(read_directory(tmp_path, NOON))
 
 
 def test_a_row_in_another_charset_or_with_a_field_too_long_costs_itself_alone(tmp_path: Path) -> None:

@@ -56,9 +56,12 @@ Count = Annotated[int, Strict(), AfterValidator(_holdable)]
 CODE_LIST: Final = "x-extensible-enum"
 """Where OpenAPI shows today's codes of a list that governance may extend: a reader must bear others."""
 
+UNKNOWN_CODE: Final = "unknown_code"
+"""The failure of a code that a door does not find on its list; its text names those that it takes."""
+
 
 def listed(codes: Collection[str]) -> Any:
-    """Shows a code list beside a field's pattern; whoever checks a code does so against the list itself."""
+    """Shows a code list beside a field's pattern; a reader of the bus must bear others, a door need not."""
     return Field(json_schema_extra={CODE_LIST: [*sorted(codes)]})
 
 

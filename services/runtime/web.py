@@ -8,6 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
+from schemas.body import UNKNOWN_CODE
 from services.runtime.errors import Refused, Unavailable
 from services.runtime.ids import new_id
 from services.runtime.logs import log
@@ -103,7 +104,7 @@ async def _invalid(_request: Request, error: Exception) -> ProblemResponse:
     return refusal(InvalidRequest(errors))
 
 
-_TELLING: Final = ("literal_error", "enum", "less_than_equal", "greater_than_equal")
+_TELLING: Final = (UNKNOWN_CODE, "literal_error", "enum", "less_than_equal", "greater_than_equal")
 """Failures whose text is made of our own lists and limits alone, never of what was sent."""
 
 

@@ -35,7 +35,15 @@ from services.runtime.settings import IssuerSettings, PortSettings
 from services.sector.settings import AuditSettings, SectorSettings
 from services.sector.store.trail import DENIED_ACTORS_MAX, TrailStore
 from services.sector.wiring import wire
-from tests.support.builders import SERVICE, a_protocol_current, an_agency, an_entry, an_id, organization_of
+from tests.support.builders import (
+    RECEIVER,
+    SERVICE,
+    a_protocol_current,
+    an_agency,
+    an_entry,
+    an_id,
+    organization_of,
+)
 from tests.support.platform import CELL, Space
 from tests.support.ports import free_port
 from tests.support.waiting import until
@@ -174,7 +182,7 @@ class Wire:
 
 
 def offer_on(case: str, consent: str, **changes: Any) -> dict[str, Any]:
-    return an_offer_asked(case, consent, **({"recipient": "harbour-clinic"} | changes))
+    return an_offer_asked(case, consent, **({"recipient": RECEIVER} | changes))
 
 
 def offered(referral: str, to: str = OWN, number: int = 1) -> ReferralOffered:
@@ -201,7 +209,7 @@ async def at_work(space: Space, tmp_path_factory: pytest.TempPathFactory) -> Asy
 
 
 async def admit(made: Wire) -> None:
-    agencies = [an_agency(name, sector="health") for name in (OWN, OTHER)]
+    agencies = [an_agency(name, sector="health") for name in (OWN, OTHER, RECEIVER)]
     protocol = a_protocol_current()
     await made.produce(
         "governance",

@@ -1,14 +1,12 @@
 """What agencies send: cases, consents, offers, steps; answered once committed, decided by the arbiter."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from schemas.referral import PROTECTS_HER, DeclineReferral, GiveFeedback, StepBase
-from services.runtime.errors import Refused
+from schemas.referral import PROTECTS_HER, GiveFeedback, StepBase
 from services.runtime.openapi import refuses
 from services.sector.api.answers import LOCATION, REPLAYED, CaseReceipt, ConsentReceipt, StepReceipt
 from services.sector.api.asking import (
@@ -26,18 +24,12 @@ from services.sector.domain.refusals import (
     ConsentDoesNotCover,
     NotFound,
     RecipientIsOwner,
+    RecipientNotAdmitted,
     TooManyConsents,
-    UnknownReason,
 )
 from services.sector.domain.requests import RESOURCES, WITHOUT_IF_MATCH, Answer
 from services.sector.handlers.requests import Once, ask_step, offer, open_case, record_consent
 from services.sector.handlers.work import Work
-
-REFUSED_BY: Final[Mapping[type[StepBase], tuple[type[Refused], ...]]] = {
-    DeclineReferral: (UnknownReason,),
-    GiveFeedback: (ConsentDoesNotCover,),
-}
-"""What this service refuses of a step by itself; everything else the arbiter decides."""
 
 
 def _answers(status: int, model: type[BaseModel]) -> dict[str, Any]:
@@ -60,7 +52,7 @@ def step_routes(engine: Engine) -> APIRouter:
         return await answer(engine, once, lambda work: open_case(body, once.by, work))
 
     @router.post("/cases/{case}/consents", operation_id="record_consent", **_answers(201, ConsentReceipt))
-    @refuses(NotFound, TooManyConsents)
+    @refuses(NotFound, TooManyConsents, RecipientNotAdmitted)
     async def post_consent(
         case: CasePath, once: Annotated[Once, once_dependency], body: ConsentAsked
     ) -> JSONResponse:
@@ -88,7 +80,7 @@ def _add_step(
 ) -> None:
     """One route of the table: the body is the step's own fields, the rest comes from path and token."""
 
-    @refuses(NotFound, *REFUSED_BY.get(step, ()))
+    @refuses(NotFound, *((ConsentDoesNotCover,) if step is GiveFeedback else ()))
     async def post_step(
         referral: ReferralPath, once: Once, body: Asked, number: frozenset[int] | None = None
     ) -> JSONResponse:

@@ -2,21 +2,52 @@
 
 from collections.abc import Collection
 from functools import cache
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    create_model,
+    field_validator,
+)
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 
-from schemas.body import COUNT_MAX, Count, Flag, Instant, listed
+from schemas.body import CODE_LIST, COUNT_MAX, UNKNOWN_CODE, Count, Flag, Instant, listed
 from schemas.consent import ConsentScope, FieldGroup, Purpose
 from schemas.governance import Urgency
 from schemas.ids import AgencyId, CaseId, ConsentId, DeskCode, ServiceId
 from schemas.referral import AccessNeed, AgeBand, Area, Code, DeclineReferral, NeedCode, StepBase
+from schemas.strict_json import shows_itself
 
 
 class Asked(BaseModel):
-    """A request body: closed."""
+    """A request body: closed, with codes of today's lists, and each item of a list once."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    @field_validator("*")
+    @classmethod
+    def _listed(cls, value: Any, field: ValidationInfo) -> Any:
+        """Say here what the arbiter would refuse later; on the bus a reader must bear codes of tomorrow."""
+        items = value if isinstance(value, tuple) else (value,)
+        if len(set(items)) < len(items):
+            raise PydanticCustomError("repeated", "name each once")
+        codes = _codes_of(cls.model_fields[str(field.field_name)])
+        if codes and not codes.issuperset(items):
+            raise PydanticCustomError(UNKNOWN_CODE, "one of {codes}", {"codes": ", ".join(sorted(codes))})
+        return value
+
+
+def _codes_of(field: FieldInfo) -> frozenset[str]:
+    """The code list of a field, or of what its list holds; empty where any value of its form will do."""
+    shown = [field, *(one for kind in get_args(field.annotation) for one in get_args(kind)[1:])]
+    extras: list[Any] = [one.json_schema_extra for one in shown if isinstance(one, FieldInfo)]
+    return frozenset(code for one in extras if one for code in one.get(CODE_LIST, ()))
 
 
 def _text_only(value: Any) -> Any:
@@ -25,13 +56,19 @@ def _text_only(value: Any) -> Any:
     return value
 
 
+def _shown(text: str) -> str:
+    if not shows_itself(text):
+        raise PydanticCustomError("hidden_character", "text that shows itself")
+    return text
+
+
 class CaseAsked(Asked):
     """A case, under the agency's own number for it."""
 
-    reference: Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,100}$", repr=False)]
+    reference: Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,100}$", repr=False), AfterValidator(_shown)]
 
 
-class ScopeAsked(ConsentScope):
+class ScopeAsked(Asked, ConsentScope):
     """What she agreed to, as the agency sends it."""
 
     expires_at: Annotated[Instant, BeforeValidator(_text_only)]
@@ -92,7 +129,7 @@ def fields_of(model: type[BaseModel], without: Collection[str]) -> dict[str, Any
 def body_of(step: type[StepBase], reasons: frozenset[str]) -> type[Asked]:
     """The request body of a step: its own fields, without those that path and token say.
 
-    A sector has decline reasons of its own; they are listed here, and checked against its profile.
+    A sector has decline reasons of its own; they are listed here, and no others are taken.
     """
     own = fields_of(step, ("referral", "agency"))
     if step is DeclineReferral:

@@ -32,11 +32,11 @@ class TooManyConsents(Refused):
     status = 409
 
 
-class UnknownReason(Refused):
-    """A decline reason that this sector does not have."""
+class RecipientNotAdmitted(Refused):
+    """Consent to an agency that nobody knows: it would cover whoever takes that id one day."""
 
-    code = "unknown_code"
-    sentence = "This sector has no such reason; take one of the reasons that its documents list."
+    code = "recipient_not_admitted"
+    sentence = "Each recipient must be an admitted agency; GET /v1/services names them."
     status = 422
 
 

@@ -6,9 +6,8 @@ from typing import Any, Final
 
 from schemas import referral
 from schemas.access import Actor
-from schemas.referral import DeclineReferral, GiveFeedback, StepBase, WithdrawReferral
-from services.sector.domain.profile import Profile
-from services.sector.domain.refusals import ConsentDoesNotCover, IdempotencyMismatch, StaleView, UnknownReason
+from schemas.referral import GiveFeedback, StepBase, WithdrawReferral
+from services.sector.domain.refusals import ConsentDoesNotCover, IdempotencyMismatch, StaleView
 from services.sector.domain.views import ReferralView
 
 RESOURCES: Final[Mapping[str, type[StepBase]]] = {
@@ -62,12 +61,10 @@ def same_again(kept: Kept, request_digest: bytes) -> Answer:
     return Answer(answer.status, {**answer.headers, "Idempotent-Replayed": "true"}, answer.body)
 
 
-def check_step(step: StepBase, view: ReferralView, profile: Profile, *, seen: frozenset[int] | None) -> None:
+def check_step(step: StepBase, view: ReferralView, *, seen: frozenset[int] | None) -> None:
     """Refuse what this service can know to be wrong; everything else is the arbiter's to decide."""
     if seen is not None and view.number not in seen:
         raise StaleView
-    if isinstance(step, DeclineReferral) and step.reason not in profile.decline_reasons:
-        raise UnknownReason
     says_no = view.role == "receiver" and view.offer is not None and not view.feedback_allowed
     if isinstance(step, GiveFeedback) and says_no:
         raise ConsentDoesNotCover

@@ -16,7 +16,7 @@ from schemas.trail_bytes import subject_key
 from services.runtime.ids import new_id, random_bytes
 from services.sector.domain.bodies import OFFER_FIELDS, CaseAsked, ConsentAsked, OfferAsked
 from services.sector.domain.consents import CONSENTS_PER_CASE_MAX, Wanted, check_covers, form_hash
-from services.sector.domain.refusals import NotFound, RecipientIsOwner, TooManyConsents
+from services.sector.domain.refusals import NotFound, RecipientIsOwner, RecipientNotAdmitted, TooManyConsents
 from services.sector.domain.requests import Answer, Asker, check_step, same_again
 from services.sector.domain.views import ConsentRef, ReferralView
 from services.sector.handlers.admission import check_admitted
@@ -72,6 +72,9 @@ async def record_consent(case_id: str, asked: ConsentAsked, by: Asker, work: Wor
         raise NotFound
     if await work.cases.count_consents(case.id) >= CONSENTS_PER_CASE_MAX:
         raise TooManyConsents
+    recipients = set(asked.scope.recipients)
+    if recipients != set(await work.state.admissions(recipients)):
+        raise RecipientNotAdmitted
     version = ConsentVersion(
         id=new_id("consent"),
         version=1,
@@ -118,7 +121,7 @@ async def offer(asked: OfferAsked, by: Asker, work: Work) -> Answer:
 async def ask_step(step: StepBase, by: Asker, work: Work, *, seen: frozenset[int] | None) -> Answer:
     """Ask the arbiter for a step on a referral; a withdrawal stops releases before it is even sent."""
     view = await _own_view(step.referral, by, work)
-    check_step(step, view, work.profile, seen=seen)
+    check_step(step, view, seen=seen)
     at = work.clock.now()
     if isinstance(step, WithdrawReferral):
         await _stop_releases(view, by, work, at)

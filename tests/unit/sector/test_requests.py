@@ -1,10 +1,12 @@
 """What agencies ask: one transaction each, refused by name, and repeated without a second effect."""
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from schemas.access import EventReport, SubjectKey, missing_field
 from schemas.referral import (
@@ -12,22 +14,22 @@ from schemas.referral import (
     DeclineReferral,
     GiveFeedback,
     OfferReferral,
+    ProvideService,
     StepBase,
     WithdrawReferral,
 )
 from schemas.trail_bytes import subject_key
-from services.education.profile import PROFILE as EDUCATION
 from services.runtime.admission import AgencyNotAdmitted, WrongSector
-from services.sector.domain.bodies import OfferAsked
+from services.sector.domain.bodies import Asked, CaseAsked, ConsentAsked, OfferAsked, body_of
 from services.sector.domain.consents import CONSENTS_PER_CASE_MAX
 from services.sector.domain.refusals import (
     ConsentDoesNotCover,
     IdempotencyMismatch,
     NotFound,
     RecipientIsOwner,
+    RecipientNotAdmitted,
     StaleView,
     TooManyConsents,
-    UnknownReason,
 )
 from services.sector.domain.requests import Answer, check_step
 from services.sector.domain.views import ReferralView
@@ -38,12 +40,21 @@ from services.sector.handlers.requests import (
     ask_step,
     fold_denials,
     offer,
+    record_consent,
     record_denial,
 )
 from services.sector.handlers.work import Work
 from services.social_services.profile import PROFILE
 from tests.support.builders import OWNER, RECEIVER, REFERRAL, SCHOOL, STRANGER, an_id
-from tests.unit.sector.scenes import a_case, a_recorded_consent, an_offer_asked, an_offered_referral, asker
+from tests.unit.sector.scenes import (
+    CONSENT,
+    SCOPE,
+    a_case,
+    a_recorded_consent,
+    an_offer_asked,
+    an_offered_referral,
+    asker,
+)
 from tests.unit.sector.twins import MemorySector
 
 
@@ -231,19 +242,60 @@ FEEDBACK = step(GiveFeedback, REFERRAL, RECEIVER, outcome="helped")
 
 def test_feedback_that_her_consent_excludes_is_refused_at_the_receiver() -> None:
     with pytest.raises(ConsentDoesNotCover):
-        check_step(FEEDBACK, RECEIVED, PROFILE, seen=frozenset({4}))
+        check_step(FEEDBACK, RECEIVED, seen=frozenset({4}))
 
 
 def test_feedback_that_her_consent_allows_passes() -> None:
-    check_step(FEEDBACK, replace(RECEIVED, offer={"feedback_allowed": True}), PROFILE, seen=frozenset({4}))
+    check_step(FEEDBACK, replace(RECEIVED, offer={"feedback_allowed": True}), seen=frozenset({4}))
 
 
-def test_a_sector_declines_for_its_own_reasons_only() -> None:
-    decline = step(DeclineReferral, REFERRAL, RECEIVER, reason="outside_mandate")
+CASE, CNS = an_id("case"), an_id("consent")
+DECLINE = body_of(DeclineReferral, PROFILE.decline_reasons)
+PROVIDE = body_of(ProvideService, PROFILE.decline_reasons)
+DOORS: dict[str, tuple[type[Asked], dict[str, Any], str]] = {
+    "need": (OfferAsked, an_offer_asked(CASE, CNS, needs=["zqxmark_need"]), "unknown_code"),
+    "access": (OfferAsked, an_offer_asked(CASE, CNS, access_needs=["zqxmark_acc"]), "unknown_code"),
+    "purpose": (OfferAsked, an_offer_asked(CASE, CNS, purpose="zqxmark"), "unknown_code"),
+    "purposes": (ConsentAsked, CONSENT | {"scope": SCOPE | {"purposes": ["zqxmark"]}}, "unknown_code"),
+    "another sector's reason": (DECLINE, {"duty": "desk", "reason": "outside_mandate"}, "unknown_code"),
+    "outcome": (PROVIDE, {"duty": "desk", "outcome": "zqxmark"}, "unknown_code"),
+    "needs twice": (OfferAsked, an_offer_asked(CASE, CNS, needs=["medical_care"] * 8), "repeated"),
+    "groups twice": (OfferAsked, an_offer_asked(CASE, CNS, groups=["contact"] * 6), "repeated"),
+    "recipients": (ConsentAsked, CONSENT | {"scope": SCOPE | {"recipients": [RECEIVER] * 20}}, "repeated"),
+    **{
+        f"reference {text!a}": (CaseAsked, {"reference": text}, "hidden_character")
+        for text in ("\u202e abc", "\ufeff", "\u2028", " ", "\u00a0")
+    },
+}  # fmt: skip
 
-    check_step(decline, RECEIVED, EDUCATION, seen=frozenset({4}))
-    with pytest.raises(UnknownReason):
-        check_step(decline, RECEIVED, PROFILE, seen=frozenset({4}))
+
+@pytest.mark.parametrize("name", DOORS)
+def test_the_door_takes_codes_of_its_lists_each_once_and_text_that_shows_itself(name: str) -> None:
+    body, content, kind = DOORS[name]
+
+    with pytest.raises(ValidationError) as refused:
+        body.model_validate_json(json.dumps(content))
+
+    [error] = refused.value.errors()
+    assert error["type"] == kind
+    assert "zqxmark" not in error["msg"]
+
+
+def test_a_reference_may_be_written_in_any_script() -> None:
+    for text in ("A-1", "é\u0301" * 50, "حالة ۷", "😀" * 100):
+        assert CaseAsked(reference=text).reference == text
+
+
+async def test_she_consents_to_agencies_that_governance_has_admitted(sector: MemorySector) -> None:
+    case = await a_case(sector)
+    scope = SCOPE | {"recipients": [RECEIVER, "zqxmark-recipient"]}
+
+    with pytest.raises(RecipientNotAdmitted):
+        await record_consent(
+            case, ConsentAsked.model_validate(CONSENT | {"scope": scope}), asker(), sector.work
+        )
+
+    assert sector.cases.versions == {}
 
 
 async def acted(work: Work) -> Answer:

@@ -27,6 +27,7 @@ from schemas.topics import STEPS as STEP_TOPICS
 from services.audit.settings import LogKeySettings, Settings, SignerSettings
 from services.audit.wiring import wire as wire_audit
 from services.audit.wiring import wire_signer
+from services.cli.governance import JSON
 from services.health.profile import PROFILE
 from services.runtime.ids import new_id
 from services.runtime.kafka import security
@@ -503,11 +504,11 @@ async def test_bytes_that_the_database_cannot_hold_are_answered_like_any_wrong_i
             )
         ]
         case = await client.post(
-            "/v1/cases", content=b'{"reference":"\\ud800"}', headers={"Idempotency-Key": "surrogate"}
+            "/v1/cases", content=b'{"reference":"\\ud800"}', headers={"Idempotency-Key": "surrogate", **JSON}
         )
 
-    assert [answer.status_code for answer in looks] == [404, 404]
-    assert [answer.status_code for answer in posts] == [404, 404]
+    assert [answer.status_code for answer in looks] == [400, 400]
+    assert [answer.status_code for answer in posts] == [400, 400]
     assert case.status_code == 400
 
 

@@ -36,7 +36,7 @@ def outcomes(records: Sequence[Any], effects: Effects) -> dict[Partition, list[s
 
 def unreadable(effects: Effects) -> dict[Partition, str]:
     """Partitions in which the brokers hold something that cannot be read, and of what kind."""
-    letters = [letter for letter in effects.letters if letter.record.reason]
+    letters = [one for one in effects.letters if one.record.reason not in (None, Reason.OVERSIZE)]
     return {(letter.record.topic, letter.record.partition): letter.reason for letter in letters}
 
 

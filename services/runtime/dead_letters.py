@@ -3,12 +3,12 @@
 import base64
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
-from schemas.cloudevents import RECORD_BYTES_MAX, Known
+from schemas.cloudevents import Known
 from services.runtime.database import Transaction
 from services.runtime.ids import new_id
 from services.runtime.logs import log
@@ -33,9 +33,6 @@ ON CONFLICT (grp, topic, topic_id, part, "offset")
 DO UPDATE SET attempts = dead_letter.attempts + 1, last_at = now()"""
 
 NOTHING_KNOWN: Final = Known()
-EXCERPT_BYTES_MAX: Final = 4096
-EXCERPT_HEADERS_MAX: Final = 16
-EXCERPT_HEADER_MAX: Final = 256
 LINES_OF_A_BATCH_MAX: Final = 20
 """How many letters of one transaction get a line in the log; the number of all is told besides."""
 
@@ -69,7 +66,6 @@ async def keep(
     if not letters:
         return
     records = [letter.record for letter in letters]
-    excerpts = [excerpt(record) for record in records]
     await transaction.run(
         _KEEP,
         grp=group,
@@ -79,10 +75,10 @@ async def keep(
         parts=[record.partition for record in records],
         offsets=[record.offset for record in records],
         records_at=[record_time(record.timestamp) for record in records],
-        keys=[one.key for one in excerpts],
-        headers=[headers_text(one.headers) for one in excerpts],
-        values=[one.value for one in excerpts],
-        are_whole=[one == record for one, record in zip(excerpts, records, strict=True)],
+        keys=[record.key for record in records],
+        headers=[headers_text(record.headers) for record in records],
+        values=[record.value for record in records],
+        are_whole=[record.is_whole for record in records],
         sources=[_text(letter.known.source) for letter in letters],
         event_ids=[_text(letter.known.event_id) for letter in letters],
         sequences=[letter.known.sequence for letter in letters],
@@ -104,23 +100,6 @@ def _tell(group: str, letters: Sequence[DeadLetter]) -> None:
         log().warning("dead_letter", group=group, error_code=str(letter.reason), **place)
     if len(letters) > LINES_OF_A_BATCH_MAX:
         log().warning("dead_letters", group=group, count=len(letters))
-
-
-def excerpt(record: Record) -> Record:
-    """The record as its letter keeps it: whole if it has an event's size, else the beginning of each part.
-
-    Larger ones are refused by their size alone, so redriving them would change nothing.
-    """
-    size = len(record.key or b"") + len(record.value or b"")
-    size += sum(len(name) + len(content or b"") for name, content in record.headers)
-    if size <= RECORD_BYTES_MAX:
-        return record
-    headers = tuple(
-        (name[:EXCERPT_HEADER_MAX], content and content[:EXCERPT_HEADER_MAX])
-        for name, content in record.headers[:EXCERPT_HEADERS_MAX]
-    )
-    key, value = (part and part[:EXCERPT_BYTES_MAX] for part in (record.key, record.value))
-    return replace(record, key=key, value=value, headers=headers)
 
 
 def one_for_each_record(letters: Sequence[DeadLetter]) -> list[DeadLetter]:

@@ -8,7 +8,7 @@ own classes; they keep to what its fetcher asks of those. Lengths inside a batch
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import cramjam
@@ -16,10 +16,15 @@ from aiokafka.consumer import fetcher
 from aiokafka.record.control_record import ABORT_MARKER, ControlRecord
 from aiokafka.record.util import calc_crc32c
 
-from schemas.cloudevents import Reason, Unusable
+from schemas.cloudevents import RECORD_BYTES_MAX, Reason, Unusable
 
-UNPACKED_BYTES_MAX: Final = 4 * 1024 * 1024
-"""How much one batch may hold once it is unpacked; our own relay sends 128 KiB."""
+UNPACKED_BYTES_MAX: Final = 1024 * 1024
+"""How much one batch may hold once it is unpacked; our own relay sends 128 KiB and packs nothing."""
+HEADERS_MAX: Final = 100
+"""How many headers a record may have; each costs thirty times its two bytes once it is read."""
+EXCERPT_BYTES_MAX: Final = 4096
+EXCERPT_HEADER_MAX: Final = 256
+EXCERPT_HEADERS_MAX: Final = 16
 
 _HEADER: Final = struct.Struct(">qiibIhiqqqhii")
 _LENGTH_COUNTS_FROM: Final = 12
@@ -31,6 +36,7 @@ _XERIAL_HEADER_BYTES: Final = 16
 _VARINT_BITS_MAX: Final = 63
 
 Headers = tuple[tuple[str, bytes | None], ...]
+_RawHeaders = list[tuple[bytes, bytes | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,8 @@ class Record:
     headers: Headers = field(default=(), repr=False)
     reason: Reason | None = None
     first: int | None = None
+    is_whole: bool = True
+    """False where only the beginning of each part was kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +270,7 @@ def records_of(batch: RecordBatch, topic: str, partition: int) -> Iterator[Recor
     at, last = 0, batch.base - 1
     for _ in range(batch.count):
         try:
-            at, delta, age, key, value, headers, has_bad_header = _read_record(content, at)
+            at, delta, age, key, value, headers = _read_record(content, at)
         except (IndexError, ValueError):
             raise Unusable(Reason.CORRUPT_BATCH) from None
         offset = batch.base + delta
@@ -270,13 +278,45 @@ def records_of(batch: RecordBatch, topic: str, partition: int) -> Iterator[Recor
             raise Unusable(Reason.CORRUPT_BATCH)
         last = offset
         timestamp = batch.max_timestamp if batch.attributes & _BY_APPENDING else batch.first_timestamp + age
-        reason = Reason.BAD_HEADER if has_bad_header else None
-        yield Record(topic, partition, offset, timestamp, key, value, headers, reason)
+        yield _bounded(Record(topic, partition, offset, timestamp, key, value), headers)
     if at != len(content):
         raise Unusable(Reason.CORRUPT_BATCH)
 
 
-def _read_record(content: bytes, at: int) -> tuple[int, int, int, bytes | None, bytes | None, Headers, bool]:
+def _bounded(record: Record, headers: _RawHeaders | None) -> Record:
+    """The record, with a reason if its headers are unfit; one larger than any event is cut to an excerpt.
+
+    A reader holds hundreds of records at once, and a large one is refused by its size alone.
+    """
+    if headers is None:
+        return _excerpt(replace(record, reason=Reason.BAD_HEADER, is_whole=False))
+    try:
+        named: Headers = tuple((name.decode("utf-8"), content) for name, content in headers)
+        reason = None
+    except UnicodeDecodeError:
+        named = tuple((name.decode("utf-8", "backslashreplace"), content) for name, content in headers)
+        reason = Reason.BAD_HEADER
+    return _excerpt(replace(record, headers=named, reason=reason))
+
+
+def _excerpt(record: Record) -> Record:
+    size = len(record.key or b"") + len(record.value or b"")
+    size += sum(len(name) + len(content or b"") for name, content in record.headers)
+    if size <= RECORD_BYTES_MAX:
+        return record
+    headers = tuple(
+        (name[:EXCERPT_HEADER_MAX], content and content[:EXCERPT_HEADER_MAX])
+        for name, content in record.headers[:EXCERPT_HEADERS_MAX]
+    )
+    key, value = (part and part[:EXCERPT_BYTES_MAX] for part in (record.key, record.value))
+    reason = record.reason or Reason.OVERSIZE
+    return replace(record, key=key, value=value, headers=headers, reason=reason, is_whole=False)
+
+
+def _read_record(
+    content: bytes, at: int
+) -> tuple[int, int, int, bytes | None, bytes | None, _RawHeaders | None]:
+    """One record and where it ends; of too many headers none is read."""
     length, at = _varint(content, at)
     end = at + length
     if length <= 0 or end > len(content):
@@ -286,22 +326,20 @@ def _read_record(content: bytes, at: int) -> tuple[int, int, int, bytes | None, 
     key, at = _bytes(content, at, end)
     value, at = _bytes(content, at, end)
     count, at = _varint(content, at)
-    headers, has_bad_header = [], False
     if not 0 <= count <= end - at:  # each takes two bytes and more
         raise ValueError
+    if count > HEADERS_MAX:
+        return end, delta, age, key, value, None
+    headers = []
     for _ in range(count):
         name, at = _bytes(content, at, end)
         header, at = _bytes(content, at, end)
         if name is None:
             raise ValueError
-        try:
-            text = name.decode("utf-8")
-        except UnicodeDecodeError:
-            text, has_bad_header = name.decode("utf-8", "backslashreplace"), True
-        headers.append((text, header))
+        headers.append((name, header))
     if at != end:
         raise ValueError
-    return end, delta, age, key, value, tuple(headers), has_bad_header
+    return end, delta, age, key, value, headers
 
 
 def _varint(content: bytes, at: int) -> tuple[int, int]:

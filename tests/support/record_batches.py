@@ -48,6 +48,12 @@ def a_record(delta: int, key: bytes | None, headers: Headers, value: bytes | Non
     return _sized(content)
 
 
+def a_header_bomb(count: int) -> bytes:
+    """One record that is nothing but headers, each without name and content: two zero bytes a header."""
+    content = b"\x00" + _varint(0) + _varint(0) + _sized(None) + _sized(None) + _varint(count)
+    return _sized(content + bytes(2 * count))
+
+
 def a_gzip_bomb(mebibytes: int) -> bytes:
     """The packed form of one record whose value is zeros: about a thousandth of what it unpacks to."""
     size = mebibytes * len(_ZEROS)

@@ -2,6 +2,7 @@
 
 import resource
 import struct
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,8 +11,15 @@ import pytest
 from aiokafka.record.util import calc_crc32c
 from aiokafka.structs import TopicPartition
 
-from services.runtime.records import UNPACKED_BYTES_MAX, FetchedBatches, PartitionReader, Record
-from tests.support.record_batches import CODECS, a_batch, a_gzip_bomb, a_record
+from schemas.cloudevents import RECORD_BYTES_MAX
+from services.runtime.records import (
+    HEADERS_MAX,
+    UNPACKED_BYTES_MAX,
+    FetchedBatches,
+    PartitionReader,
+    Record,
+)
+from tests.support.record_batches import CODECS, a_batch, a_gzip_bomb, a_header_bomb, a_record
 
 MIB = 1024 * 1024
 
@@ -65,6 +73,47 @@ def test_a_header_whose_name_is_no_text_costs_its_own_record(place: int) -> None
     assert (found[place].reason, found[place].offset, found[place].value) == ("bad_header", place, b"value")
     assert found[place].headers == (("trace\\xff", b"1"),)
     assert [one.reason for one in found if one.offset != place] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("count", "told_of_it"), [(520_000, ("bad_header", 3)), (2_096_984, ("too_large_unpacked", (3, 3)))]
+)
+def test_220_bytes_that_hold_two_million_headers_cost_one_record_and_next_to_nothing(
+    count: int, told_of_it: Any
+) -> None:
+    bomb = a_batch([a_header_bomb(count)], 3, "zstd")
+    before, began = peak(), time.monotonic()
+
+    found = read(a_batch(some(0)) + bomb + a_batch(some(4), 4))
+
+    assert told(found) == [0, 1, 2, told_of_it, 4, 5, 6]
+    assert found[3].headers == ()
+    assert peak() - before < 8 * MIB
+    assert time.monotonic() - began < 0.5
+
+
+@pytest.mark.parametrize(("count", "reason"), [(HEADERS_MAX, None), (HEADERS_MAX + 1, "bad_header")])
+def test_a_record_has_a_hundred_headers_at_most(count: int, reason: str | None) -> None:
+    (found,) = read(a_batch([a_record(0, b"k", [(b"h", b"x")] * count, b"v")]))
+
+    assert (found.reason, found.key, found.value) == (reason, b"k", b"v")
+
+
+def test_500_records_of_a_megabyte_are_held_as_excerpts() -> None:
+    bomb = a_record(0, b"key", [(b"h", b"x" * 300)], bytes(UNPACKED_BYTES_MAX - 400))
+    at_most = a_record(0, b"key", [(b"h", b"x")], bytes(RECORD_BYTES_MAX - 5))
+    packed = a_batch([bomb], codec="zstd")
+    before = peak()
+
+    held = [one for _ in range(500) for one in read(packed)]
+
+    assert {(one.reason, len(one.value or b""), len(one.headers[0][1] or b"")) for one in held} == {
+        ("oversize", 4096, 256)
+    }
+    assert not any(one.is_whole for one in held)
+    assert peak() - before < 100 * MIB
+    (whole,) = read(a_batch([at_most]))
+    assert (whole.reason, whole.is_whole) == (None, True)
 
 
 def test_no_flipped_byte_costs_another_batch_invents_a_record_or_stands_still() -> None:

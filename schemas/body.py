@@ -72,3 +72,5 @@ class Body(BaseModel):
 
     type: ClassVar[str]
     schema_minor: ClassVar[int] = 0
+    key_field: ClassVar[str]
+    """The field whose content is the record's key; under another key an event's order means nothing."""

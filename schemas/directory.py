@@ -18,6 +18,7 @@ class ServiceRegistered(Body):
     """A service that an organisation offers, as last imported or confirmed."""
 
     type: ClassVar[str] = "directory.service_registered"
+    key_field: ClassVar[str] = "service"
 
     service: ServiceId
     organization: OrganizationId

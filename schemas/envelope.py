@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
+from operator import attrgetter
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -247,6 +248,7 @@ def read(
         check(event, topic, key, cell=cell, mode=mode)
         opened = open_event(event, topic, mode=mode)
         body = _body(opened, topic, reads)
+        _check_about(body, str(event.attributes["partitionkey"]))
         return _read_event(event, topic, opened, body)
     except Unusable as unusable:
         unusable.known = _known(event, opened)
@@ -274,6 +276,12 @@ def _body(opened: Opened, topic: Topic, reads: Mapping[str, type[Body]]) -> Body
         OverflowError,
     ):  # bytes instead of JSON; an instant before the first or after the last year
         raise Unusable(Reason.SCHEMA_MISMATCH, "data") from None
+
+
+def _check_about(body: Body, key: str) -> None:
+    """Refuse a body about something else than its record's key names."""
+    if attrgetter(body.key_field)(body) != key:
+        raise Unusable(Reason.KEY_MISMATCH, body.key_field.replace(".", "/"))
 
 
 def _place(error: ValidationError) -> str:

@@ -63,6 +63,7 @@ class AgencyCurrent(Body):
     """An agency as it stands now: whether it is active, and the keys it answers with."""
 
     type: ClassVar[str] = "governance.agency_current"
+    key_field: ClassVar[str] = "agency"
 
     agency: AgencyId
     version: Count
@@ -78,6 +79,7 @@ class ProtocolCurrent(Body):
     """A protocol as it stands now, with the hash that every decision under it carries."""
 
     type: ClassVar[str] = "governance.protocol_current"
+    key_field: ClassVar[str] = "document.id"
 
     document: ProtocolDocument
     hash: DocumentHash

@@ -55,6 +55,8 @@ PurposeCode = Annotated[Code, listed(PURPOSES)]
 class StepBase(Body):
     """What every step names: the referral, the agency that asks, and the duty role in which it asks."""
 
+    key_field: ClassVar[str] = "referral"
+
     referral: ReferralId
     agency: AgencyId
     duty: DeskCode
@@ -156,6 +158,8 @@ class ConfirmSealed(StepBase):
 
 class FactBase(Body):
     """What every fact names; addressed ones are numbered from 1 without gap per referral and addressee."""
+
+    key_field: ClassVar[str] = "referral"
 
     referral: ReferralId
     to: AgencyId | None = None

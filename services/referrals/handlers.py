@@ -57,7 +57,6 @@ class Work:
 
 async def decide_steps(steps: Sequence[Received[StepBase]], work: Work) -> None:
     """Answer each step in the order it came; a refusal is saved like any other fact."""
-    check_keys(steps)
     known = dict(await work.referrals.load({asked.body.referral for asked in steps}))
     in_force = await _around(known.values(), steps, work)
     outcomes = []
@@ -87,13 +86,6 @@ async def expire_and_remind(work: Work) -> int:
         outcomes = [outcome for referral in found if (outcome := due(referral, at=at))]
         await work.referrals.save(outcomes, in_force)
     return len(found)
-
-
-def check_keys(steps: Sequence[Received[StepBase]]) -> None:
-    """A step travels under its referral's id; else its order means nothing."""
-    for asked in steps:
-        if asked.key != asked.body.referral:
-            raise Invalid("key_mismatch", "referral")
 
 
 def check_hashes(bodies: Sequence[AgencyCurrent | ProtocolCurrent]) -> None:

@@ -24,21 +24,23 @@ def a_good_record(
     event: str | None = None,
     duty: str = "intake",
     topic: Topic = HEALTH_STEPS,
+    key: str | None = None,
 ) -> Record:
-    """A step as its sector, that of health unless told otherwise, would write it."""
+    """A step as its sector, that of health unless told otherwise, would write it; its key is the referral."""
+    key = key or referral
     value = envelope.write(
         topic,
         id=event or new_id("event"),
         source=source_of(CELL, topic.writer),
-        key=referral,
-        subject=referral,
-        correlation=referral,
+        key=key,
+        subject=key,
+        correlation=key,
         caused_by=None,
         sequence=sequence,
         at=AT,
         body=AcknowledgeReferral(referral=referral, agency="north-clinic", duty=duty),
     )
-    return referral.encode(), tuple(envelope.HEADERS), value
+    return key.encode(), tuple(envelope.HEADERS), value
 
 
 def changed(**attributes: Any) -> Callable[[str], Record]:

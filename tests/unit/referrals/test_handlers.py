@@ -1,6 +1,5 @@
 """Whole batches through the handlers, over twins in memory."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -68,16 +67,6 @@ async def test_each_fact_names_the_step_that_caused_it() -> None:
     await decide_steps([step], work)
 
     assert [outcome.caused_by for outcome in referrals.outcomes] == [step.id]
-
-
-async def test_a_step_under_another_key_is_never_used() -> None:
-    work, referrals, _ = work_on(a_referral(State.OFFERED))
-    step = replace(asked(a_step("accept")), key=an_id("referral", "another"))
-
-    with pytest.raises(Invalid, match="key_mismatch"):
-        await decide_steps([step], work)
-
-    assert not referrals.facts
 
 
 async def test_the_clock_reminds_and_expires_and_says_how_many_were_due() -> None:

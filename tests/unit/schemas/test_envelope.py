@@ -510,6 +510,17 @@ def test_rehearsal_and_life_never_mix(cell: str, mode: str) -> None:
     assert refusal_of(value, cell=cell, mode=mode) == ("wrong_source", "source")
 
 
+def test_a_body_about_something_else_than_its_key_is_refused() -> None:
+    for body in (ACCEPTED, REGISTERED):
+        topic = INBOX if body is ACCEPTED else topics.DIRECTORY_STATE
+        value = a_value(topic, body, key="another", subject="another")
+        reads = referral.FACTS if body is ACCEPTED else directory.BODIES
+
+        refused = refusal_of(value, topic=topic, key=b"another", reads=reads)
+
+        assert refused == ("key_mismatch", body.key_field)
+
+
 def test_an_event_that_grew_too_large_is_never_written() -> None:
     body = REGISTERED.model_copy(update={"title": "x" * RECORD_BYTES_MAX})
 

@@ -243,7 +243,7 @@ class Platform:
         if is_failing and not life.refusal:  # said once, for it is tried for ever
             self._say(f"{name} cannot live; it is tried on, at least once a minute. See {life.part.log}")
         elif not life.refusal:
-            self._say(f"{name} ended unexpectedly; it is started again in {delay:.1f} s")
+            self._say(f"{name} has ended; it is started again in {delay:.1f} s")
         if is_failing:
             life.refusal = refusal
             life.settled.set()

@@ -27,7 +27,7 @@ UPDATE dead_letter SET state = 'discarded' WHERE state = 'waiting' AND reason = 
 NAMES: Final = ("service", "topic", "partition", "reason", "count", "since")
 
 
-@app.command("list")
+@app.command("list", short_help="Count what was set aside and waits for a person.")
 def list_letters(data: DataDirectory = None, as_json: AsJson = False) -> None:
     """Examples: `concert dead-letters list`, `concert dead-letters list --json`.
 
@@ -44,7 +44,7 @@ def list_letters(data: DataDirectory = None, as_json: AsJson = False) -> None:
         say(f"Next: mend the sender or the reader, then {following}.")
 
 
-@app.command("discard")
+@app.command("discard", short_help="Say that those of one reason are not needed.")
 def discard(
     service: Annotated[str, typer.Argument(help=f"One of: {', '.join(READERS)}.")],
     reason: Annotated[str, typer.Argument(help="A reason that `list` shows.")],

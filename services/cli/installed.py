@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     import httpx2
 
 DataDirectory = Annotated[
-    Path | None, typer.Option("--data", metavar="DIR", help="Data directory; without it the usual one.")
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        help="Data directory [default: ~/.local/state/concert; root: /var/lib/concert]",
+    ),
 ]
 READY: Final = "ready"
 ANSWER_WITHIN_SECONDS: Final = 30.0

@@ -17,7 +17,7 @@ app = typer.Typer(no_args_is_help=True)
 NOT_FOUND: Final = 4
 
 
-@app.command("list")
+@app.command("list", short_help="Show the partitions that stopped, and why.")
 def list_alarms(data: DataDirectory = None, as_json: AsJson = False) -> None:
     """Examples: `concert readers list`, `concert readers list --json`.
 
@@ -42,7 +42,7 @@ def list_alarms(data: DataDirectory = None, as_json: AsJson = False) -> None:
         fail(f"no answer from {', '.join(silent)}; see {command('status', data)}", TEMPORARY)
 
 
-@app.command("resume")
+@app.command("resume", short_help="Let a partition go on.")
 def resume(
     service: Annotated[str, typer.Argument(help="The reader: a name of the first column of `list`.")],
     topic: str,

@@ -374,7 +374,7 @@ async def test_a_part_that_is_killed_is_started_again_and_said_so(
     await supervised.ready(name)
     assert supervised.pid(name) not in (before, None)
     (told,) = said[already_said:]  # the delay is longer where another test killed it before
-    assert re.fullmatch(rf"{name} ended unexpectedly; it is started again in [0-9.]+ s", told)
+    assert re.fullmatch(rf"{name} has ended; it is started again in [0-9.]+ s", told)
     assert await asyncio.to_thread(contents.plan_topology, supervised.installation) == []
 
 

@@ -18,7 +18,9 @@ REFERRALS_LEAST: Final = 24
 
 @app.command("demo")
 def demo(
-    referrals: Annotated[int, typer.Option(min=REFERRALS_LEAST, help="How many referrals to play.")] = 200,
+    referrals: Annotated[
+        int, typer.Option(min=REFERRALS_LEAST, help="How many to play; races add theirs.")
+    ] = 200,
     directory: Annotated[
         Path | None,
         typer.Option(exists=True, help="A real service directory; its organisations are listed only."),

@@ -1,5 +1,6 @@
 """The accounts that parts run as: of their own where the supervisor is root, else everything is ours."""
 
+import errno
 import os
 import pwd
 import subprocess
@@ -94,5 +95,26 @@ def give(account: Account | None, *folders: Path) -> None:
 
 def _change(paths: Iterable[Path], uid: int, gid: int, mode: int) -> None:
     for path in paths:
-        os.chown(path, uid, gid)
-        path.chmod(mode)
+        change(path, mode, uid, gid)
+
+
+def change(path: Path, mode: int, uid: int = -1, gid: int = -1) -> None:
+    """Changes rights and owner of a file or folder; refuses a link, which may lead to what is not ours."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise link_refused(path) from None
+    try:
+        os.fchown(descriptor, uid, gid)
+        os.fchmod(descriptor, mode)
+    finally:
+        os.close(descriptor)
+
+
+def link_refused(path: Path) -> CannotRun:
+    """The refusal of a link where a file or folder of our own belongs."""
+    return CannotRun(
+        "unreachable_directory", f"{path} is a link; remove it, or name a data directory where it leads."
+    )

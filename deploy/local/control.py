@@ -8,7 +8,9 @@ import signal
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deploy.local.places import make_directory, write_private
 from deploy.local.refusals import CannotRun
@@ -18,6 +20,31 @@ STATE_FILE: Final = "state.json"
 POLL_SECONDS: Final = 0.05
 LOOKERS_GONE_SECONDS: Final = 1.0
 STOPPED_WITHIN_SECONDS: Final = 20.0
+PID_MAX: Final = 1 << 22
+PORT_MAX: Final = 65_535
+
+Pid = Annotated[int, Field(ge=1, le=PID_MAX)]
+
+
+class PartState(BaseModel):
+    """What others use of a part's state."""
+
+    model_config = ConfigDict(strict=True)
+
+    state: str
+    pid: Pid | None
+    deaths: int
+
+
+class PlatformState(BaseModel):
+    """What others use of the state file; more may stand in it."""
+
+    model_config = ConfigDict(strict=True)
+
+    state: Literal["starting", "ready", "stopping"] = "starting"
+    fork_server: Pid | None = None
+    ports: dict[str, Annotated[int, Field(ge=1, le=PORT_MAX)]] = {}
+    parts: dict[str, PartState] = {}
 
 
 @contextlib.contextmanager
@@ -30,6 +57,11 @@ def locked(run: Path) -> Iterator[None]:
             if time.monotonic() > ends:
                 raise CannotRun("directory_in_use", f"Concert already runs in {run.parent}.")
             time.sleep(POLL_SECONDS)
+        # What the last supervisor told is not true of this one.
+        (run / STATE_FILE).unlink(missing_ok=True)
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
         yield
 
 
@@ -56,25 +88,45 @@ def write_state(run: Path, state: Mapping[str, Any]) -> None:
 
 
 def read_state(run: Path) -> dict[str, Any] | None:
-    """What a running supervisor last told, or None where none runs."""
+    """What a running supervisor last told, or None where none runs.
+
+    One that told nothing yet, or nothing that can be read, is starting; its process is known by its lock.
+    """
     if not is_running(run):
         return None
-    try:
-        found: dict[str, Any] = json.loads((run / STATE_FILE).read_text())
-    except FileNotFoundError:
-        return {"state": "starting", "parts": {}}
-    return found
+    told: dict[str, Any] = {}
+    with contextlib.suppress(OSError, ValidationError):
+        content = (run / STATE_FILE).read_bytes()
+        PlatformState.model_validate_json(content)
+        told = json.loads(content)
+    told = {"state": "starting", "parts": {}} | told
+    told.pop("supervisor", None)
+    if holder := _holder(run):
+        told["supervisor"] = holder
+    return told
+
+
+def _holder(run: Path) -> int | None:
+    """The process that the lock names, or None where somebody emptied it."""
+    written = (run / LOCK_FILE).read_bytes()
+    return int(written) if written.isdigit() and 0 < int(written) <= PID_MAX else None
 
 
 def stop_running(run: Path, within_seconds: float = STOPPED_WITHIN_SECONDS) -> bool:
     """Asks a running supervisor to stop and waits until it has; false where none ran. Blocks."""
-    state = read_state(run)
-    if not state or "supervisor" not in state:
+    if not is_running(run):
         return False
+    supervisor = _holder(run)
+    if supervisor is None:
+        sentence = f"Concert runs in {run.parent}, its process is not known; end `concert up` (kill PID)."
+        raise CannotRun("not_stopped", sentence)
+    if is_frozen(supervisor):
+        sentence = f"The supervisor is stopped by a signal; let it go on (kill -CONT {supervisor})."
+        raise CannotRun("not_stopped", sentence)
     with contextlib.suppress(ProcessLookupError):
-        os.kill(state["supervisor"], signal.SIGTERM)
+        os.kill(supervisor, signal.SIGTERM)
     ends = time.monotonic() + within_seconds
-    while is_running(run) or _is_alive(state["supervisor"]):
+    while is_running(run) or _is_alive(supervisor):
         if time.monotonic() > ends:
             raise CannotRun("not_stopped", "The supervisor did not stop; see its logs.")
         time.sleep(POLL_SECONDS)
@@ -93,5 +145,5 @@ def _is_alive(pid: int) -> bool:
 def _kernel_state(pid: int) -> str | None:
     try:
         return (Path("/proc") / str(pid) / "stat").read_text().rsplit(")", 1)[1].split()[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return None

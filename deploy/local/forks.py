@@ -52,6 +52,11 @@ class Forks:
         self._asked: dict[str, asyncio.Future[Forked]] = {}
         self._running: dict[int, Forked] = {}
 
+    @property
+    def pid(self) -> int | None:
+        """The server's process, while it lives."""
+        return self._server.pid if self._server and self._server.is_alive else None
+
     async def start(self) -> None:
         """Starts the server unless it runs."""
         async with self._starting:
@@ -79,6 +84,12 @@ class Forks:
             raise CannotRun("part_died", "The fork server ended unexpectedly.")
         self._writer.write(order.line())
         return await answer
+
+    def let_go_on(self) -> None:
+        """Wakes a server that a signal stopped: it alone tells the ends of what it started."""
+        if self.pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGCONT)
 
     async def stop(self) -> None:
         """Ends the server; whatever it started must have ended before."""

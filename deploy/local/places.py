@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from deploy.local.accounts import STRANGER, Account, is_root
+from deploy.local.accounts import STRANGER, Account, change, is_root, link_refused
 from deploy.local.refusals import CannotRun
 
 TEMPORARY_ROOTS: Final = (tempfile.gettempdir(), "/tmp", "/var/tmp")  # noqa: S108 (mkdtemp makes the name)
@@ -40,8 +40,10 @@ def make_directory(path: Path, mode: int = 0o700) -> Path:
     """Makes a directory of our own, or says in one sentence why not; one that exists keeps its mode."""
     try:
         path.mkdir(mode=mode, parents=True)
-        path.chmod(mode)  # whatever the umask
+        change(path, mode)  # whatever the umask
     except FileExistsError:
+        if path.is_symlink() and path.lstat().st_uid != os.geteuid():
+            raise link_refused(path) from None
         if not path.is_dir():
             raise CannotRun("unreachable_directory", f"{path} is a file; a directory is needed.") from None
     except OSError as error:

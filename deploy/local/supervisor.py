@@ -145,6 +145,7 @@ class Platform:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         parts = [life.part for life in reversed(self._lives.values())]
         services = [part for part in parts if isinstance(part, ServicePart)]
+        self._forks.let_go_on()
         await asyncio.gather(*(part.stop() for part in services))
         await self._forks.stop()
         await asyncio.gather(*(part.stop() for part in parts if part not in services))
@@ -280,6 +281,7 @@ class Platform:
         # Only time is lost when it fails: the first service to start tries again.
         with contextlib.suppress(OSError):
             await self._forks.start()
+            self._tell()
 
     async def _train(self) -> None:
         # Only speed is lost when it fails, so nobody has to know.
@@ -317,6 +319,7 @@ class Platform:
     def _tell(self) -> None:
         state = {
             "supervisor": os.getpid(),
+            "fork_server": self._forks.pid,
             "state": self._state,
             "cell": self.configuration.cell,
             "origin": self.configuration.origin,

@@ -32,9 +32,12 @@ def installed(data: Path | None) -> Installation:
     """What runs there; refused where nothing does."""
     configuration = load(data)
     state = control.read_state(configuration.run)
-    if not state or "ports" not in state:
+    if not state:
         start = command("up", data)
         raise CannotRun("not_running", f"Nothing runs in {configuration.data}; start it with {start}.")
+    if not state.get("ports"):
+        sentence = f"What runs in {configuration.data} has not told its ports; ask again in a moment."
+        raise CannotRun("not_ready", f"{sentence} If it stays so: {command('down', data)}, then `up`.")
     return installation_of(configuration, state["ports"])
 
 

@@ -69,8 +69,9 @@ async def standing_alarms(configuration: Configuration, state: Mapping[str, Any]
     alarms = [Alarm("part_down", name, now) for name in down]
     if state["state"] != READY:
         alarms.append(Alarm("not_ready_yet", state["state"], now))
-    if "supervisor" in state and control.is_frozen(state["supervisor"]):
-        alarms.append(Alarm("no_answer", "supervisor", now))
+    for key in ("supervisor", "fork_server"):
+        if state.get(key) and control.is_frozen(state[key]):
+            alarms.append(Alarm("no_answer", key.replace("_", " "), now))
     if "ports" in state:
         installation = installation_of(configuration, state["ports"])
         # Broker and database are asked also where the supervisor does not run them.

@@ -7,9 +7,12 @@ from typing import Final
 
 RULES: Final[Mapping[str, str]] = {
     "not_running": "Nothing runs in this data directory; start it with `concert up`.",
-    "not_ready_yet": "It is about to start or to stop; ask again in a moment.",
+    "not_ready_yet": "It is about to start or to stop; ask again in a moment; if it stays so: "
+    "`concert down`, then `concert up`.",
     "part_down": "The part does not run, or dies again and again; it is tried by itself; its log says why.",
-    "no_answer": "The part runs and gives no answer; if it stays so, end its process: it is started again.",
+    "no_answer": "It runs and gives no answer; if a signal stopped it, let it go on (kill -CONT). A part "
+    "that stays so may be ended (kill -KILL), it is started again; with the fork server, every service. For "
+    "the supervisor: `concert down`, then `concert up`. A broker or database of others is theirs to mend.",
     "draining": "The service finishes what it has in hand and ends.",
     "database": "The service's database does not answer; it takes no requests until it does.",
     "outbox_full": "More events wait than the disk guard allows; bring the brokers back, the rest follows.",

@@ -40,8 +40,10 @@ def test_a_start_that_goes_on_is_told_with_the_parts_that_are_missing(supervisor
     ]
 
 
-def test_a_supervisor_that_stands_still_gives_no_answer(supervisor: int) -> None:
+@pytest.mark.parametrize("key", ["supervisor", "fork_server"])
+def test_what_stands_still_and_keeps_the_parts_gives_no_answer(supervisor: int, key: str) -> None:
+    state = {"state": "ready", "parts": {}, "supervisor": os.getpid(), "fork_server": None}
     os.kill(supervisor, signal.SIGSTOP)
     os.waitpid(supervisor, os.WUNTRACED)
 
-    assert rules({"state": "ready", "parts": {}, "supervisor": supervisor}) == [("no_answer", "supervisor")]
+    assert rules(state | {key: supervisor}) == [("no_answer", key.replace("_", " "))]

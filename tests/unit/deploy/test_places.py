@@ -1,5 +1,6 @@
 """Where things lie, and who may reach them."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,15 @@ def test_a_file_where_a_directory_belongs_is_refused(tmp_path: Path) -> None:
     (tmp_path / "taken").touch()
     with pytest.raises(CannotRun, match="a directory is needed"):
         places.make_directory(tmp_path / "taken")
+
+
+def test_somebody_elses_link_is_no_directory_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "audit").symlink_to(tmp_path)
+    places.make_directory(tmp_path / "audit")
+    us = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: us + 1)
+    with pytest.raises(CannotRun, match="audit is a link"):
+        places.make_directory(tmp_path / "audit")
 
 
 def test_a_folder_that_exists_keeps_its_mode(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ DataDirectory = Annotated[
     typer.Option(
         "--data",
         metavar="DIR",
-        help="Data directory [default: ~/.local/state/concert; root: /var/lib/concert]",
+        help="Default: ~/.local/state/concert, as root /var/lib/concert.",
     ),
 ]
 READY: Final = "ready"

@@ -114,7 +114,7 @@ BAD: dict[str, tuple[Send, int, str]] = {
     "unknown purpose": (
         lambda scene: scene.receiver.get(f"/v1/referrals/{scene.referral}", Concert_Purpose=MARK),
         422, "purpose_unknown"),
-    "not a position": (lambda scene: scene.receiver.get(f"/v1/events?after={MARK}"), 422, "invalid"),
+    "not a position": (lambda scene: scene.receiver.get(f"/v1/events?after={MARK}"), 422, "query_invalid"),
     "not a cursor": (
         lambda scene: scene.receiver.get(f"/v1/worklist?after={MARK}"), 422, "cursor_unreadable"),
     "another method": (

@@ -29,8 +29,12 @@ def looking_on(parent: int) -> Iterator[set[bytes]]:
 
 
 def _below(parent: int) -> Iterator[Path]:
-    for task in Path(f"/proc/{parent}/task").glob("*/children"):
-        for pid in _read(task).split():
+    try:
+        tasks = list(Path(f"/proc/{parent}/task").iterdir())
+    except OSError:  # it has ended meanwhile
+        return
+    for task in tasks:
+        for pid in _read(task / "children").split():
             yield Path("/proc") / pid.decode()
             yield from _below(int(pid))
 

@@ -288,7 +288,7 @@ async def run(folder: Path, minutes: float, seed: int) -> bool:
                 group.create_task(tell_until(attack, ends))
             for writer in attack.held:
                 writer.close()
-            print(f"partitions resumed {await hostile_records.resume(stage)} times")
+            print(f"partitions resumed {await hostile_records.resume(stage, STOLEN)} times")
             await last_look(attack, before, megabytes)
     print(f"attacks: {dict(attack.done)}")
     print(f"answers: {dict(attack.answers)}")

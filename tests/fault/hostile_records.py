@@ -62,16 +62,21 @@ def record(sector: str, chance: random.Random) -> Record:
     return key, headers, value  # right in itself: a step on a referral that there never was
 
 
-async def resume(stage: Stage) -> int:
-    """Let every stopped partition go on, past all that was written, as an operator would; how often."""
-    resumed = quiet = 0
-    async with operator_client(stage.installation, "referrals") as operator:
-        while quiet < QUIET_SECONDS and resumed < RESUMED_MAX:
-            rows = (await operator.get("/v1/readers")).json()["data"]
-            for topic, partition in {tuple(row["where"].split(":")[0].split("/")) for row in rows}:
-                path = f"/v1/readers/{topic}/{partition}/resumption"
-                await operator.post(path, json={"reason": "the attack is over"})
-                resumed += 1
-            quiet = 0 if rows else quiet + 1
-            await asyncio.sleep(1)
+async def resume(stage: Stage, sector: str) -> int:
+    """Let every stopped partition go on, past all that was written, as an operator would; how often.
+
+    The arbiter's, and the sector's own: answers to steps that it never sent are dead letters there.
+    """
+    resumed = 0
+    for service in ("referrals", sector):
+        async with operator_client(stage.installation, service) as operator:
+            quiet = 0
+            while quiet < QUIET_SECONDS and resumed < RESUMED_MAX:
+                rows = (await operator.get("/v1/readers")).json()["data"]
+                for topic, partition in {tuple(row["where"].split(":")[0].split("/")) for row in rows}:
+                    path = f"/v1/readers/{topic}/{partition}/resumption"
+                    await operator.post(path, json={"reason": "the attack is over"})
+                    resumed += 1
+                quiet = 0 if rows else quiet + 1
+                await asyncio.sleep(1)
     return resumed

@@ -15,7 +15,7 @@ from services.notifications.domain.notice import (
     Result,
     TooManyDesks,
 )
-from services.runtime.admission import Admission, check_admission
+from services.runtime.admission import AgencyStanding, check_admission
 from services.runtime.clock import Clock
 from services.runtime.subscription import Received
 
@@ -42,7 +42,7 @@ class Agencies(Protocol):
     async def keep(self, agencies: Collection[AgencyCurrent]) -> None:
         """Keep each agency unless a newer version is known; durable at commit."""
 
-    async def admission(self, agency: str) -> Admission | None:
+    async def admission(self, agency: str) -> AgencyStanding | None:
         """How an agency stands, or None if it was not heard of."""
 
 

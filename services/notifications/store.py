@@ -17,7 +17,7 @@ from services.notifications.domain.notice import (
     settled,
 )
 from services.notifications.handlers import Place
-from services.runtime.admission import Admission
+from services.runtime.admission import AgencyStanding
 from services.runtime.database import Transaction
 
 _KEEP_AGENCIES: Final = """
@@ -118,10 +118,10 @@ class AgencyStore:
             statuses=[one.status for one in agencies],
         )
 
-    async def admission(self, agency: str) -> Admission | None:
+    async def admission(self, agency: str) -> AgencyStanding | None:
         """How an agency stands, or None if it was not heard of."""
         for row in await self._transaction.rows(_STANDING, agency=agency):
-            return Admission(row.sector, row.is_active)
+            return AgencyStanding(row.sector, row.is_active)
         return None
 
 

@@ -52,7 +52,7 @@ NO_ENTRY: Final = (UnknownRole, RoleForbids, AgencyNotAdmitted, WrongSector, Age
 
 
 @dataclass(frozen=True, slots=True)
-class Admission:
+class AgencyStanding:
     """What governance says of an agency."""
 
     sector: str
@@ -68,7 +68,7 @@ def check_role(role: str, act: Act) -> None:
 
 
 def check_admission(
-    admission: Admission | None, *, sector: str | None, though_suspended: bool = False
+    admission: AgencyStanding | None, *, sector: str | None, though_suspended: bool = False
 ) -> None:
     """Refuse an agency that was not heard of, one of another sector, and one that is suspended."""
     if admission is None:

@@ -44,7 +44,7 @@ class MethodNotAllowed(Refused):
     status = 405
 
 
-class Unexpected(Refused):
+class ServiceFault(Refused):
     """A bug of ours."""
 
     code = "unexpected"
@@ -54,7 +54,7 @@ class Unexpected(Refused):
     """Starlette raises the error on after the answer, and uvicorn then cuts the connection."""
 
 
-EVERY_ROUTE: Final = (InvalidRequest, PartUnavailable, Unexpected)
+EVERY_ROUTE: Final = (InvalidRequest, PartUnavailable, ServiceFault)
 """What any route can be answered besides its own refusals."""
 
 
@@ -162,7 +162,7 @@ async def _unexpected(request: Request, error: Exception) -> ProblemResponse:
     log().error(
         "request_failed", error_class=type(error).__name__, route=_route(request), request_id=instance
     )
-    return refusal(Unexpected(), instance=instance)
+    return refusal(ServiceFault(), instance=instance)
 
 
 def _route(request: Request) -> str:

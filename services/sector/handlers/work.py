@@ -12,7 +12,7 @@ from schemas.consent import ConsentVersion
 from schemas.directory import ServiceRegistered
 from schemas.governance import AgencyCurrent, ProtocolCurrent
 from schemas.referral import StepBase, StepRefused
-from services.runtime.admission import Admission
+from services.runtime.admission import AgencyStanding
 from services.runtime.clock import Clock
 from services.sector.domain.consents import KeptConsent
 from services.sector.domain.profile import Profile
@@ -133,7 +133,7 @@ class State(Protocol):
     async def keep_entries(self, entries: Collection[ServiceRegistered]) -> None:
         """Keep each directory entry as it stands now."""
 
-    async def admissions(self, agencies: Collection[str]) -> Mapping[str, Admission]:
+    async def admissions(self, agencies: Collection[str]) -> Mapping[str, AgencyStanding]:
         """Agency → how it stands, for those that governance has named."""
 
     async def entries(self, after: str, limit: int) -> Sequence[Entry]:

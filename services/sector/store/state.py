@@ -8,7 +8,7 @@ from schemas.directory import ServiceRegistered
 from schemas.governance import AgencyCurrent, ProtocolCurrent
 from schemas.referral import StepBase, StepRefused
 from schemas.topics import steps_of
-from services.runtime.admission import Admission
+from services.runtime.admission import AgencyStanding
 from services.runtime.database import Transaction
 from services.runtime.ids import new_id
 from services.runtime.logs import log
@@ -93,10 +93,10 @@ class StateStore:
                 confirmed=[one.confirmed_at for one in entries],
             )
 
-    async def admissions(self, agencies: Collection[str]) -> Mapping[str, Admission]:
+    async def admissions(self, agencies: Collection[str]) -> Mapping[str, AgencyStanding]:
         """Agency → how it stands, for those that governance has named."""
         rows = await self._transaction.rows(_STANDINGS, ids=list(agencies))
-        return {row.id: Admission(row.sector, row.is_active) for row in rows}
+        return {row.id: AgencyStanding(row.sector, row.is_active) for row in rows}
 
     async def entries(self, after: str, limit: int) -> Sequence[Entry]:
         """Directory entries behind a service id."""

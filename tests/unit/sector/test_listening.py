@@ -11,7 +11,7 @@ import pytest
 from fastapi import Request
 
 from services.health.profile import PROFILE
-from services.runtime.admission import Admission
+from services.runtime.admission import AgencyStanding
 from services.runtime.requests import DRAINING
 from services.runtime.tokens import Caller
 from services.sector.api import Engine, FeedNotifier, sector_app
@@ -54,8 +54,8 @@ class Feed:
         yield SimpleNamespace(views=self, state=self, profile=PROFILE)
         self.looking -= 1
 
-    async def admissions(self, agencies: set[str]) -> dict[str, Admission]:
-        return dict.fromkeys(agencies, Admission(PROFILE.name, is_active=True))
+    async def admissions(self, agencies: set[str]) -> dict[str, AgencyStanding]:
+        return dict.fromkeys(agencies, AgencyStanding(PROFILE.name, is_active=True))
 
     async def told(self, agency: str, after: int, limit: int) -> list[Any]:
         event = FeedEvent(agency, "referral.offered", "ref_" + "a" * 26, 1, "offered", NOON, None, None)

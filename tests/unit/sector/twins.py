@@ -22,7 +22,7 @@ from schemas.signed_note import Checkpoint
 from schemas.trail_bytes import canonical, commitment, leaf, request_digest, stamped, tag, trail_words
 from services.audit.domain.notes import Signer, checkpoint_text, signed_note, signed_permit
 from services.audit.domain.tree import Tree
-from services.runtime.admission import Admission
+from services.runtime.admission import AgencyStanding
 from services.sector.domain.consents import KeptConsent
 from services.sector.domain.profile import Profile
 from services.sector.domain.requests import Answer, Kept
@@ -134,9 +134,9 @@ class MemoryState:
     async def keep_entries(self, entries: Collection[ServiceRegistered]) -> None:
         self.kept += [Entry(one, None, None) for one in entries]
 
-    async def admissions(self, agencies: Collection[str]) -> Mapping[str, Admission]:
+    async def admissions(self, agencies: Collection[str]) -> Mapping[str, AgencyStanding]:
         return {
-            agency: Admission(self.sectors[agency], agency not in self.suspended)
+            agency: AgencyStanding(self.sectors[agency], agency not in self.suspended)
             for agency in agencies
             if agency in self.sectors
         }

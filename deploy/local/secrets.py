@@ -12,7 +12,7 @@ from joserfc.jwk import ECKey, KeySet
 
 from deploy.local.places import make_directory, write_private
 from deploy.local.sums import Sums, bad_secret
-from schemas.signed_note import NamedKey, vkey
+from schemas.trail.notes import NamedKey, vkey
 
 ENDS: Final = (".password", ".key", ".jwk", ".jwks")
 

@@ -11,8 +11,16 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict
 
-from schemas.access import Code, EventReports, OutcomeReports, PermitAnswer, PermitRequest, SubjectKeys, Whole
-from schemas.exact_bytes import Bytes16
+from schemas.events.access import (
+    Code,
+    EventReports,
+    OutcomeReports,
+    PermitAnswer,
+    PermitRequest,
+    SubjectKeys,
+    Whole,
+)
+from schemas.wire.exact_bytes import Bytes16
 from services.audit.domain.layout import Wanted, bundle, wanted
 from services.audit.domain.records import StoredCheckpoint
 from services.audit.domain.refusals import DetailInvalid, MalformedRequest, SubjectUnknown, TrailClosed

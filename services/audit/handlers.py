@@ -9,7 +9,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Final, Protocol
 
-from schemas.access import (
+from schemas.events.access import (
     NONCE_AGE_SECONDS_MAX,
     Access,
     Actor,
@@ -23,9 +23,9 @@ from schemas.access import (
     Receipt,
     SubjectKey,
 )
-from schemas.body import instant_text
-from schemas.merkle import leaf_hash
-from schemas.trail_bytes import commitment, leaf, request_digest
+from schemas.trail.bytes import commitment, leaf, request_digest
+from schemas.trail.tree import leaf_hash
+from schemas.wire.body import instant_text
 from services.audit.domain.drafts import Draft, Scribe
 from services.audit.domain.group import Answer, Repeated, Written
 from services.audit.domain.keyring import Keyring

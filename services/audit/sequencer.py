@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
-from schemas.body import instant_text
-from schemas.signed_note import NamedKey, NoteRefused, signed_checkpoint
+from schemas.trail.notes import NamedKey, NoteRefused, signed_checkpoint
+from schemas.wire.body import instant_text
 from services.audit.domain.drafts import Draft
 from services.audit.domain.group import Answer, Group, Intent, Key, Known, Seen
 from services.audit.domain.keyring import Keyring

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from schemas.signed_note import Checkpoint
+from schemas.trail.notes import Checkpoint
 from services.audit.domain.notes import Signer, checkpoint_text, signed_note
 from services.audit.domain.records import StoredCheckpoint
 from services.audit.domain.tree import TILE_HASHES, Tree

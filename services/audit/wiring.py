@@ -11,9 +11,10 @@ from typing import Final
 
 from prometheus_client import Gauge
 
-from schemas.exact_bytes import decoded
-from schemas.signed_note import named_key
-from schemas.topics import SECTORS, source_of
+from schemas.topics import SECTORS
+from schemas.trail.notes import named_key
+from schemas.wire.exact_bytes import decoded
+from schemas.wire.topic import source_of
 from services.audit.api import audit_app
 from services.audit.domain.drafts import Scribe
 from services.audit.domain.keyring import Keyring

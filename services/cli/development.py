@@ -42,7 +42,7 @@ CHECK: Final = (
     Step("lint", _module("ruff", "check", "--quiet")),
     Step("format", _module("ruff", "format", "--check", "--quiet")),
     Step("imports", (str(Path(sys.executable).with_name("lint-imports")),)),
-    Step("published schemas", _module("schemas.publish", "--check")),
+    Step("published schemas", _module("schemas.publishing", "--check")),
     Step("unit and contract tests", _module("pytest", "-q", "tests/unit", "tests/contract")),
 )
 """The longest first: two run at a time."""
@@ -76,7 +76,7 @@ def write_schemas() -> None:
 
     Writes the published JSON Schemas, the AsyncAPI document and the OpenAPI documents anew from the code.
     """
-    code = subprocess.call(_module("schemas.publish"), cwd=REPOSITORY)
+    code = subprocess.call(_module("schemas.publishing"), cwd=REPOSITORY)
     for service in (process.name for process in PROCESSES if "api" in process.ports):
         written = subprocess.run(
             _module(f"services.{service}", "openapi"), cwd=REPOSITORY, stdout=subprocess.PIPE, check=False

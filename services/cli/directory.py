@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final
 import httpx2
 import typer
 
-from schemas.strict_json import RepeatedName, parse_any_text, to_json
+from schemas.wire.strict_json import RepeatedName, parse_any_text, to_json
 from services.cli.installed import DataDirectory, installed, operator_client
 from services.cli.talk import FAILED, AsJson, fail, show_json
 from services.referrals.domain.directory_source import (

@@ -10,7 +10,8 @@ import typer
 from deploy.local.configuration import load
 from schemas.ids import KINDS
 from schemas.roles import ROLES
-from schemas.topics import SECTORS, SERVICES, source_of
+from schemas.topics import SECTORS, SERVICES
+from schemas.wire.topic import source_of
 from services.cli.installed import DataDirectory, installed
 from services.runtime.clock import SystemClock
 from services.runtime.errors import Refused

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 
-from schemas.governance import AgencyCurrent, ProtocolDocument
+from schemas.events.governance import AgencyCurrent, ProtocolDocument
 from schemas.ids import AgencyId, ProtocolId
 from services.governance.domain import AgencyDocument, Kind, OtherId, Publication, load_protocol
 from services.governance.handlers import Work, admit_agency, publish_protocol

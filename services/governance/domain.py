@@ -15,8 +15,8 @@ import rfc8785
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from pydantic import ConfigDict
 
-from schemas.governance import URGENCIES, AgencyCurrent, ProtocolDocument, Timer, document_hash
-from schemas.minimisation import ROWS, STATISTICS
+from schemas.events.governance import URGENCIES, AgencyCurrent, ProtocolDocument, Timer, document_hash
+from schemas.events.minimisation import ROWS, STATISTICS
 from schemas.topics import SECTORS
 from services.runtime.errors import Refused
 

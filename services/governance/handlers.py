@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from schemas.governance import AgencyCurrent, ProtocolDocument
+from schemas.events.governance import AgencyCurrent, ProtocolDocument
 from services.governance.domain import (
     KeyInUse,
     Kind,

@@ -5,10 +5,10 @@ from typing import Any, Final
 
 from sqlalchemy import Row
 
-from schemas.body import Body
-from schemas.governance import AgencyCurrent, ProtocolCurrent, ProtocolDocument
-from schemas.strict_json import to_json
+from schemas.events.governance import AgencyCurrent, ProtocolCurrent, ProtocolDocument
 from schemas.topics import GOVERNANCE_STATE
+from schemas.wire.body import Body
+from schemas.wire.strict_json import to_json
 from services.governance.domain import Kind, Publication
 from services.runtime.database import Transaction
 from services.runtime.outbox import Outbox, Outgoing

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Depends, FastAPI, Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 from pydantic_core import PydanticCustomError
 
-from schemas.body import Instant
 from schemas.ids import DeskCode
+from schemas.wire.body import Instant
 from services.notifications.domain.mail import ADDRESS_BYTES_MAX, Language
 from services.notifications.domain.notice import Desk, TooManyDesks
 from services.notifications.handlers import Work, desks_of, register_desk

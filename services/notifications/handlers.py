@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from schemas.governance import AgencyCurrent
-from schemas.referral import FactBase
+from schemas.events.governance import AgencyCurrent
+from schemas.events.referral import FactBase
 from services.notifications.domain.notice import (
     DESKS_PER_AGENCY_MAX,
     Attempt,

@@ -7,7 +7,7 @@ from typing import Any, Final
 from pydantic import SecretStr
 from sqlalchemy import Row
 
-from schemas.governance import AgencyCurrent
+from schemas.events.governance import AgencyCurrent
 from services.notifications.domain.notice import (
     NOTICES_PER_MAIL_MAX,
     Attempt,

@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from schemas import governance, referral, topics
+from schemas import topics
+from schemas.events import governance, referral
 from services.notifications.handlers import keep_agencies, write_notices
 from services.runtime.subscription import Subscription
 

@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field
 
-from schemas.directory import ServiceRegistered
+from schemas.events.directory import ServiceRegistered
 from services.referrals.domain.directory_batch import ENTRIES_MAX, RefusedEntry, sorted_out
 from services.runtime.peers import operator_alone
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
-from schemas.governance import AgencyCurrent, ProtocolCurrent, document_hash
-from schemas.referral import OfferReferral, StepBase
+from schemas.events.governance import AgencyCurrent, ProtocolCurrent, document_hash
+from schemas.events.referral import OfferReferral, StepBase
 from services.referrals.domain.gate import InForce
 from services.referrals.domain.referral import Outcome, Referral, due
 from services.referrals.domain.steps import decide

@@ -7,8 +7,8 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 from sqlalchemy import Row
 
-from schemas.directory import ServiceRegistered
-from schemas.governance import AgencyCurrent, ProtocolCurrent, ProtocolDocument
+from schemas.events.directory import ServiceRegistered
+from schemas.events.governance import AgencyCurrent, ProtocolCurrent, ProtocolDocument
 from schemas.topics import DIRECTORY_STATE
 from services.referrals.domain.addressing import Addressed, Numbers, Pair, addressed, counted
 from services.referrals.domain.gate import Agency, Entry, InForce, by_organization

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from schemas import governance, referral
+from schemas.events import governance, referral
 from schemas.topics import GOVERNANCE_STATE, STEPS
 from services.referrals.handlers import decide_steps, keep_agencies_and_protocols
 from services.runtime.subscription import Subscription

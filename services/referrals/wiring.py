@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from schemas.directory import ServiceRegistered
+from schemas.events.directory import ServiceRegistered
 from services.referrals.api import routes
 from services.referrals.handlers import SWEPT_MAX, Work, expire_and_remind
 from services.referrals.settings import Settings

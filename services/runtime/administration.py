@@ -24,7 +24,7 @@ from kafka.admin import (
 )
 from kafka.errors import KafkaError, NoError
 
-from schemas.topics import Topic
+from schemas.wire.topic import Topic
 from services.runtime.errors import Unavailable
 
 MECHANISM: Final = "SCRAM-SHA-512"

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from schemas.cloudevents import Known
-from schemas.envelope import ReadEvent, Reason, Unusable, read
-from schemas.topics import Topic
+from schemas.wire.cloudevents import Known
+from schemas.wire.envelope import ReadEvent, Reason, Unusable, read
+from schemas.wire.topic import Topic
 from services.runtime.dead_letters import DeadLetter
 from services.runtime.errors import Invalid
 from services.runtime.identity import Identity

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from schemas.envelope import ReadEvent, Reason
+from schemas.wire.envelope import ReadEvent, Reason
 from services.runtime import dead_letters, inbox, offsets, partition_alarms
 from services.runtime.batch import (
     Effects,

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
-from schemas.cloudevents import Known
+from schemas.wire.cloudevents import Known
 from services.runtime.database import Transaction
 from services.runtime.ids import new_id
 from services.runtime.logs import log

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from schemas.topics import source_of
+from schemas.wire.topic import source_of
 from services.runtime.settings import RuntimeSettings
 
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from schemas.envelope import ReadEvent, Reason
+from schemas.wire.envelope import ReadEvent, Reason
 from services.runtime.database import Transaction
 
 _LAST: Final = """

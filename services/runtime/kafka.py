@@ -9,7 +9,7 @@ from uuid import UUID
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from schemas.envelope import HEADERS
+from schemas.wire.envelope import HEADERS
 from services.runtime import administration
 from services.runtime.clock import Clock
 from services.runtime.crash import crash_point

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 
-from schemas.cloudevents import Reason
+from schemas.wire.cloudevents import Reason
 
 IN_A_ROW_MAX: Final = 200
 """After so many records in a row that cannot be used, a person looks before more are set aside."""

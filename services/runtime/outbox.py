@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from schemas import envelope
-from schemas.body import Body
-from schemas.topics import Topic
+from schemas.wire import envelope
+from schemas.wire.body import Body
+from schemas.wire.topic import Topic
 from services.runtime.database import Transaction
 from services.runtime.identity import Identity
 from services.runtime.ids import new_id

@@ -16,7 +16,7 @@ from aiokafka.consumer import fetcher
 from aiokafka.record.control_record import ABORT_MARKER, ControlRecord
 from aiokafka.record.util import calc_crc32c
 
-from schemas.cloudevents import RECORD_BYTES_MAX, Reason, Unusable
+from schemas.wire.cloudevents import RECORD_BYTES_MAX, Reason, Unusable
 
 UNPACKED_BYTES_MAX: Final = 1024 * 1024
 """How much one batch may hold once it is unpacked; our own relay sends 128 KiB and packs nothing."""

@@ -11,7 +11,7 @@ from fastapi._compat import ModelField
 from fastapi.dependencies.models import Dependant
 from starlette.datastructures import Headers, MutableHeaders
 
-from schemas.strict_json import MalformedJson, parse_json
+from schemas.wire.strict_json import MalformedJson, parse_json
 from services.runtime.errors import Refused
 from services.runtime.problems import refusal
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from schemas.body import Body
-from schemas.topics import Topic
+from schemas.wire.body import Body
+from schemas.wire.topic import Topic
 
 B = TypeVar("B", bound=Body, covariant=True)
 

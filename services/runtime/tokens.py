@@ -12,7 +12,7 @@ from joserfc.jwk import KeySet
 from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.ids import AgencyId
-from schemas.strict_json import parse_json
+from schemas.wire.strict_json import parse_json
 from services.runtime.clock import Clock
 from services.runtime.errors import Refused
 

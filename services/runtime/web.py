@@ -8,7 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from schemas.body import UNKNOWN_CODE
+from schemas.wire.body import UNKNOWN_CODE
 from services.runtime.errors import Refused, Unavailable
 from services.runtime.ids import new_id
 from services.runtime.logs import log

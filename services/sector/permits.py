@@ -11,9 +11,9 @@ from typing import Final, TypeVar
 import httpx2
 from pydantic import ValidationError
 
-from schemas.access import Item, OutcomeReport, PermitAnswer, PermitBody, PermitRequest
-from schemas.body import instant_text
-from schemas.permit import BadPermit, Question, Trust, check_permit
+from schemas.events.access import Item, OutcomeReport, PermitAnswer, PermitBody, PermitRequest
+from schemas.trail.permits import BadPermit, Question, Trust, check_permit
+from schemas.wire.body import instant_text
 from services.runtime.crash import crash_point
 from services.runtime.ids import random_bytes
 from services.runtime.logs import log

@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 
 import httpx2
 
-from schemas.access import REPORTS_MAX
+from schemas.events.access import REPORTS_MAX
 from services.runtime.alarms import Alarm
 from services.runtime.crash import crash_point
 from services.runtime.errors import Unavailable

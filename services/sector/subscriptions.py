@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from schemas import directory, governance, referral
+from schemas.events import directory, governance, referral
 from schemas.topics import DIRECTORY_STATE, GOVERNANCE_STATE, inbox_of
 from services.runtime.subscription import Subscription
 from services.sector.domain.profile import Profile

@@ -14,8 +14,8 @@ from fastapi import Request
 from httpx2 import AsyncClient
 from joserfc.jwk import KeySet
 
-from schemas.permit import Trust
-from schemas.signed_note import named_key
+from schemas.trail.notes import named_key
+from schemas.trail.permits import Trust
 from services.runtime.database import Transaction
 from services.runtime.peers import internal_client
 from services.runtime.process import Parts, Runtime, main

@@ -8,8 +8,9 @@ from typing import Any
 import asyncpg
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from schemas import envelope, referral
-from schemas.topics import Topic
+from schemas.events import referral
+from schemas.wire import envelope
+from schemas.wire.topic import Topic
 from services.referrals.handlers import Work, decide_steps
 from services.referrals.store import ReferralStore, Shelf, SurroundingsStore
 from services.runtime import inbox, offsets, relay

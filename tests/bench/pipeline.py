@@ -14,9 +14,10 @@ from typing import Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from schemas import envelope
-from schemas.referral import OfferReferral, StepBase
-from schemas.topics import STEPS, Topic, source_of
+from schemas.events.referral import OfferReferral, StepBase
+from schemas.topics import STEPS
+from schemas.wire import envelope
+from schemas.wire.topic import Topic, source_of
 from services.referrals.settings import Settings
 from services.referrals.store import SurroundingsStore
 from services.referrals.wiring import wire

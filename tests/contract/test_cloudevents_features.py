@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 
-from schemas.cloudevents import CloudEvent, decode
+from schemas.wire.cloudevents import CloudEvent, decode
 from tests.support.shared import shared_data
 
 

@@ -16,7 +16,7 @@ from cloudevents.core.bindings.kafka import (
 )
 from cloudevents.core.v1.event import CloudEvent as SdkEvent
 
-from schemas.cloudevents import CloudEvent, Unusable, decode, encode
+from schemas.wire.cloudevents import CloudEvent, Unusable, decode, encode
 
 ATTRIBUTES: dict[str, Any] = {
     "specversion": "1.0",

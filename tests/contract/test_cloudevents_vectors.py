@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
-from schemas.asyncapi import EXAMPLES
-from schemas.cloudevents import STRUCTURED, CloudEvent, Reason, Unusable, decode, encode
+from schemas.publishing.asyncapi import EXAMPLES
+from schemas.wire.cloudevents import STRUCTURED, CloudEvent, Reason, Unusable, decode, encode
 from tests.support.shared import shared_data
 
 RECORDS = sorted(EXAMPLES.glob("*/*.json"))

@@ -9,10 +9,11 @@ import pytest
 from cloudevents.core.bindings.kafka import KafkaMessage, from_structured_event
 from jsonschema import Draft202012Validator
 
-from schemas.asyncapi import EXAMPLES
-from schemas.envelope import HEADERS, ReadEvent, dataschema_of, full_type, read, write
-from schemas.publish import BODIES, PUBLISHED, file_name
-from schemas.topics import TOPICS, Topic, source_of
+from schemas.publishing.__main__ import BODIES, PUBLISHED, file_name
+from schemas.publishing.asyncapi import EXAMPLES
+from schemas.topics import TOPICS
+from schemas.wire.envelope import HEADERS, ReadEvent, dataschema_of, full_type, read, write
+from schemas.wire.topic import Topic, source_of
 
 RECORDS = sorted(EXAMPLES.glob("*/*.json"))
 CELL = "test-example"

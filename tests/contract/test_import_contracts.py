@@ -21,9 +21,9 @@ PLANTED: Final[Mapping[str, tuple[str, str]]] = {
     "Inside a service": (
         "services/governance/domain.py", "import services.governance.store"),
     "The contract is the ground": (
-        "schemas/consent.py", "import services.runtime.clock"),
+        "schemas/events/consent.py", "import services.runtime.clock"),
     "The runtime knows no word of the field": (
-        "services/runtime/clock.py", "import schemas.referral"),
+        "services/runtime/clock.py", "import schemas.events.referral"),
     "Domain, handlers and contract reach no driver, even indirectly": (
         "services/referrals/domain/gate.py", "import services.runtime.database"),
     "Only the runtime speaks to Kafka": (
@@ -35,9 +35,9 @@ PLANTED: Final[Mapping[str, tuple[str, str]]] = {
     "The command reaches into no service's wiring": (
         "services/cli/talk.py", "import services.referrals.wiring"),
     "The offline verifier stands alone": (
-        "services/audit/verifier/hashes.py", "import schemas.access"),
+        "services/audit/verifier/hashes.py", "import schemas.events.access"),
     "No circles": (
-        "schemas/ids.py", "import schemas.topics"),
+        "schemas/ids.py", "import schemas.events"),
 }  # fmt: skip
 """Contract → file of a copy, and the import that it must not have."""
 

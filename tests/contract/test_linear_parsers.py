@@ -11,11 +11,12 @@ from fastapi import Request
 from joserfc.jwk import ECKey, KeySet
 from pydantic import TypeAdapter
 
-from schemas import cloudevents, envelope, exact_bytes, signed_note
-from schemas.access import PermitAnswer
-from schemas.referral import STEPS
-from schemas.strict_json import parse_json
+from schemas.events.access import PermitAnswer
+from schemas.events.referral import STEPS
 from schemas.topics import STEPS as TOPICS
+from schemas.trail import notes as signed_note
+from schemas.wire import cloudevents, envelope, exact_bytes
+from schemas.wire.strict_json import parse_json
 from services.audit.domain.layout import wanted
 from services.audit.verifier import kit, notes
 from services.audit.verifier.notes import LogKey

@@ -15,10 +15,10 @@ from fastapi import FastAPI
 from jsonschema import Draft202012Validator
 
 from deploy.local.processes import PROCESSES
-from schemas import consent, referral
-from schemas.body import CODE_LIST
-from schemas.publish import PUBLISHED
+from schemas.events import consent, referral
+from schemas.publishing.__main__ import PUBLISHED
 from schemas.topics import SECTORS
+from schemas.wire.body import CODE_LIST
 from services.notifications.api import described_app as described_desks
 from services.runtime.errors import Refused
 from services.runtime.openapi import NO_ROUTE, document_of, text_of

@@ -9,10 +9,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from schemas import publish
-from schemas.cloudevents import Reason
-from schemas.envelope import full_type
-from schemas.publish import (
+from schemas.publishing import __main__ as publish
+from schemas.publishing.__main__ import (
     BODIES,
     PUBLISHED,
     ChangedRelease,
@@ -20,8 +18,10 @@ from schemas.publish import (
     differences,
     released_hashes,
 )
-from schemas.simple_schema import DIALECT, KEYWORDS
+from schemas.publishing.simple_schema import DIALECT, KEYWORDS
 from schemas.topics import SECTORS, TOPICS
+from schemas.wire.cloudevents import Reason
+from schemas.wire.envelope import full_type
 
 SCHEMAS = {path.name: json.loads(path.read_text("utf-8")) for path in PUBLISHED.glob("*-*.json")}
 ASYNCAPI = json.loads((PUBLISHED / "asyncapi.json").read_text("utf-8"))

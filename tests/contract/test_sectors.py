@@ -11,10 +11,17 @@ from fastapi import FastAPI
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet
 
-from schemas.access import PermitAnswer
-from schemas.referral import DECLINE_REASONS, FactBase, OfferReferral, ReferralOffered, ReferralWithdrawn
+from schemas.events.access import PermitAnswer
+from schemas.events.referral import (
+    DECLINE_REASONS,
+    FactBase,
+    OfferReferral,
+    ReferralOffered,
+    ReferralWithdrawn,
+)
 from schemas.roles import ROLES
-from schemas.topics import SECTORS, inbox_of, source_of
+from schemas.topics import SECTORS, inbox_of
+from schemas.wire.topic import source_of
 from services.education.profile import PROFILE as EDUCATION
 from services.health.profile import PROFILE as HEALTH
 from services.police.profile import PROFILE as POLICE

@@ -4,10 +4,11 @@ import re
 
 import pytest
 
-from schemas import asyncapi
-from schemas.publish import BODIES
-from schemas.referral import FACTS, STEPS
-from schemas.topics import INBOX, REFERRALS_FACTS, SERVICES, TOPICS, Topic, inbox_of, steps_of
+from schemas.events.referral import FACTS, STEPS
+from schemas.publishing import asyncapi
+from schemas.publishing.__main__ import BODIES
+from schemas.topics import INBOX, REFERRALS_FACTS, SERVICES, TOPICS, inbox_of, steps_of
+from schemas.wire.topic import Topic
 from services.runtime import administration
 
 OUTSIDE: tuple[str, ...] = ()

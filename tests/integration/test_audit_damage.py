@@ -17,9 +17,9 @@ import httpx2
 import pytest
 from prometheus_client import REGISTRY
 
-from schemas.access import PermitRequest
-from schemas.exact_bytes import decoded, encoded
-from schemas.signed_note import Checkpoint
+from schemas.events.access import PermitRequest
+from schemas.trail.notes import Checkpoint
+from schemas.wire.exact_bytes import decoded, encoded
 from services.audit.domain.notes import Signer, checkpoint_text, signed_note
 from services.audit.settings import Settings, SignerSettings
 from services.audit.signer import CheckpointSigner, HighWater, SignerHalted

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from schemas.access import Access, Actor, EventReport, PermitBody
-from schemas.exact_bytes import decoded
-from schemas.signed_note import named_key
-from schemas.topics import source_of
+from schemas.events.access import Access, Actor, EventReport, PermitBody
+from schemas.trail.notes import named_key
+from schemas.wire.exact_bytes import decoded
+from schemas.wire.topic import source_of
 from services.audit.domain.drafts import Draft, Scribe
 from services.audit.domain.keyring import Keyring
 from services.audit.domain.notes import Signer

@@ -14,11 +14,11 @@ import httpx2
 import pytest
 from sqlalchemy.exc import DBAPIError
 
-from schemas.access import Access, Actor, Item, PermitAnswer, PermitBody, PermitRequest
-from schemas.exact_bytes import encoded
-from schemas.permit import Question, Trust, check_permit
-from schemas.signed_note import named_key, signed_checkpoint
-from schemas.topics import source_of
+from schemas.events.access import Access, Actor, Item, PermitAnswer, PermitBody, PermitRequest
+from schemas.trail.notes import named_key, signed_checkpoint
+from schemas.trail.permits import Question, Trust, check_permit
+from schemas.wire.exact_bytes import encoded
+from schemas.wire.topic import source_of
 from services.audit.settings import LogKeySettings, Settings, SignerSettings
 from services.audit.wiring import wire, wire_signer
 from services.runtime.ids import new_id

@@ -18,10 +18,10 @@ from typing import Final
 import pytest
 from typer.testing import CliRunner
 
-from schemas.exact_bytes import encoded
-from schemas.merkle import leaf_hash
-from schemas.signed_note import Checkpoint, vkey
-from schemas.trail_bytes import canonical, commitment, leaf, tag
+from schemas.trail.bytes import canonical, commitment, leaf, tag
+from schemas.trail.notes import Checkpoint, vkey
+from schemas.trail.tree import leaf_hash
+from schemas.wire.exact_bytes import encoded
 from services.audit.domain.layout import bundle, wanted
 from services.audit.domain.notes import Signer, checkpoint_text, signed_note
 from services.audit.domain.tree import Tree

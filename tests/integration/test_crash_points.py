@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from schemas import envelope
-from schemas.referral import FACTS
-from schemas.topics import INBOX, REFERRALS_FACTS, STEPS, Topic, source_of
+from schemas.events.referral import FACTS
+from schemas.topics import INBOX, REFERRALS_FACTS, STEPS
+from schemas.wire import envelope
+from schemas.wire.topic import Topic, source_of
 from services.referrals.settings import Settings
 from services.referrals.store import SurroundingsStore
 from services.referrals.wiring import wire

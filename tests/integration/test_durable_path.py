@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from schemas.referral import STEPS, AcknowledgeReferral
+from schemas.events.referral import STEPS, AcknowledgeReferral
 from schemas.topics import STEPS as STEP_TOPICS
 from services.runtime.database import Transaction
 from services.runtime.ids import new_id

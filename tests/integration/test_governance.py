@@ -14,9 +14,9 @@ from sqlalchemy.exc import DBAPIError
 from typer.testing import CliRunner
 
 from deploy.local import control
-from schemas.envelope import ReadEvent, read
-from schemas.governance import BODIES, AgencyCurrent, ProtocolCurrent, document_hash
+from schemas.events.governance import BODIES, AgencyCurrent, ProtocolCurrent, document_hash
 from schemas.topics import GOVERNANCE_STATE
+from schemas.wire.envelope import ReadEvent, read
 from services.cli.governance import JSON, agencies, protocols
 from services.governance.wiring import wire
 from services.runtime.database import Database

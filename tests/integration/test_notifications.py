@@ -19,10 +19,11 @@ from joserfc.jwk import ECKey
 from pydantic import SecretStr
 from sqlalchemy.exc import DBAPIError
 
-from schemas.envelope import HEADERS, write
-from schemas.governance import AgencyCurrent
-from schemas.referral import FactBase, ReferralAcknowledged, ReferralOffered, ReferralWithdrawn
-from schemas.topics import GOVERNANCE_STATE, REFERRALS_FACTS, Topic, source_of
+from schemas.events.governance import AgencyCurrent
+from schemas.events.referral import FactBase, ReferralAcknowledged, ReferralOffered, ReferralWithdrawn
+from schemas.topics import GOVERNANCE_STATE, REFERRALS_FACTS
+from schemas.wire.envelope import HEADERS, write
+from schemas.wire.topic import Topic, source_of
 from services.notifications.api import described_app
 from services.notifications.domain.mail import TEMPLATES
 from services.notifications.domain.notice import Desk

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from schemas import governance
-from schemas.cloudevents import Reason
-from schemas.referral import STEPS
+from schemas.events import governance
+from schemas.events.referral import STEPS
 from schemas.topics import GOVERNANCE_STATE
 from schemas.topics import STEPS as TOPICS_OF_STEPS
+from schemas.wire.cloudevents import Reason
 from services.runtime.database import Transaction
 from services.runtime.errors import Invalid
 from services.runtime.ids import new_id

@@ -14,11 +14,12 @@ import pytest
 
 from deploy.local import configuration as configurations
 from deploy.local import control
-from schemas import directory
-from schemas.body import Body
-from schemas.governance import URGENCIES, document_hash
-from schemas.referral import FACTS, FactBase, StepBase
-from schemas.topics import DIRECTORY_STATE, GOVERNANCE_STATE, INBOX, REFERRALS_FACTS, SERVICES, STEPS, Topic
+from schemas.events import directory
+from schemas.events.governance import URGENCIES, document_hash
+from schemas.events.referral import FACTS, FactBase, StepBase
+from schemas.topics import DIRECTORY_STATE, GOVERNANCE_STATE, INBOX, REFERRALS_FACTS, SERVICES, STEPS
+from schemas.wire.body import Body
+from schemas.wire.topic import Topic
 from services.cli.__main__ import main
 from services.cli.directory import NotTheOperator, import_directory, read_directory
 from services.referrals.domain.directory_source import DirectoryRow

@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from schemas.envelope import HEADERS, ReadEvent, read
-from schemas.governance import document_hash
-from schemas.referral import FACTS, FactBase, StepBase
+from schemas.events.governance import document_hash
+from schemas.events.referral import FACTS, FactBase, StepBase
 from schemas.topics import DIRECTORY_STATE, INBOX, REFERRALS_FACTS, TOPICS
+from schemas.wire.envelope import HEADERS, ReadEvent, read
 from services.referrals.domain.gate import live_protocol
 from services.referrals.domain.life_cycle import State
 from services.referrals.domain.referral import Outcome

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from schemas.envelope import HEADERS, read
-from schemas.referral import FACTS
+from schemas.events.referral import FACTS
 from schemas.topics import TOPICS
+from schemas.wire.envelope import HEADERS, read
 from services.referrals.domain.referral import Outcome
 from services.referrals.domain.steps import decide
 from services.referrals.settings import Settings

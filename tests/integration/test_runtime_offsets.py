@@ -7,7 +7,8 @@ from typing import Any
 from kafka import TopicPartition
 from structlog.testing import capture_logs
 
-from schemas.topics import STEPS, TOPICS, Topic
+from schemas.topics import STEPS, TOPICS
+from schemas.wire.topic import Topic
 from services.runtime import administration, partition_alarms
 from services.runtime.ids import new_id
 from tests.support.kafka import send_raw

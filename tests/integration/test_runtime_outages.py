@@ -12,7 +12,7 @@ from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from deploy.local.kafka import Kafka
-from schemas.referral import AcknowledgeReferral
+from schemas.events.referral import AcknowledgeReferral
 from schemas.topics import STEPS
 from services.runtime.database import Database
 from services.runtime.health import Health

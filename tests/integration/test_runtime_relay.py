@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from schemas.referral import AcknowledgeReferral
+from schemas.events.referral import AcknowledgeReferral
 from schemas.topics import STEPS
 from services.runtime.database import Database
 from services.runtime.identity import Identity

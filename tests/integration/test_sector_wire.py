@@ -18,12 +18,20 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 from sqlalchemy.exc import DBAPIError
 
-from schemas.access import Access, Actor
-from schemas.body import Body
-from schemas.envelope import HEADERS, read, write
-from schemas.referral import STEPS, FactBase, OfferReferral, ReferralOffered, StepRefused, WithdrawReferral
-from schemas.topics import DIRECTORY_STATE, GOVERNANCE_STATE, INBOX, Topic, source_of
+from schemas.events.access import Access, Actor
+from schemas.events.referral import (
+    STEPS,
+    FactBase,
+    OfferReferral,
+    ReferralOffered,
+    StepRefused,
+    WithdrawReferral,
+)
+from schemas.topics import DIRECTORY_STATE, GOVERNANCE_STATE, INBOX
 from schemas.topics import STEPS as STEP_TOPICS
+from schemas.wire.body import Body
+from schemas.wire.envelope import HEADERS, read, write
+from schemas.wire.topic import Topic, source_of
 from services.audit.settings import LogKeySettings, Settings, SignerSettings
 from services.audit.wiring import wire as wire_audit
 from services.audit.wiring import wire_signer

@@ -11,13 +11,19 @@ from typing import Any, Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from schemas.consent import ConsentProof
-from schemas.directory import ServiceRegistered
-from schemas.governance import URGENCIES, AgencyCurrent, ProtocolCurrent, ProtocolDocument, document_hash
+from schemas.events.consent import ConsentProof
+from schemas.events.directory import ServiceRegistered
+from schemas.events.governance import (
+    URGENCIES,
+    AgencyCurrent,
+    ProtocolCurrent,
+    ProtocolDocument,
+    document_hash,
+)
+from schemas.events.minimisation import Matrix
+from schemas.events.referral import STEPS as STEP_BODIES
+from schemas.events.referral import OfferReferral, StepBase
 from schemas.ids import make
-from schemas.minimisation import Matrix
-from schemas.referral import STEPS as STEP_BODIES
-from schemas.referral import OfferReferral, StepBase
 from schemas.topics import STEPS
 from services.referrals.domain.gate import Agency, Entry, InForce, by_organization
 from services.referrals.domain.life_cycle import State

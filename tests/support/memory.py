@@ -3,8 +3,8 @@
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from schemas.governance import AgencyCurrent, ProtocolCurrent
-from schemas.referral import FactBase
+from schemas.events.governance import AgencyCurrent, ProtocolCurrent
+from schemas.events.referral import FactBase
 from services.referrals.domain.gate import InForce
 from services.referrals.domain.referral import Outcome, Referral
 

@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from schemas import envelope
-from schemas.referral import AcknowledgeReferral
-from schemas.topics import STEPS, Topic, source_of
+from schemas.events.referral import AcknowledgeReferral
+from schemas.topics import STEPS
+from schemas.wire import envelope
+from schemas.wire.topic import Topic, source_of
 from services.runtime.ids import new_id
 from tests.support.platform import CELL
 from tests.support.record_batches import CODECS, a_batch, a_gzip_bomb, a_record

@@ -7,8 +7,9 @@ from typing import Any
 
 from prometheus_client import REGISTRY
 
-from schemas.referral import STEPS as STEP_BODIES
-from schemas.topics import STEPS, Topic
+from schemas.events.referral import STEPS as STEP_BODIES
+from schemas.topics import STEPS
+from schemas.wire.topic import Topic
 from services.runtime.database import Transaction
 from services.runtime.process import Parts, Running, running
 from services.runtime.settings import RuntimeSettings

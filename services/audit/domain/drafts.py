@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
-from schemas.access import (
+from schemas.events.access import (
     ACTS,
     DETAIL_BYTES_MAX,
     Access,
@@ -18,8 +18,8 @@ from schemas.access import (
     PermitRequest,
     missing_field,
 )
-from schemas.body import COUNT_MAX
-from schemas.trail_bytes import canonical, stamped, trail_words
+from schemas.trail.bytes import canonical, stamped, trail_words
+from schemas.wire.body import COUNT_MAX
 from services.audit.domain.refusals import DetailInvalid, DetailTooLarge, NotYours
 
 Words = Mapping[str, Any]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from schemas.trail_bytes import canonical, commitment, leaf, stamped, tag
+from schemas.trail.bytes import canonical, commitment, leaf, stamped, tag
 from services.audit.domain.drafts import Draft, Words
 from services.audit.domain.refusals import DetailInvalid, IdemConflict, NotYours, SubjectUnknown
 from services.audit.domain.sealing import NONCE_BYTES, SALT_BYTES, seal_detail

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from schemas.access import PermitBody, SignedPermit
-from schemas.exact_bytes import encoded
-from schemas.signed_note import Checkpoint, NamedKey
-from schemas.trail_bytes import PERMIT_CONTEXT, canonical
+from schemas.events.access import PermitBody, SignedPermit
+from schemas.trail.bytes import PERMIT_CONTEXT, canonical
+from schemas.trail.notes import Checkpoint, NamedKey
+from schemas.wire.exact_bytes import encoded
 
 
 @dataclass(frozen=True)

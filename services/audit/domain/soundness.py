@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from schemas.exact_bytes import encoded
-from schemas.trail_bytes import canonical, commitment
+from schemas.trail.bytes import canonical, commitment
+from schemas.wire.exact_bytes import encoded
 from services.audit.domain.group import Intent
 from services.audit.domain.keyring import Keyring
 from services.audit.domain.records import StoredEntry

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
-from schemas.referral import NEEDS
+from schemas.events.referral import NEEDS
 from schemas.topics import SECTORS
 from services.cli.demo.evidence import Evidence, Identity
 from services.cli.demo.traces import FORMS, PLACES

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from deploy.local.databases import DATABASES
 from deploy.local.installation import Installation
-from schemas.envelope import HEADERS, decode, open_event
-from schemas.topics import INBOX, REFERRALS_FACTS, SECTORS, TOPICS, Topic
+from schemas.topics import INBOX, REFERRALS_FACTS, SECTORS, TOPICS
+from schemas.wire.envelope import HEADERS, decode, open_event
+from schemas.wire.topic import Topic
 from services.cli.demo.evidence import Addressed, Counted, Told
 from services.runtime import administration
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from deploy.local.databases import DATABASES
-from schemas.topics import SERVICES, TOPICS, Topic
+from schemas.topics import SERVICES, TOPICS
+from schemas.wire.topic import Topic
 from services.cli.demo.agencies import Agency
 from services.cli.demo.evidence import Searched, Trace
 from services.cli.demo.looking import Onlooker

@@ -5,9 +5,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from schemas.minimisation import for_statistics, minimise
-from schemas.referral import FactBase
-from schemas.topics import INBOX, REFERRALS_FACTS, Topic
+from schemas.events.minimisation import for_statistics, minimise
+from schemas.events.referral import FactBase
+from schemas.topics import INBOX, REFERRALS_FACTS
+from schemas.wire.topic import Topic
 from services.referrals.domain.gate import InForce
 from services.referrals.domain.life_cycle import Party
 from services.referrals.domain.referral import Outcome, Referral, Refusal

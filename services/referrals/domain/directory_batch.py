@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from schemas.directory import ServiceRegistered
-from schemas.referral import NEEDS
-from schemas.strict_json import shows_itself
+from schemas.events.directory import ServiceRegistered
+from schemas.events.referral import NEEDS
+from schemas.wire.strict_json import shows_itself
 
 ENTRIES_MAX: Final = 500
 

@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from schemas.directory import TITLE_CHARACTERS_MAX, ServiceRegistered
-from schemas.referral import NEEDS
-from schemas.strict_json import shows_itself
+from schemas.events.directory import TITLE_CHARACTERS_MAX, ServiceRegistered
+from schemas.events.referral import NEEDS
+from schemas.wire.strict_json import shows_itself
 
 DESK: Final = "duty"
 """The desk that answers until an agency registers another."""

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from schemas.consent import PURPOSES, ConsentProof
-from schemas.governance import ProtocolDocument
-from schemas.referral import ACCESS_NEEDS, NEEDS, OfferReferral
+from schemas.events.consent import PURPOSES, ConsentProof
+from schemas.events.governance import ProtocolDocument
+from schemas.events.referral import ACCESS_NEEDS, NEEDS, OfferReferral
 from schemas.topics import INBOX
 from services.referrals.domain.refusals import (
     AgencyInactive,

@@ -1,6 +1,6 @@
 """The life cycle of a referral as tables: what follows what, and who may ask.
 
-Who must act next stands in `schemas.referral.AWAITS`, which sectors read too.
+Who must act next stands in `schemas.events.referral.AWAITS`, which sectors read too.
 """
 
 from collections.abc import Mapping

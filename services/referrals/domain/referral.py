@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from schemas.governance import Urgency
-from schemas.referral import DeskReminded, FactBase, ReferralExpired, StepRefused, awaited
+from schemas.events.governance import Urgency
+from schemas.events.referral import DeskReminded, FactBase, ReferralExpired, StepRefused, awaited
 from services.referrals.domain.life_cycle import AWAITING_ANSWER, Party, State, Verb, after
 
 Facts = tuple[FactBase, ...]

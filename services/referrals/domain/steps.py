@@ -5,9 +5,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from schemas import referral as contract
-from schemas.governance import ProtocolDocument, Timer, Urgency
-from schemas.referral import FactBase, StepBase, StepRefused
+from schemas.events import referral as contract
+from schemas.events.governance import ProtocolDocument, Timer, Urgency
+from schemas.events.referral import FactBase, StepBase, StepRefused
 from services.referrals.domain.gate import InForce, admit
 from services.referrals.domain.life_cycle import (
     ASKER,

@@ -4,13 +4,13 @@ from typing import Annotated, Any, Final, Literal, Union
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from schemas.body import listed
-from schemas.consent import ConsentVersion
-from schemas.directory import ServiceRegistered
-from schemas.governance import DocumentHash, Sector
+from schemas.events.consent import ConsentVersion
+from schemas.events.directory import ServiceRegistered
+from schemas.events.governance import DocumentHash, Sector
+from schemas.events.referral import FACTS, FactBase, PartyName, ReferralOffered, RefusalCode, StateName
 from schemas.ids import AgencyId, CaseId, ConsentId, EventId, ReferralId, ServiceId
-from schemas.referral import FACTS, FactBase, PartyName, ReferralOffered, RefusalCode, StateName
 from schemas.topics import SECTORS
+from schemas.wire.body import listed
 from services.runtime.openapi import header
 from services.sector.domain.bodies import fields_of
 from services.sector.domain.views import HOP

@@ -11,11 +11,11 @@ from typing import Annotated, Final, Protocol, TypeVar
 from fastapi import Depends, Header, Path, Request
 from fastapi.responses import JSONResponse
 
-from schemas.access import Actor
-from schemas.body import CODE_LIST
-from schemas.consent import PURPOSES
+from schemas.events.access import Actor
+from schemas.events.consent import PURPOSES
 from schemas.ids import KINDS
 from schemas.roles import Act
+from schemas.wire.body import CODE_LIST
 from services.runtime.admission import NO_ENTRY, check_role
 from services.runtime.openapi import needed_header, refuses
 from services.runtime.tokens import Caller

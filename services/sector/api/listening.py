@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import JSONResponse
 
-from schemas.body import instant_text
+from schemas.wire.body import instant_text
 from services.runtime.openapi import refuses
 from services.runtime.requests import draining_of
 from services.sector.api.answers import DirectoryPage, Feed

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import JSONResponse
 from pydantic import TypeAdapter
 
-from schemas.body import Instant
+from schemas.wire.body import Instant
 from services.runtime.openapi import refuses
 from services.sector.api.answers import NUMBER, CasePage, ReferralPage, Worklist
 from services.sector.api.asking import (

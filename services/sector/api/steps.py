@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from schemas.referral import PROTECTS_HER, GiveFeedback, StepBase
+from schemas.events.referral import PROTECTS_HER, GiveFeedback, StepBase
 from services.runtime.openapi import refuses
 from services.sector.api.answers import LOCATION, REPLAYED, CaseReceipt, ConsentReceipt, StepReceipt
 from services.sector.api.asking import (

@@ -17,12 +17,12 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
-from schemas.body import CODE_LIST, COUNT_MAX, UNKNOWN_CODE, Count, Flag, Instant, listed
-from schemas.consent import ConsentScope, FieldGroup, Purpose
-from schemas.governance import Urgency
+from schemas.events.consent import ConsentScope, FieldGroup, Purpose
+from schemas.events.governance import Urgency
+from schemas.events.referral import AccessNeed, AgeBand, Area, Code, DeclineReferral, NeedCode, StepBase
 from schemas.ids import AgencyId, CaseId, ConsentId, DeskCode, ServiceId
-from schemas.referral import AccessNeed, AgeBand, Area, Code, DeclineReferral, NeedCode, StepBase
-from schemas.strict_json import shows_itself
+from schemas.wire.body import CODE_LIST, COUNT_MAX, UNKNOWN_CODE, Count, Flag, Instant, listed
+from schemas.wire.strict_json import shows_itself
 
 
 class Asked(BaseModel):

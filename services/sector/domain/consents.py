@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from schemas.consent import ConsentProof, ConsentVersion, FieldGroup
+from schemas.events.consent import ConsentProof, ConsentVersion, FieldGroup
 from services.sector.domain.refusals import ConsentDoesNotCover
 
 CONSENTS_PER_CASE_MAX: Final = 100

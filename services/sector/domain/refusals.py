@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from schemas.consent import PURPOSES
+from schemas.events.consent import PURPOSES
 from services.runtime.errors import Refused
 
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from schemas import referral
-from schemas.access import Actor
-from schemas.referral import GiveFeedback, StepBase, WithdrawReferral
+from schemas.events import referral
+from schemas.events.access import Actor
+from schemas.events.referral import GiveFeedback, StepBase, WithdrawReferral
 from services.sector.domain.refusals import ConsentDoesNotCover, IdempotencyMismatch, StaleView
 from services.sector.domain.views import ReferralView
 

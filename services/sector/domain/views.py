@@ -5,8 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
-from schemas.body import instant_text
-from schemas.referral import (
+from schemas.events.referral import (
     FactBase,
     PartyName,
     ReferralOffered,
@@ -15,6 +14,7 @@ from schemas.referral import (
     StepRefused,
     awaited,
 )
+from schemas.wire.body import instant_text
 from services.runtime.errors import Invalid
 
 FACTS_KEPT_MAX: Final = 50

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from schemas.directory import ServiceRegistered
-from schemas.governance import AgencyCurrent, ProtocolCurrent
-from schemas.referral import FactBase, StepRefused
+from schemas.events.directory import ServiceRegistered
+from schemas.events.governance import AgencyCurrent, ProtocolCurrent
+from schemas.events.referral import FactBase, StepRefused
 from services.runtime.errors import Invalid
 from services.runtime.subscription import Received
 from services.sector.domain.views import ReferralView, feed_event, with_fact

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from schemas.access import Access, Item, ProtocolVersion, Reason
-from schemas.access import ConsentVersion as ConsentCovering
-from schemas.body import instant_text
-from schemas.trail_bytes import subject_key
+from schemas.events.access import Access, Item, ProtocolVersion, Reason
+from schemas.events.access import ConsentVersion as ConsentCovering
+from schemas.trail.bytes import subject_key
+from schemas.wire.body import instant_text
 from services.sector.domain.refusals import NotFound
 from services.sector.domain.requests import Asker
 from services.sector.domain.views import ReferralView

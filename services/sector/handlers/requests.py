@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from schemas.access import REPORTS_MAX, Access, EventReport, SubjectKey
-from schemas.access import ConsentVersion as ConsentCovering
-from schemas.body import instant_text
-from schemas.consent import ConsentScope, ConsentVersion
-from schemas.referral import OfferReferral, StepBase, WithdrawReferral
-from schemas.trail_bytes import subject_key
+from schemas.events.access import REPORTS_MAX, Access, EventReport, SubjectKey
+from schemas.events.access import ConsentVersion as ConsentCovering
+from schemas.events.consent import ConsentScope, ConsentVersion
+from schemas.events.referral import OfferReferral, StepBase, WithdrawReferral
+from schemas.trail.bytes import subject_key
+from schemas.wire.body import instant_text
 from services.runtime.ids import new_id, random_bytes
 from services.sector.domain.bodies import OFFER_FIELDS, CaseAsked, ConsentAsked, OfferAsked
 from services.sector.domain.consents import CONSENTS_PER_CASE_MAX, Wanted, check_covers, form_hash

@@ -7,11 +7,11 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel
 
-from schemas.access import Access
-from schemas.consent import ConsentVersion
-from schemas.directory import ServiceRegistered
-from schemas.governance import AgencyCurrent, ProtocolCurrent
-from schemas.referral import StepBase, StepRefused
+from schemas.events.access import Access
+from schemas.events.consent import ConsentVersion
+from schemas.events.directory import ServiceRegistered
+from schemas.events.governance import AgencyCurrent, ProtocolCurrent
+from schemas.events.referral import StepBase, StepRefused
 from services.runtime.admission import AgencyStanding
 from services.runtime.clock import Clock
 from services.sector.domain.consents import KeptConsent
@@ -157,7 +157,7 @@ class Trail(Protocol):
     """Reports to the trail that need no permit, delivered until answered."""
 
     async def report(self, reports: Sequence[BaseModel]) -> None:
-        """Put subjects, events or outcomes of `schemas.access` into the trail's outbox."""
+        """Put subjects, events or outcomes of `schemas.events.access` into the trail's outbox."""
 
     async def use(self, origin: str, index: int) -> bool:
         """Use a permit up; False if it was used before (V8)."""

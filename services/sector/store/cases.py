@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
 
-from schemas.consent import ConsentVersion
+from schemas.events.consent import ConsentVersion
 from services.runtime.database import Transaction
 from services.sector.domain.consents import KeptConsent
 from services.sector.domain.requests import Answer, Kept

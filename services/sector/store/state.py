@@ -4,9 +4,9 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
-from schemas.directory import ServiceRegistered
-from schemas.governance import AgencyCurrent, ProtocolCurrent
-from schemas.referral import StepBase, StepRefused
+from schemas.events.directory import ServiceRegistered
+from schemas.events.governance import AgencyCurrent, ProtocolCurrent
+from schemas.events.referral import StepBase, StepRefused
 from schemas.topics import steps_of
 from services.runtime.admission import AgencyStanding
 from services.runtime.database import Transaction

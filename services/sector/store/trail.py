@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel
 
-from schemas.access import REPORTS_MAX, Access, Actor, EventReport, OutcomeReport, SubjectKey
+from schemas.events.access import REPORTS_MAX, Access, Actor, EventReport, OutcomeReport, SubjectKey
 from services.runtime.alarms import Alarm
 from services.runtime.database import Transaction
 from services.sector.handlers.work import DenialCount

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.exact_bytes import decoded, encoded
-from schemas.signed_note import Checkpoint, NoteRefused, named_key, signed_checkpoint, vkey
+from schemas.trail.notes import Checkpoint, NoteRefused, named_key, signed_checkpoint, vkey
+from schemas.wire.exact_bytes import decoded, encoded
 from services.audit.domain.notes import Signer, checkpoint_text, signed_note
 from services.audit.verifier import notes
 from services.audit.verifier.kit import read_opening

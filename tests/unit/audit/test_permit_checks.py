@@ -13,7 +13,7 @@ from typing import Any, Final
 import pytest
 from pydantic import ValidationError
 
-from schemas.access import (
+from schemas.events.access import (
     ACTS,
     Access,
     Actor,
@@ -24,20 +24,7 @@ from schemas.access import (
     PermitRequest,
     Receipt,
 )
-from schemas.exact_bytes import decoded
-from schemas.merkle import leaf_hash
-from schemas.permit import (
-    BadPermit,
-    LogWentBack,
-    NonceTooOld,
-    NotConsistent,
-    PermitSignatureWrong,
-    Question,
-    Trust,
-    check_permit,
-)
-from schemas.signed_note import Checkpoint
-from schemas.trail_bytes import (
+from schemas.trail.bytes import (
     canonical,
     commitment,
     items_field,
@@ -47,6 +34,19 @@ from schemas.trail_bytes import (
     tag,
     trail_words,
 )
+from schemas.trail.notes import Checkpoint
+from schemas.trail.permits import (
+    BadPermit,
+    LogWentBack,
+    NonceTooOld,
+    NotConsistent,
+    PermitSignatureWrong,
+    Question,
+    Trust,
+    check_permit,
+)
+from schemas.trail.tree import leaf_hash
+from schemas.wire.exact_bytes import decoded
 from services.audit.domain.notes import Signer, checkpoint_text, signed_note, signed_permit
 from services.audit.domain.tree import Tree
 
@@ -313,7 +313,7 @@ def test_leaving_one_check_out_is_noticed_by_its_cases_alone(
         "check_signature": lambda permit, trust: PermitBody.model_validate_json(permit.body),
         "check_signed": _unchecked_checkpoint,
     }
-    monkeypatch.setattr(f"schemas.permit.{check}", blind.get(check, lambda *_given, **_named: None))
+    monkeypatch.setattr(f"schemas.trail.permits.{check}", blind.get(check, lambda *_given, **_named: None))
 
     noticed = {case[:2] for case in WRONG if passes(WRONG[case][1]())}
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 
-from schemas import merkle
+from schemas.trail import tree as merkle
 from services.audit.domain.tree import Tree
 from services.audit.verifier import tree as verifier
 from services.audit.verifier.hashes import EMPTY_ROOT, leaf_hash

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.consent import PURPOSES
+from schemas.events.consent import PURPOSES
 from schemas.ids import KINDS
 from schemas.topics import SECTORS
 from services.cli.demo import agencies as fictional

@@ -9,7 +9,7 @@ from fastapi import Request
 from joserfc.jwk import KeySet
 
 from deploy.local.secrets import Secrets
-from schemas.topics import source_of
+from schemas.wire.topic import source_of
 from services.cli.tokens import LIFE_SECONDS, Issuer
 from services.runtime.tokens import Caller, Unauthenticated, token_reader
 from tests.support.clock import StoppedClock

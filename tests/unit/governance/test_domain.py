@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from schemas.governance import AgencyCurrent, document_hash
-from schemas.minimisation import ROWS, STATISTICS
+from schemas.events.governance import AgencyCurrent, document_hash
+from schemas.events.minimisation import ROWS, STATISTICS
 from schemas.topics import SECTORS
 from services.governance.domain import (
     EXAMPLE_KEYS,

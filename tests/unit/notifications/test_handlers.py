@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from schemas.referral import FactBase, ReferralAcknowledged
+from schemas.events.referral import FactBase, ReferralAcknowledged
 from schemas.topics import REFERRALS_FACTS
 from services.notifications.domain.notice import Notice
 from services.notifications.handlers import Place, Work, write_notices

@@ -1,6 +1,6 @@
 """Who is told what: numbers without gap, one event for each party, and nothing to anybody else."""
 
-from schemas.referral import FactBase
+from schemas.events.referral import FactBase
 from schemas.topics import INBOX, REFERRALS_FACTS
 from services.referrals.domain.addressing import Addressed, Numbers, addressed, counted
 from services.referrals.domain.life_cycle import State

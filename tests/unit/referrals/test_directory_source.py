@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from schemas.directory import ServiceRegistered
-from schemas.referral import NEEDS
+from schemas.events.directory import ServiceRegistered
+from schemas.events.referral import NEEDS
 from services.cli.directory import NothingToRead, read_directory
 from services.referrals.domain.directory_source import (
     NEED_WORDS,

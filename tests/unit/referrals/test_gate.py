@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from schemas.governance import document_hash
-from schemas.referral import OfferReferral
+from schemas.events.governance import document_hash
+from schemas.events.referral import OfferReferral
 from services.referrals.domain.gate import InForce
 from services.referrals.domain.referral import Outcome
 from services.referrals.domain.steps import decide

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from schemas.governance import AgencyCurrent, ProtocolCurrent
+from schemas.events.governance import AgencyCurrent, ProtocolCurrent
 from schemas.topics import GOVERNANCE_STATE
 from services.referrals.domain.life_cycle import State
 from services.referrals.domain.referral import Referral

@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from schemas.referral import AWAITS, STEPS, StateName
+from schemas.events.referral import AWAITS, STEPS, StateName
 from services.referrals.domain.life_cycle import (
     ANSWERS,
     ASKER,

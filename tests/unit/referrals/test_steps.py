@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from schemas.governance import document_hash
-from schemas.referral import StepBase
+from schemas.events.governance import document_hash
+from schemas.events.referral import StepBase
 from services.referrals.domain.gate import InForce
 from services.referrals.domain.life_cycle import State
 from services.referrals.domain.referral import Outcome, Referral, due

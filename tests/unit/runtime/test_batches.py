@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from schemas.referral import STEPS
+from schemas.events.referral import STEPS
 from services.runtime import dead_letters, inbox, offsets
 from services.runtime.batches import Batches
 from services.runtime.dead_letters import DeadLetter

@@ -4,9 +4,9 @@ import random
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from schemas.envelope import ReadEvent, Reason
-from schemas.referral import AcknowledgeReferral, WithdrawReferral
+from schemas.events.referral import AcknowledgeReferral, WithdrawReferral
 from schemas.topics import GOVERNANCE_STATE, STEPS
+from schemas.wire.envelope import ReadEvent, Reason
 from services.runtime.inbox import Stream, sort_out, stream_of, taken
 
 REFERRAL = "ref_" + "a" * 26

@@ -11,7 +11,7 @@ import pytest
 from aiokafka.record.util import calc_crc32c
 from aiokafka.structs import TopicPartition
 
-from schemas.cloudevents import RECORD_BYTES_MAX
+from schemas.wire.cloudevents import RECORD_BYTES_MAX
 from services.runtime.records import (
     HEADERS_MAX,
     UNPACKED_BYTES_MAX,

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from schemas.body import Body
-from schemas.envelope import ReadEvent
-from schemas.referral import AcknowledgeReferral
-from schemas.topics import DIRECTORY_STATE, GOVERNANCE_STATE, STEPS, Topic
+from schemas.events.referral import AcknowledgeReferral
+from schemas.topics import DIRECTORY_STATE, GOVERNANCE_STATE, STEPS
+from schemas.wire.body import Body
+from schemas.wire.envelope import ReadEvent
+from schemas.wire.topic import Topic
 from services.runtime.batch import shares
 from services.runtime.subscription import Received, Subscription
 

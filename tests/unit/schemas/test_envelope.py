@@ -11,10 +11,11 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas import directory, referral, topics
-from schemas.body import COUNT_MAX, Body
-from schemas.cloudevents import RECORD_BYTES_MAX
-from schemas.envelope import (
+from schemas import topics
+from schemas.events import directory, referral
+from schemas.wire.body import COUNT_MAX, Body
+from schemas.wire.cloudevents import RECORD_BYTES_MAX
+from schemas.wire.envelope import (
     HEADERS,
     CloudEvent,
     NotCarried,
@@ -33,8 +34,8 @@ from schemas.envelope import (
     read,
     write,
 )
-from schemas.strict_json import MalformedJson, canonical_json, parse_json, to_json
-from schemas.topics import Topic
+from schemas.wire.strict_json import MalformedJson, canonical_json, parse_json, to_json
+from schemas.wire.topic import Topic, source_of
 
 REFERRAL = "ref_" + "a" * 26
 EVENT = "evt_" + "b" * 26
@@ -65,7 +66,7 @@ def a_value(topic: Topic = INBOX, body: Body = ACCEPTED, **changed: Any) -> byte
     key = SERVICE if topic is topics.DIRECTORY_STATE else REFERRAL
     fields: dict[str, Any] = {
         "id": EVENT,
-        "source": topics.source_of(CELL, topic.writer),
+        "source": source_of(CELL, topic.writer),
         "key": key,
         "subject": key,
         "correlation": key,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from schemas.governance import ProtocolDocument, document_hash
+from schemas.events.governance import ProtocolDocument, document_hash
 
 DOCUMENT: dict[str, Any] = {
     "v": "xisp/1",

@@ -5,8 +5,8 @@ from typing import Any, get_args
 
 import pytest
 
-from schemas.governance import URGENCIES, Visibility
-from schemas.minimisation import (
+from schemas.events.governance import URGENCIES, Visibility
+from schemas.events.minimisation import (
     COARSE,
     OPEN,
     ROWS,
@@ -16,7 +16,7 @@ from schemas.minimisation import (
     unnamed,
     visible,
 )
-from schemas.referral import FACTS, NEEDS, AgeBand, FactBase, ReferralOffered, ReferralWithdrawn
+from schemas.events.referral import FACTS, NEEDS, AgeBand, FactBase, ReferralOffered, ReferralWithdrawn
 from tests.support.builders import MATRIX, OWNER, RECEIVER, SERVICE, an_id
 from tests.support.clock import NOON
 

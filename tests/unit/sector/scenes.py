@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from schemas.access import Actor
+from schemas.events.access import Actor
 from services.sector.domain.bodies import CaseAsked, ConsentAsked, OfferAsked
 from services.sector.domain.requests import Asker
 from services.sector.handlers.requests import offer, open_case, record_consent

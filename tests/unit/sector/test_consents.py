@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from schemas.consent import ConsentScope, ConsentVersion
+from schemas.events.consent import ConsentScope, ConsentVersion
 from services.sector.domain.consents import KeptConsent, Wanted, check_covers, form_hash
 from services.sector.domain.refusals import ConsentDoesNotCover
 from tests.support.builders import OWNER, RECEIVER, STRANGER, an_id

@@ -6,7 +6,7 @@ from typing import cast
 import pytest
 import structlog
 
-from schemas.referral import FactBase, StepRefused
+from schemas.events.referral import FactBase, StepRefused
 from schemas.topics import DIRECTORY_STATE, GOVERNANCE_STATE, INBOX
 from services.health.profile import PROFILE
 from services.runtime.database import Transaction

@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from schemas.access import REPORTS_MAX
+from schemas.events.access import REPORTS_MAX
 from services.runtime.alarms import Alarm
 from services.runtime.errors import Unavailable
 from services.sector.reports import Delivery

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from schemas.access import EventReport, SubjectKey, missing_field
-from schemas.referral import (
+from schemas.events.access import EventReport, SubjectKey, missing_field
+from schemas.events.referral import (
     AcknowledgeReferral,
     DeclineReferral,
     GiveFeedback,
@@ -18,7 +18,7 @@ from schemas.referral import (
     StepBase,
     WithdrawReferral,
 )
-from schemas.trail_bytes import subject_key
+from schemas.trail.bytes import subject_key
 from services.runtime.admission import AgencyNotAdmitted, WrongSector
 from services.sector.domain.bodies import Asked, CaseAsked, ConsentAsked, OfferAsked, body_of
 from services.sector.domain.consents import CONSENTS_PER_CASE_MAX

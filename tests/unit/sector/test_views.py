@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import pytest
 
-from schemas.referral import (
+from schemas.events.referral import (
     AWAITS,
     FactBase,
     ReferralAccepted,

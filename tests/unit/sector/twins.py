@@ -11,15 +11,15 @@ from typing import Any
 import httpx2
 from pydantic import BaseModel
 
-from schemas.access import Access, Opening, PermitAnswer, PermitBody, PermitRequest, Receipt
-from schemas.consent import ConsentVersion
-from schemas.directory import ServiceRegistered
-from schemas.governance import AgencyCurrent, ProtocolCurrent
-from schemas.merkle import leaf_hash
-from schemas.permit import Trust
-from schemas.referral import StepBase, StepRefused
-from schemas.signed_note import Checkpoint
-from schemas.trail_bytes import canonical, commitment, leaf, request_digest, stamped, tag, trail_words
+from schemas.events.access import Access, Opening, PermitAnswer, PermitBody, PermitRequest, Receipt
+from schemas.events.consent import ConsentVersion
+from schemas.events.directory import ServiceRegistered
+from schemas.events.governance import AgencyCurrent, ProtocolCurrent
+from schemas.events.referral import StepBase, StepRefused
+from schemas.trail.bytes import canonical, commitment, leaf, request_digest, stamped, tag, trail_words
+from schemas.trail.notes import Checkpoint
+from schemas.trail.permits import Trust
+from schemas.trail.tree import leaf_hash
 from services.audit.domain.notes import Signer, checkpoint_text, signed_note, signed_permit
 from services.audit.domain.tree import Tree
 from services.runtime.admission import AgencyStanding

@@ -19,7 +19,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from schemas.strict_json import (
+from schemas.wire.strict_json import (
     NEVER_TEXT,
     MalformedJson,
     check_text,

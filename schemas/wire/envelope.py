@@ -28,8 +28,9 @@ from typing import Any, Final
 from pydantic import ValidationError
 from pydantic_core import to_json as pydantic_json
 
-from schemas.body import Body
-from schemas.cloudevents import (
+from schemas.ids import KINDS
+from schemas.wire.body import Body
+from schemas.wire.cloudevents import (
     RECORD_BYTES_MAX,
     STRUCTURED,
     CloudEvent,
@@ -40,8 +41,7 @@ from schemas.cloudevents import (
     decode,
     encode,
 )
-from schemas.ids import KINDS
-from schemas.sealing import (
+from schemas.wire.sealing import (
     UTC_INSTANT,
     Opened,
     check_seal,
@@ -50,8 +50,8 @@ from schemas.sealing import (
     seal,
     to_the_minute,
 )
-from schemas.strict_json import parse_json, to_json
-from schemas.topics import Topic, source_of
+from schemas.wire.strict_json import parse_json, to_json
+from schemas.wire.topic import Topic, source_of
 
 __all__ = [
     "HEADERS", "CloudEvent", "Headers", "Known", "Opened", "ReadEvent", "Reason", "Unusable", "check",

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, TypeVar
 
-from schemas.governance import Visibility
-from schemas.referral import FACTS, FactBase
+from schemas.events.governance import Visibility
+from schemas.events.referral import FACTS, FactBase
 
 ROWS: Final[Mapping[str, tuple[str, ...]]] = {
     "need": ("needs", "urgency"),

@@ -10,7 +10,7 @@ from typing import Final
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from schemas.exact_bytes import decoded, encoded
+from schemas.wire.exact_bytes import decoded, encoded
 
 ED25519: Final = b"\x01"
 SIGNATURES_MAX: Final = 16

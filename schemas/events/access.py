@@ -1,7 +1,7 @@
 """The access trail: what is asked, what is answered, and which fields each kind of access must have.
 
 A service that shows something of a person asks the trail first (`PermitRequest`), gets a `PermitAnswer`, and
-shows nothing unless `schemas.permit.check_permit` returns. What is hashed stands in `schemas.trail_bytes`.
+shows nothing unless `check_permit` (`schemas.trail.permits`) returns. What is hashed: `schemas.trail.bytes`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from schemas.exact_bytes import Bytes, Bytes16, Bytes32, Bytes52, Bytes64
 from schemas.ids import AgencyId, ConsentId, ProtocolId, ReferralId
+from schemas.wire.exact_bytes import Bytes, Bytes16, Bytes32, Bytes52, Bytes64
 
 
 @dataclass(frozen=True, slots=True)

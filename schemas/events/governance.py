@@ -8,8 +8,8 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 import rfc8785
 from pydantic import BaseModel, ConfigDict, Field
 
-from schemas.body import Body, Count, Instant
 from schemas.ids import AgencyId, OrganizationId, ProtocolId
+from schemas.wire.body import Body, Count, Instant
 
 Sector = Annotated[str, Field(pattern=r"^[a-z][a-z_]{1,29}$")]
 PublicKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{43}=$")]

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from schemas.body import CODE_LIST
+from schemas.wire.body import CODE_LIST
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 KEYWORDS: Final = frozenset({

@@ -5,8 +5,8 @@ from typing import Annotated, Final, Literal
 import rfc8785
 from pydantic import BaseModel, ConfigDict, Field
 
-from schemas.body import Count, Flag, Instant, listed
 from schemas.ids import AgencyId, ConsentId
+from schemas.wire.body import Count, Flag, Instant, listed
 
 PURPOSES: Final = ("care", "protection", "investigation", "legal_aid", "schooling", "shelter")
 

@@ -7,15 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from schemas.body import Body
-from schemas.cloudevents import STRUCTURED
-from schemas.envelope import dataschema_of, full_type, outer_names
 from schemas.ids import KINDS
-from schemas.outside import CLOUDEVENT, envelope_schema, outside_of, sealed_schema
-from schemas.simple_schema import simple_schema
-from schemas.topics import Topic
+from schemas.publishing.outside import CLOUDEVENT, envelope_schema, outside_of, sealed_schema
+from schemas.publishing.simple_schema import simple_schema
+from schemas.wire.body import Body
+from schemas.wire.cloudevents import STRUCTURED
+from schemas.wire.envelope import dataschema_of, full_type, outer_names
+from schemas.wire.topic import Topic
 
-EXAMPLES: Final = Path(__file__).parent / "examples"
+EXAMPLES: Final = Path(__file__).parent.parent / "examples"
 REPLICAS: Final = 3
 KAFKA_BINDING: Final = "0.5.0"
 KEYED_BY: Final[Mapping[str, tuple[str, ...]]] = {

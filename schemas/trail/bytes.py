@@ -10,10 +10,10 @@ from typing import Any, Final
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from schemas.access import Access, Item
-from schemas.exact_bytes import encoded
-from schemas.merkle import leaf_hash, tree_root
-from schemas.strict_json import canonical_json
+from schemas.events.access import Access, Item
+from schemas.trail.tree import leaf_hash, tree_root
+from schemas.wire.exact_bytes import encoded
+from schemas.wire.strict_json import canonical_json
 
 LEAF_PREFIX: Final = b"AAT1"
 PERMIT_CONTEXT: Final = b"concert/permit/v1\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from schemas.ids import KINDS
-from schemas.simple_schema import DIALECT
+from schemas.publishing.simple_schema import DIALECT
 
 ENVELOPE: Final = "urn:concert:schema:envelope:1.0"
 _OPAQUE: Final = {"type": "string", "pattern": "^[a-z0-9][a-z0-9_:-]{0,63}$"}

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from schemas.cloudevents import CloudEvent, Reason, Unusable, encode, is_instant
-from schemas.strict_json import canonical_json, to_json
-from schemas.topics import Topic
+from schemas.wire.cloudevents import CloudEvent, Reason, Unusable, encode, is_instant
+from schemas.wire.strict_json import canonical_json, to_json
+from schemas.wire.topic import Topic
 
 UTC_INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z", re.ASCII)
 

@@ -1,8 +1,8 @@
 """Write the contract for other systems: JSON Schemas in two forms, and the AsyncAPI document.
 
-    python -m schemas.publish             writes `schemas/published/`
-    python -m schemas.publish --check     says which files differ from the classes; exit 1
-    python -m schemas.publish --release   also freezes every file: from then on it may never change
+    python -m schemas.publishing             writes `schemas/published/`
+    python -m schemas.publishing --check     says which files differ from the classes; exit 1
+    python -m schemas.publishing --release   also freezes every file: from then on it may never change
 
 The producer form is closed (writers are checked against it), the consumer form is open (readers ignore what
 they do not know). Only keywords that mean the same in JSON Schema 2020-12, draft-07 and OpenAPI 3.1 are used.
@@ -20,15 +20,15 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from schemas import directory, governance, referral
-from schemas.asyncapi import document
-from schemas.body import Body
-from schemas.envelope import dataschema_of
-from schemas.outside import envelope_schema, sealed_schema
-from schemas.simple_schema import DIALECT, simple_schema
+from schemas.events import directory, governance, referral
+from schemas.publishing.asyncapi import document
+from schemas.publishing.outside import envelope_schema, sealed_schema
+from schemas.publishing.simple_schema import DIALECT, simple_schema
 from schemas.topics import TOPICS
+from schemas.wire.body import Body
+from schemas.wire.envelope import dataschema_of
 
-PUBLISHED: Final = Path(__file__).parent / "published"
+PUBLISHED: Final = Path(__file__).parent.parent / "published"
 RELEASED: Final = "released.json"
 NEVER_RELEASED: Final = frozenset({"asyncapi.json", RELEASED})
 """The AsyncAPI document grows with every topic; what it points to does not change."""
@@ -133,7 +133,9 @@ def publish(folder: Path = PUBLISHED, *, release: bool = False) -> None:
 
 def main() -> int:
     """The command."""
-    arguments = argparse.ArgumentParser(prog="python -m schemas.publish", description="Publish the contract.")
+    arguments = argparse.ArgumentParser(
+        prog="python -m schemas.publishing", description="Publish the contract."
+    )
     arguments.add_argument("--check", action="store_true", help="write nothing; exit 1 where a file differs")
     arguments.add_argument("--release", action="store_true", help="freeze what is published now")
     asked = arguments.parse_args()
@@ -142,7 +144,7 @@ def main() -> int:
         return 0
     found = sorted({*differences(), *broken_releases()})
     sys.stdout.write(
-        "".join(f"schemas/published/{name} differs; run python -m schemas.publish\n" for name in found)
+        "".join(f"schemas/published/{name} differs; run python -m schemas.publishing\n" for name in found)
     )
     return 1 if found else 0
 

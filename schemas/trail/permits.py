@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, Field, ValidationError
 
-from schemas.access import (
+from schemas.events.access import (
     ACTS,
     NONCE_AGE_SECONDS_MAX,
     Access,
@@ -23,9 +23,7 @@ from schemas.access import (
     Receipt,
     SignedPermit,
 )
-from schemas.merkle import leaf_hash, verify_consistency, verify_inclusion
-from schemas.signed_note import Checkpoint, NamedKey, NoteRefused, signed_checkpoint
-from schemas.trail_bytes import (
+from schemas.trail.bytes import (
     PERMIT_CONTEXT,
     canonical,
     commitment,
@@ -35,6 +33,8 @@ from schemas.trail_bytes import (
     tag,
     trail_words,
 )
+from schemas.trail.notes import Checkpoint, NamedKey, NoteRefused, signed_checkpoint
+from schemas.trail.tree import leaf_hash, verify_consistency, verify_inclusion
 
 
 class BadPermit(Exception):

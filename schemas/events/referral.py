@@ -5,10 +5,10 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field
 
-from schemas.body import Body, Count, Flag, Instant, listed
-from schemas.consent import PURPOSES, ConsentProof
-from schemas.governance import DocumentHash, Timer, Urgency
+from schemas.events.consent import PURPOSES, ConsentProof
+from schemas.events.governance import DocumentHash, Timer, Urgency
 from schemas.ids import AgencyId, DeskCode, EventId, ReferralId, ServiceId
+from schemas.wire.body import Body, Count, Flag, Instant, listed
 
 Code = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{1,39}$")]
 """A code that governance may extend; whether it is known is checked against the tables below."""

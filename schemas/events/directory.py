@@ -5,9 +5,9 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field
 
-from schemas.body import Body, Instant
+from schemas.events.referral import NeedCode
 from schemas.ids import DeskCode, OrganizationId, ServiceId
-from schemas.referral import NeedCode
+from schemas.wire.body import Body, Instant
 
 TITLE_CHARACTERS_MAX: Final = 300
 

@@ -15,7 +15,7 @@ import pytest
 LAUNCHER: Final = Path(__file__).resolve().parents[2] / "concert"
 PROGRAMS: Final = (
     *("sh", "cat", "cksum", "dirname", "readlink", "grep", "mkdir", "mv", "rm", "tr", "cp", "sleep", "env"),
-    *("flock", "kill"),
+    *("flock", "kill", "ln"),
 )
 
 PYTHON: Final = """#!/bin/sh
@@ -218,10 +218,9 @@ def test_of_two_first_starts_one_installs_and_both_run(checkout: Checkout, witho
 def test_a_lock_left_by_a_killed_start_does_not_stop_the_next(checkout: Checkout) -> None:
     (checkout.root / "bin" / "flock").unlink()
     left = checkout.folder / ".venv.lock"
-    left.mkdir()
     ended = subprocess.Popen(["true"])
     ended.wait()
-    (left / "pid").write_text(f"{ended.pid}\n")
+    left.symlink_to(str(ended.pid))
     status, _, _ = checkout.run("demo")
     assert status == 0
 

@@ -1,8 +1,12 @@
-"""Every service and every topic, once: Kafka's topics and rights, and AsyncAPI, come from here."""
+"""Every service and every topic, once: Kafka's rights, subscriptions, schemas and AsyncAPI come from here."""
 
+from functools import cache
 from typing import Final
 
-from schemas.events import directory, governance, referral
+from schemas.events import referral
+from schemas.events.directory import ServiceRegistered
+from schemas.events.governance import AgencyCurrent, ProtocolCurrent
+from schemas.wire.body import by_type
 from schemas.wire.topic import Topic
 
 SECTORS: Final = ("health", "police", "social_services", "education")
@@ -10,6 +14,7 @@ SERVICES: Final = (*SECTORS, "referrals", "notifications", "audit", "governance"
 """A service's name is also its Kafka user, its database role and the end of its CloudEvents source."""
 
 
+@cache
 def steps_of(sector: str) -> Topic:
     """What a sector's agencies ask of the arbiter."""
     return Topic(
@@ -17,11 +22,13 @@ def steps_of(sector: str) -> Topic:
         writer=sector,
         readers=("referrals",),
         classification="restricted",
-        carries=tuple(referral.STEPS),
+        keys=("referral",),
+        carries=referral.STEPS,
         outer="sector.step",
     )
 
 
+@cache
 def inbox_of(sector: str) -> Topic:
     """What the arbiter tells a sector, as that sector may see it."""
     return Topic(
@@ -29,7 +36,8 @@ def inbox_of(sector: str) -> Topic:
         writer="referrals",
         readers=(sector,),
         classification="restricted",
-        carries=tuple(referral.FACTS),
+        keys=("referral",),
+        carries=referral.FACTS,
         outer="sector.fact",
     )
 
@@ -41,7 +49,8 @@ REFERRALS_FACTS: Final = Topic(
     writer="referrals",
     readers=("notifications",),
     classification="restricted",
-    carries=tuple(referral.FACTS),
+    keys=("referral",),
+    carries=referral.FACTS,
     outer="referrals.fact",
 )
 GOVERNANCE_STATE: Final = Topic(
@@ -49,7 +58,8 @@ GOVERNANCE_STATE: Final = Topic(
     writer="governance",
     readers=(*SECTORS, "referrals", "notifications"),
     classification="internal",
-    carries=tuple(governance.BODIES),
+    keys=("agency", "protocol"),
+    carries=by_type(AgencyCurrent, ProtocolCurrent),
     compacted=True,
     partitions=3,
 )
@@ -58,14 +68,10 @@ DIRECTORY_STATE: Final = Topic(
     writer="referrals",
     readers=SECTORS,
     classification="internal",
-    carries=tuple(directory.BODIES),
+    keys=("service",),
+    carries=by_type(ServiceRegistered),
     compacted=True,
     partitions=3,
 )
 
 TOPICS: Final = (*STEPS.values(), *INBOX.values(), REFERRALS_FACTS, GOVERNANCE_STATE, DIRECTORY_STATE)
-
-
-def host_of(service: str) -> str:
-    """The DNS name in a service's certificate, by which a peer knows that it reached this service."""
-    return service.replace("_", "-")

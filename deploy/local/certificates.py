@@ -23,8 +23,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from deploy.local.places import make_directory, write_private
 from deploy.local.sums import Sums, bad_secret
-from schemas.topics import host_of
-from schemas.wire.topic import source_of
+from schemas.wire.topic import host_of, source_of
 
 LIFETIME: Final = timedelta(hours=24)
 RENEWED_BELOW: Final = timedelta(hours=12)

@@ -1,6 +1,5 @@
 """The service directory on the bus: each event is one whole entry (after HSDS 3.0)."""
 
-from collections.abc import Mapping
 from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field
@@ -31,6 +30,3 @@ class ServiceRegistered(Body):
     """The duty desk that answers referrals to it."""
     confirmed_at: Instant
     """When somebody last confirmed the entry (HSDS `assured_date`)."""
-
-
-BODIES: Final[Mapping[str, type[Body]]] = {ServiceRegistered.type: ServiceRegistered}

@@ -33,12 +33,12 @@ class ProtocolDocument(BaseModel):
 
     v: Literal["xisp/1"] = "xisp/1"
     id: ProtocolId
-    version: Count = Field(ge=1)
+    version: Annotated[Count, Field(ge=1)]
     jurisdiction: Annotated[str, Field(pattern=r"^[a-z0-9-]{2,30}$")]
     parties: tuple[AgencyId, ...] = Field(min_length=2, max_length=200)
     valid_from: Instant
     valid_until: Instant
-    entry_fresh_for_days: Count = Field(ge=1, le=1000)
+    entry_fresh_for_days: Annotated[Count, Field(ge=1, le=1000)]
     """How old the last confirmation of a directory entry may be when an offer names it."""
     matrix: Mapping[WireRow, Mapping[Sector, Visibility]]
     """Wire rows of the minimisation matrix: row → reader → what it may see."""
@@ -83,6 +83,3 @@ class ProtocolCurrent(Body):
 
     document: ProtocolDocument
     hash: DocumentHash
-
-
-BODIES: Final[Mapping[str, type[Body]]] = {body.type: body for body in (AgencyCurrent, ProtocolCurrent)}

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from schemas.ids import KINDS
 from schemas.publishing.outside import CLOUDEVENT, envelope_schema, outside_of, sealed_schema
 from schemas.publishing.simple_schema import simple_schema
-from schemas.wire.body import Body
 from schemas.wire.cloudevents import STRUCTURED
 from schemas.wire.envelope import dataschema_of, full_type, outer_names
 from schemas.wire.topic import Topic
@@ -18,15 +17,9 @@ from schemas.wire.topic import Topic
 EXAMPLES: Final = Path(__file__).parent.parent / "examples"
 REPLICAS: Final = 3
 KAFKA_BINDING: Final = "0.5.0"
-KEYED_BY: Final[Mapping[str, tuple[str, ...]]] = {
-    "referral": ("referral",),
-    "directory": ("service",),
-    "governance": ("agency", "protocol"),
-}
-"""Area of a type → kinds of id that can be the record key."""
 
 
-def document(topics: Sequence[Topic], bodies: Mapping[str, type[Body]]) -> dict[str, Any]:
+def document(topics: Sequence[Topic]) -> dict[str, Any]:
     """The whole document; every reference in it is local."""
     return {
         "asyncapi": "3.0.0",
@@ -38,7 +31,7 @@ def document(topics: Sequence[Topic], bodies: Mapping[str, type[Body]]) -> dict[
         "defaultContentType": STRUCTURED,
         "channels": {topic.title: _channel(topic) for topic in topics},
         "operations": {name: operation for topic in topics for name, operation in _operations(topic)},
-        "components": {"messages": _messages(topics, bodies), "schemas": _schemas(topics, bodies)},
+        "components": {"messages": _messages(topics), "schemas": _schemas(topics)},
     }
 
 
@@ -76,44 +69,35 @@ def _operations(topic: Topic) -> Iterable[tuple[str, dict[str, Any]]]:
         )
 
 
-def _message_names(topic: Topic) -> tuple[str, ...]:
+def _message_names(topic: Topic) -> Collection[str]:
     """One message where the true types are sealed inside, else one a type."""
-    return (topic.outer,) if topic.outer else topic.carries
+    return (topic.outer,) if topic.outer else topic.carries.keys()
 
 
-def _messages(topics: Sequence[Topic], bodies: Mapping[str, type[Body]]) -> dict[str, Any]:
+def _messages(topics: Sequence[Topic]) -> dict[str, Any]:
     messages: dict[str, Any] = {}
     for topic in topics:
         if topic.outer:
-            messages[topic.outer] = _sealed_message(topic, topic.outer, bodies)
+            opened = [
+                {"type": full_type(short), "dataschema": dataschema_of(body), "schema": _reference(short)}
+                for short, body in topic.carries.items()
+            ]
+            outside = outer_names(topic)
+            messages[topic.outer] = _message(topic, *outside, topic.outer, topic.carries) | {
+                "x-opened": opened
+            }
         else:
-            messages |= {short: _plain_message(topic, bodies[short]) for short in topic.carries}
+            messages |= {
+                short: _message(topic, full_type(short), dataschema_of(body), short, (short,))
+                for short, body in topic.carries.items()
+            }
     return messages
 
 
-def _sealed_message(topic: Topic, outer: str, bodies: Mapping[str, type[Body]]) -> dict[str, Any]:
-    outer_type, outer_schema = outer_names(topic)
-    return _message(topic, outer_type, outer_schema, outer, topic.carries) | {
-        "x-opened": [
-            {
-                "type": full_type(short),
-                "dataschema": dataschema_of(bodies[short]),
-                "schema": _reference(short),
-            }
-            for short in topic.carries
-        ]
-    }
-
-
-def _plain_message(topic: Topic, body: type[Body]) -> dict[str, Any]:
-    return _message(topic, full_type(body.type), dataschema_of(body), body.type, (body.type,))
-
-
 def _message(
-    topic: Topic, true_or_outer: str, dataschema: str, data: str, carries: Sequence[str]
+    topic: Topic, true_or_outer: str, dataschema: str, data: str, carries: Collection[str]
 ) -> dict[str, Any]:
-    kinds = KEYED_BY[topic.carries[0].partition(".")[0]]
-    patterns = sorted({KINDS[kind].pattern for kind in kinds})
+    patterns = sorted({KINDS[kind].pattern for kind in topic.keys})
     outside = outside_of(topic.classification, true_or_outer, dataschema)
     outside["properties"]["data"] = _reference(data)
     return {
@@ -139,7 +123,7 @@ def _reference(name: str) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def _schemas(topics: Sequence[Topic], bodies: Mapping[str, type[Body]]) -> dict[str, Any]:
+def _schemas(topics: Sequence[Topic]) -> dict[str, Any]:
     outers = sorted({topic.outer for topic in topics if topic.outer})
     around = {"cloudevent": CLOUDEVENT, "envelope": envelope_schema()}
     around |= {outer: sealed_schema(outer) for outer in outers}
@@ -147,6 +131,7 @@ def _schemas(topics: Sequence[Topic], bodies: Mapping[str, type[Body]]) -> dict[
         name: {rule: content for rule, content in schema.items() if rule not in ("$schema", "$id")}
         for name, schema in around.items()
     }
+    bodies = {short: body for topic in topics for short, body in topic.carries.items()}
     return unnamed | {short: simple_schema(body, closed=True) for short, body in bodies.items()}
 
 

@@ -1,7 +1,7 @@
 """What every event body shares: frozen, aware times, no methods; readers ignore what they do not know."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Final
 
@@ -44,14 +44,7 @@ COUNT_MAX: Final = 2**31 - 1
 """What every reader's integer holds, a column of PostgreSQL among them."""
 
 
-def _holdable(count: int) -> int:
-    """A rule of ours beside the published schemas: those that are released never change."""
-    if not 0 <= count <= COUNT_MAX:
-        raise ValueError(f"give a whole number from 0 to {COUNT_MAX}")
-    return count
-
-
-Count = Annotated[int, Strict(), AfterValidator(_holdable)]
+Count = Annotated[int, Field(strict=True, ge=0, le=COUNT_MAX)]
 
 CODE_LIST: Final = "x-extensible-enum"
 """Where OpenAPI shows today's codes of a list that governance may extend: a reader must bear others."""
@@ -74,3 +67,8 @@ class Body(BaseModel):
     schema_minor: ClassVar[int] = 0
     key_field: ClassVar[str]
     """The field whose content is the record's key; under another key an event's order means nothing."""
+
+
+def by_type(*bodies: type[Body]) -> Mapping[str, type[Body]]:
+    """Classes of events by their short types, as a topic carries them."""
+    return {body.type: body for body in bodies}

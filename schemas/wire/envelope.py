@@ -3,7 +3,7 @@
 Public signatures (nothing here waits, reads a clock or draws a random number):
 
     write(topic, *, id, source, key, subject, correlation, caused_by, sequence, at, body) -> bytes
-    read(topic, headers, key, value, *, cell, mode, reads) -> ReadEvent          raises Unusable(reason, path)
+    read(topic, headers, key, value, *, cell, mode)        -> ReadEvent          raises Unusable(reason, path)
     HEADERS                                     the constant headers of every record we write
     check(event, topic, key, *, cell, mode)     the rules for the outside
     seal(opened: bytes) -> bytes                open_event(event, topic, *, mode) -> Opened
@@ -11,8 +11,8 @@ Public signatures (nothing here waits, reads a clock or draws a random number):
     full_type("referral.accepted")              "org.concert.referral.accepted.v1"
     dataschema_of(ReferralAccepted)             "urn:concert:schema:referral.accepted:1.0"
 
-`mode` is `local`, `test` or `live`; `reads` maps short types to body classes. An `Unusable` from `read` tells
-in `known` (source, event_id, sequence, type, dataschema) what could be read, for the dead letter's row.
+`mode` is `local`, `test` or `live`. An `Unusable` from `read` tells in `known` (source, event_id, sequence,
+type, dataschema) what could be read, for the dead letter's row.
 """
 
 from __future__ import annotations
@@ -238,7 +238,6 @@ def read(
     *,
     cell: str,
     mode: str,
-    reads: Mapping[str, type[Body]],
 ) -> ReadEvent:
     """Decode, check, open and validate one record, or say why it can never be used."""
     event: CloudEvent | None = None
@@ -247,7 +246,7 @@ def read(
         event = decode(headers, value)
         check(event, topic, key, cell=cell, mode=mode)
         opened = open_event(event, topic, mode=mode)
-        body = _body(opened, topic, reads)
+        body = _body(opened, topic)
         _check_about(body, str(event.attributes["partitionkey"]))
         return _read_event(event, topic, opened, body)
     except Unusable as unusable:
@@ -255,12 +254,12 @@ def read(
         raise
 
 
-def _body(opened: Opened, topic: Topic, reads: Mapping[str, type[Body]]) -> Body:
+def _body(opened: Opened, topic: Topic) -> Body:
     place = "data/event/" if topic.is_restricted else ""
     named = _TYPE.fullmatch(opened.type) if isinstance(opened.type, str) else None
     if named is None:
         raise Unusable(Reason.BAD_ATTRIBUTE, place + "type")
-    if named[1] not in reads or named[1] not in topic.carries:
+    if named[1] not in topic.carries:
         raise Unusable(Reason.UNKNOWN_TYPE)
     if named[2] != str(MAJOR):
         raise Unusable(Reason.UNKNOWN_MAJOR)
@@ -268,7 +267,9 @@ def _body(opened: Opened, topic: Topic, reads: Mapping[str, type[Body]]) -> Body
     if schema != f"urn:concert:schema:{named[1]}:{MAJOR}" or not re.fullmatch("[0-9]+", minor):
         raise Unusable(Reason.BAD_ATTRIBUTE, place + "dataschema")
     try:
-        return reads[named[1]].model_validate_json(pydantic_json(opened.data), strict=True, extra="ignore")
+        return topic.carries[named[1]].model_validate_json(
+            pydantic_json(opened.data), strict=True, extra="ignore"
+        )
     except ValidationError as error:
         raise Unusable(Reason.SCHEMA_MISMATCH, _place(error)) from None
     except (

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from schemas.wire.body import Body
+
 Classification = Literal["restricted", "internal", "confidential", "public"]
 
 HOURS_KEPT_IN_THE_CLEAR: Final = 72
@@ -21,7 +23,7 @@ ALWAYS: Final[Mapping[str, str]] = {
 """Settings of every topic, so that no broker's default decides."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Topic:
     """One topic: who may write it, who may read it, and what its records are about."""
 
@@ -30,8 +32,10 @@ class Topic:
     writer: str
     readers: tuple[str, ...]
     classification: Classification
-    carries: tuple[str, ...]
-    """The short types of the events inside, such as `referral.offer`."""
+    keys: tuple[str, ...]
+    """The kinds of id that can be a record's key."""
+    carries: Mapping[str, type[Body]]
+    """Short type → class of the events inside: `referral.offer` → `OfferReferral`."""
     outer: str | None = None
     """On restricted topics the one generic type that intermediaries see, such as `sector.step`."""
     compacted: bool = False
@@ -59,6 +63,11 @@ class Topic:
             }
         kept_ms = HOURS_KEPT_IN_THE_CLEAR * 3_600_000
         return {**ALWAYS, "cleanup.policy": "delete", "retention.ms": str(kept_ms)}
+
+
+def host_of(service: str) -> str:
+    """The DNS name in a service's certificate, by which a peer knows that it reached this service."""
+    return service.replace("_", "-")
 
 
 def source_of(cell: str, service: str) -> str:

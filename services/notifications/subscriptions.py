@@ -3,11 +3,10 @@
 from typing import Final
 
 from schemas import topics
-from schemas.events import governance, referral
 from services.notifications.handlers import keep_agencies, write_notices
 from services.runtime.subscription import Subscription
 
 SUBSCRIPTIONS: Final = (
-    Subscription(topics=(topics.GOVERNANCE_STATE,), reads=governance.BODIES, handler=keep_agencies),
-    Subscription(topics=(topics.REFERRALS_FACTS,), reads=referral.FACTS, handler=write_notices),
+    Subscription(topics=(topics.GOVERNANCE_STATE,) , handler=keep_agencies),
+    Subscription(topics=(topics.REFERRALS_FACTS,) , handler=write_notices),
 )  # fmt: skip

@@ -2,16 +2,15 @@
 
 from typing import Final
 
-from schemas.events import governance, referral
+from schemas.events import referral
 from schemas.topics import GOVERNANCE_STATE, STEPS
 from services.referrals.handlers import decide_steps, keep_agencies_and_protocols
 from services.runtime.subscription import Subscription
 
 SUBSCRIPTIONS: Final = (
-    Subscription((GOVERNANCE_STATE,), reads=governance.BODIES, handler=keep_agencies_and_protocols),
+    Subscription((GOVERNANCE_STATE,), handler=keep_agencies_and_protocols),
     Subscription(
         tuple(STEPS.values()),
-        reads=referral.STEPS,
         handler=decide_steps,
         acts_across_gaps=frozenset({referral.WithdrawReferral.type}),
     ),

@@ -40,9 +40,7 @@ def unreadable(effects: Effects) -> dict[Partition, str]:
     return {(letter.record.topic, letter.record.partition): letter.reason for letter in letters}
 
 
-def read_record(
-    record: Any, topic: Topic, subscription: Subscription, identity: Identity
-) -> ReadEvent | DeadLetter:
+def read_record(record: Any, topic: Topic, identity: Identity) -> ReadEvent | DeadLetter:
     """Read one record; what can never be used becomes a dead letter."""
     if record.reason:
         return DeadLetter(record, record.reason, _place(record))
@@ -54,7 +52,6 @@ def read_record(
             record.value,
             cell=identity.cell,
             mode=identity.mode,
-            reads=subscription.reads,
         )
     except Unusable as unusable:
         return DeadLetter(record, unusable.reason, unusable.path, known=unusable.known)

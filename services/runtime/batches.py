@@ -56,7 +56,7 @@ class Batches:
         self._subscriptions = subscriptions
         self._open_work = open_work
         self._by_name = {
-            topic.name(identity.namespace): (topic, subscription)
+            topic.name(identity.namespace): topic
             for subscription in subscriptions
             for topic in subscription.topics
         }
@@ -173,7 +173,7 @@ class Batches:
         letters: list[DeadLetter] = []
         record_of: dict[int, Any] = {}
         for record in records:
-            found = read_record(record, *self._by_name[record.topic], self._identity)
+            found = read_record(record, self._by_name[record.topic], self._identity)
             if isinstance(found, DeadLetter):
                 letters.append(found)
             else:

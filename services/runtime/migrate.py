@@ -8,13 +8,13 @@ from alembic.config import Config
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from schemas.topics import SECTORS
 from services.runtime.database import Database
 from services.runtime.errors import Unavailable
 from services.runtime.settings import RuntimeSettings, secret_from
 
 SERVICES_FOLDER: Final = Path(__file__).parent.parent
 DURABLE: Final = SERVICES_FOLDER / "runtime" / "migrations"
+ENGINE: Final = SERVICES_FOLDER / "sector" / "migrations"
 ENVIRONMENT: Final = SERVICES_FOLDER / "runtime" / "migration_environment"
 WITHOUT_KAFKA: Final = ("audit",)
 
@@ -29,10 +29,10 @@ class WrongSchema(Exception):
 
 
 def folders(service: str) -> list[Path]:
-    """Where a service's migrations lie: the durable path's, the engine's for a sector, and its own."""
-    own = "sector" if service in SECTORS else service
+    """Where a service's migrations lie: the durable path's, then its own; sectors have the engine's."""
     durable = [] if service in WITHOUT_KAFKA else [DURABLE]
-    return [*durable, SERVICES_FOLDER / own / "migrations"]
+    own = SERVICES_FOLDER / service / "migrations"
+    return [*durable, own if own.is_dir() else ENGINE]
 
 
 def heads(service: str) -> frozenset[str]:

@@ -9,7 +9,7 @@ import httpx2
 from fastapi import FastAPI, Request
 from uvicorn import Config
 
-from schemas.topics import host_of
+from schemas.wire.topic import host_of
 from services.runtime.connections import HEADER_BYTES_MAX, HEADER_SECONDS, BoundedProtocol
 from services.runtime.errors import Refused
 from services.runtime.requests import Receive, Scope, Send

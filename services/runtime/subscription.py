@@ -1,6 +1,6 @@
-"""What a service listens to, as a table: topics, the bodies it reads, and the handler that takes a batch."""
+"""What a service listens to, as a table: topics, and the handler that takes a batch of their events."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -29,10 +29,9 @@ class Received(Generic[B]):
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """Topics → bodies by short type → handler; a handler takes a whole batch, in order within each key."""
+    """Topics → handler; a handler takes a whole batch, in order within each key."""
 
     topics: tuple[Topic, ...]
-    reads: Mapping[str, type[Body]]
     handler: Callable[[Sequence[Received[Any]], Any], Awaitable[None]]
     acts_across_gaps: frozenset[str] = frozenset()
     """Types that are acted on even while an earlier event of their key is missing: she withdrew."""

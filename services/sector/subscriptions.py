@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from schemas.events import directory, governance, referral
 from schemas.topics import DIRECTORY_STATE, GOVERNANCE_STATE, inbox_of
 from services.runtime.subscription import Subscription
 from services.sector.domain.profile import Profile
@@ -12,7 +11,7 @@ from services.sector.handlers.facts import keep_directory, keep_facts, keep_gove
 def subscriptions(profile: Profile) -> Sequence[Subscription]:
     """The three topics of a sector."""
     return (
-        Subscription((GOVERNANCE_STATE,), reads=governance.BODIES, handler=keep_governance),
-        Subscription((DIRECTORY_STATE,), reads=directory.BODIES, handler=keep_directory),
-        Subscription((inbox_of(profile.name),), reads=referral.FACTS, handler=keep_facts),
+        Subscription((GOVERNANCE_STATE,), handler=keep_governance),
+        Subscription((DIRECTORY_STATE,), handler=keep_directory),
+        Subscription((inbox_of(profile.name),), handler=keep_facts),
     )

@@ -8,7 +8,6 @@ from typing import Any
 import asyncpg
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from schemas.events import referral
 from schemas.wire import envelope
 from schemas.wire.topic import Topic
 from services.referrals.handlers import Work, decide_steps
@@ -118,7 +117,7 @@ async def _apply(
     events = [
         envelope.read(
             topics[one.topic], one.headers, one.key, one.value,
-            cell=identity.cell, mode=identity.mode, reads=referral.STEPS,
+            cell=identity.cell, mode=identity.mode,
         )
         for one in records
     ]  # fmt: skip

@@ -47,7 +47,7 @@ def as_read(path: Path) -> tuple[Topic, ReadEvent]:
     record = json.loads(path.read_text("utf-8"))
     topic = topic_of(record, path.parent.name)
     key = record["partitionkey"].encode()
-    return topic, read(topic, HEADERS, key, path.read_bytes(), cell=CELL, mode="test", reads=BODIES)
+    return topic, read(topic, HEADERS, key, path.read_bytes(), cell=CELL, mode="test")
 
 
 def opened(record: dict[str, Any]) -> dict[str, Any]:

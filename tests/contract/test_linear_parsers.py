@@ -12,7 +12,6 @@ from joserfc.jwk import ECKey, KeySet
 from pydantic import TypeAdapter
 
 from schemas.events.access import PermitAnswer
-from schemas.events.referral import STEPS
 from schemas.topics import STEPS as TOPICS
 from schemas.trail import notes as signed_note
 from schemas.wire import cloudevents, envelope, exact_bytes
@@ -103,7 +102,7 @@ PARSERS: Final[Mapping[str, Callable[[bytes], list[Callable[[], object]]]]] = {
     "record's attributes": lambda raw: [record(b"", **{name: raw.decode("latin-1")}) for name in ATTRIBUTES],
     "event": lambda raw: [
         lambda: envelope.read(
-            TOPICS["health"], list(envelope.HEADERS), raw, raw, cell="test-local", mode="test", reads=STEPS
+            TOPICS["health"], list(envelope.HEADERS), raw, raw, cell="test-local", mode="test"
         )
     ],
     "base64": texts(exact_bytes.decoded),

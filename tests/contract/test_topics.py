@@ -109,9 +109,9 @@ def test_a_fifth_sector_is_two_lines() -> None:
 
 
 def test_a_fifth_sector_is_in_the_document_that_others_read() -> None:
-    before = asyncapi.document(TOPICS, BODIES)
+    before = asyncapi.document(TOPICS)
 
-    after = asyncapi.document((*TOPICS, *JUSTICE), BODIES)
+    after = asyncapi.document((*TOPICS, *JUSTICE))
 
     assert after["channels"].keys() - before["channels"].keys() == {topic.title for topic in JUSTICE}
     assert after["operations"].keys() - before["operations"].keys() == {

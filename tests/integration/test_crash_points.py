@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from schemas.events.referral import FACTS
 from schemas.topics import INBOX, REFERRALS_FACTS, STEPS
 from schemas.wire import envelope
 from schemas.wire.topic import Topic, source_of
@@ -82,10 +81,7 @@ async def records_of(space: Space, reader: str, topic: Topic) -> list[envelope.R
                 found += records
     finally:
         await consumer.stop()
-    return [
-        envelope.read(topic, one.headers, one.key, one.value, cell=CELL, mode="local", reads=FACTS)
-        for one in found
-    ]
+    return [envelope.read(topic, one.headers, one.key, one.value, cell=CELL, mode="local") for one in found]
 
 
 async def pending(space: Space) -> int:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from schemas.events.referral import STEPS, AcknowledgeReferral
+from schemas.events.referral import AcknowledgeReferral
 from schemas.topics import STEPS as STEP_TOPICS
 from services.runtime.database import Transaction
 from services.runtime.ids import new_id
@@ -43,7 +43,7 @@ async def a_reader(space: Space, seen: list[Received[Any]]) -> AsyncIterator[Run
         seen.extend(events)
 
     def wire(_runtime: Runtime, _settings: Any) -> Parts:
-        return Parts(subscriptions=(Subscription((STEP_TOPICS["health"],), STEPS, keep),))
+        return Parts(subscriptions=(Subscription((STEP_TOPICS["health"],), keep),))
 
     async with running("referrals", space.settings(RuntimeSettings, "referrals"), wire) as reader:
         yield reader

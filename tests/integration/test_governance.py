@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from typer.testing import CliRunner
 
 from deploy.local import control
-from schemas.events.governance import BODIES, AgencyCurrent, ProtocolCurrent, document_hash
+from schemas.events.governance import AgencyCurrent, ProtocolCurrent, document_hash
 from schemas.topics import GOVERNANCE_STATE
 from schemas.wire.envelope import ReadEvent, read
 from services.cli.governance import JSON, agencies, protocols
@@ -70,9 +70,7 @@ async def events_about(space: Space, name: str, count: int) -> list[ReadEvent]:
 
 
 def _read(record: Any) -> ReadEvent:
-    return read(
-        GOVERNANCE_STATE, record.headers, record.key, record.value, cell=CELL, mode="local", reads=BODIES
-    )
+    return read(GOVERNANCE_STATE, record.headers, record.key, record.value, cell=CELL, mode="local")
 
 
 async def outgoing(space: Space, name: str) -> int:

@@ -5,8 +5,6 @@ from typing import Any
 
 import pytest
 
-from schemas.events import governance
-from schemas.events.referral import STEPS
 from schemas.topics import GOVERNANCE_STATE
 from schemas.topics import STEPS as TOPICS_OF_STEPS
 from schemas.wire.cloudevents import Reason
@@ -45,8 +43,8 @@ class Reader:
     def wire(self, _runtime: Any, _settings: Any) -> Parts:
         return Parts(
             subscriptions=(
-                Subscription((GOVERNANCE_STATE,), governance.BODIES, self.take),
-                Subscription((HEALTH_STEPS, POLICE_STEPS), STEPS, self.take),
+                Subscription((GOVERNANCE_STATE,), self.take),
+                Subscription((HEALTH_STEPS, POLICE_STEPS), self.take),
             )
         )
 

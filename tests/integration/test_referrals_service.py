@@ -14,9 +14,8 @@ import pytest
 
 from deploy.local import configuration as configurations
 from deploy.local import control
-from schemas.events import directory
 from schemas.events.governance import URGENCIES, document_hash
-from schemas.events.referral import FACTS, FactBase, StepBase
+from schemas.events.referral import FactBase, StepBase
 from schemas.topics import DIRECTORY_STATE, GOVERNANCE_STATE, INBOX, REFERRALS_FACTS, SERVICES, STEPS
 from schemas.wire.body import Body
 from schemas.wire.topic import Topic
@@ -79,7 +78,7 @@ class Peer:
 
 
 @asynccontextmanager
-async def a_peer(space: Space, service: str, topics: Sequence[Any], reads: Any) -> AsyncIterator[Peer]:
+async def a_peer(space: Space, service: str, topics: Sequence[Any]) -> AsyncIterator[Peer]:
     made: list[Peer] = []
 
     async def keep(events: Sequence[Received[Any]], _work: Any) -> None:
@@ -87,7 +86,7 @@ async def a_peer(space: Space, service: str, topics: Sequence[Any], reads: Any) 
 
     def wire_peer(runtime: Runtime, _settings: Any) -> Parts:
         made.append(Peer(runtime))
-        return Parts(subscriptions=[Subscription((topic,), reads, keep) for topic in topics])
+        return Parts(subscriptions=[Subscription((topic,), keep) for topic in topics])
 
     async with running(service, space.settings(RuntimeSettings, service), wire_peer):
         yield made[0]
@@ -133,13 +132,10 @@ async def stage(space: Space) -> AsyncIterator[Stage]:
         await stack.enter_async_context(running("referrals", settings, wire))
         sectors = {}
         for sector in ("health", "police", "social_services"):
-            reads = {**FACTS, **directory.BODIES}
             topics = (INBOX[sector], DIRECTORY_STATE) if sector == "health" else (INBOX[sector],)
-            sectors[sector] = await stack.enter_async_context(a_peer(space, sector, topics, reads))
-        statistics = await stack.enter_async_context(
-            a_peer(space, "notifications", (REFERRALS_FACTS,), FACTS)
-        )
-        governance = await stack.enter_async_context(a_peer(space, "governance", (), {}))
+            sectors[sector] = await stack.enter_async_context(a_peer(space, sector, topics))
+        statistics = await stack.enter_async_context(a_peer(space, "notifications", (REFERRALS_FACTS,)))
+        governance = await stack.enter_async_context(a_peer(space, "governance", ()))
         stage = Stage(space, f"https://127.0.0.1:{port}", sectors, statistics, governance)
         await _set(stage)
         yield stage

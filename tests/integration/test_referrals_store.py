@@ -71,10 +71,7 @@ async def written(database: Database, referral: str) -> list[ReadEvent]:
     sql = "SELECT topic, key, value FROM outbox WHERE key = :key ORDER BY id"
     async with database.transaction() as transaction:
         rows = await transaction.rows(sql, key=referral.encode())
-    return [
-        read(TOPIC_OF[row.topic], HEADERS, row.key, row.value, cell=CELL, mode="local", reads=FACTS)
-        for row in rows
-    ]
+    return [read(TOPIC_OF[row.topic], HEADERS, row.key, row.value, cell=CELL, mode="local") for row in rows]
 
 
 async def told(database: Database, referral: str, agency: str) -> list[tuple[str, int | None]]:

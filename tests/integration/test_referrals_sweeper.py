@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from schemas.events.referral import FACTS
 from schemas.topics import TOPICS
 from schemas.wire.envelope import HEADERS, read
 from services.referrals.domain.referral import Outcome
@@ -82,7 +81,7 @@ async def expiries(database: Database, space: Space, referrals: list[str]) -> li
         rows = await transaction.rows(sql)
     found = []
     for row in rows:
-        event = read(by_name[row.topic], HEADERS, row.key, row.value, cell=CELL, mode="local", reads=FACTS)
+        event = read(by_name[row.topic], HEADERS, row.key, row.value, cell=CELL, mode="local")
         if event.key in referrals and event.body.type == "referral.expired":
             found.append((event.key, str(event.body.model_dump()["to"])))
     return sorted(found)

@@ -20,7 +20,6 @@ from sqlalchemy.exc import DBAPIError
 
 from schemas.events.access import Access, Actor
 from schemas.events.referral import (
-    STEPS,
     FactBase,
     OfferReferral,
     ReferralOffered,
@@ -184,10 +183,7 @@ class Wire:
             "SELECT id, key, value FROM outbox UNION ALL SELECT id, key, value FROM outbox_sent ORDER BY id"
         )
         topic = STEP_TOPICS["health"]
-        return [
-            read(topic, HEADERS, row.key, row.value, cell=CELL, mode="local", reads=STEPS).body
-            for row in found
-        ]
+        return [read(topic, HEADERS, row.key, row.value, cell=CELL, mode="local").body for row in found]
 
 
 def offer_on(case: str, consent: str, **changes: Any) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from typing import Any
 
 from prometheus_client import REGISTRY
 
-from schemas.events.referral import STEPS as STEP_BODIES
 from schemas.topics import STEPS
 from schemas.wire.topic import Topic
 from services.runtime.database import Transaction
@@ -54,7 +53,7 @@ class Reader:
         work.after_commit.append(lambda: self.applied.extend(keys))
 
     def _wire(self, _runtime: Any, _settings: Any) -> Parts:
-        return Parts(subscriptions=(Subscription(self._topics, STEP_BODIES, self._take),))
+        return Parts(subscriptions=(Subscription(self._topics, self._take),))
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Running]:

@@ -17,7 +17,7 @@ from services.runtime import administration
 
 CONTROL: Final = "Contról Zephyrine Øktober"
 CONTROL_TOPIC: Final = Topic(
-    title="demo.control", writer="governance", readers=(), classification="internal", carries=()
+    title="demo.control", writer="governance", readers=(), classification="internal", keys=(), carries={}
 )
 """A topic that nobody reads, for a string that must be found where the planted ones must not."""
 NOBODY: Final = "control"

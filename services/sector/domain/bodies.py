@@ -21,7 +21,7 @@ from schemas.events.consent import ConsentScope, FieldGroup, Purpose
 from schemas.events.governance import Urgency
 from schemas.events.referral import AccessNeed, AgeBand, Area, Code, DeclineReferral, NeedCode, StepBase
 from schemas.ids import AgencyId, CaseId, ConsentId, DeskCode, ServiceId
-from schemas.wire.body import CODE_LIST, COUNT_MAX, UNKNOWN_CODE, Count, Flag, Instant, listed
+from schemas.wire.body import CODE_LIST, UNKNOWN_CODE, Count, Flag, Instant, listed
 from schemas.wire.strict_json import shows_itself
 
 
@@ -86,7 +86,7 @@ class ConsentNamed(Asked):
     """A consent version by its id and number."""
 
     id: ConsentId
-    version: Annotated[Count, Field(ge=1, le=COUNT_MAX)]
+    version: Annotated[Count, Field(ge=1)]
 
 
 class OfferAsked(Asked):

@@ -7,7 +7,6 @@ from uuid import UUID
 
 import pytest
 
-from schemas.events.referral import STEPS
 from services.runtime import dead_letters, inbox, offsets
 from services.runtime.batches import Batches
 from services.runtime.dead_letters import DeadLetter
@@ -62,7 +61,7 @@ async def test_250_of_500_steps_under_others_keys_cost_themselves_and_the_handle
     batches = Batches(
         NoDatabase(),  # type: ignore[arg-type]
         Identity("referrals", CELL),
-        [Subscription((HEALTH_STEPS,), STEPS, handle)],
+        [Subscription((HEALTH_STEPS,), handle)],
         lambda transaction: transaction,
     )
     batches.topic_ids, batches.expected = {name: UUID(int=1)}, {(name, 0): 0}

@@ -27,9 +27,9 @@ async def ignore(_events: Sequence[Received[Any]], _work: Any) -> None:
     """A handler that no test here calls."""
 
 
-STATE = Subscription((GOVERNANCE_STATE,), {}, ignore)
-ASKED = Subscription((STEPS["health"], STEPS["police"]), {}, ignore)
-UNUSED = Subscription((DIRECTORY_STATE,), {}, ignore)
+STATE = Subscription((GOVERNANCE_STATE,), ignore)
+ASKED = Subscription((STEPS["health"], STEPS["police"]), ignore)
+UNUSED = Subscription((DIRECTORY_STATE,), ignore)
 
 
 def test_subscriptions_get_their_events_in_the_order_of_the_table() -> None:

@@ -1,7 +1,7 @@
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -86,10 +86,9 @@ def a_read(
     key: bytes | None = REFERRAL.encode(),
     cell: str = CELL,
     mode: str = "local",
-    reads: Mapping[str, type[Body]] = referral.FACTS,
 ) -> ReadEvent:
     """One record as our readers take it."""
-    return read(topic, headers or HEADERS, key, value, cell=cell, mode=mode, reads=reads)
+    return read(topic, headers or HEADERS, key, value, cell=cell, mode=mode)
 
 
 def edited(value: bytes, edit: Callable[[dict[str, Any]], object]) -> bytes:
@@ -149,7 +148,7 @@ def test_a_plain_event_shows_its_true_names() -> None:
     assert outside["type"] == "org.concert.directory.service_registered.v1"
     assert outside["time"] == "2026-11-22T08:15:42.123456Z"
     assert outside["data"]["title"] == "Night clinic"
-    event = a_read(value, topic=topics.DIRECTORY_STATE, key=SERVICE.encode(), reads=directory.BODIES)
+    event = a_read(value, topic=topics.DIRECTORY_STATE, key=SERVICE.encode())
     assert event.body == REGISTERED.model_copy(update={"confirmed_at": TO_THE_MILLISECOND})
     assert event.at == AT
 
@@ -205,7 +204,7 @@ def test_free_text_of_any_script_arrives() -> None:
     )
     value = a_value(topics.DIRECTORY_STATE, body)
 
-    event = a_read(value, topic=topics.DIRECTORY_STATE, key=SERVICE.encode(), reads=directory.BODIES)
+    event = a_read(value, topic=topics.DIRECTORY_STATE, key=SERVICE.encode())
     assert event.body == body
 
 
@@ -494,7 +493,7 @@ def test_a_seal_on_a_plain_topic_is_refused() -> None:
         a_value(topics.DIRECTORY_STATE, REGISTERED), lambda event: event.update(data={"v": "xopen/1"})
     )
 
-    refused = refusal_of(sealed, topic=topics.DIRECTORY_STATE, key=SERVICE.encode(), reads=directory.BODIES)
+    refused = refusal_of(sealed, topic=topics.DIRECTORY_STATE, key=SERVICE.encode())
     assert refused == ("unexpected_seal", None)
 
 
@@ -515,9 +514,8 @@ def test_a_body_about_something_else_than_its_key_is_refused() -> None:
     for body in (ACCEPTED, REGISTERED):
         topic = INBOX if body is ACCEPTED else topics.DIRECTORY_STATE
         value = a_value(topic, body, key="another", subject="another")
-        reads = referral.FACTS if body is ACCEPTED else directory.BODIES
 
-        refused = refusal_of(value, topic=topic, key=b"another", reads=reads)
+        refused = refusal_of(value, topic=topic, key=b"another")
 
         assert refused == ("key_mismatch", body.key_field)
 
@@ -582,7 +580,7 @@ def test_bytes_where_json_belongs_are_a_mismatch(data: str) -> None:
     plain = a_value(topics.DIRECTORY_STATE, REGISTERED)
     as_bytes = edited(plain, lambda event: (event.pop("data"), event.update(data_base64=data)))
 
-    refused = refusal_of(as_bytes, topic=topics.DIRECTORY_STATE, key=SERVICE.encode(), reads=directory.BODIES)
+    refused = refusal_of(as_bytes, topic=topics.DIRECTORY_STATE, key=SERVICE.encode())
     assert refused[0] == "schema_mismatch"
 
 
@@ -655,7 +653,7 @@ def test_a_changed_event_has_another_digest(changed: dict[str, Any]) -> None:
 def test_the_digest_of_a_plain_event_is_that_of_its_value() -> None:
     value = a_value(topics.DIRECTORY_STATE, REGISTERED)
 
-    event = a_read(value, topic=topics.DIRECTORY_STATE, key=SERVICE.encode(), reads=directory.BODIES)
+    event = a_read(value, topic=topics.DIRECTORY_STATE, key=SERVICE.encode())
     assert event.digest == hashlib.sha256(value).digest()
 
 

@@ -8,8 +8,9 @@ from collections.abc import Collection, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from hashlib import sha256
-from typing import Any, ClassVar, Final, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -18,7 +19,7 @@ from pydantic import ConfigDict
 from schemas.events.governance import URGENCIES, AgencyCurrent, ProtocolDocument, Timer, document_hash
 from schemas.events.minimisation import ROWS, STATISTICS
 from schemas.topics import SECTORS
-from services.runtime.errors import Refused
+from services.runtime.errors import define_refusal
 
 Kind = Literal["agency", "protocol"]
 READERS: Final = frozenset({*SECTORS, STATISTICS})
@@ -62,107 +63,46 @@ class Publication:
     published_at: datetime
 
 
-class IdTaken(Refused):
-    """Agencies and protocols share the keys of one topic, so they share one space of ids."""
+_define: Final = partial(define_refusal, __name__)
 
-    code: ClassVar[str] = "id_taken"
-    sentence: ClassVar[str] = "This id already belongs to something of another kind; choose another id."
-
-
-class VersionNotNext(Refused):
-    """Another version than the next one, or a known version with other content."""
-
-    code: ClassVar[str] = "version_not_next"
-    sentence: ClassVar[str] = "A version follows the last one by one, and a published version never changes."
-
-
-class UnknownSector(Refused):
-    """No service of this installation serves the agency's sector."""
-
-    code: ClassVar[str] = "unknown_sector"
-    sentence: ClassVar[str] = "This installation has no service for the agency's sector."
-    status: ClassVar[int] = 422
-
-
-class OtherId(Refused):
-    """The address names another thing than the content."""
-
-    code: ClassVar[str] = "other_id"
-    sentence: ClassVar[str] = "The id in the address and the id in the content must be the same."
-    status: ClassVar[int] = 422
-
-
-class PartyNotAdmitted(Refused):
-    """A protocol binds only agencies that governance knows."""
-
-    code: ClassVar[str] = "party_not_admitted"
-    sentence: ClassVar[str] = "Each party must be an agency that was admitted before, and be named once."
-    status: ClassVar[int] = 422
-
-
-class ValidityOutOfOrder(Refused):
-    """A protocol that ends before it begins."""
-
-    code: ClassVar[str] = "validity_out_of_order"
-    sentence: ClassVar[str] = "The protocol must begin before it ends."
-    status: ClassVar[int] = 422
-
-
-class MatrixIncomplete(Refused):
-    """A matrix with a cell too few or too many."""
-
-    code: ClassVar[str] = "matrix_incomplete"
-    sentence: ClassVar[str] = (
-        "The matrix must say what may be seen for each row and reader, and for no other."
-    )
-    status: ClassVar[int] = 422
-
-
-class TimersIncomplete(Refused):
-    """A timer table with a cell too few."""
-
-    code: ClassVar[str] = "timers_incomplete"
-    sentence: ClassVar[str] = "Each timer must say how long it runs for each urgency."
-    status: ClassVar[int] = 422
-
-
-class ExampleKey(Refused):
-    """A key that somebody copied from an example."""
-
-    code: ClassVar[str] = "example_key"
-    sentence: ClassVar[str] = "This key stands in a public example; make a fresh pair of your own."
-    status: ClassVar[int] = 422
-
-
-class WeakKey(Refused):
-    """A key that protects nothing: zero, of low order, or one of several ways to write the same."""
-
-    code: ClassVar[str] = "weak_key"
-    sentence: ClassVar[str] = "This key protects nothing; make a fresh pair and send its public half."
-    status: ClassVar[int] = 422
-
-
-class KeyInUse(Refused):
-    """A key that another agency answers with, or has answered with."""
-
-    code: ClassVar[str] = "key_in_use"
-    sentence: ClassVar[str] = "Another agency holds this key or held it; make a fresh pair of your own."
-
-
-class SectorFixed(Refused):
-    """A version that would take an agency, and its open referrals, into another sector."""
-
-    code: ClassVar[str] = "sector_fixed"
-    sentence: ClassVar[str] = (
-        "An agency stays in its sector; suspend it, and admit it under a new id in the other one."
-    )
-
-
-class OrganizationInUse(Refused):
-    """Offers find an agency by its organisation, so two that answer for one would take turns."""
-
-    code: ClassVar[str] = "organization_in_use"
-    sentence: ClassVar[str] = "Another active agency answers for this organisation; suspend that one first."
+IdTaken: Final = _define(
+    "id_taken", "This id already belongs to something of another kind; choose another id."
+)
+VersionNotNext: Final = _define(
+    "version_not_next", "A version follows the last one by one, and a published version never changes."
+)
+KeyInUse: Final = _define(
+    "key_in_use", "Another agency holds this key or held it; make a fresh pair of your own."
+)
+SectorFixed: Final = _define(
+    "sector_fixed", "An agency stays in its sector; suspend it, and admit it under a new id in the other one."
+)
+OrganizationInUse: Final = _define(
+    "organization_in_use", "Another active agency answers for this organisation; suspend that one first."
+)
+UnknownSector: Final = _define(
+    "unknown_sector", "This installation has no service for the agency's sector.", 422
+)
+OtherId: Final = _define("other_id", "The id in the address and the id in the content must be the same.", 422)
+PartyNotAdmitted: Final = _define(
+    "party_not_admitted", "Each party must be an agency that was admitted before, and be named once.", 422
+)
+ValidityOutOfOrder: Final = _define("validity_out_of_order", "The protocol must begin before it ends.", 422)
+MatrixIncomplete: Final = _define(
+    "matrix_incomplete",
+    "The matrix must say what may be seen for each row and reader, and for no other.",
+    422,
+)
+TimersIncomplete: Final = _define(
+    "timers_incomplete", "Each timer must say how long it runs for each urgency.", 422
+)
+ExampleKey: Final = _define(
+    "example_key", "This key stands in a public example; make a fresh pair of your own.", 422
+)
+WeakKey: Final = _define(
+    "weak_key", "This key protects nothing; make a fresh pair and send its public half.", 422
+)
+"""Zero, of low order, or one of several ways to write the same key."""
 
 
 def load_protocol(content: bytes) -> tuple[ProtocolDocument, str]:

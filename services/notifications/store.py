@@ -18,12 +18,12 @@ from services.notifications.domain.notice import (
 )
 from services.notifications.handlers import Place
 from services.runtime.admission import AgencyStanding
-from services.runtime.database import Transaction
+from services.runtime.database import Transaction, columns
 
 _KEEP_AGENCIES: Final = """
 INSERT INTO agency AS a (id, version, sector, status)
-SELECT * FROM unnest(CAST(:ids AS text[]), CAST(:versions AS bigint[]), CAST(:sectors AS text[]),
-  CAST(:statuses AS text[]))
+SELECT * FROM unnest(CAST(:agency AS text[]), CAST(:version AS bigint[]), CAST(:sector AS text[]),
+  CAST(:status AS text[]))
 ON CONFLICT (id) DO UPDATE SET version = excluded.version, sector = excluded.sector, status = excluded.status
 WHERE a.version < excluded.version
 """
@@ -48,8 +48,8 @@ RETURNING agency, code, mail, language, undeliverable_since
 _ADD: Final = """
 INSERT INTO notice (event, referral, agency, desk, written_at, due_at)
 SELECT event, referral, agency, desk, written_at, written_at FROM unnest(
-  CAST(:events AS text[]), CAST(:referrals AS text[]), CAST(:agencies AS text[]), CAST(:desks AS text[]),
-  CAST(:written AS timestamptz[])
+  CAST(:event AS text[]), CAST(:referral AS text[]), CAST(:agency AS text[]), CAST(:desk AS text[]),
+  CAST(:written_at AS timestamptz[])
 ) AS fresh (event, referral, agency, desk, written_at)
 ON CONFLICT (event) DO NOTHING
 """
@@ -80,7 +80,7 @@ RETURNING notice.event, attempts, written_at, notice.agency, notice.desk, due.ma
 _SETTLE: Final = """
 UPDATE notice SET state = outcome.state, due_at = outcome.due_at FROM (
     SELECT n.event, given.state, given.due_at FROM notice n JOIN unnest(
-      CAST(:events AS text[]), CAST(:numbers AS int[]), CAST(:states AS text[]), CAST(:due AS timestamptz[])
+      CAST(:event AS text[]), CAST(:number AS int[]), CAST(:state AS text[]), CAST(:due_at AS timestamptz[])
     ) AS given (event, number, state, due_at) ON n.event = given.event
     WHERE n.state = 'sending' AND n.attempts = given.number ORDER BY n.event FOR UPDATE OF n) AS outcome
 WHERE notice.event = outcome.event
@@ -110,13 +110,8 @@ class AgencyStore:
 
     async def keep(self, agencies: Collection[AgencyCurrent]) -> None:
         """Keep each agency unless a newer version is known."""
-        await self._transaction.run(
-            _KEEP_AGENCIES,
-            ids=[one.agency for one in agencies],
-            versions=[one.version for one in agencies],
-            sectors=[one.sector for one in agencies],
-            statuses=[one.status for one in agencies],
-        )
+        names = ("agency", "version", "sector", "status")
+        await self._transaction.run(_KEEP_AGENCIES, **columns(agencies, *names))
 
     async def admission(self, agency: str) -> AgencyStanding | None:
         """How an agency stands, or None if it was not heard of."""
@@ -164,16 +159,9 @@ class NoticeStore:
 
     async def add(self, notices: Sequence[Notice]) -> None:
         """Keep each notice whose event has none yet."""
-        if not notices:
-            return
-        await self._transaction.run(
-            _ADD,
-            events=[notice.event for notice in notices],
-            referrals=[notice.referral for notice in notices],
-            agencies=[notice.agency for notice in notices],
-            desks=[notice.desk for notice in notices],
-            written=[notice.written_at for notice in notices],
-        )
+        if notices:
+            names = ("event", "referral", "agency", "desk", "written_at")
+            await self._transaction.run(_ADD, **columns(notices, *names))
 
     async def drop(self, waiting: Mapping[str, Place | None]) -> None:
         """Let no notice go out that tells another desk than the one which its referral waits for now."""
@@ -203,10 +191,9 @@ class NoticeStore:
         outcomes = [settled(number, result, at=at) for number in attempt.numbers.values()]
         await self._transaction.run(
             _SETTLE,
-            events=list(attempt.numbers),
-            numbers=list(attempt.numbers.values()),
-            states=[outcome.state for outcome in outcomes],
-            due=[outcome.due_at for outcome in outcomes],
+            event=list(attempt.numbers),
+            number=list(attempt.numbers.values()),
+            **columns(outcomes, "state", "due_at"),
         )
         place = {"agency": attempt.agency, "desk": attempt.desk}
         if result == "taken":

@@ -15,7 +15,7 @@ from services.referrals.domain.gate import Agency, Entry, InForce, by_organizati
 from services.referrals.domain.life_cycle import State
 from services.referrals.domain.referral import Outcome, Referral
 from services.runtime.crash import crash_point
-from services.runtime.database import Transaction
+from services.runtime.database import Transaction, columns
 from services.runtime.errors import Unavailable
 from services.runtime.outbox import Outgoing
 
@@ -55,8 +55,8 @@ _DOCUMENTS: Final = """
 SELECT hash, CAST(document AS text) AS document FROM protocol WHERE hash = ANY(CAST(:hashes AS text[]))"""
 _KEEP_AGENCIES: Final = """
 INSERT INTO agency AS a (id, version, sector, organization, status)
-SELECT * FROM unnest(CAST(:ids AS text[]), CAST(:versions AS bigint[]), CAST(:sectors AS text[]),
-                     CAST(:organizations AS text[]), CAST(:statuses AS text[]))
+SELECT * FROM unnest(CAST(:agency AS text[]), CAST(:version AS bigint[]), CAST(:sector AS text[]),
+                     CAST(:organization AS text[]), CAST(:status AS text[]))
 ON CONFLICT (id) DO UPDATE SET version = excluded.version, sector = excluded.sector,
   organization = excluded.organization, status = excluded.status
 WHERE a.version < excluded.version"""
@@ -120,9 +120,7 @@ class ReferralStore:
         if not changed:
             return
         rows = [changed[referral] for referral in sorted(changed)]
-        kept = await self._transaction.rows(
-            _SAVE, **{name: [getattr(row, name) for row in rows] for name in (*_NAMES, "due_at")}
-        )
+        kept = await self._transaction.rows(_SAVE, **columns(rows, *_NAMES, "due_at"))
         if len(kept) != len(rows):
             raise LostUpdate
 
@@ -169,14 +167,8 @@ class SurroundingsStore:
         newest = {one.agency: one for one in sorted(agencies, key=lambda one: one.version)}
         rows = [newest[agency] for agency in sorted(newest)]
         if rows:
-            await self._transaction.run(
-                _KEEP_AGENCIES,
-                ids=[row.agency for row in rows],
-                versions=[row.version for row in rows],
-                sectors=[row.sector for row in rows],
-                organizations=[row.organization for row in rows],
-                statuses=[row.status for row in rows],
-            )
+            names = ("agency", "version", "sector", "organization", "status")
+            await self._transaction.run(_KEEP_AGENCIES, **columns(rows, *names))
 
     async def keep_protocols(self, protocols: Sequence[ProtocolCurrent]) -> None:
         """Keep each by its hash; of each id the highest version that has begun is the one in force."""

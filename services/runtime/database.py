@@ -1,6 +1,6 @@
 """PostgreSQL for a service: one pool, transactions that the runtime alone opens and commits."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
@@ -121,3 +121,9 @@ def _connect_arguments(application: str) -> Mapping[str, Any]:
 @lru_cache(maxsize=1_000)
 def _statement(sql: str) -> TextClause:
     return text(sql)
+
+
+def columns(rows: Iterable[object], *names: str) -> dict[str, list[Any]]:
+    """The attributes of these names, each as the array of a parameter of that name, for `unnest`."""
+    kept = list(rows)
+    return {name: [getattr(row, name) for row in kept] for name in names}

@@ -16,6 +16,13 @@ class Refused(Exception):
         return f"{self.code}: {self.sentence}"
 
 
+def define_refusal(module: str, code: str, sentence: str, status: int = 409) -> type[Refused]:
+    """A refusal of a module that is no more than its code and sentence; `not_a_party` makes `NotAParty`."""
+    name = "".join(word.capitalize() for word in code.split("_"))
+    members = {"code": code, "sentence": sentence, "status": status, "__module__": module}
+    return type(name, (Refused,), members | {"__doc__": sentence})
+
+
 class Invalid(Exception):
     """Can never be used, however often it is tried; `reason` is a code, `path` points at the place."""
 

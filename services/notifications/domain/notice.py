@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import ClassVar, Final, Literal
+from typing import Final, Literal
 
 from pydantic import SecretStr
 
 from services.notifications.domain.mail import Language
-from services.runtime.errors import Refused
+from services.runtime.errors import define_refusal
 
 DESKS_PER_AGENCY_MAX: Final = 100
 NOTICES_PER_MAIL_MAX: Final = 500
@@ -28,13 +28,11 @@ Result = Literal["taken", "not_now", "refused"]
 """What the server said to a mail; refused is for good."""
 
 
-class TooManyDesks(Refused):
-    """An agency registers desks without end."""
-
-    code: ClassVar[str] = "too_many_desks"
-    sentence: ClassVar[str] = (
-        f"An agency may register {DESKS_PER_AGENCY_MAX} duty desks; change one that you have."
-    )
+TooManyDesks: Final = define_refusal(
+    __name__,
+    "too_many_desks",
+    f"An agency may register {DESKS_PER_AGENCY_MAX} duty desks; change one that you have.",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,6 @@
 """`concert directory import PATH`: reads a service directory and hands it to the arbiter, as the operator."""
 
 import asyncio
-import csv
-import io
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,21 +11,12 @@ from typing import Annotated, Any, Final
 import httpx2
 import typer
 
-from schemas.wire.strict_json import RepeatedName, parse_any_text, to_json
+from schemas.wire.strict_json import to_json
+from services.cli.directory_source import DirectoryRow, RefusedRow, SourcePage, read_directory
 from services.cli.installed import DataDirectory, installed, operator_client
 from services.cli.talk import FAILED, AsJson, fail, show_json
-from services.referrals.domain.directory_source import (
-    DirectoryRow,
-    Read,
-    RefusedRow,
-    SourcePage,
-    from_hsds,
-    from_legal_aid,
-    is_legal_aid,
-    without_repeats,
-)
 from services.runtime.clock import SystemClock
-from services.runtime.errors import Refused, Unavailable
+from services.runtime.errors import Refused, Unavailable, define_refusal
 
 EXIT_CODES: Final = {"not_taken": 1, "not_authorised": 3, "nothing_to_read": 4}
 """How a refusal ends the command; whatever else can go wrong is told by the command's main."""
@@ -40,25 +28,10 @@ NOT_UTF_8: Final = "Rows with windows_1252 are not in UTF-8: save the file as UT
 app = typer.Typer(help="The service directory.", no_args_is_help=True)
 
 
-class NothingToRead(Refused):
-    """The path leads to no directory that this command reads."""
-
-    code = "nothing_to_read"
-    sentence = "name a file or folder of HSDS 3.0 JSON, or a folder of the legal-aid layout"
-
-
-class NotTheOperator(Refused):
-    """The arbiter does not take this certificate."""
-
-    code = "not_authorised"
-    sentence = "the arbiter takes the directory from the operator's certificate alone"
-
-
-class NotTaken(Refused):
-    """The arbiter answered something else than a count."""
-
-    code = "not_taken"
-    sentence = "the arbiter did not take a batch; see its log"
+NotAuthorised: Final = define_refusal(
+    __name__, "not_authorised", "the arbiter takes the directory from the operator's certificate alone"
+)
+NotTaken: Final = define_refusal(__name__, "not_taken", "the arbiter did not take a batch; see its log")
 
 
 @dataclass(slots=True)
@@ -122,7 +95,7 @@ async def import_directory(path: Path, client: httpx2.AsyncClient, at: datetime)
     """Read a directory and hand it in, batch by batch; what was handed in before stays taken."""
     report = Report()
     rows: list[DirectoryRow] = []
-    for one in without_repeats(read_directory(path, at)):
+    for one in read_directory(path, at):
         if isinstance(one, SourcePage):
             report.pages.append(one)
             continue
@@ -161,56 +134,6 @@ def _written(row: DirectoryRow) -> bytes:
     return to_json(row.entry.model_dump(mode="json"))
 
 
-def read_directory(path: Path, at: datetime) -> Iterator[Read]:
-    """Everything that a path holds, in a layout that is known; raises NothingToRead."""
-    folder = path if path.is_dir() else path.parent
-    if path.name == "services.csv" or (path.is_dir() and (path / "services.csv").is_file()):
-        yield from _legal_aid(folder, at)
-        return
-    files = sorted(path.glob("*.json")) if path.is_dir() else [path]
-    if not files or not all(file.is_file() for file in files):
-        raise NothingToRead
-    for file in files:
-        yield from _hsds(file, at)
-
-
-def _hsds(file: Path, at: datetime) -> Iterator[Read]:
-    try:
-        document = parse_any_text(_text(file).encode("utf-8", "surrogateescape"), "surrogateescape")
-    except RepeatedName:
-        yield RefusedRow(file.name, 0, "document", "repeated_name")
-    except ValueError:
-        yield RefusedRow(file.name, 0, "document", "not_json")
-    else:
-        yield from from_hsds(file.name, document, at)
-
-
-def _legal_aid(folder: Path, at: datetime) -> Iterator[Read]:
-    try:
-        services, organizations = _table(folder / "services.csv"), _table(folder / "organizations.csv")
-    except (OSError, ValueError, csv.Error):
-        raise NothingToRead from None
-    if not services or not is_legal_aid(list(services[0])):
-        raise NothingToRead
-    yield from from_legal_aid(services, organizations, at)
-
-
-def _table(file: Path) -> Sequence[dict[str, str]]:
-    text = _text(file)
-    csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # a field too long costs its row alone
-    table = csv.DictReader(io.StringIO(text, newline=""))
-    columns = [name for name in table.fieldnames or () if name]
-    if len(set(columns)) < len(columns):
-        raise ValueError
-    return list(table)
-
-
-def _text(file: Path) -> str:
-    """A file as text; bytes that are no UTF-8 stay marked, and cost the rows in which they stand."""
-    raw = file.read_bytes()
-    return raw.decode(json.detect_encoding(raw), "surrogateescape")
-
-
 async def _import(path: Path, data: Path | None) -> Report:
     async with operator_client(installed(data), "referrals") as client:
         return await import_directory(path, client, SystemClock().now())
@@ -225,7 +148,7 @@ async def _hand_in(batch: Sequence[DirectoryRow], client: httpx2.AsyncClient, re
     except httpx2.HTTPError as error:
         raise Unavailable("the arbiter does not answer; try again") from error
     if answer.status_code in (401, 403, 404):
-        raise NotTheOperator
+        raise NotAuthorised
     if answer.status_code == 503:
         raise Unavailable("the arbiter is not ready; try again")
     if answer.status_code != 200:

@@ -7,14 +7,14 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.events.directory import ServiceRegistered
-from services.referrals.domain.directory_batch import ENTRIES_MAX, RefusedEntry, sorted_out
+from services.referrals.domain.directory import ENTRIES_MAX, RefusedEntry, judge_entries
 from services.runtime.peers import operator_alone
 
 Keep = Callable[[Sequence[ServiceRegistered]], Awaitable[int]]
 """Keeps entries and publishes those that are new or changed, durably; says how many those are."""
 
 
-class Batch(BaseModel):
+class DirectoryBatch(BaseModel):
     """Entries as they stand; each is judged for itself."""
 
     model_config = ConfigDict(extra="forbid")
@@ -22,7 +22,7 @@ class Batch(BaseModel):
     entries: list[Any] = Field(min_length=1, max_length=ENTRIES_MAX)
 
 
-class Answer(BaseModel):
+class DirectoryAnswer(BaseModel):
     """What became of a batch."""
 
     taken: int
@@ -36,10 +36,10 @@ def routes(keep: Keep, operator: str) -> APIRouter:
     router = APIRouter(prefix="/v1")
 
     @router.post("/directory", dependencies=[Depends(operator_alone(operator))])
-    async def post_directory(batch: Batch) -> Answer:
+    async def post_directory(batch: DirectoryBatch) -> DirectoryAnswer:
         """Take a batch of directory entries."""
-        entries, refused = sorted_out(batch.entries)
+        entries, refused = judge_entries(batch.entries)
         changed = await keep(entries) if entries else 0
-        return Answer(taken=len(entries), changed=changed, refused=refused)
+        return DirectoryAnswer(taken=len(entries), changed=changed, refused=refused)
 
     return router

@@ -19,9 +19,9 @@ from schemas.wire.strict_json import parse_json
 from services.audit.domain.layout import wanted
 from services.audit.verifier import kit, notes
 from services.audit.verifier.notes import LogKey
+from services.cli import directory_source
 from services.notifications.api import DeskEntry
-from services.referrals.domain import directory_source
-from services.referrals.domain.directory_batch import sorted_out
+from services.referrals.domain.directory import judge_entries
 from services.runtime.tokens import token_reader
 from services.sector.api import asking, reading
 from services.sector.domain.bodies import OfferAsked
@@ -121,7 +121,7 @@ PARSERS: Final[Mapping[str, Callable[[bytes], list[Callable[[], object]]]]] = {
     "offer": lambda raw: [lambda: TypeAdapter(OfferAsked).validate_json(raw)],
     "mail address": texts(lambda text: DeskEntry.model_validate({"mail": text, "language": "en"})),
     "directory": texts(directory_row, lambda text: directory_source.needs_of([text])),
-    "directory's batch": texts(lambda text: sorted_out([ENTRY | {"title": text}])),
+    "directory's batch": texts(lambda text: judge_entries([ENTRY | {"title": text}])),
 }  # fmt: skip
 
 

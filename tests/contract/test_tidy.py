@@ -184,15 +184,20 @@ SHARED_CODES: Final[Mapping[str, str]] = {
 def codes_of(path: Path) -> Iterator[tuple[str, str]]:
     """Refusals of a file: class and code."""
     for node in ast.walk(tree_of(path)):
-        if not isinstance(node, ast.ClassDef):
-            continue
-        for line in node.body:
+        for line in node.body if isinstance(node, ast.ClassDef) else [node]:
             match line:
                 case (
                     ast.Assign(targets=[ast.Name(id="code")], value=ast.Constant(value=str(code)))
                     | ast.AnnAssign(target=ast.Name(id="code"), value=ast.Constant(value=str(code)))
-                ):
+                ) if isinstance(node, ast.ClassDef):
                     yield node.name, code
+                case ast.AnnAssign(
+                    target=ast.Name(id=name),
+                    value=ast.Call(func=ast.Name(id="_define" | "define_refusal"), args=words),
+                ):
+                    code = next(str(one.value) for one in words if isinstance(one, ast.Constant))
+                    assert name.lower() == code.replace("_", ""), f"{name} is called otherwise in tracebacks"
+                    yield name, code
 
 
 def test_a_code_means_one_thing() -> None:

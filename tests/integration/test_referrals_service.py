@@ -20,8 +20,8 @@ from schemas.topics import DIRECTORY_STATE, GOVERNANCE_STATE, INBOX, REFERRALS_F
 from schemas.wire.body import Body
 from schemas.wire.topic import Topic
 from services.cli.__main__ import main
-from services.cli.directory import NotTheOperator, import_directory, read_directory
-from services.referrals.domain.directory_source import DirectoryRow
+from services.cli.directory import NotAuthorised, import_directory
+from services.cli.directory_source import DirectoryRow, read_directory
 from services.referrals.settings import Settings
 from services.referrals.wiring import wire
 from services.runtime import partition_alarms
@@ -397,7 +397,7 @@ async def test_the_command_shows_what_stands_over_a_partition_and_ends_it(
 async def test_no_service_but_the_operators_command_changes_the_directory(stage: Stage, name: str) -> None:
     async with internal_client(stage.space.tls_settings(name), "referrals", base_url=stage.address) as client:
         answer = await client.post("/v1/directory", json={"entries": [an_entry().model_dump(mode="json")]})
-        with pytest.raises(NotTheOperator):
+        with pytest.raises(NotAuthorised):
             await import_directory(REPOSITORY / "deploy" / "local" / "directory", client, NOW)
 
     assert (answer.status_code, answer.json()["code"]) == (403, "operator_only")

@@ -15,7 +15,7 @@ from services.cli.directory import (
     batches,
     import_directory,
 )
-from services.referrals.domain.directory_source import DirectoryRow
+from services.cli.directory_source import DirectoryRow
 from services.runtime.errors import Unavailable
 from services.runtime.requests import REQUEST_BYTES_MAX
 from tests.support.builders import an_entry

@@ -22,12 +22,12 @@ class RefusedEntry:
     code: str
 
 
-def sorted_out(sent: Sequence[Any]) -> tuple[list[ServiceRegistered], list[RefusedEntry]]:
+def judge_entries(sent: Sequence[Any]) -> tuple[list[ServiceRegistered], list[RefusedEntry]]:
     """Each entry either read or refused; the first of several for one service counts."""
     taken: dict[str, ServiceRegistered] = {}
     refused: list[RefusedEntry] = []
     for row, content in enumerate(sent, start=1):
-        entry = read_entry(row, content)
+        entry = _read_entry(row, content)
         if isinstance(entry, RefusedEntry):
             refused.append(entry)
         elif entry.service in taken:
@@ -37,7 +37,7 @@ def sorted_out(sent: Sequence[Any]) -> tuple[list[ServiceRegistered], list[Refus
     return list(taken.values()), refused
 
 
-def read_entry(row: int, content: Any) -> ServiceRegistered | RefusedEntry:
+def _read_entry(row: int, content: Any) -> ServiceRegistered | RefusedEntry:
     """One entry, or the first thing that is wrong with it."""
     try:
         entry = ServiceRegistered.model_validate(content)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from services.referrals.domain.directory_batch import RefusedEntry, sorted_out
+from services.referrals.domain.directory import RefusedEntry, judge_entries
 from tests.support.builders import an_entry
 
 
@@ -31,20 +31,20 @@ def content(**changes: Any) -> dict[str, Any]:
 def test_one_bad_entry_is_refused_by_row_field_and_code_and_the_rest_is_taken(
     wrong: Any, field: str, code: str
 ) -> None:
-    taken, refused = sorted_out([content(), wrong])
+    taken, refused = judge_entries([content(), wrong])
 
     assert taken == [an_entry()]
     assert refused == [RefusedEntry(2, field, code)]
 
 
 def test_two_entries_of_one_service_are_one() -> None:
-    taken, refused = sorted_out([content(), content(title="Night clinic")])
+    taken, refused = judge_entries([content(), content(title="Night clinic")])
 
     assert taken == [an_entry()]
     assert refused == [RefusedEntry(2, "service", "repeated")]
 
 
 def test_what_the_contract_does_not_name_is_not_kept() -> None:
-    taken, _ = sorted_out([content(phone="+44 20 7946 0000")])
+    taken, _ = judge_entries([content(phone="+44 20 7946 0000")])
 
     assert "7946" not in taken[0].model_dump_json()

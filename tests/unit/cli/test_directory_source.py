@@ -11,18 +11,16 @@ import pytest
 
 from schemas.events.directory import ServiceRegistered
 from schemas.events.referral import NEEDS
-from services.cli.directory import NothingToRead, read_directory
-from services.referrals.domain.directory_source import (
+from services.cli.directory_source import (
     NEED_WORDS,
     DirectoryRow,
-    Read,
+    Finding,
+    NothingToRead,
     RefusedRow,
     SourcePage,
     from_hsds,
-    from_legal_aid,
-    is_legal_aid,
     needs_of,
-    without_repeats,
+    read_directory,
 )
 from tests.support.clock import NOON
 from tests.support.shared import REPOSITORY, shared_data
@@ -51,11 +49,11 @@ def read_one(**changes: Any) -> ServiceRegistered | RefusedRow | SourcePage:
     return found.entry if isinstance(found, DirectoryRow) else found
 
 
-def entries(found: Iterable[Read]) -> list[ServiceRegistered]:
+def entries(found: Iterable[Finding]) -> list[ServiceRegistered]:
     return [one.entry for one in found if isinstance(one, DirectoryRow)]
 
 
-def refusals(found: Iterable[Read]) -> list[tuple[int, str, str]]:
+def refusals(found: Iterable[Finding]) -> list[tuple[int, str, str]]:
     return [(one.row, one.field, one.code) for one in found if isinstance(one, RefusedRow)]
 
 
@@ -280,14 +278,21 @@ LEGAL = {
     "service_name": "Housing",
     "service_email": "planted@house.example",
 }
-LEGAL_ORGANIZATIONS = [{"organization_uuid": "org-1", "organization_name": "Harbour Law"}]
 
 
-def test_the_legal_aid_layout_answers_one_need_and_ids_that_are_no_uuids_become_some() -> None:
-    (entry,) = entries(from_legal_aid([LEGAL], LEGAL_ORGANIZATIONS, NOON))
-    (again,) = entries(from_legal_aid([LEGAL], LEGAL_ORGANIZATIONS, NOON))
+def read_legal_aid(folder: Path, **changes: str) -> Finding:
+    """What is read of a legal-aid folder with one service."""
+    row = LEGAL | changes
+    (folder / "services.csv").write_text(f"{','.join(row)}\n{','.join(row.values())}\n")
+    (folder / "organizations.csv").write_text("organization_uuid,organization_name\norg-1,Harbour Law\n")
+    (found,) = read_directory(folder, NOON)
+    return found
 
-    assert entry == again
+
+def test_the_legal_aid_layout_answers_one_need_and_ids_that_are_no_uuids_become_some(tmp_path: Path) -> None:
+    (entry,), again = entries([read_legal_aid(tmp_path)]), entries([read_legal_aid(tmp_path)])
+
+    assert [entry] == again
     assert (entry.needs, entry.organization_title, entry.confirmed_at) == (
         ("legal_aid",),
         "Harbour Law",
@@ -305,17 +310,16 @@ def test_the_legal_aid_layout_answers_one_need_and_ids_that_are_no_uuids_become_
     ],
 )
 def test_a_row_of_the_legal_aid_layout_is_refused_by_its_line(
-    changes: dict[str, str], field: str, code: str
+    tmp_path: Path, changes: dict[str, str], field: str, code: str
 ) -> None:
-    (found,) = from_legal_aid([LEGAL | changes], LEGAL_ORGANIZATIONS, NOON)
-
-    assert found == RefusedRow("services.csv", 2, field, code)
+    assert read_legal_aid(tmp_path, **changes) == RefusedRow("services.csv", 2, field, code)
 
 
-def test_the_first_entry_of_a_service_counts() -> None:
-    found = list(
-        without_repeats(from_hsds("page.json", [a_service(), a_service(name="Night counselling")], NOON))
-    )
+def test_the_first_entry_of_a_service_counts(tmp_path: Path) -> None:
+    page = tmp_path / "page.json"
+    page.write_text(json.dumps([a_service(), a_service(name="Night counselling")]))
+
+    found = list(read_directory(page, NOON))
 
     assert [one.title for one in entries(found)] == ["Day counselling"]
     assert found[1] == RefusedRow("page.json", 2, "service", "repeated")
@@ -343,7 +347,7 @@ def test_a_path_without_a_directory_is_refused(name: str, tmp_path: Path) -> Non
 
 
 def test_the_fictional_directory_is_taken_whole_and_answers_every_need() -> None:
-    found = list(without_repeats(read_directory(FICTIONAL, NOON)))
+    found = list(read_directory(FICTIONAL, NOON))
 
     assert len(entries(found)) == len(found) == 19
     assert len({entry.organization for entry in entries(found)}) == 15
@@ -354,7 +358,7 @@ def test_the_fictional_directory_is_taken_whole_and_answers_every_need() -> None
 def test_the_real_legal_aid_directory_is_taken_whole() -> None:
     folder = shared_data("hsds/real-florida-legal-aid", 135)
 
-    found = entries(list(without_repeats(read_directory(folder, NOON))))
+    found = entries(read_directory(folder, NOON))
 
     assert len(found) == 135
     assert {entry.needs for entry in found} == {("legal_aid",)}
@@ -365,14 +369,9 @@ def test_the_real_legal_aid_directory_is_taken_whole() -> None:
     ("path", "taken", "refused"), [("hsds/oruk-3.0-test", 1, 131), ("hsds/3.0/examples", 1, 6)]
 )
 def test_published_examples_of_hsds_give_their_one_service(path: str, taken: int, refused: int) -> None:
-    found = list(without_repeats(read_directory(shared_data(path, taken + refused), NOW)))
+    found = list(read_directory(shared_data(path, taken + refused), NOW))
 
     assert len(entries(found)) == taken
     assert len(refusals(found)) == refused
     codes = {one.code for one in found if isinstance(one, RefusedRow)}
     assert codes <= {"repeated", "missing", "not_a_service"}
-
-
-def test_the_layout_is_known_by_its_columns() -> None:
-    assert is_legal_aid(["service_uuid", "organization_uuid", "service_name", "service_areas"])
-    assert not is_legal_aid(["id", "organization_id", "name"])

@@ -13,8 +13,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from services.audit.domain.group import Known
 from services.audit.domain.records import Grown, Head, StoredCheckpoint, StoredEntry, StoredSubject
 from services.audit.verifier.hashes import EMPTY_ROOT
-from services.runtime.database import Database, Transaction
+from services.runtime.database import Database
 from services.runtime.errors import Unavailable
+from services.runtime.transaction import Transaction
 
 LOCK_CLASS: Final = 7_100
 """The first half of a log's advisory lock; the second is the hash of its name."""

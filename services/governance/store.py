@@ -10,8 +10,8 @@ from schemas.topics import GOVERNANCE_STATE
 from schemas.wire.body import Body
 from schemas.wire.strict_json import to_json
 from services.governance.domain import Kind, Publication
-from services.runtime.database import Transaction
 from services.runtime.outbox import Outbox, Outgoing
+from services.runtime.transaction import Transaction
 
 _LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended(:id, 0))"
 _CURRENT: Final = """
@@ -92,7 +92,7 @@ class PublicationStore:
             content=publication.content.model_dump_json(),
             published_at=publication.published_at,
         )
-        await self._outbox.add([event_of(publication)])
+        await self._outbox.add(self._transaction, [event_of(publication)])
 
 
 def event_of(publication: Publication) -> Outgoing:

@@ -17,7 +17,7 @@ def wire(runtime: Runtime, _settings: RuntimeSettings) -> Parts:
     @asynccontextmanager
     async def open_work() -> AsyncIterator[Work]:
         async with runtime.database.transaction() as transaction:
-            yield Work(PublicationStore(transaction, transaction.outbox), runtime.clock)
+            yield Work(PublicationStore(transaction, runtime.outbox), runtime.clock)
 
     internal = create_app("Governance", caller_of)
     internal.include_router(routes(open_work, runtime.identity.operator))

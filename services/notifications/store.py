@@ -18,7 +18,7 @@ from services.notifications.domain.notice import (
 )
 from services.notifications.handlers import Place
 from services.runtime.admission import AgencyStanding
-from services.runtime.database import Transaction, columns
+from services.runtime.transaction import Transaction, columns
 
 _KEEP_AGENCIES: Final = """
 INSERT INTO agency AS a (id, version, sector, status)

@@ -14,10 +14,10 @@ from services.notifications.handlers import Notices, Work
 from services.notifications.settings import Settings, SmtpSettings
 from services.notifications.store import AgencyStore, DeskStore, NoticeStore
 from services.notifications.subscriptions import SUBSCRIPTIONS
-from services.runtime.database import Transaction
 from services.runtime.process import Parts, Runtime
 from services.runtime.sweeper import Sweeper
 from services.runtime.tokens import token_reader
+from services.runtime.transaction import Transaction
 
 
 def wire(runtime: Runtime, settings: Settings) -> Parts:

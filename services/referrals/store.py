@@ -15,9 +15,9 @@ from services.referrals.domain.gate import Agency, Entry, InForce, by_organizati
 from services.referrals.domain.life_cycle import State
 from services.referrals.domain.referral import Outcome, Referral
 from services.runtime.crash import crash_point
-from services.runtime.database import Transaction, columns
 from services.runtime.errors import Unavailable
-from services.runtime.outbox import Outgoing
+from services.runtime.outbox import Outbox, Outgoing
+from services.runtime.transaction import Transaction, columns
 
 _COLUMNS: Final = """
 id, owner, owner_desk, receiver, receiver_desk, state, urgency, feedback_allowed, protocol,
@@ -94,8 +94,9 @@ class LostUpdate(Unavailable):
 class ReferralStore:
     """Referrals under their rows' locks; none is saved without the fact that explains it."""
 
-    def __init__(self, transaction: Transaction) -> None:
+    def __init__(self, transaction: Transaction, outbox: Outbox) -> None:
         self._transaction = transaction
+        self._outbox = outbox
 
     async def load(self, ids: Collection[str]) -> dict[str, Referral | None]:
         """Lock, in id order, and give a value or None for each id asked for."""
@@ -114,7 +115,8 @@ class ReferralStore:
         await self._keep({one.referral.id: one.referral for one in outcomes if one.referral and one.facts})
         counts = counted(outcomes)
         numbers = Numbers(counts, await self._last(counts))
-        await self._transaction.outbox.add([_outgoing(one) for one in addressed(outcomes, numbers, in_force)])
+        outgoing = [_outgoing(one) for one in addressed(outcomes, numbers, in_force)]
+        await self._outbox.add(self._transaction, outgoing)
 
     async def _keep(self, changed: Mapping[str, Referral]) -> None:
         if not changed:
@@ -140,8 +142,9 @@ class ReferralStore:
 class SurroundingsStore:
     """Agencies, protocols and the directory, as last heard of."""
 
-    def __init__(self, transaction: Transaction, shelf: Shelf) -> None:
+    def __init__(self, transaction: Transaction, outbox: Outbox, shelf: Shelf) -> None:
         self._transaction = transaction
+        self._outbox = outbox
         self._shelf = shelf
 
     async def in_force(
@@ -186,9 +189,8 @@ class SurroundingsStore:
         """Keep and publish the entries that are new or changed, and say how many those are."""
         kept = await self._transaction.rows(_KEEP_ENTRIES, entries=_AS_JSON.dump_json(list(entries)).decode())
         changed = {row.service for row in kept}
-        await self._transaction.outbox.add(
-            [_registered(one, at) for one in entries if one.service in changed]
-        )
+        registered = [_registered(one, at) for one in entries if one.service in changed]
+        await self._outbox.add(self._transaction, registered)
         return len(changed)
 
     async def _entries(self, services: Collection[str]) -> dict[str, Entry]:

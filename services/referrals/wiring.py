@@ -9,9 +9,9 @@ from services.referrals.settings import Settings
 from services.referrals.store import ReferralStore, Shelf, SurroundingsStore
 from services.referrals.subscriptions import SUBSCRIPTIONS
 from services.runtime.crash import crash_point
-from services.runtime.database import Transaction
 from services.runtime.process import Parts, Runtime
 from services.runtime.sweeper import Sweeper
+from services.runtime.transaction import Transaction
 from services.runtime.web import caller_of, create_app
 
 
@@ -20,7 +20,8 @@ def wire(runtime: Runtime, settings: Settings) -> Parts:
     shelf: Shelf = {}
 
     def open_work(transaction: Transaction) -> Work:
-        return Work(ReferralStore(transaction), SurroundingsStore(transaction, shelf), runtime.clock)
+        referrals = ReferralStore(transaction, runtime.outbox)
+        return Work(referrals, SurroundingsStore(transaction, runtime.outbox, shelf), runtime.clock)
 
     async def sweep() -> bool:
         async with runtime.database.transaction() as transaction:
@@ -31,7 +32,8 @@ def wire(runtime: Runtime, settings: Settings) -> Parts:
 
     async def keep(entries: Sequence[ServiceRegistered]) -> int:
         async with runtime.database.transaction() as transaction:
-            return await SurroundingsStore(transaction, shelf).keep_entries(entries, runtime.clock.now())
+            store = SurroundingsStore(transaction, runtime.outbox, shelf)
+            return await store.keep_entries(entries, runtime.clock.now())
 
     internal = create_app("Referrals", caller_of)
     internal.include_router(routes(keep, runtime.identity.operator))

@@ -19,7 +19,7 @@ from services.runtime.batch import (
     unreadable,
 )
 from services.runtime.crash import crash_point
-from services.runtime.database import Database, Transaction
+from services.runtime.database import Database
 from services.runtime.dead_letters import DeadLetter
 from services.runtime.errors import Unavailable
 from services.runtime.identity import Identity
@@ -29,6 +29,7 @@ from services.runtime.metrics import APPLIED, COMMITS, DUPLICATES, LAST_COMMIT, 
 from services.runtime.offsets import Partition
 from services.runtime.partition_alarms import STOPPED, UNREADABLE, PartitionAlarm
 from services.runtime.subscription import Subscription
+from services.runtime.transaction import Transaction
 
 OpenWork = Callable[[Transaction], Any]
 

@@ -1,20 +1,17 @@
 """PostgreSQL for a service: one pool, transactions that the runtime alone opens and commits."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from sqlalchemy import Row, TextClause, make_url, text
+from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from services.runtime.errors import Unavailable
 from services.runtime.settings import DatabaseSettings, secret_from
-
-if TYPE_CHECKING:
-    from services.runtime.outbox import Outbox
+from services.runtime.transaction import Transaction
 
 POOL_CONNECTIONS: Final = 8
 COMMAND_TIMEOUT_SECONDS: Final = 30
@@ -28,32 +25,11 @@ def is_temporary(sqlstate: str | None) -> bool:
     return sqlstate is None or sqlstate.startswith(TEMPORARY)
 
 
-class Transaction:
-    """One open transaction: SQL text with named parameters, arrays through `unnest`."""
-
-    outbox: "Outbox"
-    """Where its events leave; only in a service that writes to Kafka."""
-
-    def __init__(self, connection: AsyncConnection) -> None:
-        self.connection = connection
-        self.after_commit: list[Callable[[], None]] = []
-        """What to call, without waiting, once all is committed."""
-
-    async def rows(self, sql: str, **parameters: Any) -> Sequence[Row[Any]]:
-        """Run a statement and give its rows."""
-        return (await self.connection.execute(_statement(sql), parameters)).all()
-
-    async def run(self, sql: str, **parameters: Any) -> None:
-        """Run a statement whose rows nobody needs."""
-        await self.connection.execute(_statement(sql), parameters)
-
-
 class Database:
     """The pool of one database role; `transaction` is the only door."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
-        self.open_outbox: Callable[[Transaction], Outbox] | None = None
 
     @classmethod
     def connect(
@@ -81,8 +57,6 @@ class Database:
         try:
             async with self.engine.begin() as connection:
                 transaction = Transaction(connection)
-                if self.open_outbox:
-                    transaction.outbox = self.open_outbox(transaction)
                 yield transaction
         except (DBAPIError, PoolTimeout, OSError) as error:
             if transaction is None:  # no connection: whatever the server says of it, nothing was asked yet
@@ -116,14 +90,3 @@ def _connect_arguments(application: str) -> Mapping[str, Any]:
         "command_timeout": COMMAND_TIMEOUT_SECONDS,
         "server_settings": {"application_name": application, "jit": "off"},
     }
-
-
-@lru_cache(maxsize=1_000)
-def _statement(sql: str) -> TextClause:
-    return text(sql)
-
-
-def columns(rows: Iterable[object], *names: str) -> dict[str, list[Any]]:
-    """The attributes of these names, each as the array of a parameter of that name, for `unnest`."""
-    kept = list(rows)
-    return {name: [getattr(row, name) for row in kept] for name in names}

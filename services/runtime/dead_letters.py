@@ -9,11 +9,11 @@ from typing import Final
 from uuid import UUID
 
 from schemas.wire.cloudevents import Known
-from services.runtime.database import Transaction
 from services.runtime.ids import new_id
 from services.runtime.logs import log
 from services.runtime.metrics import DEAD_LETTERS
 from services.runtime.records import Record
+from services.runtime.transaction import Transaction
 
 _KEEP: Final = """
 INSERT INTO dead_letter (id, grp, topic, topic_id, part, "offset", record_at, key, headers, value, is_whole,

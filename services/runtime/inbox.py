@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from schemas.wire.envelope import ReadEvent, Reason
-from services.runtime.database import Transaction
+from services.runtime.transaction import Transaction
 
 _LAST: Final = """
 SELECT s.topic, s.source, s.key, s.last FROM sequence_in s

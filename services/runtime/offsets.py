@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from services.runtime.database import Transaction
+from services.runtime.transaction import Transaction
 
 _REMEMBERED: Final = """
 SELECT topic, part, topic_id, next FROM consumer_offset

@@ -10,9 +10,9 @@ from typing import Final
 from schemas.wire import envelope
 from schemas.wire.body import Body
 from schemas.wire.topic import Topic
-from services.runtime.database import Transaction
 from services.runtime.identity import Identity
 from services.runtime.ids import new_id
+from services.runtime.transaction import Transaction
 
 _NUMBER: Final = """
 INSERT INTO sequence_out AS s (topic, key, last)
@@ -59,21 +59,21 @@ def numbered(keys: Sequence[tuple[str, bytes]], last: Mapping[tuple[str, bytes],
 
 
 class Outbox:
-    """The outbox of one transaction; the caller has locked what the events tell about, in key order."""
+    """The way out of a service; the caller has locked what the events tell about, in key order."""
 
-    def __init__(self, transaction: Transaction, identity: Identity, wake: Callable[[], None]) -> None:
-        self._transaction = transaction
+    def __init__(self, identity: Identity, wake: Callable[[], None] = lambda: None) -> None:
+        """`wake` tells the relays of this process that there is something to send."""
         self._identity = identity
         self._wake = wake
 
-    async def add(self, events: Sequence[Outgoing]) -> None:
+    async def add(self, transaction: Transaction, events: Sequence[Outgoing]) -> None:
         """Number, encode and keep the events; the relay sends them once the transaction is committed."""
         if not events:
             return
         keys = [(event.topic.name(self._identity.namespace), event.key.encode()) for event in events]
-        numbers = numbered(keys, await self._last(keys))
+        numbers = numbered(keys, await self._last(transaction, keys))
         values = [self._encode(event, number) for event, number in zip(events, numbers, strict=True)]
-        await self._transaction.run(
+        await transaction.run(
             _ADD,
             shards=[shard_of(key, self._identity.shards) for _, key in keys],
             topics=[topic for topic, _ in keys],
@@ -81,11 +81,13 @@ class Outbox:
             sequences=numbers,
             values=values,
         )
-        self._transaction.after_commit.append(self._wake)
+        transaction.after_commit.append(self._wake)
 
-    async def _last(self, keys: Sequence[tuple[str, bytes]]) -> dict[tuple[str, bytes], int]:
+    async def _last(
+        self, transaction: Transaction, keys: Sequence[tuple[str, bytes]]
+    ) -> dict[tuple[str, bytes], int]:
         counts = sorted(Counter(keys).items())  # one order for all writers: no deadlock
-        rows = await self._transaction.rows(
+        rows = await transaction.rows(
             _NUMBER,
             topics=[topic for (topic, _), _ in counts],
             keys=[key for (_, key), _ in counts],

@@ -12,11 +12,12 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.runtime.alarms import Alarm
-from services.runtime.database import Database, Transaction
+from services.runtime.database import Database
 from services.runtime.errors import Refused
 from services.runtime.logs import log
 from services.runtime.offsets import Partition
 from services.runtime.peers import operator_alone
+from services.runtime.transaction import Transaction
 
 STOPPED: Final = "partition_stopped"
 UNREADABLE: Final = "records_unreadable"

@@ -48,6 +48,7 @@ class Runtime:
 
     identity: Identity
     database: Database
+    outbox: Outbox
     clock: Clock
 
 
@@ -171,9 +172,18 @@ async def running(service: str, settings: RuntimeSettings, wire: Wire) -> AsyncI
     clock = SystemClock()
     try:
         await check_schema(database, service)
-        relays = _relays(database, settings, identity)
-        parts = wire(Runtime(identity, database, clock), settings)
-        running = Running(settings, identity, database, parts, relays, probed, clock)
+        producer = kafka.RelayProducer(settings.kafka, clock) if settings.kafka else None
+        relays = (
+            [Relay(database, producer, shard=shard) for shard in range(identity.shards)] if producer else []
+        )
+
+        def wake() -> None:
+            for relay in relays:
+                relay.wake()
+
+        outbox = Outbox(identity, wake)
+        parts = wire(Runtime(identity, database, outbox, clock), settings)
+        running = Running(settings, identity, database, parts, relays, producer, probed)
         async with asyncio.TaskGroup() as group:
             running.start(group)
             try:
@@ -195,11 +205,12 @@ class Running:
         database: Database,
         parts: Parts,
         relays: Sequence[Relay],
+        producer: kafka.RelayProducer | None,
         probed: Database,
-        clock: Clock,
     ) -> None:
         self._parts = parts
         self._relays = relays
+        self._producer = producer
         self.consumer = _consumer(settings, identity, database, parts)
         self.health = Health(
             probed,
@@ -210,7 +221,6 @@ class Running:
         )
         internal = _with_readers_door(parts, identity, database) if self.consumer else parts.internal
         self._servers = _servers(settings, parts.api, internal, self.health)
-        self._producer = kafka.RelayProducer(settings.kafka, clock) if settings.kafka and relays else None
         self._tasks: list[asyncio.Task[None]] = []
         self._beating: asyncio.Task[None] | None = None
 
@@ -220,8 +230,6 @@ class Running:
         for server, sockets in self._servers:
             self._tasks.append(group.create_task(server.serve(sockets)))
         for relay in self._relays:
-            assert self._producer is not None  # noqa: S101  there are relays only with a producer
-            relay.produce = self._producer
             self._tasks.append(group.create_task(relay.run()))
         if self.consumer:
             self._tasks.append(group.create_task(self.consumer.run()))
@@ -295,19 +303,6 @@ def _bound(port: int) -> socket.socket:
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     bound.bind(("127.0.0.1", port))
     return bound
-
-
-def _relays(database: Database, settings: RuntimeSettings, identity: Identity) -> list[Relay]:
-    if not settings.kafka:
-        return []
-    relays = [Relay(database, shard=shard) for shard in range(settings.outbox_shards)]
-
-    def wake() -> None:
-        for relay in relays:
-            relay.wake()
-
-    database.open_outbox = lambda transaction: Outbox(transaction, identity, wake)
-    return relays
 
 
 def _consumer(

@@ -67,10 +67,9 @@ def next_wait(sent: int, rows_max: int, idle_seconds: float) -> float:
 class Relay(Pauses):
     """One shard's relay: holds the shard's lock on its own connection while that connection lives."""
 
-    produce: Produce
-
-    def __init__(self, database: Database, *, shard: int) -> None:
+    def __init__(self, database: Database, produce: Produce, *, shard: int) -> None:
         super().__init__()
+        self._produce = produce
         self._database = database
         self._shard = shard
 
@@ -106,7 +105,7 @@ class Relay(Pauses):
         while not self.is_stopping:
             self.heed()
             async with connection.begin():
-                sent = await relay(connection, self.produce, shard=self._shard)
+                sent = await relay(connection, self._produce, shard=self._shard)
             if sent:
                 crash_point("relay.committed")
                 OUTBOX_SENT.inc(sent)

@@ -16,12 +16,12 @@ from joserfc.jwk import KeySet
 
 from schemas.trail.notes import named_key
 from schemas.trail.permits import Trust
-from services.runtime.database import Transaction
 from services.runtime.peers import internal_client
 from services.runtime.process import Parts, Runtime, main
 from services.runtime.settings import secret_from
 from services.runtime.sweeper import Sweeper
 from services.runtime.tokens import Caller, token_reader
+from services.runtime.transaction import Transaction
 from services.sector.api import Engine, FeedNotifier, described_app, sector_app
 from services.sector.domain.profile import Profile
 from services.sector.handlers.requests import fold_denials
@@ -99,7 +99,7 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
                 cases=CaseStore(transaction, key.verify),
                 views=ViewStore(transaction, feeds.notify),
                 state=StateStore(transaction),
-                steps=StepStore(transaction, profile.name),
+                steps=StepStore(transaction, runtime.outbox, profile.name),
                 trail=TrailStore(transaction, sweeper.wake),
                 answers=AnswerStore(transaction),
             )

@@ -37,9 +37,8 @@ def positional(sql: str) -> tuple[str, tuple[str, ...]]:
 class BareTransaction:
     """What the stores need of a transaction, straight on asyncpg."""
 
-    def __init__(self, connection: Any, identity: Identity) -> None:
+    def __init__(self, connection: Any) -> None:
         self.after_commit: list[Any] = []
-        self.outbox = Outbox(self, identity, lambda: None)  # type: ignore[arg-type]
         self._connection = connection
 
     async def rows(self, sql: str, **parameters: Any) -> list[Any]:
@@ -123,9 +122,11 @@ async def _apply(
     ]  # fmt: skip
     moves = moves_of(records, expected, topic_ids)
     async with connection.transaction():
-        transaction: Any = BareTransaction(connection, identity)
+        transaction: Any = BareTransaction(connection)
         taken = await inbox.take(transaction, events, ())
-        work = Work(ReferralStore(transaction), SurroundingsStore(transaction, shelf), SystemClock())
+        outbox = Outbox(identity)
+        surroundings = SurroundingsStore(transaction, outbox, shelf)
+        work = Work(ReferralStore(transaction, outbox), surroundings, SystemClock())
         await decide_steps([received(event) for event in taken.fresh], work)
         await offsets.move(transaction, identity.group, moves)
     expected |= {partition: step.next for partition, step in moves.items()}
@@ -135,9 +136,7 @@ async def _apply(
 async def _relay(connection: Any, identity: Identity, producer: AIOKafkaProducer) -> int:
     headers = list(envelope.HEADERS)
     async with connection.transaction():
-        claimed = await BareTransaction(connection, identity).rows(
-            str(relay.CLAIM), shard=0, rows_max=relay.ROWS_MAX
-        )
+        claimed = await BareTransaction(connection).rows(str(relay.CLAIM), shard=0, rows_max=relay.ROWS_MAX)
         sent = [
             await producer.send(row.topic, value=row.value, key=row.key, headers=headers)
             for row in relay.in_order(claimed)

@@ -25,7 +25,6 @@ from services.runtime import metrics
 from services.runtime.identity import Identity
 from services.runtime.ids import new_id
 from services.runtime.kafka import BATCH_BYTES_MAX, security, topic_ids_reader
-from services.runtime.outbox import Outbox
 from services.runtime.process import running
 from tests.bench.asyncpg_loop import drain
 from tests.bench.installation import measure
@@ -69,10 +68,8 @@ async def prefill(space: Space, referrals: int) -> int:
 async def surround(space: Space) -> None:
     """Tell the arbiter's database what is in force."""
     database = space.database("referrals")
-    identity = Identity("referrals", CELL, namespace=space.namespace)
-    database.open_outbox = lambda transaction: Outbox(transaction, identity, lambda: None)
     async with database.transaction() as transaction:
-        store = SurroundingsStore(transaction, {})
+        store = SurroundingsStore(transaction, space.outbox("referrals"), {})
         await store.keep_agencies([an_agency(OWNER, sector="health"), an_agency(RECEIVER)])
         await store.keep_protocols([a_protocol_current(valid_from=NOW - DAY, valid_until=NOW + DAY)])
         await store.keep_entries([an_entry(confirmed_at=NOW - DAY)], NOW)

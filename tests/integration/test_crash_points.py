@@ -14,10 +14,8 @@ from schemas.wire.topic import Topic, source_of
 from services.referrals.settings import Settings
 from services.referrals.store import SurroundingsStore
 from services.referrals.wiring import wire
-from services.runtime.identity import Identity
 from services.runtime.ids import new_id
 from services.runtime.kafka import security
-from services.runtime.outbox import Outbox
 from services.runtime.process import running
 from tests.support.builders import OWNER, SECTOR_OF, a_protocol_current, an_agency, an_entry, an_offer
 from tests.support.kafka import send_raw
@@ -38,10 +36,8 @@ OWNERS_STEPS = STEPS[SECTOR_OF[OWNER]]
 @pytest.fixture(scope="module", autouse=True)
 async def surroundings(space: Space) -> None:
     database = space.database("referrals")
-    identity = Identity("referrals", CELL, namespace=space.namespace)
-    database.open_outbox = lambda transaction: Outbox(transaction, identity, lambda: None)
     async with database.transaction() as transaction:
-        store = SurroundingsStore(transaction, {})
+        store = SurroundingsStore(transaction, space.outbox("referrals"), {})
         await store.keep_agencies([an_agency(agency) for agency in SECTOR_OF])
         await store.keep_protocols([a_protocol_current(valid_from=NOW - DAY, valid_until=NOW + DAY)])
         await store.keep_entries([an_entry(confirmed_at=NOW - DAY)], NOW)

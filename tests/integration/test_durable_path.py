@@ -8,12 +8,12 @@ from typing import Any
 
 from schemas.events.referral import AcknowledgeReferral
 from schemas.topics import STEPS as STEP_TOPICS
-from services.runtime.database import Transaction
 from services.runtime.ids import new_id
 from services.runtime.outbox import Outgoing
 from services.runtime.process import Parts, Running, Runtime, running
 from services.runtime.settings import RuntimeSettings
 from services.runtime.subscription import Received, Subscription
+from services.runtime.transaction import Transaction
 from tests.support.platform import Space
 from tests.support.waiting import until
 
@@ -56,7 +56,7 @@ async def test_what_was_committed_arrives_once_and_in_order(space: Space) -> Non
     async with a_writer(space) as writer:
         for _ in range(5):
             async with writer.database.transaction() as transaction:
-                await transaction.outbox.add([a_step(referral) for referral in referrals])
+                await writer.outbox.add(transaction, [a_step(referral) for referral in referrals])
         async with a_reader(space, seen):
             await until(lambda: len(seen) >= 100)
 

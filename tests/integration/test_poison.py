@@ -8,13 +8,13 @@ import pytest
 from schemas.topics import GOVERNANCE_STATE
 from schemas.topics import STEPS as TOPICS_OF_STEPS
 from schemas.wire.cloudevents import Reason
-from services.runtime.database import Transaction
 from services.runtime.errors import Invalid
 from services.runtime.ids import new_id
 from services.runtime.peers import internal_client
 from services.runtime.process import Parts, running
 from services.runtime.settings import PortSettings, RuntimeSettings
 from services.runtime.subscription import Received, Subscription
+from services.runtime.transaction import Transaction
 from tests.support.kafka import send_raw
 from tests.support.platform import Space
 from tests.support.poison import HEALTH_STEPS, POISON, POISON_BATCHES, a_good_record

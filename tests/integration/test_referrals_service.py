@@ -70,7 +70,8 @@ class Peer:
         """Send bodies under their keys, all in one transaction."""
         at = datetime.now(UTC)
         async with self.runtime.database.transaction() as transaction:
-            await transaction.outbox.add([Outgoing(topic, key, body, key, key, at) for key, body in bodies])
+            outgoing = [Outgoing(topic, key, body, key, key, at) for key, body in bodies]
+            await self.runtime.outbox.add(transaction, outgoing)
 
     def told(self, referral: str) -> list[FactBase]:
         """What it was told about a referral, in order."""

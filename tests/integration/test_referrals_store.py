@@ -15,9 +15,10 @@ from services.referrals.domain.life_cycle import State
 from services.referrals.domain.referral import Outcome
 from services.referrals.handlers import Work, decide_steps, expire_and_remind
 from services.referrals.store import LostUpdate, ReferralStore, SurroundingsStore
-from services.runtime.database import Database, Transaction
+from services.runtime.database import Database
 from services.runtime.identity import Identity
 from services.runtime.outbox import Outbox
+from services.runtime.transaction import Transaction
 from tests.support.builders import (
     OWNER,
     RECEIVER,
@@ -40,16 +41,15 @@ from tests.support.builders import (
 from tests.support.clock import NOON, StoppedClock
 from tests.support.platform import CELL, Space
 
-IDENTITY = Identity("referrals", CELL)
+OUTBOX = Outbox(Identity("referrals", CELL))
 TOPIC_OF = {topic.name(): topic for topic in TOPICS}
 
 
 @pytest.fixture(scope="module")
 async def database(space: Space) -> AsyncIterator[Database]:
     database = space.database("referrals")
-    database.open_outbox = lambda transaction: Outbox(transaction, IDENTITY, lambda: None)
     async with database.transaction() as transaction:
-        surroundings = SurroundingsStore(transaction, {})
+        surroundings = SurroundingsStore(transaction, OUTBOX, {})
         await surroundings.keep_agencies([an_agency(agency) for agency in SECTOR_OF])
         await surroundings.keep_protocols([a_protocol_current()])
         await surroundings.keep_entries([an_entry()], NOON)
@@ -58,7 +58,11 @@ async def database(space: Space) -> AsyncIterator[Database]:
 
 
 def work_in(transaction: Transaction, clock: StoppedClock | None = None) -> Work:
-    return Work(ReferralStore(transaction), SurroundingsStore(transaction, {}), clock or StoppedClock())
+    return Work(
+        ReferralStore(transaction, OUTBOX),
+        SurroundingsStore(transaction, OUTBOX, {}),
+        clock or StoppedClock(),
+    )
 
 
 async def decided(database: Database, *steps: StepBase) -> None:
@@ -85,7 +89,7 @@ async def told(database: Database, referral: str, agency: str) -> list[tuple[str
 
 async def state_of(database: Database, referral: str) -> str:
     async with database.transaction() as transaction:
-        found = (await ReferralStore(transaction).load([referral]))[referral]
+        found = (await ReferralStore(transaction, OUTBOX).load([referral]))[referral]
     assert found is not None
     return str(found.state)
 
@@ -113,10 +117,10 @@ async def test_what_was_loaded_is_what_was_saved(database: Database) -> None:
     referral = a_referral(State.WITHDRAWN, id=an_id("referral"), reminded=True)
     async with database.transaction() as transaction:
         fact = FACTS["referral.reminded"](referral=referral.id, timer="acknowledge")
-        await ReferralStore(transaction).save([Outcome(referral, (fact,), NOON)], in_force())
+        await ReferralStore(transaction, OUTBOX).save([Outcome(referral, (fact,), NOON)], in_force())
 
     async with database.transaction() as transaction:
-        loaded = await ReferralStore(transaction).load([referral.id, an_id("referral", "unknown")])
+        loaded = await ReferralStore(transaction, OUTBOX).load([referral.id, an_id("referral", "unknown")])
 
     assert loaded == {referral.id: referral, an_id("referral", "unknown"): None}
 
@@ -126,10 +130,10 @@ async def test_an_update_that_another_process_overtook_is_tried_again_not_lost(d
     await decided(database, an_offer(referral), a_step("accept", referral=referral))
 
     async with database.transaction() as transaction:
-        stale = await ReferralStore(transaction).load([referral])
+        stale = await ReferralStore(transaction, OUTBOX).load([referral])
         outcome = Outcome(stale[referral], (FACTS["referral.started"](referral=referral),), NOON)
         with pytest.raises(LostUpdate):
-            await ReferralStore(transaction).save([outcome], in_force())
+            await ReferralStore(transaction, OUTBOX).save([outcome], in_force())
 
 
 @pytest.mark.parametrize("first", ["accept", "withdraw"])
@@ -179,7 +183,7 @@ async def test_a_sweeper_takes_no_more_than_it_was_told(database: Database) -> N
     await decided(database, *(an_offer(an_id("referral")) for _ in range(3)))
 
     async with database.transaction() as transaction:
-        found = await ReferralStore(transaction).due(NOON + timedelta(hours=2), 2)
+        found = await ReferralStore(transaction, OUTBOX).due(NOON + timedelta(hours=2), 2)
 
     assert len(found) == 2
 
@@ -189,7 +193,7 @@ async def test_the_newest_version_is_tried_first_whatever_order_they_come_in(dat
     suspended = an_agency("pier-clinic", version=3, status="suspended")
 
     async with database.transaction() as transaction:
-        surroundings = SurroundingsStore(transaction, {})
+        surroundings = SurroundingsStore(transaction, OUTBOX, {})
         await surroundings.keep_protocols([new])
         await surroundings.keep_protocols([old])
         await surroundings.keep_agencies([suspended, an_agency("pier-clinic", version=2)])
@@ -209,7 +213,7 @@ async def test_a_version_that_has_not_begun_leaves_the_one_before_it_in_force(da
     later = a_protocol_current(**first, version=2, valid_from=NOON + timedelta(days=1))
 
     async with database.transaction() as transaction:
-        surroundings = SurroundingsStore(transaction, {})
+        surroundings = SurroundingsStore(transaction, OUTBOX, {})
         await surroundings.keep_protocols([later, now])
         known = await surroundings.in_force([SCHOOL, STRANGER], [SERVICE], [])
 
@@ -231,7 +235,7 @@ async def test_a_referral_stays_under_the_protocol_of_its_offer(database: Databa
     await decided(database, an_offer(referral))
     async with database.transaction() as transaction:
         later = a_protocol_current(version=9, jurisdiction="harbour-port")
-        await SurroundingsStore(transaction, {}).keep_protocols([later])
+        await SurroundingsStore(transaction, OUTBOX, {}).keep_protocols([later])
 
     await decided(database, a_step("accept", referral=referral))
 
@@ -246,7 +250,7 @@ async def test_entries_are_published_when_they_are_new_or_changed_only(database:
     async def keep(title: str) -> int:
         async with database.transaction() as transaction:
             changed = entry.model_copy(update={"title": title})
-            return await SurroundingsStore(transaction, {}).keep_entries([changed], NOON)
+            return await SurroundingsStore(transaction, OUTBOX, {}).keep_entries([changed], NOON)
 
     assert [await keep("Day clinic"), await keep("Day clinic"), await keep("Night clinic")] == [1, 0, 1]
     async with database.transaction() as transaction:

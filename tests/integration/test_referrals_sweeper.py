@@ -16,8 +16,6 @@ from services.referrals.settings import Settings
 from services.referrals.store import ReferralStore, SurroundingsStore
 from services.referrals.wiring import wire
 from services.runtime.database import Database
-from services.runtime.identity import Identity
-from services.runtime.outbox import Outbox
 from services.runtime.process import running
 from tests.support.builders import (
     SECTOR_OF,
@@ -58,18 +56,19 @@ def environment(space: Space, crash_at: str) -> Mapping[str, str]:
     }
 
 
-async def offered_long_ago(database: Database, count: int) -> list[str]:
+async def offered_long_ago(space: Space, database: Database, count: int) -> list[str]:
     """So many referrals whose time to answer has passed."""
     at = NOW - 8 * DAY
     outcomes: list[Outcome] = []
     for _ in range(count):
         offer = an_offer(an_id("referral"), consent={"expires_at": NOW + DAY}, urgency="routine")
         outcomes.append(decide(None, asked(offer, at=at), KNOWN, at=at))
+    outbox = space.outbox("referrals")
     async with database.transaction() as transaction:
-        surroundings = SurroundingsStore(transaction, {})
+        surroundings = SurroundingsStore(transaction, outbox, {})
         await surroundings.keep_agencies([an_agency(agency) for agency in SECTOR_OF])
         await surroundings.keep_protocols([a_protocol_current(**LIVE)])
-        await ReferralStore(transaction).save(outcomes, KNOWN)
+        await ReferralStore(transaction, outbox).save(outcomes, KNOWN)
     return [outcome.referral.id for outcome in outcomes if outcome.referral]
 
 
@@ -92,9 +91,7 @@ async def test_a_sweeper_killed_midway_leaves_nothing_half_done(space: Space, cr
     async with AsyncExitStack() as stack:
         database = space.database("referrals")
         stack.push_async_callback(database.close)
-        identity = Identity("referrals", CELL, namespace=space.namespace)
-        database.open_outbox = lambda transaction: Outbox(transaction, identity, lambda: None)
-        referrals = await offered_long_ago(database, 5)
+        referrals = await offered_long_ago(space, database, 5)
 
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "services.referrals", "run",
@@ -105,14 +102,14 @@ async def test_a_sweeper_killed_midway_leaves_nothing_half_done(space: Space, cr
 
         settings = space.settings(Settings, "referrals", look_for_due_every_seconds=0.1)
         async with running("referrals", settings, wire):
-            await until(lambda: _all_expired(database, referrals))
+            await until(lambda: _all_expired(space, database, referrals))
 
         told = await expiries(database, space, referrals)
     parties = ("None", "harbour-clinic", "harbour-social")  # None: what statistics are told
     assert told == sorted((referral, party) for referral in referrals for party in parties)
 
 
-async def _all_expired(database: Database, referrals: list[str]) -> bool:
+async def _all_expired(space: Space, database: Database, referrals: list[str]) -> bool:
     async with database.transaction() as transaction:
-        found = await ReferralStore(transaction).load(referrals)
+        found = await ReferralStore(transaction, space.outbox("referrals")).load(referrals)
     return all(referral and referral.state == "expired" for referral in found.values())

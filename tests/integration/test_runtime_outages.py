@@ -16,13 +16,12 @@ from schemas.events.referral import AcknowledgeReferral
 from schemas.topics import STEPS
 from services.runtime.database import Database
 from services.runtime.health import Health
-from services.runtime.identity import Identity
 from services.runtime.ids import new_id
-from services.runtime.outbox import Outbox, Outgoing
+from services.runtime.outbox import Outgoing
 from services.runtime.process import Parts, Running, running
 from services.runtime.settings import RuntimeSettings
 from tests.support.kafka import send_raw
-from tests.support.platform import CELL, Space
+from tests.support.platform import Space
 from tests.support.poison import AT, HEALTH_STEPS, a_good_record
 from tests.support.readers import Gate, Reader, events_told
 from tests.support.waiting import until
@@ -42,18 +41,18 @@ async def pending(space: Space, service: str) -> int:
 async def a_writers_database(space: Space) -> AsyncIterator[Database]:
     """The health sector's database as its API uses it; the relay is another's."""
     database = space.database("health")
-    identity = Identity("health", CELL, namespace=space.namespace)
-    database.open_outbox = lambda transaction: Outbox(transaction, identity, lambda: None)
     yield database
     await database.close()
 
 
-async def written(database: Database, keys: Sequence[str]) -> None:
+async def written(space: Space, database: Database, keys: Sequence[str]) -> None:
     """A step about each of these referrals, each in its own transaction."""
     for key in keys:
         body = AcknowledgeReferral(referral=key, agency="north-clinic", duty="intake")
         async with database.transaction() as transaction:
-            await transaction.outbox.add([Outgoing(STEPS["health"], key, body, key, key, AT)])
+            await space.outbox("health").add(
+                transaction, [Outgoing(STEPS["health"], key, body, key, key, AT)]
+            )
 
 
 @asynccontextmanager
@@ -143,7 +142,7 @@ async def test_an_outbox_over_its_guard_takes_no_more_requests(space: Space) -> 
         health = Health(database, has_outbox=True, outbox_rows_max=3)
         assert await health.why_not_ready() is None
 
-        await written(database, [new_id("referral") for _ in range(3)])
+        await written(space, database, [new_id("referral") for _ in range(3)])
         assert await health.why_not_ready() == "outbox_full"
 
         async with a_writer(space):
@@ -237,10 +236,10 @@ async def test_what_is_written_while_the_broker_is_away_arrives_when_it_is_back(
     reader = Reader(space)
 
     async with a_writers_database(space) as database, a_writer(space) as writer, reader.running() as service:
-        await written(database, before)
+        await written(space, database, before)
         await until(lambda: set(before) <= set(reader.applied))
         async with without_broker(space, broker, outage):
-            await written(database, meanwhile)
+            await written(space, database, meanwhile)
             assert await pending(space, "health") == STEP_COUNT
             assert await writer.health.why_not_ready() is None
             assert await service.health.why_not_ready() is None

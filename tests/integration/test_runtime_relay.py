@@ -10,11 +10,10 @@ import pytest
 from schemas.events.referral import AcknowledgeReferral
 from schemas.topics import STEPS
 from services.runtime.database import Database
-from services.runtime.identity import Identity
 from services.runtime.ids import new_id
-from services.runtime.outbox import Outbox, Outgoing
+from services.runtime.outbox import Outgoing
 from services.runtime.relay import LOCK_CLASS, Relay
-from tests.support.platform import CELL, Space
+from tests.support.platform import Space
 from tests.support.poison import AT
 from tests.support.waiting import until
 
@@ -22,15 +21,18 @@ SHARD = 0
 
 
 class Recorder:
-    """Takes rows as the brokers would, and remembers who brought which."""
+    """Takes rows as the brokers would, after so many refusals, and remembers who brought which."""
 
-    def __init__(self) -> None:
+    def __init__(self, refusals: Sequence[Exception] = ()) -> None:
         self.brought: list[tuple[str, int]] = []
+        self._refusals = iter(refusals)
 
     def of(self, name: str) -> Any:
         """What one relay produces to."""
 
         async def produce(rows: Sequence[Any]) -> None:
+            for refusal in self._refusals:
+                raise refusal
             self.brought += [(name, row.id) for row in rows]
 
         return produce
@@ -52,8 +54,7 @@ async def a_relay(space: Space, name: str, recorder: Recorder) -> AsyncIterator[
     database = space.database("health")
     async with database.transaction() as one, database.transaction() as two:  # a pool with some choice
         await asyncio.gather(one.run("SELECT 1"), two.run("SELECT 1"))
-    relay = Relay(database, shard=SHARD)
-    relay.produce = recorder.of(name)
+    relay = Relay(database, recorder.of(name), shard=SHARD)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(relay.run())
         yield relay
@@ -65,18 +66,16 @@ async def a_relay(space: Space, name: str, recorder: Recorder) -> AsyncIterator[
 @pytest.fixture
 async def database(space: Space) -> AsyncIterator[Database]:
     database = space.database("health")
-    identity = Identity("health", CELL, namespace=space.namespace)
-    database.open_outbox = lambda transaction: Outbox(transaction, identity, lambda: None)
     yield database
     await database.close()
 
 
-async def written(database: Database, count: int) -> None:
-    key = new_id("referral")
+async def written(space: Space, database: Database, count: int) -> None:
+    outbox, key = space.outbox("health"), new_id("referral")
     body = AcknowledgeReferral(referral=key, agency="north-clinic", duty="intake")
     for _ in range(count):
         async with database.transaction() as transaction:
-            await transaction.outbox.add([Outgoing(STEPS["health"], key, body, key, key, AT)])
+            await outbox.add(transaction, [Outgoing(STEPS["health"], key, body, key, key, AT)])
 
 
 async def cut_the_owner(space: Space) -> None:
@@ -99,14 +98,14 @@ async def test_of_two_relays_one_sends_and_the_other_follows_when_it_stops(
     recorder = Recorder()
 
     async with a_relay(space, "second", recorder) as second:
-        await written(database, 5)
+        await written(space, database, 5)
         await until(lambda: len(recorder.brought) == 5)
         async with a_relay(space, "third", recorder):
-            await written(database, 20)
+            await written(space, database, 20)
             await until(lambda: len(recorder.brought) == 25)
             assert recorder.owners == ["second"]
             second.stop()
-            await written(database, 5)
+            await written(space, database, 5)
             await until(lambda: len(recorder.brought) == 30)
 
     assert recorder.owners == ["second", "third"]
@@ -117,10 +116,10 @@ async def test_a_lost_connection_loses_the_shard_and_nothing_else(space: Space, 
     recorder = Recorder()
 
     async with a_relay(space, "one", recorder), a_relay(space, "other", recorder):
-        await written(database, 5)
+        await written(space, database, 5)
         await until(lambda: len(recorder.brought) == 5)
         await cut_the_owner(space)
-        await written(database, 20)
+        await written(space, database, 20)
         await until(lambda: len(set(recorder.numbers)) == 25)
 
     # What the brokers took just before the cut may come once more, under the same ids.
@@ -132,18 +131,10 @@ async def test_a_lost_connection_loses_the_shard_and_nothing_else(space: Space, 
 async def test_what_the_brokers_refuse_stays_and_comes_again_in_order(
     space: Space, database: Database
 ) -> None:
-    recorder, refusals = Recorder(), iter([TimeoutError(), OSError()])
-    take = recorder.of("only")
+    recorder = Recorder(refusals=(TimeoutError(), OSError()))
 
-    async def produce(rows: Sequence[Any]) -> None:
-        refusal = next(refusals, None)
-        if refusal:
-            raise refusal
-        await take(rows)
-
-    async with a_relay(space, "only", recorder) as relay:
-        relay.produce = produce
-        await written(database, 10)
+    async with a_relay(space, "only", recorder):
+        await written(space, database, 10)
         await until(lambda: len(recorder.brought) == 10)
 
     assert recorder.numbers == sorted(set(recorder.numbers))

@@ -18,6 +18,8 @@ from deploy.local.secrets import Secrets
 from schemas.topics import SERVICES, TOPICS
 from services.runtime import administration, migrate
 from services.runtime.database import Database
+from services.runtime.identity import Identity
+from services.runtime.outbox import Outbox
 from services.runtime.settings import DatabaseSettings, KafkaSettings, RuntimeSettings, TlsSettings
 from tests.support.servers import LoopThread, Servers, found_servers
 
@@ -121,6 +123,10 @@ class Space:
     def database(self, service: str, role: str | None = None) -> Database:
         """A pool as one of a service's roles; the caller closes it."""
         return Database.connect(self.database_settings(service, role), application="tests", pool=4)
+
+    def outbox(self, service: str) -> Outbox:
+        """Writes what a service tells, in this space's names; wakes no relay."""
+        return Outbox(Identity(service, CELL, namespace=self.namespace))
 
     def database_as_admin(self, service: str) -> Database:
         """A pool as administrator, to look and to tamper."""

@@ -9,10 +9,10 @@ from prometheus_client import REGISTRY
 
 from schemas.topics import STEPS
 from schemas.wire.topic import Topic
-from services.runtime.database import Transaction
 from services.runtime.process import Parts, Running, running
 from services.runtime.settings import RuntimeSettings
 from services.runtime.subscription import Received, Subscription
+from services.runtime.transaction import Transaction
 from tests.support.platform import Space
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from schemas.events.consent import ConsentVersion
-from services.runtime.database import Transaction
+from services.runtime.transaction import Transaction
 from services.sector.domain.consents import KeptConsent
 from services.sector.domain.requests import Answer, Kept
 from services.sector.domain.views import ConsentRef

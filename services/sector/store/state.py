@@ -9,10 +9,10 @@ from schemas.events.governance import AgencyCurrent, ProtocolCurrent
 from schemas.events.referral import StepBase, StepRefused
 from schemas.topics import steps_of
 from services.runtime.admission import AgencyStanding
-from services.runtime.database import Transaction
 from services.runtime.ids import new_id
 from services.runtime.logs import log
-from services.runtime.outbox import Outgoing
+from services.runtime.outbox import Outbox, Outgoing
+from services.runtime.transaction import Transaction
 from services.sector.handlers.work import Entry
 
 _KEEP_AGENCIES: Final = """
@@ -116,8 +116,9 @@ class StateStore:
 class StepStore:
     """The way to the arbiter: this sector's steps, through the outbox."""
 
-    def __init__(self, transaction: Transaction, sector: str) -> None:
+    def __init__(self, transaction: Transaction, outbox: Outbox, sector: str) -> None:
         self._transaction = transaction
+        self._outbox = outbox
         self._topic = steps_of(sector)
 
     async def send(self, step: StepBase, *, at: datetime) -> str:
@@ -132,7 +133,7 @@ class StepStore:
             at=at,
             id=event,
         )
-        await self._transaction.outbox.add([outgoing])
+        await self._outbox.add(self._transaction, [outgoing])
         return event
 
     def disown(self, refused: StepRefused) -> None:

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from schemas.events.access import REPORTS_MAX, Access, Actor, EventReport, OutcomeReport, SubjectKey
 from services.runtime.alarms import Alarm
-from services.runtime.database import Transaction
+from services.runtime.transaction import Transaction
 from services.sector.handlers.work import DenialCount
 
 Kind = Literal["subjects", "events", "outcomes"]

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Row
 
-from services.runtime.database import Transaction
+from services.runtime.transaction import Transaction
 from services.sector.domain.views import CASE_REFERRALS_MAX, ConsentRef, FeedEvent, ReferralView
 from services.sector.handlers.work import Place, ViewKey
 

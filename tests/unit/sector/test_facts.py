@@ -1,7 +1,7 @@
 """What comes over the bus: views, feeds, and what is in force."""
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import structlog
@@ -9,7 +9,6 @@ import structlog
 from schemas.events.referral import FactBase, StepRefused
 from schemas.topics import DIRECTORY_STATE, GOVERNANCE_STATE, INBOX
 from services.health.profile import PROFILE
-from services.runtime.database import Transaction
 from services.runtime.errors import Invalid
 from services.runtime.subscription import Received
 from services.sector.handlers.facts import keep_directory, keep_facts, keep_governance
@@ -92,7 +91,7 @@ async def test_the_refusal_of_a_step_for_anothers_agency_is_disowned_and_holds_u
 
 def test_a_disowned_step_is_said_aloud() -> None:
     with structlog.testing.capture_logs() as lines:
-        StepStore(cast(Transaction, None), "health").disown(DISOWNED)
+        StepStore(cast(Any, None), cast(Any, None), "health").disown(DISOWNED)
 
     assert lines == [
         {"event": "step_disowned", "log_level": "error", "agency_id": OWNER, "error_code": "not_a_party"}

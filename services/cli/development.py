@@ -14,6 +14,7 @@ import typer
 from deploy.local.jars import fetch
 from deploy.local.processes import PROCESSES
 from services.cli.talk import FAILED, INTERRUPTED, OK, USAGE, say
+from services.referrals.domain.life_cycle import diagram
 
 app = typer.Typer()
 dev = typer.Typer()
@@ -85,6 +86,15 @@ def write_schemas() -> None:
             raise typer.Exit(FAILED)
         (REPOSITORY / "schemas" / "published" / "openapi" / f"{service}.json").write_bytes(written.stdout)
     raise typer.Exit(code)
+
+
+@dev.command("diagram")
+def show_diagram() -> None:
+    """Example: `concert dev diagram`.
+
+    Prints the life cycle of a referral as a Mermaid diagram, from the table that the arbiter reads.
+    """
+    print(diagram())
 
 
 @dev.command("check")

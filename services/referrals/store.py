@@ -11,7 +11,7 @@ from schemas.events.directory import ServiceRegistered
 from schemas.events.governance import AgencyCurrent, ProtocolCurrent, ProtocolDocument
 from schemas.topics import DIRECTORY_STATE
 from services.referrals.domain.addressing import Addressed, Numbers, Pair, addressed, counted
-from services.referrals.domain.gate import Agency, Entry, InForce, by_organization
+from services.referrals.domain.gate import AdmittedAgency, InForce, ListedService, by_organization
 from services.referrals.domain.life_cycle import State
 from services.referrals.domain.referral import Outcome, Referral
 from services.runtime.crash import crash_point
@@ -83,7 +83,7 @@ WHERE (e.organization, e.title, e.organization_title, e.status, e.needs, e.desk,
 RETURNING service"""
 _AS_JSON: Final = TypeAdapter(list[ServiceRegistered])
 
-Shelf = dict[str, ProtocolDocument]
+ProtocolCache = dict[str, ProtocolDocument]
 """Protocol documents by hash, kept by the process: what a hash names never changes."""
 
 
@@ -142,10 +142,10 @@ class ReferralStore:
 class SurroundingsStore:
     """Agencies, protocols and the directory, as last heard of."""
 
-    def __init__(self, transaction: Transaction, outbox: Outbox, shelf: Shelf) -> None:
+    def __init__(self, transaction: Transaction, outbox: Outbox, cache: ProtocolCache) -> None:
         self._transaction = transaction
         self._outbox = outbox
-        self._shelf = shelf
+        self._cache = cache
 
     async def in_force(
         self, agencies: Collection[str], services: Collection[str], protocols: Collection[str]
@@ -154,14 +154,14 @@ class SurroundingsStore:
         entries = await self._entries(services)
         organizations = {entry.organization for entry in entries.values()}
         rows = await self._transaction.rows(_AGENCIES, ids=list(agencies), organizations=list(organizations))
-        known = [Agency(row.id, row.sector, row.organization, row.is_active) for row in rows]
+        known = [AdmittedAgency(*tuple(row)) for row in rows]
         current = await self._current() if services else ()
-        await self._fetch({*protocols, *current} - self._shelf.keys())
+        await self._fetch({*protocols, *current} - self._cache.keys())
         return InForce(
             agencies={agency.id: agency for agency in known},
             agency_of=by_organization(known),
             entries=entries,
-            protocols=self._shelf,
+            protocols=self._cache,
             current=current,
         )
 
@@ -193,14 +193,11 @@ class SurroundingsStore:
         await self._outbox.add(self._transaction, registered)
         return len(changed)
 
-    async def _entries(self, services: Collection[str]) -> dict[str, Entry]:
+    async def _entries(self, services: Collection[str]) -> dict[str, ListedService]:
         if not services:
             return {}
         rows = await self._transaction.rows(_ENTRIES, services=list(services))
-        return {
-            row.service: Entry(row.service, row.organization, row.desk, row.is_active, row.confirmed_at)
-            for row in rows
-        }
+        return {row.service: ListedService(*tuple(row)) for row in rows}
 
     async def _current(self) -> tuple[str, ...]:
         return tuple(row.hash for row in await self._transaction.rows(_CURRENT))
@@ -209,7 +206,7 @@ class SurroundingsStore:
         if not hashes:
             return
         for row in await self._transaction.rows(_DOCUMENTS, hashes=list(hashes)):
-            self._shelf[row.hash] = ProtocolDocument.model_validate_json(row.document)
+            self._cache[row.hash] = ProtocolDocument.model_validate_json(row.document)
 
 
 _NAMES: Final = tuple(name.strip() for name in _COLUMNS.split(","))

@@ -6,7 +6,7 @@ from schemas.events.directory import ServiceRegistered
 from services.referrals.api import routes
 from services.referrals.handlers import SWEPT_MAX, Work, expire_and_remind
 from services.referrals.settings import Settings
-from services.referrals.store import ReferralStore, Shelf, SurroundingsStore
+from services.referrals.store import ProtocolCache, ReferralStore, SurroundingsStore
 from services.referrals.subscriptions import SUBSCRIPTIONS
 from services.runtime.crash import crash_point
 from services.runtime.process import Parts, Runtime
@@ -17,11 +17,11 @@ from services.runtime.web import caller_of, create_app
 
 def wire(runtime: Runtime, settings: Settings) -> Parts:
     """The arbiter decides steps, watches deadlines, and takes the directory from the operator."""
-    shelf: Shelf = {}
+    cache: ProtocolCache = {}
 
     def open_work(transaction: Transaction) -> Work:
         referrals = ReferralStore(transaction, runtime.outbox)
-        return Work(referrals, SurroundingsStore(transaction, runtime.outbox, shelf), runtime.clock)
+        return Work(referrals, SurroundingsStore(transaction, runtime.outbox, cache), runtime.clock)
 
     async def sweep() -> bool:
         async with runtime.database.transaction() as transaction:
@@ -32,7 +32,7 @@ def wire(runtime: Runtime, settings: Settings) -> Parts:
 
     async def keep(entries: Sequence[ServiceRegistered]) -> int:
         async with runtime.database.transaction() as transaction:
-            store = SurroundingsStore(transaction, runtime.outbox, shelf)
+            store = SurroundingsStore(transaction, runtime.outbox, cache)
             return await store.keep_entries(entries, runtime.clock.now())
 
     internal = create_app("Referrals", caller_of)

@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from schemas.wire import envelope
 from schemas.wire.topic import Topic
 from services.referrals.handlers import Work, decide_steps
-from services.referrals.store import ReferralStore, Shelf, SurroundingsStore
+from services.referrals.store import ProtocolCache, ReferralStore, SurroundingsStore
 from services.runtime import inbox, offsets, relay
 from services.runtime.batch import moves_of, received
 from services.runtime.clock import SystemClock
@@ -80,7 +80,7 @@ async def drain(
 ) -> None:
     """Consume and relay until every step is applied and its last event acknowledged."""
     connection = await asyncpg.connect(dsn)
-    shelf: Shelf = {}
+    cache: ProtocolCache = {}
     expected = {(one.topic, one.partition): 0 for one in consumer.assignment()}
     await _place(connection, identity, expected, topic_ids)
     done = 0
@@ -88,7 +88,7 @@ async def drain(
         fetched = await consumer.getmany(timeout_ms=200, max_records=records_max)
         records = [record for partition in sorted(fetched) for record in fetched[partition]]
         if records:
-            done += await _apply(connection, records, topics, topic_ids, identity, shelf, expected)
+            done += await _apply(connection, records, topics, topic_ids, identity, cache, expected)
             await _relay(connection, identity, producer)
     while await _relay(connection, identity, producer):
         pass
@@ -110,7 +110,7 @@ async def _apply(
     topics: dict[str, Topic],
     topic_ids: dict[str, Any],
     identity: Identity,
-    shelf: Shelf,
+    cache: ProtocolCache,
     expected: dict[Any, int],
 ) -> int:
     events = [
@@ -125,7 +125,7 @@ async def _apply(
         transaction: Any = BareTransaction(connection)
         taken = await inbox.take(transaction, events, ())
         outbox = Outbox(identity)
-        surroundings = SurroundingsStore(transaction, outbox, shelf)
+        surroundings = SurroundingsStore(transaction, outbox, cache)
         work = Work(ReferralStore(transaction, outbox), surroundings, SystemClock())
         await decide_steps([received(event) for event in taken.fresh], work)
         await offsets.move(transaction, identity.group, moves)

@@ -25,7 +25,7 @@ from schemas.events.referral import STEPS as STEP_BODIES
 from schemas.events.referral import OfferReferral, StepBase
 from schemas.ids import make
 from schemas.topics import STEPS
-from services.referrals.domain.gate import Agency, Entry, InForce, by_organization
+from services.referrals.domain.gate import AdmittedAgency, InForce, ListedService, by_organization
 from services.referrals.domain.life_cycle import State
 from services.referrals.domain.referral import Referral
 from services.runtime.subscription import Received
@@ -199,14 +199,16 @@ def a_referral(state: State = State.OFFERED, **changes: Any) -> Referral:
     return Referral(**(content | changes))
 
 
-def known_agency(agency: AgencyCurrent) -> Agency:
+def known_agency(agency: AgencyCurrent) -> AdmittedAgency:
     """An agency as the arbiter keeps it."""
-    return Agency(agency.agency, agency.sector, agency.organization, agency.status == "active")
+    return AdmittedAgency(agency.agency, agency.sector, agency.organization, agency.status == "active")
 
 
-def known_entry(entry: ServiceRegistered) -> Entry:
+def known_entry(entry: ServiceRegistered) -> ListedService:
     """A directory entry as the gate sees it."""
-    return Entry(entry.service, entry.organization, entry.desk, entry.status == "active", entry.confirmed_at)
+    return ListedService(
+        entry.service, entry.organization, entry.desk, entry.status == "active", entry.confirmed_at
+    )
 
 
 def in_force(

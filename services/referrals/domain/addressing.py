@@ -10,7 +10,6 @@ from schemas.events.referral import FactBase
 from schemas.topics import INBOX, REFERRALS_FACTS
 from schemas.wire.topic import Topic
 from services.referrals.domain.gate import InForce
-from services.referrals.domain.life_cycle import Party
 from services.referrals.domain.referral import Outcome, Referral, Refusal
 
 Pair = tuple[str, str]
@@ -87,9 +86,10 @@ def _to_asker(refusal: Refusal, outcome: Outcome, numbers: Numbers) -> Addressed
 
 
 def _must_act(referral: Referral) -> tuple[str | None, str | None]:
-    party = referral.awaits()
-    if party is None:
-        return None, None
-    if party is Party.OWNER:
-        return referral.owner, referral.owner_desk
-    return referral.receiver, referral.receiver_desk
+    """Agency and desk that a referral waits for."""
+    match referral.awaits():
+        case "owner":
+            return referral.owner, referral.owner_desk
+        case "receiver":
+            return referral.receiver, referral.receiver_desk
+    return None, None

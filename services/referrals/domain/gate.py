@@ -21,7 +21,7 @@ _PURPOSES: Final = frozenset(PURPOSES)
 
 
 @dataclass(frozen=True, slots=True)
-class Agency:
+class AdmittedAgency:
     """An admitted agency, as far as the arbiter needs to know it."""
 
     id: str
@@ -31,7 +31,7 @@ class Agency:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ListedService:
     """A service of the directory, as far as the gate needs to know it."""
 
     service: str
@@ -45,17 +45,17 @@ class Entry:
 class InForce:
     """What the arbiter knows around one batch of steps."""
 
-    agencies: Mapping[str, Agency]
-    agency_of: Mapping[str, Agency]
+    agencies: Mapping[str, AdmittedAgency]
+    agency_of: Mapping[str, AdmittedAgency]
     """By organisation: its admitted agency."""
-    entries: Mapping[str, Entry]
+    entries: Mapping[str, ListedService]
     protocols: Mapping[str, ProtocolDocument]
     """By hash: those in force now, and those under which the batch's referrals were offered."""
     current: tuple[str, ...] = ()
     """Hashes of all protocol versions that governance published, by protocol, the newest first."""
 
 
-def by_organization(agencies: Iterable[Agency]) -> dict[str, Agency]:
+def by_organization(agencies: Iterable[AdmittedAgency]) -> dict[str, AdmittedAgency]:
     """Each organisation's admitted agency; where it has several, an active one, then the first by id."""
     from_last = sorted(agencies, key=lambda agency: agency.id, reverse=True)
     best_last = sorted(from_last, key=lambda agency: agency.is_active)
@@ -66,7 +66,7 @@ def by_organization(agencies: Iterable[Agency]) -> dict[str, Agency]:
 class Admission:
     """What the gate found: who receives the offer, at which desk, under which protocol."""
 
-    receiver: Agency
+    receiver: AdmittedAgency
     desk: str
     protocol: str
     document: ProtocolDocument
@@ -94,7 +94,7 @@ def check_codes(offer: OfferReferral) -> None:
         raise UnknownCode
 
 
-def active(agency: Agency | None) -> Agency:
+def active(agency: AdmittedAgency | None) -> AdmittedAgency:
     """The agency, if it is admitted, not suspended, and its sector can be told."""
     if agency is None or not agency.is_active or agency.sector not in INBOX:
         raise AgencyInactive
@@ -120,7 +120,7 @@ def begun(in_force: InForce, *, at: datetime) -> Iterable[str]:
     return newest.values()
 
 
-def check_fresh(entry: Entry, document: ProtocolDocument, *, at: datetime) -> None:
+def check_fresh(entry: ListedService, document: ProtocolDocument, *, at: datetime) -> None:
     """The entry is active, and somebody confirmed it recently enough for this protocol."""
     oldest = at - timedelta(days=document.entry_fresh_for_days)
     if not entry.is_active or entry.confirmed_at < oldest:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
+from schemas.events.referral import PartyName
 from services.referrals.domain.refusals import TooLate, Withdrawn, WrongState
 
 
@@ -44,13 +45,6 @@ class Verb(StrEnum):
     EXPIRE = "expire"
 
 
-class Party(StrEnum):
-    """The two agencies of a hop."""
-
-    OWNER = "owner"
-    RECEIVER = "receiver"
-
-
 AWAITING_ANSWER: Final = frozenset({State.OFFERED, State.ACKNOWLEDGED})
 TERMINAL: Final = frozenset({State.CANCELLED, State.WITHDRAWN, State.CLOSED, State.SEALED})
 ANSWERS: Final = frozenset({Verb.ACKNOWLEDGE, Verb.ACCEPT, Verb.DECLINE})
@@ -80,18 +74,18 @@ NEXT: Final[Mapping[tuple[State | None, Verb], State]] = {
 } | {(state, Verb.WITHDRAW): State.WITHDRAWN for state in State if state not in TERMINAL}
 """State (None before the offer) and step → state; what is not here is refused."""
 
-ASKER: Final[Mapping[Verb, Party]] = {
-    Verb.OFFER: Party.OWNER,
-    Verb.ACKNOWLEDGE: Party.RECEIVER,
-    Verb.ACCEPT: Party.RECEIVER,
-    Verb.DECLINE: Party.RECEIVER,
-    Verb.START: Party.RECEIVER,
-    Verb.PROVIDE: Party.RECEIVER,
-    Verb.GIVE_FEEDBACK: Party.RECEIVER,
-    Verb.CLOSE: Party.OWNER,
-    Verb.CANCEL: Party.OWNER,
-    Verb.WITHDRAW: Party.OWNER,
-    Verb.CONFIRM_SEALED: Party.RECEIVER,
+ASKER: Final[Mapping[Verb, PartyName]] = {
+    Verb.OFFER: "owner",
+    Verb.ACKNOWLEDGE: "receiver",
+    Verb.ACCEPT: "receiver",
+    Verb.DECLINE: "receiver",
+    Verb.START: "receiver",
+    Verb.PROVIDE: "receiver",
+    Verb.GIVE_FEEDBACK: "receiver",
+    Verb.CLOSE: "owner",
+    Verb.CANCEL: "owner",
+    Verb.WITHDRAW: "owner",
+    Verb.CONFIRM_SEALED: "receiver",
 }
 """Step → the one party that may ask it."""
 
@@ -106,3 +100,10 @@ def after(state: State | None, verb: Verb) -> State:
     if state is State.EXPIRED and verb in ANSWERS:
         raise TooLate
     raise WrongState
+
+
+def diagram() -> str:
+    """The table as a state diagram in Mermaid."""
+    moves = [f"    {state or '[*]'} --> {following}: {verb}" for (state, verb), following in NEXT.items()]
+    ends = [f"    {state} --> [*]" for state in State if all(state is not left for left, _ in NEXT)]
+    return "\n".join(["stateDiagram-v2", *moves, *ends])

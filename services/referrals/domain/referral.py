@@ -5,8 +5,15 @@ from datetime import datetime
 from typing import Any
 
 from schemas.events.governance import Urgency
-from schemas.events.referral import DeskReminded, FactBase, ReferralExpired, StepRefused, awaited
-from services.referrals.domain.life_cycle import AWAITING_ANSWER, Party, State, Verb, after
+from schemas.events.referral import (
+    DeskReminded,
+    FactBase,
+    PartyName,
+    ReferralExpired,
+    StepRefused,
+    awaited,
+)
+from services.referrals.domain.life_cycle import AWAITING_ANSWER, State, Verb, after
 
 Facts = tuple[FactBase, ...]
 
@@ -36,16 +43,15 @@ class Referral:
         """The referral one move on; raises what `after` raises."""
         return replace(self, state=after(self.state, verb), version=self.version + 1)
 
-    def party(self, agency: str) -> Party | None:
+    def party(self, agency: str) -> PartyName | None:
         """Which party an agency is, if any."""
         if agency == self.owner:
-            return Party.OWNER
-        return Party.RECEIVER if agency == self.receiver else None
+            return "owner"
+        return "receiver" if agency == self.receiver else None
 
-    def awaits(self) -> Party | None:
+    def awaits(self) -> PartyName | None:
         """The party that must act next."""
-        party = awaited(self.state, feedback_allowed=self.feedback_allowed)
-        return Party(party) if party else None
+        return awaited(self.state, feedback_allowed=self.feedback_allowed)
 
     @property
     def due_at(self) -> datetime | None:
@@ -79,16 +85,16 @@ class Outcome:
     refusal: Refusal | None = None
 
 
-Moved = tuple[Referral, Facts]
+Move = tuple[Referral, Facts]
 
 
-def expire(referral: Referral) -> Moved:
+def expire(referral: Referral) -> Move:
     """Nobody answered in time."""
     moved = referral.moved_by(Verb.EXPIRE)
     return moved, (ReferralExpired(**about(moved), timer="answer"),)
 
 
-def remind(referral: Referral) -> Moved:
+def remind(referral: Referral) -> Move:
     """The receiver has not looked yet; the referral stays where it is."""
     moved = replace(referral, reminded=True, version=referral.version + 1)
     return moved, (DeskReminded(**about(moved), timer="acknowledge"),)

@@ -1,13 +1,14 @@
-"""How each step is decided: one small function a step gives the referral afterwards, and the facts."""
+"""How each step is decided: what it makes of the referral, and the facts that say so."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Final
+from functools import cache
+from typing import Final
 
 from schemas.events import referral as contract
 from schemas.events.governance import ProtocolDocument, Timer, Urgency
-from schemas.events.referral import FactBase, StepBase, StepRefused
+from schemas.events.referral import FactBase, OfferReferral, StepBase, StepRefused, WithdrawReferral
 from services.referrals.domain.gate import InForce, admit
 from services.referrals.domain.life_cycle import (
     ASKER,
@@ -18,7 +19,7 @@ from services.referrals.domain.life_cycle import (
     Verb,
     after,
 )
-from services.referrals.domain.referral import Facts, Moved, Outcome, Referral, Refusal, about, expire
+from services.referrals.domain.referral import Facts, Move, Outcome, Referral, Refusal, about, expire
 from services.referrals.domain.refusals import (
     AgencyInactive,
     ConsentDoesNotCover,
@@ -29,6 +30,32 @@ from services.referrals.domain.refusals import (
 )
 from services.runtime.errors import Refused
 from services.runtime.subscription import Received
+
+
+@dataclass(frozen=True, slots=True)
+class StepRule:
+    """What tells of a step that moves a referral, and which code list one of its members must be on."""
+
+    fact: type[FactBase]
+    coded: str = ""
+    codes: frozenset[str] = frozenset()
+
+
+RULES: Final[Mapping[Verb, StepRule]] = {
+    Verb.ACKNOWLEDGE: StepRule(contract.ReferralAcknowledged),
+    Verb.ACCEPT: StepRule(contract.ReferralAccepted),
+    Verb.DECLINE: StepRule(contract.ReferralDeclined, "reason", contract.DECLINE_REASONS),
+    Verb.START: StepRule(contract.ServiceStarted),
+    Verb.PROVIDE: StepRule(contract.ServiceProvided, "outcome", contract.OUTCOMES),
+    Verb.GIVE_FEEDBACK: StepRule(contract.FeedbackGiven, "outcome", contract.FEEDBACK),
+    Verb.CLOSE: StepRule(contract.ReferralClosed, "reason", contract.CLOSE_REASONS),
+    Verb.CANCEL: StepRule(contract.ReferralCancelled, "reason", contract.CANCEL_REASONS),
+}
+"""Steps whose fact repeats what they say; offer, withdrawal and seal have a function each."""
+
+VERBS: Final[Mapping[type[StepBase], Verb]] = {
+    step: Verb(short.removeprefix("referral.")) for short, step in contract.STEPS.items()
+}
 
 
 def decide(
@@ -44,7 +71,7 @@ def decide(
         else:
             check_may_ask(referral, asked.body.agency, verb)
             referral, lapsed = lapse(referral, verb, at=at)
-            moved, facts = STEPS[verb](referral, asked.body, in_force, at)
+            moved, facts = answer(referral, asked.body, in_force, at=at)
     except Refused as refused:
         refusal = _refusal(referral, asked, verb, refused, in_force)
         return Outcome(referral, lapsed, at, asked.id, refusal)
@@ -62,11 +89,11 @@ def check_may_speak(asked: Received[StepBase], in_force: InForce) -> None:
 
 def check_may_ask(referral: Referral, agency: str, verb: Verb) -> None:
     """The asker is the party that may ask this step."""
-    if referral.party(agency) is not ASKER[verb]:
+    if referral.party(agency) != ASKER[verb]:
         raise NotAParty
 
 
-def lapse(referral: Referral, verb: Verb, *, at: datetime) -> Moved:
+def lapse(referral: Referral, verb: Verb, *, at: datetime) -> Move:
     """A step that comes after the answer deadline finds the referral expired; some steps win nevertheless."""
     is_late = referral.state in AWAITING_ANSWER and referral.answer_by_at <= at
     if not is_late or verb in NEVER_LATE:
@@ -74,9 +101,9 @@ def lapse(referral: Referral, verb: Verb, *, at: datetime) -> Moved:
     return expire(referral)
 
 
-def offer(step: StepBase, in_force: InForce, *, at: datetime) -> Moved:
+def offer(step: StepBase, in_force: InForce, *, at: datetime) -> Move:
     """The owner asks another agency's service to take a need on; any other first step concerns nobody."""
-    if not isinstance(step, contract.OfferReferral):
+    if not isinstance(step, OfferReferral):
         raise NotAParty
     admission = admit(step, in_force, at=at)
     offered = Referral(
@@ -92,77 +119,44 @@ def offer(step: StepBase, in_force: InForce, *, at: datetime) -> Moved:
         acknowledge_by_at=at + _span(admission.document, "acknowledge", step.urgency),
         answer_by_at=at + _span(admission.document, "answer", step.urgency),
     )
-    return offered, (_offered(offered, step),)
-
-
-def offer_again(referral: Referral, step: contract.OfferReferral, in_force: InForce, at: datetime) -> Moved:
-    """An id is offered once: no table leads on from here."""
-    return referral.moved_by(Verb.OFFER), ()
-
-
-def acknowledge(
-    referral: Referral, step: contract.AcknowledgeReferral, in_force: InForce, at: datetime
-) -> Moved:
-    """The receiver has seen the offer."""
-    moved = referral.moved_by(Verb.ACKNOWLEDGE)
-    return moved, (contract.ReferralAcknowledged(**about(moved), duty=step.duty),)
-
-
-def accept(referral: Referral, step: contract.AcceptReferral, in_force: InForce, at: datetime) -> Moved:
-    """The receiver takes the referral on."""
-    moved = referral.moved_by(Verb.ACCEPT)
-    return moved, (contract.ReferralAccepted(**about(moved), appointment=step.appointment),)
-
-
-def decline(referral: Referral, step: contract.DeclineReferral, in_force: InForce, at: datetime) -> Moved:
-    """The receiver says no, and says why."""
-    moved = referral.moved_by(Verb.DECLINE)
-    _check_known(step.reason, contract.DECLINE_REASONS)
-    fact = contract.ReferralDeclined(
-        **about(moved), reason=step.reason, suggested_service=step.suggested_service
+    fact = _fact(
+        contract.ReferralOffered,
+        offered,
+        step,
+        owner=offered.owner,
+        receiver=offered.receiver,
+        purpose=step.consent.purpose,
+        feedback_allowed=offered.feedback_allowed,
+        answer_due_at=offered.answer_by_at,
     )
-    return moved, (fact,)
+    return offered, (fact,)
 
 
-def start(referral: Referral, step: contract.StartService, in_force: InForce, at: datetime) -> Moved:
-    """The receiver begins the service."""
-    moved = referral.moved_by(Verb.START)
-    return moved, (contract.ServiceStarted(**about(moved)),)
+def answer(referral: Referral, step: StepBase, in_force: InForce, *, at: datetime) -> Move:
+    """What a step makes of a referral that it may be asked of."""
+    if isinstance(step, WithdrawReferral):
+        return withdraw(referral, step, in_force, at=at)
+    verb = VERBS[type(step)]
+    moved = referral.moved_by(verb)
+    if verb is Verb.CONFIRM_SEALED:
+        confirmed = _fact(contract.SealConfirmed, referral, step)
+        return moved, (confirmed, contract.ReferralSealed(**about(moved)))
+    check_feedback(referral, verb)
+    rule = RULES[verb]
+    if rule.codes and getattr(step, rule.coded) not in rule.codes:
+        raise UnknownCode
+    return moved, (_fact(rule.fact, moved, step),)
 
 
-def provide(referral: Referral, step: contract.ProvideService, in_force: InForce, at: datetime) -> Moved:
-    """The receiver has given the service."""
-    moved = referral.moved_by(Verb.PROVIDE)
-    _check_known(step.outcome, contract.OUTCOMES)
-    return moved, (contract.ServiceProvided(**about(moved), outcome=step.outcome),)
-
-
-def give_feedback(referral: Referral, step: contract.GiveFeedback, in_force: InForce, at: datetime) -> Moved:
-    """The receiver tells how it went, if her consent lets it."""
-    moved = referral.moved_by(Verb.GIVE_FEEDBACK)
-    _check_known(step.outcome, contract.FEEDBACK)
-    if not referral.feedback_allowed:
+def check_feedback(referral: Referral, verb: Verb) -> None:
+    """Feedback passes if her consent lets it; then it comes before the end."""
+    if verb is Verb.GIVE_FEEDBACK and not referral.feedback_allowed:
         raise ConsentDoesNotCover
-    return moved, (contract.FeedbackGiven(**about(moved), outcome=step.outcome),)
-
-
-def close(referral: Referral, step: contract.CloseReferral, in_force: InForce, at: datetime) -> Moved:
-    """The owner ends the referral; feedback that her consent allows comes first."""
-    moved = referral.moved_by(Verb.CLOSE)
-    if referral.state is State.PROVIDED and referral.feedback_allowed:
+    if verb is Verb.CLOSE and referral.state is State.PROVIDED and referral.feedback_allowed:
         raise WrongState
-    _check_known(step.reason, contract.CLOSE_REASONS)
-    return moved, (contract.ReferralClosed(**about(moved), reason=step.reason),)
 
 
-def cancel(referral: Referral, step: contract.CancelReferral, in_force: InForce, at: datetime) -> Moved:
-    """The owner no longer needs the service."""
-    moved = referral.moved_by(Verb.CANCEL)
-    _check_known(step.reason, contract.CANCEL_REASONS)
-    return moved, (contract.ReferralCancelled(**about(moved), reason=step.reason),)
-
-
-def withdraw(referral: Referral, step: contract.WithdrawReferral, in_force: InForce, at: datetime) -> Moved:
+def withdraw(referral: Referral, step: WithdrawReferral, in_force: InForce, *, at: datetime) -> Move:
     """She takes her consent back; after the end this only brings the sealing forward."""
     if referral.seal_by_at is not None:
         raise Withdrawn
@@ -171,55 +165,19 @@ def withdraw(referral: Referral, step: contract.WithdrawReferral, in_force: InFo
     else:
         moved = referral.moved_by(Verb.WITHDRAW)
     seal_by_at = at + _span(in_force.protocols[referral.protocol], "seal", referral.urgency)
-    fact = contract.ReferralWithdrawn(**about(moved), stop_contact=step.stop_contact, seal_by_at=seal_by_at)
+    fact = _fact(contract.ReferralWithdrawn, moved, step, seal_by_at=seal_by_at)
     return replace(moved, seal_by_at=seal_by_at), (fact,)
 
 
-def confirm_sealed(
-    referral: Referral, step: contract.ConfirmSealed, in_force: InForce, at: datetime
-) -> Moved:
-    """The receiver's copy can no longer be read: nothing can follow."""
-    moved = referral.moved_by(Verb.CONFIRM_SEALED)
-    confirmed = contract.SealConfirmed(**about(referral), method=step.method)
-    return moved, (confirmed, contract.ReferralSealed(**about(moved)))
+def _fact(kind: type[FactBase], referral: Referral, step: StepBase, **more: object) -> FactBase:
+    """The fact of a step: it repeats what the step says under the same names."""
+    repeated = {name: getattr(step, name) for name in _shared_fields(kind, type(step))}
+    return kind(**repeated | about(referral) | more)
 
 
-STEPS: Final[Mapping[Verb, Callable[[Referral, Any, InForce, datetime], Moved]]] = {
-    Verb.OFFER: offer_again,
-    Verb.ACKNOWLEDGE: acknowledge,
-    Verb.ACCEPT: accept,
-    Verb.DECLINE: decline,
-    Verb.START: start,
-    Verb.PROVIDE: provide,
-    Verb.GIVE_FEEDBACK: give_feedback,
-    Verb.CLOSE: close,
-    Verb.CANCEL: cancel,
-    Verb.WITHDRAW: withdraw,
-    Verb.CONFIRM_SEALED: confirm_sealed,
-}
-VERBS: Final[Mapping[type[StepBase], Verb]] = {
-    step: Verb(short.removeprefix("referral.")) for short, step in contract.STEPS.items()
-}
-
-
-def _offered(referral: Referral, step: contract.OfferReferral) -> FactBase:
-    return contract.ReferralOffered(
-        **about(referral),
-        owner=referral.owner,
-        receiver=referral.receiver,
-        service=step.service,
-        needs=step.needs,
-        urgency=step.urgency,
-        age_band=step.age_band,
-        minor=step.minor,
-        access_needs=step.access_needs,
-        immediate_danger=step.immediate_danger,
-        weapons=step.weapons,
-        area=step.area,
-        purpose=step.consent.purpose,
-        feedback_allowed=step.consent.feedback,
-        answer_due_at=referral.answer_by_at,
-    )
+@cache
+def _shared_fields(fact: type[FactBase], step: type[StepBase]) -> frozenset[str]:
+    return frozenset(fact.model_fields.keys() & step.model_fields.keys())
 
 
 def _refusal(
@@ -241,8 +199,3 @@ def _is_forged(asked: Received[StepBase], in_force: InForce) -> bool:
 
 def _span(document: ProtocolDocument, timer: Timer, urgency: Urgency) -> timedelta:
     return timedelta(seconds=document.timers[timer][urgency])
-
-
-def _check_known(code: str, table: frozenset[str]) -> None:
-    if code not in table:
-        raise UnknownCode

@@ -7,16 +7,16 @@ from typing import get_args
 
 import pytest
 
-from schemas.events.referral import AWAITS, STEPS, StateName
+from schemas.events.referral import AWAITS, STEPS, PartyName, StateName
 from services.referrals.domain.life_cycle import (
     ANSWERS,
     ASKER,
     NEXT,
     TERMINAL,
-    Party,
     State,
     Verb,
     after,
+    diagram,
 )
 from services.referrals.domain.referral import Outcome, Referral, due
 from services.referrals.domain.refusals import TooLate, Withdrawn, WrongState
@@ -32,6 +32,7 @@ from tests.support.builders import (
     in_force,
 )
 from tests.support.clock import NOON, StoppedClock
+from tests.support.shared import REPOSITORY
 
 MOVES = """
 (none)          owner     offer           offered
@@ -134,7 +135,7 @@ def test_without_leave_for_feedback_the_owner_closes_at_once_and_no_feedback_pas
 
     assert closed.referral is not None
     assert closed.referral.state == "closed"
-    assert provided.awaits() is Party.OWNER
+    assert provided.awaits() == "owner"
     assert feedback.refusal is not None
     assert feedback.refusal.fact.code == "consent_does_not_cover"
 
@@ -169,9 +170,16 @@ def test_states_steps_and_facts_are_those_of_the_contract() -> None:
     assert {str(state) for state in State} == set(get_args(StateName))
     assert {str(verb) for verb in Verb} - {"expire"} == set(STEP_NAMES) == {str(verb) for verb in ASKER}
     assert set(AWAITS) == {str(state) for state in State}
-    assert set(AWAITS.values()) == {*(str(party) for party in Party), None}
+    assert set(AWAITS.values()) == {*get_args(PartyName), None}
     assert {state for state, _ in NEXT if state} | TERMINAL == set(State)
     assert Verb.EXPIRE not in ANSWERS
+
+
+def test_the_readme_shows_the_table_as_the_diagram_that_the_command_prints() -> None:
+    shown = (REPOSITORY / "README.md").read_text("utf-8").partition("```mermaid\n")[2].partition("\n```")[0]
+
+    assert shown == diagram()
+    assert diagram().count("-->") == len(NEXT) + 1
 
 
 @pytest.mark.parametrize("seed", range(60))

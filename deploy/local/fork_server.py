@@ -1,7 +1,8 @@
 """Imports the third-party packages once, then forks a process for each service that it is asked to start.
 
-`python -m deploy.local.fork_server CONTROL SOCKET…` takes orders and tells deaths as JSON lines on CONTROL.
-It has one thread, because only the thread that forks lives on in a child.
+`python -m deploy.local.fork_server CONTROL` takes orders as JSON lines on CONTROL, each with a pipe and the
+service's sockets. The process writes its number into the pipe and holds it: its end is the end of the pipe.
+The server has one thread, because only the thread that forks lives on in a child.
 """
 
 import gc
@@ -9,11 +10,10 @@ import importlib
 import json
 import os
 import runpy
-import select
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -46,6 +46,7 @@ IMPORTED_ONCE: Final = (
 """What most services need: third-party packages, and our own runtime."""
 
 READ_BYTES: Final = 65_536
+DESCRIPTORS_MAX: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +55,10 @@ class Order:
 
     name: str
     module: str
-    arguments: tuple[str, ...]
-    environment: dict[str, str]
-    descriptors: tuple[int, ...]
+    arguments: Sequence[str]
+    environment: Mapping[str, str]
+    sockets: Sequence[str]
+    """What each socket that comes with the order is for."""
     log: str
     account: tuple[int, int] | None = None
     """User and group to become, where the supervisor is root."""
@@ -66,65 +68,15 @@ class Order:
         return json.dumps(asdict(self)).encode() + b"\n"
 
 
-def read_order(line: bytes) -> Order:
-    """The order in a line."""
-    read = json.loads(line)
-    return Order(**read | {"arguments": tuple(read["arguments"]), "descriptors": tuple(read["descriptors"])})
-
-
-class ForkServer:
-    """Waits for orders and deaths; `next_order` returns in a fresh child only."""
-
-    def __init__(self, control: socket.socket) -> None:
-        self._control = control
-        self._bell_out, self._bell_in = os.pipe()
-        os.set_blocking(self._bell_in, False)
-        os.set_blocking(self._bell_out, False)
-        signal.set_wakeup_fd(self._bell_in, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        self._unread = b""
-
-    def next_order(self) -> Order:
-        """Forks for each order; in the child it is returned, in the server never."""
-        while True:
-            ready, _, _ = select.select([self._control.fileno(), self._bell_out], [], [])
-            if self._bell_out in ready:
-                self._tell_deaths()
-            for order in self._orders() if self._control.fileno() in ready else ():
-                pid = os.fork()
-                if pid == 0:
-                    self._leave()
-                    return order
-                self._tell({"started": order.name, "pid": pid})
-
-    def _orders(self) -> Sequence[Order]:
-        received = self._control.recv(READ_BYTES)
+def next_order(control: socket.socket) -> tuple[Order, list[int]]:
+    """Waits for an order, and for the descriptors that come with it."""
+    line, descriptors = b"", list[int]()
+    while not line.endswith(b"\n"):
+        received, more, _, _ = socket.recv_fds(control, READ_BYTES, DESCRIPTORS_MAX)
         if not received:
             sys.exit(0)  # the supervisor is gone, and so will be every child
-        *lines, self._unread = (self._unread + received).split(b"\n")
-        return [read_order(line) for line in lines]
-
-    def _tell_deaths(self) -> None:
-        os.read(self._bell_out, READ_BYTES)
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
-            self._tell({"ended": pid, "status": os.waitstatus_to_exitcode(status)})
-
-    def _tell(self, what: dict[str, object]) -> None:
-        self._control.sendall(json.dumps(what).encode() + b"\n")
-
-    def _leave(self) -> None:
-        """In the child: nothing of the server's stays."""
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        self._control.close()
-        for descriptor in (self._bell_in, self._bell_out):
-            os.close(descriptor)
+        line, descriptors = line + received, descriptors + more
+    return Order(**json.loads(line)), descriptors
 
 
 def import_packages(names: Sequence[str] = IMPORTED_ONCE) -> None:
@@ -135,18 +87,19 @@ def import_packages(names: Sequence[str] = IMPORTED_ONCE) -> None:
     gc.freeze()
 
 
-def become(order: Order, parent: int, inherited: Sequence[int]) -> None:
-    """Turns a fresh child into its service: session, output, sockets, environment and arguments."""
+def become(order: Order, told: int, sockets: Sequence[int], parent: int) -> None:
+    """Turns a fresh child into its service: session, output, environment and arguments."""
     os.setsid()
+    os.set_inheritable(told, False)
+    os.write(told, b"%d\n" % os.getpid())
     call_process(order.name)
-    for descriptor in set(inherited) - set(order.descriptors):
-        os.close(descriptor)
     _write_to(Path(order.log))
     if order.account:
         become_account(*order.account)
     die_with(parent)  # last: whoever changes its account is no longer told of its parent's death
+    named = ",".join(f"{kind}={number}" for kind, number in zip(order.sockets, sockets, strict=True))
     os.environ.clear()
-    os.environ.update(order.environment)
+    os.environ.update({**order.environment, "CONCERT_SOCKETS": named})
     sys.argv = [order.module, *order.arguments]
     runpy.run_module(order.module, run_name="__main__", alter_sys=True)
 
@@ -181,13 +134,20 @@ def _write_to(log: Path) -> None:
 
 def main() -> None:
     """Serves until the supervisor goes; a child goes on as its service."""
-    control = socket.socket(fileno=int(sys.argv[1]))
-    inherited = [int(word) for word in sys.argv[2:]]
+    control, server = socket.socket(fileno=int(sys.argv[1])), os.getpid()
     if is_root():
         anchor_modules()
     import_packages()
-    server, parent = ForkServer(control), os.getpid()
-    become(server.next_order(), parent, inherited)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for a child: its pipe tells its end
+    while True:
+        order, (told, *sockets) = next_order(control)
+        if os.fork() == 0:
+            break
+        for descriptor in (told, *sockets):
+            os.close(descriptor)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    control.close()
+    become(order, told, sockets, server)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from deploy.local.children import Say, silence
 from deploy.local.places import cache_directory, make_directory
 from deploy.local.refusals import CannotRun
+from deploy.local.subprocesses import Say, silence
 
 LOCK: Final = Path(__file__).with_name("kafka-4.2.2.lock")
 REPOSITORY_VARIABLE: Final = "CONCERT_MAVEN_REPOSITORY"

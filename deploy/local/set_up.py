@@ -3,12 +3,12 @@
 from deploy.local import accounts, ports
 from deploy.local import configuration as configurations
 from deploy.local.certificates import Certificates
-from deploy.local.children import Say, silence
 from deploy.local.configuration import Configuration
 from deploy.local.installation import Installation
 from deploy.local.places import make_directory, must_reach
 from deploy.local.processes import OPERATOR, usual_ports
 from deploy.local.secrets import Secrets
+from deploy.local.subprocesses import Say, silence
 from deploy.local.sums import bad_secret
 from schemas.topics import SERVICES
 

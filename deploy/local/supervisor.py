@@ -7,29 +7,21 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from deploy.local import contents, control, ports
-from deploy.local.children import Say, silence
+from deploy.local import control, ports, provisioning
 from deploy.local.configuration import Configuration
-from deploy.local.deaths import LIVED_LONG_SECONDS
-from deploy.local.forks import Forks
+from deploy.local.forks import ForkServer
 from deploy.local.installation import Installation
 from deploy.local.kafka import Kafka, KafkaPorts
-from deploy.local.lives import PartLife
-from deploy.local.parts import READY_WITHIN_SECONDS, Part, ServerPart, ServicePart
+from deploy.local.keeper import PartKeeper
+from deploy.local.parts import READY_WITHIN_SECONDS, Part
 from deploy.local.postgres import Postgres
-from deploy.local.processes import (
-    KAFKA,
-    MAIL_SINK,
-    POSTGRES,
-    PROCESSES,
-    Process,
-    port_name,
-)
-from deploy.local.refusals import CannotRun, not_started, part_died
+from deploy.local.processes import KAFKA, MAIL_SINK, POSTGRES, PROCESSES, Process, port_name
+from deploy.local.refusals import CannotRun
+from deploy.local.service_part import ServicePart
 from deploy.local.set_up import install, renew_certificates
+from deploy.local.subprocesses import Say, silence
 from deploy.local.training import train
 
 RENEWED_EVERY_SECONDS: Final = 3600.0
@@ -54,12 +46,13 @@ class Platform:
         self.configuration = installation.configuration
         self.failed: asyncio.Future[CannotRun] = asyncio.get_running_loop().create_future()
         self._tell_person = say
-        self._restarts = restarts
         self._processes = processes
         self._sockets = {each.name: self._listen(each) for each in processes}
-        descriptors = [each.fileno() for sockets in self._sockets.values() for each in sockets.values()]
-        self._forks = Forks(self.configuration.logs / "fork_server.log", descriptors)
-        self._lives = {part.name: PartLife(part) for part in (*self._servers(), *self._services(more))}
+        self._fork_server = ForkServer(self.configuration.logs / "fork_server.log")
+        self._keepers = {
+            part.name: PartKeeper(part, self._say, self._tell, restarts=restarts)
+            for part in (*self._servers(), *self._services(more))
+        }
         self._prepared = {KAFKA: asyncio.Event(), POSTGRES: asyncio.Event()}
         self._tasks: list[asyncio.Task[None]] = []
         self._state = "starting"
@@ -69,33 +62,33 @@ class Platform:
     @property
     def names(self) -> tuple[str, ...]:
         """Every part, in the order of start."""
-        return tuple(self._lives)
+        return tuple(self._keepers)
 
     def pid(self, name: str) -> int | None:
         """The process of a part, or None while it is down."""
-        return self._lives[name].part.pid
+        return self._keepers[name].part.pid
 
     async def kill(self, name: str) -> None:
         """SIGKILL, and the part stays down until `start`."""
-        life = self._lives[name]
-        life.wanted.clear()
-        life.part.kill()
-        await life.down.wait()
+        keeper = self._keepers[name]
+        keeper.wanted.clear()
+        keeper.part.kill()
+        await keeper.down.wait()
 
     async def stop(self, name: str) -> None:
         """Stops a part in order; it stays down until `start`."""
-        life = self._lives[name]
-        life.wanted.clear()
-        await life.part.stop()
-        await life.down.wait()
+        keeper = self._keepers[name]
+        keeper.wanted.clear()
+        await keeper.part.stop()
+        await keeper.down.wait()
 
     async def start(self, name: str, more: Mapping[str, str] | None = None) -> None:
         """Starts a part that is down and waits until it is ready; `more` replaces its further variables."""
-        life = self._lives[name]
-        if more is not None and isinstance(life.part, ServicePart):
-            life.part.more = more
-        life.wanted.set()
-        await self._unless_failed(life.ready.wait())
+        keeper = self._keepers[name]
+        if more is not None and isinstance(keeper.part, ServicePart):
+            keeper.part.more = more
+        keeper.wanted.set()
+        await self._unless_failed(keeper.ready.wait())
 
     async def restart(self, name: str, more: Mapping[str, str] | None = None) -> None:
         """Stops a part in order and starts it again."""
@@ -105,15 +98,15 @@ class Platform:
     @property
     def failing(self) -> Mapping[str, CannotRun]:
         """The parts that do not become ready, and why."""
-        return {name: life.refusal for name, life in self._lives.items() if life.refusal}
+        return {name: each.refusal for name, each in self._keepers.items() if each.refusal}
 
     async def died(self, name: str) -> None:
         """Waits until a part is down, for whatever reason."""
-        await self._lives[name].down.wait()
+        await self._keepers[name].down.wait()
 
     async def ready(self, name: str) -> None:
         """Waits until a part is ready."""
-        await self._unless_failed(self._lives[name].ready.wait())
+        await self._unless_failed(self._keepers[name].ready.wait())
 
     async def wait(self) -> None:
         """Waits until the platform has to give up; raises why."""
@@ -124,12 +117,15 @@ class Platform:
     async def open(self) -> None:
         """Starts all parts, each as soon as what it needs is ready; one that cannot live stops no other."""
         self._tell()
-        self._say(f"starting {', '.join(self._lives)}")
-        self._tasks = [self._task(self._keep, life) for life in self._lives.values()]
+        self._say(f"starting {', '.join(self._keepers)}")
+        self._tasks = [
+            self._task(each.keep, [self._prepared[need] for need in each.part.needs])
+            for each in self._keepers.values()
+        ]
         self._tasks += [self._task(self._fill, name) for name in self._prepared]
         if self._processes:
             self._tasks.append(self._task(self._import_early))
-        for event in (*self._prepared.values(), *(life.settled for life in self._lives.values())):
+        for event in (*self._prepared.values(), *(each.settled for each in self._keepers.values())):
             await self._unless_failed(event.wait())
         self._state = "ready"
         self._tell()
@@ -143,11 +139,10 @@ class Platform:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        parts = [life.part for life in reversed(self._lives.values())]
+        parts = [each.part for each in reversed(self._keepers.values())]
         services = [part for part in parts if isinstance(part, ServicePart)]
-        self._forks.let_go_on()
         await asyncio.gather(*(part.stop() for part in services))
-        await self._forks.stop()
+        await self._fork_server.stop()
         await asyncio.gather(*(part.stop() for part in parts if part not in services))
         for sockets in self._sockets.values():
             for each in sockets.values():
@@ -164,103 +159,25 @@ class Platform:
         if not self.configuration.kafka:
             three = KafkaPorts(numbers["kafka"], numbers["kafka_internal"], numbers["kafka_controller"])
             log = logs / "kafka.log"
-            yield ServerPart(KAFKA, Kafka(folder / KAFKA, log, three, secrets, cache, say=self._say))
+            yield Kafka(folder / KAFKA, log, three, secrets, cache, say=self._say)
         if not self.configuration.database:
             log = logs / "postgres.log"
-            yield ServerPart(POSTGRES, Postgres(folder / POSTGRES, log, numbers["postgres"], secrets, cache))
+            yield Postgres(folder / POSTGRES, log, numbers["postgres"], secrets, cache)
 
     def _services(self, more: More) -> Iterator[Part]:
         for each in self._processes:
             sockets = self._sockets[each.name]
-            yield ServicePart(each, self.installation, self._forks, sockets, more.get(each.name, {}))
-
-    # One task for each part.
-
-    async def _keep(self, life: PartLife) -> None:
-        """Keeps one part running for as long as it is wanted."""
-        await life.part.prepare()
-        for need in life.part.needs:
-            await self._prepared[need].wait()
-        while True:
-            await life.wanted.wait()
-            refusal = await self._live_once(life)
-            if not life.wanted.is_set():
-                continue
-            if self._state == "starting" and not self._may_fail(life):
-                raise refusal
-            if self._restarts:
-                await self._wait_before_next_life(life, refusal)
-            else:
-                life.wanted.clear()
-
-    def _may_fail(self, life: PartLife) -> bool:
-        """Without broker or database nothing goes on; any other part is tried for ever, the rest works."""
-        return self._restarts and isinstance(life.part, ServicePart)
-
-    async def _live_once(self, life: PartLife) -> CannotRun:
-        """One life of a part, from its start to its end; tells how it ended."""
-        life.down.clear()
-        life.next_try_at = None
-        try:
-            await life.part.start()
-            if not life.wanted.is_set():
-                life.part.kill()
-            self._is_now(life, "starting")
-            await life.part.wait_ready()
-            self._is_now(life, "ready")
-            life.ready.set()
-            life.settled.set()
-            await self._live(life)
-        except (CannotRun, OSError) as error:  # the latter for lack of memory, descriptors or disk
-            life.part.kill()
-            await life.part.wait()
-            return error if isinstance(error, CannotRun) else not_started(life.part.name, error)
-        finally:
-            life.ready.clear()
-            life.down.set()
-            self._is_now(life, "down")
-        return part_died(life.part.name, life.part.log)
-
-    async def _live(self, life: PartLife) -> None:
-        """Waits for the end of a part that is ready; its deaths are forgotten once it has lived long."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LIVED_LONG_SECONDS):
-                await life.part.wait()
-                return
-        if life.refusal:
-            self._say(f"{life.part.name} is well again")
-        life.deaths.forget()
-        life.refusal = None
-        self._tell()
-        await life.part.wait()
-
-    async def _wait_before_next_life(self, life: PartLife, refusal: CannotRun) -> None:
-        name, delay = life.part.name, life.deaths.next_delay()
-        is_failing = life.deaths.are_many or (self._may_fail(life) and refusal.code == "not_ready")
-        if is_failing and not self._may_fail(life):
-            raise CannotRun(
-                "part_died", f"{name} died {life.deaths.count} times in a row.", refusal.last_lines
-            )
-        if is_failing and not life.refusal:  # said once, for it is tried for ever
-            self._say(f"{name} cannot live; it is tried on, at least once a minute. See {life.part.log}")
-        elif not life.refusal:
-            self._say(f"{name} has ended; it is started again in {delay:.1f} s")
-        if is_failing:
-            life.refusal = refusal
-            life.settled.set()
-        life.next_try_at = datetime.now(UTC) + timedelta(seconds=delay)
-        self._tell()
-        await asyncio.sleep(delay)
+            yield ServicePart(each, self.installation, self._fork_server, sockets, more.get(each.name, {}))
 
     async def _fill(self, name: str) -> None:
         """Once a server answers, puts into it what services need."""
-        if name in self._lives:
-            await self._lives[name].ready.wait()
+        if name in self._keepers:
+            await self._keepers[name].ready.wait()
         if name == KAFKA:
-            await contents.make_topology(self.installation)
+            await provisioning.make_topology(self.installation)
         else:
-            await contents.make_databases(self.installation, self._say)
-            await contents.check_high_water(self.installation)
+            await provisioning.make_databases(self.installation, self._say)
+            await provisioning.check_high_water(self.installation)
         self._prepared[name].set()
 
     async def _renew_certificates(self) -> None:
@@ -272,7 +189,7 @@ class Platform:
             except OSError as error:  # the old ones hold for half a day yet
                 self._say(f"certificates could not be renewed: {error.strerror}; tried again in an hour")
                 continue
-            for name in (name for name in renewed if name in self._lives):
+            for name in (name for name in renewed if name in self._keepers):
                 self._say(f"{name} has a new certificate and is started again")
                 with contextlib.suppress(TimeoutError):  # one that fails must not keep the others waiting
                     await asyncio.wait_for(self.restart(name), READY_WITHIN_SECONDS)
@@ -280,7 +197,7 @@ class Platform:
     async def _import_early(self) -> None:
         # Only time is lost when it fails: the first service to start tries again.
         with contextlib.suppress(OSError):
-            await self._forks.start()
+            await self._fork_server.start()
             self._tell()
 
     async def _train(self) -> None:
@@ -312,19 +229,15 @@ class Platform:
             raise self.failed.result()
         await waiting
 
-    def _is_now(self, life: PartLife, state: str) -> None:
-        life.state = state
-        self._tell()
-
     def _tell(self) -> None:
         state = {
             "supervisor": os.getpid(),
-            "fork_server": self._forks.pid,
+            "fork_server": self._fork_server.pid,
             "state": self._state,
             "cell": self.configuration.cell,
             "origin": self.configuration.origin,
             "ports": dict(self.installation.ports),
-            "parts": {name: life.document() for name, life in self._lives.items()},
+            "parts": {name: each.document() for name, each in self._keepers.items()},
         }
         try:
             control.write_state(self.configuration.run, state)

@@ -4,12 +4,10 @@ import asyncio
 import fcntl
 import os
 import shutil
-import signal
 from pathlib import Path
 from typing import Final
 
 from deploy.local import accounts, aot, ports
-from deploy.local.children import Child
 from deploy.local.jars import class_path
 from deploy.local.kafka import OPTIONS, Kafka, KafkaPorts
 from deploy.local.places import make_directory
@@ -47,14 +45,16 @@ async def _train(folder: Path, cache: Path, file: Path) -> None:
     kafka = Kafka(folder / "kafka", folder / "kafka.log", KafkaPorts(**chosen), secrets, cache)
     await kafka.prepare()
     fresh = folder / "kafka.aot"
-    broker = await kafka.start((f"-XX:AOTCacheOutput={fresh}",))
+    await kafka.start((f"-XX:AOTCacheOutput={fresh}",))
     try:
-        os.setpriority(os.PRIO_PROCESS, broker.pid, LEAST_URGENT)
+        if kafka.pid:
+            os.setpriority(os.PRIO_PROCESS, kafka.pid, LEAST_URGENT)
         await kafka.wait_ready(WRITTEN_WITHIN_SECONDS)
-        await _stop_and_write(broker)
+        kafka.stopped_within_seconds = WRITTEN_WITHIN_SECONDS
+        await kafka.stop()
     finally:
-        broker.kill()
-        await broker.wait()
+        kafka.kill()
+        await kafka.wait()
     if fresh.exists():
         os.chown(fresh, os.getuid(), os.getgid())
         fresh.chmod(0o644)
@@ -67,8 +67,3 @@ def forget_old(cache: Path) -> None:
     files = sorted(cache.glob("kafka-*.aot"), key=lambda file: file.stat().st_mtime)
     for file in files[:-KEPT_FILES]:
         file.unlink(missing_ok=True)
-
-
-async def _stop_and_write(child: Child) -> None:
-    child.process.send_signal(signal.SIGTERM)
-    await asyncio.wait_for(child.wait(), WRITTEN_WITHIN_SECONDS)

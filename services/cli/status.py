@@ -13,9 +13,9 @@ from pydantic import TypeAdapter
 from deploy.local import control
 from deploy.local.configuration import Configuration, load
 from deploy.local.installation import Installation
-from deploy.local.parts import greets
 from deploy.local.ports import HOST
 from deploy.local.processes import KAFKA, MAIL_SINK, POSTGRES
+from deploy.local.service_part import greets
 from services.cli.installed import READY, DataDirectory, installation_of
 from services.cli.talk import FAILED, AsJson, command, show_json
 from services.runtime import administration

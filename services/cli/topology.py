@@ -40,7 +40,7 @@ def plan(data: DataDirectory = None, as_json: AsJson = False) -> None:
 
     Says how the brokers differ from the table; exit 5 if they do.
     """
-    from deploy.local.contents import plan_topology
+    from deploy.local.provisioning import plan_topology
 
     differences = [str(each) for each in plan_topology(installed(data))]
     if as_json:
@@ -58,7 +58,7 @@ def apply(data: DataDirectory = None, as_json: AsJson = False) -> None:
 
     Makes the brokers as the table says; what needs a person's decision is left and named, with exit 5.
     """
-    from deploy.local.contents import apply_topology
+    from deploy.local.provisioning import apply_topology
 
     changed, left = ([str(each) for each in part] for part in apply_topology(installed(data)))
     if as_json:

@@ -21,7 +21,7 @@ import asyncpg
 import pytest
 from kafka.admin import ConfigResource, ConfigResourceType, UserScramCredentialDeletion
 
-from deploy.local import accounts, configuration, contents, control, deaths, kafka, supervisor
+from deploy.local import accounts, configuration, control, kafka, keeper, provisioning, restart_policy
 from deploy.local.configuration import Configuration
 from deploy.local.databases import DATABASES, LOGIN_CONNECTIONS_MAX
 from deploy.local.places import temporary_directory
@@ -145,7 +145,7 @@ async def test_everything_is_ready_and_the_state_file_tells_it(supervised: Platf
 
 
 async def test_the_brokers_are_as_the_table_says(supervised: Platform) -> None:
-    assert await asyncio.to_thread(contents.plan_topology, supervised.installation) == []
+    assert await asyncio.to_thread(provisioning.plan_topology, supervised.installation) == []
 
 
 async def test_a_power_cut_takes_nothing_back_that_broker_or_database_answered(supervised: Platform) -> None:
@@ -174,7 +174,7 @@ async def test_lengths_that_strangers_claim_cost_the_broker_no_memory(supervised
         _, writer = await asyncio.open_connection("127.0.0.1", supervised.installation.ports["kafka"])
         writer.write((524_287).to_bytes(4, "big") + b"\0")
         writers.append(writer)
-    told = await asyncio.to_thread(contents.plan_topology, supervised.installation)
+    told = await asyncio.to_thread(provisioning.plan_topology, supervised.installation)
     for writer in writers:
         writer.close()
 
@@ -226,17 +226,17 @@ async def test_a_high_water_mark_that_is_not_the_trails_is_refused_by_its_name(s
         "older": a_mark(log, 4, root),
     }  # fmt: skip
 
-    await contents.check_high_water(installation)  # nothing was signed yet
+    await provisioning.check_high_water(installation)  # nothing was signed yet
     async with installation.server.connection(DATABASES["audit"].name) as connection:
         await connection.execute("INSERT INTO checkpoint VALUES ($1, 5, $2, '')", log, root)
         for way, text in bad.items():
             file.unlink(missing_ok=True) if text is None else file.write_text(text)
             with pytest.raises(CannotRun) as refusal:
-                await contents.check_high_water(installation)
+                await provisioning.check_high_water(installation)
             assert refusal.value.sentence.startswith(f"{file} "), way
         for text in (right, ahead):
             file.write_text(text)
-            await contents.check_high_water(installation)
+            await provisioning.check_high_water(installation)
         await connection.execute("DELETE FROM checkpoint")
     file.unlink()
 
@@ -311,13 +311,13 @@ async def test_planted_drift_of_each_kind_is_found_and_put_right(supervised: Pla
     def plant_find_apply() -> tuple[set[str], set[str], list[Difference]]:
         with administration.connect(installation.bootstrap, *installation.kafka_admin) as admin:
             DRIFT[kind](admin)
-        found = wait_for_difference(lambda: contents.plan_topology(installation))
-        changed, left = contents.apply_topology(installation)
+        found = wait_for_difference(lambda: provisioning.plan_topology(installation))
+        changed, left = provisioning.apply_topology(installation)
         return {each.kind for each in found}, {each.kind for each in changed}, left
 
     found, changed, left = await asyncio.to_thread(plant_find_apply)
     assert (found, changed, left) == ({kind}, {kind}, [])
-    assert await asyncio.to_thread(contents.plan_topology, installation) == []
+    assert await asyncio.to_thread(provisioning.plan_topology, installation) == []
 
 
 async def test_a_topic_that_nobody_listed_is_left_for_people(supervised: Platform) -> None:
@@ -326,9 +326,9 @@ async def test_a_topic_that_nobody_listed_is_left_for_people(supervised: Platfor
     def plant_and_apply() -> list[Difference]:
         with administration.connect(installation.bootstrap, *installation.kafka_admin) as admin:
             admin.create_topics({"concert.unknown.v1": {"num_partitions": 1, "replication_factor": 1}})
-            _, left = contents.apply_topology(installation)
+            _, left = provisioning.apply_topology(installation)
             admin.delete_topics(["concert.unknown.v1"])
-        wait_until_none(lambda: contents.plan_topology(installation))
+        wait_until_none(lambda: provisioning.plan_topology(installation))
         return left
 
     left = await asyncio.to_thread(plant_and_apply)
@@ -357,7 +357,7 @@ async def test_each_role_enters_its_own_database_alone_and_owns_nothing(supervis
 
 async def test_making_the_databases_again_changes_nothing(supervised: Platform) -> None:
     said = list[str]()
-    await contents.make_databases(supervised.installation, said.append)
+    await provisioning.make_databases(supervised.installation, said.append)
     assert said == []
 
 
@@ -378,7 +378,7 @@ async def test_a_part_that_is_killed_is_started_again_and_said_so(
     assert supervised.pid(name) not in (before, None)
     (told,) = said[already_said:]  # the delay is longer where another test killed it before
     assert re.fullmatch(rf"{name} has ended; it is started again in [0-9.]+ s", told)
-    assert await asyncio.to_thread(contents.plan_topology, supervised.installation) == []
+    assert await asyncio.to_thread(provisioning.plan_topology, supervised.installation) == []
 
 
 async def test_a_part_that_was_killed_on_purpose_stays_down_until_it_is_started(
@@ -407,12 +407,12 @@ async def test_a_killed_fork_server_takes_its_services_along_and_all_come_back(s
 async def test_a_part_that_cannot_live_is_told_and_tried_again_while_the_others_go_on(
     spare: Configuration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervisor, "LIVED_LONG_SECONDS", 0.5)
-    monkeypatch.setattr(deaths, "FIRST_DELAY_SECONDS", 0.02)
+    monkeypatch.setattr(keeper, "LIVED_LONG_SECONDS", 0.5)
+    monkeypatch.setattr(restart_policy, "FIRST_DELAY_SECONDS", 0.02)
     said: list[str] = []
     async with running(spare, processes=(*MAIL_SINK, SHORT_LIVED), say=said.append) as platform:
         state = control.read_state(spare.run)
-        for _ in range(deaths.FAILING_FROM):  # the demo's mail sink, killed again and again
+        for _ in range(restart_policy.FAILING_FROM):  # the demo's mail sink, killed again and again
             await platform.ready("mail_sink")
             await kill_process(platform, "mail_sink")
         failing = control.read_state(spare.run)
@@ -423,7 +423,7 @@ async def test_a_part_that_cannot_live_is_told_and_tried_again_while_the_others_
     assert failing
     assert state["state"] == "ready"
     audit = state["parts"]["audit"]
-    assert (audit["state"], audit["deaths"] >= deaths.FAILING_FROM) == ("failing", True)
+    assert (audit["state"], audit["deaths"] >= restart_policy.FAILING_FROM) == ("failing", True)
     assert datetime.fromisoformat(audit["next_try_at"]) > datetime.now(UTC) - timedelta(seconds=10)
     assert platform.failing["audit"].last_lines[-1] == "short_lived: this is the last line"
     assert state["parts"]["mail_sink"]["state"] == "ready"
@@ -434,7 +434,7 @@ async def test_a_part_that_cannot_live_is_told_and_tried_again_while_the_others_
 async def test_a_database_that_cannot_live_ends_the_whole_with_exit_1(
     spare: Configuration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deaths, "FIRST_DELAY_SECONDS", 0.02)
+    monkeypatch.setattr(restart_policy, "FIRST_DELAY_SECONDS", 0.02)
 
     async def kill_again_and_again() -> None:
         async with running(spare, processes=()) as platform:

@@ -190,8 +190,8 @@ class Killed:
     """The broker ends at once and is started again over the same store."""
 
     def away(self, kafka: Kafka) -> None:
-        assert kafka.child
-        kafka.child.kill()
+        assert kafka.process
+        kafka.process.kill()
 
     async def back(self, kafka: Kafka) -> None:
         await kafka.start()
@@ -202,12 +202,12 @@ class Stopped:
     """The broker stands still, holding its connections, and then goes on."""
 
     def away(self, kafka: Kafka) -> None:
-        assert kafka.child
-        os.killpg(kafka.child.pid, signal.SIGSTOP)
+        assert kafka.process
+        os.killpg(kafka.process.pid, signal.SIGSTOP)
 
     async def back(self, kafka: Kafka) -> None:
-        assert kafka.child
-        os.killpg(kafka.child.pid, signal.SIGCONT)
+        assert kafka.process
+        os.killpg(kafka.process.pid, signal.SIGCONT)
         await kafka.wait_ready()
 
 

@@ -20,20 +20,20 @@ def test_a_process_id_that_another_program_got_is_passed_over(tmp_path: Path) ->
     other = subprocess.Popen(["sleep", "60"])
     try:
         file = a_pid_file(tmp_path, other.pid)
-        postgres.disown(file)
+        postgres.let_start_again(file)
         assert file.read_text() == f"{os.getpid()}\n/a/cluster\n1700000000\n5433\n"
     finally:
         other.kill()
         other.wait()
 
 
-def test_a_living_postgresql_is_never_disowned(tmp_path: Path) -> None:
+def test_a_living_postgresql_is_never_passed_over(tmp_path: Path) -> None:
     program = tmp_path / "postgres"
     program.symlink_to("/bin/sleep")
     living = subprocess.Popen([program, "60"])
     try:
         file = a_pid_file(tmp_path, living.pid)
-        postgres.disown(file)
+        postgres.let_start_again(file)
         assert file.read_text().startswith(f"{living.pid}\n")
     finally:
         living.kill()
@@ -45,7 +45,7 @@ def test_without_a_usable_file_there_is_nothing_to_do(tmp_path: Path, content: s
     file = tmp_path / "postmaster.pid"
     if content is not None:
         file.write_text(content)
-    postgres.disown(file)
+    postgres.let_start_again(file)
     assert not file.exists() if content is None else file.read_text() == content
 
 

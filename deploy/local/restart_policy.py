@@ -12,22 +12,18 @@ DOUBLED_TIMES_MAX: Final = 10
 
 
 @dataclass(slots=True)
-class Deaths:
-    """The deaths of one part since it last lived long."""
+class RestartPolicy:
+    """What follows from the deaths of one part since it last lived long."""
 
-    count: int = 0
+    deaths: int = 0
 
     @property
-    def are_many(self) -> bool:
+    def is_failing(self) -> bool:
         """Whether the part must be taken for one that cannot live."""
-        return self.count >= FAILING_FROM
+        return self.deaths >= FAILING_FROM
 
     def next_delay(self) -> float:
         """Notes a death; how long to wait before the next start."""
-        doubled = 2.0 ** min(self.count, DOUBLED_TIMES_MAX)
-        self.count += 1
+        doubled = 2.0 ** min(self.deaths, DOUBLED_TIMES_MAX)
+        self.deaths += 1
         return min(FIRST_DELAY_SECONDS * doubled, LONGEST_DELAY_SECONDS)
-
-    def forget(self) -> None:
-        """The part has lived long."""
-        self.count = 0

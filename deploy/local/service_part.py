@@ -1,0 +1,90 @@
+"""One process of the table as a part: forked with its sockets, ready by its own word."""
+
+import asyncio
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from deploy.local import accounts
+from deploy.local.fork_server import Order
+from deploy.local.forks import ForkServer
+from deploy.local.installation import Installation
+from deploy.local.parts import Part
+from deploy.local.ports import HOST
+from deploy.local.processes import Process
+
+ANSWERED_WITHIN_SECONDS: Final = 2.0
+
+
+class ServicePart(Part):
+    """One process of the table, forked from the fork server."""
+
+    stopped_within_seconds = 7.0
+
+    def __init__(
+        self,
+        process: Process,
+        installation: Installation,
+        fork_server: ForkServer,
+        sockets: Mapping[str, socket.socket],
+        more: Mapping[str, str],
+    ) -> None:
+        super().__init__(process.name, installation.configuration.logs / f"{process.name}.log")
+        self.needs = process.needs
+        self.more = more
+        self._row = process
+        self._installation = installation
+        self._fork_server = fork_server
+        self._sockets = sockets
+        self._account = accounts.account_of(accounts.SERVICES)
+
+    async def prepare(self) -> None:
+        """Nothing: what it needs is made by those that it waits for."""
+
+    async def start(self) -> None:
+        """Forks it; the sockets are those of its last life, so that nobody is turned away meanwhile."""
+        environment = {
+            "LANG": "C.UTF-8", "TZ": "UTC", **self._row.environment(self._installation), **self.more,
+        }  # fmt: skip
+        private = self._installation.configuration.private
+        told = [Path(value) for name, value in environment.items() if name.endswith("_FILE")]
+        accounts.let_read(self._account, *(file for file in told if file.parent in private))
+        order = Order(
+            self.name,
+            self._row.module,
+            self._row.arguments,
+            environment,
+            tuple(self._sockets),
+            str(self.log),
+            (self._account.uid, self._account.gid) if self._account else None,
+        )
+        self.process = await self._fork_server.fork(order, self._sockets.values())
+
+    async def answers(self) -> bool:
+        """Whether it says itself that it is ready."""
+        kind = "health" if "health" in self._sockets else "smtp"
+        port = self._sockets[kind].getsockname()[1]
+        try:
+            async with asyncio.timeout(ANSWERED_WITHIN_SECONDS):
+                return await (_is_ready if kind == "health" else greets)(port)
+        except (OSError, TimeoutError):
+            return False
+
+
+async def _is_ready(port: int) -> bool:
+    reader, writer = await asyncio.open_connection(HOST, port)
+    try:
+        writer.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        return b" 200 " in await reader.readline()
+    finally:
+        writer.close()
+
+
+async def greets(port: int) -> bool:
+    """Whether a mail server says that it is ready."""
+    reader, writer = await asyncio.open_connection(HOST, port)
+    try:
+        return (await reader.readline()).startswith(b"220")
+    finally:
+        writer.close()

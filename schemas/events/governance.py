@@ -9,20 +9,19 @@ import rfc8785
 from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.ids import AgencyId, OrganizationId, ProtocolId
-from schemas.wire.body import Body, Count, Instant
+from schemas.wire.body import Body, Code, Count, Instant, listed
+from schemas.wire.minimisation import Visibility
 
 Sector = Annotated[str, Field(pattern=r"^[a-z][a-z_]{1,29}$")]
 PublicKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{43}=$")]
 """32 bytes in standard base64: Ed25519 for signing, X25519 for encryption."""
 DocumentHash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
-Visibility = Literal["F", "C", "O", "N"]
-"""Full, coarse, only if consent names the field, never by default."""
-Timer = Literal["acknowledge", "answer", "seal"]
+TIMERS: Final = ("acknowledge", "answer", "seal")
+Timer = Annotated[Code, listed(TIMERS)]
 Urgency = Literal["critical", "urgent", "priority", "routine"]
 URGENCIES: Final = ("critical", "urgent", "priority", "routine")
 
-WireRow = Annotated[str, Field(pattern=r"^[a-z][a-z_]{1,39}$")]
 Seconds = Annotated[int, Field(strict=True, ge=1, le=366 * 86_400)]
 
 
@@ -40,7 +39,7 @@ class ProtocolDocument(BaseModel):
     valid_until: Instant
     entry_fresh_for_days: Annotated[Count, Field(ge=1, le=1000)]
     """How old the last confirmation of a directory entry may be when an offer names it."""
-    matrix: Mapping[WireRow, Mapping[Sector, Visibility]]
+    matrix: Mapping[Code, Mapping[Sector, Visibility]]
     """Wire rows of the minimisation matrix: row → reader → what it may see."""
     timers: Mapping[Timer, Mapping[Urgency, Seconds]]
 

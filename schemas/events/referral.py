@@ -1,21 +1,21 @@
 """The story of a referral: what a sector may ask (steps), what the arbiter says happened (facts)."""
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from schemas.events.consent import PURPOSES, ConsentProof
 from schemas.events.governance import DocumentHash, Timer, Urgency
 from schemas.ids import AgencyId, DeskCode, EventId, ReferralId, ServiceId
-from schemas.wire.body import Body, Count, Flag, Instant, listed
+from schemas.wire.body import Body, Code, Count, Flag, Instant, listed
+from schemas.wire.minimisation import EVERYBODY, PARTIES, STATISTICS_ALONE, MatrixRow, rows_of, unmarked
 
-Code = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{1,39}$")]
-"""A code that governance may extend; whether it is known is checked against the tables below."""
 Area = Annotated[str, Field(pattern=r"^[A-Z]{2}[A-Z0-9]{0,8}$")]
 """A p-code, no finer than the second administrative level."""
 AgeBand = Literal["child", "adolescent", "young_adult", "adult", "older"]
 AppointmentWindow = Literal["today", "this_week", "this_month", "to_be_arranged"]
+SealMethod = Literal["nothing_held", "key_destroyed", "deleted", "paper_destroyed"]
 
 NEEDS: Final = frozenset({
     "medical_care", "psychosocial_support", "safety_planning", "safe_shelter", "legal_aid",
@@ -32,16 +32,30 @@ CANCEL_REASONS: Final = frozenset({"no_longer_needed", "made_in_error", "found_e
 CLOSE_REASONS: Final = frozenset({"needs_met", "survivor_asked", "contact_lost", "moved_away", "other"})
 OUTCOMES: Final = frozenset({"completed", "ongoing_elsewhere", "single_contact"})
 FEEDBACK: Final = frozenset({"helped", "helped_in_part", "did_not_help", "prefers_not_to_say"})
-
-StateName = Literal[
-    "offered", "acknowledged", "accepted", "in_service", "provided", "feedback_given", "declined", "expired",
-    "cancelled", "withdrawn", "closed", "sealed",
-]  # fmt: skip
-RefusalCode = Literal[
+REFUSALS: Final = frozenset({
     "not_a_party", "wrong_state", "too_late", "unknown_code", "no_live_protocol", "agency_inactive",
     "consent_does_not_cover", "withdrawn", "entry_stale",
-]  # fmt: skip
+})  # fmt: skip
 
+PartyName = Literal["owner", "receiver"]
+AWAITS: Final[Mapping[str, PartyName | None]] = {
+    "offered": "receiver",
+    "acknowledged": "receiver",
+    "accepted": "receiver",
+    "in_service": "receiver",
+    "provided": "receiver",  # the owner, where her consent excludes feedback: see `awaited`
+    "feedback_given": "owner",
+    "declined": "owner",
+    "expired": "owner",
+    "cancelled": "receiver",  # here and in the next two: until the copy is sealed
+    "withdrawn": "receiver",
+    "closed": "receiver",
+    "sealed": None,
+}
+"""State → the party that must act next: mails, worklists and statistics all read it here."""
+
+StateName = Annotated[Code, listed(AWAITS)]
+RefusalCode = Annotated[Code, listed(REFUSALS)]
 NeedCode = Annotated[Code, listed(NEEDS)]
 AccessNeed = Annotated[Code, listed(ACCESS_NEEDS)]
 DeclineReason = Annotated[Code, listed(DECLINE_REASONS)]
@@ -50,6 +64,58 @@ CloseReason = Annotated[Code, listed(CLOSE_REASONS)]
 Outcome = Annotated[Code, listed(OUTCOMES)]
 FeedbackCode = Annotated[Code, listed(FEEDBACK)]
 PurposeCode = Annotated[Code, listed(PURPOSES)]
+
+Needs = Annotated[tuple[NeedCode, ...], Field(min_length=1, max_length=8)]
+AccessNeeds = Annotated[tuple[AccessNeed, ...], Field(max_length=8)]
+
+
+def _coarse_needs(needs: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted({"support_at_school" if need == "school_support" else "support" for need in needs}))
+
+
+def _coarse_urgency(urgency: str) -> str:
+    return "urgent" if urgency in ("critical", "urgent") else "routine"
+
+
+def _coarse_age(band: str) -> str:
+    return "child" if band in ("child", "adolescent") else "adult"
+
+
+def _some(needs: tuple[str, ...]) -> tuple[str, ...]:
+    return ("some",) if needs else ()
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _never(_: bool) -> bool:
+    return False
+
+
+class NeedFields(BaseModel):
+    """What an offer says of the need; in a fact each reader sees what its column of the matrix allows."""
+
+    needs: Annotated[Needs | None, MatrixRow("need", _coarse_needs)] = None
+    urgency: Annotated[Urgency | None, MatrixRow("need", _coarse_urgency)] = None
+    age_band: Annotated[AgeBand | None, MatrixRow("age", _coarse_age)] = None
+    minor: Annotated[Flag | None, MatrixRow("age", _as_it_is)] = None
+    access_needs: Annotated[AccessNeeds | None, MatrixRow("access", _some)] = None
+    immediate_danger: Annotated[Flag | None, MatrixRow("danger", _as_it_is)] = None
+    weapons: Annotated[Flag | None, MatrixRow("danger", _never)] = None
+    area: Annotated[Area | None, EVERYBODY] = None
+
+
+class OfferFields(NeedFields):
+    """The same as the owner sends it: what it must say, and what it says where it says nothing."""
+
+    service: ServiceId
+    needs: Needs
+    urgency: Urgency
+    access_needs: AccessNeeds = ()
+    immediate_danger: Flag = False
+    weapons: Flag = False
+    area: Area
 
 
 class StepBase(Body):
@@ -62,20 +128,11 @@ class StepBase(Body):
     duty: DeskCode
 
 
-class OfferReferral(StepBase):
+class OfferReferral(OfferFields, StepBase):
     """The owner asks another agency's service to take a need on."""
 
     type: ClassVar[str] = "referral.offer"
 
-    service: ServiceId
-    needs: tuple[NeedCode, ...] = Field(min_length=1, max_length=8)
-    urgency: Urgency
-    age_band: AgeBand | None = None
-    minor: Flag | None = None
-    access_needs: tuple[AccessNeed, ...] = Field(default=(), max_length=8)
-    immediate_danger: Flag = False
-    weapons: Flag = False
-    area: Area
     consent: ConsentProof
 
 
@@ -153,7 +210,7 @@ class ConfirmSealed(StepBase):
 
     type: ClassVar[str] = "referral.confirm_sealed"
 
-    method: Literal["nothing_held", "key_destroyed", "deleted", "paper_destroyed"]
+    method: SealMethod
 
 
 class FactBase(Body):
@@ -161,37 +218,29 @@ class FactBase(Body):
 
     key_field: ClassVar[str] = "referral"
 
-    referral: ReferralId
-    to: AgencyId | None = None
-    number: Count | None = None
-    state: StateName | None = None
+    referral: Annotated[ReferralId, EVERYBODY]
+    to: Annotated[AgencyId | None, PARTIES] = None
+    number: Annotated[Count | None, PARTIES] = None
+    state: Annotated[StateName | None, EVERYBODY] = None
     """Where the referral stands after this fact; absent where a refused step created nothing."""
-    protocol: DocumentHash | None = None
+    protocol: Annotated[DocumentHash | None, EVERYBODY] = None
     """Hash of the protocol under which the referral was offered."""
-    awaits: AgencyId | None = None
+    awaits: Annotated[AgencyId | None, STATISTICS_ALONE] = None
     """The agency that must act next, on the statistics topic only."""
-    awaits_desk: DeskCode | None = None
+    awaits_desk: Annotated[DeskCode | None, STATISTICS_ALONE] = None
 
 
-class ReferralOffered(FactBase):
+class ReferralOffered(NeedFields, FactBase):
     """A referral was offered; what the reader may not see of it is absent or coarse."""
 
     type: ClassVar[str] = "referral.offered"
 
-    owner: AgencyId | None = None
-    receiver: AgencyId | None = None
-    service: ServiceId | None = None
-    needs: tuple[NeedCode, ...] | None = None
-    urgency: Urgency | None = None
-    age_band: AgeBand | None = None
-    minor: Flag | None = None
-    access_needs: tuple[AccessNeed, ...] | None = None
-    immediate_danger: Flag | None = None
-    weapons: Flag | None = None
-    area: Area | None = None
-    purpose: PurposeCode | None = None
-    feedback_allowed: Flag | None = None
-    answer_due_at: Instant | None = None
+    owner: Annotated[AgencyId | None, PARTIES] = None
+    receiver: Annotated[AgencyId | None, PARTIES] = None
+    service: Annotated[ServiceId | None, PARTIES] = None
+    purpose: Annotated[PurposeCode | None, PARTIES] = None
+    feedback_allowed: Annotated[Flag | None, PARTIES] = None
+    answer_due_at: Annotated[Instant | None, PARTIES] = None
 
 
 class ReferralAcknowledged(FactBase):
@@ -199,7 +248,7 @@ class ReferralAcknowledged(FactBase):
 
     type: ClassVar[str] = "referral.acknowledged"
 
-    duty: DeskCode | None = None
+    duty: Annotated[DeskCode | None, PARTIES] = None
 
 
 class ReferralAccepted(FactBase):
@@ -207,7 +256,7 @@ class ReferralAccepted(FactBase):
 
     type: ClassVar[str] = "referral.accepted"
 
-    appointment: AppointmentWindow | None = None
+    appointment: Annotated[AppointmentWindow | None, PARTIES] = None
 
 
 class ReferralDeclined(FactBase):
@@ -215,8 +264,8 @@ class ReferralDeclined(FactBase):
 
     type: ClassVar[str] = "referral.declined"
 
-    reason: DeclineReason
-    suggested_service: ServiceId | None = None
+    reason: Annotated[DeclineReason, EVERYBODY]
+    suggested_service: Annotated[ServiceId | None, PARTIES] = None
 
 
 class ServiceStarted(FactBase):
@@ -230,7 +279,7 @@ class ServiceProvided(FactBase):
 
     type: ClassVar[str] = "referral.provided"
 
-    outcome: Outcome
+    outcome: Annotated[Outcome, EVERYBODY]
 
 
 class FeedbackGiven(FactBase):
@@ -238,7 +287,7 @@ class FeedbackGiven(FactBase):
 
     type: ClassVar[str] = "referral.feedback_given"
 
-    outcome: FeedbackCode
+    outcome: Annotated[FeedbackCode, EVERYBODY]
 
 
 class ReferralClosed(FactBase):
@@ -246,7 +295,7 @@ class ReferralClosed(FactBase):
 
     type: ClassVar[str] = "referral.closed"
 
-    reason: CloseReason
+    reason: Annotated[CloseReason, EVERYBODY]
 
 
 class ReferralCancelled(FactBase):
@@ -254,7 +303,7 @@ class ReferralCancelled(FactBase):
 
     type: ClassVar[str] = "referral.cancelled"
 
-    reason: CancelReason
+    reason: Annotated[CancelReason, EVERYBODY]
 
 
 class ReferralWithdrawn(FactBase):
@@ -262,8 +311,8 @@ class ReferralWithdrawn(FactBase):
 
     type: ClassVar[str] = "referral.withdrawn"
 
-    stop_contact: Flag
-    seal_by_at: Instant
+    stop_contact: Annotated[Flag, EVERYBODY]
+    seal_by_at: Annotated[Instant, EVERYBODY]
 
 
 class SealConfirmed(FactBase):
@@ -271,7 +320,7 @@ class SealConfirmed(FactBase):
 
     type: ClassVar[str] = "referral.seal_confirmed"
 
-    method: Literal["nothing_held", "key_destroyed", "deleted", "paper_destroyed"]
+    method: Annotated[SealMethod, EVERYBODY]
 
 
 class ReferralSealed(FactBase):
@@ -285,7 +334,7 @@ class ReferralExpired(FactBase):
 
     type: ClassVar[str] = "referral.expired"
 
-    timer: Timer
+    timer: Annotated[Timer, EVERYBODY]
 
 
 class DeskReminded(FactBase):
@@ -293,7 +342,7 @@ class DeskReminded(FactBase):
 
     type: ClassVar[str] = "referral.reminded"
 
-    timer: Timer
+    timer: Annotated[Timer, EVERYBODY]
 
 
 class StepRefused(FactBase):
@@ -301,49 +350,30 @@ class StepRefused(FactBase):
 
     type: ClassVar[str] = "referral.step_refused"
 
-    step: EventId
-    asked: Code
+    step: Annotated[EventId, EVERYBODY]
+    asked: Annotated[Code, EVERYBODY]
     """The step's short name, such as `accept`."""
-    code: RefusalCode
+    code: Annotated[RefusalCode, EVERYBODY]
 
 
-Step = (
-    OfferReferral | AcknowledgeReferral | AcceptReferral | DeclineReferral | StartService | ProvideService
-    | GiveFeedback | CloseReferral | CancelReferral | WithdrawReferral | ConfirmSealed
-)  # fmt: skip
-Fact = (
-    ReferralOffered | ReferralAcknowledged | ReferralAccepted | ReferralDeclined | ServiceStarted
-    | ServiceProvided | FeedbackGiven | ReferralClosed | ReferralCancelled | ReferralWithdrawn | SealConfirmed
-    | ReferralSealed | ReferralExpired | DeskReminded | StepRefused
-)  # fmt: skip
+STEPS: Final[Mapping[str, type[StepBase]]] = {step.type: step for step in StepBase.__subclasses__()}
+FACTS: Final[Mapping[str, type[FactBase]]] = {fact.type: fact for fact in FactBase.__subclasses__()}
+ROWS: Final = frozenset(row.name for row in rows_of(ReferralOffered).values())
+"""The rows that the matrix of every protocol has."""
+
+if missing := list(unmarked(FACTS.values())):
+    # Before any process of ours could send one.
+    raise RuntimeError(f"nobody decided yet who may see {', '.join(missing)}")
 
 PROTECTS_HER: Final[tuple[type[StepBase], ...]] = (WithdrawReferral, CancelReferral, ConfirmSealed)
 """Steps that pass although the agency that asks is suspended: she never waits for an agency's standing."""
 
-PartyName = Literal["owner", "receiver"]
-AWAITS: Final[Mapping[str, PartyName | None]] = {
-    "offered": "receiver",
-    "acknowledged": "receiver",
-    "accepted": "receiver",
-    "in_service": "receiver",
-    "provided": "receiver",  # the owner, where her consent excludes feedback: see `awaited`
-    "feedback_given": "owner",
-    "declined": "owner",
-    "expired": "owner",
-    "cancelled": "receiver",  # here and in the next two: until the copy is sealed
-    "withdrawn": "receiver",
-    "closed": "receiver",
-    "sealed": None,
-}
-"""State → the party that must act next: mails, worklists and statistics all read it here."""
-
 
 def awaited(state: str, *, feedback_allowed: bool) -> PartyName | None:
-    """Who must act next; without feedback the owner closes as soon as the service was given."""
+    """Who must act next; without feedback the owner closes as soon as the service was given.
+
+    Nobody that we could name in a state that a later version adds.
+    """
     if state == "provided" and not feedback_allowed:
         return "owner"
-    return AWAITS[state]
-
-
-STEPS: Final[Mapping[str, type[StepBase]]] = {step.type: step for step in Step.__args__}
-FACTS: Final[Mapping[str, type[FactBase]]] = {fact.type: fact for fact in Fact.__args__}
+    return AWAITS.get(state)

@@ -46,6 +46,8 @@ COUNT_MAX: Final = 2**31 - 1
 
 Count = Annotated[int, Field(strict=True, ge=0, le=COUNT_MAX)]
 
+Code = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{1,39}$")]
+"""A code that governance may extend; whether it is known is checked against its table."""
 CODE_LIST: Final = "x-extensible-enum"
 """Where OpenAPI shows today's codes of a list that governance may extend: a reader must bear others."""
 

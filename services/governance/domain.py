@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from hashlib import sha256
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal
 
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from pydantic import ConfigDict
 
-from schemas.events.governance import URGENCIES, AgencyCurrent, ProtocolDocument, Timer, document_hash
-from schemas.events.minimisation import ROWS, STATISTICS
+from schemas.events.governance import TIMERS, URGENCIES, AgencyCurrent, ProtocolDocument, document_hash
+from schemas.events.referral import ROWS
 from schemas.topics import SECTORS
+from schemas.wire.minimisation import STATISTICS
 from services.runtime.errors import define_refusal
 
 Kind = Literal["agency", "protocol"]
@@ -110,9 +111,9 @@ def load_protocol(content: bytes) -> tuple[ProtocolDocument, str]:
     document = ProtocolDocument.model_validate_json(content)
     if document.valid_from >= document.valid_until:
         raise ValidityOutOfOrder
-    if not _is_complete(document.matrix, ROWS.keys(), READERS):
+    if not _is_complete(document.matrix, ROWS, READERS):
         raise MatrixIncomplete
-    if not _is_complete(document.timers, set(get_args(Timer)), set(URGENCIES)):
+    if not _is_complete(document.timers, set(TIMERS), set(URGENCIES)):
         raise TimersIncomplete
     return document, document_hash(document)
 

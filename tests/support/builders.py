@@ -20,11 +20,11 @@ from schemas.events.governance import (
     ProtocolDocument,
     document_hash,
 )
-from schemas.events.minimisation import Matrix
 from schemas.events.referral import STEPS as STEP_BODIES
 from schemas.events.referral import OfferReferral, StepBase
 from schemas.ids import make
 from schemas.topics import STEPS
+from schemas.wire.minimisation import Matrix
 from services.referrals.domain.gate import AdmittedAgency, InForce, ListedService, by_organization
 from services.referrals.domain.life_cycle import State
 from services.referrals.domain.referral import Referral

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from schemas.events.minimisation import for_statistics, minimise
 from schemas.events.referral import FactBase
 from schemas.topics import INBOX, REFERRALS_FACTS
+from schemas.wire.minimisation import STATISTICS, minimise
 from schemas.wire.topic import Topic
 from services.referrals.domain.gate import InForce
 from services.referrals.domain.referral import Outcome, Referral, Refusal
@@ -75,7 +75,7 @@ def _to_parties(
 def _to_statistics(fact: FactBase, referral: Referral, outcome: Outcome, in_force: InForce) -> Addressed:
     awaits, desk = _must_act(referral)
     matrix = in_force.protocols[referral.protocol].matrix
-    told = for_statistics(fact, matrix, awaits=awaits, awaits_desk=desk)
+    told = minimise(fact, STATISTICS, matrix, awaits=awaits, awaits_desk=desk)
     return Addressed(REFERRALS_FACTS, told, outcome.at, outcome.caused_by)
 
 

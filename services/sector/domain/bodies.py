@@ -18,10 +18,9 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from schemas.events.consent import ConsentScope, FieldGroup, Purpose
-from schemas.events.governance import Urgency
-from schemas.events.referral import AccessNeed, AgeBand, Area, Code, DeclineReferral, NeedCode, StepBase
-from schemas.ids import AgencyId, CaseId, ConsentId, DeskCode, ServiceId
-from schemas.wire.body import CODE_LIST, UNKNOWN_CODE, Count, Flag, Instant, listed
+from schemas.events.referral import DeclineReferral, OfferFields, StepBase
+from schemas.ids import AgencyId, CaseId, ConsentId, DeskCode
+from schemas.wire.body import CODE_LIST, UNKNOWN_CODE, Code, Count, Instant, listed
 from schemas.wire.strict_json import shows_itself
 
 
@@ -89,23 +88,14 @@ class ConsentNamed(Asked):
     version: Annotated[Count, Field(ge=1)]
 
 
-class OfferAsked(Asked):
+class OfferAsked(OfferFields, Asked):
     """A referral to another agency's service, and the consent that it rests on."""
 
     case: CaseId
     consent: ConsentNamed
-    service: ServiceId
     recipient: AgencyId
     purpose: Purpose
     groups: tuple[FieldGroup, ...] = Field(default=(), max_length=6)
-    needs: tuple[NeedCode, ...] = Field(min_length=1, max_length=8)
-    urgency: Urgency
-    age_band: AgeBand | None = None
-    minor: Flag | None = None
-    access_needs: tuple[AccessNeed, ...] = Field(default=(), max_length=8)
-    immediate_danger: Flag = False
-    weapons: Flag = False
-    area: Area
     duty: DeskCode
 
 

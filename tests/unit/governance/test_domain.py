@@ -10,8 +10,9 @@ import pytest
 from pydantic import ValidationError
 
 from schemas.events.governance import AgencyCurrent, document_hash
-from schemas.events.minimisation import ROWS, STATISTICS
+from schemas.events.referral import ROWS
 from schemas.topics import SECTORS
+from schemas.wire.minimisation import STATISTICS
 from services.governance.domain import (
     EXAMPLE_KEYS,
     ExampleKey,
@@ -106,7 +107,7 @@ def test_a_protocol_must_begin_before_it_ends() -> None:
         load_protocol(a_document(valid_from="2026-01-01T00:00:00Z", valid_until="2026-01-01T00:00:00Z"))
 
 
-@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize("row", sorted(ROWS))
 def test_a_missing_row_of_the_matrix_is_refused(row: str) -> None:
     matrix = json.loads(DEFAULT.read_text())["matrix"]
     del matrix[row]
@@ -134,12 +135,12 @@ def test_an_unknown_row_or_reader_of_the_matrix_is_refused() -> None:
 
 
 @pytest.mark.parametrize("timer", TIMERS)
-def test_a_missing_timer_or_urgency_is_refused(timer: str) -> None:
+def test_a_missing_timer_or_urgency_and_an_unknown_timer_are_refused(timer: str) -> None:
     timers = json.loads(DEFAULT.read_text())["timers"]
     without_urgency = {**timers, timer: {"critical": 1, "urgent": 1, "priority": 1}}
     without_timer = {name: cells for name, cells in timers.items() if name != timer}
 
-    for incomplete in (without_urgency, without_timer):
+    for incomplete in (without_urgency, without_timer, {**timers, "start": timers[timer]}):
         with pytest.raises(TimersIncomplete):
             load_protocol(a_document(timers=incomplete))
 

@@ -7,7 +7,8 @@ from typing import get_args
 
 import pytest
 
-from schemas.events.referral import AWAITS, STEPS, PartyName, StateName
+from schemas.events.referral import AWAITS, REFUSALS, STEPS, PartyName
+from services.referrals.domain import refusals
 from services.referrals.domain.life_cycle import (
     ANSWERS,
     ASKER,
@@ -21,6 +22,7 @@ from services.referrals.domain.life_cycle import (
 from services.referrals.domain.referral import Outcome, Referral, due
 from services.referrals.domain.refusals import TooLate, Withdrawn, WrongState
 from services.referrals.domain.steps import decide
+from services.runtime.errors import Refused
 from tests.support.builders import (
     OWNER,
     RECEIVER,
@@ -167,12 +169,12 @@ def test_what_no_table_allows_is_refused_by_name(state: State, verb: Verb, refus
 
 
 def test_states_steps_and_facts_are_those_of_the_contract() -> None:
-    assert {str(state) for state in State} == set(get_args(StateName))
     assert {str(verb) for verb in Verb} - {"expire"} == set(STEP_NAMES) == {str(verb) for verb in ASKER}
     assert set(AWAITS) == {str(state) for state in State}
     assert set(AWAITS.values()) == {*get_args(PartyName), None}
     assert {state for state, _ in NEXT if state} | TERMINAL == set(State)
     assert Verb.EXPIRE not in ANSWERS
+    assert {one.code for one in Refused.__subclasses__() if one.__module__ == refusals.__name__} == REFUSALS
 
 
 def test_the_readme_shows_the_table_as_the_diagram_that_the_command_prints() -> None:

@@ -85,7 +85,6 @@ def test_every_part_of_the_document_counts_in_the_hash(change: dict[str, Any]) -
         {"matrix": {"need": {"police": "X"}}},
         {"timers": {"answer": {"critical": 0}}},
         {"timers": {"answer": {"soon": 1}}},
-        {"timers": {"start": {"critical": 1}}},
     ],
     ids=str,
 )

@@ -1,0 +1,89 @@
+"""The one filter: what a reader sees of a fact, by the mark of each field and the protocol's matrix.
+
+A field's mark stands in its annotation: `EVERYBODY`, `PARTIES` of the hop alone, `STATISTICS_ALONE`, or the
+`MatrixRow` that governs it. A field without a mark is seen by nobody.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from functools import cache
+from typing import Any, Final, Literal, TypeVar
+
+from schemas.wire.body import Body
+
+Visibility = Literal["F", "C", "O", "N"]
+"""Full, coarse, only if consent names the field, never by default."""
+Matrix = Mapping[str, Mapping[str, Visibility]]
+"""Row → reader → what it may see; a row or reader that is not named sees nothing."""
+STATISTICS: Final = "referrals"
+"""The matrix column of `referrals.facts` and of auditors."""
+B = TypeVar("B", bound=Body)
+
+
+class Audience(Enum):
+    """Who sees a field that concerns the hop, not the person."""
+
+    EVERYBODY = "everybody"
+    PARTIES = "parties"
+    STATISTICS_ALONE = "statistics"
+
+
+EVERYBODY: Final = Audience.EVERYBODY
+PARTIES: Final = Audience.PARTIES
+STATISTICS_ALONE: Final = Audience.STATISTICS_ALONE
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixRow:
+    """The row that governs a field, and how the field's full value becomes coarse."""
+
+    name: str
+    coarse: Callable[[Any], Any]
+
+    def seen(self, value: Any, allowed: Visibility) -> Any:
+        """A value as a reader with this right sees it; None where it may not see the field.
+
+        "O" (only if consent names the field) is read as "N" until consents name single fields.
+        """
+        if value is None or allowed not in ("F", "C"):
+            return None
+        return value if allowed == "F" else self.coarse(value)
+
+
+def minimise(fact: B, reader: str, matrix: Matrix, **changes: Any) -> B:
+    """The fact as one sector, or `STATISTICS`, may see it.
+
+    `changes` are set in the same copy: to whom it goes and under which number, or who must act next.
+    """
+    hidden, governed = _marks_of(type(fact), is_party=reader != STATISTICS)
+    shown: dict[str, Any] = hidden | changes
+    for field, row in governed:
+        shown[field] = row.seen(getattr(fact, field), matrix.get(row.name, {}).get(reader, "N"))
+    return fact.model_copy(update=shown)
+
+
+def rows_of(kind: type[Body]) -> dict[str, MatrixRow]:
+    """The fields of a fact that the matrix governs, each with its row."""
+    return {name: mark for name, mark in _marks(kind) if isinstance(mark, MatrixRow)}
+
+
+def unmarked(kinds: Iterable[type[Body]]) -> Iterator[str]:
+    """The fields whose reader nobody has decided yet."""
+    return (f"{kind.type}.{name}" for kind in kinds for name, mark in _marks(kind) if mark is None)
+
+
+def _marks(kind: type[Body]) -> Iterator[tuple[str, Audience | MatrixRow | None]]:
+    for name, field in kind.model_fields.items():
+        marks = [one for one in field.metadata if isinstance(one, (Audience, MatrixRow))]
+        yield name, marks[0] if marks else None
+
+
+@cache
+def _marks_of(
+    kind: type[Body], *, is_party: bool
+) -> tuple[dict[str, None], tuple[tuple[str, MatrixRow], ...]]:
+    """Nothing for each field that this reader never sees, and those that depend on the matrix."""
+    seen = {EVERYBODY, PARTIES if is_party else STATISTICS_ALONE}
+    hidden = dict.fromkeys(name for name, mark in _marks(kind) if mark not in seen)
+    return hidden, tuple(rows_of(kind).items())

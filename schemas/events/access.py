@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from schemas.ids import AgencyId, ConsentId, ProtocolId, ReferralId
+from schemas.trail.permits import MOMENT
 from schemas.wire.exact_bytes import Bytes, Bytes16, Bytes32, Bytes52, Bytes64
 
 
@@ -45,13 +46,10 @@ ITEMS_MAX: Final = 500
 REPORTS_MAX: Final = 500
 DETAIL_BYTES_MAX: Final = 4096
 PROOF_HASHES_MAX: Final = 63
-NONCE_AGE_SECONDS_MAX: Final = 30
-
-_MOMENT: Final = r"^[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}\.[0-9]{3}Z$"
 
 Code = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Token = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,128}$")]
-Moment = Annotated[str, StringConstraints(pattern=_MOMENT)]
+Moment = Annotated[str, StringConstraints(pattern=MOMENT)]
 SubjectId = Annotated[str, StringConstraints(pattern=r"^(ref|sub)_[a-z2-7]{26}$")]
 Origin = Annotated[str, StringConstraints(pattern=r"^[!-*,-~]{1,128}$")]
 Whole = Annotated[int, Field(strict=True, ge=0, lt=2**53)]
@@ -172,22 +170,6 @@ class PermitAnswer(_Shape):
     opening: Opening
     items: tuple[Bytes52, ...]
     receipt: Receipt
-
-
-class PermitBody(_Shape):
-    """The signed words of a permit."""
-
-    v: Literal[1]
-    origin: Origin
-    audience: Token
-    request: Bytes32
-    nonce: Bytes16
-    leaf: Bytes32
-    index: Whole
-    count: Whole
-    size: Whole
-    root: Bytes32
-    expires: Moment
 
 
 class OutcomeReport(_Shape):

@@ -2,37 +2,69 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
 import hmac
+import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from schemas.events.access import Access, Item
 from schemas.trail.tree import leaf_hash, tree_root
-from schemas.wire.exact_bytes import encoded
-from schemas.wire.strict_json import canonical_json
 
 LEAF_PREFIX: Final = b"AAT1"
-PERMIT_CONTEXT: Final = b"concert/permit/v1\n"
+SALT_BYTES: Final = 32
+COUNTER_MAX: Final = 2**53 - 1
 REQUEST_CONTEXT: Final = b"concert/request/v1\n"
 
 
-def canonical(value: Any) -> bytes:
-    """JSON in its one canonical form (RFC 8785); what the trail hashes has no fractions."""
-    return canonical_json(value)
+class TrailFault(ValueError):
+    """Bytes that are not what they claim to be; the sentence says why."""
 
 
-def request_digest(access: Access, audience: str, items: Sequence[Item], nonce: bytes) -> bytes:
-    """The digest that ties a permit to one request of one service."""
-    asked = {
-        "access": access.plain(),
-        "audience": audience,
-        "items": [item.plain() for item in items],
-        "nonce": encoded(nonce),
-    }
+def encoded(raw: bytes) -> str:
+    """Bytes as standard base64."""
+    return base64.b64encode(raw).decode("ascii")
+
+
+def decoded(text: object) -> bytes:
+    """Bytes of standard base64; TrailFault for every second spelling of the same bytes."""
+    if not isinstance(text, str):
+        raise TrailFault("standard base64 text is needed")
+    try:
+        raw = base64.b64decode(text.encode("ascii"), validate=True)
+    except (binascii.Error, UnicodeEncodeError):
+        raise TrailFault("this is not standard base64") from None
+    if encoded(raw) != text:
+        raise TrailFault("this is not canonical base64")
+    return raw
+
+
+def canonical(value: object) -> bytes:
+    """JCS (RFC 8785); with names in ASCII and without fractions, sorted compact JSON is the same."""
+    return _CANONICAL.encode(value).encode("utf-8")
+
+
+_CANONICAL: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+
+
+def json_object(text: bytes) -> dict[str, Any]:
+    """The members of a JSON object; TrailFault for anything else."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        raise TrailFault("this is no JSON") from None
+    if not isinstance(value, dict):
+        raise TrailFault("this is no JSON object")
+    return value
+
+
+def request_digest(request: Mapping[str, Any], audience: str) -> bytes:
+    """The digest that ties a permit to one request of one service; `idem` is no part of it."""
+    asked = {"audience": audience} | {name: request[name] for name in ("access", "items", "nonce")}
     return hashlib.sha256(REQUEST_CONTEXT + canonical(asked)).digest()
 
 
@@ -77,3 +109,18 @@ def tag(key: bytes, number: int) -> bytes:
 def leaf(entry_tag: bytes, entry_commitment: bytes) -> bytes:
     """The 52 public bytes of an entry."""
     return LEAF_PREFIX + entry_tag + entry_commitment
+
+
+def tag_of(entry: bytes) -> bytes:
+    """The tag within a leaf."""
+    return entry[len(LEAF_PREFIX) : len(LEAF_PREFIX) + 16]
+
+
+def opens(entry: bytes, salt: bytes, detail: bytes) -> bool:
+    """Whether a leaf commits to this detail."""
+    return len(salt) == SALT_BYTES and entry == leaf(tag_of(entry), commitment(salt, detail))
+
+
+def is_counter(number: object) -> TypeGuard[int]:
+    """Whether a detail's `n` is a whole number that a subject's counter can have reached."""
+    return type(number) is int and 1 <= number <= COUNTER_MAX

@@ -1,4 +1,4 @@
-"""Keys and checkpoints as the trail's askers read them (C2SP signed-note and tlog-checkpoint)."""
+"""Keys, checkpoints and signed notes (C2SP), written and strictly read: one spelling a meaning."""
 
 from __future__ import annotations
 
@@ -8,17 +8,15 @@ from functools import lru_cache
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from schemas.wire.exact_bytes import decoded, encoded
+from schemas.trail.bytes import TrailFault, decoded, encoded
+from schemas.trail.tree import HASH_BYTES
 
 ED25519: Final = b"\x01"
 SIGNATURES_MAX: Final = 16
 _SIZE_MAX: Final = 2**63 - 1
-
-
-class NoteRefused(Exception):
-    """The text is no checkpoint that this key signed."""
+_DASH: Final = "\u2014"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,77 +40,121 @@ class NamedKey:
         return True
 
 
-def vkey(key: NamedKey) -> str:
-    """A public key as C2SP writes it: name, id, type and key."""
-    return f"{key.name}+{key.id.hex()}+{encoded(ED25519 + key.public)}"
+@dataclass(frozen=True)
+class Signer:
+    """A private Ed25519 key with the name it signs under."""
 
+    name: str
+    private: Ed25519PrivateKey
 
-def named_key(text: str) -> NamedKey:
-    """Read a public key; a ValueError when its id and its bytes do not belong together."""
-    name, plus, rest = text.partition("+")
-    key_id, second, blob = rest.partition("+")
-    raw = decoded(blob)
-    if not (name and plus and second) or len(raw) != 33 or raw[:1] != ED25519:
-        raise ValueError("an Ed25519 verifier key is needed: name+id+key")
-    key = NamedKey(name, raw[1:])
-    if key.id.hex() != key_id:
-        raise ValueError("the verifier key's id does not belong to its bytes")
-    return key
+    @classmethod
+    def from_seed(cls, name: str, seed: bytes) -> Signer:
+        """The key that a 32-byte seed makes."""
+        return cls(name, Ed25519PrivateKey.from_private_bytes(seed))
+
+    @property
+    def public(self) -> NamedKey:
+        """The key that verifies."""
+        return NamedKey(self.name, self.private.public_key().public_bytes_raw())
+
+    def sign(self, message: bytes) -> bytes:
+        """The signature over a message; the same message, the same signature."""
+        return self.private.sign(message)
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A signed head of the log."""
+    """The head of a log: what its key signs."""
 
     origin: str
     size: int
     root: bytes
 
 
+def vkey(key: NamedKey) -> str:
+    """A public key as C2SP writes it: name, id, type and key."""
+    return f"{key.name}+{key.id.hex()}+{encoded(ED25519 + key.public)}"
+
+
+def named_key(text: str) -> NamedKey:
+    """Read a public key; TrailFault where its id and its bytes do not belong together."""
+    parts = text.split("+", 2)
+    if len(parts) != 3 or not _is_name(parts[0]):
+        raise TrailFault("a verifier key is name+id+key")
+    raw = decoded(parts[2])
+    if len(raw) != 33 or raw[:1] != ED25519:
+        raise TrailFault("the verifier key is not Ed25519")
+    key = NamedKey(parts[0], raw[1:])
+    if key.id.hex() != parts[1]:
+        raise TrailFault("the verifier key's id does not belong to its bytes")
+    return key
+
+
+def checkpoint_text(head: Checkpoint) -> str:
+    """The three signed lines."""
+    return f"{head.origin}\n{head.size}\n{encoded(head.root)}\n"
+
+
+def read_checkpoint(text: str) -> Checkpoint:
+    """The head that three lines name; no extension lines."""
+    lines = text.split("\n")
+    if len(lines) != 4 or lines[3] or not _is_name(lines[0]) or not lines[0].isascii():
+        raise TrailFault("a checkpoint is three lines: origin, size, root")
+    size, root = lines[1], decoded(lines[2])
+    if not (size.isascii() and size.isdigit()) or len(size) > 19 or (size[0] == "0" and size != "0"):
+        raise TrailFault("a size is a decimal number without leading zeros")
+    if len(root) != HASH_BYTES or int(size) > _SIZE_MAX:
+        raise TrailFault("a root is 32 bytes, and a size fits 63 bits")
+    return Checkpoint(lines[0], int(size), root)
+
+
+def signed_note(text: str, signer: Signer) -> str:
+    """A text with the signer's line below it."""
+    signature = encoded(signer.public.id + signer.sign(text.encode()))
+    return f"{text}\n{_DASH} {signer.name} {signature}\n"
+
+
 @lru_cache(maxsize=64)
 def signed_checkpoint(note: str, key: NamedKey) -> Checkpoint:
-    """The checkpoint of a note that this log key signed; the verdict is kept per text."""
-    try:
-        text, signatures = _note_parts(note)
-        checkpoint = _checkpoint(text)
-        found = [raw[4:] for name, raw in signatures if name == key.name and raw[:4] == key.id]
-    except ValueError:
-        raise NoteRefused from None
-    if checkpoint.origin != key.name or len(found) != 1 or not key.verifies(found[0], text.encode()):
-        raise NoteRefused
+    """The checkpoint of a note that this log key signed; the verdict is kept per text.
+
+    Signatures of other keys are left alone.
+    """
+    text, signatures = _note_parts(note)
+    checkpoint = read_checkpoint(text)
+    if checkpoint.origin != key.name:
+        raise TrailFault("the checkpoint is of another log")
+    own = signatures.get((key.name, key.id))
+    if own is None:
+        raise TrailFault("the log's key did not sign this checkpoint")
+    if not key.verifies(own, text.encode()):
+        raise TrailFault("the log's signature on the checkpoint is wrong")
     return checkpoint
 
 
-def _note_parts(note: str) -> tuple[str, list[tuple[str, bytes]]]:
-    if any(ord(mark) < 0x20 and mark != "\n" for mark in note) or not note.endswith("\n"):
-        raise ValueError("a note has no control characters and ends its last line")
+def _note_parts(note: str) -> tuple[str, dict[tuple[str, bytes], bytes]]:
+    """A note's text, and its signatures by name and key id, none of them checked yet."""
+    if any(ord(mark) < 0x20 and mark != "\n" for mark in note):
+        raise TrailFault("a note has no control characters, no carriage return either")
     body, blank, tail = note.rpartition("\n\n")
     lines = tail[:-1].split("\n")
-    if not blank or len(lines) > SIGNATURES_MAX:
-        raise ValueError("a note has a text, a blank line and some signatures")
-    signatures = [_signature(line) for line in lines]
-    if len({(name, raw[:4]) for name, raw in signatures}) != len(signatures):
-        raise ValueError("no key signs a note twice")
+    if not blank or not tail.endswith("\n") or len(lines) > SIGNATURES_MAX:
+        raise TrailFault("a note is a text, a blank line and some lines of signatures")
+    signatures = dict(map(_signature, lines))
+    if len(signatures) != len(lines):
+        raise TrailFault("one key signs a note once")
     return body + "\n", signatures
 
 
-def _signature(line: str) -> tuple[str, bytes]:
+def _signature(line: str) -> tuple[tuple[str, bytes], bytes]:
     parts = line.split(" ")
-    if len(parts) != 3 or parts[0] != "\u2014" or not parts[1] or "+" in parts[1]:
-        raise ValueError("a signature is a dash, a name and base64")
+    if len(parts) != 3 or parts[0] != _DASH or not _is_name(parts[1]):
+        raise TrailFault("a signature line is a dash, a name and base64")
     raw = decoded(parts[2])
     if len(raw) < 5:
-        raise ValueError("a signature has a key id before it")
-    return parts[1], raw
+        raise TrailFault("a signature has a key id and some bytes")
+    return (parts[1], raw[:4]), raw[4:]
 
 
-def _checkpoint(text: str) -> Checkpoint:
-    lines = text.split("\n")
-    if len(lines) != 4 or lines[3]:
-        raise ValueError("a checkpoint has exactly three lines")
-    origin, size, root = lines[0], lines[1], decoded(lines[2])
-    if not (size.isascii() and size.isdigit()) or (size[0] == "0" and size != "0"):
-        raise ValueError("a size is a decimal number")
-    if not origin or len(root) != 32 or len(size) > 19 or int(size) > _SIZE_MAX:
-        raise ValueError("a checkpoint has an origin, a size and a root of 32 bytes")
-    return Checkpoint(origin, int(size), root)
+def _is_name(name: str) -> bool:
+    return bool(name) and name.isprintable() and "+" not in name and not any(map(str.isspace, name))

@@ -2,29 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import Annotated, Final
 
 from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 
-
-def encoded(raw: bytes) -> str:
-    """Bytes as standard base64."""
-    return base64.b64encode(raw).decode("ascii")
-
-
-def decoded(text: object) -> bytes:
-    """Bytes of standard base64, refusing every second spelling of the same bytes."""
-    if not isinstance(text, str):
-        raise ValueError("standard base64 text is needed")
-    try:
-        raw = base64.b64decode(text.encode("ascii"), validate=True)
-    except (binascii.Error, UnicodeEncodeError):
-        raise ValueError("this is not standard base64") from None
-    if encoded(raw) != text:
-        raise ValueError("this is not canonical base64")
-    return raw
+from schemas.trail.bytes import decoded, encoded
 
 
 def _exactly(size: int | None) -> PlainValidator:

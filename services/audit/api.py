@@ -20,8 +20,8 @@ from schemas.events.access import (
     SubjectKeys,
     Whole,
 )
+from schemas.trail.tiles import ENTRIES, Tile, bundle, tile_at
 from schemas.wire.exact_bytes import Bytes16
-from services.audit.domain.layout import Wanted, bundle, wanted
 from services.audit.domain.records import StoredCheckpoint
 from services.audit.domain.refusals import DetailInvalid, MalformedRequest, SubjectUnknown, TrailClosed
 from services.audit.handlers import (
@@ -137,7 +137,7 @@ def log_routes(open_published: OpenPublished, origin: str) -> APIRouter:
     @router.get("/tile/{path:path}")
     async def tile(path: str) -> Response:
         """A tile of hashes or a bundle of entries; it never changes."""
-        asked = wanted(path)
+        asked = tile_at(f"tile/{path}")
         async with open_published() as store:
             newest = await store.newest_checkpoint()
             if asked is None or newest is None or not asked.is_within(newest.size):
@@ -148,8 +148,8 @@ def log_routes(open_published: OpenPublished, origin: str) -> APIRouter:
     return router
 
 
-async def _content(asked: Wanted, store: Published) -> bytes:
-    if asked.is_bundle:
+async def _content(asked: Tile, store: Published) -> bytes:
+    if asked.level == ENTRIES:
         return bundle(await store.leaves(asked.first, asked.first + asked.width))
     return (await store.tile(asked.level, asked.number) or b"")[: asked.width * 32]
 

@@ -10,26 +10,26 @@ from functools import partial
 from typing import Final, Protocol
 
 from schemas.events.access import (
-    NONCE_AGE_SECONDS_MAX,
     Access,
     Actor,
     EventReport,
     Opening,
     OutcomeReport,
     PermitAnswer,
-    PermitBody,
     PermitRequest,
     Placed,
     Receipt,
+    SignedPermit,
     SubjectKey,
 )
-from schemas.trail.bytes import commitment, leaf, request_digest
+from schemas.trail.bytes import commitment, leaf, request_digest, tag_of
+from schemas.trail.notes import Signer
+from schemas.trail.permits import NONCE_AGE_SECONDS_MAX, PermitBody, read_permit, signed_permit
 from schemas.trail.tree import leaf_hash
 from schemas.wire.body import instant_text
 from services.audit.domain.drafts import Draft, Scribe
 from services.audit.domain.group import Answer, Repeated, Written
 from services.audit.domain.keyring import Keyring
-from services.audit.domain.notes import Signer, signed_permit
 from services.audit.domain.records import Standing, StoredEntry, StoredSubject
 from services.audit.domain.refusals import IdemConflict, NotYours
 from services.audit.domain.soundness import opened_detail, opening_line
@@ -94,10 +94,9 @@ def _permit(request: PermitRequest, caller: str, written: Written, work: Work) -
     now = work.appender.standing()
     entry = leaf(written.tag, commitment(written.salt, written.detail))
     body = PermitBody(
-        v=1,
         origin=work.scribe.origin,
         audience=caller,
-        request=request_digest(request.access, caller, request.items, request.nonce),
+        request=request_digest(request.plain(), caller),
         nonce=request.nonce,
         leaf=leaf_hash(entry),
         index=written.index,
@@ -112,7 +111,7 @@ def _permit(request: PermitRequest, caller: str, written: Written, work: Work) -
         consistency=tuple(now.tree.consistency_proof(now.checkpoint.size, now.size)),
     )
     opening = Opening(detail=written.detail, salt=written.salt, tag=written.tag)
-    permit = signed_permit(body, work.permit_signer)
+    permit = SignedPermit(**signed_permit(body, work.permit_signer))
     return PermitAnswer(permit=permit, opening=opening, items=written.items, receipt=receipt)
 
 
@@ -123,7 +122,7 @@ async def _reopened(index: int, work: Work) -> Written:
         salt, detail, words = opened_detail(entry, work.keyring)
         count = words.get("items", {}).get("count", 0)
         items = await store.entries(index - count, index)
-    return Written(index, detail, salt, entry.leaf[4:20], tuple(item.leaf for item in items))
+    return Written(index, detail, salt, tag_of(entry.leaf), tuple(item.leaf for item in items))
 
 
 Result = Placed | Refused
@@ -185,7 +184,7 @@ async def open_entries(idem: bytes, purpose: str, size: int, caller: str, work: 
     access = Access(act="trail_read", purpose=purpose, basis=BASIS, actor=Actor(client=caller), explain=())
     request = PermitRequest(idem=idem, nonce=idem, access=access)
     permit = await ask_permit(request, caller, work)
-    index = PermitBody.model_validate_json(permit.permit.body).index
+    index = read_permit(permit.permit.body).index
     return _opened(min(size, index), index, caller, work)
 
 

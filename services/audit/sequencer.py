@@ -15,7 +15,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
-from schemas.trail.notes import NamedKey, NoteRefused, signed_checkpoint
+from schemas.trail.bytes import TrailFault
+from schemas.trail.notes import NamedKey, signed_checkpoint
+from schemas.trail.tree import TILE_HASHES, Tree, leaf_hash
 from schemas.wire.body import instant_text
 from services.audit.domain.drafts import Draft
 from services.audit.domain.group import Answer, Group, Intent, Key, Known, Seen
@@ -32,8 +34,6 @@ from services.audit.domain.refusals import (
 from services.audit.domain.sealing import Unreadable
 from services.audit.domain.signing import NOTHING_SIGNED, Signing
 from services.audit.domain.soundness import Findings, check_entries, intent_of, opened_detail
-from services.audit.domain.tree import TILE_HASHES, Tree
-from services.audit.verifier.hashes import leaf_hash
 from services.runtime.alarms import Alarm
 from services.runtime.clock import Clock
 from services.runtime.crash import crash_point
@@ -276,7 +276,7 @@ class Sequencer:
             return
         try:
             signed = signed_checkpoint(stored.note, self._log_key)
-        except NoteRefused:
+        except TrailFault:
             raise TrailDamaged("the checkpoint", "the newest one is not signed by the log's key") from None
         if signed.size > self._head.size or self._tree.root(signed.size) != signed.root:
             raise TrailDamaged("the checkpoint", "the newest one is of another tree")

@@ -14,12 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from schemas.trail.notes import Checkpoint
-from services.audit.domain.notes import Signer, checkpoint_text, signed_note
+from schemas.trail.bytes import TrailFault
+from schemas.trail.notes import Checkpoint, Signer, checkpoint_text, read_checkpoint, signed_note
+from schemas.trail.tree import EMPTY_ROOT, HASH_BYTES, TILE_HASHES, Tree
 from services.audit.domain.records import StoredCheckpoint
-from services.audit.domain.tree import TILE_HASHES, Tree
-from services.audit.verifier.hashes import EMPTY_ROOT, HASH_BYTES
-from services.audit.verifier.notes import Malformed, read_checkpoint
 from services.runtime.alarms import Alarm
 from services.runtime.clock import Clock
 from services.runtime.crash import crash_point
@@ -77,10 +75,9 @@ class HighWater:
 def read_signed(text: str) -> Checkpoint:
     """A head as its file spells it; SignerHalted for anything else."""
     try:
-        head = read_checkpoint(text)
-    except Malformed:
+        return read_checkpoint(text)
+    except TrailFault:
         raise SignerHalted("the high-water file cannot be read") from None
-    return Checkpoint(head.origin, head.size, head.root)
 
 
 class CheckpointSigner:

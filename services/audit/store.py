@@ -10,9 +10,9 @@ from sqlalchemy import Row as SqlRow
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
+from schemas.trail.tree import EMPTY_ROOT
 from services.audit.domain.group import Known
 from services.audit.domain.records import Grown, Head, StoredCheckpoint, StoredEntry, StoredSubject
-from services.audit.verifier.hashes import EMPTY_ROOT
 from services.runtime.database import Database
 from services.runtime.errors import Unavailable
 from services.runtime.transaction import Transaction

@@ -12,13 +12,12 @@ from typing import Final
 from prometheus_client import Gauge
 
 from schemas.topics import SECTORS
-from schemas.trail.notes import named_key
-from schemas.wire.exact_bytes import decoded
+from schemas.trail.bytes import decoded
+from schemas.trail.notes import Signer, named_key
 from schemas.wire.topic import source_of
 from services.audit.api import audit_app
 from services.audit.domain.drafts import Scribe
 from services.audit.domain.keyring import Keyring
-from services.audit.domain.notes import Signer
 from services.audit.domain.refusals import NotLeader
 from services.audit.domain.signing import Signing
 from services.audit.handlers import Work

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,10 +12,11 @@ import httpx2
 import typer
 
 from deploy.local.installation import Installation
+from schemas.trail.bytes import encoded
+from schemas.trail.notes import named_key, signed_checkpoint
+from schemas.trail.tiles import ENTRIES, Tile, levels_of, tiles_of_level
 from services.audit.verifier.__main__ import run
 from services.audit.verifier.kit import CHECKPOINT, DETAILS, POLICY
-from services.audit.verifier.notes import Malformed, WrongSignature, read_log_key, signed_checkpoint
-from services.audit.verifier.tiles import ENTRIES, Tile, levels_of, tiles_of_level
 from services.cli.installed import DataDirectory, installed, operator_client
 from services.cli.talk import CONFLICT, TEMPORARY, fail, failures_told, say
 from services.runtime.ids import random_bytes
@@ -95,8 +95,8 @@ def _write(file: Path, content: bytes) -> None:
 
 def _size(note: bytes, log_key: str) -> int:
     try:
-        return signed_checkpoint(note, read_log_key(log_key)).size
-    except (Malformed, WrongSignature):
+        return signed_checkpoint(note.decode("utf-8"), named_key(log_key)).size
+    except ValueError:
         raise CannotExport("the trail's checkpoint is not one that the log's key signed") from None
 
 
@@ -124,8 +124,7 @@ async def _fetched(client: httpx2.AsyncClient, path: str) -> bytes:
 
 
 async def _open_details(client: httpx2.AsyncClient, file: Path, size: int, purpose: str) -> None:
-    idem = base64.b64encode(random_bytes(16)).decode("ascii")
-    body = {"idem": idem, "purpose": purpose, "size": size}
+    body = {"idem": encoded(random_bytes(16)), "purpose": purpose, "size": size}
     async with client.stream("POST", "/v1/openings", json=body) as answer:
         if answer.status_code != 200:
             raise CannotExport(f"the trail did not open its details: status {answer.status_code}")

@@ -11,8 +11,8 @@ from typing import Final, TypeVar
 import httpx2
 from pydantic import ValidationError
 
-from schemas.events.access import Item, OutcomeReport, PermitAnswer, PermitBody, PermitRequest
-from schemas.trail.permits import BadPermit, Question, Trust, check_permit
+from schemas.events.access import ACTS, Item, OutcomeReport, PermitAnswer, PermitRequest
+from schemas.trail.permits import BadPermit, PermitBody, Question, Trust, check_permit
 from schemas.wire.body import instant_text
 from services.runtime.crash import crash_point
 from services.runtime.ids import random_bytes
@@ -53,17 +53,16 @@ class Permits:
         )
         question = Question(
             audience=self._trail.audience,
-            access=look.access,
-            items=look.items,
-            nonce=request.nonce,
+            request=request.plain(),
             asked_at=time.monotonic(),
+            names_items=ACTS[look.access.act].lists,
             size_seen=self._size_seen,
             tag_key=look.tag_key,
         )
         answer = await self._answer(request)
         crash_point("permit.asked")  # an intent without outcome, a review item; nothing was shown
         try:
-            body = check_permit(answer, question, self._trail.trust, now=time.monotonic())
+            body = check_permit(answer.model_dump(), question, self._trail.trust, now=time.monotonic())
         except BadPermit as bad:
             log().error("permit_refused", error_code=bad.code)
             raise TrailUnavailable from bad

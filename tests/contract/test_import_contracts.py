@@ -34,8 +34,10 @@ PLANTED: Final[Mapping[str, tuple[str, str]]] = {
         "services/police/profile.py", "import deploy.local.kafka"),
     "The command reaches into no service's wiring": (
         "services/cli/talk.py", "import services.referrals.wiring"),
-    "The offline verifier stands alone": (
-        "services/audit/verifier/hashes.py", "import schemas.events.access"),
+    "The trail's proofs stand alone": (
+        "schemas/trail/bytes.py", "import schemas.ids"),
+    "The offline verifier knows the trail's proofs alone": (
+        "services/audit/verifier/check.py", "import schemas.events.access"),
     "No circles": (
         "schemas/ids.py", "import schemas.events"),
 }  # fmt: skip

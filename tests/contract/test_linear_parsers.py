@@ -13,12 +13,13 @@ from pydantic import TypeAdapter
 
 from schemas.events.access import PermitAnswer
 from schemas.topics import STEPS as TOPICS
-from schemas.trail import notes as signed_note
-from schemas.wire import cloudevents, envelope, exact_bytes
+from schemas.trail import notes
+from schemas.trail.bytes import decoded
+from schemas.trail.permits import read_permit
+from schemas.trail.tiles import tile_at
+from schemas.wire import cloudevents, envelope
 from schemas.wire.strict_json import parse_json
-from services.audit.domain.layout import wanted
-from services.audit.verifier import kit, notes
-from services.audit.verifier.notes import LogKey
+from services.audit.verifier import kit
 from services.cli import directory_source
 from services.notifications.api import DeskEntry
 from services.referrals.domain.directory import judge_entries
@@ -72,7 +73,7 @@ def texts(*parse: Callable[[str], object]) -> Callable[[bytes], list[Callable[[]
 
 
 KEY: Final = ECKey.generate_key("P-384", {"use": "sig", "alg": "ES384"}, auto_kid=True)
-LOG_KEY: Final = signed_note.NamedKey("log.example/one", bytes(32))
+LOG_KEY: Final = notes.NamedKey("log.example/one", bytes(32))
 ATTRIBUTES: Final = ("source", "subject", "time", "datacontenttype", "dataschema", "a")
 ENTRY: Final = an_entry().model_dump(mode="json")
 ORGANIZATION: Final = {"id": "7f3d9a52-0c11-4f0e-9d35-1f2f0a6c1001", "name": "Harbour House"}
@@ -105,16 +106,18 @@ PARSERS: Final[Mapping[str, Callable[[bytes], list[Callable[[], object]]]]] = {
             TOPICS["health"], list(envelope.HEADERS), raw, raw, cell="test-local", mode="test"
         )
     ],
-    "base64": texts(exact_bytes.decoded),
-    "note": texts(lambda text: signed_note.signed_checkpoint(text, LOG_KEY), signed_note.named_key),
-    "permit": lambda raw: [lambda: TypeAdapter(PermitAnswer).validate_json(raw)],
-    "kit": lambda raw: [
-        lambda: notes.signed_checkpoint(raw, LogKey(LOG_KEY.name, LOG_KEY.id, LOG_KEY.public)),
-        lambda: kit.read_opening(raw, 0),
+    "base64": texts(decoded),
+    "note": texts(
+        lambda text: notes.signed_checkpoint(text, LOG_KEY), notes.named_key, notes.read_checkpoint
+    ),
+    "permit": lambda raw: [
+        lambda: TypeAdapter(PermitAnswer).validate_json(raw),
+        lambda: read_permit(raw),
     ],
-    "kit's texts": texts(notes.read_policy, notes.read_log_key, kit.read_subject_keys, notes.read_checkpoint),
+    "kit": lambda raw: [lambda: kit.read_opening(raw, 0)],
+    "kit's texts": texts(kit.read_policy, kit.read_subject_keys),
     "token": texts(token, lambda text: token(f"{text}.{text}.{text}")),
-    "path of a tile": texts(wanted),
+    "path of a tile": texts(lambda text: tile_at(f"tile/{text}")),
     "If-Match": texts(lambda text: asyncio.run(asking.seen(text))),
     "id": texts(lambda text: asking.looks_like("case", text)),
     "cursor": texts(reading.place_of),

@@ -18,9 +18,8 @@ import pytest
 from prometheus_client import REGISTRY
 
 from schemas.events.access import PermitRequest
-from schemas.trail.notes import Checkpoint
-from schemas.wire.exact_bytes import decoded, encoded
-from services.audit.domain.notes import Signer, checkpoint_text, signed_note
+from schemas.trail.bytes import decoded, encoded
+from schemas.trail.notes import Checkpoint, Signer, checkpoint_text, signed_note
 from services.audit.settings import Settings, SignerSettings
 from services.audit.signer import CheckpointSigner, HighWater, SignerHalted
 from services.audit.store import SigningStore

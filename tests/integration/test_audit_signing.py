@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from schemas.events.access import Access, Actor, EventReport, PermitBody
-from schemas.trail.notes import named_key
-from schemas.wire.exact_bytes import decoded
+from schemas.events.access import Access, Actor, EventReport
+from schemas.trail.bytes import decoded
+from schemas.trail.notes import Signer, named_key
+from schemas.trail.permits import read_permit
 from schemas.wire.topic import source_of
 from services.audit.domain.drafts import Draft, Scribe
 from services.audit.domain.keyring import Keyring
-from services.audit.domain.notes import Signer
 from services.audit.domain.refusals import SlowDown, TrailClosed
 from services.audit.domain.signing import Signing
 from services.audit.handlers import Work, ask_permit, report_events
@@ -85,7 +85,7 @@ class SlowTrail:
     async def permit(self) -> int:
         """Ask for the permit of a list; how large the log is that it names."""
         answer = await self._answered(ask_permit(request(LIST), HEALTH, self._work))
-        return PermitBody.model_validate_json(answer.permit.body).size
+        return read_permit(answer.permit.body).size
 
     async def event(self) -> int:
         """Report something that was done; where it stands."""

@@ -14,10 +14,10 @@ import httpx2
 import pytest
 from sqlalchemy.exc import DBAPIError
 
-from schemas.events.access import Access, Actor, Item, PermitAnswer, PermitBody, PermitRequest
+from schemas.events.access import ACTS, Access, Actor, Item, PermitAnswer, PermitRequest
+from schemas.trail.bytes import encoded
 from schemas.trail.notes import named_key, signed_checkpoint
-from schemas.trail.permits import Question, Trust, check_permit
-from schemas.wire.exact_bytes import encoded
+from schemas.trail.permits import PermitBody, Question, Trust, check_permit, read_permit
 from schemas.wire.topic import source_of
 from services.audit.settings import LogKeySettings, Settings, SignerSettings
 from services.audit.wiring import wire, wire_signer
@@ -121,10 +121,17 @@ async def permitted(
 ) -> PermitBody:
     """Ask until the trail is open, and check the permit as whoever shows something must."""
     answer = await until(lambda: _answered(client, asked))
-    question = Question(source_of(CELL, service), asked.access, asked.items, asked.nonce, time.monotonic())
-    return check_permit(
-        PermitAnswer.model_validate_json(answer.content), question, trail.trust, now=time.monotonic()
+    return checked(answer, asked, trail, service)
+
+
+def checked(
+    answer: httpx2.Response, asked: PermitRequest, trail: Trail, service: str = "health", **known: Any
+) -> PermitBody:
+    question = Question(
+        source_of(CELL, service), asked.plain(), time.monotonic(), ACTS[asked.access.act].lists, **known
     )
+    words = PermitAnswer.model_validate_json(answer.content).model_dump()
+    return check_permit(words, question, trail.trust, now=time.monotonic())
 
 
 async def _answered(client: httpx2.AsyncClient, asked: PermitRequest) -> httpx2.Response | None:
@@ -179,12 +186,9 @@ async def test_each_row_of_a_list_is_an_entry_before_the_intent(trail: Trail) ->
 async def test_an_owner_gets_tags_that_only_its_key_makes(trail: Trail) -> None:
     asked = request(access(subject=CASE, referral=None))
     async with trail.client("health") as client:
-        answer = PermitAnswer.model_validate_json((await told(client, "/v1/permits", asked.plain())).content)
-    question = Question(
-        source_of(CELL, "health"), asked.access, (), asked.nonce, time.monotonic(), tag_key=b"k" * 32
-    )
+        answer = await told(client, "/v1/permits", asked.plain())
 
-    assert check_permit(answer, question, trail.trust, now=time.monotonic()).count == 1
+    assert checked(answer, asked, trail, tag_key=b"k" * 32).count == 1
 
 
 async def test_a_storm_of_one_request_is_one_entry(trail: Trail) -> None:
@@ -193,7 +197,7 @@ async def test_a_storm_of_one_request_is_one_entry(trail: Trail) -> None:
         answers = await asyncio.gather(*(until(lambda: _answered(client, asked)) for _ in range(200)))
     permits = [PermitAnswer.model_validate_json(answer.content).permit for answer in answers]
 
-    assert len({PermitBody.model_validate_json(permit.body).index for permit in permits}) == 1
+    assert len({read_permit(permit.body).index for permit in permits}) == 1
 
 
 async def test_a_repeated_list_gets_its_items_again(trail: Trail) -> None:

@@ -18,26 +18,21 @@ from typing import Final
 import pytest
 from typer.testing import CliRunner
 
-from schemas.trail.bytes import canonical, commitment, leaf, tag
-from schemas.trail.notes import Checkpoint, vkey
-from schemas.trail.tree import leaf_hash
-from schemas.wire.exact_bytes import encoded
-from services.audit.domain.layout import bundle, wanted
-from services.audit.domain.notes import Signer, checkpoint_text, signed_note
-from services.audit.domain.tree import Tree
-from services.audit.verifier import check as checking
-from services.audit.verifier import tiles
+from schemas.trail.bytes import canonical, commitment, encoded, leaf, tag
+from schemas.trail.notes import Checkpoint, Signer, checkpoint_text, named_key, signed_note, vkey
+from schemas.trail.tiles import ENTRIES, Tile, bundle, levels_of, tile_at, tiles_of_level
+from schemas.trail.tree import Tree, leaf_hash
+from services.audit.verifier import kit as kits
 from services.audit.verifier.__main__ import main
 from services.audit.verifier.check import check
-from services.audit.verifier.kit import Kit, pinned_key
-from services.audit.verifier.tiles import ENTRIES, CannotLook, Tile, levels_of, tiles_of_level
+from services.audit.verifier.kit import CannotLook, Kit
 from services.cli.trail import app
 
 ORIGIN: Final = "audit.example/juris-a"
 LOG: Final = Signer.from_seed(ORIGIN, b"l" * 32)
 SUBJECT: Final = "ref_" + "a" * 26
 SUBJECT_KEY: Final = b"k" * 32
-VERIFIER: Final = Path(checking.__file__).parent
+ROOT: Final = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -105,7 +100,7 @@ def test_the_tiles_of_70000_are_the_published_ones() -> None:
 
 
 def test_a_tiles_number_is_written_in_groups() -> None:
-    named = wanted("0/x001/x234/067")
+    named = tile_at("tile/0/x001/x234/067")
 
     assert Tile(0, 1_234_067, 256).path == "tile/0/x001/x234/067"
     assert named is not None
@@ -121,7 +116,7 @@ def test_a_tiles_number_is_written_in_groups() -> None:
         "0/000/",
         "0/x001/" + "x000/" * 1_500 + "000",  # more digits than an int may have
     ):
-        assert wanted(wrong) is None, wrong
+        assert tile_at(f"tile/{wrong}") is None, wrong
 
 
 def test_entries_begin_with_their_length(tmp_path: Path) -> None:
@@ -361,7 +356,7 @@ def test_a_hostile_kit_is_looked_at_in_bounded_work(
         assert flags & os.O_NONBLOCK
         return os.open(path, flags)
 
-    monkeypatch.setattr(tiles, "os", SimpleNamespace(**{**vars(os), "open": counted}))
+    monkeypatch.setattr(kits, "os", SimpleNamespace(**{**vars(os), "open": counted}))
 
     assert main(["verify", str(kit), "--json"]) == code
     said = capsys.readouterr()
@@ -397,8 +392,8 @@ def test_another_history_under_the_same_size_is_not_sound(kit: Path, tmp_path: P
 def test_a_pinned_key_wins_over_the_directorys_own(kit: Path) -> None:
     stranger = vkey(Signer.from_seed(ORIGIN, b"x" * 32).public)
 
-    assert check(Kit(kit, pinned_key(vkey(LOG.public)))).is_sound
-    assert not check(Kit(kit, pinned_key(stranger))).is_sound
+    assert check(Kit(kit, named_key(vkey(LOG.public)))).is_sound
+    assert not check(Kit(kit, named_key(stranger))).is_sound
 
 
 def test_a_directory_without_a_trail_cannot_be_looked_at(tmp_path: Path) -> None:
@@ -437,19 +432,24 @@ def test_the_command_has_the_verifiers_words_and_exit_codes(kit: Path, tmp_path:
 
 def test_the_verifier_runs_when_it_is_copied_alone(kit: Path, tmp_path: Path) -> None:
     alone = tmp_path / "alone"
-    shutil.copytree(VERIFIER, alone / "verifier", ignore=shutil.ignore_patterns("__pycache__"))
-    command = [sys.executable, "-m", "verifier", "verify", str(kit)]
-    ran = subprocess.run(command, cwd=alone, env={"PATH": ""}, capture_output=True, text=True, check=False)
-    words = "import sys, verifier.__main__; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
-    loaded = subprocess.run(
-        [sys.executable, "-c", words], cwd=alone, env={"PATH": ""}, capture_output=True, text=True, check=True
-    ).stdout.split()
+    for folder in ("schemas/trail", "services/audit/verifier"):
+        shutil.copytree(ROOT / folder, alone / folder, ignore=shutil.ignore_patterns("__pycache__"))
 
-    assert ran.returncode == 0, ran.stderr
-    outside = set(loaded) - set(sys.stdlib_module_names) - {"verifier", "cryptography"}
+    def python(*words: str) -> str:
+        command = [sys.executable, *words]
+        return subprocess.run(
+            command, cwd=alone, env={"PATH": ""}, capture_output=True, text=True, check=True
+        ).stdout
+
+    module = "services.audit.verifier"
+    said = python("-m", module, "verify", str(kit))
+    names = "sorted({name.partition('.')[0] for name in sys.modules})"
+    loaded = set(python("-c", f"import sys, {module}.__main__; print(*{names})").split())
+
+    assert said.startswith(f"Log {ORIGIN}: 20 entries")
+    outside = loaded - set(sys.stdlib_module_names) - {"schemas", "services", "cryptography"}
     assert {name for name in outside if not name.startswith("_")} <= {
         "sitecustomize",
         "cffi",
         "distutils-precedence",
     }
-    assert not {"schemas", "services", "pydantic"} & set(loaded)

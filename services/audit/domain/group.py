@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from schemas.trail.bytes import canonical, commitment, leaf, stamped, tag
+from schemas.trail.bytes import canonical, commitment, leaf, stamped, tag, tag_of
 from services.audit.domain.drafts import Draft, Words
 from services.audit.domain.refusals import DetailInvalid, IdemConflict, NotYours, SubjectUnknown
 from services.audit.domain.sealing import NONCE_BYTES, SALT_BYTES, seal_detail
@@ -165,7 +165,7 @@ class Group:
         detail = self._stamped(words, items if draft.names_items else None)
         new_leaf, raw, salt = self._seal(detail, words.get("subject"), draft)
         self._known[draft.caller, draft.idem] = Known(index, draft.body)
-        return Written(index, raw, salt, new_leaf[4:20], items)
+        return Written(index, raw, salt, tag_of(new_leaf), items)
 
     def _stamped(self, words: Words, items: Sequence[bytes] | None = None) -> Words:
         subject = words.get("subject")

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from schemas.trail.tree import Tree
 from services.audit.domain.group import Row
-from services.audit.domain.tree import Tree
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,14 +11,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from schemas.trail.bytes import canonical, commitment
-from schemas.wire.exact_bytes import encoded
+from schemas.trail.bytes import canonical, encoded, opens
+from schemas.trail.tree import HASH_BYTES, leaf_hash
 from services.audit.domain.group import Intent
 from services.audit.domain.keyring import Keyring
 from services.audit.domain.records import StoredEntry
 from services.audit.domain.refusals import DetailDamaged, TrailDamaged
 from services.audit.domain.sealing import Unreadable
-from services.audit.verifier.hashes import HASH_BYTES, leaf_hash
 from services.runtime.alarms import Alarm
 
 FINDINGS_MAX: Final = 1_000
@@ -68,7 +67,7 @@ def opened_detail(entry: StoredEntry, keyring: Keyring) -> tuple[bytes, bytes, d
         salt, detail = keyring.opened(entry)
     except Unreadable:
         raise DetailDamaged(entry.index, "the detail does not open") from None
-    if commitment(salt, detail) != entry.leaf[20:]:
+    if not opens(entry.leaf, salt, detail):
         raise DetailDamaged(entry.index, "the detail does not belong to the entry")
     words = json.loads(detail)  # what an entry commits to was written here, so it is an object
     if entry.caller is not None and entry.caller != words.get("service"):

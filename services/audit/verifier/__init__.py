@@ -1,1 +1,1 @@
-"""Says whether an access trail is sound; stands alone, with Python and `cryptography` and nothing else."""
+"""Says whether an access trail is sound; stands alone with `schemas/trail` and `cryptography`."""

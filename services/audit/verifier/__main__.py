@@ -1,4 +1,4 @@
-"""`python -m verifier verify SOURCE`: exit 0 sound, 7 not sound, 1 could not look."""
+"""`python -m services.audit.verifier verify SOURCE`: exit 0 sound, 7 not sound, 1 could not look."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from .check import Verdict, as_json, check, sentences
-from .kit import Kit, pinned_key, read_subject_keys
-from .notes import Malformed
-from .tiles import CannotLook
+from schemas.trail.notes import named_key
+from services.audit.verifier.check import Verdict, as_json, check, sentences
+from services.audit.verifier.kit import CannotLook, Kit, read_subject_keys
 
 SOUND: Final = 0
 COULD_NOT_LOOK: Final = 1
@@ -23,8 +22,9 @@ def verify(source: Path, log_key: str | None, subject_keys: Path | None) -> Verd
     """Check a directory with the keys the reader brought along."""
     try:
         keys = read_subject_keys(subject_keys.read_text("utf-8")) if subject_keys else {}
-        pinned = pinned_key(log_key)
-    except (OSError, UnicodeDecodeError, Malformed) as problem:
+        # An empty key is a wrong one, not no wish for one.
+        pinned = named_key(log_key) if log_key is not None else None
+    except (OSError, ValueError) as problem:
         raise CannotLook(f"a key cannot be read: {problem}") from None
     return check(Kit(source, pinned), keys)
 

@@ -7,34 +7,19 @@ the first entry that fails: the work is bounded by what the directory holds, wha
 
 from __future__ import annotations
 
-import hmac
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from .hashes import leaf_hash
-from .kit import DETAILS, Kit, Opening, read_opening
-from .notes import Checkpoint, Malformed, WrongSignature
-from .tiles import (
-    ENTRIES,
-    TILE_HASHES,
-    Tile,
-    levels_of,
-    read_entries,
-    read_hashes,
-    tiles_of_level,
-)
-from .tree import edge_of, folded
+from schemas.trail.bytes import TrailFault, is_counter, json_object, opens, tag, tag_of
+from schemas.trail.notes import Checkpoint
+from schemas.trail.tiles import ENTRIES, Tile, levels_of, tiles_of_level
+from schemas.trail.tree import TILE_HASHES, edge_of, folded, leaf_hash
+from services.audit.verifier.kit import DETAILS, Kit, read_opening
 
-LEAF_PREFIX: Final = b"AAT1"
-LEAF_BYTES: Final = 52
-SALT_BYTES: Final = 32
 NAMED_MAX: Final = 20
 """How many bad details are named one by one."""
-_TAG: Final = slice(4, 20)
-_COMMITMENT: Final = slice(20, 52)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +70,7 @@ def check(kit: Kit, subject_keys: Mapping[str, bytes] | None = None) -> Verdict:
     verdict = Verdict(kit.pinned is not None)
     try:
         checkpoint = verdict.checkpoint = kit.read_checkpoint()
-    except (Malformed, WrongSignature) as problem:
+    except TrailFault as problem:
         verdict.add(None, f"The checkpoint vouches for no entry: {problem}.")
         return verdict
     _check_tiles(kit, checkpoint, verdict)
@@ -121,8 +106,8 @@ def _check_tiles(kit: Kit, checkpoint: Checkpoint, verdict: Verdict) -> None:
 
 def _hashes(kit: Kit, tile: Tile, verdict: Verdict) -> list[bytes]:
     try:
-        return read_hashes(kit.directory, tile)
-    except Malformed as problem:
+        return kit.read_hashes(tile)
+    except TrailFault as problem:
         verdict.add(tile.first_entry(), f"Its tile cannot be used: {problem}.")
         return []
 
@@ -130,8 +115,8 @@ def _hashes(kit: Kit, tile: Tile, verdict: Verdict) -> list[bytes]:
 def _compare_entries(kit: Kit, tile: Tile, hashes: Sequence[bytes], verdict: Verdict) -> None:
     bundle = Tile(ENTRIES, tile.number, tile.width)
     try:
-        entries, ends_well = read_entries(kit.directory, bundle)
-    except Malformed as problem:
+        entries, ends_well = kit.read_entries(bundle)
+    except TrailFault as problem:
         verdict.add(tile.first, f"Its bundle cannot be used: {problem}.")
         return
     wrong = _first_difference([leaf_hash(entry) for entry in entries], hashes)
@@ -167,50 +152,28 @@ def _check_details(kit: Kit, size: int, subject_keys: Mapping[str, bytes], verdi
                 verdict.add_detail(index, f"{DETAILS} ends before it or goes on without an end.")
                 return
             try:
-                verdict.tags_checked += _check_detail(read_opening(line, index), entry, subject_keys)
+                verdict.tags_checked += _check_detail(entry, *read_opening(line, index), subject_keys)
                 verdict.details_checked += 1
-            except Malformed as problem:
+            except TrailFault as problem:
                 verdict.add_detail(index, f"In {DETAILS}: {problem}.")
         if next(lines, None) is not None:
             verdict.add(None, f"{DETAILS} goes on after the last entry.")
-    except Malformed as problem:
+    except TrailFault as problem:
         verdict.add(None, f"The details cannot be used: {problem}.")
 
 
-def _check_detail(opening: Opening, entry: bytes | None, subject_keys: Mapping[str, bytes]) -> int:
+def _check_detail(entry: bytes | None, detail: bytes, salt: bytes, subject_keys: Mapping[str, bytes]) -> int:
     """The number of tags checked: 1 where the subject's key is at hand, else 0."""
-    if entry is None or len(entry) != LEAF_BYTES or entry[:4] != LEAF_PREFIX:
-        raise Malformed("its entry is no leaf of this trail")
-    if len(opening.salt) != SALT_BYTES or _commitment(opening) != entry[_COMMITMENT]:
-        raise Malformed("its detail does not belong to the entry")
-    detail = _object(opening.detail)
-    subject = detail.get("subject")
+    if entry is None or not opens(entry, salt, detail):
+        raise TrailFault("its detail does not belong to the entry")
+    words = json_object(detail)
+    subject, number = words.get("subject"), words.get("n")
     key = subject_keys.get(subject) if isinstance(subject, str) else None
     if key is None:
         return 0
-    if _tag(key, detail.get("n")) != entry[_TAG]:
-        raise Malformed("its tag is not that of the subject and the number in its detail")
+    if not is_counter(number) or tag(key, number) != tag_of(entry):
+        raise TrailFault("its tag is not that of the subject and the number in its detail")
     return 1
-
-
-def _commitment(opening: Opening) -> bytes:
-    return hmac.digest(opening.salt, b"\x01" + opening.detail, "sha256")
-
-
-def _tag(key: bytes, number: Any) -> bytes:
-    if not isinstance(number, int) or not 1 <= number < 1 << 53:
-        raise Malformed("its detail names a subject and no number")
-    return hmac.digest(key, b"aat1/tag" + number.to_bytes(8, "big"), "sha256")[:16]
-
-
-def _object(detail: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(detail)
-    except (ValueError, RecursionError):
-        raise Malformed("its detail is no JSON") from None
-    if not isinstance(value, dict):
-        raise Malformed("its detail is no JSON object")
-    return value
 
 
 def sentences(verdict: Verdict) -> Iterator[str]:

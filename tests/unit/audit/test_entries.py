@@ -14,9 +14,8 @@ import pytest
 import rfc8785
 
 from schemas.events.access import ACTS, Access, Actor, EventReport, Item, OutcomeReport, PermitRequest
-from schemas.trail.bytes import canonical, commitment, leaf, subject_key, tag
+from schemas.trail.bytes import canonical, commitment, encoded, leaf, subject_key, tag
 from schemas.trail.tree import leaf_hash, tree_root
-from schemas.wire.exact_bytes import encoded
 from services.audit.domain.drafts import Draft, Scribe
 from services.audit.domain.group import Answer, Group, Intent, Key, Known, Repeated, Seen, Subject, Written
 from services.audit.domain.keyring import Keyring

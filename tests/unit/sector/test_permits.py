@@ -7,7 +7,7 @@ import httpx2
 import pytest
 
 from schemas.events.access import PermitAnswer
-from schemas.wire.exact_bytes import encoded
+from schemas.trail.bytes import encoded
 from services.health.profile import PROFILE
 from services.sector.domain.refusals import NotFound, TrailUnavailable
 from services.sector.handlers.looks import look_at_case, look_at_referral, look_at_worklist, own_view

@@ -11,17 +11,15 @@ from typing import Any
 import httpx2
 from pydantic import BaseModel
 
-from schemas.events.access import Access, Opening, PermitAnswer, PermitBody, PermitRequest, Receipt
+from schemas.events.access import Access, Opening, PermitAnswer, PermitRequest, Receipt
 from schemas.events.consent import ConsentVersion
 from schemas.events.directory import ServiceRegistered
 from schemas.events.governance import AgencyCurrent, ProtocolCurrent
 from schemas.events.referral import StepBase, StepRefused
 from schemas.trail.bytes import canonical, commitment, leaf, request_digest, stamped, tag, trail_words
-from schemas.trail.notes import Checkpoint
-from schemas.trail.permits import Trust
-from schemas.trail.tree import leaf_hash
-from services.audit.domain.notes import Signer, checkpoint_text, signed_note, signed_permit
-from services.audit.domain.tree import Tree
+from schemas.trail.notes import Checkpoint, Signer, checkpoint_text, signed_note
+from schemas.trail.permits import PermitBody, Trust, signed_permit
+from schemas.trail.tree import Tree, leaf_hash
 from services.runtime.admission import AgencyStanding
 from services.sector.domain.consents import KeptConsent
 from services.sector.domain.profile import Profile
@@ -295,10 +293,9 @@ class TrailTwin:
         size, index = self.tree.size, self.tree.size - 1
         head = Checkpoint(ORIGIN, before, self.tree.root(before))
         body = PermitBody(
-            v=1,
             origin=ORIGIN,
             audience=self.audience,
-            request=request_digest(asked.access, self.audience, asked.items, asked.nonce),
+            request=request_digest(asked.plain(), self.audience),
             nonce=asked.nonce,
             leaf=leaf_hash(entry),
             index=index,

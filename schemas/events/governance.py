@@ -52,8 +52,8 @@ class ProtocolDocument(BaseModel):
         return one in self.parties and other in self.parties
 
 
-def document_hash(document: ProtocolDocument) -> str:
-    """SHA-256 over the document's JCS form (RFC 8785), in hex; every decision and permit carries it."""
+def document_hash(document: BaseModel) -> str:
+    """SHA-256 over a document's JCS form (RFC 8785), in hex; every decision and permit carries a protocol's."""
     content: Any = document.model_dump(mode="json")
     return hashlib.sha256(rfc8785.dumps(content)).hexdigest()
 

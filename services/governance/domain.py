@@ -1,7 +1,4 @@
-"""What may be published: which version follows which, and what a protocol must say before anyone acts on it.
-
-`load_protocol` is the one door for a protocol document, whoever brings it; signatures will be checked there.
-"""
+"""What may be published: which version follows which, and what a document must say to be acted on."""
 
 import base64
 from collections.abc import Collection, Mapping
@@ -9,14 +6,12 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from hashlib import sha256
 from typing import Any, Final, Literal
 
-import rfc8785
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from pydantic import ConfigDict
 
-from schemas.events.governance import TIMERS, URGENCIES, AgencyCurrent, ProtocolDocument, document_hash
+from schemas.events.governance import TIMERS, URGENCIES, AgencyCurrent, ProtocolDocument
 from schemas.events.referral import ROWS
 from schemas.topics import SECTORS
 from schemas.wire.minimisation import STATISTICS
@@ -50,6 +45,16 @@ class AgencyDocument(AgencyCurrent):
     """An agency as the operator writes it down; what nobody reads is refused, not dropped."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What stands after a document was handed in, and whether it changed anything."""
+
+    id: str
+    version: int
+    hash: str
+    is_news: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,26 +111,14 @@ WeakKey: Final = _define(
 """Zero, of low order, or one of several ways to write the same key."""
 
 
-def load_protocol(content: bytes) -> tuple[ProtocolDocument, str]:
-    """Read a protocol document and give its hash with it; raises pydantic's ValidationError, or Refused."""
-    document = ProtocolDocument.model_validate_json(content)
+def check_protocol(document: ProtocolDocument, admitted: Collection[str]) -> None:
+    """Refuse a protocol that says too little, or binds a party that was not admitted."""
     if document.valid_from >= document.valid_until:
         raise ValidityOutOfOrder
     if not _is_complete(document.matrix, ROWS, READERS):
         raise MatrixIncomplete
     if not _is_complete(document.timers, set(TIMERS), set(URGENCIES)):
         raise TimersIncomplete
-    return document, document_hash(document)
-
-
-def _is_complete(
-    table: Mapping[Any, Mapping[Any, Any]], rows: AbstractSet[str], columns: AbstractSet[str]
-) -> bool:
-    return table.keys() == rows and all(cells.keys() == columns for cells in table.values())
-
-
-def check_parties(document: ProtocolDocument, admitted: Collection[str]) -> None:
-    """Refuse a protocol with a party that was not admitted, or twice the same."""
     parties = set(document.parties)
     if len(parties) != len(document.parties) or not parties <= set(admitted):
         raise PartyNotAdmitted
@@ -137,6 +130,26 @@ def check_agency(agency: AgencyCurrent) -> None:
         raise UnknownSector
     _check_key(agency.signing_key, signs=True)
     _check_key(agency.encryption_key, signs=False)
+
+
+def is_new(publication: Publication, last: Publication | None) -> bool:
+    """Whether this is the next version; the last one again is not, and anything else is refused."""
+    if last and last.kind != publication.kind:
+        raise IdTaken
+    if last and (last.version, last.hash) == (publication.version, publication.hash):
+        return False
+    if publication.version != (last.version if last else 0) + 1:
+        raise VersionNotNext
+    match last and last.content, publication.content:
+        case AgencyCurrent(sector=old), AgencyCurrent(sector=new) if old != new:
+            raise SectorFixed
+    return True
+
+
+def _is_complete(
+    table: Mapping[Any, Mapping[Any, Any]], rows: AbstractSet[str], columns: AbstractSet[str]
+) -> bool:
+    return table.keys() == rows and all(cells.keys() == columns for cells in table.values())
 
 
 def _check_key(key: str, *, signs: bool) -> None:
@@ -155,30 +168,3 @@ def _check_key(key: str, *, signs: bool) -> None:
         _PROBE.exchange(X25519PublicKey.from_public_bytes(point.to_bytes(32, "little")))
     except ValueError:
         raise WeakKey from None
-
-
-def agency_hash(agency: AgencyCurrent) -> str:
-    """SHA-256 over the agency's JCS form (RFC 8785), in hex."""
-    return sha256(rfc8785.dumps(agency.model_dump(mode="json"))).hexdigest()
-
-
-def is_new(publication: Publication, known: Publication | None) -> bool:
-    """Whether this is the next version; the same again is not, and anything else is refused."""
-    if known is None:
-        return _first(publication)
-    if known.kind != publication.kind:
-        raise IdTaken
-    if (publication.version, publication.hash) == (known.version, known.hash):
-        return False
-    if publication.version != known.version + 1:
-        raise VersionNotNext
-    match known.content, publication.content:
-        case AgencyCurrent(sector=old), AgencyCurrent(sector=new) if old != new:
-            raise SectorFixed
-    return True
-
-
-def _first(publication: Publication) -> bool:
-    if publication.version != 1:
-        raise VersionNotNext
-    return True

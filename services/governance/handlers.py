@@ -4,15 +4,15 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from schemas.events.governance import AgencyCurrent, ProtocolDocument
+from schemas.events.governance import AgencyCurrent, ProtocolDocument, document_hash
 from services.governance.domain import (
     KeyInUse,
     Kind,
     OrganizationInUse,
     Publication,
-    agency_hash,
+    Receipt,
     check_agency,
-    check_parties,
+    check_protocol,
     is_new,
 )
 from services.runtime.clock import Clock
@@ -48,30 +48,30 @@ class Work:
     clock: Clock
 
 
-async def admit_agency(agency: AgencyCurrent, work: Work) -> tuple[Publication, bool]:
-    """Take the next version of an agency; give what stands now, and whether it is news."""
+async def admit_agency(agency: AgencyCurrent, work: Work) -> Receipt:
+    """Take the next version of an agency; its keys are its own, and it alone answers for its organisation."""
     check_agency(agency)
-    publication = Publication(
-        "agency", agency.agency, agency.version, agency_hash(agency), agency, work.clock.now()
-    )
-    published, is_news = await _publish(publication, work)
-    if is_news and not await work.register.hold(agency.agency, {agency.signing_key, agency.encryption_key}):
+    receipt = await _publish("agency", agency.agency, agency, work)
+    if not receipt.is_news:
+        return receipt
+    if not await work.register.hold(agency.agency, {agency.signing_key, agency.encryption_key}):
         raise KeyInUse
-    answers = is_news and agency.status == "active"  # a suspension passes, whoever else is there
+    answers = agency.status == "active"  # a suspension passes, whoever else is there
     if answers and await work.register.is_answered(agency.organization, but=agency.agency):
         raise OrganizationInUse
-    return published, is_news
+    return receipt
 
 
-async def publish_protocol(document: ProtocolDocument, digest: str, work: Work) -> tuple[Publication, bool]:
-    """Take the next version of a protocol of admitted agencies; give what stands, and whether it is news."""
-    check_parties(document, await work.register.admitted(document.parties))
-    publication = Publication("protocol", document.id, document.version, digest, document, work.clock.now())
-    return await _publish(publication, work)
+async def publish_protocol(document: ProtocolDocument, work: Work) -> Receipt:
+    """Take the next version of a protocol between admitted agencies."""
+    check_protocol(document, await work.register.admitted(document.parties))
+    return await _publish("protocol", document.id, document, work)
 
 
-async def _publish(publication: Publication, work: Work) -> tuple[Publication, bool]:
-    is_news = is_new(publication, await work.register.current(publication.id))
+async def _publish(kind: Kind, name: str, content: AgencyCurrent | ProtocolDocument, work: Work) -> Receipt:
+    now = work.clock.now()
+    publication = Publication(kind, name, content.version, document_hash(content), content, now)
+    is_news = is_new(publication, await work.register.current(name))
     if is_news:
         await work.register.publish(publication)
-    return publication, is_news
+    return Receipt(name, content.version, publication.hash, is_news)

@@ -7,21 +7,18 @@ from sqlalchemy import Row
 
 from schemas.events.governance import AgencyCurrent, ProtocolCurrent, ProtocolDocument
 from schemas.topics import GOVERNANCE_STATE
-from schemas.wire.body import Body
 from schemas.wire.strict_json import to_json
 from services.governance.domain import Kind, Publication
 from services.runtime.outbox import Outbox, Outgoing
 from services.runtime.transaction import Transaction
 
 _LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended(:id, 0))"
-_CURRENT: Final = """
-SELECT kind, id, version, hash, CAST(content AS text) AS content, published_at FROM publication
-WHERE id = :id ORDER BY version DESC LIMIT 1
-"""
-_ALL: Final = """
+_LAST: Final = """
 SELECT DISTINCT ON (id) kind, id, version, hash, CAST(content AS text) AS content, published_at
-FROM publication WHERE kind = :kind ORDER BY id, version DESC
+FROM publication WHERE {which} ORDER BY id, version DESC
 """
+_CURRENT: Final = _LAST.format(which="id = :id")
+_ALL: Final = _LAST.format(which="kind = :kind")
 _ADMITTED: Final = """
 SELECT DISTINCT id FROM publication WHERE kind = 'agency' AND id = ANY(CAST(:ids AS text[]))
 """
@@ -92,26 +89,14 @@ class PublicationStore:
             content=publication.content.model_dump_json(),
             published_at=publication.published_at,
         )
-        await self._outbox.add(self._transaction, [event_of(publication)])
-
-
-def event_of(publication: Publication) -> Outgoing:
-    """The event that tells every reader what stands now."""
-    return Outgoing(
-        topic=GOVERNANCE_STATE,
-        key=publication.id,
-        body=_body(publication),
-        subject=publication.id,
-        correlation=publication.id,
-        at=publication.published_at,
-    )
-
-
-def _body(publication: Publication) -> Body:
-    content = publication.content
-    if isinstance(content, ProtocolDocument):
-        return ProtocolCurrent(document=content, hash=publication.hash)
-    return AgencyCurrent.model_validate(content.model_dump())
+        content, name = publication.content, publication.id
+        body = (
+            ProtocolCurrent(document=content, hash=publication.hash)
+            if isinstance(content, ProtocolDocument)
+            else content
+        )
+        event = Outgoing(GOVERNANCE_STATE, name, body, name, name, publication.published_at)
+        await self._outbox.add(self._transaction, [event])
 
 
 def _publication(row: Row[Any]) -> Publication:

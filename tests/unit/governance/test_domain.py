@@ -1,15 +1,14 @@
 import base64
+import copy
 import json
 import re
-from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from schemas.events.governance import AgencyCurrent, document_hash
+from schemas.events.governance import URGENCIES, AgencyCurrent, ProtocolDocument, document_hash
 from schemas.events.referral import ROWS
 from schemas.topics import SECTORS
 from schemas.wire.minimisation import STATISTICS
@@ -27,17 +26,15 @@ from services.governance.domain import (
     ValidityOutOfOrder,
     VersionNotNext,
     WeakKey,
-    agency_hash,
     check_agency,
-    check_parties,
+    check_protocol,
     is_new,
-    load_protocol,
 )
 from services.runtime.errors import Refused
 from tests.support import builders
+from tests.support.clock import NOON
 
 DEFAULT = Path(__file__).parents[3] / "deploy/local/protocol.json"
-AT = datetime(2026, 3, 1, tzinfo=UTC)
 
 MATRIX = {  # row: health, police, social services, education, statistics
     "need": "F F F C C",
@@ -54,106 +51,62 @@ TIMERS = {
 
 
 GOOD = builders.an_agency("agency-a")
+CONTENT = json.loads(DEFAULT.read_text())
+ADMITTED = {"agency-a", "agency-b", "agency-c"}
 
 
-def a_document(**changes: Any) -> bytes:
-    return json.dumps({**json.loads(DEFAULT.read_text()), **changes}).encode()
+def check(**changes: Any) -> None:
+    check_protocol(ProtocolDocument.model_validate(CONTENT | changes), ADMITTED)
 
 
 def an_agency(**changes: Any) -> AgencyCurrent:
-    return AgencyCurrent.model_validate({
-        "agency": "agency-a",
-        "version": 1,
-        "sector": "health",
-        "organization": "00000000-0000-4000-8000-000000000001",
-        "status": "active",
-        "signing_key": GOOD.signing_key,
-        "encryption_key": GOOD.encryption_key,
-        **changes,
-    })  # fmt: skip
+    return AgencyCurrent.model_validate(GOOD.model_dump() | changes)
 
 
-def a_publication(version: int, digest: str = "a", kind: Kind = "agency") -> Publication:
-    return Publication(kind, "agency-a", version, digest, an_agency(), AT)
+def a_publication(version: int, digest: str = "a", kind: Kind = "agency", **changes: str) -> Publication:
+    return Publication(kind, "agency-a", version, digest, an_agency(**changes), NOON)
 
 
 def test_the_default_document_holds_the_wire_rows_and_timers_of_the_field() -> None:
-    document, _ = load_protocol(DEFAULT.read_bytes())
-
     readers = (*SECTORS, STATISTICS)
+
+    check(parties=["agency-a", "agency-b"])
+
     assert {
-        row: " ".join(cells[reader] for reader in readers) for row, cells in document.matrix.items()
+        row: " ".join(cells[reader] for reader in readers) for row, cells in CONTENT["matrix"].items()
     } == MATRIX
-    urgencies = ("critical", "urgent", "priority", "routine")
     assert {
-        timer: tuple(cells[urgency] for urgency in urgencies)  # type: ignore[index]
-        for timer, cells in document.timers.items()
+        timer: tuple(cells[urgency] for urgency in URGENCIES) for timer, cells in CONTENT["timers"].items()
     } == TIMERS
 
 
-def test_loading_gives_the_hash_with_the_document() -> None:
-    document, digest = load_protocol(DEFAULT.read_bytes())
-
-    assert digest == document_hash(document)
-
-
-def test_what_is_no_protocol_is_refused() -> None:
-    with pytest.raises(ValidationError):
-        load_protocol(b'{"v":"xisp/1"}')
+def without(table: str, row: str, column: str | None = None) -> dict[str, Any]:
+    """The default document's table, one row or one cell short."""
+    rows = copy.deepcopy(CONTENT[table])
+    rows[row].pop(column) if column else rows.pop(row)
+    return {table: rows}
 
 
-def test_a_protocol_must_begin_before_it_ends() -> None:
-    with pytest.raises(ValidityOutOfOrder):
-        load_protocol(a_document(valid_from="2026-01-01T00:00:00Z", valid_until="2026-01-01T00:00:00Z"))
+AGE = CONTENT["matrix"]["age"]
+INCOMPLETE: list[tuple[dict[str, Any], type[Refused]]] = [
+    *((without("matrix", row), MatrixIncomplete) for row in sorted(ROWS)),
+    *((without("matrix", "age", reader), MatrixIncomplete) for reader in (*SECTORS, STATISTICS)),
+    ({"matrix": CONTENT["matrix"] | {"name": AGE}}, MatrixIncomplete),
+    ({"matrix": CONTENT["matrix"] | {"age": AGE | {"press": "F"}}}, MatrixIncomplete),
+    *((without("timers", timer), TimersIncomplete) for timer in TIMERS),
+    *((without("timers", timer, "routine"), TimersIncomplete) for timer in TIMERS),
+    ({"valid_until": CONTENT["valid_from"]}, ValidityOutOfOrder),
+    ({"parties": ["agency-a", "agency-x"]}, PartyNotAdmitted),
+    ({"parties": ["agency-a", "agency-a"]}, PartyNotAdmitted),
+]
 
 
-@pytest.mark.parametrize("row", sorted(ROWS))
-def test_a_missing_row_of_the_matrix_is_refused(row: str) -> None:
-    matrix = json.loads(DEFAULT.read_text())["matrix"]
-    del matrix[row]
-
-    with pytest.raises(MatrixIncomplete):
-        load_protocol(a_document(matrix=matrix))
-
-
-@pytest.mark.parametrize("reader", [*SECTORS, STATISTICS])
-def test_a_missing_reader_of_the_matrix_is_refused(reader: str) -> None:
-    matrix = json.loads(DEFAULT.read_text())["matrix"]
-    del matrix["age"][reader]
-
-    with pytest.raises(MatrixIncomplete):
-        load_protocol(a_document(matrix=matrix))
-
-
-def test_an_unknown_row_or_reader_of_the_matrix_is_refused() -> None:
-    matrix = json.loads(DEFAULT.read_text())["matrix"]
-
-    with pytest.raises(MatrixIncomplete):
-        load_protocol(a_document(matrix={**matrix, "name": matrix["age"]}))
-    with pytest.raises(MatrixIncomplete):
-        load_protocol(a_document(matrix={**matrix, "age": {**matrix["age"], "press": "F"}}))
-
-
-@pytest.mark.parametrize("timer", TIMERS)
-def test_a_missing_timer_or_urgency_and_an_unknown_timer_are_refused(timer: str) -> None:
-    timers = json.loads(DEFAULT.read_text())["timers"]
-    without_urgency = {**timers, timer: {"critical": 1, "urgent": 1, "priority": 1}}
-    without_timer = {name: cells for name, cells in timers.items() if name != timer}
-
-    for incomplete in (without_urgency, without_timer, {**timers, "start": timers[timer]}):
-        with pytest.raises(TimersIncomplete):
-            load_protocol(a_document(timers=incomplete))
-
-
-def test_parties_must_be_admitted_and_named_once() -> None:
-    document, _ = load_protocol(a_document())
-    twice, _ = load_protocol(a_document(parties=["agency-a", "agency-a"]))
-
-    check_parties(document, {"agency-a", "agency-b", "agency-c"})
-    with pytest.raises(PartyNotAdmitted):
-        check_parties(document, {"agency-a"})
-    with pytest.raises(PartyNotAdmitted):
-        check_parties(twice, {"agency-a"})
+@pytest.mark.parametrize(("changes", "refusal"), INCOMPLETE)
+def test_a_protocol_says_everything_and_binds_admitted_agencies_alone(
+    changes: dict[str, Any], refusal: type[Refused]
+) -> None:
+    with pytest.raises(refusal):
+        check(**changes)
 
 
 def test_an_agency_needs_a_sector_that_somebody_serves() -> None:
@@ -175,7 +128,7 @@ def test_every_part_of_an_agency_counts_in_its_hash() -> None:
         {"encryption_key": "C" * 42 + "A="},
     ]
 
-    assert len({agency_hash(an_agency(**change)) for change in changes}) == len(changes)
+    assert len({document_hash(an_agency(**change)) for change in changes}) == len(changes)
 
 
 @pytest.mark.parametrize("version", [9007199254740992, 2**31])
@@ -183,7 +136,7 @@ def test_a_version_that_no_reader_holds_is_no_version(version: int) -> None:
     with pytest.raises(ValidationError):
         an_agency(version=version)
     with pytest.raises(ValidationError):
-        load_protocol(json.dumps(json.loads(DEFAULT.read_bytes()) | {"version": version}).encode())
+        check(version=version)
 
 
 NEXT: list[tuple[Publication, Publication | None, bool | type[Refused]]] = [
@@ -197,14 +150,8 @@ NEXT: list[tuple[Publication, Publication | None, bool | type[Refused]]] = [
     (a_publication(1), a_publication(2, "b"), VersionNotNext),
     (a_publication(1, "b", "protocol"), a_publication(1), IdTaken),
     (a_publication(2, "b", "protocol"), a_publication(1), IdTaken),
+    (a_publication(2, "b", sector="police"), a_publication(1), SectorFixed),
 ]
-
-
-def test_an_agency_stays_in_its_sector() -> None:
-    moved = replace(a_publication(2, "b"), content=an_agency(version=2, sector="police"))
-
-    with pytest.raises(SectorFixed):
-        is_new(moved, a_publication(1))
 
 
 @pytest.mark.parametrize(("offered", "known", "answer"), NEXT)

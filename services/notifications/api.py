@@ -48,7 +48,7 @@ class DeskEntry(BaseModel):
     language: Language
 
 
-class DeskShown(BaseModel):
+class DeskView(BaseModel):
     """A desk, as its own agency sees it."""
 
     code: DeskCode
@@ -58,10 +58,10 @@ class DeskShown(BaseModel):
     """When the address began to refuse mail; null while it takes it. A new address is tried at once."""
 
 
-class Desks(BaseModel):
+class DeskList(BaseModel):
     """All desks of one agency; a list of this length needs no cursor."""
 
-    data: list[DeskShown]
+    data: list[DeskView]
     next: None = None
 
 
@@ -93,24 +93,24 @@ def routes(open_work: OpenWork, caller_of: Callable[[Request], Caller]) -> APIRo
     @refuses(TooManyDesks)
     async def put_desk(
         code: DeskCode, entry: DeskEntry, caller: Annotated[Caller, Depends(arranger)]
-    ) -> DeskShown:
+    ) -> DeskView:
         """Register a duty desk, or change where and in which language it is told."""
         desk = Desk(caller.agency, code, entry.mail, entry.language)
         async with open_work() as work:
-            return _shown(await register_desk(desk, work))
+            return _view(await register_desk(desk, work))
 
     @router.get("", operation_id="list_desks")
-    async def list_desks(caller: Annotated[Caller, Depends(arranger)]) -> Desks:
+    async def list_desks(caller: Annotated[Caller, Depends(arranger)]) -> DeskList:
         """The agency's own desks."""
         async with open_work() as work:
             found = await desks_of(caller.agency, work)
-        return Desks(data=[_shown(desk) for desk in found])
+        return DeskList(data=[_view(desk) for desk in found])
 
     return router
 
 
-def _shown(desk: Desk) -> DeskShown:
-    return DeskShown(
+def _view(desk: Desk) -> DeskView:
+    return DeskView(
         code=desk.code,
         mail=desk.mail.get_secret_value(),
         language=desk.language,

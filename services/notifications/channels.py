@@ -19,7 +19,7 @@ import aiosmtplib
 
 from services.notifications.domain.mail import mail_bytes, message_id
 from services.notifications.domain.notice import ATTEMPT_WITHIN, Attempt, Desk, Result
-from services.notifications.handlers import Notices
+from services.notifications.handlers import Work
 from services.runtime.alarms import Alarm
 from services.runtime.clock import Clock
 from services.runtime.crash import crash_point
@@ -80,18 +80,16 @@ def _answered(code: int) -> Result:
     return "refused" if code >= REFUSED_FROM else "not_now"
 
 
-OpenNotices = Callable[[], AbstractAsyncContextManager[Notices]]
+OpenWork = Callable[[], AbstractAsyncContextManager[Work]]
 Deliver = Callable[[Attempt], Awaitable[Result]]
 
 
-class Dispatch:
+class MailDispatcher:
     """Sends the notices that are due; several at once are safe."""
 
-    def __init__(
-        self, open_notices: OpenNotices, deliver: Deliver, clock: Clock, sending_for: timedelta
-    ) -> None:
-        """`open_notices` opens a transaction and commits on leaving."""
-        self._open_notices = open_notices
+    def __init__(self, open_work: OpenWork, deliver: Deliver, clock: Clock, sending_for: timedelta) -> None:
+        """`open_work` opens a transaction and commits on leaving."""
+        self._open_work = open_work
         self._deliver = deliver
         self._clock = clock
         self._sending_for = sending_for
@@ -103,8 +101,8 @@ class Dispatch:
         for _ in range(MAILS_PER_SWEEP_MAX):
             if not await self._send_one():
                 break
-        async with self._open_notices() as notices:
-            self._undeliverable = await notices.undeliverable(DESKS_TOLD_MAX)
+        async with self._open_work() as work:
+            self._undeliverable = await work.notices.undeliverable(DESKS_TOLD_MAX)
         return False
 
     def alarms(self) -> Iterable[Alarm]:
@@ -117,8 +115,8 @@ class Dispatch:
 
     async def _send_one(self) -> bool:
         now = self._clock.now()
-        async with self._open_notices() as notices:
-            attempt = await notices.claim(at=now, until=now + self._sending_for)
+        async with self._open_work() as work:
+            attempt = await work.notices.claim(at=now, until=now + self._sending_for)
         if attempt is None:
             return False
         crash_point("notice.sending")
@@ -126,8 +124,8 @@ class Dispatch:
         result = await self._try(attempt)
         crash_point("notice.sent")
         # Crash point: sent, not written down; sent again under the same Message-ID (see above).
-        async with self._open_notices() as notices:
-            await notices.settle(attempt, result or "not_now", at=self._clock.now())
+        async with self._open_work() as work:
+            await work.notices.settle(attempt, result or "not_now", at=self._clock.now())
         if result in ("not_now", "refused"):
             number = max(attempt.numbers.values())
             log().warning("mail_not_taken", attempt=number, state=result, agency_id=attempt.agency)

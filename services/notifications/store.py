@@ -14,7 +14,7 @@ from services.notifications.domain.notice import (
     Desk,
     Notice,
     Result,
-    settled,
+    outcome_of,
 )
 from services.notifications.handlers import Place
 from services.runtime.admission import AgencyStanding
@@ -64,13 +64,13 @@ UPDATE notice SET state = 'moot' FROM (
 WHERE notice.event = moot.event
 """
 _CLAIM: Final = """
-WITH told AS MATERIALIZED (
+WITH place AS MATERIALIZED (
     SELECT d.agency, d.code, d.mail, d.language
     FROM notice n JOIN desk d ON d.agency = n.agency AND d.code = n.desk
     WHERE n.state IN ('waiting', 'sending') AND n.due_at <= :at
     ORDER BY n.due_at LIMIT 1 FOR NO KEY UPDATE OF d SKIP LOCKED),
   due AS MATERIALIZED (
-    SELECT n.event, told.* FROM notice n JOIN told ON told.agency = n.agency AND told.code = n.desk
+    SELECT n.event, place.* FROM notice n JOIN place ON place.agency = n.agency AND place.code = n.desk
     WHERE n.state IN ('waiting', 'sending') AND n.due_at <= :at ORDER BY n.written_at, n.event LIMIT :most
     FOR UPDATE OF n SKIP LOCKED)
 UPDATE notice SET state = 'sending', attempts = attempts + 1, due_at = :until FROM due, message_key
@@ -85,12 +85,12 @@ UPDATE notice SET state = outcome.state, due_at = outcome.due_at FROM (
     WHERE n.state = 'sending' AND n.attempts = given.number ORDER BY n.event FOR UPDATE OF n) AS outcome
 WHERE notice.event = outcome.event
 """
-_TOLD: Final = """
+_MARK_SENT: Final = """
 UPDATE notice SET state = 'sent' FROM (
     SELECT event FROM notice
     WHERE agency = :agency AND desk = :desk AND state = 'waiting' AND written_at <= :at
-    ORDER BY event FOR UPDATE) AS told
-WHERE notice.event = told.event
+    ORDER BY event FOR UPDATE) AS waited
+WHERE notice.event = waited.event
 """
 _TAKES_MAIL: Final = """
 UPDATE desk SET undeliverable_since = CASE WHEN :takes THEN NULL ELSE coalesce(undeliverable_since, :at) END
@@ -188,7 +188,7 @@ class NoticeStore:
 
     async def settle(self, attempt: Attempt, result: Result, *, at: datetime) -> None:
         """Write how the attempt ended; a mail that was taken tells of all that the desk waited with."""
-        outcomes = [settled(number, result, at=at) for number in attempt.numbers.values()]
+        outcomes = [outcome_of(number, result, at=at) for number in attempt.numbers.values()]
         await self._transaction.run(
             _SETTLE,
             event=list(attempt.numbers),
@@ -197,7 +197,7 @@ class NoticeStore:
         )
         place = {"agency": attempt.agency, "desk": attempt.desk}
         if result == "taken":
-            await self._transaction.run(_TOLD, **place, at=attempt.at)
+            await self._transaction.run(_MARK_SENT, **place, at=attempt.at)
         if result != "not_now" or any(outcome.state == "given_up" for outcome in outcomes):
             mail = attempt.mail.get_secret_value()
             await self._transaction.run(_TAKES_MAIL, **place, mail=mail, takes=result == "taken", at=at)

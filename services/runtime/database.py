@@ -1,8 +1,8 @@
 """PostgreSQL for a service: one pool, transactions that the runtime alone opens and commits."""
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from typing import Any, Final
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -12,6 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from services.runtime.errors import Unavailable
 from services.runtime.settings import DatabaseSettings, secret_from
 from services.runtime.transaction import Transaction
+
+W = TypeVar("W")
 
 POOL_CONNECTIONS: Final = 8
 COMMAND_TIMEOUT_SECONDS: Final = 30
@@ -65,6 +67,16 @@ class Database:
             raise
         for wake in transaction.after_commit:
             wake()
+
+    def opener(self, make: Callable[[Transaction], W]) -> Callable[[], AbstractAsyncContextManager[W]]:
+        """Opens what a service makes of a transaction, which is committed on leaving."""
+
+        @asynccontextmanager
+        async def opened() -> AsyncIterator[W]:
+            async with self.transaction() as transaction:
+                yield make(transaction)
+
+        return opened
 
     async def close(self) -> None:
         """Close every connection."""

@@ -1,5 +1,6 @@
 """Who asks on the agencies' port: access tokens of type `at+jwt` (RFC 9068), signed ES384."""
 
+import json
 from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from schemas.ids import AgencyId
 from schemas.wire.strict_json import parse_json
 from services.runtime.clock import Clock
 from services.runtime.errors import Refused
+from services.runtime.settings import IssuerSettings
 
 ALGORITHM: Final = "ES384"
 TYPE: Final = "at+jwt"
@@ -134,3 +136,12 @@ def token_reader(
         return Caller(claims.sub, claims.act.client_id, claims.agency, claims.role)
 
     return caller
+
+
+def token_reader_of(settings: IssuerSettings, audience: str, clock: Clock) -> Callable[[Request], Caller]:
+    """The same, for the issuer that the operator chose."""
+    keys = KeySet.import_key_set(json.loads(settings.keys_file.read_text()))
+    life_seconds_max = settings.token_life_seconds_max
+    return token_reader(
+        keys, issuer=settings.name, audience=audience, clock=clock, life_seconds_max=life_seconds_max
+    )

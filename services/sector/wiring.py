@@ -1,18 +1,14 @@
 """Puts a sector service together; the only file that knows the real classes."""
 
 import base64
-import json
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from fastapi import Request
 from httpx2 import AsyncClient
-from joserfc.jwk import KeySet
 
 from schemas.trail.notes import named_key
 from schemas.trail.permits import Trust
@@ -20,7 +16,7 @@ from services.runtime.peers import internal_client
 from services.runtime.process import Parts, Runtime, main
 from services.runtime.settings import secret_from
 from services.runtime.sweeper import Sweeper
-from services.runtime.tokens import Caller, token_reader
+from services.runtime.tokens import token_reader_of
 from services.runtime.transaction import Transaction
 from services.sector.api import Engine, FeedNotifier, described_app, sector_app
 from services.sector.domain.profile import Profile
@@ -104,15 +100,8 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
                 answers=AnswerStore(transaction),
             )
 
-        @asynccontextmanager
-        async def open_work() -> AsyncIterator[Work]:
-            async with runtime.database.transaction() as transaction:
-                yield work_on(transaction)
-
-        @asynccontextmanager
-        async def open_reports() -> AsyncIterator[TrailStore]:
-            async with runtime.database.transaction() as transaction:
-                yield TrailStore(transaction, sweeper.wake)
+        open_work = runtime.database.opener(work_on)
+        open_reports = runtime.database.opener(lambda transaction: TrailStore(transaction, sweeper.wake))
 
         async def fold() -> bool:
             async with open_work() as work:
@@ -120,7 +109,7 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
 
         engine = Engine(
             profile=profile,
-            caller=_caller(runtime, settings),
+            caller=token_reader_of(settings.issuer, runtime.identity.source, runtime.clock),
             open=open_work,
             show=Shows(Permits(_trail(runtime, settings, clients[1])), open_work),
             feeds=feeds,
@@ -139,17 +128,6 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
 def _trail(runtime: Runtime, settings: SectorSettings, client: AsyncClient) -> Trail:
     trust = Trust(settings.log, (named_key(settings.audit.permit_key),), named_key(settings.audit.log_key))
     return Trail(client, runtime.identity.source, trust)
-
-
-def _caller(runtime: Runtime, settings: SectorSettings) -> Callable[[Request], Caller]:
-    keys = KeySet.import_key_set(json.loads(settings.issuer.keys_file.read_text()))
-    return token_reader(
-        keys,
-        issuer=settings.issuer.name,
-        audience=runtime.identity.source,
-        clock=runtime.clock,
-        life_seconds_max=settings.issuer.token_life_seconds_max,
-    )
 
 
 def run_sector(profile: Profile) -> None:

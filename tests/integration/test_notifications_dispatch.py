@@ -13,11 +13,11 @@ import pytest
 from pydantic import SecretStr
 
 from deploy.local.certificates import Certificates
-from services.notifications.channels import Dispatch, Mail
+from services.notifications.channels import Mail, MailDispatcher
 from services.notifications.domain.notice import Attempt, Desk, Notice, Result
-from services.notifications.handlers import Notices
+from services.notifications.handlers import Work
 from services.notifications.settings import SmtpSettings
-from services.notifications.store import DeskStore, NoticeStore
+from services.notifications.store import AgencyStore, DeskStore, NoticeStore
 from services.notifications.wiring import mail_of
 from services.runtime.database import Database
 from services.runtime.ids import new_id
@@ -38,38 +38,39 @@ class Office:
     clock: StoppedClock
 
     @asynccontextmanager
-    async def notices(self) -> AsyncIterator[Notices]:
+    async def work(self) -> AsyncIterator[Work]:
         async with self.database.transaction() as transaction:
-            yield NoticeStore(transaction)
+            desks, notices = DeskStore(transaction), NoticeStore(transaction)
+            yield Work(AgencyStore(transaction), desks, notices, self.clock)
 
     async def sweep(self) -> list[tuple[str, str]]:
         """Sends what is due; gives the alarms that stand then."""
-        dispatch = Dispatch(self.notices, self.mail.deliver, self.clock, LEASE)
-        await dispatch.sweep()
-        return [(alarm.rule, alarm.where) for alarm in dispatch.alarms()]
+        dispatcher = MailDispatcher(self.work, self.mail.deliver, self.clock, LEASE)
+        await dispatcher.sweep()
+        return [(alarm.rule, alarm.where) for alarm in dispatcher.alarms()]
 
     async def register(self, agency: str, mail: str, code: str = "night") -> None:
-        async with self.database.transaction() as transaction:
-            await DeskStore(transaction).register(Desk(agency, code, SecretStr(mail), "en"))
+        async with self.work() as work:
+            await work.desks.register(Desk(agency, code, SecretStr(mail), "en"))
 
     async def add(self, agency: str, count: int = 1, desk: str = "night") -> list[Notice]:
         at = self.clock.now()
         made = [Notice(new_id("event"), new_id("referral"), agency, desk, at) for _ in range(count)]
-        async with self.notices() as notices:
-            await notices.add(made)
+        async with self.work() as work:
+            await work.notices.add(made)
         return made
 
     async def claim(self, at: datetime) -> Attempt | None:
-        async with self.notices() as notices:
-            return await notices.claim(at=at, until=at + LEASE)
+        async with self.work() as work:
+            return await work.notices.claim(at=at, until=at + LEASE)
 
     async def settle(self, attempt: Attempt, result: Result, at: datetime) -> None:
-        async with self.notices() as notices:
-            await notices.settle(attempt, result, at=at)
+        async with self.work() as work:
+            await work.notices.settle(attempt, result, at=at)
 
     async def refusing_since(self, agency: str = "agency-a") -> datetime | None:
-        async with self.database.transaction() as transaction:
-            [desk] = await DeskStore(transaction).of(agency)
+        async with self.work() as work:
+            [desk] = await work.desks.of(agency)
         return desk.undeliverable_since
 
     async def rows(self, agency: str = "agency-a") -> list[Any]:
@@ -197,8 +198,8 @@ async def test_several_notices_for_one_desk_are_one_mail(office: Office, server:
 
 async def test_a_notice_whose_reason_has_gone_is_not_sent(office: Office, server: MailServer) -> None:
     answered, moved, waiting = await office.add("agency-a", 3)
-    async with office.notices() as notices:
-        await notices.drop(
+    async with office.work() as work:
+        await work.notices.drop(
             {
                 answered.referral: None,
                 moved.referral: ("agency-b", "night"),
@@ -238,8 +239,8 @@ async def test_a_second_notice_for_an_event_changes_nothing(office: Office, serv
     notices = await office.add("agency-a")
     await office.sweep()
 
-    async with office.notices() as opened:
-        await opened.add(notices)
+    async with office.work() as work:
+        await work.notices.add(notices)
     await office.sweep()
 
     assert len(server.mails) == 1

@@ -80,18 +80,18 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class NoticeOutcome:
     """How an attempt ended, and when the next is due."""
 
     state: State
     due_at: datetime
 
 
-def settled(number: int, result: Result, *, at: datetime) -> Settled:
+def outcome_of(number: int, result: Result, *, at: datetime) -> NoticeOutcome:
     """What follows an attempt: sent, tried again after a longer wait, or given up."""
     if result == "taken":
-        return Settled("sent", at)
+        return NoticeOutcome("sent", at)
     waits = REFUSED_RETRY_AFTER_SECONDS if result == "refused" else RETRY_AFTER_SECONDS
     if number > len(waits):
-        return Settled("given_up", at)
-    return Settled("waiting", at + timedelta(seconds=waits[number - 1]))
+        return NoticeOutcome("given_up", at)
+    return NoticeOutcome("waiting", at + timedelta(seconds=waits[number - 1]))

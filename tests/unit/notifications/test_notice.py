@@ -2,18 +2,18 @@ from datetime import UTC, datetime, timedelta
 
 from pydantic import SecretStr
 
-from services.notifications.domain.notice import RETRY_AFTER_SECONDS, Attempt, Desk, settled
+from services.notifications.domain.notice import RETRY_AFTER_SECONDS, Attempt, Desk, outcome_of
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 def test_a_mail_that_was_taken_is_sent() -> None:
-    assert settled(1, "taken", at=AT).state == "sent"
-    assert settled(len(RETRY_AFTER_SECONDS) + 1, "taken", at=AT).state == "sent"
+    assert outcome_of(1, "taken", at=AT).state == "sent"
+    assert outcome_of(len(RETRY_AFTER_SECONDS) + 1, "taken", at=AT).state == "sent"
 
 
 def test_each_failed_attempt_waits_as_the_table_says() -> None:
-    waits = [settled(number + 1, "not_now", at=AT) for number in range(len(RETRY_AFTER_SECONDS))]
+    waits = [outcome_of(number + 1, "not_now", at=AT) for number in range(len(RETRY_AFTER_SECONDS))]
 
     assert {wait.state for wait in waits} == {"waiting"}
     assert [wait.due_at - AT for wait in waits] == [timedelta(seconds=wait) for wait in RETRY_AFTER_SECONDS]
@@ -25,11 +25,11 @@ def test_waits_grow_and_end_after_about_a_day() -> None:
 
 
 def test_after_the_last_attempt_the_notice_is_given_up() -> None:
-    assert settled(len(RETRY_AFTER_SECONDS) + 1, "not_now", at=AT).state == "given_up"
+    assert outcome_of(len(RETRY_AFTER_SECONDS) + 1, "not_now", at=AT).state == "given_up"
 
 
 def test_an_address_that_refuses_mail_for_good_is_tried_few_times() -> None:
-    states = [settled(number, "refused", at=AT).state for number in (1, 2, 3, 20)]
+    states = [outcome_of(number, "refused", at=AT).state for number in (1, 2, 3, 20)]
 
     assert states == ["waiting", "waiting", "given_up", "given_up"]
 

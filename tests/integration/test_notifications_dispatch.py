@@ -13,14 +13,17 @@ import pytest
 from pydantic import SecretStr
 
 from deploy.local.certificates import Certificates
+from schemas.events.referral import FactBase, ReferralAcknowledged
+from schemas.topics import REFERRALS_FACTS
 from services.notifications.channels import Mail, MailDispatcher
 from services.notifications.domain.notice import Attempt, Desk, Notice, Result
-from services.notifications.handlers import Work
+from services.notifications.handlers import Work, write_notices
 from services.notifications.settings import SmtpSettings
 from services.notifications.store import AgencyStore, DeskStore, NoticeStore
 from services.notifications.wiring import mail_of
 from services.runtime.database import Database
 from services.runtime.ids import new_id
+from services.runtime.subscription import Received
 from tests.support.clock import NOON, StoppedClock
 from tests.support.mail_server import SENDER, MailServer, a_mail_server
 from tests.support.platform import Space, TestPlatform
@@ -211,6 +214,26 @@ async def test_a_notice_whose_reason_has_gone_is_not_sent(office: Office, server
 
     assert [recipient for recipient, _ in server.mails] == [DESKS[0]]
     assert sorted(row[0] for row in await office.rows()) == ["moot", "moot", "sent"]
+
+
+async def test_the_newest_fact_of_a_referral_says_whom_it_waits_for(office: Office) -> None:
+    moved, ended, waiting = (new_id("referral") for _ in range(3))
+    batches: list[list[tuple[str, str | None]]] = [
+        [(moved, "agency-a"), (ended, "agency-a"), (waiting, "agency-a")],
+        [(moved, "agency-a"), (ended, "agency-a"), (moved, "agency-b"), (ended, None)],
+    ]
+
+    for batch in batches:
+        async with office.work() as work:
+            await write_notices([_told(referral, agency) for referral, agency in batch], work)
+
+    assert sorted(row[0] for row in await office.rows()) == ["moot", "moot", "waiting"]
+    assert [row[0] for row in await office.rows("agency-b")] == ["waiting"]
+
+
+def _told(referral: str, agency: str | None) -> Received[FactBase]:
+    fact = ReferralAcknowledged(referral=referral, awaits=agency, awaits_desk="night" if agency else None)
+    return Received(new_id("event"), "referrals", REFERRALS_FACTS, referral, 1, NOON, None, fact)
 
 
 async def test_a_sweep_sends_so_many_mails_and_no_more(office: Office, server: MailServer) -> None:

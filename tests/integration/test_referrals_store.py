@@ -8,16 +8,18 @@ import pytest
 
 from schemas.events.governance import document_hash
 from schemas.events.referral import FACTS, FactBase, StepBase
-from schemas.topics import DIRECTORY_STATE, INBOX, REFERRALS_FACTS, TOPICS
+from schemas.topics import DIRECTORY_STATE, GOVERNANCE_STATE, INBOX, REFERRALS_FACTS, TOPICS
 from schemas.wire.envelope import HEADERS, ReadEvent, read
 from services.referrals.domain.gate import live_protocol
 from services.referrals.domain.life_cycle import State
 from services.referrals.domain.referral import Outcome
-from services.referrals.handlers import Work, decide_steps, expire_and_remind
+from services.referrals.handlers import Work, decide_steps, expire_and_remind, keep_agencies_and_protocols
 from services.referrals.store import LostUpdate, ReferralStore, SurroundingsStore
 from services.runtime.database import Database
+from services.runtime.errors import Invalid
 from services.runtime.identity import Identity
 from services.runtime.outbox import Outbox
+from services.runtime.subscription import Received
 from services.runtime.transaction import Transaction
 from tests.support.builders import (
     OWNER,
@@ -113,6 +115,15 @@ async def test_a_history_over_several_batches_numbers_each_party_without_gap(dat
     assert await state_of(database, referral) == "sealed"
 
 
+async def test_each_fact_names_the_step_that_caused_it(database: Database) -> None:
+    step = asked(an_offer(an_id("referral")))
+
+    async with database.transaction() as transaction:
+        await decide_steps([step], work_in(transaction))
+
+    assert {event.caused_by for event in await written(database, step.key)} == {step.id}
+
+
 async def test_what_was_loaded_is_what_was_saved(database: Database) -> None:
     referral = a_referral(State.WITHDRAWN, id=an_id("referral"), reminded=True)
     async with database.transaction() as transaction:
@@ -136,29 +147,35 @@ async def test_an_update_that_another_process_overtook_is_tried_again_not_lost(d
             await ReferralStore(transaction, OUTBOX).save([outcome], in_force())
 
 
-@pytest.mark.parametrize("first", ["accept", "withdraw"])
-async def test_of_two_processes_the_second_waits_and_withdrawal_wins_either_way(
-    database: Database, first: str
+WITHDRAWN = {
+    "accept": ["offered", "accepted", "withdrawn"],
+    "withdraw": ["offered", "withdrawn", "step_refused"],
+}
+"""What the receiver is told where an acceptance and a withdrawal meet, by the one that came first."""
+
+
+@pytest.mark.parametrize("first", WITHDRAWN)
+@pytest.mark.parametrize("processes", [1, 2])
+async def test_withdrawal_wins_in_either_order_in_one_batch_and_between_two_processes(
+    database: Database, first: str, processes: int
 ) -> None:
     referral = an_id("referral")
     await decided(database, an_offer(referral))
-    steps = {"accept": a_step("accept", referral=referral), "withdraw": a_step("withdraw", OWNER, referral)}
-    second = next(verb for verb in steps if verb != first)
+    steps = [a_step("accept", referral=referral), a_step("withdraw", OWNER, referral)]
+    before, behind = steps if first == "accept" else reversed(steps)
 
-    async with database.transaction() as transaction:
-        await decide_steps([asked(steps[first])], work_in(transaction))
-        waiting = asyncio.create_task(decided(database, steps[second]))
-        done, _ = await asyncio.wait([waiting], timeout=0.2)
-        assert not done, "the second must wait for the row's lock"
-    await waiting
+    if processes == 1:
+        await decided(database, before, behind)
+    else:
+        async with database.transaction() as transaction:
+            await decide_steps([asked(before)], work_in(transaction))
+            waiting = asyncio.create_task(decided(database, behind))
+            done, _ = await asyncio.wait([waiting], timeout=0.2)
+            assert not done, "the second must wait for the row's lock"
+        await waiting
 
     assert await state_of(database, referral) == "withdrawn"
-    facts = [name for name, _ in await told(database, referral, RECEIVER)]
-    assert facts == (
-        ["offered", "accepted", "withdrawn"]
-        if first == "accept"
-        else ["offered", "withdrawn", "step_refused"]
-    )
+    assert [name for name, _ in await told(database, referral, RECEIVER)] == WITHDRAWN[first]
 
 
 async def test_two_sweepers_at_once_expire_each_referral_once(database: Database) -> None:
@@ -205,6 +222,15 @@ async def test_the_newest_version_is_tried_first_whatever_order_they_come_in(dat
     assert not known.agencies["pier-clinic"].is_active
     assert known.agency_of[organization_of(RECEIVER)].id == RECEIVER
     assert known.entries[SERVICE].desk == "front-desk"
+
+
+async def test_a_protocol_that_is_not_what_its_hash_says_is_never_used(database: Database) -> None:
+    forged = a_protocol_current(id="forged").model_copy(update={"hash": "0" * 64})
+    event = Received(an_id("event"), "governance", GOVERNANCE_STATE, "forged", 1, NOON, None, forged)
+
+    with pytest.raises(Invalid, match="schema_mismatch"):
+        async with database.transaction() as transaction:
+            await keep_agencies_and_protocols([event], work_in(transaction))
 
 
 async def test_a_version_that_has_not_begun_leaves_the_one_before_it_in_force(database: Database) -> None:

@@ -53,7 +53,7 @@ class ProtocolDocument(BaseModel):
 
 
 def document_hash(document: BaseModel) -> str:
-    """SHA-256 over a document's JCS form (RFC 8785), in hex; every decision and permit carries a protocol's."""
+    """SHA-256 over a document's JCS form (RFC 8785), in hex; decisions and permits carry a protocol's."""
     content: Any = document.model_dump(mode="json")
     return hashlib.sha256(rfc8785.dumps(content)).hexdigest()
 

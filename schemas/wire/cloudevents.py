@@ -33,7 +33,7 @@ RECORD_BYTES_MAX: Final = 64 * 1024
 STRUCTURED: Final = "application/cloudevents+json; charset=UTF-8"
 REQUIRED: Final = ("id", "source", "specversion", "type")
 
-Headers = Sequence[tuple[str, bytes]]
+Headers = Sequence[tuple[str, bytes | None]]
 Attribute = str | int | bool
 
 

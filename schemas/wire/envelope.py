@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import to_json as pydantic_json
@@ -60,7 +60,7 @@ __all__ = [
 
 MAJOR: Final = 1
 """The major version of every event so far; a break adds a second class beside the first."""
-HEADERS: Final[Headers] = (("content-type", STRUCTURED.encode("ascii")),)
+HEADERS: Final = (("content-type", STRUCTURED.encode("ascii")),)
 
 
 class NotCarried(ValueError):
@@ -71,13 +71,17 @@ class NoZone(ValueError):
     """An instant without a zone means nothing to another machine."""
 
 
+AnyBody = TypeVar("AnyBody", bound=Body, covariant=True)
+
+
 @dataclass(frozen=True, slots=True)
-class ReadEvent:
-    """An event that passed every check, with its body as a class of the contract."""
+class ReadEvent(Generic[AnyBody]):
+    """An event that passed every check, as handlers get it: with its body as a class of the contract."""
 
     id: str
     source: str
     service: str
+    """The writer: the last part of the source."""
     topic: Topic
     key: str
     subject: str
@@ -85,9 +89,10 @@ class ReadEvent:
     caused_by: str | None
     sequence: int
     at: datetime
+    """The true time of the event, not the outer one."""
     type: str
     dataschema: str
-    body: Body = field(repr=False)
+    body: AnyBody = field(repr=False)
     digest: bytes = field(repr=False)
 
 
@@ -238,7 +243,7 @@ def read(
     *,
     cell: str,
     mode: str,
-) -> ReadEvent:
+) -> ReadEvent[Body]:
     """Decode, check, open and validate one record, or say why it can never be used."""
     event: CloudEvent | None = None
     opened: Opened | None = None
@@ -305,7 +310,7 @@ def _known(event: CloudEvent | None, opened: Opened | None) -> Known:
     )
 
 
-def _read_event(event: CloudEvent, topic: Topic, opened: Opened, body: Body) -> ReadEvent:
+def _read_event(event: CloudEvent, topic: Topic, opened: Opened, body: Body) -> ReadEvent[Body]:
     attributes: Mapping[str, Any] = event.attributes
     return ReadEvent(
         id=attributes["id"],

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from schemas.events.governance import AgencyCurrent
 from schemas.events.referral import FactBase
+from schemas.wire.envelope import ReadEvent
 from services.notifications.domain.notice import (
     DESKS_PER_AGENCY_MAX,
     Attempt,
@@ -17,7 +18,6 @@ from services.notifications.domain.notice import (
 )
 from services.runtime.admission import AgencyStanding, check_admission
 from services.runtime.clock import Clock
-from services.runtime.subscription import Received
 
 Place = tuple[str, str]
 """Agency and code of a desk."""
@@ -75,7 +75,7 @@ class Work:
     clock: Clock
 
 
-async def write_notices(facts: Sequence[Received[FactBase]], work: Work) -> None:
+async def write_notices(facts: Sequence[ReadEvent[FactBase]], work: Work) -> None:
     """Write one notice for each referral that waits for a registered desk, and drop those that are moot."""
     newest = {fact.body.referral: fact for fact in facts}  # the last one says whom the referral waits for
     waiting = {referral: _place(fact.body) for referral, fact in newest.items()}
@@ -91,7 +91,7 @@ async def write_notices(facts: Sequence[Received[FactBase]], work: Work) -> None
     )
 
 
-async def keep_agencies(received: Sequence[Received[Any]], work: Work) -> None:
+async def keep_agencies(received: Sequence[ReadEvent[Any]], work: Work) -> None:
     """Keep agencies as they stand now; protocols are of no use here."""
     agencies = {one.body.agency: one.body for one in received if isinstance(one.body, AgencyCurrent)}
     await work.agencies.keep(agencies.values())

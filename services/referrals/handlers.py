@@ -7,12 +7,12 @@ from typing import Final, Protocol
 
 from schemas.events.governance import AgencyCurrent, ProtocolCurrent, document_hash
 from schemas.events.referral import OfferReferral, StepBase
+from schemas.wire.envelope import ReadEvent
 from services.referrals.domain.gate import InForce
 from services.referrals.domain.referral import Outcome, Referral, due
 from services.referrals.domain.steps import decide
 from services.runtime.clock import Clock
 from services.runtime.errors import Invalid
-from services.runtime.subscription import Received
 
 SWEPT_MAX: Final = 500
 """How many due referrals one transaction of the sweeper takes."""
@@ -55,7 +55,7 @@ class Work:
     clock: Clock
 
 
-async def decide_steps(steps: Sequence[Received[StepBase]], work: Work) -> None:
+async def decide_steps(steps: Sequence[ReadEvent[StepBase]], work: Work) -> None:
     """Answer each step in the order it came; a refusal is saved like any other fact."""
     known = dict(await work.referrals.load({asked.body.referral for asked in steps}))
     in_force = await _around(known.values(), steps, work)
@@ -68,7 +68,7 @@ async def decide_steps(steps: Sequence[Received[StepBase]], work: Work) -> None:
 
 
 async def keep_agencies_and_protocols(
-    events: Sequence[Received[AgencyCurrent | ProtocolCurrent]], work: Work
+    events: Sequence[ReadEvent[AgencyCurrent | ProtocolCurrent]], work: Work
 ) -> None:
     """Remember what governance says is in force."""
     bodies = [event.body for event in events]
@@ -96,7 +96,7 @@ def check_hashes(bodies: Sequence[AgencyCurrent | ProtocolCurrent]) -> None:
 
 
 async def _around(
-    referrals: Collection[Referral | None], steps: Sequence[Received[StepBase]], work: Work
+    referrals: Collection[Referral | None], steps: Sequence[ReadEvent[StepBase]], work: Work
 ) -> InForce:
     live = [referral for referral in referrals if referral]
     asking = {asked.body.agency for asked in steps}

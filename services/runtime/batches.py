@@ -1,40 +1,34 @@
 """The durable consumer's transaction: a batch over all partitions, inbox, state, outbox, offsets as one."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from schemas.wire.envelope import ReadEvent, Reason
+from schemas.wire.cloudevents import Known
+from schemas.wire.envelope import ReadEvent, Reason, Unusable, read
+from schemas.wire.topic import Topic
 from services.runtime import dead_letters, inbox, offsets, partition_alarms
-from services.runtime.batch import (
-    Effects,
-    failed_on,
-    halves,
-    known,
-    moves_of,
-    outcomes,
-    read_record,
-    shares,
-    still_to_do,
-    unreadable,
-)
 from services.runtime.crash import crash_point
 from services.runtime.database import Database
 from services.runtime.dead_letters import DeadLetter
-from services.runtime.errors import Unavailable
+from services.runtime.errors import Invalid, Unavailable
 from services.runtime.identity import Identity
+from services.runtime.inbox import Turn
 from services.runtime.limits import NO_LETTERS, LetterTally, counted
 from services.runtime.logs import log
 from services.runtime.metrics import APPLIED, COMMITS, DUPLICATES, LAST_COMMIT, TRANSACTION_SECONDS
 from services.runtime.offsets import Partition
 from services.runtime.partition_alarms import STOPPED, UNREADABLE, PartitionAlarm
+from services.runtime.records import Record
 from services.runtime.subscription import Subscription
 from services.runtime.transaction import Transaction
 
 OpenWork = Callable[[Transaction], Any]
+Effect = tuple[Record, DeadLetter | None]
+"""A record that was applied, or the letter that it became."""
 
 
-class Fenced(Exception):
+class PartitionsLost(Exception):
     """Another process has moved some of these partitions: it owns them now."""
 
     def __init__(self, lost: set[Partition]) -> None:
@@ -86,15 +80,15 @@ class Batches:
             self.expected.pop(partition, None)
             self._tallies.pop(partition, None)
 
-    async def apply(self, records: Sequence[Any]) -> None:
+    async def apply(self, records: Sequence[Record]) -> None:
         """Apply a batch; a handler's failure narrows it down to the one record that is then set aside."""
         records = still_to_do(records, self.expected)
         if not records:
             return
         try:
             await self._transact(records, None)
-        except Fenced as fenced:
-            self._follow(fenced)
+        except PartitionsLost as lost:
+            self._follow(lost)
             await self.apply(records)
         except Unavailable:
             raise
@@ -105,38 +99,38 @@ class Batches:
             else:
                 await self._set_aside(records[0], error)
 
-    async def _set_aside(self, record: Any, error: Exception) -> None:
+    async def _set_aside(self, record: Record, error: Exception) -> None:
         """Keep the record on which a handler fails; if not even that can be done, its partition stops."""
         try:
             await self._transact([record], error)
-        except Fenced as fenced:
-            self._follow(fenced)
+        except PartitionsLost as lost:
+            self._follow(lost)
         except Unavailable:
             raise
         except Exception as another:
             log().error("record_not_set_aside", topic=record.topic, error_class=type(another).__name__)
             async with self._database.transaction() as transaction:
-                place = (record.topic, record.partition)
-                await self._raise(transaction, {place: Reason.HANDLER}, STOPPED)
+                await self._raise(transaction, {record.place: Reason.HANDLER}, STOPPED)
 
-    def _follow(self, fenced: Fenced) -> None:
-        self.forget(fenced.lost)
-        log().warning("partitions_lost", group=self._identity.group, count=len(fenced.lost))
+    def _follow(self, lost: PartitionsLost) -> None:
+        self.forget(lost.lost)
+        log().warning("partitions_lost", group=self._identity.group, count=len(lost.lost))
 
-    async def _transact(self, records: Sequence[Any], failure: Exception | None) -> None:
+    async def _transact(self, records: Sequence[Record], failure: Exception | None) -> None:
         """One transaction: what is new, its effects, its events, the offsets; all or nothing."""
         group = self._identity.group
-        moves = moves_of(records, self.expected, self.topic_ids)
+        # From the last *processed* position, never from the first record: compacted topics have holes.
+        following = {record.place: record.offset + 1 for record in records}
         with TRANSACTION_SECONDS.labels(group).time():
             async with self._database.transaction() as transaction:
                 crash_point("consumer.begun")
                 effects = await self._effects(transaction, records, failure)
-                lost = await offsets.move(transaction, group, moves)
+                lost = await offsets.move(transaction, group, self.topic_ids, self.expected, following)
                 if lost:
-                    raise Fenced(lost)
+                    raise PartitionsLost(lost)
                 tallies = {
                     partition: counted(self._tallies.get(partition, NO_LETTERS), reasons)
-                    for partition, reasons in outcomes(records, effects).items()
+                    for partition, reasons in reasons_of(effects).items()
                 }
                 over = {partition: reason for partition, (_, reason) in tallies.items() if reason}
                 crash_point("consumer.moved")  # rolls back whole; the same batch comes again
@@ -144,11 +138,11 @@ class Batches:
                 await self._raise(transaction, unreadable(effects), UNREADABLE)
                 await self._raise(transaction, over, STOPPED)
         crash_point("consumer.committed")  # all is in the database; the brokers' own offset only informs
-        going_on = moves.keys() - over.keys()
+        going_on = following.keys() - over.keys()
         self._tallies |= {partition: tallies[partition][0] for partition in going_on & tallies.keys()}
-        self.expected |= {partition: moves[partition].next for partition in going_on}
+        self.expected |= {partition: following[partition] for partition in going_on}
         COMMITS.labels(group).inc()
-        APPLIED.labels(group).inc(len(effects.applied))
+        APPLIED.labels(group).inc(sum(letter is None for _, letter in effects))
         LAST_COMMIT.labels(group).set_to_current_time()
 
     async def _raise(self, transaction: Transaction, reasons: Mapping[Partition, str], rule: str) -> None:
@@ -168,38 +162,101 @@ class Batches:
         transaction.after_commit.append(hold)
 
     async def _effects(
-        self, transaction: Transaction, records: Sequence[Any], failure: Exception | None
-    ) -> Effects:
-        events: list[ReadEvent] = []
-        letters: list[DeadLetter] = []
-        record_of: dict[int, Any] = {}
-        for record in records:
-            found = read_record(record, self._by_name[record.topic], self._identity)
-            if isinstance(found, DeadLetter):
-                letters.append(found)
-            else:
-                events.append(found)
-                record_of[id(found)] = record
-        taken = await inbox.take(transaction, events, self._across_gaps)
+        self, transaction: Transaction, records: Sequence[Record], failure: Exception | None
+    ) -> list[Effect]:
+        found = [read_record(record, self._by_name[record.topic], self._identity) for record in records]
+        events = [one for one in found if isinstance(one, ReadEvent)]
+        turns = await inbox.take(transaction, events, self._across_gaps)
         crash_point("consumer.taken")
-        letters += [
-            DeadLetter(record_of[id(event)], reason, known=known(event)) for event, reason in taken.unusable
-        ]
-        fresh = taken.fresh
-        if failure is not None:
-            letters += [failed_on(record_of[id(event)], event, failure) for event in fresh]
-            fresh = []
-        letters = dead_letters.one_for_each_record(letters)
+        effects = effects_of(records, found, turns, failure)
+        letters = [letter for _, letter in effects if letter]
         await dead_letters.keep(transaction, self._identity.group, letters, self.topic_ids)
-        await self._handle(transaction, fresh)
-        DUPLICATES.labels(self._identity.group).inc(taken.duplicates)
-        return Effects([record_of[id(event)] for event in fresh], letters)
+        fresh = [event for event, turn in zip(events, turns, strict=True) if turn.is_fresh]
+        if fresh and failure is None:
+            work = self._open_work(transaction)
+            for subscription, own in shares(fresh, self._subscriptions):
+                await subscription.handler(own, work)
+            crash_point("consumer.handled")
+        DUPLICATES.labels(self._identity.group).inc(turns.count(Turn.REPEATED))
+        return effects
 
-    async def _handle(self, transaction: Transaction, fresh: Sequence[ReadEvent]) -> None:
-        """Give each subscription its events."""
-        if not fresh:
-            return
-        work = self._open_work(transaction)
-        for subscription, own in shares(fresh, self._subscriptions):
-            await subscription.handler(own, work)
-        crash_point("consumer.handled")
+
+# decisions
+
+
+def still_to_do(records: Sequence[Record], expected: Mapping[Partition, int]) -> Sequence[Record]:
+    """Leave out what was processed before, and partitions that are not ours (any more)."""
+    return [record for record in records if record.offset >= expected.get(record.place, 1 << 63)]
+
+
+def halves(records: Sequence[Record]) -> tuple[Sequence[Record], Sequence[Record]]:
+    """Cut a batch in two, in order, to find the record on which a handler fails."""
+    middle = len(records) // 2
+    return records[:middle], records[middle:]
+
+
+def read_record(record: Record, topic: Topic, identity: Identity) -> ReadEvent[Any] | DeadLetter:
+    """Read one record; what can never be used becomes a dead letter."""
+    if record.reason:
+        return DeadLetter(record, record.reason, record.stretch)
+    try:
+        return read(topic, record.headers, record.key, record.value, cell=identity.cell, mode=identity.mode)
+    except Unusable as unusable:
+        return DeadLetter(record, unusable.reason, unusable.path, known=unusable.known)
+
+
+def shares(
+    fresh: Sequence[ReadEvent[Any]], subscriptions: Sequence[Subscription]
+) -> Iterator[tuple[Subscription, list[ReadEvent[Any]]]]:
+    """Each subscription with its events, in the table's order: what is in force before what rests on it."""
+    for subscription in subscriptions:
+        own = [event for event in fresh if event.topic in subscription.topics]
+        if own:
+            yield subscription, own
+
+
+def effects_of(
+    records: Sequence[Record],
+    found: Sequence[ReadEvent[Any] | DeadLetter],
+    turns: Sequence[Turn],
+    failure: Exception | None,
+) -> list[Effect]:
+    """What becomes of each record, repeats left out; `turns` are those of the records that are events.
+
+    With a failure nothing was applied: the record on which the handler failed is a letter.
+    """
+    effects: list[Effect] = []
+    following = iter(turns)
+    for record, one in zip(records, found, strict=True):
+        if isinstance(one, DeadLetter):
+            effects.append((record, one))
+            continue
+        turn = next(following)
+        if turn.reason:
+            effects.append((record, DeadLetter(record, turn.reason, known=_known(one))))
+        elif turn.is_fresh:
+            effects.append((record, _failed_on(record, one, failure) if failure else None))
+    return effects
+
+
+def _failed_on(record: Record, event: ReadEvent[Any], failure: Exception) -> DeadLetter:
+    reason, path = (failure.reason, failure.path) if isinstance(failure, Invalid) else (Reason.HANDLER, None)
+    return DeadLetter(record, reason, path, type(failure).__name__, _known(event))
+
+
+def _known(event: ReadEvent[Any]) -> Known:
+    return Known(event.source, event.id, event.sequence, event.type, event.dataschema)
+
+
+def reasons_of(effects: Sequence[Effect]) -> dict[Partition, list[str | None]]:
+    """Each partition's effects in order: the reason of a letter, None for a record that was applied."""
+    found: dict[Partition, list[str | None]] = {}
+    for record, letter in effects:
+        found.setdefault(record.place, []).append(letter.reason if letter else None)
+    return found
+
+
+def unreadable(effects: Sequence[Effect]) -> dict[Partition, str]:
+    """Partitions in which the brokers hold something that cannot be read, and of what kind."""
+    readable = (None, Reason.OVERSIZE)
+    return {one.place: letter.reason for one, letter in effects if letter and one.reason not in readable}

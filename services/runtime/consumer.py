@@ -91,7 +91,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
                 await self._apply(records, backoff)
                 await self._tell()
             await self._look()
-            await self._go_on({(one.topic, one.partition) for one in self._consumer.assignment()})
+            await self._go_on(self._consumer.assignment())
 
     async def _fetch(self) -> Mapping[TopicPartition, Sequence[Any]]:
         """What comes next after what was processed.
@@ -104,7 +104,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
             fetched = await self._next_in_turn()
         except (OffsetOutOfRangeError, NoOffsetForPartitionError) as error:
             # aiokafka would go elsewhere without a word; the place is found anew, and a jump is told.
-            self._batches.forget([(one.topic, one.partition) for one in _partitions_of(error)])
+            self._batches.forget(_partitions_of(error))
             return {}
         if self._failed:
             raise self._failed
@@ -144,15 +144,13 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         except (KafkaError, OSError, TimeoutError, Unavailable) as error:
             log().info("reader_cannot_look", error_class=type(error).__name__, group=self._identity.group)
             return
-        ends = {(one.topic, one.partition): end for one, end in ends.items()}
         self._progress.look(self._batches.expected, ends, self._clock.now())
 
     def _seek_back(self) -> None:
         """Fetch again from what was processed; partitions that have no place yet get one later."""
         for one in self._consumer.assignment():
-            place = self._batches.expected.get((one.topic, one.partition))
-            if place is not None:
-                self._consumer.seek(one, place)
+            if one in self._batches.expected:
+                self._consumer.seek(one, self._batches.expected[one])
 
     async def _apply(self, records: Sequence[Any], backoff: Backoff) -> None:
         """Apply the batch, again and again while the database is away; never skip it."""
@@ -181,16 +179,12 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         """Fetch of all partitions but those that have stopped."""
         stopped = self._batches.stopped
         for one in self._consumer.assignment():
-            move = self._consumer.pause if (one.topic, one.partition) in stopped else self._consumer.resume
-            move(one)
+            (self._consumer.pause if one in stopped else self._consumer.resume)(one)
 
     async def _tell(self) -> None:
         """Commit to the brokers for the tools that show lag; a failure is no error."""
-        positions = {
-            TopicPartition(*partition): following
-            for partition, following in self._batches.expected.items()
-            if TopicPartition(*partition) in self._consumer.assignment()
-        }
+        expected = self._batches.expected
+        positions = {one: expected[one] for one in self._consumer.assignment() if one in expected}
         try:
             if positions:
                 await self._consumer.commit(positions)
@@ -208,7 +202,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         try:
             async with self._applying:
                 # All of them: to aiokafka a partition that was ours before has no place either.
-                await self._find_places({(one.topic, one.partition) for one in assigned})
+                await self._find_places(set(assigned))
             self.assigned.set()
         except Exception as error:
             self._failed = (
@@ -259,10 +253,8 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         partitions = [TopicPartition(*partition) for partition in assigned]
         beginnings = await self._consumer.beginning_offsets(partitions)
         ends = await self._consumer.end_offsets(partitions)
-        return {
-            (one.topic, one.partition): Log(self._batches.topic_ids[one.topic], beginnings[one], ends[one])
-            for one in partitions
-        }
+        ids = self._batches.topic_ids
+        return {one: Log(ids[one.topic], beginnings[one], ends[one]) for one in partitions}
 
     async def _pause(self, seconds: float) -> None:
         try:

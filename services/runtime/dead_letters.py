@@ -59,10 +59,7 @@ def headers_text(headers: Sequence[tuple[str, bytes | None]]) -> str:
 async def keep(
     transaction: Transaction, group: str, letters: Sequence[DeadLetter], topic_ids: dict[str, UUID]
 ) -> None:
-    """Keep letters in the transaction that moves their offsets; the same record again counts an attempt.
-
-    Letters are those of `one_for_each_record`: the database refuses to touch a row twice.
-    """
+    """Keep letters in the transaction that moves their offsets; the same record again counts an attempt."""
     if not letters:
         return
     records = [letter.record for letter in letters]
@@ -100,14 +97,6 @@ def _tell(group: str, letters: Sequence[DeadLetter]) -> None:
         log().warning("dead_letter", group=group, error_code=str(letter.reason), **place)
     if len(letters) > LINES_OF_A_BATCH_MAX:
         log().warning("dead_letters", group=group, count=len(letters))
-
-
-def one_for_each_record(letters: Sequence[DeadLetter]) -> list[DeadLetter]:
-    """The first letter of each record: one that waits behind a hole may have failed besides."""
-    first: dict[tuple[str, int, int], DeadLetter] = {}
-    for letter in letters:
-        first.setdefault((letter.record.topic, letter.record.partition, letter.record.offset), letter)
-    return list(first.values())
 
 
 def record_time(timestamp: int) -> datetime:

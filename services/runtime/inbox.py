@@ -1,11 +1,11 @@
 """Which events are new, in their turn, and unchanged: each takes effect once, and in order within its key."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from enum import Enum
+from typing import Any, Final
 
 from schemas.wire.envelope import ReadEvent, Reason
-from services.runtime.transaction import Transaction
+from services.runtime.transaction import Transaction, columns
 
 _LAST: Final = """
 SELECT s.topic, s.source, s.key, s.last FROM sequence_in s
@@ -13,10 +13,10 @@ JOIN unnest(CAST(:topics AS text[]), CAST(:sources AS text[]), CAST(:keys AS byt
      AS k (topic, source, key) USING (topic, source, key)"""
 _SEEN: Final = """
 SELECT i.source, i.id, i.digest FROM inbox i
-JOIN unnest(CAST(:sources AS text[]), CAST(:ids AS text[])) AS k (source, id) USING (source, id)"""
+JOIN unnest(CAST(:source AS text[]), CAST(:id AS text[])) AS k (source, id) USING (source, id)"""
 _TAKE: Final = """
 INSERT INTO inbox (source, id, digest)
-SELECT * FROM unnest(CAST(:sources AS text[]), CAST(:ids AS text[]), CAST(:digests AS bytea[]))
+SELECT * FROM unnest(CAST(:source AS text[]), CAST(:id AS text[]), CAST(:digest AS bytea[]))
 ON CONFLICT DO NOTHING RETURNING source, id"""
 _ADVANCE: Final = """
 INSERT INTO sequence_in (topic, source, key, last)
@@ -31,129 +31,131 @@ Name = tuple[str, str]
 """Source and id: what makes an event one event."""
 
 
-@dataclass(slots=True)
-class Turn:
-    """The events of one batch, sorted out by their numbers."""
+class Turn(Enum):
+    """Where an event stands in the sequence of its key, and whether it was seen before."""
 
-    next: list[ReadEvent] = field(default_factory=list)
-    """In their turn."""
-    ahead: list[ReadEvent] = field(default_factory=list)
-    """Not in their turn, but acted on all the same: she withdrew."""
-    repeated: list[ReadEvent] = field(default_factory=list)
-    waiting: list[ReadEvent] = field(default_factory=list)
-    """Behind a hole in their key's sequence."""
-    last: dict[Stream, int] = field(default_factory=dict)
+    NEXT = "next"
+    AHEAD = "ahead"
+    """Behind a hole, but acted on all the same: she withdrew. It waits besides."""
+    WAITING = "waiting"
+    """Behind a hole."""
+    REPEATED = "repeated"
+    CHANGED = "changed"
+    """The same name with other content."""
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it is to take effect now."""
+        return self in (Turn.NEXT, Turn.AHEAD)
+
+    @property
+    def reason(self) -> Reason | None:
+        """Why it is kept as a dead letter, if it is."""
+        return _REASONS.get(self)
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """What a batch leaves to do: fresh events to handle, others to keep as dead letters with their reason."""
-
-    fresh: list[ReadEvent]
-    unusable: list[tuple[ReadEvent, Reason]]
-    duplicates: int
+_REASONS: Final = {
+    Turn.AHEAD: Reason.SEQUENCE_GAP,
+    Turn.WAITING: Reason.SEQUENCE_GAP,
+    Turn.CHANGED: Reason.CHANGED_DUPLICATE,
+}
 
 
-def stream_of(event: ReadEvent) -> Stream:
+async def take(
+    transaction: Transaction, events: Sequence[ReadEvent[Any]], across_gaps: Collection[str]
+) -> list[Turn]:
+    """Decide which events are new and remember them; commits with the effects or not at all."""
+    if not events:
+        return []
+    last = await _last(transaction, {stream_of(event) for event in events})
+    turns, following = sort_out(events, last, across_gaps)
+    candidates = [event for event, turn in zip(events, turns, strict=True) if turn.is_fresh]
+    new = await _remember(transaction, candidates)
+    seen = {name_of(event): event.digest for event in reversed(candidates)}
+    old = [
+        event
+        for event, turn in zip(events, turns, strict=True)
+        if turn is not Turn.WAITING and name_of(event) not in new
+    ]
+    if old:
+        seen |= await _seen(transaction, old)
+    await _advance(
+        transaction, {one: number for one, number in following.items() if number > last.get(one, 0)}
+    )
+    return without_repeats(events, turns, new, seen)
+
+
+def name_of(event: ReadEvent[Any]) -> Name:
+    """What makes an event one event."""
+    return (event.source, event.id)
+
+
+def stream_of(event: ReadEvent[Any]) -> Stream:
     """The sequence that an event is numbered in."""
     return (event.topic.title, event.source, event.key)
 
 
-def sort_out(events: Sequence[ReadEvent], last: Mapping[Stream, int], across_gaps: Collection[str]) -> Turn:
-    """Put each event where its number says; on compacted topics holes are normal."""
-    turn = Turn(last=dict(last))
+def sort_out(
+    events: Sequence[ReadEvent[Any]], last: Mapping[Stream, int], across_gaps: Collection[str]
+) -> tuple[list[Turn], dict[Stream, int]]:
+    """Where each event's number puts it, and how far each stream is then; compacted topics have holes."""
+    turns, last = [], dict(last)
     for event in events:
         stream = stream_of(event)
-        expected = turn.last.get(stream, 0) + 1
+        expected = last.get(stream, 0) + 1
         if event.sequence == expected or (event.sequence > expected and event.topic.compacted):
-            turn.next.append(event)
-            turn.last[stream] = event.sequence
+            turns.append(Turn.NEXT)
+            last[stream] = event.sequence
         elif event.sequence < expected:
-            turn.repeated.append(event)
-        elif event.body.type in across_gaps:
-            turn.ahead.append(event)
+            turns.append(Turn.REPEATED)
         else:
-            turn.waiting.append(event)
-    return turn
+            turns.append(Turn.AHEAD if event.body.type in across_gaps else Turn.WAITING)
+    return turns, last
 
 
-def taken(turn: Turn, new: Collection[Name], seen: Mapping[Name, bytes]) -> Taken:
-    """Tell fresh events from repeats; the same name with other content is refused."""
-    fresh, unusable, duplicates, once = (
-        [],
-        [(event, Reason.SEQUENCE_GAP) for event in turn.waiting],
-        0,
-        set(new),
-    )
-    for event in (*turn.next, *turn.ahead):
-        name = (event.source, event.id)
-        if name in once:
+def without_repeats(
+    events: Sequence[ReadEvent[Any]],
+    turns: Sequence[Turn],
+    new: Collection[Name],
+    seen: Mapping[Name, bytes],
+) -> list[Turn]:
+    """The turns again, once it is known which names are new; each name takes effect once."""
+    once, found = set(new), []
+    for event, turn in zip(events, turns, strict=True):
+        name = name_of(event)
+        if turn.is_fresh and name in once:
             once.discard(name)
-            fresh.append(event)
-        elif seen.get(name, event.digest) != event.digest:
-            unusable.append((event, Reason.CHANGED_DUPLICATE))
+            found.append(turn)
+        elif turn is not Turn.WAITING and seen.get(name, event.digest) != event.digest:
+            found.append(Turn.CHANGED)
         else:
-            duplicates += 1
-    unusable += [(event, Reason.SEQUENCE_GAP) for event in turn.ahead]
-    for event in turn.repeated:
-        if seen.get((event.source, event.id), event.digest) != event.digest:
-            unusable.append((event, Reason.CHANGED_DUPLICATE))
-        else:
-            duplicates += 1
-    return Taken(fresh, unusable, duplicates)
-
-
-async def take(transaction: Transaction, events: Sequence[ReadEvent], across_gaps: Collection[str]) -> Taken:
-    """Decide which events are new and remember them; commits with the effects or not at all."""
-    if not events:
-        return Taken([], [], 0)
-    turn = sort_out(events, await _last(transaction, {stream_of(event) for event in events}), across_gaps)
-    candidates = [*turn.next, *turn.ahead]
-    new = await _remember(transaction, candidates)
-    old = turn.repeated + [event for event in candidates if (event.source, event.id) not in new]
-    seen = await _seen(transaction, old) if old or len(new) < len(candidates) else {}
-    moved = {stream_of(event): turn.last[stream_of(event)] for event in turn.next}
-    await _advance(transaction, moved)
-    return taken(turn, new, seen)
+            found.append(Turn.WAITING if turn in (Turn.WAITING, Turn.AHEAD) else Turn.REPEATED)
+    return found
 
 
 async def _last(transaction: Transaction, streams: Collection[Stream]) -> dict[Stream, int]:
-    rows = await transaction.rows(
-        _LAST,
-        topics=[topic for topic, _, _ in streams],
-        sources=[source for _, source, _ in streams],
-        keys=[key.encode() for _, _, key in streams],
-    )
+    rows = await transaction.rows(_LAST, **_arrays(streams))
     return {(row.topic, row.source, bytes(row.key).decode()): row.last for row in rows}
 
 
-async def _remember(transaction: Transaction, events: Sequence[ReadEvent]) -> set[Name]:
+async def _remember(transaction: Transaction, events: Sequence[ReadEvent[Any]]) -> set[Name]:
     if not events:
         return set()
-    rows = await transaction.rows(
-        _TAKE,
-        sources=[event.source for event in events],
-        ids=[event.id for event in events],
-        digests=[event.digest for event in events],
-    )
+    rows = await transaction.rows(_TAKE, **columns(events, "source", "id", "digest"))
     return {(row.source, row.id) for row in rows}
 
 
-async def _seen(transaction: Transaction, events: Sequence[ReadEvent]) -> dict[Name, bytes]:
-    rows = await transaction.rows(
-        _SEEN, sources=[event.source for event in events], ids=[event.id for event in events]
-    )
+async def _seen(transaction: Transaction, events: Sequence[ReadEvent[Any]]) -> dict[Name, bytes]:
+    rows = await transaction.rows(_SEEN, **columns(events, "source", "id"))
     return {(row.source, row.id): bytes(row.digest) for row in rows}
 
 
 async def _advance(transaction: Transaction, moved: Mapping[Stream, int]) -> None:
-    if not moved:
-        return
-    streams = sorted(moved)
-    await transaction.run(
-        _ADVANCE,
-        topics=[topic for topic, _, _ in streams],
-        sources=[source for _, source, _ in streams],
-        keys=[key.encode() for _, _, key in streams],
-        lasts=[moved[stream] for stream in streams],
-    )
+    if moved:
+        streams = sorted(moved)
+        await transaction.run(_ADVANCE, lasts=[moved[one] for one in streams], **_arrays(streams))
+
+
+def _arrays(streams: Collection[Stream]) -> dict[str, list[Any]]:
+    topics, sources, keys = zip(*streams, strict=True)
+    return {"topics": list(topics), "sources": list(sources), "keys": [key.encode() for key in keys]}

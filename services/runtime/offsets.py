@@ -1,5 +1,6 @@
 """Where a reader goes on: pure decisions over what the database remembers and what the brokers hold."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -52,15 +53,6 @@ class Position:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
-    """One partition's step forward within a transaction."""
-
-    topic_id: UUID
-    expected: int
-    next: int
-
-
 def position(stored: Stored | None, log: Log) -> Position:
     """Say where a reader goes on at assignment (the five rows of the design's table)."""
     if stored is None:
@@ -105,15 +97,21 @@ async def place(
     )
 
 
-async def move(transaction: Transaction, group: str, moves: dict[Partition, Move]) -> set[Partition]:
+async def move(
+    transaction: Transaction,
+    group: str,
+    topic_ids: Mapping[str, UUID],
+    expected: Mapping[Partition, int],
+    following: Mapping[Partition, int],
+) -> set[Partition]:
     """Move all offsets by one compare-and-set; gives the partitions that another process has moved."""
     rows = await transaction.rows(
         _MOVE,
         grp=group,
-        topics=[topic for topic, _ in moves],
-        parts=[part for _, part in moves],
-        ids=[step.topic_id for step in moves.values()],
-        expected=[step.expected for step in moves.values()],
-        nexts=[step.next for step in moves.values()],
+        topics=[topic for topic, _ in following],
+        parts=[part for _, part in following],
+        ids=[topic_ids[topic] for topic, _ in following],
+        expected=[expected[partition] for partition in following],
+        nexts=list(following.values()),
     )
-    return set(moves) - {(row.topic, row.part) for row in rows}
+    return following.keys() - {(row.topic, row.part) for row in rows}

@@ -55,6 +55,17 @@ class Record:
     is_whole: bool = True
     """False where only the beginning of each part was kept."""
 
+    @property
+    def place(self) -> tuple[str, int]:
+        """Topic and partition."""
+        return self.topic, self.partition
+
+    @property
+    def stretch(self) -> str | None:
+        """Which offsets it stands for, where they are several."""
+        several = self.first is not None and self.first < self.offset
+        return f"offsets {self.first} to {self.offset}" if several else None
+
 
 @dataclass(frozen=True, slots=True)
 class RecordBatch:

@@ -13,7 +13,6 @@ from schemas.wire.topic import Topic
 from services.referrals.handlers import Work, decide_steps
 from services.referrals.store import ProtocolCache, ReferralStore, SurroundingsStore
 from services.runtime import inbox, offsets, relay
-from services.runtime.batch import moves_of, received
 from services.runtime.clock import SystemClock
 from services.runtime.identity import Identity
 from services.runtime.outbox import Outbox
@@ -120,16 +119,17 @@ async def _apply(
         )
         for one in records
     ]  # fmt: skip
-    moves = moves_of(records, expected, topic_ids)
+    following = {(one.topic, one.partition): one.offset + 1 for one in records}
     async with connection.transaction():
         transaction: Any = BareTransaction(connection)
-        taken = await inbox.take(transaction, events, ())
+        turns = await inbox.take(transaction, events, ())
         outbox = Outbox(identity)
         surroundings = SurroundingsStore(transaction, outbox, cache)
         work = Work(ReferralStore(transaction, outbox), surroundings, SystemClock())
-        await decide_steps([received(event) for event in taken.fresh], work)
-        await offsets.move(transaction, identity.group, moves)
-    expected |= {partition: step.next for partition, step in moves.items()}
+        fresh: list[Any] = [event for event, turn in zip(events, turns, strict=True) if turn.is_fresh]
+        await decide_steps(fresh, work)
+        await offsets.move(transaction, identity.group, topic_ids, expected, following)
+    expected |= following
     return len(records)
 
 

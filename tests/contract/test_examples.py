@@ -43,7 +43,7 @@ def topic_of(record: dict[str, Any], short: str) -> Topic:
     )
 
 
-def as_read(path: Path) -> tuple[Topic, ReadEvent]:
+def as_read(path: Path) -> tuple[Topic, ReadEvent[Any]]:
     record = json.loads(path.read_text("utf-8"))
     topic = topic_of(record, path.parent.name)
     key = record["partitionkey"].encode()

@@ -26,7 +26,6 @@ from services.education.profile import PROFILE as EDUCATION
 from services.health.profile import PROFILE as HEALTH
 from services.police.profile import PROFILE as POLICE
 from services.runtime.openapi import document_of
-from services.runtime.subscription import Received
 from services.runtime.tokens import token_reader
 from services.sector.api import Engine, FeedNotifier, sector_app
 from services.sector.domain.profile import Profile
@@ -34,7 +33,7 @@ from services.sector.domain.requests import RESOURCES
 from services.sector.permits import Permits, Shows, Trail
 from services.sector.subscriptions import subscriptions
 from services.social_services.profile import PROFILE as SOCIAL_SERVICES
-from tests.support.builders import an_entry, an_id
+from tests.support.builders import an_entry, an_event, an_id
 from tests.support.clock import NOON, StoppedClock
 from tests.support.described import Description
 from tests.unit.sector.scenes import CONSENT, PERSONAL, SCOPE, an_offer_asked
@@ -105,10 +104,7 @@ class Scene:
         self._sequence += len(facts)
         topic = inbox_of(self.profile.name)
         [reader] = [one for one in subscriptions(self.profile) if topic in one.topics]
-        received = [
-            Received(an_id("event"), "referrals", topic, fact.referral, 1, NOON, None, fact) for fact in facts
-        ]
-        await reader.handler(received, self.sector.work)
+        await reader.handler([an_event(topic, fact) for fact in facts], self.sector.work)
 
     async def case(self) -> str:
         return str((await self.post("/v1/cases", {"reference": PERSONAL})).json()["id"])

@@ -60,7 +60,7 @@ def an_offer_record(referral: str) -> Any:
     return referral.encode(), envelope.HEADERS, value
 
 
-async def records_of(space: Space, reader: str, topic: Topic) -> list[envelope.ReadEvent]:
+async def records_of(space: Space, reader: str, topic: Topic) -> list[envelope.ReadEvent[Any]]:
     consumer = AIOKafkaConsumer(**security(space.kafka_settings(reader)))
     await consumer.start()
     try:

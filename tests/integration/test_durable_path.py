@@ -8,11 +8,12 @@ from typing import Any
 
 from schemas.events.referral import AcknowledgeReferral
 from schemas.topics import STEPS as STEP_TOPICS
+from schemas.wire.envelope import ReadEvent
 from services.runtime.ids import new_id
 from services.runtime.outbox import Outgoing
 from services.runtime.process import Parts, Running, Runtime, running
 from services.runtime.settings import RuntimeSettings
-from services.runtime.subscription import Received, Subscription
+from services.runtime.subscription import Subscription
 from services.runtime.transaction import Transaction
 from tests.support.platform import Space
 from tests.support.waiting import until
@@ -38,8 +39,8 @@ async def a_writer(space: Space) -> AsyncIterator[Runtime]:
 
 
 @asynccontextmanager
-async def a_reader(space: Space, seen: list[Received[Any]]) -> AsyncIterator[Running]:
-    async def keep(events: Sequence[Received[Any]], _work: Transaction) -> None:
+async def a_reader(space: Space, seen: list[ReadEvent[Any]]) -> AsyncIterator[Running]:
+    async def keep(events: Sequence[ReadEvent[Any]], _work: Transaction) -> None:
         seen.extend(events)
 
     def wire(_runtime: Runtime, _settings: Any) -> Parts:
@@ -51,7 +52,7 @@ async def a_reader(space: Space, seen: list[Received[Any]]) -> AsyncIterator[Run
 
 async def test_what_was_committed_arrives_once_and_in_order(space: Space) -> None:
     referrals = [new_id("referral") for _ in range(20)]
-    seen: list[Received[Any]] = []
+    seen: list[ReadEvent[Any]] = []
 
     async with a_writer(space) as writer:
         for _ in range(5):

@@ -58,10 +58,10 @@ async def publish(client: httpx2.AsyncClient, name: str, **changes: Any) -> http
     return await client.put(f"/v1/protocols/{name}", json={**DEFAULT, "id": name, **changes})
 
 
-async def events_about(space: Space, name: str, count: int) -> list[ReadEvent]:
+async def events_about(space: Space, name: str, count: int) -> list[ReadEvent[Any]]:
     """The first so many events of one key, as a reader of the topic gets them."""
     topic, partitions = GOVERNANCE_STATE.name(space.namespace), range(GOVERNANCE_STATE.partitions_local)
-    found: list[ReadEvent] = []
+    found: list[ReadEvent[Any]] = []
     async with a_bare_reader(space, "health", topic, partitions) as consumer, asyncio.timeout(30):
         while len(found) < count:
             for records in (await consumer.getmany(timeout_ms=200)).values():
@@ -69,7 +69,7 @@ async def events_about(space: Space, name: str, count: int) -> list[ReadEvent]:
     return found
 
 
-def _read(record: Any) -> ReadEvent:
+def _read(record: Any) -> ReadEvent[Any]:
     return read(GOVERNANCE_STATE, record.headers, record.key, record.value, cell=CELL, mode="local")
 
 

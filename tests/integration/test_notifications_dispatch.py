@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from deploy.local.certificates import Certificates
 from schemas.events.referral import FactBase, ReferralAcknowledged
 from schemas.topics import REFERRALS_FACTS
+from schemas.wire.envelope import ReadEvent
 from services.notifications.channels import Mail, MailDispatcher
 from services.notifications.domain.notice import Attempt, Desk, Notice, Result
 from services.notifications.handlers import Work, write_notices
@@ -23,7 +24,7 @@ from services.notifications.store import AgencyStore, DeskStore, NoticeStore
 from services.notifications.wiring import mail_of
 from services.runtime.database import Database
 from services.runtime.ids import new_id
-from services.runtime.subscription import Received
+from tests.support.builders import an_event
 from tests.support.clock import NOON, StoppedClock
 from tests.support.mail_server import SENDER, MailServer, a_mail_server
 from tests.support.platform import Space, TestPlatform
@@ -231,9 +232,9 @@ async def test_the_newest_fact_of_a_referral_says_whom_it_waits_for(office: Offi
     assert [row[0] for row in await office.rows("agency-b")] == ["waiting"]
 
 
-def _told(referral: str, agency: str | None) -> Received[FactBase]:
+def _told(referral: str, agency: str | None) -> ReadEvent[FactBase]:
     fact = ReferralAcknowledged(referral=referral, awaits=agency, awaits_desk="night" if agency else None)
-    return Received(new_id("event"), "referrals", REFERRALS_FACTS, referral, 1, NOON, None, fact)
+    return an_event(REFERRALS_FACTS, fact)
 
 
 async def test_a_sweep_sends_so_many_mails_and_no_more(office: Office, server: MailServer) -> None:

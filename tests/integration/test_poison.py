@@ -8,12 +8,13 @@ import pytest
 from schemas.topics import GOVERNANCE_STATE
 from schemas.topics import STEPS as TOPICS_OF_STEPS
 from schemas.wire.cloudevents import Reason
+from schemas.wire.envelope import ReadEvent
 from services.runtime.errors import Invalid
 from services.runtime.ids import new_id
 from services.runtime.peers import internal_client
 from services.runtime.process import Parts, running
 from services.runtime.settings import PortSettings, RuntimeSettings
-from services.runtime.subscription import Received, Subscription
+from services.runtime.subscription import Subscription
 from services.runtime.transaction import Transaction
 from tests.support.kafka import send_raw
 from tests.support.platform import Space
@@ -35,7 +36,7 @@ class Reader:
         self._fails_on = set(fails_on)
         self._error = error
 
-    async def take(self, events: Sequence[Received[Any]], _work: Transaction) -> None:
+    async def take(self, events: Sequence[ReadEvent[Any]], _work: Transaction) -> None:
         if self._fails_on & {event.key for event in events}:
             raise self._error("schema_mismatch") if self._error is Invalid else self._error
         self.seen += [event.key for event in events]

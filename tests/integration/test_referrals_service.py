@@ -18,6 +18,7 @@ from schemas.events.governance import URGENCIES, document_hash
 from schemas.events.referral import FactBase, StepBase
 from schemas.topics import DIRECTORY_STATE, GOVERNANCE_STATE, INBOX, REFERRALS_FACTS, SERVICES, STEPS
 from schemas.wire.body import Body
+from schemas.wire.envelope import ReadEvent
 from schemas.wire.topic import Topic
 from services.cli.__main__ import main
 from services.cli.directory import NotAuthorised, import_directory
@@ -29,7 +30,7 @@ from services.runtime.outbox import Outgoing
 from services.runtime.peers import internal_client
 from services.runtime.process import Parts, Runtime, running
 from services.runtime.settings import PortSettings, RuntimeSettings
-from services.runtime.subscription import Received, Subscription
+from services.runtime.subscription import Subscription
 from tests.support.builders import (
     MATRIX,
     OWNER,
@@ -64,7 +65,7 @@ class Peer:
     """Another service as the arbiter meets it: what it sends, and what it is told."""
 
     runtime: Runtime
-    heard: list[Received[Any]] = field(default_factory=list)
+    heard: list[ReadEvent[Any]] = field(default_factory=list)
 
     async def send(self, topic: Any, *bodies: tuple[str, Body]) -> None:
         """Send bodies under their keys, all in one transaction."""
@@ -82,7 +83,7 @@ class Peer:
 async def a_peer(space: Space, service: str, topics: Sequence[Any]) -> AsyncIterator[Peer]:
     made: list[Peer] = []
 
-    async def keep(events: Sequence[Received[Any]], _work: Any) -> None:
+    async def keep(events: Sequence[ReadEvent[Any]], _work: Any) -> None:
         made[0].heard.extend(events)
 
     def wire_peer(runtime: Runtime, _settings: Any) -> Parts:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,6 @@ from services.runtime.database import Database
 from services.runtime.errors import Invalid
 from services.runtime.identity import Identity
 from services.runtime.outbox import Outbox
-from services.runtime.subscription import Received
 from services.runtime.transaction import Transaction
 from tests.support.builders import (
     OWNER,
@@ -34,6 +34,7 @@ from tests.support.builders import (
     a_step,
     an_agency,
     an_entry,
+    an_event,
     an_id,
     an_offer,
     asked,
@@ -72,7 +73,7 @@ async def decided(database: Database, *steps: StepBase) -> None:
         await decide_steps([asked(step) for step in steps], work_in(transaction))
 
 
-async def written(database: Database, referral: str) -> list[ReadEvent]:
+async def written(database: Database, referral: str) -> list[ReadEvent[Any]]:
     """The events about one referral in the outbox, in order."""
     sql = "SELECT topic, key, value FROM outbox WHERE key = :key ORDER BY id"
     async with database.transaction() as transaction:
@@ -226,7 +227,7 @@ async def test_the_newest_version_is_tried_first_whatever_order_they_come_in(dat
 
 async def test_a_protocol_that_is_not_what_its_hash_says_is_never_used(database: Database) -> None:
     forged = a_protocol_current(id="forged").model_copy(update={"hash": "0" * 64})
-    event = Received(an_id("event"), "governance", GOVERNANCE_STATE, "forged", 1, NOON, None, forged)
+    event = an_event(GOVERNANCE_STATE, forged)
 
     with pytest.raises(Invalid, match="schema_mismatch"):
         async with database.transaction() as transaction:

@@ -6,7 +6,8 @@ import itertools
 import uuid
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Any, Final
+from operator import attrgetter
+from typing import Any, Final, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -24,12 +25,16 @@ from schemas.events.referral import STEPS as STEP_BODIES
 from schemas.events.referral import OfferReferral, StepBase
 from schemas.ids import make
 from schemas.topics import STEPS
+from schemas.wire.body import Body
+from schemas.wire.envelope import ReadEvent, dataschema_of, full_type
 from schemas.wire.minimisation import Matrix
+from schemas.wire.topic import Topic, source_of
 from services.referrals.domain.gate import AdmittedAgency, InForce, ListedService, by_organization
 from services.referrals.domain.life_cycle import State
 from services.referrals.domain.referral import Referral
-from services.runtime.subscription import Received
 from tests.support.clock import NOON
+
+B = TypeVar("B", bound=Body)
 
 OWNER: Final = "harbour-social"
 RECEIVER: Final = "harbour-clinic"
@@ -174,10 +179,22 @@ def a_step(verb: str, agency: str = RECEIVER, referral: str = REFERRAL, **change
     return STEP_BODIES[f"referral.{verb}"].model_validate(content | changes)
 
 
-def asked(step: StepBase, *, sector: str | None = None, at: datetime = NOON) -> Received[StepBase]:
+def an_event(
+    topic: Topic, body: B, sequence: int = 1, *, at: datetime = NOON, name: str = "", digest: bytes = b""
+) -> ReadEvent[B]:
+    """An event as a handler gets it."""
+    key = str(attrgetter(body.key_field)(body))
+    return ReadEvent(
+        id=name or an_id("event"), source=source_of("test-local", topic.writer), service=topic.writer,
+        topic=topic, key=key, subject=key, correlation=key, caused_by=None, sequence=sequence, at=at,
+        type=full_type(body.type), dataschema=dataschema_of(type(body)), body=body, digest=digest,
+    )  # fmt: skip
+
+
+def asked(step: StepBase, *, sector: str | None = None, at: datetime = NOON) -> ReadEvent[StepBase]:
     """A step as the arbiter receives it, from the sector of the agency that asks."""
     service = sector or SECTOR_OF.get(step.agency, "police")
-    return Received(an_id("event"), service, STEPS[service], step.referral, 1, at, None, step)
+    return an_event(STEPS[service], step, at=at)
 
 
 def a_referral(state: State = State.OFFERED, **changes: Any) -> Referral:

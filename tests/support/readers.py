@@ -8,10 +8,11 @@ from typing import Any
 from prometheus_client import REGISTRY
 
 from schemas.topics import STEPS
+from schemas.wire.envelope import ReadEvent
 from schemas.wire.topic import Topic
 from services.runtime.process import Parts, Running, running
 from services.runtime.settings import RuntimeSettings
-from services.runtime.subscription import Received, Subscription
+from services.runtime.subscription import Subscription
 from services.runtime.transaction import Transaction
 from tests.support.platform import Space
 
@@ -46,7 +47,7 @@ class Reader:
         wanted = set(keys)
         return [key for key in self.applied if key in wanted]
 
-    async def _take(self, events: Sequence[Received[Any]], work: Transaction) -> None:
+    async def _take(self, events: Sequence[ReadEvent[Any]], work: Transaction) -> None:
         if self._gate:
             await self._gate.pass_through()
         keys = [event.key for event in events]

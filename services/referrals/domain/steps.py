@@ -9,6 +9,7 @@ from typing import Final
 from schemas.events import referral as contract
 from schemas.events.governance import ProtocolDocument, Timer, Urgency
 from schemas.events.referral import FactBase, OfferReferral, StepBase, StepRefused, WithdrawReferral
+from schemas.wire.envelope import ReadEvent
 from services.referrals.domain.gate import InForce, admit
 from services.referrals.domain.life_cycle import (
     ASKER,
@@ -29,7 +30,6 @@ from services.referrals.domain.refusals import (
     WrongState,
 )
 from services.runtime.errors import Refused
-from services.runtime.subscription import Received
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ VERBS: Final[Mapping[type[StepBase], Verb]] = {
 
 
 def decide(
-    referral: Referral | None, asked: Received[StepBase], in_force: InForce, *, at: datetime
+    referral: Referral | None, asked: ReadEvent[StepBase], in_force: InForce, *, at: datetime
 ) -> Outcome:
     """Answer one step: move the referral, or refuse it to the asker."""
     lapsed: Facts = ()
@@ -78,7 +78,7 @@ def decide(
     return Outcome(moved, lapsed + facts, at, asked.id)
 
 
-def check_may_speak(asked: Received[StepBase], in_force: InForce) -> None:
+def check_may_speak(asked: ReadEvent[StepBase], in_force: InForce) -> None:
     """A sector speaks for its own agencies, and for a suspended one only where that protects her."""
     if _is_forged(asked, in_force):
         raise NotAParty
@@ -181,7 +181,7 @@ def _shared_fields(fact: type[FactBase], step: type[StepBase]) -> frozenset[str]
 
 
 def _refusal(
-    referral: Referral | None, asked: Received[StepBase], verb: Verb, refused: Refused, in_force: InForce
+    referral: Referral | None, asked: ReadEvent[StepBase], verb: Verb, refused: Refused, in_force: InForce
 ) -> Refusal:
     step = asked.body
     is_forged = _is_forged(asked, in_force)
@@ -191,7 +191,7 @@ def _refusal(
     return Refusal(fact, step.agency, asked.service, is_numbered=not is_forged)
 
 
-def _is_forged(asked: Received[StepBase], in_force: InForce) -> bool:
+def _is_forged(asked: ReadEvent[StepBase], in_force: InForce) -> bool:
     """Whether the agency is known, and another sector's; one not heard of yet has its sector to answer it."""
     agency = in_force.agencies.get(asked.body.agency)
     return agency is not None and agency.sector != asked.service

@@ -6,13 +6,13 @@ from typing import Any
 from schemas.events.directory import ServiceRegistered
 from schemas.events.governance import AgencyCurrent, ProtocolCurrent
 from schemas.events.referral import FactBase, StepRefused
+from schemas.wire.envelope import ReadEvent
 from services.runtime.errors import Invalid
-from services.runtime.subscription import Received
 from services.sector.domain.views import ReferralView, feed_event, with_fact
 from services.sector.handlers.work import ViewKey, Work
 
 
-async def keep_facts(received: Sequence[Received[FactBase]], work: Work) -> None:
+async def keep_facts(received: Sequence[ReadEvent[FactBase]], work: Work) -> None:
     """Fold each fact into its addressee's view, and tell the addressee's feed; a repeat changes nothing."""
     received = _own(received, work)
     keys = [(one.body.referral, one.body.to or "") for one in received]
@@ -36,7 +36,7 @@ async def _check_addressed(keys: Sequence[ViewKey], work: Work) -> None:
         raise Invalid("schema_mismatch", "/to")
 
 
-def _own(received: Sequence[Received[FactBase]], work: Work) -> Sequence[Received[FactBase]]:
+def _own(received: Sequence[ReadEvent[FactBase]], work: Work) -> Sequence[ReadEvent[FactBase]]:
     """All but refusals without number: of steps for an agency that the arbiter knows to be another sector's.
 
     Such a step was forged, or its agency has changed its sector: nobody here waits for an answer. It is no
@@ -51,7 +51,7 @@ def _own(received: Sequence[Received[FactBase]], work: Work) -> Sequence[Receive
     return own
 
 
-async def keep_governance(received: Sequence[Received[Any]], work: Work) -> None:
+async def keep_governance(received: Sequence[ReadEvent[Any]], work: Work) -> None:
     """Keep agencies and protocols as they stand now."""
     agencies = {one.body.agency: one.body for one in received if isinstance(one.body, AgencyCurrent)}
     protocols = {one.body.hash: one.body for one in received if isinstance(one.body, ProtocolCurrent)}
@@ -59,6 +59,6 @@ async def keep_governance(received: Sequence[Received[Any]], work: Work) -> None
     await work.state.keep_protocols(protocols.values())
 
 
-async def keep_directory(received: Sequence[Received[ServiceRegistered]], work: Work) -> None:
+async def keep_directory(received: Sequence[ReadEvent[ServiceRegistered]], work: Work) -> None:
     """Keep directory entries as they stand now."""
     await work.state.keep_entries({one.body.service: one.body for one in received}.values())

@@ -86,7 +86,7 @@ def a_read(
     key: bytes | None = REFERRAL.encode(),
     cell: str = CELL,
     mode: str = "local",
-) -> ReadEvent:
+) -> ReadEvent[Any]:
     """One record as our readers take it."""
     return read(topic, headers or HEADERS, key, value, cell=cell, mode=mode)
 

@@ -8,9 +8,10 @@ import structlog
 
 from schemas.events.referral import FactBase, StepRefused
 from schemas.topics import DIRECTORY_STATE, GOVERNANCE_STATE, INBOX
+from schemas.wire.body import Body
+from schemas.wire.envelope import ReadEvent
 from services.health.profile import PROFILE
 from services.runtime.errors import Invalid
-from services.runtime.subscription import Received
 from services.sector.handlers.facts import keep_directory, keep_facts, keep_governance
 from services.sector.store.state import StepStore
 from tests.support.builders import (
@@ -20,9 +21,9 @@ from tests.support.builders import (
     a_protocol_current,
     an_agency,
     an_entry,
+    an_event,
     an_id,
 )
-from tests.support.clock import NOON
 from tests.unit.sector.test_views import accepted, offered
 from tests.unit.sector.twins import MemorySector
 
@@ -32,11 +33,8 @@ def sector() -> MemorySector:
     return MemorySector(PROFILE)
 
 
-def received(*facts: FactBase) -> Sequence[Received[FactBase]]:
-    return [
-        Received(an_id("event"), "referrals", INBOX["health"], fact.referral, place, NOON, None, fact)
-        for place, fact in enumerate(facts, 1)
-    ]
+def received(*facts: FactBase) -> Sequence[ReadEvent[FactBase]]:
+    return [an_event(INBOX["health"], fact, place) for place, fact in enumerate(facts, 1)]
 
 
 async def test_a_batch_of_facts_moves_views_and_feeds(sector: MemorySector) -> None:
@@ -100,15 +98,11 @@ def test_a_disowned_step_is_said_aloud() -> None:
 
 async def test_governance_and_directory_are_kept(sector: MemorySector) -> None:
     agency, protocol, entry = an_agency("new-clinic"), a_protocol_current(), an_entry()
-    governance = [
-        Received(an_id("event"), "governance", GOVERNANCE_STATE, "k", place, NOON, None, body)
-        for place, body in enumerate((agency, protocol), 1)
-    ]
+    bodies: Sequence[Body] = (agency, protocol)
+    governance = [an_event(GOVERNANCE_STATE, body, place) for place, body in enumerate(bodies, 1)]
 
     await keep_governance(governance, sector.work)
-    await keep_directory(
-        [Received(an_id("event"), "referrals", DIRECTORY_STATE, "k", 1, NOON, None, entry)], sector.work
-    )
+    await keep_directory([an_event(DIRECTORY_STATE, entry)], sector.work)
 
     assert sector.state.sectors["new-clinic"] == "health"
     assert sector.state.protocols == {protocol.hash: protocol.document.id}

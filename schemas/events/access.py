@@ -12,7 +12,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from schemas.ids import AgencyId, ConsentId, ProtocolId, ReferralId
+from schemas.events.consent import ConsentRef
+from schemas.ids import AgencyId, ProtocolId, ReferralId
 from schemas.trail.permits import MOMENT
 from schemas.wire.exact_bytes import Bytes, Bytes16, Bytes32, Bytes52, Bytes64
 
@@ -74,13 +75,6 @@ class Actor(_Shape):
     net: Token | None = None
 
 
-class ConsentVersion(_Shape):
-    """The version of her consent that covers the look."""
-
-    id: ConsentId
-    version: Whole
-
-
 class ProtocolVersion(_Shape):
     """The information-sharing protocol in force, by the hash of its text."""
 
@@ -114,7 +108,8 @@ class Access(_Shape):
     referral: ReferralId | None = None
     packet: Token | None = None
     groups: Groups | None = None
-    consent: ConsentVersion | None = None
+    consent: ConsentRef | None = None
+    """The version of her consent that covers the look."""
     protocol: ProtocolVersion | None = None
     recipient: Recipient | None = None
     explain: Annotated[tuple[Reason, ...], Field(max_length=16)] | None = None

@@ -29,6 +29,15 @@ class ConsentScope(BaseModel):
     """Whether the receiver may tell the owner how it went."""
 
 
+class ConsentRef(BaseModel):
+    """A version of a consent, by id and number."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    id: ConsentId
+    version: Annotated[Count, Field(ge=1)]
+
+
 class ConsentVersion(BaseModel):
     """One version of a consent as its sector service signs it (`xcns/1`)."""
 

@@ -33,8 +33,8 @@ from services.audit.handlers import (
     report_events,
     report_outcomes,
 )
-from services.runtime.errors import Refused
-from services.runtime.problems import NotFound, ProblemResponse, problem
+from services.runtime.errors import NotFound, Refused
+from services.runtime.problems import ProblemResponse, problem
 from services.runtime.web import caller_of, create_app
 
 REQUEST_BYTES_MAX: Final = 1024 * 1024

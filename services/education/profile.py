@@ -8,12 +8,6 @@ PROFILE: Final = Profile(
     name="education",
     calls_itself="Education",
     decline_reasons=frozenset(
-        {
-            "no_capacity",
-            "outside_area",
-            "outside_mandate",
-            "age_not_served",
-            "conflict_of_interest",
-        }
+        {"no_capacity", "outside_area", "outside_mandate", "age_not_served", "conflict_of_interest"}
     ),
 )

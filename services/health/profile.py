@@ -8,12 +8,6 @@ PROFILE: Final = Profile(
     name="health",
     calls_itself="Health services",
     decline_reasons=frozenset(
-        {
-            "no_capacity",
-            "outside_area",
-            "outside_mandate",
-            "language_not_served",
-            "conflict_of_interest",
-        }
+        {"no_capacity", "outside_area", "outside_mandate", "language_not_served", "conflict_of_interest"}
     ),
 )

@@ -7,12 +7,5 @@ from services.sector.domain.profile import Profile
 PROFILE: Final = Profile(
     name="police",
     calls_itself="Police",
-    decline_reasons=frozenset(
-        {
-            "no_capacity",
-            "outside_area",
-            "outside_mandate",
-            "conflict_of_interest",
-        }
-    ),
+    decline_reasons=frozenset({"no_capacity", "outside_area", "outside_mandate", "conflict_of_interest"}),
 )

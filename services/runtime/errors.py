@@ -23,6 +23,14 @@ def define_refusal(module: str, code: str, sentence: str, status: int = 409) -> 
     return type(name, (Refused,), members | {"__doc__": sentence})
 
 
+class NotFound(Refused):
+    """Unknown, or not the caller's: the same answer, so that nobody learns which."""
+
+    code = "not_found"
+    sentence = "nothing of that id is known to your agency"
+    status = 404
+
+
 class Invalid(Exception):
     """Can never be used, however often it is tried; `reason` is a code, `path` points at the place."""
 

@@ -17,14 +17,14 @@ from services.runtime.alarms import RULES, Alarm, AlarmSource
 from services.runtime.backlog import Backlog, read_backlog
 from services.runtime.clock import SystemClock
 from services.runtime.database import Database
-from services.runtime.errors import Unavailable
+from services.runtime.errors import NotFound, Unavailable
 from services.runtime.metrics import (
     ALARMS,
     DEAD_LETTER_DEPTH,
     OUTBOX_OLDEST_SECONDS,
     OUTBOX_PENDING,
 )
-from services.runtime.problems import NotFound, problem
+from services.runtime.problems import problem
 from services.runtime.web import create_app
 
 HEARTBEAT_SECONDS: Final = 1.0

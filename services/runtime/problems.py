@@ -62,14 +62,6 @@ def problem(
     return ProblemResponse(content, status, headers=dict(headers or {}))
 
 
-class NotFound(Refused):
-    """Unknown, or not the caller's: the same answer, so that nobody learns which."""
-
-    code = "not_found"
-    sentence = "nothing of that id is known to your agency"
-    status = 404
-
-
 def refusal(refused: Refused, *, instance: str | None = None) -> ProblemResponse:
     """A refusal as a problem document, with the headers that its status asks for."""
     headers = dict(refused.headers)

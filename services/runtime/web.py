@@ -9,10 +9,10 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from schemas.wire.body import UNKNOWN_CODE
-from services.runtime.errors import Refused, Unavailable
+from services.runtime.errors import NotFound, Refused, Unavailable
 from services.runtime.ids import new_id
 from services.runtime.logs import log
-from services.runtime.problems import NotFound, ProblemResponse, refusal
+from services.runtime.problems import ProblemResponse, refusal
 from services.runtime.requests import (
     REQUEST_BYTES_MAX,
     CallerOf,

@@ -4,9 +4,7 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final
 
 import httpx2
 from pydantic import ValidationError
@@ -18,41 +16,50 @@ from services.runtime.crash import crash_point
 from services.runtime.ids import random_bytes
 from services.runtime.logs import log
 from services.sector.domain.refusals import SubjectNotRegistered, TrailUnavailable
-from services.sector.handlers.looks import Look
-from services.sector.handlers.work import Work
+from services.sector.handlers.looks import Look, Shown
+from services.sector.handlers.work import OpenWork, Work
 
 ATTEMPTS_MAX: Final = 3
 PAUSE_SECONDS: Final = 0.1
-_UNKNOWN_ITEM: Final = re.compile(rb'"/items/([0-9]{1,4})/subject"')
 """Before asking again: a subject's registration may be under way."""
-
-OpenWork = Callable[[], AbstractAsyncContextManager[Work]]
-Shown = TypeVar("Shown")
-
-
-@dataclass(frozen=True, slots=True)
-class Trail:
-    """Where the trail answers, and what this service pins about it."""
-
-    client: httpx2.AsyncClient
-    audience: str
-    trust: Trust
+_UNKNOWN_ITEM: Final = re.compile(rb'"/items/([0-9]{1,4})/subject"')
 
 
 class Permits:
-    """Asks the trail; anything but a valid permit is a denial."""
+    """Asks the trail, and shows what a look is for once the trail holds it; a `Show` of the handlers."""
 
-    def __init__(self, trail: Trail) -> None:
-        self._trail = trail
+    def __init__(
+        self, client: httpx2.AsyncClient, *, audience: str, trust: Trust, open_work: OpenWork
+    ) -> None:
+        """`client` reaches the trail, `audience` is this service there, `trust` what it pins about it."""
+        self._client = client
+        self._audience = audience
+        self._trust = trust
+        self._open_work = open_work
         self._size_seen = 0
 
-    async def ask(self, look: Look) -> PermitBody:
+    async def __call__(self, look: Look, load: Callable[[Work], Awaitable[Shown]]) -> Shown:
+        """The order is the promise: entry, check, use, outcome, commit, and only then show.
+
+        Until the last line nothing that `load` read has left this method.
+        """
+        permit = await self._ask(look)  # the entry is durable, and V1-V7 hold
+        crash_point("permit.checked")  # an intent without outcome, a review item; nothing was shown
+        async with self._open_work() as work:
+            if not await work.reports.use(permit.origin, permit.index):  # V8
+                raise TrailUnavailable
+            shown = await load(work)  # read now, not when asked: what has ended meanwhile is not shown
+            await work.reports.add([_released(permit, work)])
+        crash_point("permit.settled")  # used, and its outcome goes out; the asker got nothing and asks again
+        return shown
+
+    async def _ask(self, look: Look) -> PermitBody:
         """Ask, again under the same idem where that may help, and check V1-V7; raises TrailUnavailable."""
         request = PermitRequest(
             idem=random_bytes(16), nonce=random_bytes(16), access=look.access, items=look.items
         )
         question = Question(
-            audience=self._trail.audience,
+            audience=self._audience,
             request=request.plain(),
             asked_at=time.monotonic(),
             names_items=ACTS[look.access.act].lists,
@@ -62,7 +69,7 @@ class Permits:
         answer = await self._answer(request)
         crash_point("permit.asked")  # an intent without outcome, a review item; nothing was shown
         try:
-            body = check_permit(answer.model_dump(), question, self._trail.trust, now=time.monotonic())
+            body = check_permit(answer.model_dump(), question, self._trust, now=time.monotonic())
         except BadPermit as bad:
             log().error("permit_refused", error_code=bad.code)
             raise TrailUnavailable from bad
@@ -92,7 +99,7 @@ class Permits:
     async def _post(self, content: str) -> httpx2.Response | None:
         headers = {"content-type": "application/json"}
         try:
-            return await self._trail.client.post("/v1/permits", content=content, headers=headers)
+            return await self._client.post("/v1/permits", content=content, headers=headers)
         except (httpx2.TransportError, RuntimeError) as error:  # httpx says the latter of a closed client
             log().warning("trail_does_not_answer", error_class=type(error).__name__)
             return None
@@ -111,29 +118,6 @@ def refusal_of(response: httpx2.Response, items: Sequence[Item]) -> TrailUnavail
         return TrailUnavailable()
     named = {int(number) for number in _UNKNOWN_ITEM.findall(response.content)}
     return SubjectNotRegistered({item.subject for number, item in enumerate(items) if number in named})
-
-
-@dataclass(frozen=True, slots=True)
-class Shows:
-    """Shows what a look is for, once the trail holds the look."""
-
-    permits: Permits
-    open_work: OpenWork
-
-    async def __call__(self, look: Look, load: Callable[[Work], Awaitable[Shown]]) -> Shown:
-        """The order is the promise: entry, check, use, outcome, commit, and only then show.
-
-        Until the last line nothing that `load` read has left this method.
-        """
-        permit = await self.permits.ask(look)  # the entry is durable, and V1-V7 hold
-        crash_point("permit.checked")  # an intent without outcome, a review item; nothing was shown
-        async with self.open_work() as work:
-            if not await work.trail.use(permit.origin, permit.index):  # V8
-                raise TrailUnavailable
-            shown = await load(work)  # read now, not when asked: what has ended meanwhile is not shown
-            await work.trail.report([_released(permit, work)])
-        crash_point("permit.settled")  # used, and its outcome goes out; the asker got nothing and asks again
-        return shown
 
 
 def _released(permit: PermitBody, work: Work) -> OutcomeReport:

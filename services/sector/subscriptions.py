@@ -5,13 +5,12 @@ from collections.abc import Sequence
 from schemas.topics import DIRECTORY_STATE, GOVERNANCE_STATE, inbox_of
 from services.runtime.subscription import Subscription
 from services.sector.domain.profile import Profile
-from services.sector.handlers.facts import keep_directory, keep_facts, keep_governance
+from services.sector.handlers.facts import keep_facts, keep_in_force
 
 
 def subscriptions(profile: Profile) -> Sequence[Subscription]:
     """The three topics of a sector."""
     return (
-        Subscription((GOVERNANCE_STATE,), handler=keep_governance),
-        Subscription((DIRECTORY_STATE,), handler=keep_directory),
+        Subscription((GOVERNANCE_STATE, DIRECTORY_STATE), handler=keep_in_force),
         Subscription((inbox_of(profile.name),), handler=keep_facts),
     )

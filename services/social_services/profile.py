@@ -8,12 +8,6 @@ PROFILE: Final = Profile(
     name="social_services",
     calls_itself="Social services",
     decline_reasons=frozenset(
-        {
-            "no_capacity",
-            "outside_area",
-            "age_not_served",
-            "language_not_served",
-            "conflict_of_interest",
-        }
+        {"no_capacity", "outside_area", "age_not_served", "language_not_served", "conflict_of_interest"}
     ),
 )

@@ -25,7 +25,7 @@ from services.notifications.api import DeskEntry
 from services.referrals.domain.directory import judge_entries
 from services.runtime.tokens import token_reader
 from services.sector.api import asking, reading
-from services.sector.domain.bodies import OfferAsked
+from services.sector.domain.bodies import OfferRequest
 from tests.support.builders import an_entry
 from tests.support.clock import NOON, StoppedClock
 from tests.support.steps import StepCounter, TooManySteps, counted_steps
@@ -121,7 +121,7 @@ PARSERS: Final[Mapping[str, Callable[[bytes], list[Callable[[], object]]]]] = {
     "If-Match": texts(lambda text: asyncio.run(asking.seen(text))),
     "id": texts(lambda text: asking.looks_like("case", text)),
     "cursor": texts(reading.place_of),
-    "offer": lambda raw: [lambda: TypeAdapter(OfferAsked).validate_json(raw)],
+    "offer": lambda raw: [lambda: TypeAdapter(OfferRequest).validate_json(raw)],
     "mail address": texts(lambda text: DeskEntry.model_validate({"mail": text, "language": "en"})),
     "directory": texts(directory_row, lambda text: directory_source.needs_of([text])),
     "directory's batch": texts(lambda text: judge_entries([ENTRY | {"title": text}])),

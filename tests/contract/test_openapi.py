@@ -103,7 +103,7 @@ def test_a_document_names_every_refusal_that_its_service_knows(name: str) -> Non
     missing = {f"{one.__module__}.{one.__qualname__}" for one in own if one.code not in told}
 
     # Internal ports answer a stranger with the code that a sector has for an unknown referral.
-    assert missing - {"services.runtime.problems.NotFound"} == INTERNAL_ALONE, (
+    assert missing - {"services.runtime.errors.NotFound"} == INTERNAL_ALONE, (
         "mark the route that refuses with @refuses, or name it in runtime/openapi.py"
     )
 
@@ -119,7 +119,7 @@ def test_a_sectors_document_holds_every_code_list(profile: Any) -> None:
         referral.OUTCOMES, referral.FEEDBACK, consent.PURPOSES, SECTORS, referral.FACTS,
     )  # fmt: skip
     assert {tuple(sorted(codes)) for codes in lists} < shown
-    declines = document["components"]["schemas"]["DeclineReferralAsked"]["properties"]["reason"]
+    declines = document["components"]["schemas"]["DeclineReferralRequest"]["properties"]["reason"]
     assert set(declines[CODE_LIST]) == profile.decline_reasons
 
 

@@ -171,7 +171,6 @@ SHARED_CODES: Final[Mapping[str, str]] = {
     "too_large": "a body, or a part of it, over its limit",
     "agency_inactive": "an agency that is not admitted, or suspended",
     "consent_does_not_cover": "her consent does not cover this, or has ended",
-    "not_found": "unknown, or not the caller's",
 }
 """Codes that several services use, in one and the same meaning."""
 

@@ -41,7 +41,7 @@ from services.runtime.kafka import security
 from services.runtime.process import running
 from services.runtime.settings import IssuerSettings, PortSettings
 from services.sector.settings import AuditSettings, SectorSettings
-from services.sector.store.trail import DENIED_ACTORS_MAX, TrailStore
+from services.sector.store.reports import DENIED_ACTORS_MAX, ReportStore
 from services.sector.wiring import wire
 from tests.support.builders import (
     RECEIVER,
@@ -422,10 +422,10 @@ async def test_the_refusal_of_a_step_for_anothers_agency_holds_up_nothing_of_the
     at_work: Wire,
 ) -> None:
     referral = new_id("referral")
-    disowned = refused(referral, 1, FAR).model_copy(update={"number": None, "code": "not_a_party"})
+    forged = refused(referral, 1, FAR).model_copy(update={"number": None, "code": "not_a_party"})
     await at_work.produce("governance", GOVERNANCE_STATE, (FAR, 1, an_agency(FAR)))
 
-    await at_work.tell((1, offered(referral)), (2, disowned), (3, refused(referral, 2)))
+    await at_work.tell((1, offered(referral)), (2, forged), (3, refused(referral, 2)))
 
     async def views() -> list[Any]:
         return await at_work.rows(
@@ -529,7 +529,7 @@ async def test_denials_are_counted_in_the_database_and_names_made_up_cannot_fill
     ]
     try:
         async with database.transaction() as transaction:
-            store = TrailStore(transaction, lambda: None)
+            store = ReportStore(transaction, lambda: None)
             first = [await store.is_first_denial(access, noon) for access in made_up]
             kept = [one for one in await store.end_denials(noon) if one.access.agency == "prober"]
     finally:
@@ -548,7 +548,7 @@ async def test_reports_that_the_trail_refused_are_an_alarm_by_code(at_work: Wire
     database = at_work.space.database("health")
     try:
         async with database.transaction() as transaction:
-            store = TrailStore(transaction, lambda: None)
+            store = ReportStore(transaction, lambda: None)
             standing = await store.alarms()
             await store.settle([row.id], {})
             settled = await store.alarms()

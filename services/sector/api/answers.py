@@ -4,16 +4,15 @@ from typing import Annotated, Any, Final, Literal, Union
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from schemas.events.consent import ConsentVersion
-from schemas.events.directory import ServiceRegistered
-from schemas.events.governance import DocumentHash, Sector
+from schemas.events.consent import ConsentRef, ConsentVersion
+from schemas.events.governance import DocumentHash
 from schemas.events.referral import FACTS, FactBase, PartyName, ReferralOffered, RefusalCode, StateName
-from schemas.ids import AgencyId, CaseId, ConsentId, EventId, ReferralId, ServiceId
-from schemas.topics import SECTORS
+from schemas.ids import CaseId, ConsentId, EventId, ReferralId, ServiceId
 from schemas.wire.body import listed
 from services.runtime.openapi import header
 from services.sector.domain.bodies import fields_of
 from services.sector.domain.views import HOP
+from services.sector.handlers.work import DirectoryEntry
 
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 LOCATION: Final = {"Location": header("Where to read it.")}
@@ -23,18 +22,20 @@ REPLAYED: Final = {
 NUMBER: Final = {"ETag": header("The number of the last fact; send it as If-Match with a step.")}
 
 
-class _Part(BaseModel):
+class AnswerPart(BaseModel):
+    """What every part of an answer shares: the words beside a field describe it in the document."""
+
     model_config = ConfigDict(use_attribute_docstrings=True)
 
 
-class CaseReceipt(_Part):
+class CaseReceipt(AnswerPart):
     """A case was opened."""
 
     id: CaseId
     opened_at: Time
 
 
-class ConsentReceipt(_Part):
+class ConsentReceipt(AnswerPart):
     """A consent was recorded, and signed by this service."""
 
     id: ConsentId
@@ -44,7 +45,7 @@ class ConsentReceipt(_Part):
     """Ed25519 in base64, over `concert/consent/v1`, a line end and the document's JCS form (RFC 8785)."""
 
 
-class StepReceipt(_Part):
+class StepReceipt(AnswerPart):
     """A step is kept and will reach the arbiter; what it decides comes as an event."""
 
     referral: ReferralId
@@ -53,24 +54,17 @@ class StepReceipt(_Part):
     received_at: Time
 
 
-class ConsentNumber(_Part):
-    """A version of a consent."""
-
-    id: ConsentId
-    version: int
+Offer: Final = create_model("Offer", __base__=AnswerPart, **fields_of(ReferralOffered, HOP))
 
 
-Offer: Final = create_model("Offer", __base__=_Part, **fields_of(ReferralOffered, HOP))
-
-
-class ReferralRow(_Part):
+class ReferralRow(AnswerPart):
     """A referral in a list, as this party may see it."""
 
     referral: ReferralId
     role: PartyName
     case: CaseId | None = None
     """For the owner alone, as `consent` is."""
-    consent: ConsentNumber | None = None
+    consent: ConsentRef | None = None
     state: StateName | None
     """Nothing before the arbiter has answered."""
     number: int
@@ -85,7 +79,7 @@ def _shown(fact: type[FactBase]) -> Any:
     hop = {*fact.model_fields} if fact is ReferralOffered else HOP
     named: dict[str, Any] = {"type": (Literal[fact.type], ...), "at": (Time, ...)}
     own = named | fields_of(fact, hop - {"number", "state"})
-    return create_model(fact.__name__, __base__=_Part, __doc__=fact.__doc__, **own)
+    return create_model(fact.__name__, __base__=AnswerPart, __doc__=fact.__doc__, **own)
 
 
 ShownFact: Any = Annotated[Union[tuple(map(_shown, FACTS.values()))], Field(discriminator="type")]  # noqa: UP007
@@ -100,7 +94,7 @@ class ReferralPage(ReferralRow):
     """The last ones, oldest first."""
 
 
-class Worklist(_Part):
+class Worklist(AnswerPart):
     """What awaits the agency, newest first."""
 
     data: list[ReferralRow]
@@ -108,14 +102,14 @@ class Worklist(_Part):
     """Send it as `after` for the next page."""
 
 
-class CaseConsent(_Part):
+class CaseConsent(AnswerPart):
     """A consent of a case."""
 
     document: ConsentVersion
     withdrawn: bool
 
 
-class CasePage(_Part):
+class CasePage(AnswerPart):
     """One of the agency's own cases."""
 
     id: CaseId
@@ -126,7 +120,7 @@ class CasePage(_Part):
     """The newest hundred, the newest first; an older one is read by its own id."""
 
 
-class ThinEvent(_Part):
+class ThinEvent(AnswerPart):
     """That something happened to one of the agency's referrals; read it to learn more."""
 
     position: int
@@ -142,7 +136,7 @@ class ThinEvent(_Part):
     """Which step was refused."""
 
 
-class Feed(_Part):
+class Feed(AnswerPart):
     """What happened behind a position."""
 
     data: list[ThinEvent]
@@ -150,15 +144,7 @@ class Feed(_Part):
     """Send it as `after` to go on."""
 
 
-class DirectoryEntry(ServiceRegistered):
-    """A service that referrals can be made to."""
-
-    agency: AgencyId | None
-    """Who answers for it; without one no referral can be made to it."""
-    sector: Annotated[Sector, listed(SECTORS)] | None
-
-
-class DirectoryPage(_Part):
+class DirectoryPage(AnswerPart):
     """A page of the service directory."""
 
     data: list[DirectoryEntry]

@@ -4,9 +4,9 @@ import asyncio
 import hashlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Annotated, Final, Protocol, TypeVar
+from typing import Annotated, Final
 
 from fastapi import Depends, Header, Path, Request
 from fastapi.responses import JSONResponse
@@ -17,6 +17,7 @@ from schemas.ids import KINDS
 from schemas.roles import Act
 from schemas.wire.body import CODE_LIST
 from services.runtime.admission import NO_ENTRY, check_role
+from services.runtime.errors import NotFound
 from services.runtime.openapi import needed_header, refuses
 from services.runtime.tokens import Caller
 from services.sector.domain.profile import Profile
@@ -24,19 +25,15 @@ from services.sector.domain.refusals import (
     IdempotencyKeyMissing,
     IdempotencyMismatch,
     IfMatchMissing,
-    NotFound,
     PurposeMissing,
     PurposeUnknown,
     StaleView,
     TagMalformed,
 )
-from services.sector.domain.requests import Answer, Asker
-from services.sector.handlers.looks import Look
+from services.sector.domain.requests import Asker, Reply
+from services.sector.handlers.looks import Show
 from services.sector.handlers.requests import Once, answer_once, record_denial
-from services.sector.handlers.work import Work
-
-OpenWork = Callable[[], AbstractAsyncContextManager[Work]]
-Shown = TypeVar("Shown")
+from services.sector.handlers.work import OpenWork, Work
 
 _KEY: Final = re.compile(r"[!-~]{1,255}")
 _TAG: Final = r'(?:W/)?"[!#-~]*"'
@@ -56,13 +53,6 @@ _PURPOSE_HEADER: Final = needed_header(
 CasePath = Annotated[str, Path(json_schema_extra={"pattern": KINDS["case"].pattern})]
 ReferralPath = Annotated[str, Path(json_schema_extra={"pattern": KINDS["referral"].pattern})]
 """Ids in a path; another form is answered like an unknown one."""
-
-
-class Show(Protocol):
-    """Shows what a look is for once the trail holds it; raises TrailUnavailable."""
-
-    async def __call__(self, look: Look, load: Callable[[Work], Awaitable[Shown]]) -> Shown:
-        """Ask, check, load and settle; `load` runs inside the transaction that uses the permit up."""
 
 
 class FeedNotifier:
@@ -117,7 +107,7 @@ def once_of(asker: Callable[..., Awaitable[Asker]]) -> Callable[..., Awaitable[O
         if key is None or not _KEY.fullmatch(key):
             raise IdempotencyKeyMissing
         said = request.url.path.encode() + b"\n" + await request.body()
-        return Once(by, key, hashlib.sha256(said).digest())
+        return Once(by, hashlib.sha256(key.encode()).digest(), hashlib.sha256(said).digest())
 
     return once
 
@@ -160,15 +150,15 @@ async def purpose(concert_purpose: Annotated[str | None, _PURPOSE_HEADER] = None
 async def answer(
     engine: Engine,
     once: Once,
-    act: Callable[[Work], Awaitable[Answer]],
+    act: Callable[[Work], Awaitable[Reply]],
     typed: str | None = None,
     *,
     protects_her: bool = False,
 ) -> JSONResponse:
     """Act within one transaction, and answer once it is committed."""
     async with noting_denials(engine, once.by, typed), engine.open() as work:
-        given = await answer_once(once, work, act, protects_her=protects_her)
-    return JSONResponse(dict(given.body), given.status, headers=dict(given.headers))
+        reply = await answer_once(once, work, act, protects_her=protects_her)
+    return JSONResponse(dict(reply.body), reply.status, headers=dict(reply.headers))
 
 
 @asynccontextmanager
@@ -185,9 +175,3 @@ async def noting_denials(engine: Engine, by: Asker, typed: str | None) -> AsyncI
 def looks_like(kind: str, typed: str) -> bool:
     """Whether a text looks like an id of that kind."""
     return re.fullmatch(KINDS[kind].pattern, typed) is not None
-
-
-def check_id(kind: str, typed: str) -> None:
-    """Refuse what cannot be an id as if it were an unknown one."""
-    if not looks_like(kind, typed):
-        raise NotFound

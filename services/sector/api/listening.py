@@ -17,8 +17,7 @@ from services.sector.api.asking import Engine, asker_of, looks_like
 from services.sector.domain.refusals import CursorUnreadable, TooManyWaiting
 from services.sector.domain.requests import Asker
 from services.sector.domain.views import FeedEvent
-from services.sector.handlers.admission import check_admitted
-from services.sector.handlers.work import Entry
+from services.sector.handlers.requests import check_admitted
 
 WAIT_SECONDS_MAX: Final = 25
 POLLS_PER_AGENCY_MAX: Final = 16
@@ -84,7 +83,7 @@ def listening_routes(engine: Engine) -> APIRouter:
                 growth = engine.feeds.subscribe(by.agency)  # before looking, so that no commit is missed
                 async with looks, engine.open() as work:
                     await check_admitted(by, work, though_suspended=True)
-                    told = await work.views.told(by.agency, after, EVENTS_MAX)
+                    told = await work.views.feed(by.agency, after, EVENTS_MAX)
                     if not told and after > 0 and after > await work.views.feed_end(by.agency):
                         raise CursorUnreadable  # else all up to there would be lost in silence
                 left = until - loop.time()
@@ -106,9 +105,10 @@ def listening_routes(engine: Engine) -> APIRouter:
             raise CursorUnreadable
         async with engine.open() as work:
             await check_admitted(by, work)
-            entries = await work.state.entries(after, limit + 1)
-        following = entries[limit - 1].service.service if len(entries) > limit else None
-        return JSONResponse({"data": [entry_row(entry) for entry in entries[:limit]], "next": following})
+            entries = await work.register.entries(after, limit + 1)
+        following = entries[limit - 1].service if len(entries) > limit else None
+        rows = [entry.model_dump(mode="json") for entry in entries[:limit]]
+        return JSONResponse({"data": rows, "next": following})
 
     return router
 
@@ -124,12 +124,3 @@ def thin(position: int, event: FeedEvent) -> Mapping[str, Any]:
         "at": instant_text(event.at),
     }
     return row | ({"code": event.code, "step": event.step} if event.code else {})
-
-
-def entry_row(entry: Entry) -> Mapping[str, Any]:
-    """A directory entry as agencies see it."""
-    return {
-        **entry.service.model_dump(mode="json"),
-        "agency": entry.agency,
-        "sector": entry.sector,
-    }

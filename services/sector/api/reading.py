@@ -1,15 +1,16 @@
 """What shows something of a person: each answer waits for the trail, and without it nothing is shown."""
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import JSONResponse
 from pydantic import TypeAdapter
 
 from schemas.wire.body import Instant
+from services.runtime.errors import NotFound
 from services.runtime.openapi import refuses
 from services.sector.api.answers import NUMBER, CasePage, ReferralPage, Worklist
 from services.sector.api.asking import (
@@ -18,20 +19,13 @@ from services.sector.api.asking import (
     ReferralPath,
     already_known,
     asker_of,
-    check_id,
     looks_like,
     noting_denials,
     purpose,
 )
-from services.sector.domain.refusals import (
-    CursorUnreadable,
-    NotFound,
-    SubjectNotRegistered,
-    TrailUnavailable,
-)
+from services.sector.domain.refusals import CursorUnreadable, SubjectNotRegistered, TrailUnavailable
 from services.sector.domain.requests import Asker
 from services.sector.domain.views import ReferralView
-from services.sector.handlers.admission import check_admitted
 from services.sector.handlers.looks import (
     case_page,
     look_at_case,
@@ -41,7 +35,8 @@ from services.sector.handlers.looks import (
     page_of,
     row_of,
 )
-from services.sector.handlers.work import Place, Work
+from services.sector.handlers.requests import check_admitted
+from services.sector.handlers.work import Place
 
 LIMIT_MAX = 200
 LIMIT_USUAL = 50
@@ -73,7 +68,6 @@ def reading_routes(engine: Engine) -> APIRouter:
         async with noting_denials(engine, by, referral):
             async with engine.open() as work:
                 await check_admitted(by, work)
-                check_id("referral", referral)
                 look = await look_at_referral(referral, by, why, work)
             view = await engine.show(look, lambda work: own_view(referral, by, work))
         tag = {"ETag": f'"{view.number}"'}
@@ -87,19 +81,12 @@ def reading_routes(engine: Engine) -> APIRouter:
         case: CasePath, by: Annotated[Asker, asker], why: Annotated[str, Depends(purpose)]
     ) -> JSONResponse:
         """One of the agency's own cases."""
-
-        async def load(work: Work) -> Mapping[str, Any]:
-            found = await work.cases.find(case, by.agency)
-            if found is None:
-                raise NotFound
-            return case_page(found, await work.cases.consents(case), await work.views.of_case(case))
-
         async with noting_denials(engine, by, None):
             async with engine.open() as work:
                 await check_admitted(by, work)
-                check_id("case", case)
                 look = await look_at_case(case, by, why, work)
-            return JSONResponse(dict(await engine.show(look, load)))
+            page = await engine.show(look, lambda work: case_page(case, by, work))
+        return JSONResponse(dict(page))
 
     @router.get("/worklist", operation_id="show_worklist", response_model=Worklist)
     @refuses(CursorUnreadable, TrailUnavailable)

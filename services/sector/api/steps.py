@@ -1,5 +1,6 @@
 """What agencies send: cases, consents, offers, steps; answered once committed, decided by the arbiter."""
 
+from collections.abc import Awaitable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
@@ -7,6 +8,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from schemas.events.referral import PROTECTS_HER, GiveFeedback, StepBase
+from services.runtime.errors import NotFound
 from services.runtime.openapi import refuses
 from services.sector.api.answers import LOCATION, REPLAYED, CaseReceipt, ConsentReceipt, StepReceipt
 from services.sector.api.asking import (
@@ -15,19 +17,17 @@ from services.sector.api.asking import (
     ReferralPath,
     answer,
     asker_of,
-    check_id,
     once_of,
     seen,
 )
-from services.sector.domain.bodies import Asked, CaseAsked, ConsentAsked, OfferAsked, body_of
+from services.sector.domain.bodies import CaseRequest, ConsentRequest, OfferRequest, RequestBody, body_of
 from services.sector.domain.refusals import (
-    ConsentDoesNotCover,
-    NotFound,
+    OutsideHerConsent,
     RecipientIsOwner,
     RecipientNotAdmitted,
     TooManyConsents,
 )
-from services.sector.domain.requests import RESOURCES, WITHOUT_IF_MATCH, Answer
+from services.sector.domain.requests import RESOURCES, WITHOUT_IF_MATCH, Reply
 from services.sector.handlers.requests import Once, ask_step, offer, open_case, record_consent
 from services.sector.handlers.work import Work
 
@@ -47,26 +47,21 @@ def step_routes(engine: Engine) -> APIRouter:
     once_dependency = Depends(once_of(asker_of(engine, "ask")))
 
     @router.post("/cases", operation_id="open_case", **_answers(201, CaseReceipt))
-    async def post_case(once: Annotated[Once, once_dependency], body: CaseAsked) -> JSONResponse:
+    async def post_case(once: Annotated[Once, once_dependency], body: CaseRequest) -> JSONResponse:
         """Open a case under the agency's own number."""
         return await answer(engine, once, lambda work: open_case(body, once.by, work))
 
     @router.post("/cases/{case}/consents", operation_id="record_consent", **_answers(201, ConsentReceipt))
     @refuses(NotFound, TooManyConsents, RecipientNotAdmitted)
     async def post_consent(
-        case: CasePath, once: Annotated[Once, once_dependency], body: ConsentAsked
+        case: CasePath, once: Annotated[Once, once_dependency], body: ConsentRequest
     ) -> JSONResponse:
         """Record what she agreed to."""
-
-        async def act(work: Work) -> Answer:
-            check_id("case", case)
-            return await record_consent(case, body, once.by, work)
-
-        return await answer(engine, once, act)
+        return await answer(engine, once, lambda work: record_consent(case, body, once.by, work))
 
     @router.post("/referrals", operation_id="offer_referral", **_answers(202, StepReceipt))
-    @refuses(NotFound, RecipientIsOwner, ConsentDoesNotCover)
-    async def post_referral(once: Annotated[Once, once_dependency], body: OfferAsked) -> JSONResponse:
+    @refuses(NotFound, RecipientIsOwner, OutsideHerConsent)
+    async def post_referral(once: Annotated[Once, once_dependency], body: OfferRequest) -> JSONResponse:
         """Offer a referral to another agency's service."""
         return await answer(engine, once, lambda work: offer(body, once.by, work))
 
@@ -80,14 +75,12 @@ def _add_step(
 ) -> None:
     """One route of the table: the body is the step's own fields, the rest comes from path and token."""
 
-    @refuses(NotFound, *((ConsentDoesNotCover,) if step is GiveFeedback else ()))
+    @refuses(NotFound, *((OutsideHerConsent,) if step is GiveFeedback else ()))
     async def post_step(
-        referral: ReferralPath, once: Once, body: Asked, number: frozenset[int] | None = None
+        referral: ReferralPath, once: Once, body: RequestBody, number: frozenset[int] | None = None
     ) -> JSONResponse:
-        async def act(work: Work) -> Answer:
-            check_id("referral", referral)
-            asked = step(referral=referral, agency=once.by.agency, **body.model_dump())
-            return await ask_step(asked, once.by, work, seen=number)
+        def act(work: Work) -> Awaitable[Reply]:
+            return ask_step(step, referral, body, once.by, work, seen=number)
 
         return await answer(engine, once, act, referral, protects_her=step in PROTECTS_HER)
 

@@ -2,12 +2,11 @@
 
 from collections.abc import Collection
 from functools import cache
-from typing import Annotated, Any, Final, get_args
+from typing import Annotated, Any, get_args
 
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     ValidationInfo,
@@ -17,14 +16,14 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
-from schemas.events.consent import ConsentScope, FieldGroup, Purpose
+from schemas.events.consent import ConsentRef, ConsentScope, FieldGroup, Purpose
 from schemas.events.referral import DeclineReferral, OfferFields, StepBase
-from schemas.ids import AgencyId, CaseId, ConsentId, DeskCode
-from schemas.wire.body import CODE_LIST, UNKNOWN_CODE, Code, Count, Instant, listed
+from schemas.ids import AgencyId, CaseId, DeskCode
+from schemas.wire.body import CODE_LIST, UNKNOWN_CODE, Code, listed
 from schemas.wire.strict_json import shows_itself
 
 
-class Asked(BaseModel):
+class RequestBody(BaseModel):
     """A request body: closed, with codes of today's lists, and each item of a list once."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -49,64 +48,39 @@ def _codes_of(field: FieldInfo) -> frozenset[str]:
     return frozenset(code for one in extras if one for code in one.get(CODE_LIST, ()))
 
 
-def _text_only(value: Any) -> Any:
-    if not isinstance(value, str):
-        raise ValueError("write the time as RFC 3339 text")
-    return value
-
-
 def _shown(text: str) -> str:
     if not shows_itself(text):
         raise PydanticCustomError("hidden_character", "text that shows itself")
     return text
 
 
-class CaseAsked(Asked):
+class CaseRequest(RequestBody):
     """A case, under the agency's own number for it."""
 
     reference: Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,100}$", repr=False), AfterValidator(_shown)]
 
 
-class ScopeAsked(Asked, ConsentScope):
+class ScopeRequest(RequestBody, ConsentScope):
     """What she agreed to, as the agency sends it."""
 
-    expires_at: Annotated[Instant, BeforeValidator(_text_only)]
 
-
-class ConsentAsked(Asked):
+class ConsentRequest(RequestBody):
     """What she agreed to, and which form was read to her in which language."""
 
-    scope: ScopeAsked
+    scope: ScopeRequest
     form_version: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$")]
     language: Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]
 
 
-class ConsentNamed(Asked):
-    """A consent version by its id and number."""
-
-    id: ConsentId
-    version: Annotated[Count, Field(ge=1)]
-
-
-class OfferAsked(OfferFields, Asked):
+class OfferRequest(OfferFields, RequestBody):
     """A referral to another agency's service, and the consent that it rests on."""
 
     case: CaseId
-    consent: ConsentNamed
+    consent: ConsentRef
     recipient: AgencyId
     purpose: Purpose
     groups: tuple[FieldGroup, ...] = Field(default=(), max_length=6)
     duty: DeskCode
-
-
-OFFER_FIELDS: Final = frozenset(OfferAsked.model_fields) - {
-    "case",
-    "consent",
-    "recipient",
-    "purpose",
-    "groups",
-}
-"""What of an offer goes into its step as it stands; the rest is shown to the arbiter as proof of consent."""
 
 
 def fields_of(model: type[BaseModel], without: Collection[str]) -> dict[str, Any]:
@@ -116,7 +90,7 @@ def fields_of(model: type[BaseModel], without: Collection[str]) -> dict[str, Any
 
 
 @cache
-def body_of(step: type[StepBase], reasons: frozenset[str]) -> type[Asked]:
+def body_of(step: type[StepBase], reasons: frozenset[str]) -> type[RequestBody]:
     """The request body of a step: its own fields, without those that path and token say.
 
     A sector has decline reasons of its own; they are listed here, and no others are taken.
@@ -124,4 +98,4 @@ def body_of(step: type[StepBase], reasons: frozenset[str]) -> type[Asked]:
     own = fields_of(step, ("referral", "agency"))
     if step is DeclineReferral:
         own["reason"] = (Annotated[Code, listed(reasons)], ...)
-    return create_model(f"{step.__name__}Asked", __base__=Asked, __doc__=step.__doc__, **own)
+    return create_model(f"{step.__name__}Request", __base__=RequestBody, __doc__=step.__doc__, **own)

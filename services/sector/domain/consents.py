@@ -5,16 +5,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from schemas.events.consent import ConsentProof, ConsentVersion, FieldGroup
-from services.sector.domain.refusals import ConsentDoesNotCover
+from schemas.events.consent import ConsentProof, ConsentVersion
+from services.sector.domain.bodies import OfferRequest
+from services.sector.domain.refusals import OutsideHerConsent
 
 CONSENTS_PER_CASE_MAX: Final = 100
 """How many versions a case may have: its page shows them all."""
 
 
 @dataclass(frozen=True, slots=True)
-class KeptConsent:
-    """A consent version from the database; `is_signed`: the signature over it was checked and holds."""
+class ConsentRecord:
+    """A consent version of a case; `is_signed`: the signature over it was checked and holds."""
 
     case: str
     version: ConsentVersion
@@ -22,15 +23,21 @@ class KeptConsent:
     is_withdrawn: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What an offer wants her consent to cover."""
-
-    case: str
-    agency: str
-    recipient: str
-    groups: tuple[FieldGroup, ...]
-    purpose: str
+def check_covers(
+    consent: ConsentRecord | None, offer: OfferRequest, agency: str, *, at: datetime
+) -> ConsentProof:
+    """Give the part of her consent that the agency's offer shows the arbiter, or refuse."""
+    if consent is None or not _covers(consent, offer, agency, at):
+        raise OutsideHerConsent
+    scope = consent.version.scope
+    return ConsentProof(
+        recipient=offer.recipient,
+        groups=offer.groups,
+        purpose=offer.purpose,
+        expires_at=scope.expires_at,
+        feedback=scope.feedback,
+        form_hash=consent.version.form_hash,
+    )
 
 
 def form_hash(form_version: str, language: str) -> str:
@@ -38,28 +45,11 @@ def form_hash(form_version: str, language: str) -> str:
     return hashlib.sha256(f"{form_version}\n{language}".encode()).hexdigest()
 
 
-def check_covers(consent: KeptConsent | None, wanted: Wanted, *, at: datetime) -> ConsentProof:
-    """Give the part of her consent that the offer shows the arbiter, or refuse."""
-    if consent is None or not _belongs(consent, wanted) or not _is_live(consent, at):
-        raise ConsentDoesNotCover
+def _covers(consent: ConsentRecord, offer: OfferRequest, agency: str, at: datetime) -> bool:
     scope = consent.version.scope
-    if wanted.recipient not in scope.recipients or wanted.purpose not in scope.purposes:
-        raise ConsentDoesNotCover
-    if not set(wanted.groups) <= set(scope.groups):
-        raise ConsentDoesNotCover
-    return ConsentProof(
-        recipient=wanted.recipient,
-        groups=wanted.groups,
-        purpose=wanted.purpose,
-        expires_at=scope.expires_at,
-        feedback=scope.feedback,
-        form_hash=consent.version.form_hash,
+    return (
+        (consent.case, consent.version.agency) == (offer.case, agency)
+        and (consent.is_signed and not consent.is_withdrawn and at < scope.expires_at)
+        and (offer.recipient in scope.recipients and offer.purpose in scope.purposes)
+        and set(offer.groups) <= set(scope.groups)
     )
-
-
-def _belongs(consent: KeptConsent, wanted: Wanted) -> bool:
-    return consent.case == wanted.case and consent.version.agency == wanted.agency
-
-
-def _is_live(consent: KeptConsent, at: datetime) -> bool:
-    return consent.is_signed and not consent.is_withdrawn and at < consent.version.scope.expires_at

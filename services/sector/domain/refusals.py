@@ -1,20 +1,67 @@
-"""Every refusal of a sector service, by name; the codes never change."""
+"""Every refusal of a sector service beside the runtime's, by name; the codes never change."""
 
 from collections.abc import Collection
+from functools import partial
+from typing import Final
 
 from schemas.events.consent import PURPOSES
-from services.runtime.errors import Refused
+from services.runtime.errors import Refused, define_refusal
+
+_define: Final = partial(define_refusal, __name__)
+
+PurposeMissing: Final = _define(
+    "purpose_missing",
+    "Say what you look for: send the header Concert-Purpose with one of the purpose codes.",
+    400,
+)
+PurposeUnknown: Final = _define(
+    "purpose_unknown", f"Send the header Concert-Purpose with one of {', '.join(sorted(PURPOSES))}.", 422
+)
+IdempotencyKeyMissing: Final = _define(
+    "idempotency_key_missing",
+    "Send the header Idempotency-Key, 1 to 255 visible characters, new for each new request.",
+    400,
+)
+IdempotencyMismatch: Final = _define(
+    "idempotency_mismatch",
+    "This Idempotency-Key was used for another request; take a new key for a new request.",
+    422,
+)
+IfMatchMissing: Final = _define(
+    "if_match_missing",
+    'Send the header If-Match with the number of the last fact you have seen, such as "3".',
+    428,
+)
+TagMalformed: Final = _define(
+    "tag_malformed",
+    'Send the ETag as you got it, in double quotes, such as "3"; or several with commas; or *.',
+    400,
+)
+StaleView: Final = _define(
+    "stale_view", "The referral has moved on since you looked; read it again, then decide.", 412
+)
+CursorUnreadable: Final = _define(
+    "cursor_unreadable", "Send `after` exactly as the last answer's `next` gave it, or leave it out.", 422
+)
+TooManyWaiting: Final = _define(
+    "too_many_waiting",
+    "Sixteen requests of your agency wait for events already; end one, or ask without `wait`.",
+    429,
+)
+TooManyConsents: Final = _define(
+    "too_many_consents",
+    "This case has a hundred consents; open a new case for what she agrees to from now on.",
+)
+RecipientIsOwner: Final = _define(
+    "recipient_is_owner", "A referral goes to another agency; name another one as recipient.", 422
+)
+RecipientNotAdmitted: Final = _define(
+    "recipient_not_admitted", "Each recipient must be an admitted agency; GET /v1/services names them.", 422
+)
+"""Consent to an agency that nobody knows would cover whoever takes that id one day."""
 
 
-class NotFound(Refused):
-    """Unknown, or not the asker's: the answer is the same, so that nobody learns which."""
-
-    code = "not_found"
-    sentence = "nothing of that id is known to your agency"
-    status = 404
-
-
-class ConsentDoesNotCover(Refused):
+class OutsideHerConsent(Refused):
     """Her consent does not cover what was asked."""
 
     code = "consent_does_not_cover"
@@ -22,102 +69,6 @@ class ConsentDoesNotCover(Refused):
         "Her consent does not cover this, has ended, or was taken back; ask her, and record her answer."
     )
     status = 403
-
-
-class TooManyConsents(Refused):
-    """A case that has as many consents as its page can show."""
-
-    code = "too_many_consents"
-    sentence = "This case has a hundred consents; open a new case for what she agrees to from now on."
-    status = 409
-
-
-class RecipientNotAdmitted(Refused):
-    """Consent to an agency that nobody knows: it would cover whoever takes that id one day."""
-
-    code = "recipient_not_admitted"
-    sentence = "Each recipient must be an admitted agency; GET /v1/services names them."
-    status = 422
-
-
-class PurposeMissing(Refused):
-    """A look at a person's referral without saying what for."""
-
-    code = "purpose_missing"
-    sentence = "Say what you look for: send the header Concert-Purpose with one of the purpose codes."
-    status = 400
-
-
-class PurposeUnknown(Refused):
-    """A purpose that governance does not list."""
-
-    code = "purpose_unknown"
-    sentence = f"Send the header Concert-Purpose with one of {', '.join(sorted(PURPOSES))}."
-    status = 422
-
-
-class IdempotencyKeyMissing(Refused):
-    """A POST that could not be repeated safely."""
-
-    code = "idempotency_key_missing"
-    sentence = "Send the header Idempotency-Key, 1 to 255 visible characters, new for each new request."
-    status = 400
-
-
-class IdempotencyMismatch(Refused):
-    """A key that was used for another request."""
-
-    code = "idempotency_mismatch"
-    sentence = "This Idempotency-Key was used for another request; take a new key for a new request."
-    status = 422
-
-
-class IfMatchMissing(Refused):
-    """A step without the number of the last fact that its sender has seen."""
-
-    code = "if_match_missing"
-    sentence = 'Send the header If-Match with the number of the last fact you have seen, such as "3".'
-    status = 428
-
-
-class TagMalformed(Refused):
-    """An If-Match or If-None-Match that holds no entity tag."""
-
-    code = "tag_malformed"
-    sentence = 'Send the ETag as you got it, in double quotes, such as "3"; or several with commas; or *.'
-    status = 400
-
-
-class StaleView(Refused):
-    """A step decided on an old view of the referral."""
-
-    code = "stale_view"
-    sentence = "The referral has moved on since you looked; read it again, then decide."
-    status = 412
-
-
-class CursorUnreadable(Refused):
-    """An `after` that this service did not give."""
-
-    code = "cursor_unreadable"
-    sentence = "Send `after` exactly as the last answer's `next` gave it, or leave it out."
-    status = 422
-
-
-class TooManyWaiting(Refused):
-    """More waiting requests of one agency than there are places."""
-
-    code = "too_many_waiting"
-    sentence = "Sixteen requests of your agency wait for events already; end one, or ask without `wait`."
-    status = 429
-
-
-class RecipientIsOwner(Refused):
-    """An offer to the agency that makes it."""
-
-    code = "recipient_is_owner"
-    sentence = "A referral goes to another agency; name another one as recipient."
-    status = 422
 
 
 class TrailUnavailable(Refused):

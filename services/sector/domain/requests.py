@@ -1,4 +1,4 @@
-"""What an agency may ask of a referral, as a table; whether a request is new; what is refused at once."""
+"""What an agency may ask of a referral, as a table; on whose behalf; and what is refused at once."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any, Final
 from schemas.events import referral
 from schemas.events.access import Actor
 from schemas.events.referral import GiveFeedback, StepBase, WithdrawReferral
-from services.sector.domain.refusals import ConsentDoesNotCover, IdempotencyMismatch, StaleView
+from services.sector.domain.refusals import OutsideHerConsent, StaleView
 from services.sector.domain.views import ReferralView
 
 RESOURCES: Final[Mapping[str, type[StepBase]]] = {
@@ -37,7 +37,7 @@ class Asker:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Reply:
     """What a request was answered, word for word."""
 
     status: int
@@ -45,26 +45,10 @@ class Answer:
     body: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """An answer that was given before, and the digest of the request that it answered."""
-
-    request_digest: bytes
-    answer: Answer
-
-
-def same_again(kept: Kept, request_digest: bytes) -> Answer:
-    """The first answer once more, marked; another request under the same key is refused."""
-    if kept.request_digest != request_digest:
-        raise IdempotencyMismatch
-    answer = kept.answer
-    return Answer(answer.status, {**answer.headers, "Idempotent-Replayed": "true"}, answer.body)
-
-
-def check_step(step: StepBase, view: ReferralView, *, seen: frozenset[int] | None) -> None:
+def check_step(step: type[StepBase], view: ReferralView, *, seen: frozenset[int] | None) -> None:
     """Refuse what this service can know to be wrong; everything else is the arbiter's to decide."""
     if seen is not None and view.number not in seen:
         raise StaleView
     says_no = view.role == "receiver" and view.offer is not None and not view.feedback_allowed
-    if isinstance(step, GiveFeedback) and says_no:
-        raise ConsentDoesNotCover
+    if step is GiveFeedback and says_no:
+        raise OutsideHerConsent

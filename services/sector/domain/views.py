@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
+from schemas.events.consent import ConsentRef
 from schemas.events.referral import (
     FactBase,
     PartyName,
@@ -31,14 +32,6 @@ HOP: Final = frozenset({"referral", "to", "number", "state", "protocol", "awaits
 
 
 @dataclass(frozen=True, slots=True)
-class ConsentRef:
-    """Which version of which consent a referral rests on; its owner alone knows."""
-
-    id: str
-    version: int
-
-
-@dataclass(frozen=True, slots=True)
 class ReferralView:
     """One party's view of one referral; `number` is that of the last fact applied."""
 
@@ -49,8 +42,11 @@ class ReferralView:
     subject_number: int | None = None
     """Which subject of the case this referral is in the trail; its owner alone knows."""
     consent: ConsentRef | None = None
+    """Which consent it rests on; its owner alone knows."""
     state: StateName | None = None
     number: int = 0
+    is_awaited: bool = False
+    """Whether this party must act next; nobody must before the arbiter has answered."""
     protocol: str | None = None
     offer: Mapping[str, Any] | None = None
     facts: tuple[Mapping[str, Any], ...] = ()
@@ -60,13 +56,6 @@ class ReferralView:
     def feedback_allowed(self) -> bool:
         """Whether her consent lets the receiver tell the owner how it went."""
         return bool(self.offer and self.offer.get("feedback_allowed"))
-
-    @property
-    def is_awaited(self) -> bool:
-        """Whether this party must act next; nobody must before the arbiter has answered."""
-        if self.state is None:
-            return False
-        return awaited(self.state, feedback_allowed=self.feedback_allowed) == self.role
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +94,7 @@ def _moved(view: ReferralView, fact: FactBase, at: datetime) -> ReferralView:
     state = fact.state or view.state
     offer = _offer_of(fact) if isinstance(fact, ReferralOffered) else view.offer
     has_stopped = state in WITHOUT_OFFER or isinstance(fact, ReferralWithdrawn)
-    return replace(
+    moved = replace(
         view,
         state=state,
         number=fact.number or view.number,
@@ -114,6 +103,8 @@ def _moved(view: ReferralView, fact: FactBase, at: datetime) -> ReferralView:
         facts=(*view.facts, _shown(fact, at))[-FACTS_KEPT_MAX:],
         updated_at=at,
     )
+    waits_for = state and awaited(state, feedback_allowed=moved.feedback_allowed)
+    return replace(moved, is_awaited=waits_for == view.role)
 
 
 def _offer_of(fact: ReferralOffered) -> Mapping[str, Any]:

@@ -1,17 +1,18 @@
 """What somebody is about to see, as the trail is asked for it; and what is shown once it has agreed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from schemas.events.access import Access, Item, ProtocolVersion, Reason
-from schemas.events.access import ConsentVersion as ConsentCovering
 from schemas.trail.bytes import subject_key
 from schemas.wire.body import instant_text
-from services.sector.domain.refusals import NotFound
+from services.runtime.errors import NotFound
 from services.sector.domain.requests import Asker
 from services.sector.domain.views import ReferralView
-from services.sector.handlers.work import Case, ShownConsent, Work
+from services.sector.handlers.work import Case, Work
+
+Shown = TypeVar("Shown")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,18 +24,24 @@ class Look:
     tag_key: bytes | None = field(default=None, repr=False)
 
 
+class Show(Protocol):
+    """Shows what a look is for once the trail holds it; raises TrailUnavailable."""
+
+    async def __call__(self, look: Look, load: Callable[[Work], Awaitable[Shown]]) -> Shown:
+        """Ask, check, load and settle; `load` runs inside the transaction that uses the permit up."""
+
+
 async def look_at_referral(referral: str, by: Asker, purpose: str, work: Work) -> Look:
     """The look at one referral: its owner sees its own case, the receiver what was addressed to it."""
     view = await own_view(referral, by, work)
-    access = Access(
-        act="view",
-        purpose=purpose,
+    access = _access(
+        "view",
+        by,
+        purpose,
         basis="own_case" if view.role == "owner" else "referral",
-        actor=by.actor,
-        agency=by.agency,
         subject=view.referral,
         referral=view.referral,
-        consent=ConsentCovering(id=view.consent.id, version=view.consent.version) if view.consent else None,
+        consent=view.consent,
         protocol=await _protocol(view, work),
         explain=(Reason(code=f"is_{view.role}", ref=view.referral),),
     )
@@ -50,53 +57,34 @@ async def own_view(referral: str, by: Asker, work: Work) -> ReferralView:
 
 def look_at_worklist(referrals: Sequence[str], by: Asker, purpose: str) -> Look:
     """The look at what awaits an agency: one item for each referral about to be shown; none is a look too."""
-    access = Access(
-        act="list",
-        purpose=purpose,
-        basis="referral",
-        actor=by.actor,
-        agency=by.agency,
-        explain=(Reason(code="awaits_agency"),),
-    )
+    access = _access("list", by, purpose, basis="referral", explain=(Reason(code="awaits_agency"),))
     return Look(access, tuple(Item(subject=referral, referral=referral) for referral in referrals))
 
 
-async def look_at_case(case_id: str, by: Asker, purpose: str, work: Work) -> Look:
+async def look_at_case(case: str, by: Asker, purpose: str, work: Work) -> Look:
     """The look at an agency's own case."""
-    case = await work.cases.find(case_id, by.agency)
-    if case is None:
-        raise NotFound
-    access = Access(
-        act="view",
-        purpose=purpose,
-        basis="own_case",
-        actor=by.actor,
-        agency=by.agency,
-        subject=case.subject,
-        explain=(Reason(code="is_owner"),),
+    own = await own_case(case, by, work)
+    access = _access(
+        "view", by, purpose, basis="own_case", subject=own.subject, explain=(Reason(code="is_owner"),)
     )
-    return Look(access, tag_key=subject_key(case.key, 0))
+    return Look(access, tag_key=subject_key(own.key, 0))
 
 
-async def _protocol(view: ReferralView, work: Work) -> ProtocolVersion | None:
-    found = await work.state.protocol_with(view.protocol) if view.protocol else None
-    return ProtocolVersion(id=found, hash=bytes.fromhex(view.protocol or "")) if found else None
-
-
-async def _tag_key(view: ReferralView, work: Work) -> bytes | None:
-    if view.case is None or view.subject_number is None:
-        return None
-    case = await work.cases.find(view.case, view.agency)
-    return subject_key(case.key, view.subject_number) if case else None
+async def own_case(case: str, by: Asker, work: Work) -> Case:
+    """The asker's case; unknown and another agency's are the same."""
+    found = await work.cases.find(case, by.agency)
+    if found is None:
+        raise NotFound
+    return found
 
 
 def row_of(view: ReferralView) -> Mapping[str, Any]:
     """A referral as a row of a list."""
-    own = {"case": view.case, "consent": _consent_of(view)} if view.role == "owner" else {}
+    own = {"case": view.case, "consent": view.consent and view.consent.model_dump()}
     return {
         "referral": view.referral,
         "role": view.role,
-        **own,
+        **(own if view.role == "owner" else {}),
         "state": view.state,
         "number": view.number,
         "awaits_you": view.is_awaited,
@@ -105,21 +93,35 @@ def row_of(view: ReferralView) -> Mapping[str, Any]:
     }
 
 
-def _consent_of(view: ReferralView) -> Mapping[str, Any] | None:
-    return {"id": view.consent.id, "version": view.consent.version} if view.consent else None
-
-
 def page_of(view: ReferralView) -> Mapping[str, Any]:
     """A referral alone: the row, and the last facts."""
     return {**row_of(view), "protocol": view.protocol, "facts": list(view.facts)}
 
 
-def case_page(case: Case, consents: Sequence[ShownConsent], referrals: Sequence[str]) -> Mapping[str, Any]:
+async def case_page(case: str, by: Asker, work: Work) -> Mapping[str, Any]:
     """A case as its agency sees it."""
+    own = await own_case(case, by, work)
+    consents = await work.cases.consents(case)
     return {
-        "id": case.id,
-        "reference": case.reference,
-        "opened_at": instant_text(case.opened_at),
+        "id": own.id,
+        "reference": own.reference,
+        "opened_at": instant_text(own.opened_at),
         "consents": [{"document": document, "withdrawn": withdrawn} for document, withdrawn in consents],
-        "referrals": list(referrals),
+        "referrals": await work.views.of_case(case),
     }
+
+
+def _access(act: str, by: Asker, purpose: str, **more: Any) -> Access:
+    return Access(act=act, purpose=purpose, actor=by.actor, agency=by.agency, **more)
+
+
+async def _protocol(view: ReferralView, work: Work) -> ProtocolVersion | None:
+    found = await work.register.protocol_with(view.protocol) if view.protocol else None
+    return ProtocolVersion(id=found, hash=bytes.fromhex(view.protocol or "")) if found else None
+
+
+async def _tag_key(view: ReferralView, work: Work) -> bytes | None:
+    if view.case is None or view.subject_number is None:
+        return None
+    case = await work.cases.find(view.case, view.agency)
+    return subject_key(case.key, view.subject_number) if case else None

@@ -1,25 +1,29 @@
 """What agencies ask: each request is one transaction, and is answered once that is committed."""
 
 import base64
-import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from schemas.events.access import REPORTS_MAX, Access, EventReport, SubjectKey
-from schemas.events.access import ConsentVersion as ConsentCovering
-from schemas.events.consent import ConsentScope, ConsentVersion
-from schemas.events.referral import OfferReferral, StepBase, WithdrawReferral
+from schemas.events.consent import ConsentRef, ConsentVersion
+from schemas.events.referral import OfferFields, OfferReferral, StepBase, WithdrawReferral
 from schemas.trail.bytes import subject_key
 from schemas.wire.body import instant_text
+from services.runtime.admission import check_admission
+from services.runtime.errors import NotFound
 from services.runtime.ids import new_id, random_bytes
-from services.sector.domain.bodies import OFFER_FIELDS, CaseAsked, ConsentAsked, OfferAsked
-from services.sector.domain.consents import CONSENTS_PER_CASE_MAX, Wanted, check_covers, form_hash
-from services.sector.domain.refusals import NotFound, RecipientIsOwner, RecipientNotAdmitted, TooManyConsents
-from services.sector.domain.requests import Answer, Asker, check_step, same_again
-from services.sector.domain.views import ConsentRef, ReferralView
-from services.sector.handlers.admission import check_admitted
+from services.sector.domain.bodies import CaseRequest, ConsentRequest, OfferRequest, RequestBody
+from services.sector.domain.consents import CONSENTS_PER_CASE_MAX, check_covers, form_hash
+from services.sector.domain.refusals import (
+    IdempotencyMismatch,
+    RecipientIsOwner,
+    RecipientNotAdmitted,
+    TooManyConsents,
+)
+from services.sector.domain.requests import Asker, Reply, check_step
+from services.sector.domain.views import ReferralView
 from services.sector.handlers.work import Case, Work
 
 DENIALS_FOLD_WITHIN: Final = timedelta(seconds=60)
@@ -30,55 +34,58 @@ RETENTION: Final = "case"
 
 @dataclass(frozen=True, slots=True)
 class Once:
-    """A request that may come again: who sent it, under which key, and the digest of all that it says."""
+    """A request that may come again: who sent it, the digest of its key (an agency's own words), and that
+    of all that it says."""
 
     by: Asker
-    key: str
+    key_digest: bytes
     request_digest: bytes
 
-    @property
-    def key_digest(self) -> bytes:
-        """Keys are an agency's own words, so only their digest is kept."""
-        return hashlib.sha256(self.key.encode()).digest()
+
+async def check_admitted(by: Asker, work: Work, *, though_suspended: bool = False) -> None:
+    """Refuse an agency that is not this sector's, and a suspended one unless this stays open to it."""
+    standing = (await work.register.standings({by.agency})).get(by.agency)
+    check_admission(standing, sector=work.profile.name, though_suspended=though_suspended)
 
 
 async def answer_once(
-    once: Once, work: Work, act: Callable[[Work], Awaitable[Answer]], *, protects_her: bool = False
-) -> Answer:
+    once: Once, work: Work, act: Callable[[Work], Awaitable[Reply]], *, protects_her: bool = False
+) -> Reply:
     """Act on a request, or answer its repeat as the first time; what is refused leaves nothing behind."""
     await check_admitted(once.by, work, though_suspended=protects_her)
-    kept = await work.answers.claim(once.by.agency, once.key_digest, once.request_digest)
-    if kept:
-        return same_again(kept, once.request_digest)
-    answer = await act(work)
-    await work.answers.keep(once.by.agency, once.key_digest, answer)
-    return answer
+    given = await work.replies.claim(once.by.agency, once.key_digest, once.request_digest)
+    if given is None:
+        reply = await act(work)
+        await work.replies.keep(once.by.agency, once.key_digest, reply)
+        return reply
+    request_digest, reply = given
+    if request_digest != once.request_digest:
+        raise IdempotencyMismatch
+    return Reply(reply.status, {**reply.headers, "Idempotent-Replayed": "true"}, reply.body)
 
 
-async def open_case(asked: CaseAsked, by: Asker, work: Work) -> Answer:
+async def open_case(asked: CaseRequest, by: Asker, work: Work) -> Reply:
     """A new case: its key, and its alias in the trail, are drawn here and known here alone."""
     at = work.clock.now()
     case = Case(new_id("case"), by.agency, asked.reference, new_id("subject"), random_bytes(32), at)
     await work.cases.add(case)
-    await work.trail.report([_subject(case, case.subject, 0)])
+    await work.reports.add([_subject(case, case.subject, 0)])
     body = {"id": case.id, "opened_at": instant_text(at)}
-    return Answer(201, {"Location": f"/v1/cases/{case.id}"}, body)
+    return Reply(201, {"Location": f"/v1/cases/{case.id}"}, body)
 
 
-async def record_consent(case_id: str, asked: ConsentAsked, by: Asker, work: Work) -> Answer:
+async def record_consent(case_id: str, asked: ConsentRequest, by: Asker, work: Work) -> Reply:
     """What she agreed to, signed by this service; the trail learns of it in the same transaction."""
-    case = await work.cases.lock(case_id, by.agency)
-    if case is None:
-        raise NotFound
+    case = await _locked_case(case_id, by, work)
     if await work.cases.count_consents(case.id) >= CONSENTS_PER_CASE_MAX:
         raise TooManyConsents
     recipients = set(asked.scope.recipients)
-    if recipients != set(await work.state.admissions(recipients)):
+    if recipients != set(await work.register.standings(recipients)):
         raise RecipientNotAdmitted
     version = ConsentVersion(
         id=new_id("consent"),
         version=1,
-        scope=ConsentScope(**asked.scope.model_dump()),
+        scope=asked.scope,
         form_hash=form_hash(asked.form_version, asked.language),
         language=asked.language,
         agency=by.agency,
@@ -86,46 +93,51 @@ async def record_consent(case_id: str, asked: ConsentAsked, by: Asker, work: Wor
     )
     signature = work.sign(version.signed_bytes())
     await work.cases.add_consent(case.id, version, signature)
-    await work.trail.report(
-        [_consent_event(by, case.subject, ConsentRef(version.id, 1), "recorded", None, version.recorded_at)]
-    )
+    named = ConsentRef(id=version.id, version=version.version)
+    access = _consent_access(by, named, "recorded", subject=case.subject)
+    await work.reports.add([_event(access, version.recorded_at)])
     body = {
-        "id": version.id,
-        "version": 1,
+        **named.model_dump(),
         "document": version.model_dump(mode="json"),
         "signature": base64.b64encode(signature).decode(),
     }
-    return Answer(201, {"Location": f"/v1/cases/{case.id}"}, body)
+    return Reply(201, {"Location": f"/v1/cases/{case.id}"}, body)
 
 
-async def offer(asked: OfferAsked, by: Asker, work: Work) -> Answer:
+async def offer(asked: OfferRequest, by: Asker, work: Work) -> Reply:
     """Offer a referral: own view, the trail's subject and the step are one transaction, without a permit."""
     at = work.clock.now()
-    case = await work.cases.lock(asked.case, by.agency)  # from here no withdrawal on this case overtakes us
-    if case is None:
-        raise NotFound
+    case = await _locked_case(asked.case, by, work)  # from here no withdrawal on this case overtakes us
     if asked.recipient == by.agency:
         raise RecipientIsOwner
-    named = ConsentRef(asked.consent.id, asked.consent.version)
-    wanted = Wanted(case.id, by.agency, asked.recipient, asked.groups, asked.purpose)
-    proof = check_covers(await work.cases.consent(named), wanted, at=at)
-    own = asked.model_dump(include=set(OFFER_FIELDS))
+    proof = check_covers(await work.cases.consent(asked.consent), asked, by.agency, at=at)
+    own = asked.model_dump(include={*OfferFields.model_fields, "duty"})
     step = OfferReferral(referral=new_id("referral"), agency=by.agency, consent=proof, **own)
     number = await work.cases.next_subject(case.id)
-    view = ReferralView(step.referral, by.agency, "owner", case.id, number, named, updated_at=at)
+    view = ReferralView(step.referral, by.agency, "owner", case.id, number, asked.consent, updated_at=at)
     await work.views.save([view])
-    await work.trail.report([_subject(case, step.referral, number)])
-    return _receipt(step, await work.steps.send(step, at=at), at)
+    await work.reports.add([_subject(case, step.referral, number)])
+    return await _sent(step, work, at)
 
 
-async def ask_step(step: StepBase, by: Asker, work: Work, *, seen: frozenset[int] | None) -> Answer:
+async def ask_step(
+    kind: type[StepBase],
+    referral: str,
+    asked: RequestBody,
+    by: Asker,
+    work: Work,
+    *,
+    seen: frozenset[int] | None,
+) -> Reply:
     """Ask the arbiter for a step on a referral; a withdrawal stops releases before it is even sent."""
-    view = await _own_view(step.referral, by, work)
-    check_step(step, view, seen=seen)
+    view = (await work.views.lock({(referral, by.agency)})).get((referral, by.agency))
+    if view is None:
+        raise NotFound
+    check_step(kind, view, seen=seen)
     at = work.clock.now()
-    if isinstance(step, WithdrawReferral):
+    if kind is WithdrawReferral:
         await _stop_releases(view, by, work, at)
-    return _receipt(step, await work.steps.send(step, at=at), at)
+    return await _sent(kind(referral=referral, agency=by.agency, **asked.model_dump()), work, at)
 
 
 async def record_denial(by: Asker, typed: str | None, work: Work) -> None:
@@ -134,28 +146,28 @@ async def record_denial(by: Asker, typed: str | None, work: Work) -> None:
     The first is told at once, those behind it are counted: whoever tries thousands must not fill the trail.
     """
     access, at = Access(act="denial", actor=by.actor, agency=by.agency, reason="not_found"), work.clock.now()
-    if await work.trail.is_first_denial(access, at):
-        await work.trail.report([_event(access.model_copy(update={"referral": typed}), at)])
+    if await work.reports.is_first_denial(access, at):
+        await work.reports.add([_event(access.model_copy(update={"referral": typed}), at)])
 
 
 async def fold_denials(work: Work) -> bool:
     """Tell the trail of the denials behind each first one whose time is over; whether there may be more."""
-    ended = await work.trail.end_denials(work.clock.now() - DENIALS_FOLD_WITHIN)
+    ended = await work.reports.end_denials(work.clock.now() - DENIALS_FOLD_WITHIN)
     folded = [
         _event(one.access.model_copy(update={"times": one.times}), one.since, one.until)
         for one in ended
         if one.times
     ]
     if folded:
-        await work.trail.report(folded)
+        await work.reports.add(folded)
     return len(ended) == REPORTS_MAX
 
 
-async def _own_view(referral: str, by: Asker, work: Work) -> ReferralView:
-    view = (await work.views.lock({(referral, by.agency)})).get((referral, by.agency))
-    if view is None:
+async def _locked_case(case_id: str, by: Asker, work: Work) -> Case:
+    case = await work.cases.lock(case_id, by.agency)
+    if case is None:
         raise NotFound
-    return view
+    return case
 
 
 async def _stop_releases(view: ReferralView, by: Asker, work: Work, at: datetime) -> None:
@@ -163,33 +175,22 @@ async def _stop_releases(view: ReferralView, by: Asker, work: Work, at: datetime
         return  # not the owner: the arbiter will refuse the step
     await work.cases.lock(view.case, by.agency)
     if await work.cases.withdraw(view.consent, view.referral, at):  # a repeat is no new act of hers
-        event = _consent_event(by, view.referral, view.consent, "withdrawn", view.referral, at)
-        await work.trail.report([event])
+        named = {"subject": view.referral, "referral": view.referral}
+        await work.reports.add([_event(_consent_access(by, view.consent, "withdrawn", **named), at)])
 
 
-def _receipt(step: StepBase, event: str, at: datetime) -> Answer:
+async def _sent(step: StepBase, work: Work, at: datetime) -> Reply:
+    event = await work.steps.send(step, at=at)
     body = {"referral": step.referral, "step": event, "received_at": instant_text(at)}
-    return Answer(202, {"Location": f"/v1/referrals/{step.referral}"}, body)
+    return Reply(202, {"Location": f"/v1/referrals/{step.referral}"}, body)
 
 
 def _subject(case: Case, subject: str, number: int) -> SubjectKey:
     return SubjectKey(id=subject, key=subject_key(case.key, number), retention=RETENTION)
 
 
-def _consent_event(
-    by: Asker, subject: str, consent: ConsentRef, reason: str, referral: str | None, at: datetime
-) -> EventReport:
-    covering = ConsentCovering(id=consent.id, version=consent.version)
-    access = Access(
-        act="consent",
-        actor=by.actor,
-        agency=by.agency,
-        subject=subject,
-        referral=referral,
-        consent=covering,
-        reason=reason,
-    )
-    return _event(access, at)
+def _consent_access(by: Asker, consent: ConsentRef, reason: str, **subject: Any) -> Access:
+    return Access(act="consent", actor=by.actor, agency=by.agency, consent=consent, reason=reason, **subject)
 
 
 def _event(access: Access, at: datetime, until: datetime | None = None) -> EventReport:

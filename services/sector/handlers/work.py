@@ -1,39 +1,36 @@
 """What the handlers may touch, opened for one transaction; what a method did is durable at its commit."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel
 
 from schemas.events.access import Access
-from schemas.events.consent import ConsentVersion
+from schemas.events.consent import ConsentRef, ConsentVersion
 from schemas.events.directory import ServiceRegistered
-from schemas.events.governance import AgencyCurrent, ProtocolCurrent
+from schemas.events.governance import Sector
 from schemas.events.referral import StepBase, StepRefused
+from schemas.ids import AgencyId
+from schemas.topics import SECTORS
+from schemas.wire.body import Body, listed
 from services.runtime.admission import AgencyStanding
+from services.runtime.alarms import Alarm
 from services.runtime.clock import Clock
-from services.sector.domain.consents import KeptConsent
+from services.sector.domain.consents import ConsentRecord
 from services.sector.domain.profile import Profile
-from services.sector.domain.requests import Answer, Kept
-from services.sector.domain.views import ConsentRef, FeedEvent, ReferralView
+from services.sector.domain.requests import Reply
+from services.sector.domain.views import FeedEvent, ReferralView
 
 ViewKey = tuple[str, str]
 """Referral and agency."""
-
-
 Place = tuple[datetime, str]
 """Where a referral stands in a worklist: when it last changed, and its id."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A directory entry, and the agency that answers for it if its organisation is admitted."""
-
-    service: ServiceRegistered
-    agency: str | None
-    sector: str | None
+ShownConsent = tuple[Mapping[str, Any], bool]
+"""A consent version as its document, its signature unchecked, and whether she took it back."""
+ReportKind = Literal["subjects", "events", "outcomes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +45,12 @@ class Case:
     opened_at: datetime
 
 
-ShownConsent = tuple[Mapping[str, Any], bool]
-"""A consent version as its document, its signature unchecked, and whether she took it back."""
+class DirectoryEntry(ServiceRegistered):
+    """A service that referrals can be made to."""
+
+    agency: AgencyId | None
+    """Who answers for it; without one no referral can be made to it."""
+    sector: Annotated[Sector, listed(SECTORS)] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class Cases(Protocol):
     async def add_consent(self, case: str, version: ConsentVersion, signature: bytes) -> None:
         """Keep a signed version; versions are never changed."""
 
-    async def consent(self, named: ConsentRef) -> KeptConsent | None:
+    async def consent(self, named: ConsentRef) -> ConsentRecord | None:
         """A version with its signature checked and its withdrawals looked up, or None."""
 
     async def count_consents(self, case: str) -> int:
@@ -94,7 +95,7 @@ class Cases(Protocol):
 
 
 class Views(Protocol):
-    """Referrals as the agencies of this sector see them."""
+    """Referrals as the agencies of this sector see them, and their feeds."""
 
     async def lock(self, keys: Collection[ViewKey]) -> dict[ViewKey, ReferralView]:
         """Those of the views that exist, locked in one order; waits for others who hold them."""
@@ -111,32 +112,27 @@ class Views(Protocol):
     async def awaiting(self, agency: str, after: Place | None, limit: int) -> Sequence[Place]:
         """What awaits the agency, newest first, behind a place in that list; ids and times alone."""
 
-    async def tell(self, events: Sequence[FeedEvent]) -> None:
+    async def append(self, events: Sequence[FeedEvent]) -> None:
         """Add thin events to the agencies' feeds, each with the next position of its agency."""
 
-    async def told(self, agency: str, after: int, limit: int) -> Sequence[tuple[int, FeedEvent]]:
+    async def feed(self, agency: str, after: int, limit: int) -> Sequence[tuple[int, FeedEvent]]:
         """The agency's feed behind a position, in order."""
 
     async def feed_end(self, agency: str) -> int:
         """The position of the last event in the agency's feed; 0 before the first."""
 
 
-class State(Protocol):
-    """What governance and the directory say is in force."""
+class Register(Protocol):
+    """Agencies, protocols and directory entries that are in force."""
 
-    async def keep_agencies(self, agencies: Collection[AgencyCurrent]) -> None:
-        """Keep each agency unless a newer version is known."""
+    async def keep(self, kind: type[Body], bodies: Collection[Body]) -> None:
+        """Keep bodies of one kind, each key once: an agency unless a newer version is known, a protocol
+        under its hash beside older ones (live referrals rest on them), an entry as it stands now."""
 
-    async def keep_protocols(self, protocols: Collection[ProtocolCurrent]) -> None:
-        """Keep the hash of every version: live referrals rest on older ones."""
-
-    async def keep_entries(self, entries: Collection[ServiceRegistered]) -> None:
-        """Keep each directory entry as it stands now."""
-
-    async def admissions(self, agencies: Collection[str]) -> Mapping[str, AgencyStanding]:
+    async def standings(self, agencies: Collection[str]) -> Mapping[str, AgencyStanding]:
         """Agency → how it stands, for those that governance has named."""
 
-    async def entries(self, after: str, limit: int) -> Sequence[Entry]:
+    async def entries(self, after: str, limit: int) -> Sequence[DirectoryEntry]:
         """Directory entries behind a service id, by service id."""
 
     async def protocol_with(self, document_hash: str) -> str | None:
@@ -149,15 +145,24 @@ class Steps(Protocol):
     async def send(self, step: StepBase, *, at: datetime) -> str:
         """Put the step into the outbox; gives its event id."""
 
-    def disown(self, refused: StepRefused) -> None:
-        """Say aloud that a step went out from here for an agency that is another sector's."""
+    def log_forged(self, refused: StepRefused) -> None:
+        """Log that a step went out from here for an agency that is another sector's."""
 
 
-class Trail(Protocol):
-    """Reports to the trail that need no permit, delivered until answered."""
+class Reports(Protocol):
+    """What the trail is told without a permit, kept until it has answered; and which permits are used up."""
 
-    async def report(self, reports: Sequence[BaseModel]) -> None:
+    async def add(self, reports: Sequence[BaseModel]) -> None:
         """Put subjects, events or outcomes of `schemas.events.access` into the trail's outbox."""
+
+    async def waiting(self, kind: ReportKind, after: int) -> Sequence[tuple[int, str]]:
+        """Place and JSON of the oldest reports of a kind behind a place, as many as one request takes."""
+
+    async def settle(self, answered: Sequence[int], refused: Mapping[int, str]) -> None:
+        """Drop what the trail has; keep what it refused for good, with its code."""
+
+    async def alarms(self) -> Sequence[Alarm]:
+        """What the trail refused for good, by code, until somebody deletes it."""
 
     async def use(self, origin: str, index: int) -> bool:
         """Use a permit up; False if it was used before (V8)."""
@@ -169,21 +174,15 @@ class Trail(Protocol):
         """Take out what was counted since before then, as much as one report takes."""
 
 
-class Answers(Protocol):
-    """Answers already given, by agency and idempotency key."""
+class Replies(Protocol):
+    """Replies already given, by agency and idempotency key."""
 
-    async def claim(self, agency: str, key: bytes, request_digest: bytes) -> Kept | None:
-        """Take the key for this transaction, or give the answer it got; waits for one under way."""
+    async def claim(self, agency: str, key: bytes, request_digest: bytes) -> tuple[bytes, Reply] | None:
+        """Take the key for this transaction, or give the request that has it and its reply; waits for one
+        under way."""
 
-    async def keep(self, agency: str, key: bytes, answer: Answer) -> None:
-        """Keep the answer of a key that this transaction took."""
-
-
-class Sign(Protocol):
-    """The service's own signature."""
-
-    def __call__(self, message: bytes) -> bytes:
-        """Ed25519 over the message."""
+    async def keep(self, agency: str, key: bytes, reply: Reply) -> None:
+        """Keep the reply of a key that this transaction took."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,10 +191,14 @@ class Work:
 
     profile: Profile
     clock: Clock
-    sign: Sign
+    sign: Callable[[bytes], bytes]
+    """Ed25519 over a message, with this service's key."""
     cases: Cases
     views: Views
-    state: State
+    register: Register
     steps: Steps
-    trail: Trail
-    answers: Answers
+    reports: Reports
+    replies: Replies
+
+
+OpenWork = Callable[[], AbstractAsyncContextManager[Work]]

@@ -1,19 +1,17 @@
-"""Cases, consents and given answers in PostgreSQL."""
+"""Cases, consents and given replies in PostgreSQL."""
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from datetime import datetime
+from hmac import compare_digest
 from typing import Final
 
-from schemas.events.consent import ConsentVersion
+from schemas.events.consent import ConsentRef, ConsentVersion
 from services.runtime.transaction import Transaction
-from services.sector.domain.consents import KeptConsent
-from services.sector.domain.requests import Answer, Kept
-from services.sector.domain.views import ConsentRef
+from services.sector.domain.consents import ConsentRecord
+from services.sector.domain.requests import Reply
 from services.sector.handlers.work import Case, ShownConsent
-
-Verify = Callable[[bytes, bytes], bool]
-"""Signature and message → whether this service signed it."""
 
 _ADD: Final = """
 INSERT INTO case_file (id, agency, reference, subject, k_case, opened_at)
@@ -49,21 +47,14 @@ WHERE agency = :agency AND key_digest = :key"""
 class CaseStore:
     """Cases and her consents; a signature that does not hold makes a version worthless, not an error."""
 
-    def __init__(self, transaction: Transaction, verify: Verify) -> None:
+    def __init__(self, transaction: Transaction, sign: Callable[[bytes], bytes]) -> None:
+        """`sign` gives the same signature for the same bytes, as Ed25519 does (RFC 8032)."""
         self._transaction = transaction
-        self._verify = verify
+        self._sign = sign
 
     async def add(self, case: Case) -> None:
         """Keep a new case."""
-        await self._transaction.run(
-            _ADD,
-            id=case.id,
-            agency=case.agency,
-            reference=case.reference,
-            subject=case.subject,
-            key=case.key,
-            opened_at=case.opened_at,
-        )
+        await self._transaction.run(_ADD, **asdict(case))
 
     async def find(self, case: str, agency: str) -> Case | None:
         """The agency's own case, or None."""
@@ -75,7 +66,7 @@ class CaseStore:
 
     async def _case(self, sql: str, case: str, agency: str) -> Case | None:
         for row in await self._transaction.rows(sql, id=case, agency=agency):
-            return Case(row.id, row.agency, row.reference, row.subject, bytes(row.k_case), row.opened_at)
+            return Case(*tuple(row))
         return None
 
     async def next_subject(self, case: str) -> int:
@@ -95,12 +86,12 @@ class CaseStore:
             signature=signature,
         )
 
-    async def consent(self, named: ConsentRef) -> KeptConsent | None:
+    async def consent(self, named: ConsentRef) -> ConsentRecord | None:
         """A version with its signature checked, or None."""
         for row in await self._transaction.rows(_CONSENT, id=named.id, version=named.version):
             version = ConsentVersion.model_validate_json(row.document)
-            is_signed = self._verify(bytes(row.signature), version.signed_bytes())
-            return KeptConsent(row.case_id, version, is_signed, row.is_withdrawn)
+            is_signed = compare_digest(bytes(row.signature), self._sign(version.signed_bytes()))
+            return ConsentRecord(row.case_id, version, is_signed, row.is_withdrawn)
         return None
 
     async def count_consents(self, case: str) -> int:
@@ -114,34 +105,26 @@ class CaseStore:
 
     async def withdraw(self, consent: ConsentRef, referral: str, at: datetime) -> bool:
         """Note that she took this version back, for this referral; False where that was noted before."""
-        return bool(
-            await self._transaction.rows(
-                _WITHDRAW, id=consent.id, version=consent.version, referral=referral, at=at
-            )
-        )
+        named = {"id": consent.id, "version": consent.version}
+        return bool(await self._transaction.rows(_WITHDRAW, **named, referral=referral, at=at))
 
 
-class AnswerStore:
-    """Answers already given; a key is taken in its answer's transaction, so one under way is waited for."""
+class ReplyStore:
+    """Replies already given; a key is taken in its reply's transaction, so one under way is waited for."""
 
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
 
-    async def claim(self, agency: str, key: bytes, request_digest: bytes) -> Kept | None:
-        """Take the key, or give the answer it got."""
+    async def claim(self, agency: str, key: bytes, request_digest: bytes) -> tuple[bytes, Reply] | None:
+        """Take the key, or give the request that has it and its reply."""
         if await self._transaction.rows(_CLAIM, agency=agency, key=key, request=request_digest):
             return None
         row = (await self._transaction.rows(_GIVEN, agency=agency, key=key))[0]
-        answer = Answer(row.status, json.loads(row.headers), json.loads(row.body))
-        return Kept(bytes(row.request_digest), answer)
+        return bytes(row.request_digest), Reply(row.status, json.loads(row.headers), json.loads(row.body))
 
-    async def keep(self, agency: str, key: bytes, answer: Answer) -> None:
-        """Keep the answer of a key that this transaction took."""
+    async def keep(self, agency: str, key: bytes, reply: Reply) -> None:
+        """Keep the reply of a key that this transaction took."""
+        headers, body = json.dumps(dict(reply.headers)), json.dumps(dict(reply.body))
         await self._transaction.run(
-            _KEEP,
-            agency=agency,
-            key=key,
-            status=answer.status,
-            headers=json.dumps(dict(answer.headers)),
-            body=json.dumps(dict(answer.body)),
+            _KEEP, agency=agency, key=key, status=reply.status, headers=headers, body=body
         )

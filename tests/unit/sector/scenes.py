@@ -3,7 +3,7 @@
 from typing import Any
 
 from schemas.events.access import Actor
-from services.sector.domain.bodies import CaseAsked, ConsentAsked, OfferAsked
+from services.sector.domain.bodies import CaseRequest, ConsentRequest, OfferRequest
 from services.sector.domain.requests import Asker
 from services.sector.handlers.requests import offer, open_case, record_consent
 from tests.support.builders import OWNER, RECEIVER, SERVICE
@@ -43,18 +43,18 @@ def an_offer_asked(case_id: str, consent_id: str, **changes: Any) -> dict[str, A
 
 
 async def a_case(sector: MemorySector, agency: str = OWNER) -> str:
-    answer = await open_case(CaseAsked(reference=PERSONAL), asker(agency), sector.work)
+    answer = await open_case(CaseRequest(reference=PERSONAL), asker(agency), sector.work)
     return str(answer.body["id"])
 
 
 async def a_recorded_consent(sector: MemorySector, case: str, agency: str = OWNER) -> str:
-    answer = await record_consent(case, ConsentAsked.model_validate(CONSENT), asker(agency), sector.work)
+    answer = await record_consent(case, ConsentRequest.model_validate(CONSENT), asker(agency), sector.work)
     return str(answer.body["id"])
 
 
 async def an_offered_referral(sector: MemorySector, agency: str = OWNER, **changes: Any) -> str:
     case = await a_case(sector, agency)
     consent = await a_recorded_consent(sector, case, agency)
-    asked = OfferAsked.model_validate(an_offer_asked(case, consent, **changes))
+    asked = OfferRequest.model_validate(an_offer_asked(case, consent, **changes))
     answer = await offer(asked, asker(agency), sector.work)
     return str(answer.body["referral"])

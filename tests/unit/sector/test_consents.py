@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from schemas.events.consent import ConsentScope, ConsentVersion
-from services.sector.domain.consents import KeptConsent, Wanted, check_covers, form_hash
-from services.sector.domain.refusals import ConsentDoesNotCover
+from services.sector.domain.bodies import OfferRequest
+from services.sector.domain.consents import ConsentRecord, check_covers, form_hash
+from services.sector.domain.refusals import OutsideHerConsent
 from tests.support.builders import OWNER, RECEIVER, STRANGER, an_id
 from tests.support.clock import NOON
+from tests.unit.sector.scenes import an_offer_asked
 
 CASE = an_id("case", "hers")
 SCOPE = ConsentScope(
@@ -20,10 +22,14 @@ SCOPE = ConsentScope(
     expires_at=NOON + timedelta(days=1),
     feedback=True,
 )
-WANTED = Wanted(CASE, OWNER, RECEIVER, ("clinical",), "care")
+WANTED = OfferRequest.model_validate(an_offer_asked(CASE, an_id("consent", 1)))
 
 
-def a_version(**changes: Any) -> KeptConsent:
+def wanting(**changes: Any) -> OfferRequest:
+    return WANTED.model_copy(update=changes)
+
+
+def a_version(**changes: Any) -> ConsentRecord:
     version = ConsentVersion(
         id=an_id("consent", 1),
         version=1,
@@ -33,11 +39,11 @@ def a_version(**changes: Any) -> KeptConsent:
         agency=OWNER,
         recorded_at=NOON,
     )
-    return replace(KeptConsent(CASE, version, is_signed=True, is_withdrawn=False), **changes)
+    return replace(ConsentRecord(CASE, version, is_signed=True, is_withdrawn=False), **changes)
 
 
 def test_a_covering_consent_shows_the_arbiter_one_recipient_and_only_what_is_asked_for() -> None:
-    proof = check_covers(a_version(), WANTED, at=NOON)
+    proof = check_covers(a_version(), WANTED, OWNER, at=NOON)
 
     assert proof.model_dump() == {
         "recipient": RECEIVER,
@@ -50,25 +56,31 @@ def test_a_covering_consent_shows_the_arbiter_one_recipient_and_only_what_is_ask
 
 
 def test_an_offer_may_ask_for_no_groups_at_all() -> None:
-    assert check_covers(a_version(), replace(WANTED, groups=()), at=NOON).groups == ()
+    assert check_covers(a_version(), wanting(groups=()), OWNER, at=NOON).groups == ()
 
 
-REFUSED: dict[str, tuple[KeptConsent | None, Wanted]] = {
+REFUSED: dict[str, tuple[ConsentRecord | None, OfferRequest]] = {
     "unknown": (None, WANTED),
     "of another case": (a_version(case=an_id("case", "another")), WANTED),
-    "of another agency": (a_version(), replace(WANTED, agency=STRANGER)),
     "not signed by this service": (a_version(is_signed=False), WANTED),
     "taken back": (a_version(is_withdrawn=True), WANTED),
-    "for other recipients": (a_version(), replace(WANTED, recipient="harbour-school")),
-    "for fewer groups": (a_version(), replace(WANTED, groups=("clinical", "legal"))),
-    "for other purposes": (a_version(), replace(WANTED, purpose="investigation")),
+    "for other recipients": (a_version(), wanting(recipient="harbour-school")),
+    "for fewer groups": (a_version(), wanting(groups=("clinical", "legal"))),
+    "for other purposes": (a_version(), wanting(purpose="investigation")),
 }
 
 
 @pytest.mark.parametrize(("consent", "wanted"), REFUSED.values(), ids=REFUSED)
-def test_a_consent_that_does_not_cover_is_refused(consent: KeptConsent | None, wanted: Wanted) -> None:
-    with pytest.raises(ConsentDoesNotCover):
-        check_covers(consent, wanted, at=NOON)
+def test_a_consent_that_does_not_cover_is_refused(
+    consent: ConsentRecord | None, wanted: OfferRequest
+) -> None:
+    with pytest.raises(OutsideHerConsent):
+        check_covers(consent, wanted, OWNER, at=NOON)
+
+
+def test_a_consent_covers_no_offer_of_another_agency() -> None:
+    with pytest.raises(OutsideHerConsent):
+        check_covers(a_version(), WANTED, STRANGER, at=NOON)
 
 
 @pytest.mark.parametrize(
@@ -76,10 +88,10 @@ def test_a_consent_that_does_not_cover_is_refused(consent: KeptConsent | None, w
 )
 def test_a_consent_ends_at_its_very_instant(after: timedelta, is_live: bool) -> None:
     if is_live:
-        check_covers(a_version(), WANTED, at=NOON + after)
+        check_covers(a_version(), WANTED, OWNER, at=NOON + after)
     else:
-        with pytest.raises(ConsentDoesNotCover):
-            check_covers(a_version(), WANTED, at=NOON + after)
+        with pytest.raises(OutsideHerConsent):
+            check_covers(a_version(), WANTED, OWNER, at=NOON + after)
 
 
 def test_the_proof_of_a_form_depends_on_version_and_language() -> None:

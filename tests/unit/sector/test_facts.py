@@ -12,8 +12,8 @@ from schemas.wire.body import Body
 from schemas.wire.envelope import ReadEvent
 from services.health.profile import PROFILE
 from services.runtime.errors import Invalid
-from services.sector.handlers.facts import keep_directory, keep_facts, keep_governance
-from services.sector.store.state import StepStore
+from services.sector.handlers.facts import keep_facts, keep_in_force
+from services.sector.store.steps import StepStore
 from tests.support.builders import (
     OWNER,
     RECEIVER,
@@ -77,22 +77,22 @@ DISOWNED = StepRefused(
 )
 
 
-async def test_the_refusal_of_a_step_for_anothers_agency_is_disowned_and_holds_up_nothing(
+async def test_the_refusal_of_a_step_for_anothers_agency_is_forged_and_holds_up_nothing(
     sector: MemorySector,
 ) -> None:
     await keep_facts(received(DISOWNED, offered()), sector.work)
 
     assert set(sector.views.kept) == {(REFERRAL, RECEIVER)}
     assert set(sector.views.feeds) == {RECEIVER}
-    assert sector.steps.disowned == [DISOWNED]
+    assert sector.steps.forged == [DISOWNED]
 
 
-def test_a_disowned_step_is_said_aloud() -> None:
+def test_a_forged_step_is_said_aloud() -> None:
     with structlog.testing.capture_logs() as lines:
-        StepStore(cast(Any, None), cast(Any, None), "health").disown(DISOWNED)
+        StepStore(cast(Any, None), cast(Any, None), "health").log_forged(DISOWNED)
 
     assert lines == [
-        {"event": "step_disowned", "log_level": "error", "agency_id": OWNER, "error_code": "not_a_party"}
+        {"event": "step_forged", "log_level": "error", "agency_id": OWNER, "error_code": "not_a_party"}
     ]
 
 
@@ -101,9 +101,9 @@ async def test_governance_and_directory_are_kept(sector: MemorySector) -> None:
     bodies: Sequence[Body] = (agency, protocol)
     governance = [an_event(GOVERNANCE_STATE, body, place) for place, body in enumerate(bodies, 1)]
 
-    await keep_governance(governance, sector.work)
-    await keep_directory([an_event(DIRECTORY_STATE, entry)], sector.work)
+    await keep_in_force(governance, sector.work)
+    await keep_in_force([an_event(DIRECTORY_STATE, entry)], sector.work)
 
-    assert sector.state.sectors["new-clinic"] == "health"
-    assert sector.state.protocols == {protocol.hash: protocol.document.id}
-    assert [one.service for one in sector.state.kept] == [entry]
+    assert sector.register.sectors["new-clinic"] == "health"
+    assert sector.register.protocols == {protocol.hash: protocol.document.id}
+    assert [one.service for one in sector.register.kept] == [entry.service]

@@ -51,13 +51,13 @@ class Feed:
         self.looking += 1
         self.looking_max = max(self.looking_max, self.looking)
         await asyncio.sleep(0)
-        yield SimpleNamespace(views=self, state=self, profile=PROFILE)
+        yield SimpleNamespace(views=self, register=self, profile=PROFILE)
         self.looking -= 1
 
-    async def admissions(self, agencies: set[str]) -> dict[str, AgencyStanding]:
+    async def standings(self, agencies: set[str]) -> dict[str, AgencyStanding]:
         return dict.fromkeys(agencies, AgencyStanding(PROFILE.name, is_active=True))
 
-    async def told(self, agency: str, after: int, limit: int) -> list[Any]:
+    async def feed(self, agency: str, after: int, limit: int) -> list[Any]:
         event = FeedEvent(agency, "referral.offered", "ref_" + "a" * 26, 1, "offered", NOON, None, None)
         return [(1, event)] if self.tells and not after else []
 

@@ -9,10 +9,11 @@ import pytest
 from schemas.events.access import PermitAnswer
 from schemas.trail.bytes import encoded
 from services.health.profile import PROFILE
-from services.sector.domain.refusals import NotFound, TrailUnavailable
+from services.runtime.errors import NotFound
+from services.sector.domain.refusals import TrailUnavailable
 from services.sector.handlers.looks import look_at_case, look_at_referral, look_at_worklist, own_view
 from services.sector.handlers.work import Work
-from services.sector.permits import ATTEMPTS_MAX, Permits, Shows, Trail
+from services.sector.permits import ATTEMPTS_MAX, Permits
 from services.social_services.profile import PROFILE as SOCIAL_SERVICES
 from tests.support.builders import RECEIVER, REFERRAL, STRANGER, a_protocol_current, an_id
 from tests.unit.sector.scenes import an_offered_referral, asker
@@ -34,8 +35,8 @@ def trail() -> TrailTwin:
     return TrailTwin(HERE)
 
 
-def shows(sector: MemorySector, trail: TrailTwin) -> Shows:
-    return Shows(Permits(Trail(trail.client(), HERE, trail.trust)), sector.open)
+def shows(sector: MemorySector, trail: TrailTwin) -> Permits:
+    return Permits(trail.client(), audience=HERE, trust=trail.trust, open_work=sector.open)
 
 
 async def show_it(sector: MemorySector, trail: TrailTwin) -> str:
@@ -50,14 +51,14 @@ async def test_a_look_is_asked_for_used_and_settled(sector: MemorySector, trail:
 
     [asked] = trail.asked
     assert (asked.access.act, asked.access.purpose, asked.access.agency) == ("view", "care", RECEIVER)
-    assert len(sector.trail.used) == 1
-    [outcome] = sector.trail.reports
+    assert len(sector.reports.used) == 1
+    [outcome] = sector.reports.reports
     assert (outcome.result, outcome.intent) == ("released", 0)
 
 
 async def test_the_permit_names_the_protocol_in_force(sector: MemorySector) -> None:
     protocol = a_protocol_current()
-    sector.state.protocols[protocol.hash] = protocol.document.id
+    sector.register.protocols[protocol.hash] = protocol.document.id
     sector.views.kept[REFERRAL, RECEIVER] = folded(None, offered(protocol=protocol.hash))
 
     look = await look_at_referral(REFERRAL, asker(RECEIVER), "care", sector.work)
@@ -67,12 +68,12 @@ async def test_the_permit_names_the_protocol_in_force(sector: MemorySector) -> N
 
 
 async def test_a_permit_serves_once(sector: MemorySector, trail: TrailTwin) -> None:
-    sector.trail.used.add((trail.trust.origin, 0))
+    sector.reports.used.add((trail.trust.origin, 0))
 
     with pytest.raises(TrailUnavailable):
         await show_it(sector, trail)
 
-    assert sector.trail.reports == []
+    assert sector.reports.reports == []
 
 
 def other_body(answer: PermitAnswer) -> PermitAnswer:
@@ -99,7 +100,7 @@ async def test_a_bad_permit_shows_nothing(
     with pytest.raises(TrailUnavailable):
         await show_it(sector, trail)
 
-    assert sector.trail.used == set()
+    assert sector.reports.used == set()
 
 
 async def test_a_permit_for_another_service_shows_nothing(sector: MemorySector, trail: TrailTwin) -> None:
@@ -127,8 +128,7 @@ async def test_a_tree_that_went_back_shows_nothing(sector: MemorySector, trail: 
         return 1
 
     assert await show(look, load) == 1
-    younger = TrailTwin(HERE)
-    show.permits._trail = Trail(younger.client(), HERE, younger.trust)  # V7
+    show._client = TrailTwin(HERE).client()  # V7: with the same keys, and a younger tree
 
     with pytest.raises(TrailUnavailable):
         await show(look_at_worklist([], asker(RECEIVER), "care"), load)
@@ -138,7 +138,7 @@ async def test_the_owner_checks_the_tag_from_its_own_key(trail: TrailTwin) -> No
     sector = MemorySector(SOCIAL_SERVICES)
     referral = await an_offered_referral(sector)
     look = await look_at_referral(referral, asker(), "care", sector.work)
-    registered = sector.trail.reports[-1]
+    registered = sector.reports.reports[-1]
 
     async def load(_: Work) -> int:
         return 1
@@ -170,7 +170,7 @@ async def test_a_denial_is_final(sector: MemorySector, trail: TrailTwin, status:
         await show_it(sector, trail)
 
     assert len(trail.asked) == 1
-    assert sector.trail.reports == []
+    assert sector.reports.reports == []
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ async def test_a_trail_that_is_down_or_babbles_shows_nothing(sector: MemorySecto
 
     twin = TrailTwin(HERE)
     client = httpx2.AsyncClient(base_url="https://trail.example", transport=httpx2.MockTransport(reply))
-    show = Shows(Permits(Trail(client, HERE, twin.trust)), sector.open)
+    show = Permits(client, audience=HERE, trust=twin.trust, open_work=sector.open)
 
     async def load(_: Work) -> None:
         raise AssertionError("nothing may be read")

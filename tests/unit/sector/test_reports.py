@@ -3,8 +3,8 @@
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import httpx2
@@ -18,24 +18,16 @@ from services.sector.reports import Delivery
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
-@dataclass(frozen=True)
-class Report:
-    """A report in the outbox."""
-
-    id: int
-    content: str
-
-
 class MemoryOutbox:
     """Reports of one kind, by their place."""
 
     def __init__(self, count: int) -> None:
-        self.kept = {place: Report(place, json.dumps({"place": place})) for place in range(1, count + 1)}
+        self.kept = {place: json.dumps({"place": place}) for place in range(1, count + 1)}
         self.refused: dict[int, str] = {}
 
-    async def waiting(self, kind: str, after: int) -> Sequence[Report]:
+    async def waiting(self, kind: str, after: int) -> Sequence[tuple[int, str]]:
         places = [place for place in self.kept if place > after] if kind == "events" else []
-        return [self.kept[place] for place in places[:REPORTS_MAX]]
+        return [(place, self.kept[place]) for place in places[:REPORTS_MAX]]
 
     async def settle(self, answered: Sequence[int], refused: Mapping[int, str]) -> None:
         self.kept = {place: one for place, one in self.kept.items() if place not in {*answered, *refused}}
@@ -45,8 +37,8 @@ class MemoryOutbox:
         return [Alarm("report_refused", code, NOON) for code in self.refused.values()]
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator["MemoryOutbox"]:
-        yield self
+    async def open(self) -> AsyncIterator[Any]:
+        yield SimpleNamespace(reports=self)
 
 
 def delivery(outbox: MemoryOutbox, is_known: Callable[[int], bool]) -> Delivery:

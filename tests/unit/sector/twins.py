@@ -12,20 +12,30 @@ import httpx2
 from pydantic import BaseModel
 
 from schemas.events.access import Access, Opening, PermitAnswer, PermitRequest, Receipt
-from schemas.events.consent import ConsentVersion
-from schemas.events.directory import ServiceRegistered
+from schemas.events.consent import ConsentRef, ConsentVersion
 from schemas.events.governance import AgencyCurrent, ProtocolCurrent
 from schemas.events.referral import StepBase, StepRefused
 from schemas.trail.bytes import canonical, commitment, leaf, request_digest, stamped, tag, trail_words
 from schemas.trail.notes import Checkpoint, Signer, checkpoint_text, signed_note
 from schemas.trail.permits import PermitBody, Trust, signed_permit
 from schemas.trail.tree import Tree, leaf_hash
+from schemas.wire.body import Body
 from services.runtime.admission import AgencyStanding
-from services.sector.domain.consents import KeptConsent
+from services.runtime.alarms import Alarm
+from services.sector.domain.consents import ConsentRecord
 from services.sector.domain.profile import Profile
-from services.sector.domain.requests import Answer, Kept
-from services.sector.domain.views import ConsentRef, FeedEvent, ReferralView
-from services.sector.handlers.work import Case, DenialCount, Entry, Place, ShownConsent, ViewKey, Work
+from services.sector.domain.requests import Reply
+from services.sector.domain.views import FeedEvent, ReferralView
+from services.sector.handlers.work import (
+    Case,
+    DenialCount,
+    DirectoryEntry,
+    Place,
+    ReportKind,
+    ShownConsent,
+    ViewKey,
+    Work,
+)
 from tests.support.builders import SECTOR_OF, an_id
 from tests.support.clock import StoppedClock
 
@@ -38,7 +48,7 @@ class MemoryCases:
     def __init__(self) -> None:
         self.kept: dict[str, Case] = {}
         self.subjects: dict[str, int] = {}
-        self.versions: dict[ConsentRef, KeptConsent] = {}
+        self.versions: dict[ConsentRef, ConsentRecord] = {}
         self.withdrawn: list[tuple[ConsentRef, str]] = []
 
     async def add(self, case: Case) -> None:
@@ -56,10 +66,10 @@ class MemoryCases:
         return self.subjects[case]
 
     async def add_consent(self, case: str, version: ConsentVersion, signature: bytes) -> None:
-        named = ConsentRef(version.id, version.version)
-        self.versions[named] = KeptConsent(case, version, is_signed=bool(signature), is_withdrawn=False)
+        named = ConsentRef(id=version.id, version=version.version)
+        self.versions[named] = ConsentRecord(case, version, is_signed=bool(signature), is_withdrawn=False)
 
-    async def consent(self, named: ConsentRef) -> KeptConsent | None:
+    async def consent(self, named: ConsentRef) -> ConsentRecord | None:
         return self.versions.get(named)
 
     async def count_consents(self, case: str) -> int:
@@ -102,45 +112,45 @@ class MemoryViews:
         )
         return [place for place in places if after is None or place < after][:limit]
 
-    async def tell(self, events: Sequence[FeedEvent]) -> None:
+    async def append(self, events: Sequence[FeedEvent]) -> None:
         for event in events:
             self.feeds.setdefault(event.agency, []).append(event)
 
-    async def told(self, agency: str, after: int, limit: int) -> Sequence[tuple[int, FeedEvent]]:
+    async def feed(self, agency: str, after: int, limit: int) -> Sequence[tuple[int, FeedEvent]]:
         return list(enumerate(self.feeds.get(agency, []), 1))[after : after + limit]
 
     async def feed_end(self, agency: str) -> int:
         return len(self.feeds.get(agency, []))
 
 
-class MemoryState:
+class MemoryRegister:
     """What is in force: at first the agencies of the builders."""
 
     def __init__(self, sectors: Mapping[str, str] = SECTOR_OF) -> None:
         self.sectors = dict(sectors)
         self.suspended: set[str] = set()
         self.protocols: dict[str, str] = {}
-        self.kept: list[Entry] = []
+        self.kept: list[DirectoryEntry] = []
 
-    async def keep_agencies(self, agencies: Collection[AgencyCurrent]) -> None:
-        self.sectors |= {one.agency: one.sector for one in agencies}
-        self.suspended |= {one.agency for one in agencies if one.status == "suspended"}
+    async def keep(self, kind: type[Body], bodies: Collection[Any]) -> None:
+        for one in bodies:
+            if kind is AgencyCurrent:
+                self.sectors[one.agency] = one.sector
+                self.suspended |= {one.agency} if one.status == "suspended" else set()
+            elif kind is ProtocolCurrent:
+                self.protocols[one.hash] = one.document.id
+            else:
+                self.kept.append(DirectoryEntry(**one.model_dump(), agency=None, sector=None))
 
-    async def keep_protocols(self, protocols: Collection[ProtocolCurrent]) -> None:
-        self.protocols |= {one.hash: one.document.id for one in protocols}
-
-    async def keep_entries(self, entries: Collection[ServiceRegistered]) -> None:
-        self.kept += [Entry(one, None, None) for one in entries]
-
-    async def admissions(self, agencies: Collection[str]) -> Mapping[str, AgencyStanding]:
+    async def standings(self, agencies: Collection[str]) -> Mapping[str, AgencyStanding]:
         return {
             agency: AgencyStanding(self.sectors[agency], agency not in self.suspended)
             for agency in agencies
             if agency in self.sectors
         }
 
-    async def entries(self, after: str, limit: int) -> Sequence[Entry]:
-        return [entry for entry in self.kept if entry.service.service > after][:limit]
+    async def entries(self, after: str, limit: int) -> Sequence[DirectoryEntry]:
+        return [entry for entry in self.kept if entry.service > after][:limit]
 
     async def protocol_with(self, document_hash: str) -> str | None:
         return self.protocols.get(document_hash)
@@ -151,17 +161,17 @@ class MemorySteps:
 
     def __init__(self) -> None:
         self.sent: list[StepBase] = []
-        self.disowned: list[StepRefused] = []
+        self.forged: list[StepRefused] = []
 
     async def send(self, step: StepBase, *, at: datetime) -> str:
         self.sent.append(step)
         return an_id("event")
 
-    def disown(self, refused: StepRefused) -> None:
-        self.disowned.append(refused)
+    def log_forged(self, refused: StepRefused) -> None:
+        self.forged.append(refused)
 
 
-class MemoryTrail:
+class MemoryReports:
     """The reports that were made, and the permits that were used."""
 
     def __init__(self) -> None:
@@ -181,8 +191,17 @@ class MemoryTrail:
         ended = [key for key, one in self.denials.items() if one.since <= before]
         return [self.denials.pop(key) for key in ended]
 
-    async def report(self, reports: Sequence[BaseModel]) -> None:
+    async def add(self, reports: Sequence[BaseModel]) -> None:
         self.reports += reports
+
+    async def waiting(self, kind: ReportKind, after: int) -> Sequence[tuple[int, str]]:
+        return []
+
+    async def settle(self, answered: Sequence[int], refused: Mapping[int, str]) -> None:
+        pass
+
+    async def alarms(self) -> Sequence[Alarm]:
+        return []
 
     async def use(self, origin: str, index: int) -> bool:
         is_new = (origin, index) not in self.used
@@ -190,19 +209,19 @@ class MemoryTrail:
         return is_new
 
 
-class MemoryAnswers:
-    """Answers in a dictionary."""
+class MemoryReplies:
+    """Replies in a dictionary."""
 
     def __init__(self) -> None:
-        self.given: dict[tuple[str, bytes], Kept] = {}
+        self.given: dict[tuple[str, bytes], tuple[bytes, Reply]] = {}
         self._taken: dict[tuple[str, bytes], bytes] = {}
 
-    async def claim(self, agency: str, key: bytes, request_digest: bytes) -> Kept | None:
+    async def claim(self, agency: str, key: bytes, request_digest: bytes) -> tuple[bytes, Reply] | None:
         self._taken[agency, key] = request_digest
         return self.given.get((agency, key))
 
-    async def keep(self, agency: str, key: bytes, answer: Answer) -> None:
-        self.given[agency, key] = Kept(self._taken[agency, key], answer)
+    async def keep(self, agency: str, key: bytes, reply: Reply) -> None:
+        self.given[agency, key] = (self._taken[agency, key], reply)
 
 
 @dataclass
@@ -213,10 +232,10 @@ class MemorySector:
     clock: StoppedClock = field(default_factory=StoppedClock)
     cases: MemoryCases = field(default_factory=MemoryCases)
     views: MemoryViews = field(default_factory=MemoryViews)
-    state: MemoryState = field(default_factory=MemoryState)
+    register: MemoryRegister = field(default_factory=MemoryRegister)
     steps: MemorySteps = field(default_factory=MemorySteps)
-    trail: MemoryTrail = field(default_factory=MemoryTrail)
-    answers: MemoryAnswers = field(default_factory=MemoryAnswers)
+    reports: MemoryReports = field(default_factory=MemoryReports)
+    replies: MemoryReplies = field(default_factory=MemoryReplies)
 
     @property
     def work(self) -> Work:
@@ -227,10 +246,10 @@ class MemorySector:
             lambda message: sha256(message).digest(),
             self.cases,
             self.views,
-            self.state,
+            self.register,
             self.steps,
-            self.trail,
-            self.answers,
+            self.reports,
+            self.replies,
         )
 
     @asynccontextmanager

@@ -1,25 +1,23 @@
 """What goes to the trail without a permit, kept until it has answered; and which permits are used up."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, Literal
+from typing import Final
 
 from pydantic import BaseModel
 
 from schemas.events.access import REPORTS_MAX, Access, Actor, EventReport, OutcomeReport, SubjectKey
 from services.runtime.alarms import Alarm
 from services.runtime.transaction import Transaction
-from services.sector.handlers.work import DenialCount
+from services.sector.handlers.work import DenialCount, ReportKind
 
-Kind = Literal["subjects", "events", "outcomes"]
-KINDS: Final[Mapping[type[BaseModel], Kind]] = {
+KINDS: Final[Mapping[type[BaseModel], ReportKind]] = {
     SubjectKey: "subjects",
     EventReport: "events",
     OutcomeReport: "outcomes",
 }
 
-_REPORT: Final = """
+_ADD: Final = """
 INSERT INTO trail_outbox (kind, content) SELECT kind, content
 FROM unnest(CAST(:kinds AS text[]), CAST(:contents AS text[])) WITH ORDINALITY AS row (kind, content, place)
 ORDER BY place"""
@@ -50,25 +48,17 @@ DELETE FROM denial WHERE access IN (
 RETURNING access, times, since, until"""  # noqa: S608  a constant
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """One report that the trail has not answered."""
-
-    id: int
-    content: str = field(repr=False)
-
-
-class TrailStore:
+class ReportStore:
     """The trail's outbox; a report leaves it only once the trail has answered."""
 
     def __init__(self, transaction: Transaction, wake: Callable[[], None]) -> None:
         self._transaction = transaction
         self._wake = wake
 
-    async def report(self, reports: Sequence[BaseModel]) -> None:
+    async def add(self, reports: Sequence[BaseModel]) -> None:
         """Put reports into the outbox; the sweeper is woken by the commit."""
         await self._transaction.run(
-            _REPORT,
+            _ADD,
             kinds=[KINDS[type(report)] for report in reports],
             contents=[report.model_dump_json(exclude_none=True) for report in reports],
         )
@@ -96,10 +86,10 @@ class TrailStore:
             for row in rows
         ]
 
-    async def waiting(self, kind: Kind, after: int) -> Sequence[Waiting]:
+    async def waiting(self, kind: ReportKind, after: int) -> Sequence[tuple[int, str]]:
         """The oldest reports of a kind behind a place, as many as one request takes."""
         rows = await self._transaction.rows(_WAITING, kind=kind, after=after)
-        return [Waiting(row.id, row.content) for row in rows]
+        return [(row.id, row.content) for row in rows]
 
     async def settle(self, answered: Sequence[int], refused: Mapping[int, str]) -> None:
         """Drop what the trail has; keep what it refused for good, with its code."""

@@ -12,7 +12,7 @@ import typer
 from deploy.local.databases import DATABASES
 from schemas.topics import TOPICS
 from services.cli.installed import DataDirectory, installed
-from services.cli.talk import CONFLICT, AsJson, command, fail, say, show_json
+from services.cli.talk import CONFLICT, AsJson, command, fail, say, show
 from services.runtime.errors import Unavailable
 
 app = typer.Typer(no_args_is_help=True, help="Records that were set aside.")
@@ -34,11 +34,7 @@ def list_letters(data: DataDirectory = None, as_json: AsJson = False) -> None:
     Counts what was set aside and still waits for a person, by service, partition and reason.
     """
     rows = asyncio.run(_waiting(data))
-    if as_json:
-        show_json(rows)
-        return
-    for row in rows:
-        print("\t".join(str(row[name]) for name in NAMES))
+    show(rows, ["\t".join(str(row[name]) for name in NAMES) for row in rows], as_json=as_json)
     if rows:
         following = command("dead-letters discard SERVICE REASON --confirm COUNT", data)
         say(f"Next: mend the sender or the reader, then {following}.")

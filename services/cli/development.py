@@ -4,8 +4,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -26,26 +25,18 @@ PYTEST_CODES: Final = {0: OK, 2: INTERRUPTED, 4: USAGE}
 PASSED_ON: Final = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One tool of the check, and what it is asked."""
-
-    name: str
-    command: tuple[str, ...]
-
-
 def _module(name: str, *words: str) -> tuple[str, ...]:
     return (sys.executable, "-m", name, *words)
 
 
-CHECK: Final = (
-    Step("types", _module("mypy")),
-    Step("lint", _module("ruff", "check", "--quiet")),
-    Step("format", _module("ruff", "format", "--check", "--quiet")),
-    Step("imports", (str(Path(sys.executable).with_name("lint-imports")),)),
-    Step("published schemas", _module("schemas.publishing", "--check")),
-    Step("unit and contract tests", _module("pytest", "-q", "tests/unit", "tests/contract")),
-)
+CHECK: Final = {
+    "types": _module("mypy"),
+    "lint": _module("ruff", "check", "--quiet"),
+    "format": _module("ruff", "format", "--check", "--quiet"),
+    "imports": (str(Path(sys.executable).with_name("lint-imports")),),
+    "published schemas": _module("schemas.publishing", "--check"),
+    "unit and contract tests": _module("pytest", "-q", "tests/unit", "tests/contract"),
+}
 """The longest first: two run at a time."""
 
 
@@ -104,28 +95,22 @@ def check() -> None:
     Lint, format, types, import contracts, published files, unit and contract tests.
     """
     with ThreadPoolExecutor(max_workers=2) as pool:
-        running = [(step, pool.submit(_run, step)) for step in CHECK]
-        failed = [step.name for step, future in running if not _is_passed(step, future)]
-    if failed:
-        say(f"Red: {', '.join(failed)}.")
+        passed = dict(zip(CHECK, pool.map(_passes, CHECK), strict=True))
+    if not all(passed.values()):
+        say(f"Red: {', '.join(name for name, is_green in passed.items() if not is_green)}.")
         raise typer.Exit(FAILED)
     say("All green.")
 
 
-def _run(step: Step) -> tuple[subprocess.CompletedProcess[str], float]:
+def _passes(name: str) -> bool:
     began = time.monotonic()
-    say(f"… {step.name}")
-    done = subprocess.run(step.command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    return done, time.monotonic() - began
-
-
-def _is_passed(step: Step, future: "Future[tuple[subprocess.CompletedProcess[str], float]]") -> bool:
-    done, seconds = future.result()
-    is_passed = done.returncode == 0
-    say(f"{'✓' if is_passed else '✗'} {step.name} ({seconds:.1f} s)")
-    if not is_passed:
+    say(f"… {name}")
+    done = subprocess.run(CHECK[name], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    is_green = done.returncode == 0
+    say(f"{'✓' if is_green else '✗'} {name} ({time.monotonic() - began:.1f} s)")
+    if not is_green:
         print(done.stdout + done.stderr)
-    return is_passed
+    return is_green
 
 
 def _pytest(folders: Sequence[str], words: Sequence[str]) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -13,13 +13,12 @@ import typer
 
 from schemas.wire.strict_json import to_json
 from services.cli.directory_source import DirectoryRow, RefusedRow, SourcePage, read_directory
-from services.cli.installed import DataDirectory, installed, operator_client
-from services.cli.talk import FAILED, AsJson, fail, show_json
+from services.cli.installed import DataDirectory, installed
+from services.cli.operator_client import JSON, operator_client
+from services.cli.talk import FAILED, AsJson, show
 from services.runtime.clock import SystemClock
 from services.runtime.errors import Refused, Unavailable, define_refusal
 
-EXIT_CODES: Final = {"not_taken": 1, "not_authorised": 3, "nothing_to_read": 4}
-"""How a refusal ends the command; whatever else can go wrong is told by the command's main."""
 BATCH_ENTRIES_MAX: Final = 200
 BATCH_BYTES_MAX: Final = 200 * 1024
 """Below what a service takes in one request."""
@@ -35,7 +34,7 @@ NotTaken: Final = define_refusal(__name__, "not_taken", "the arbiter did not tak
 
 
 @dataclass(slots=True)
-class Report:
+class ImportReport:
     """What became of a directory."""
 
     read: int = 0
@@ -55,17 +54,13 @@ class Report:
     def as_json(self) -> dict[str, Any]:
         """The report for machines: counts by field and code, and each row; never a value."""
         reasons = Counter(f"{one.field}: {one.code}" for one in self.refused)
-        rows = [
-            {"source": one.source, "row": one.row, "field": one.field, "code": one.code}
-            for one in self.refused
-        ]
         return {
             "read": self.read,
             "taken": self.taken,
             "changed": self.changed,
             "refused": len(self.refused),
             "reasons": dict(sorted(reasons.items())),
-            "rows": rows,
+            "rows": [asdict(one) for one in self.refused],
             "pages": [{"source": one.source, "page": one.number, "of": one.total} for one in self.pages],
         }
 
@@ -77,33 +72,22 @@ def import_(
     as_json: AsJson = False,
 ) -> None:
     """Take a directory of services: says what was taken, what was refused, and why."""
-    try:
-        report = asyncio.run(_import(path, data))
-    except Refused as refused:
-        fail(refused.sentence, EXIT_CODES[refused.code])
-    if as_json:
-        show_json(report.as_json())
-    else:
-        _show(report)
+    report = asyncio.run(_import(path, data))
+    show(report.as_json(), _lines(report), as_json=as_json)
     if report.failure:
         raise report.failure
     if not report.taken:
         raise typer.Exit(FAILED)
 
 
-async def import_directory(path: Path, client: httpx2.AsyncClient, at: datetime) -> Report:
+async def import_directory(path: Path, client: httpx2.AsyncClient, at: datetime) -> ImportReport:
     """Read a directory and hand it in, batch by batch; what was handed in before stays taken."""
-    report = Report()
-    rows: list[DirectoryRow] = []
-    for one in read_directory(path, at):
-        if isinstance(one, SourcePage):
-            report.pages.append(one)
-            continue
-        report.read += 1
-        if isinstance(one, RefusedRow):
-            report.refused.append(one)
-        else:
-            rows.append(one)
+    report = ImportReport()
+    found = list(read_directory(path, at))
+    report.pages += [one for one in found if isinstance(one, SourcePage)]
+    report.refused += [one for one in found if isinstance(one, RefusedRow)]
+    rows = [one for one in found if isinstance(one, DirectoryRow)]
+    report.read = len(rows) + len(report.refused)
     for batch in batches(rows):
         if isinstance(report.failure, Unavailable):  # nobody answers: the rest need not wait for that as well
             report.leave_out(batch, report.failure)
@@ -134,17 +118,15 @@ def _written(row: DirectoryRow) -> bytes:
     return to_json(row.entry.model_dump(mode="json"))
 
 
-async def _import(path: Path, data: Path | None) -> Report:
+async def _import(path: Path, data: Path | None) -> ImportReport:
     async with operator_client(installed(data), "referrals") as client:
         return await import_directory(path, client, SystemClock().now())
 
 
-async def _hand_in(batch: Sequence[DirectoryRow], client: httpx2.AsyncClient, report: Report) -> None:
+async def _hand_in(batch: Sequence[DirectoryRow], client: httpx2.AsyncClient, report: ImportReport) -> None:
     content = b'{"entries":[' + b",".join(_written(row) for row in batch) + b"]}"
     try:
-        answer = await client.post(
-            "/v1/directory", content=content, headers={"content-type": "application/json"}
-        )
+        answer = await client.post("/v1/directory", content=content, headers=JSON)
     except httpx2.HTTPError as error:
         raise Unavailable("the arbiter does not answer; try again") from error
     if answer.status_code in (401, 403, 404):
@@ -161,13 +143,13 @@ async def _hand_in(batch: Sequence[DirectoryRow], client: httpx2.AsyncClient, re
         report.refused.append(RefusedRow(sent.source, sent.row, one["field"], one["code"]))
 
 
-def _show(report: Report) -> None:
-    print(f"{report.taken} services taken, {report.changed} of them new or changed.")
+def _lines(report: ImportReport) -> Iterator[str]:
+    yield f"{report.taken} services taken, {report.changed} of them new or changed."
     if report.refused:
-        print(f"{len(report.refused)} refused:")
+        yield f"{len(report.refused)} refused:"
         for reason, count in report.as_json()["reasons"].items():
-            print(f"{count:7}  {reason}")
+            yield f"{count:7}  {reason}"
     if any(one.code == "windows_1252" for one in report.refused):
-        print(NOT_UTF_8)
+        yield NOT_UTF_8
     for page in report.pages:
-        print(f"{page.source} is page {page.number} of {page.total}; the others are imported like it.")
+        yield f"{page.source} is page {page.number} of {page.total}; the others are imported like it."

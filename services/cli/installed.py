@@ -1,7 +1,7 @@
 """The installation that runs in a data directory, as the operator's command sees it."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import typer
 
@@ -13,9 +13,6 @@ from deploy.local.refusals import CannotRun
 from deploy.local.secrets import Secrets
 from services.cli.talk import command
 
-if TYPE_CHECKING:
-    import httpx2
-
 DataDirectory = Annotated[
     Path | None,
     typer.Option(
@@ -25,7 +22,6 @@ DataDirectory = Annotated[
     ),
 ]
 READY: Final = "ready"
-ANSWER_WITHIN_SECONDS: Final = 30.0
 
 
 def installed(data: Path | None) -> Installation:
@@ -48,21 +44,4 @@ def installation_of(configuration: Configuration, ports: dict[str, int]) -> Inst
         ports,
         Secrets(configuration.data / "secrets"),
         Certificates(configuration.data / "certificates", configuration.cell),
-    )
-
-
-def operator_client(installation: Installation, service: str) -> "httpx2.AsyncClient":
-    """A connection to a service's internal port, with the operator's certificate."""
-    from deploy.local.processes import OPERATOR
-    from services.runtime.peers import internal_client
-    from services.runtime.settings import TlsSettings
-
-    certificates = installation.certificates
-    tls = TlsSettings(
-        certificate_file=certificates.certificate_file(OPERATOR),
-        key_file=certificates.key_file(OPERATOR),
-        authority_file=certificates.authority_file,
-    )
-    return internal_client(
-        tls, service, base_url=installation.internal_url(service), seconds=ANSWER_WITHIN_SECONDS
     )

@@ -17,7 +17,7 @@ from deploy.local.ports import HOST
 from deploy.local.processes import KAFKA, MAIL_SINK, POSTGRES
 from deploy.local.service_part import greets
 from services.cli.installed import READY, DataDirectory, installation_of
-from services.cli.talk import FAILED, AsJson, command, show_json
+from services.cli.talk import FAILED, AsJson, command, show
 from services.runtime import administration
 from services.runtime.alarms import RULES, Alarm
 from services.runtime.clock import SystemClock
@@ -46,15 +46,12 @@ def status(data: DataDirectory = None, as_json: AsJson = False) -> None:
         | {"means": means.get(one.rule, "")}
         for one in alarms
     ]
-    if as_json:
-        show_json({"is_well": not alarms, "alarms": shown, **state})
-    else:
-        print(f"{configuration.data}: {state['state']}")
-        for name, part in state["parts"].items():
-            died = f"died {part['deaths']} times in a row" if part["deaths"] else ""
-            print(f"  {name:<16} {part['state']:<10} {part['pid'] or '':<8} {died}".rstrip())
-        for one in shown:
-            print("{rule}: {where}, since {since}. {means}".format_map(one))
+    lines = [f"{configuration.data}: {state['state']}"]
+    for name, part in state["parts"].items():
+        died = f"died {part['deaths']} times in a row" if part["deaths"] else ""
+        lines.append(f"  {name:<16} {part['state']:<10} {part['pid'] or '':<8} {died}".rstrip())
+    lines += ["{rule}: {where}, since {since}. {means}".format_map(one) for one in shown]
+    show({"is_well": not alarms, "alarms": shown, **state}, lines, as_json=as_json)
     if alarms:
         raise typer.Exit(FAILED)
 

@@ -3,8 +3,7 @@
 import json
 import shlex
 import sys
-import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
@@ -17,12 +16,14 @@ from services.runtime.errors import Refused, Unavailable
 OK: Final = 0
 FAILED: Final = 1
 USAGE: Final = 2
+NOT_AUTHORISED: Final = 3
+NOT_FOUND: Final = 4
 CONFLICT: Final = 5
 TEMPORARY: Final = 6
 INTERRUPTED: Final = 130
 
-DOT_SECONDS: Final = 2.0
-"""So long a person waits in silence before she asks herself whether it hangs."""
+EXIT_CODES: Final = {"not_authorised": NOT_AUTHORISED, "nothing_to_read": NOT_FOUND}
+"""How a refusal ends the command, by its code; any other ends it with 1."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document for machines.")]
 
@@ -38,53 +39,15 @@ def fail(sentence: str, code: int = FAILED) -> NoReturn:
     raise typer.Exit(code)
 
 
-class ProgressDots:
-    """Says things, and shows by a dot at each interval that the command is still at work."""
-
-    def __init__(self, every_seconds: float = DOT_SECONDS) -> None:
-        self._every_seconds = every_seconds
-        self._ended = threading.Event()
-        self._writing = threading.Lock()
-        self._is_in_line = False
-
-    def say(self, text: str) -> None:
-        """Tell the person at the terminal, on a line of its own."""
-        with self._writing:
-            self._end_line()
-            say(text)
-
-    @contextmanager
-    def shown(self) -> Iterator[None]:
-        """Dots for as long as the block; in a thread, as some work blocks the loop."""
-        thread = threading.Thread(target=self._dot, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            self._ended.set()
-            thread.join()
-            self._end_line()
-
-    def _end_line(self) -> None:
-        if self._is_in_line:
-            say("")
-        self._is_in_line = False
-
-    def _dot(self) -> None:
-        while not self._ended.wait(self._every_seconds):
-            with self._writing:
-                self._is_in_line = True
-                print(".", end="", file=sys.stderr, flush=True)
-
-
 def command(words: str, data: Path | None) -> str:
     """A command to type next, for the data directory that was named to this one."""
     return f"`concert {words}{f' --data {shlex.quote(str(data))}' if data else ''}`"
 
 
-def show_json(document: Mapping[str, Any] | Sequence[Any]) -> None:
-    """Print one document."""
-    print(json.dumps(document, ensure_ascii=False, indent=1))
+def show(document: Mapping[str, Any] | Sequence[Any], lines: Iterable[str], *, as_json: bool) -> None:
+    """Print what was found: as one document for machines, or as lines for people."""
+    for line in [json.dumps(document, ensure_ascii=False, indent=1)] if as_json else lines:
+        print(line)
 
 
 @contextmanager
@@ -105,7 +68,7 @@ def _sentence_and_code(error: Exception) -> tuple[str, int]:
     if isinstance(error, CannotRun):
         return "\n  ".join((error.sentence, *error.last_lines)), error.exit_code
     if isinstance(error, Refused):
-        return error.sentence, FAILED
+        return error.sentence, EXIT_CODES.get(error.code, FAILED)
     if isinstance(error, Unavailable):
         return f"{error}.", TEMPORARY
     raise error

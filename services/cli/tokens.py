@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Final
 import typer
 
 from deploy.local.configuration import load
+from deploy.local.installation import Installation
 from schemas.ids import KINDS
 from schemas.roles import ROLES
 from schemas.topics import SECTORS, SERVICES
@@ -31,7 +32,7 @@ class NotALocalInstallation(Refused):
     sentence: ClassVar[str] = "The local issuer serves mode `local` only; ask this installation's own issuer."
 
 
-class Issuer:
+class LocalIssuer:
     """The local issuer: signs tokens with the private key of the data directory."""
 
     def __init__(self, name: str, cell: str, key_file: Path) -> None:
@@ -86,11 +87,14 @@ def token(
     _check(agency, role, audience or ())
     if load(data).mode != "local":
         raise NotALocalInstallation
-    installation = installed(data)
-    issuer = Issuer(
-        installation.issuer_name, installation.configuration.cell, installation.secrets.issuer_key_file()
-    )
+    issuer = local_issuer(installed(data))
     print(issuer.token(agency=agency, staff=staff, role=role, services=audience or TAKEN_BY))
+
+
+def local_issuer(installation: Installation) -> LocalIssuer:
+    """The local issuer of an installation."""
+    cell, key_file = installation.configuration.cell, installation.secrets.issuer_key_file()
+    return LocalIssuer(installation.issuer_name, cell, key_file)
 
 
 def _check(agency: str, role: str, audience: Sequence[str]) -> None:

@@ -4,13 +4,13 @@ import typer
 
 from schemas.topics import SERVICES, TOPICS
 from services.cli.installed import DataDirectory, installed
-from services.cli.talk import CONFLICT, AsJson, command, say, show_json
+from services.cli.talk import CONFLICT, AsJson, command, say, show
 
 app = typer.Typer()
 
 
 @app.command("show")
-def show(as_json: AsJson = False) -> None:
+def show_table(as_json: AsJson = False) -> None:
     """Examples: `concert topology show`, `concert topology show --json`.
 
     Prints every topic with its writer and readers, as the contract has them; asks no broker.
@@ -27,11 +27,8 @@ def show(as_json: AsJson = False) -> None:
         }
         for topic in TOPICS
     ]
-    if as_json:
-        show_json({"users": list(SERVICES), "topics": rows})
-        return
-    for topic in TOPICS:
-        print(f"{topic.name():<44} {topic.writer:<16} -> {', '.join(topic.readers)}")
+    lines = [f"{topic.name():<44} {topic.writer:<16} -> {', '.join(topic.readers)}" for topic in TOPICS]
+    show({"users": list(SERVICES), "topics": rows}, lines, as_json=as_json)
 
 
 @app.command("plan")
@@ -43,10 +40,8 @@ def plan(data: DataDirectory = None, as_json: AsJson = False) -> None:
     from deploy.local.provisioning import plan_topology
 
     differences = [str(each) for each in plan_topology(installed(data))]
-    if as_json:
-        show_json({"differences": differences})
-    else:
-        print("\n".join(differences) or "The brokers are as the table says.")
+    lines = differences or ["The brokers are as the table says."]
+    show({"differences": differences}, lines, as_json=as_json)
     if differences:
         say(f"Next: {command('topology apply', data)}.")
         raise typer.Exit(CONFLICT)
@@ -61,12 +56,9 @@ def apply(data: DataDirectory = None, as_json: AsJson = False) -> None:
     from deploy.local.provisioning import apply_topology
 
     changed, left = ([str(each) for each in part] for part in apply_topology(installed(data)))
-    if as_json:
-        show_json({"changed": changed, "left": left})
-    else:
-        print("\n".join(f"changed: {each}" for each in changed) or "Nothing had to be changed.")
-        for each in left:
-            print(f"left: {each}")
+    lines = [f"changed: {each}" for each in changed] or ["Nothing had to be changed."]
+    lines += [f"left: {each}" for each in left]
+    show({"changed": changed, "left": left}, lines, as_json=as_json)
     if left:
         say(
             "What is left loses records or order when it is changed; make a new version of the topic instead."

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -12,20 +10,26 @@ import httpx2
 import typer
 
 from deploy.local.installation import Installation
+from deploy.local.refusals import CannotRun
 from schemas.trail.bytes import encoded
 from schemas.trail.notes import named_key, signed_checkpoint
-from schemas.trail.tiles import ENTRIES, Tile, levels_of, tiles_of_level
+from schemas.trail.tiles import ENTRIES, levels_of, tiles_of_level
 from services.audit.verifier.__main__ import run
 from services.audit.verifier.kit import CHECKPOINT, DETAILS, POLICY
-from services.cli.installed import DataDirectory, installed, operator_client
-from services.cli.talk import CONFLICT, TEMPORARY, fail, failures_told, say
+from services.cli.installed import DataDirectory, installed
+from services.cli.operator_client import operator_client
+from services.cli.talk import CONFLICT, fail, failures_told, say
+from services.runtime.errors import Unavailable
 from services.runtime.ids import random_bytes
 
 app = typer.Typer(no_args_is_help=True, help="The access trail: export it, verify it offline.")
 
 
-class CannotExport(Exception):
+class CannotExport(CannotRun):
     """The trail was not exported; the sentence says why."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__("cannot_export", sentence)
 
 
 @app.command("verify")
@@ -53,19 +57,17 @@ def export(
     """Write the trail of the running installation as static files that anybody can verify."""
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         fail("the directory is not empty; name a new one", CONFLICT)
-    try:
-        with failures_told():
-            size = asyncio.run(_export(installed(data), directory, purpose if details else None))
-    except CannotExport as problem:
-        fail(str(problem))
-    except httpx2.TransportError:
-        fail("the trail does not answer; try again", TEMPORARY)
+    with failures_told():
+        size = asyncio.run(_export(installed(data), directory, purpose if details else None))
     say(f"{size} entries written; verify them with: concert trail verify {directory}")
 
 
 async def _export(installation: Installation, directory: Path, purpose: str | None) -> int:
-    async with operator_client(installation, "audit") as client:
-        return await download(client, installation.log_key, directory, purpose=purpose)
+    try:
+        async with operator_client(installation, "audit") as client:
+            return await download(client, installation.log_key, directory, purpose=purpose)
+    except httpx2.TransportError as error:
+        raise Unavailable("the trail does not answer; try again") from error
 
 
 async def download(
@@ -80,8 +82,9 @@ async def download(
     note = await _fetched(client, f"{log}/checkpoint")
     size = _size(note, log_key)
     _write(directory / POLICY, f"log {log_key}\nquorum none\n".encode())
-    for tile in _shown(list(_tiles(size))):
-        _write(directory / tile.path, await _fetched(client, f"{log}/{tile.path}"))
+    for level in (ENTRIES, *levels_of(size)):
+        for tile in tiles_of_level(level, size):
+            _write(directory / tile.path, await _fetched(client, f"{log}/{tile.path}"))
     if purpose is not None:
         await _open_details(client, directory / DETAILS, size, purpose)
     _write(directory / CHECKPOINT, note)
@@ -98,20 +101,6 @@ def _size(note: bytes, log_key: str) -> int:
         return signed_checkpoint(note.decode("utf-8"), named_key(log_key)).size
     except ValueError:
         raise CannotExport("the trail's checkpoint is not one that the log's key signed") from None
-
-
-def _tiles(size: int) -> Iterator[Tile]:
-    for level in (ENTRIES, *levels_of(size)):
-        yield from tiles_of_level(level, size)
-
-
-def _shown(tiles: list[Tile]) -> Iterable[Tile]:
-    """Show how far the export is, on a terminal."""
-    if not sys.stderr.isatty():
-        yield from tiles
-        return
-    with typer.progressbar(tiles, label="tiles", file=typer.get_text_stream("stderr")) as shown:
-        yield from shown
 
 
 async def _fetched(client: httpx2.AsyncClient, path: str) -> bytes:

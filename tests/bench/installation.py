@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Final
 
 from deploy.local.places import temporary_directory
-from services.cli.demo.agencies import DESK
-from services.cli.demo.clients import Client
+from services.cli.agency_client import ACCEPT, AgencyClient, listening
 from services.cli.demo.founding import found
-from services.cli.demo.stage import Stage, listening, staged
-from services.cli.demo.stories import ACCEPT
+from services.cli.demo.trial import Trial, running_trial
 
 RATE_PER_SECOND: Final = 50
 
@@ -25,26 +23,26 @@ async def measure(acceptances: int) -> None:
     with temporary_directory("concert-bench-") as folder:
         for how in ("on new data", "again, warm"):
             began = time.perf_counter()
-            async with staged(folder / "installation", silent) as stage:
+            async with running_trial(folder / "installation", silent) as trial:
                 print(f"start {how}: {time.perf_counter() - began:.1f} s until everything is ready")
                 if how == "again, warm":
-                    await found(stage, None)
-                    async with listening(list(stage.clients.values())):
-                        await _accept(stage, acceptances)
-                    _tell_memory(stage)
+                    await found(trial)
+                    async with listening(trial.clients.values()):
+                        await _accept(trial, acceptances)
+                    _tell_memory(trial)
 
 
-async def _accept(stage: Stage, acceptances: int) -> None:
-    agencies = stage.agencies
+async def _accept(trial: Trial, acceptances: int) -> None:
+    agencies = trial.agencies
     waiting = []
     for number in range(acceptances):
-        owner = stage.client(agencies[number % len(agencies)])
-        receiver = stage.client(agencies[(number + 3) % len(agencies)])
-        waiting.append((receiver, await offered(stage, owner, receiver)))
+        owner = trial.client(agencies[number % len(agencies)])
+        receiver = trial.client(agencies[(number + 3) % len(agencies)])
+        waiting.append((receiver, await offered(owner, receiver)))
     seen: list[float] = []
     async with asyncio.TaskGroup() as group:
         for number, (receiver, referral) in enumerate(waiting):
-            group.create_task(_seen_after(stage, receiver, referral, number / RATE_PER_SECOND, seen))
+            group.create_task(_seen_after(receiver, referral, number / RATE_PER_SECOND, seen))
     hundredths = statistics.quantiles(seen, n=100)
     print(
         f"{acceptances} acceptances at {RATE_PER_SECOND}/s, sent until in the receiver's worklist: "
@@ -52,35 +50,18 @@ async def _accept(stage: Stage, acceptances: int) -> None:
     )
 
 
-async def offered(stage: Stage, owner: Client, receiver: Client) -> str:
+async def offered(owner: AgencyClient, receiver: AgencyClient) -> str:
     """A referral that its receiver knows of and has not answered."""
-    case = await owner.open_case()
-    service = receiver.agency.services[0]
-    asked = await owner.offer(
-        {
-            "case": case,
-            "consent": await owner.record_consent(case, receiver.agency, feedback=False),
-            "service": service.id,
-            "recipient": receiver.agency.id,
-            "purpose": receiver.agency.purpose,
-            "groups": ["contact"],
-            "needs": list(service.needs),
-            "urgency": "routine",
-            "area": "ZZ01",
-            "duty": DESK,
-        }
-    )
-    await stage.book.told(asked.referral, receiver.agency.id, "referral.offered")
-    return asked.referral
+    sent = await owner.offer(await owner.prepare(receiver.agency, urgency="routine"))
+    await receiver.told(sent.referral, "referral.offered")
+    return sent.referral
 
 
-async def _seen_after(
-    stage: Stage, receiver: Client, referral: str, wait_seconds: float, seen: list[float]
-) -> None:
+async def _seen_after(receiver: AgencyClient, referral: str, wait_seconds: float, seen: list[float]) -> None:
     await asyncio.sleep(wait_seconds)
     began = time.perf_counter()
-    await receiver.step(referral, ACCEPT.resource, ACCEPT.body, ACCEPT.fact)
-    await stage.book.told(referral, receiver.agency.id, ACCEPT.fact)
+    await receiver.step(referral, ACCEPT)
+    await receiver.told(referral, ACCEPT.fact)
     while not any(
         row["referral"] == referral and row["state"] == "accepted" for row in await receiver.read_worklist()
     ):
@@ -88,10 +69,10 @@ async def _seen_after(
     seen.append(time.perf_counter() - began)
 
 
-def _tell_memory(stage: Stage) -> None:
+def _tell_memory(trial: Trial) -> None:
     total = 0.0
-    for name in stage.platform.names:
-        megabytes = memory_megabytes(stage.platform.pid(name))
+    for name in trial.platform.names:
+        megabytes = memory_megabytes(trial.platform.pid(name))
         total += megabytes
         print(f"memory {name:16} {megabytes:6.0f} MB")
     print(f"memory {'all':16} {total:6.0f} MB (proportional set size)")

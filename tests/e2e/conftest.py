@@ -1,39 +1,33 @@
 """Everything started once for the whole session: a small run of the demo, and what it left behind."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import pytest
 
 from deploy.local.places import temporary_directory
+from services.cli.agency_client import listening
 from services.cli.demo.evidence import Evidence
-from services.cli.demo.run import Times, perform
-from services.cli.demo.stage import Stage, staged
-from tests.support.servers import LoopThread
+from services.cli.demo.run import Phases, perform
+from services.cli.demo.trial import Trial, running_trial
 
 REFERRALS = 24
 
 
 @dataclass(frozen=True)
 class Session:
-    """The stage that still stands, the evidence of the run, and the loop that keeps the processes."""
+    """The installation that still stands, its agencies listening, and the evidence of the run."""
 
-    stage: Stage
+    trial: Trial
     evidence: Evidence
-    loop: LoopThread
 
 
 @pytest.fixture(scope="session")
-def session() -> Iterator[Session]:
+async def session(anyio_backend: str) -> AsyncIterator[Session]:
     """All processes, as `concert up` starts them, after one run of the demo."""
     said: list[str] = []
-    loop = LoopThread()
     with temporary_directory("concert-e2e-") as folder:
-        stage_of = staged(folder / "installation", said.append)
-        stage = loop.call(stage_of.__aenter__())
-        try:
-            evidence, _ = loop.call(perform(stage, folder, REFERRALS, None, Times(said.append)))
-            yield Session(stage, evidence, loop)
-        finally:
-            loop.call(stage_of.__aexit__(None, None, None))
-            loop.close()
+        async with running_trial(folder / "installation", said.append) as trial:
+            evidence, _ = await perform(trial, folder, REFERRALS, None, Phases(said.append))
+            async with listening(trial.clients.values()):
+                yield Session(trial, evidence)

@@ -2,22 +2,23 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+from joserfc import jwt
+from joserfc.jwk import ECKey
 
 from deploy.local.databases import DATABASES
 from deploy.local.secrets import Secrets
-from services.cli.demo.founding import until
-from services.cli.demo.looking import looking
-from services.cli.demo.stories import ACCEPT, ACKNOWLEDGE
-from services.cli.tokens import Issuer
+from services.cli.agency_client import ACCEPT, ACKNOWLEDGE, DESK, AgencyClient
+from services.cli.demo.onlooker import looking
+from services.cli.tokens import LocalIssuer
 from tests.e2e.conftest import Session
-from tests.e2e.desk import Desk, a_key
 
 UNKNOWN = "ref_" + "a" * 26
 MARK = "Quillon-Vasquera"
@@ -29,34 +30,31 @@ class Scene:
     """A referral between two agencies, and a third that is no party."""
 
     session: Session
-    owner: Desk
-    receiver: Desk
-    stranger: Desk
+    owner: AgencyClient
+    receiver: AgencyClient
+    stranger: AgencyClient
     referral: str
 
     @property
     def acceptances(self) -> str:
         return f"/v1/referrals/{self.referral}/acceptances"
 
+    async def accept(self, body: Any, **headers: str) -> httpx2.Response:
+        return await self.receiver.request(
+            "POST", self.acceptances, body, headers={"If-Match": '"1"', **headers}
+        )
+
 
 @pytest.fixture(scope="module")
-def scene(session: Session) -> Iterator[Scene]:
-    agencies = {agency.sector: agency for agency in session.stage.agencies}
-    owner, receiver, stranger = (
-        Desk(session.stage, agencies[sector]) for sector in ("education", "health", "police")
-    )
-    referral = owner.offer(receiver.agency)
-    receiver.told(referral, "referral.offered")
-    session.loop.call(quiet(session))
-    yield Scene(session, owner, receiver, stranger, referral)
-    for desk in (owner, receiver, stranger):
-        desk.http.close()
-
-
-async def quiet(session: Session) -> None:
-    """Wait until nothing that was asked before is still on its way."""
-    async with looking(session.stage.installation) as onlooker:
-        await until(onlooker.is_quiet, "every queue is empty")
+async def scene(session: Session) -> Scene:
+    trial = session.trial
+    clients = {client.agency.sector: client for client in trial.clients.values()}
+    owner, receiver, stranger = (clients[sector] for sector in ("education", "health", "police"))
+    sent = await owner.offer(await owner.prepare(receiver.agency))
+    await receiver.told(sent.referral, "referral.offered")
+    async with looking(trial.installation) as onlooker:
+        await onlooker.quiet()
+    return Scene(session, owner, receiver, stranger, sent.referral)
 
 
 STORED = """
@@ -69,156 +67,149 @@ SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM outbox_sent) AS ste
 
 async def stored(scene: Scene, sector: str) -> Mapping[str, Any]:
     """What a sector's database holds, by the administrator's word."""
-    async with scene.session.stage.installation.server.connection(DATABASES[sector].name) as connection:
+    async with scene.session.trial.installation.server.connection(DATABASES[sector].name) as connection:
         return dict(await connection.fetchrow(STORED, scene.referral))
 
 
-@contextmanager
-def nothing_changes(scene: Scene, desk: Desk) -> Iterator[None]:
-    """Whatever is asked meanwhile leaves no row behind where this desk's requests go."""
-    before = scene.session.loop.call(stored(scene, desk.agency.sector))
+@asynccontextmanager
+async def nothing_changes(scene: Scene, client: AgencyClient) -> AsyncIterator[None]:
+    """Whatever is asked meanwhile leaves no row behind where this client's requests go."""
+    before = await stored(scene, client.agency.sector)
     yield
-    assert scene.session.loop.call(stored(scene, desk.agency.sector)) == before
+    assert await stored(scene, client.agency.sector) == before
 
 
-def accept(scene: Scene, body: Any, **headers: str) -> httpx2.Response:
-    return scene.receiver.post(scene.acceptances, body, **{"If_Match": '"1"', **headers})
+GOOD = {"duty": DESK, **ACCEPT.body}
+
+BODIES: dict[str, tuple[Any, int, str]] = {
+    "unknown field": (GOOD | {MARK: 1}, 422, "invalid"),
+    "wrong type": (GOOD | {"appointment": [MARK]}, 422, "invalid"),
+    "not in the list": (GOOD | {"appointment": MARK}, 422, "invalid"),
+    "missing field": ({"duty": DESK}, 422, "invalid"),
+    "oversize": (GOOD | {"duty": MARK * 20_000}, 413, "too_large"),
+    "duplicate keys": (b'{"duty":"duty","duty":"%s"}' % MARK.encode(), 400, "malformed"),
+    "no UTF-8": (b'{"duty":"\xff\xfe"}', 400, "malformed"),
+    "no JSON": (MARK.encode(), 400, "malformed"),
+    "not a number": (b'{"duty":NaN}', 400, "malformed"),
+    "deep nesting": (b"[" * 10_000 + b"]" * 10_000, 400, "malformed"),
+}
+HEADERS: dict[str, tuple[dict[str, str], int, str]] = {
+    "no idempotency key": ({"Idempotency-Key": ""}, 400, "idempotency_key_missing"),
+    "no If-Match": ({"If-Match": ""}, 428, "if_match_missing"),
+    "stale If-Match": ({"If-Match": '"0"'}, 412, "stale_view"),
+    "no token": ({"Authorization": ""}, 401, "unauthenticated"),
+    "no bearer": ({"Authorization": f"Basic {MARK}"}, 401, "unauthenticated"),
+    "a torn token": ({"Authorization": f"Bearer {MARK}"}, 401, "unauthenticated"),
+}
+REQUESTS: dict[str, tuple[str, str, dict[str, str], int, str]] = {
+    "no purpose": ("GET", "/v1/referrals/{}", {"Concert-Purpose": ""}, 400, "purpose_missing"),
+    "unknown purpose": ("GET", "/v1/referrals/{}", {"Concert-Purpose": MARK}, 422, "purpose_unknown"),
+    "not a position": ("GET", f"/v1/events?after={MARK}", {}, 422, "query_invalid"),
+    "not a cursor": ("GET", f"/v1/worklist?after={MARK}", {}, 422, "cursor_unreadable"),
+    "another method": ("DELETE", "/v1/referrals/{}/acceptances", {}, 405, "method_not_allowed"),
+}
 
 
-GOOD = {"duty": "duty", **ACCEPT.body}
-
-Send = Callable[[Scene], httpx2.Response]
-BAD: dict[str, tuple[Send, int, str]] = {
-    "unknown field": (lambda scene: accept(scene, GOOD | {MARK: 1}), 422, "invalid"),
-    "wrong type": (lambda scene: accept(scene, GOOD | {"appointment": [MARK]}), 422, "invalid"),
-    "not in the list": (lambda scene: accept(scene, GOOD | {"appointment": MARK}), 422, "invalid"),
-    "missing field": (lambda scene: accept(scene, {"duty": "duty"}), 422, "invalid"),
-    "oversize": (lambda scene: accept(scene, GOOD | {"duty": MARK * 20_000}), 413, "too_large"),
-    "duplicate keys": (
-        lambda scene: accept(scene, b'{"duty":"duty","duty":"%s"}' % MARK.encode()), 400, "malformed"),
-    "no UTF-8": (lambda scene: accept(scene, b'{"duty":"\xff\xfe"}'), 400, "malformed"),
-    "no JSON": (lambda scene: accept(scene, MARK.encode()), 400, "malformed"),
-    "not a number": (lambda scene: accept(scene, b'{"duty":NaN}'), 400, "malformed"),
-    "deep nesting": (lambda scene: accept(scene, b"[" * 10_000 + b"]" * 10_000), 400, "malformed"),
-    "no idempotency key": (
-        lambda scene: accept(scene, GOOD, Idempotency_Key=""), 400, "idempotency_key_missing"),
-    "no If-Match": (lambda scene: accept(scene, GOOD, If_Match=""), 428, "if_match_missing"),
-    "stale If-Match": (lambda scene: accept(scene, GOOD, If_Match='"0"'), 412, "stale_view"),
-    "no token": (lambda scene: accept(scene, GOOD, Authorization=""), 401, "unauthenticated"),
-    "no bearer": (lambda scene: accept(scene, GOOD, Authorization=f"Basic {MARK}"), 401, "unauthenticated"),
-    "a torn token": (
-        lambda scene: accept(scene, GOOD, Authorization=f"Bearer {MARK}"), 401, "unauthenticated"),
-    "no purpose": (
-        lambda scene: scene.receiver.get(f"/v1/referrals/{scene.referral}", Concert_Purpose=""),
-        400, "purpose_missing"),
-    "unknown purpose": (
-        lambda scene: scene.receiver.get(f"/v1/referrals/{scene.referral}", Concert_Purpose=MARK),
-        422, "purpose_unknown"),
-    "not a position": (lambda scene: scene.receiver.get(f"/v1/events?after={MARK}"), 422, "query_invalid"),
-    "not a cursor": (
-        lambda scene: scene.receiver.get(f"/v1/worklist?after={MARK}"), 422, "cursor_unreadable"),
-    "another method": (
-        lambda scene: scene.receiver.http.delete(scene.acceptances), 405, "method_not_allowed"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("what", BAD)
-def test_bad_input_gets_its_documented_answer_and_changes_nothing(scene: Scene, what: str) -> None:
-    send, status, code = BAD[what]
-
-    with nothing_changes(scene, scene.receiver):
-        answer = send(scene)
+@pytest.mark.parametrize("what", [*BODIES, *HEADERS, *REQUESTS])
+async def test_bad_input_gets_its_documented_answer_and_changes_nothing(scene: Scene, what: str) -> None:
+    async with nothing_changes(scene, scene.receiver):
+        if what in BODIES:
+            body, status, code = BODIES[what]
+            answer = await scene.accept(body)
+        elif what in HEADERS:
+            headers, status, code = HEADERS[what]
+            answer = await scene.accept(GOOD, **headers)
+        else:
+            method, path, headers, status, code = REQUESTS[what]
+            answer = await scene.receiver.request(method, path.format(scene.referral), headers=headers)
 
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert answer.headers["content-type"] == "application/problem+json"
     assert MARK not in answer.text
 
 
-def test_a_key_that_was_used_for_another_body_is_refused_and_its_repeat_is_marked(scene: Scene) -> None:
-    key, number = a_key(), {"If_Match": '"1"'}
-    referral = scene.owner.offer(scene.receiver.agency)
-    scene.receiver.told(referral, "referral.offered")
-    path, body = f"/v1/referrals/{referral}/{ACKNOWLEDGE.resource}", {"duty": "duty"}
-    first = scene.receiver.post(path, body, Idempotency_Key=key, **number)
+async def test_a_key_that_was_used_for_another_body_is_refused_and_its_repeat_is_marked(scene: Scene) -> None:
+    headers = {"If-Match": '"1"', "Idempotency-Key": "used-before"}
+    receiver = scene.receiver
+    sent = await scene.owner.offer(await scene.owner.prepare(receiver.agency))
+    await receiver.told(sent.referral, "referral.offered")
+    path, body = f"/v1/referrals/{sent.referral}/{ACKNOWLEDGE.resource}", {"duty": DESK}
+    first = await receiver.request("POST", path, body, headers=headers)
 
-    with nothing_changes(scene, scene.receiver):
-        again = scene.receiver.post(path, body, Idempotency_Key=key, **number)
-        other = scene.receiver.post(path, {"duty": "night-desk"}, Idempotency_Key=key, **number)
+    async with nothing_changes(scene, receiver):
+        again = await receiver.request("POST", path, body, headers=headers)
+        other = await receiver.request("POST", path, {"duty": "night-desk"}, headers=headers)
 
     assert first.status_code == again.status_code == 202
     assert again.json() == first.json()
     assert again.headers["idempotent-replayed"] == "true"
     assert (other.status_code, other.json()["code"]) == (422, "idempotency_mismatch")
-    scene.receiver.told(referral, ACKNOWLEDGE.fact)
-    assert scene.receiver.number(referral) == 2
+    await receiver.told(sent.referral, ACKNOWLEDGE.fact)
+    assert receiver.number(sent.referral) == 2
 
 
-@pytest.mark.parametrize("method", ["read", "step"])
-def test_a_foreign_referral_is_answered_like_an_unknown_one(scene: Scene, method: str) -> None:
-    with nothing_changes(scene, scene.stranger):
-        answers = [ask(scene, referral, method) for referral in (scene.referral, UNKNOWN, "ref_short")]
+@pytest.mark.parametrize(("method", "resource"), [("GET", ""), ("POST", "/acceptances")])
+async def test_a_foreign_referral_is_answered_like_an_unknown_one(
+    scene: Scene, method: str, resource: str
+) -> None:
+    body, headers = (GOOD if method == "POST" else None), {"If-Match": '"1"'}
+
+    async with nothing_changes(scene, scene.stranger):
+        answers = [
+            await scene.stranger.request(method, f"/v1/referrals/{referral}{resource}", body, headers=headers)
+            for referral in (scene.referral, UNKNOWN, "ref_short")
+        ]
 
     assert {answer.status_code for answer in answers} == {404}
     bodies = [answer.json() for answer in answers]
-    for body in bodies:
-        del body["instance"]
+    for told in bodies:
+        del told["instance"]
     assert bodies[0] == bodies[1] == bodies[2]
     assert len({len(answer.content) for answer in answers}) == 1
 
 
-def ask(scene: Scene, referral: str, method: str) -> httpx2.Response:
-    if method == "read":
-        return scene.stranger.get(f"/v1/referrals/{referral}")
-    return scene.stranger.post(f"/v1/referrals/{referral}/acceptances", GOOD, If_Match='"1"')
-
-
-def test_tokens_that_are_old_foreign_or_meant_for_another_service_are_refused(
-    scene: Scene, tmp_path: Any
+async def test_tokens_that_are_old_foreign_or_meant_for_another_service_are_refused(
+    scene: Scene, tmp_path: Path
 ) -> None:
-    installation = scene.session.stage.installation
-    cell, key = installation.configuration.cell, installation.secrets.issuer_key_file()
+    installation, issuer = scene.session.trial.installation, scene.session.trial.issuer
+    name, cell = installation.issuer_name, installation.configuration.cell
+    key = installation.secrets.issuer_key_file()
     agency = scene.receiver.agency
     who = {"agency": agency.id, "staff": agency.staff[0], "role": "caseworker"}
-    foreign = Issuer(installation.issuer_name, cell, Secrets(tmp_path / "others").issuer_key_file())
     tokens = {
-        "foreign key": foreign.token(**who),
-        "another issuer": Issuer("urn:concert:elsewhere:issuer", cell, key).token(**who),
-        "another service": scene.session.stage.issuer.token(**who, services=("police",)),
-        "another cell": Issuer(installation.issuer_name, "elsewhere", key).token(**who),
-        "expired": expired(scene, who),
+        "foreign key": LocalIssuer(name, cell, Secrets(tmp_path / "others").issuer_key_file()).token(**who),
+        "another issuer": LocalIssuer("urn:concert:elsewhere:issuer", cell, key).token(**who),
+        "another service": issuer.token(**who, services=("police",)),
+        "another cell": LocalIssuer(name, "elsewhere", key).token(**who),
+        "expired": ten_minutes_old(issuer.token(**who), key),
     }
 
-    with nothing_changes(scene, scene.receiver):
-        answers = {
-            name: scene.receiver.post("/v1/cases", {"reference": "A-2"}, Authorization=f"Bearer {token}")
-            for name, token in tokens.items()
-        }
+    async with nothing_changes(scene, scene.receiver):
+        answers = {what: await open_case(scene, token) for what, token in tokens.items()}
 
-    assert {name: answer.status_code for name, answer in answers.items()} == dict.fromkeys(tokens, 401)
+    assert {what: answer.status_code for what, answer in answers.items()} == dict.fromkeys(tokens, 401)
     assert {answer.json()["code"] for answer in answers.values()} == {"unauthenticated"}
 
 
-def expired(scene: Scene, who: dict[str, str]) -> str:
-    """A token that was good ten minutes ago."""
-    from joserfc import jwt
-    from joserfc.jwk import ECKey
+async def open_case(scene: Scene, token: str) -> httpx2.Response:
+    headers = {"Authorization": f"Bearer {token}"}
+    return await scene.receiver.request("POST", "/v1/cases", {"reference": "A-2"}, headers=headers)
 
-    installation = scene.session.stage.installation
-    key = ECKey.import_key(json.loads(installation.secrets.issuer_key_file().read_text()))
-    fresh = scene.session.stage.issuer.token(**who)
-    opened = jwt.decode(fresh, key, algorithms=["ES384"])
+
+def ten_minutes_old(token: str, key_file: Path) -> str:
+    """A token as it would be had it been signed ten minutes ago."""
+    key = ECKey.import_key(json.loads(key_file.read_text()))
+    opened = jwt.decode(token, key, algorithms=["ES384"])
     long_ago = int(time.time()) - 600
-    return jwt.encode(
-        opened.header, opened.claims | {"iat": long_ago, "exp": long_ago + 300}, key, algorithms=["ES384"]
-    )
+    claims = opened.claims | {"iat": long_ago, "exp": long_ago + 300}
+    return jwt.encode(opened.header, claims, key, algorithms=["ES384"])
 
 
-def test_an_agency_of_another_sector_cannot_act_here(scene: Scene) -> None:
-    stage = scene.session.stage
+async def test_an_agency_of_another_sector_cannot_act_here(scene: Scene) -> None:
     police = scene.stranger.agency
-    token = stage.issuer.token(agency=police.id, staff=police.staff[0], role="officer")
+    token = scene.session.trial.issuer.token(agency=police.id, staff=police.staff[0], role="officer")
 
-    with nothing_changes(scene, scene.receiver):
-        answer = scene.receiver.post("/v1/cases", {"reference": "A-2"}, Authorization=f"Bearer {token}")
+    async with nothing_changes(scene, scene.receiver):
+        answer = await open_case(scene, token)
 
     assert (answer.status_code, answer.json()["code"]) == (403, "wrong_sector")

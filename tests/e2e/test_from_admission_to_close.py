@@ -1,5 +1,6 @@
 """The integrator's page runs: every command in order, and what is printed is what the page says."""
 
+import asyncio
 import re
 import shutil
 import subprocess
@@ -41,7 +42,7 @@ def is_as_told(printed: str, told: Sequence[str]) -> bool:
 @pytest.mark.skipif(
     not all(map(shutil.which, NEEDED)), reason="the page needs bash, curl, openssl and python3"
 )
-def test_every_command_of_the_page_prints_what_the_page_says(session: Session, tmp_path: Path) -> None:
+async def test_every_command_of_the_page_prints_what_the_page_says(session: Session, tmp_path: Path) -> None:
     (tmp_path / "concert").write_text(SHIM.format(python=sys.executable))
     (tmp_path / "concert").chmod(0o755)
     (tmp_path / "deploy").symlink_to(REPOSITORY / "deploy")
@@ -50,12 +51,12 @@ def test_every_command_of_the_page_prints_what_the_page_says(session: Session, t
     environment = {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "PYTHONPATH": str(REPOSITORY),
-        "CONCERT_DATA": str(session.stage.installation.configuration.data),
+        "CONCERT_DATA": str(session.trial.installation.configuration.data),
     }
     command = ["timeout", str(WITHIN_SECONDS), "bash"]
 
-    done = subprocess.run(
-        command, input=script, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    done = await asyncio.to_thread(
+        subprocess.run, command, input=script, cwd=tmp_path, env=environment, capture_output=True, text=True
     )
 
     printed = done.stdout.split(MARK)[:-1]

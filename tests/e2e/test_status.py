@@ -1,10 +1,12 @@
 """`concert status` asks each part: what stands still, is gone or has halted is told by its rule."""
 
+import asyncio
 import json
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -12,42 +14,42 @@ from typer.testing import CliRunner, Result
 from deploy.local import control
 from deploy.local.databases import DATABASES
 from services.cli.__main__ import application
-from services.cli.demo.founding import until
+from services.cli.demo.trial import until
 from services.cli.status import standing_alarms
 from tests.e2e.conftest import Session
 
 FROZEN = ("health", "kafka", "postgres", "mail_sink", "referrals")
 
 
-def concert(session: Session, *words: str) -> Result:
-    """A command over the session's installation, without a process of its own."""
-    data = str(session.stage.installation.configuration.data)
-    return CliRunner().invoke(application(words), [*words, "--data", data])
+async def concert(session: Session, *words: str) -> Result:
+    """A command over the session's installation, without a process of its own; it has a loop of its own."""
+    data = str(session.trial.installation.configuration.data)
+    return await asyncio.to_thread(CliRunner().invoke, application(words), [*words, "--data", data])
 
 
 async def rules(session: Session) -> set[tuple[str, str]]:
     """What fires now, and where."""
-    configuration = session.stage.installation.configuration
+    configuration = session.trial.installation.configuration
     state = control.read_state(configuration.run)
     assert state
     return {(alarm.rule, alarm.where) for alarm in await standing_alarms(configuration, state)}
 
 
 @pytest.fixture
-def _well(session: Session) -> Iterator[None]:
+async def _well(session: Session) -> AsyncIterator[None]:
     """Nothing fires before, and nothing once the fault is mended."""
 
     async def is_well() -> bool:
         return not await rules(session)
 
-    session.loop.call(until(is_well, "nothing fires"))
+    await until(is_well, "nothing fires")
     yield
-    session.loop.call(until(is_well, "nothing fires any more"))
+    await until(is_well, "nothing fires any more")
 
 
 @contextmanager
 def frozen(session: Session) -> Iterator[None]:
-    pids = [session.stage.platform.pid(name) for name in FROZEN]
+    pids = [session.trial.platform.pid(name) for name in FROZEN]
     for pid in pids:
         os.kill(pid or 0, signal.SIGSTOP)
     try:
@@ -58,9 +60,9 @@ def frozen(session: Session) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_well")
-def test_parts_that_stand_still_give_no_answer_and_the_command_exits_1(session: Session) -> None:
+async def test_parts_that_stand_still_give_no_answer_and_the_command_exits_1(session: Session) -> None:
     with frozen(session):
-        told = concert(session, "status")
+        told = await concert(session, "status")
 
     lines = told.stdout.splitlines()
     assert told.exit_code == 1, told.stderr
@@ -69,16 +71,16 @@ def test_parts_that_stand_still_give_no_answer_and_the_command_exits_1(session: 
 
 
 @pytest.mark.usefixtures("_well")
-def test_a_sector_that_is_gone_is_down(session: Session) -> None:
-    session.loop.call(session.stage.platform.kill("police"))
+async def test_a_sector_that_is_gone_is_down(session: Session) -> None:
+    await session.trial.platform.kill("police")
     try:
-        assert session.loop.call(rules(session)) == {("part_down", "police")}
+        assert await rules(session) == {("part_down", "police")}
     finally:
-        session.loop.call(session.stage.platform.start("police"))
+        await session.trial.platform.start("police")
 
 
 async def in_database(session: Session, service: str, sql: str) -> None:
-    async with session.stage.installation.server.connection(DATABASES[service].name) as connection:
+    async with session.trial.installation.server.connection(DATABASES[service].name) as connection:
         await connection.execute(sql)
 
 
@@ -88,18 +90,18 @@ async def halted(session: Session) -> bool:
 
 
 @pytest.mark.usefixtures("_well")
-def test_a_signer_that_finds_a_smaller_trail_than_it_signed_is_told_to_have_halted(session: Session) -> None:
-    def trail(sql: str) -> None:
-        session.loop.call(in_database(session, "audit", sql))
-
-    trail("CREATE TABLE due AS SELECT due_size FROM log_state")
-    trail("UPDATE log_state SET due_size = 0")
+async def test_a_signer_that_finds_a_smaller_trail_than_it_signed_is_told_to_have_halted(
+    session: Session,
+) -> None:
+    trail = partial(in_database, session, "audit")
+    await trail("CREATE TABLE due AS SELECT due_size FROM log_state")
+    await trail("UPDATE log_state SET due_size = 0")
     try:
-        session.loop.call(until(lambda: halted(session), "the signer has halted"))
+        await until(lambda: halted(session), "the signer has halted")
     finally:
-        trail("UPDATE log_state SET due_size = due.due_size FROM due")
-        trail("DROP TABLE due")
-        session.loop.call(session.stage.platform.restart("audit_sign"))
+        await trail("UPDATE log_state SET due_size = due.due_size FROM due")
+        await trail("DROP TABLE due")
+        await session.trial.platform.restart("audit_sign")
 
 
 DAMAGE = "UPDATE entry SET {what} = set_byte({what}, 40, get_byte({what}, 40) # 1) WHERE idx = 7"
@@ -108,19 +110,19 @@ DAMAGE = "UPDATE entry SET {what} = set_byte({what}, 40, get_byte({what}, 40) # 
 
 @pytest.mark.usefixtures("_well")
 @pytest.mark.parametrize(("what", "rule"), [("leaf", "trail_closed"), ("detail_ct", "detail_damaged")])
-def test_a_damaged_trail_is_told_by_the_index(session: Session, what: str, rule: str) -> None:
-    platform, damage = session.stage.platform, DAMAGE.format(what=what)
-    session.loop.call(in_database(session, "audit", damage))
+async def test_a_damaged_trail_is_told_by_the_index(session: Session, what: str, rule: str) -> None:
+    platform, damage = session.trial.platform, DAMAGE.format(what=what)
+    await in_database(session, "audit", damage)
     try:
-        session.loop.call(platform.restart("audit"))
+        await platform.restart("audit")
 
         async def is_told() -> bool:
             return (rule, "audit: entry 7") in await rules(session)
 
-        session.loop.call(until(is_told, "the damage is told"))
+        await until(is_told, "the damage is told")
     finally:
-        session.loop.call(in_database(session, "audit", damage))
-        session.loop.call(platform.restart("audit"))
+        await in_database(session, "audit", damage)
+        await platform.restart("audit")
 
 
 LETTERS = """
@@ -130,14 +132,14 @@ FROM generate_series(1, 2) n"""
 
 
 @pytest.mark.usefixtures("_well")
-def test_records_that_were_set_aside_are_told_until_somebody_looked(session: Session) -> None:
-    session.loop.call(in_database(session, "police", LETTERS))
+async def test_records_that_were_set_aside_are_told_until_somebody_looked(session: Session) -> None:
+    await in_database(session, "police", LETTERS)
 
-    told = session.loop.call(rules(session))
-    listed = concert(session, "dead-letters", "list", "--json")
-    wrong = concert(session, "dead-letters", "discard", "police", "bad_json", "--confirm", "3")
-    still = session.loop.call(rules(session))
-    right = concert(session, "dead-letters", "discard", "police", "bad_json", "--confirm", "2")
+    told = await rules(session)
+    listed = await concert(session, "dead-letters", "list", "--json")
+    wrong = await concert(session, "dead-letters", "discard", "police", "bad_json", "--confirm", "3")
+    still = await rules(session)
+    right = await concert(session, "dead-letters", "discard", "police", "bad_json", "--confirm", "2")
 
     assert told == still == {("dead_letters", "police: bad_json (2)")}
     assert [(row["service"], row["reason"], row["count"]) for row in json.loads(listed.stdout)] == [
@@ -152,14 +154,14 @@ VALUES ('referrals', 'concert.sector.health.steps.v1', 0, 'partition_stopped', '
 
 
 @pytest.mark.usefixtures("_well")
-def test_an_arbiter_that_reads_a_partition_no_more_is_told_until_it_may_go_on(session: Session) -> None:
+async def test_an_arbiter_that_reads_a_partition_no_more_is_told_until_it_may_go_on(session: Session) -> None:
     topic = "concert.sector.health.steps.v1"
-    session.loop.call(in_database(session, "referrals", STOPPED))
+    await in_database(session, "referrals", STOPPED)
 
     async def is_told() -> bool:
         return await rules(session) == {("partition_stopped", f"referrals: {topic}/0: key_mismatch")}
 
-    session.loop.call(until(is_told, "the partition has stopped"))
-    resumed = concert(session, "readers", "resume", "referrals", topic, "0", "--reason", "seen")
+    await until(is_told, "the partition has stopped")
+    resumed = await concert(session, "readers", "resume", "referrals", topic, "0", "--reason", "seen")
 
     assert resumed.exit_code == 0, resumed.stderr

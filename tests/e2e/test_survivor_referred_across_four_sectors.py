@@ -1,395 +1,359 @@
 """Journeys through the agencies' ports: a referral end to end, refusals, withdrawal, a trail that is away."""
 
-import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
-from services.cli.demo.agencies import Agency, Offered
-from services.cli.demo.founding import protocol
-from services.cli.demo.stage import Stage
-from services.cli.demo.stories import (
+from services.cli.agency_client import (
     ACCEPT,
     ACKNOWLEDGE,
     CANCEL,
     CLOSE,
     DECLINE,
+    DESK,
     FEEDBACK,
+    NOT_YET_ADMITTED,
     PROVIDE,
     SEAL,
     START,
     WITHDRAW,
-    Move,
+    AgencyClient,
+    AgencyService,
+    AgencyStep,
+    Json,
+    consent_to,
 )
-from services.cli.directory import Report, import_directory
-from services.cli.installed import operator_client
+from services.cli.demo.founding import admission, protocol, publish
+from services.cli.demo.trial import Trial, until
+from services.cli.directory import import_directory
+from services.cli.operator_client import operator_client
 from services.runtime.clock import SystemClock
 from tests.e2e.conftest import Session
-from tests.e2e.desk import Desk
 from tests.support.shared import shared_data
 
-UNKNOWN = "ref_" + "a" * 26
 EXPIRING = 2
 
 
 @dataclass(frozen=True)
-class Desks:
+class Sectors:
     """One agency of each sector; the social services own the referral, health receives it."""
 
-    stage: Stage
-    social: Desk
-    health: Desk
-    police: Desk
-    education: Desk
+    trial: Trial
+    social_services: AgencyClient
+    health: AgencyClient
+    police: AgencyClient
+    education: AgencyClient
     expiring: Iterator[str]
     """Critical referrals from the social services to health, offered at once: they expire meanwhile."""
 
+    async def in_state(self, *steps: AgencyStep, **offer: Any) -> str:
+        """A referral after these steps, as both parties were told."""
+        return await in_state(self.social_services, self.health, *steps, **offer)
+
+    async def refused(self, **offer: Any) -> str | None:
+        """The arbiter's answer to an offer that it refuses."""
+        owner = self.social_services
+        return (await owner.answer(await owner.offer(await owner.prepare(self.health.agency, **offer)))).code
+
 
 @pytest.fixture(scope="module")
-def desks(session: Session) -> Iterator[Desks]:
-    first = {agency.sector: agency for agency in reversed(session.stage.agencies)}
-    made = {sector: Desk(session.stage, agency) for sector, agency in first.items()}
-    owner, receiver = made["social_services"], made["health"]
-    expiring = [owner.offer(receiver.agency, urgency="critical") for _ in range(EXPIRING)]
-    yield Desks(session.stage, owner, receiver, made["police"], made["education"], iter(expiring))
-    for desk in made.values():
-        desk.http.close()
+async def sectors(session: Session) -> Sectors:
+    trial = session.trial
+    first = {client.agency.sector: client for client in reversed(list(trial.clients.values()))}
+    owner, recipient = first["social_services"], first["health"].agency
+    bodies = [await owner.prepare(recipient, urgency="critical") for _ in range(EXPIRING)]
+    expiring = [(await owner.offer(body)).referral for body in bodies]
+    return Sectors(trial, **first, expiring=iter(expiring))
 
 
-def in_state(owner: Desk, receiver: Desk, *moves: tuple[str, Move], **offer: Any) -> str:
-    """A referral after these moves, as both parties were told."""
-    referral = owner.offer(receiver.agency, **offer)
-    receiver.told(referral, "referral.offered")
-    owner.told(referral, "referral.offered")
-    for by, move in moves:
-        mover, other = (owner, receiver) if by == "owner" else (receiver, owner)
-        mover.take(referral, move)
-        other.told(referral, move.fact)
-    return referral
+async def in_state(owner: AgencyClient, receiver: AgencyClient, *steps: AgencyStep, **offer: Any) -> str:
+    sent = await owner.offer(await owner.prepare(receiver.agency, **offer))
+    for party in (owner, receiver):
+        await party.told(sent.referral, "referral.offered")
+    await take(owner, receiver, sent.referral, *steps)
+    return sent.referral
 
 
-ACCEPTED = (("receiver", ACKNOWLEDGE), ("receiver", ACCEPT))
-PROVIDED = (*ACCEPTED, ("receiver", START), ("receiver", PROVIDE))
+async def take(owner: AgencyClient, receiver: AgencyClient, referral: str, *steps: AgencyStep) -> None:
+    """Steps one after the other, each once both parties were told of the one before."""
+    for step in steps:
+        assert await (owner if step.by == "owner" else receiver).step(referral, step)
+        for party in (owner, receiver):
+            await party.told(referral, step.fact)
 
 
-def test_a_referral_goes_from_the_offer_to_the_sealed_copy(desks: Desks) -> None:
-    owner, receiver = desks.social, desks.health
-    referral = in_state(owner, receiver, feedback=True)
+async def refusal(client: AgencyClient, referral: str, step: AgencyStep) -> str | None:
+    """The arbiter's refusal of a step that was answered 202."""
+    sent = await client.step(referral, step)
+    assert sent
+    return (await client.until(referral, lambda event: event.step == sent.id)).code
 
-    waiting = receiver.get("/v1/worklist").json()["data"]
-    shown = receiver.get(f"/v1/referrals/{referral}")
-    receiver.take(referral, ACKNOWLEDGE, ACCEPT, START, PROVIDE, FEEDBACK)
-    owner.told(referral, "referral.feedback_given")
-    owner.take(referral, CLOSE)
-    receiver.told(referral, "referral.closed")
-    receiver.take(referral, SEAL)
-    owner.told(referral, "referral.sealed")
+
+async def post_step(client: AgencyClient, referral: str, step: AgencyStep) -> httpx2.Response:
+    headers = {"If-Match": f'"{client.number(referral)}"'}
+    path = f"/v1/referrals/{referral}/{step.resource}"
+    return await client.request("POST", path, {"duty": DESK, **step.body}, headers=headers)
+
+
+ACCEPTED = (ACKNOWLEDGE, ACCEPT)
+PROVIDED = (*ACCEPTED, START, PROVIDE)
+
+
+async def test_a_referral_goes_from_the_offer_to_the_sealed_copy(sectors: Sectors) -> None:
+    owner, receiver = sectors.social_services, sectors.health
+    referral = await sectors.in_state(feedback=True)
+
+    waiting = await receiver.read_worklist()
+    shown = await receiver.request("GET", f"/v1/referrals/{referral}")
+    await take(owner, receiver, referral, *PROVIDED, FEEDBACK, CLOSE, SEAL)
 
     assert referral in [row["referral"] for row in waiting]
     assert shown.headers["etag"] == '"1"'
     assert shown.json()["state"] == "offered"
     assert shown.json()["offer"]["owner"] == owner.agency.id
-    ends = [desk.get(f"/v1/referrals/{referral}").json() for desk in (owner, receiver)]
+    ends = [await party.read_referral(referral) for party in (owner, receiver)]
     assert [end["state"] for end in ends] == ["sealed", "sealed"]
-    for desk in (owner, receiver):
-        numbers = [row["number"] for row in desk.events(referral)]
+    for party in (owner, receiver):
+        numbers = [event.number for event in party.events(referral)]
         assert numbers == list(range(1, len(numbers) + 1))
     assert ends[0]["case"].startswith("cas_")
     assert "case" not in ends[1]
 
 
 @pytest.mark.parametrize(("owner", "receiver"), [
-    ("police", "education"), ("education", "social"), ("health", "police"),
+    ("police", "education"), ("education", "social_services"), ("health", "police"),
 ])  # fmt: skip
-def test_every_sector_offers_and_accepts(desks: Desks, owner: str, receiver: str) -> None:
-    offering, accepting = getattr(desks, owner), getattr(desks, receiver)
+async def test_every_sector_offers_and_accepts(sectors: Sectors, owner: str, receiver: str) -> None:
+    offering, accepting = getattr(sectors, owner), getattr(sectors, receiver)
 
-    referral = in_state(offering, accepting, *ACCEPTED)
+    referral = await in_state(offering, accepting, *ACCEPTED)
 
-    assert offering.get(f"/v1/referrals/{referral}").json()["state"] == "accepted"
-
-
-def test_education_sees_a_need_in_coarse_form_only(desks: Desks) -> None:
-    to_school = in_state(desks.police, desks.education)
-    to_police = in_state(desks.education, desks.police)
-
-    school = desks.education.get(f"/v1/referrals/{to_school}").json()["offer"]
-    police = desks.police.get(f"/v1/referrals/{to_police}").json()["offer"]
-    assert police["needs"] == list(desks.police.agency.services[0].needs)
-    assert school["needs"] != list(desks.education.agency.services[0].needs)
+    assert (await offering.read_referral(referral))["state"] == "accepted"
 
 
-def test_a_step_out_of_order_is_refused_by_the_arbiter(desks: Desks) -> None:
-    referral = in_state(desks.social, desks.health)
+async def test_education_sees_a_need_in_coarse_form_only(sectors: Sectors) -> None:
+    to_school = await in_state(sectors.police, sectors.education)
+    to_police = await in_state(sectors.education, sectors.police)
 
-    assert desks.health.refused(referral, desks.health.step(referral, START)) == "wrong_state"
-    assert desks.health.get(f"/v1/referrals/{referral}").json()["state"] == "offered"
+    school = (await sectors.education.read_referral(to_school))["offer"]
+    police = (await sectors.police.read_referral(to_police))["offer"]
 
-
-def test_the_owner_cannot_accept_for_the_receiver(desks: Desks) -> None:
-    referral = in_state(desks.social, desks.health)
-
-    assert desks.social.refused(referral, desks.social.step(referral, ACCEPT)) == "not_a_party"
+    assert police["needs"] == list(sectors.police.agency.services[0].needs)
+    assert school["needs"] != list(sectors.education.agency.services[0].needs)
 
 
-def test_an_acceptance_after_the_deadline_is_too_late(desks: Desks) -> None:
-    referral = next(desks.expiring)
-    desks.health.told(referral, "referral.reminded")
-    desks.health.told(referral, "referral.expired")
+async def test_a_step_out_of_order_is_refused_by_the_arbiter(sectors: Sectors) -> None:
+    referral = await sectors.in_state()
 
-    assert desks.health.refused(referral, desks.health.step(referral, ACCEPT)) == "too_late"
-
-
-def test_an_outcome_that_no_table_lists_is_refused_at_the_door(desks: Desks) -> None:
-    referral = in_state(desks.social, desks.health, *ACCEPTED, ("receiver", START))
-
-    asked = desks.health.step(referral, replace(PROVIDE, body={"outcome": "unheard_of"}))
-
-    assert (asked.status_code, asked.json()["errors"][0]["detail"]) == (422, "unknown_code")
+    assert await refusal(sectors.health, referral, START) == "wrong_state"
+    assert (await sectors.health.read_referral(referral))["state"] == "offered"
 
 
-def test_a_closed_or_unknown_service_is_refused_as_stale(desks: Desks) -> None:
-    for service in ("00000000-0000-4000-8000-000000000000", closed_service(desks)):
-        body = desks.social.offer_body(desks.health.agency, service=service)
-        answer = desks.social.post("/v1/referrals", body)
+async def test_the_owner_cannot_accept_for_the_receiver(sectors: Sectors) -> None:
+    referral = await sectors.in_state()
 
-        assert desks.social.refused(answer.json()["referral"], answer) == "entry_stale"
+    assert await refusal(sectors.social_services, referral, ACCEPT) == "not_a_party"
 
 
-def closed_service(desks: Desks) -> str:
-    rows = desks.social.get("/v1/services?limit=200").json()["data"]
-    return str(next(row["service"] for row in rows if row["status"] == "temporarily closed"))
+async def test_an_acceptance_after_the_deadline_is_too_late(sectors: Sectors) -> None:
+    referral = next(sectors.expiring)
+    await sectors.health.told(referral, "referral.reminded")
+    await sectors.health.told(referral, "referral.expired")
+
+    assert await refusal(sectors.health, referral, ACCEPT) == "too_late"
 
 
-def test_consent_for_one_agency_does_not_cover_another_ones_service(desks: Desks) -> None:
-    service = desks.police.agency.services[0].id
-    body = desks.social.offer_body(desks.health.agency, service=service)
+async def test_an_outcome_that_no_table_lists_is_refused_at_the_door(sectors: Sectors) -> None:
+    referral = await sectors.in_state(*ACCEPTED, START)
 
-    answer = desks.social.post("/v1/referrals", body)
-
-    assert desks.social.refused(answer.json()["referral"], answer) == "consent_does_not_cover"
-
-
-def test_a_recipient_that_she_did_not_name_is_refused_at_once(desks: Desks) -> None:
-    body = desks.social.offer_body(desks.health.agency) | {"recipient": desks.police.agency.id}
-
-    answer = desks.social.post("/v1/referrals", body)
-
-    assert (answer.status_code, answer.json()["code"]) == (403, "consent_does_not_cover")
-
-
-def test_an_agency_outside_every_protocol_gets_nothing(desks: Desks, session: Session) -> None:
-    stranger = replace(
-        desks.health.agency,
-        id="marsh-clinic",
-        organization="11111111-0000-4000-8000-0000000000aa",
-        services=(Offered("11111111-0000-4000-8000-0000000000ab", ("medical_care",)),),
-    )
-    session.loop.call(list_service(session.stage, stranger))
-    with pytest.raises(KeyError):
-        desks.social.consent(stranger)  # refused, so without an id
-    session.loop.call(admit(session.stage, stranger))
-    wait_until_known(desks, stranger)
-
-    assert eventually(lambda: offer_to(desks, stranger), "no_live_protocol")
-
-
-def offer_to(desks: Desks, agency: Agency) -> str:
-    answer = desks.social.post("/v1/referrals", desks.social.offer_body(agency))
-    return desks.social.refused(answer.json()["referral"], answer)
-
-
-async def list_service(stage: Stage, agency: Agency) -> None:
-    entry = {
-        "service": agency.services[0].id,
-        "organization": agency.organization,
-        "title": "Marsh clinic",
-        "organization_title": "Marsh clinic",
-        "status": "active",
-        "needs": ["medical_care"],
-        "desk": "duty",
-        "confirmed_at": "2026-01-01T00:00:00Z",
-    }
-    async with operator_client(stage.installation, "referrals") as client:
-        answer = await client.post("/v1/directory", json={"entries": [entry]})
-        assert answer.status_code == 200, answer.text
-
-
-async def admit(stage: Stage, agency: Agency) -> None:
-    from services.cli.demo.founding import admission
-
-    async with operator_client(stage.installation, "governance") as client:
-        answer = await client.put(f"/v1/agencies/{agency.id}", json=admission(agency, version=1))
-        assert answer.status_code == 200, answer.text
-
-
-def wait_until_known(desks: Desks, agency: Agency) -> None:
-    def known() -> str | None:
-        rows = desks.social.get("/v1/services?limit=200").json()["data"]
-        return next((row["agency"] for row in rows if row["service"] == agency.services[0].id), None)
-
-    assert eventually(known, agency.id)
-
-
-def eventually(ask: Any, wanted: Any, within_seconds: float = 30.0) -> bool:
-    """Ask until the answer is the one that is wanted."""
-    ends = time.monotonic() + within_seconds
-    while ask() != wanted:
-        if time.monotonic() > ends:
-            return False
-        time.sleep(0.1)
-    return True
-
-
-def test_a_real_directory_is_listed_and_nobody_in_it_gets_a_referral(desks: Desks, session: Session) -> None:
-    path = shared_data("hsds/real-florida-legal-aid/services.csv", cases=135)
-
-    report = session.loop.call(import_real(session.stage, path))
-    listed = eventually_listed(desks)
-    body = desks.social.offer_body(desks.health.agency, service=listed["service"], needs=["legal_aid"])
-    answer = desks.social.post("/v1/referrals", body)
-
-    assert (report.read, report.taken, report.refused) == (135, 135, [])
-    assert desks.social.refused(answer.json()["referral"], answer) == "agency_inactive"
-
-
-async def import_real(stage: Stage, path: Path) -> Report:
-    async with operator_client(stage.installation, "referrals") as client:
-        return await import_directory(path, client, SystemClock().now())
-
-
-def eventually_listed(desks: Desks) -> Any:
-    """An entry whose organisation is not admitted, once this sector lists it."""
-    found: list[Any] = []
-
-    def is_listed() -> bool:
-        rows = desks.social.get("/v1/services?limit=200").json()["data"]
-        found[:] = [row for row in rows if row["agency"] is None and row["needs"] == ["legal_aid"]]
-        return bool(found)
-
-    assert eventually(is_listed, True)
-    return found[0]
-
-
-def test_feedback_that_she_did_not_allow_is_refused(desks: Desks) -> None:
-    referral = in_state(desks.social, desks.health, *PROVIDED, feedback=False)
-
-    answer = desks.health.step(referral, FEEDBACK)
-
-    assert (answer.status_code, answer.json()["code"]) == (403, "consent_does_not_cover")
-
-
-def test_a_decline_for_a_reason_that_the_sector_does_not_have_is_refused(desks: Desks) -> None:
-    referral = in_state(desks.social, desks.police)
-
-    answer = desks.police.step(referral, replace(DECLINE, body={"reason": "language_not_served"}))
+    answer = await post_step(sectors.health, referral, replace(PROVIDE, body={"outcome": "unheard_of"}))
 
     assert (answer.status_code, answer.json()["errors"][0]["detail"]) == (422, "unknown_code")
 
 
-WITHDRAWN_FROM: dict[str, tuple[tuple[tuple[str, Move], ...], dict[str, Any]]] = {
-    "offered": ((), {}),
-    "acknowledged": ((("receiver", ACKNOWLEDGE),), {}),
-    "accepted": (ACCEPTED, {}),
-    "in_service": ((*ACCEPTED, ("receiver", START)), {}),
-    "provided": (PROVIDED, {}),
-    "feedback_given": ((*PROVIDED, ("receiver", FEEDBACK)), {"feedback": True}),
-    "declined": ((("receiver", DECLINE),), {}),
-    "expired": ((), {}),
-    "cancelled": ((("owner", CANCEL),), {}),
-    "closed": ((*PROVIDED, ("owner", CLOSE)), {}),
-    "sealed": ((("owner", CANCEL), ("receiver", SEAL)), {}),
+async def test_a_closed_or_unknown_service_is_refused_as_stale(sectors: Sectors) -> None:
+    rows = await sectors.social_services.services()
+    closed = next(row["service"] for row in rows if row["status"] == "temporarily closed")
+
+    for service in ("00000000-0000-4000-8000-000000000000", closed):
+        assert await sectors.refused(service=service) == "entry_stale"
+
+
+async def test_consent_for_one_agency_does_not_cover_another_ones_service(sectors: Sectors) -> None:
+    service = sectors.police.agency.services[0].id
+
+    assert await sectors.refused(service=service) == "consent_does_not_cover"
+
+
+async def test_a_recipient_that_she_did_not_name_is_refused_at_once(sectors: Sectors) -> None:
+    owner = sectors.social_services
+    body = await owner.prepare(sectors.health.agency, recipient=sectors.police.agency.id)
+
+    answer = await owner.request("POST", "/v1/referrals", body)
+
+    assert (answer.status_code, answer.json()["code"]) == (403, "consent_does_not_cover")
+
+
+async def test_an_agency_outside_every_protocol_gets_nothing(sectors: Sectors) -> None:
+    owner, trial = sectors.social_services, sectors.trial
+    service = AgencyService("11111111-0000-4000-8000-0000000000ab", ("medical_care",))
+    stranger = replace(
+        next(agency for agency in trial.agencies if agency.sector == "health"),
+        id="marsh-clinic",
+        organization="11111111-0000-4000-8000-0000000000aa",
+        services=(service,),
+    )
+    entry = {
+        "service": service.id,
+        "organization": stranger.organization,
+        "title": "Marsh clinic",
+        "organization_title": "Marsh clinic",
+        "status": "active",
+        "needs": service.needs,
+        "desk": DESK,
+        "confirmed_at": "2026-01-01T00:00:00Z",
+    }
+    async with operator_client(trial.installation, "referrals") as client:
+        assert (await client.post("/v1/directory", json={"entries": [entry]})).is_success
+    consents = f"/v1/cases/{await owner.open_case()}/consents"
+    refused = await owner.request("POST", consents, consent_to(stranger, feedback=False))
+    await publish(trial, f"/v1/agencies/{stranger.id}", admission(stranger, version=1))
+
+    async def is_known() -> bool:
+        return any(row["agency"] == stranger.id for row in await owner.services())
+
+    await until(is_known, "the stranger is known")
+    assert refused.json()["code"] == NOT_YET_ADMITTED
+    assert (await owner.answer(await owner.offer(await owner.prepare(stranger)))).code == "no_live_protocol"
+
+
+async def test_a_real_directory_is_listed_and_nobody_in_it_gets_a_referral(sectors: Sectors) -> None:
+    path = shared_data("hsds/real-florida-legal-aid/services.csv", cases=135)
+    listed: list[Json] = []
+
+    async def is_listed() -> bool:
+        rows = await sectors.social_services.services()
+        listed[:] = [row for row in rows if row["agency"] is None and row["needs"] == ["legal_aid"]]
+        return bool(listed)
+
+    async with operator_client(sectors.trial.installation, "referrals") as client:
+        report = await import_directory(path, client, SystemClock().now())
+    await until(is_listed, "the real directory is listed")
+
+    assert (report.read, report.taken, report.refused) == (135, 135, [])
+    code = await sectors.refused(service=listed[0]["service"], needs=["legal_aid"])
+    assert code == "agency_inactive"
+
+
+async def test_feedback_that_she_did_not_allow_is_refused(sectors: Sectors) -> None:
+    referral = await sectors.in_state(*PROVIDED, feedback=False)
+
+    answer = await post_step(sectors.health, referral, FEEDBACK)
+
+    assert (answer.status_code, answer.json()["code"]) == (403, "consent_does_not_cover")
+
+
+async def test_a_decline_for_a_reason_that_the_sector_does_not_have_is_refused(sectors: Sectors) -> None:
+    referral = await in_state(sectors.social_services, sectors.police)
+
+    decline = replace(DECLINE, body={"reason": "language_not_served"})
+    answer = await post_step(sectors.police, referral, decline)
+
+    assert (answer.status_code, answer.json()["errors"][0]["detail"]) == (422, "unknown_code")
+
+
+WITHDRAWN_FROM: dict[str, tuple[AgencyStep, ...]] = {
+    "offered": (),
+    "acknowledged": (ACKNOWLEDGE,),
+    "accepted": ACCEPTED,
+    "in_service": (*ACCEPTED, START),
+    "provided": PROVIDED,
+    "feedback_given": (*PROVIDED, FEEDBACK),
+    "declined": (DECLINE,),
+    "expired": (),
+    "cancelled": (CANCEL,),
+    "closed": (*PROVIDED, CLOSE),
+    "sealed": (CANCEL, SEAL),
 }
 STAYS = frozenset({"cancelled", "closed"})
 """After the end a withdrawal brings the sealing forward; the state stays."""
 
 
 @pytest.mark.parametrize("state", WITHDRAWN_FROM)
-def test_she_can_withdraw_whatever_has_happened(desks: Desks, state: str) -> None:
-    moves, offer = WITHDRAWN_FROM[state]
+async def test_she_can_withdraw_whatever_has_happened(sectors: Sectors, state: str) -> None:
+    owner, receiver = sectors.social_services, sectors.health
     if state == "expired":
-        referral = next(desks.expiring)
-        desks.social.told(referral, "referral.expired")
+        referral = next(sectors.expiring)
+        await owner.told(referral, "referral.expired")
     else:
-        referral = in_state(desks.social, desks.health, *moves, **offer)
-
-    answer = desks.social.step(referral, WITHDRAW)
+        referral = await sectors.in_state(*WITHDRAWN_FROM[state], feedback=True)
 
     if state == "sealed":
-        assert desks.social.refused(referral, answer) == "wrong_state"
+        assert await refusal(owner, referral, WITHDRAW) == "wrong_state"
         return
-    fact = desks.health.told(referral, "referral.withdrawn")
-    assert answer.status_code == 202
-    assert fact["state"] == (state if state in STAYS else "withdrawn")
-    assert desks.health.refused(referral, desks.health.step(referral, ACCEPT)) in ("withdrawn", "wrong_state")
+    assert await owner.step(referral, WITHDRAW)
+    fact = await receiver.told(referral, "referral.withdrawn")
+    assert fact.state == (state if state in STAYS else "withdrawn")
+    assert await refusal(receiver, referral, ACCEPT) in ("withdrawn", "wrong_state")
 
 
-def test_after_a_withdrawal_the_receiver_sees_nothing_of_the_offer(desks: Desks) -> None:
-    referral = in_state(desks.social, desks.health, *ACCEPTED, ("owner", WITHDRAW))
+async def test_after_a_withdrawal_the_receiver_sees_nothing_of_the_offer(sectors: Sectors) -> None:
+    referral = await sectors.in_state(*ACCEPTED, WITHDRAW)
 
-    assert desks.health.get(f"/v1/referrals/{referral}").json()["offer"] is None
+    assert (await sectors.health.read_referral(referral))["offer"] is None
 
 
-def test_a_consent_that_was_withdrawn_covers_no_further_offer(desks: Desks) -> None:
-    body = desks.social.offer_body(desks.health.agency)
-    referral = desks.social.post("/v1/referrals", body).json()["referral"]
-    desks.social.told(referral, "referral.offered")
-    withdrawn = desks.social.step(referral, WITHDRAW)
+async def test_a_consent_that_was_withdrawn_covers_no_further_offer(sectors: Sectors) -> None:
+    owner = sectors.social_services
+    body = await owner.prepare(sectors.health.agency)
+    sent = await owner.offer(body)
+    await owner.told(sent.referral, "referral.offered")
+    await owner.step(sent.referral, WITHDRAW)
 
-    again = desks.social.post("/v1/referrals", body)
+    again = await owner.request("POST", "/v1/referrals", body)
 
-    assert withdrawn.status_code == 202
     assert (again.status_code, again.json()["code"]) == (403, "consent_does_not_cover")
 
 
-def test_without_the_trail_nothing_is_shown_and_everything_can_still_be_sent(
-    desks: Desks, session: Session
-) -> None:
-    referral = in_state(desks.social, desks.health)
-    platform = session.stage.platform
-    session.loop.call(platform.stop("audit"))
+async def test_without_the_trail_nothing_is_shown_and_everything_can_still_be_sent(sectors: Sectors) -> None:
+    owner, receiver = sectors.social_services, sectors.health
+    referral = await sectors.in_state()
+    platform = sectors.trial.platform
+    await platform.stop("audit")
     try:
-        paths = (f"/v1/referrals/{referral}", "/v1/worklist")
-        with ThreadPoolExecutor() as pool:  # each waits for the trail as long as it may
-            read, listed = pool.map(desks.health.get, paths)
-        accepted = desks.health.step(referral, ACCEPT)
-        offered = desks.social.post("/v1/referrals", desks.social.offer_body(desks.health.agency))
-        desks.social.told(referral, "referral.accepted")
+        asked = [receiver.request("GET", path) for path in (f"/v1/referrals/{referral}", "/v1/worklist")]
+        read, listed = await asyncio.gather(*asked)  # each waits for the trail as long as it may
+        assert await receiver.step(referral, ACCEPT)
+        await owner.offer(await owner.prepare(receiver.agency))
+        await owner.told(referral, "referral.accepted")
     finally:
-        session.loop.call(platform.start("audit"))
+        await platform.start("audit")
 
     assert [answer.status_code for answer in (read, listed)] == [503, 503]
     assert read.headers["retry-after"]
     assert read.json()["code"] == "trail_unavailable"
     assert "offer" not in read.text.replace("offers", "")
-    assert [answer.status_code for answer in (accepted, offered)] == [202, 202]
-    assert eventually(lambda: desks.health.get(f"/v1/referrals/{referral}").status_code, 200)
+    assert (await receiver.read_referral(referral))["state"] == "accepted"
 
 
-def test_a_protocol_that_has_ended_lets_no_offer_through(desks: Desks, session: Session) -> None:
-    parties = [agency.id for agency in session.stage.agencies]
-    live = protocol(parties)
+async def test_a_protocol_that_has_ended_lets_no_offer_through(sectors: Sectors) -> None:
+    live = protocol([agency.id for agency in sectors.trial.agencies])
     ended = live | {"version": 2, "valid_until": live["valid_from"], "valid_from": "2020-01-01T00:00:00Z"}
-    session.loop.call(publish(session.stage, ended))
+
+    def offers_are(code: str | None) -> Callable[[], Awaitable[bool]]:
+        async def are_answered() -> bool:
+            return await sectors.refused() == code
+
+        return are_answered
+
+    path = "/v1/protocols/demo-protocol"
+    await publish(sectors.trial, path, ended)
     try:
-        assert eventually(lambda: outcome_of_offer(desks), "no_live_protocol")
+        await until(offers_are("no_live_protocol"), "the protocol has ended")
     finally:
-        session.loop.call(publish(session.stage, live | {"version": 3}))
-    assert eventually(lambda: outcome_of_offer(desks), "offered")
-
-
-async def publish(stage: Stage, document: dict[str, Any]) -> None:
-    async with operator_client(stage.installation, "governance") as client:
-        answer = await client.put("/v1/protocols/demo-protocol", json=document)
-        assert answer.status_code == 200, answer.text
-
-
-def outcome_of_offer(desks: Desks) -> str:
-    answer = desks.social.post("/v1/referrals", desks.social.offer_body(desks.health.agency))
-    referral = answer.json()["referral"]
-    event = desks.social.until(referral, lambda row: True)
-    return str(event.get("code") or event["state"])
+        await publish(sectors.trial, path, live | {"version": 3})
+    await until(offers_are(None), "the protocol lives again")

@@ -19,10 +19,9 @@ from pathlib import Path
 from typing import Final
 
 from deploy.local.places import temporary_directory
-from services.cli.demo.clients import Client
+from services.cli.agency_client import ACCEPT, ACKNOWLEDGE, AgencyClient, listening
 from services.cli.demo.founding import found
-from services.cli.demo.stage import Stage, listening, staged
-from services.cli.demo.stories import ACCEPT, ACKNOWLEDGE
+from services.cli.demo.trial import Trial, running_trial
 from tests.bench.installation import memory_megabytes, offered
 from tests.fault import hostile_records
 from tests.fault.hostile_bytes import BODIES, PATHS, STARTS, TOKENS, flipped
@@ -47,7 +46,7 @@ Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 class Attack:
     """What one run does, and what it counts."""
 
-    stage: Stage
+    trial: Trial
     random: random.Random
     held: list[asyncio.StreamWriter] = field(default_factory=list)
     done: Counter[str] = field(default_factory=Counter)
@@ -61,13 +60,13 @@ class Attack:
 
     def door(self, *kinds: str) -> tuple[str, int]:
         """One of the installation's ports, by the ends of their names."""
-        ports = self.stage.installation.ports
+        ports = self.trial.installation.ports
         return self.random.choice([(name, ports[name]) for name in sorted(ports) if name.endswith(kinds)])
 
     def token(self) -> str:
         """A valid token of any agency."""
-        agency = self.random.choice(self.stage.agencies)
-        return self.stage.issuer.token(agency=agency.id, staff=agency.staff[0], role="caseworker")
+        agency = self.random.choice(self.trial.agencies)
+        return self.trial.issuer.token(agency=agency.id, staff=agency.staff[0], role="caseworker")
 
     async def open(self, name: str, port: int) -> Stream:
         """A connection, with the operator's certificate where the door asks for one."""
@@ -78,7 +77,7 @@ class Attack:
         )
 
     def _operator(self) -> ssl.SSLContext:
-        certificates = self.stage.installation.certificates
+        certificates = self.trial.installation.certificates
         context = ssl.create_default_context(cafile=certificates.authority_file)
         context.check_hostname = False
         context.load_cert_chain(certificates.certificate_file("operator"), certificates.key_file("operator"))
@@ -177,9 +176,9 @@ async def half_open(attack: Attack) -> None:
 
 async def long_polls(attack: Attack) -> None:
     """One agency's system asks to wait, many times over."""
-    agency = attack.random.choice(attack.stage.agencies)
-    port = attack.stage.installation.ports[f"{agency.sector}_api"]
-    token = attack.stage.issuer.token(agency=agency.id, staff=agency.staff[0], role="caseworker")
+    agency = attack.random.choice(attack.trial.agencies)
+    port = attack.trial.installation.ports[f"{agency.sector}_api"]
+    token = attack.trial.issuer.token(agency=agency.id, staff=agency.staff[0], role="caseworker")
     asked = request(attack, "", method="GET", path="/v1/events?after=0&wait=5", token=token)
     await together(attack, [attack.send("flood_api", port, asked) for _ in range(TOGETHER_MAX)])
 
@@ -194,7 +193,7 @@ async def prober(attack: Attack) -> None:
 
 async def strange_records(attack: Attack) -> None:
     """The stolen user of one sector writes what no service would."""
-    attack.answers.update(await hostile_records.send(attack.stage, STOLEN, attack.random))
+    attack.answers.update(await hostile_records.send(attack.trial, STOLEN, attack.random))
 
 
 ATTACKS: Final[tuple[Callable[[Attack], Awaitable[None]], ...]] = (
@@ -247,7 +246,7 @@ async def attack_until(attack: Attack, ends: float) -> None:
 
 async def referrals_until(attack: Attack, ends: float, slowest: list[float]) -> None:
     """Real referrals between the other sectors, from offer to acceptance."""
-    others = [agency for agency in attack.stage.agencies if agency.sector != STOLEN]
+    others = [agency for agency in attack.trial.agencies if agency.sector != STOLEN]
     number = 0
     while time.monotonic() < ends:
         owner, receiver = others[number % len(others)], others[(number + 1) % len(others)]
@@ -255,31 +254,31 @@ async def referrals_until(attack: Attack, ends: float, slowest: list[float]) -> 
         began = time.monotonic()
         try:
             async with asyncio.timeout(REFERRAL_WITHIN_SECONDS):
-                await one_referral(attack.stage, attack.stage.client(owner), attack.stage.client(receiver))
+                await one_referral(attack.trial.client(owner), attack.trial.client(receiver))
         except TimeoutError:
             attack.fault(f"referral {number} was not accepted in {REFERRAL_WITHIN_SECONDS:.0f} s")
         slowest.append(time.monotonic() - began)
         await asyncio.sleep(1)
 
 
-async def one_referral(stage: Stage, owner: Client, receiver: Client) -> None:
+async def one_referral(owner: AgencyClient, receiver: AgencyClient) -> None:
     """Offered, acknowledged, accepted."""
-    referral = await offered(stage, owner, receiver)
-    for move in (ACKNOWLEDGE, ACCEPT):
-        await receiver.step(referral, move.resource, move.body, move.fact)
-        await stage.book.told(referral, receiver.agency.id, move.fact)
+    referral = await offered(owner, receiver)
+    for step in (ACKNOWLEDGE, ACCEPT):
+        await receiver.step(referral, step)
+        await receiver.told(referral, step.fact)
 
 
 async def run(folder: Path, minutes: float, seed: int) -> bool:
     """The whole run; tells what it saw and whether nothing stopped."""
-    async with staged(folder / "installation", print) as stage:
-        await found(stage, None)
-        attack = Attack(stage, random.Random(seed))
-        before = {name: stage.platform.pid(name) for name in stage.platform.names}
+    async with running_trial(folder / "installation", print) as trial:
+        await found(trial)
+        attack = Attack(trial, random.Random(seed))
+        before = {name: trial.platform.pid(name) for name in trial.platform.names}
         megabytes = {name: memory_megabytes(pid) for name, pid in before.items()}
         slowest: list[float] = []
         ends = time.monotonic() + minutes * 60
-        async with listening(list(stage.clients.values())):
+        async with listening(trial.clients.values()):
             async with asyncio.TaskGroup() as group:
                 for number in range(ATTACKERS):
                     mine = replace(attack, random=random.Random(f"{seed}/{number}"))
@@ -288,7 +287,7 @@ async def run(folder: Path, minutes: float, seed: int) -> bool:
                 group.create_task(tell_until(attack, ends))
             for writer in attack.held:
                 writer.close()
-            print(f"partitions resumed {await hostile_records.resume(stage, STOLEN)} times")
+            print(f"partitions resumed {await hostile_records.resume(trial, STOLEN)} times")
             await last_look(attack, before, megabytes)
     print(f"attacks: {dict(attack.done)}")
     print(f"answers: {dict(attack.answers)}")
@@ -305,18 +304,18 @@ async def tell_until(attack: Attack, ends: float) -> None:
 
 async def last_look(attack: Attack, before: dict[str, int | None], megabytes: dict[str, float]) -> None:
     """Nobody died, nobody grew without bound, and the stolen sector works again."""
-    platform = attack.stage.platform
+    platform = attack.trial.platform
     for name, pid in before.items():
         if platform.pid(name) != pid:
             attack.fault(f"{name} has died and was started again")
         elif (growth := memory_megabytes(pid) - megabytes[name]) > GROWTH_MEGABYTES_MAX:
             attack.fault(f"{name} has grown by {growth:.0f} MB")
-    stolen = next(agency for agency in attack.stage.agencies if agency.sector == STOLEN)
-    other = next(agency for agency in attack.stage.agencies if agency.sector != STOLEN)
+    stolen = next(agency for agency in attack.trial.agencies if agency.sector == STOLEN)
+    other = next(agency for agency in attack.trial.agencies if agency.sector != STOLEN)
     for owner, receiver in ((stolen, other), (other, stolen)):
         try:
             async with asyncio.timeout(REFERRAL_WITHIN_SECONDS):
-                await one_referral(attack.stage, attack.stage.client(owner), attack.stage.client(receiver))
+                await one_referral(attack.trial.client(owner), attack.trial.client(receiver))
         except TimeoutError:
             attack.fault(f"{owner.sector} to {receiver.sector} does not work again")
 

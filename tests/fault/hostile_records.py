@@ -8,8 +8,8 @@ from typing import Final
 from aiokafka import AIOKafkaProducer
 
 from schemas.topics import STEPS
-from services.cli.demo.stage import Stage
-from services.cli.installed import operator_client
+from services.cli.demo.trial import Trial
+from services.cli.operator_client import operator_client
 from services.runtime.ids import new_id
 from services.runtime.kafka import security
 from services.runtime.settings import KafkaSettings
@@ -22,9 +22,9 @@ RESUMED_MAX: Final = 300
 QUIET_SECONDS: Final = 12.0
 
 
-async def send(stage: Stage, sector: str, chance: random.Random) -> Counter[str]:
+async def send(trial: Trial, sector: str, chance: random.Random) -> Counter[str]:
     """A bounded burst in one of Kafka's codecs, poison, wrong bits, noise; what came of each record."""
-    installation = stage.installation
+    installation = trial.installation
     settings = KafkaSettings(
         bootstrap=installation.bootstrap,
         user=sector,
@@ -62,14 +62,14 @@ def record(sector: str, chance: random.Random) -> Record:
     return key, headers, value  # right in itself: a step on a referral that there never was
 
 
-async def resume(stage: Stage, sector: str) -> int:
+async def resume(trial: Trial, sector: str) -> int:
     """Let every stopped partition go on, past all that was written, as an operator would; how often.
 
     The arbiter's, and the sector's own: answers to steps that it never sent are dead letters there.
     """
     resumed = 0
     for service in ("referrals", sector):
-        async with operator_client(stage.installation, service) as operator:
+        async with operator_client(trial.installation, service) as operator:
             quiet = 0
             while quiet < QUIET_SECONDS and resumed < RESUMED_MAX:
                 rows = (await operator.get("/v1/readers")).json()["data"]

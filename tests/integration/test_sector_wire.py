@@ -34,7 +34,7 @@ from schemas.wire.topic import Topic, source_of
 from services.audit.settings import LogKeySettings, Settings, SignerSettings
 from services.audit.wiring import wire as wire_audit
 from services.audit.wiring import wire_signer
-from services.cli.governance import JSON
+from services.cli.operator_client import JSON
 from services.health.profile import PROFILE
 from services.runtime.ids import new_id
 from services.runtime.kafka import security

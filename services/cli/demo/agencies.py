@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from services.cli.agency_client import AgencyAccount, AgencyService
+
 DIRECTORY: Final = Path(__file__).resolve().parents[3] / "deploy" / "local" / "directory" / "services.json"
-DESK: Final = "duty"
 LANGUAGES: Final = ("en", "fr", "es", "ar", "sw")
 SECTOR_BY_NEED: Final[Mapping[str, str]] = {
     "medical_care": "health",
@@ -41,73 +42,27 @@ NAMES: Final = (
 As many agencies as names take part; the directory's further organisations are listed only."""
 
 
-@dataclass(frozen=True, slots=True)
-class Offered:
-    """A service of the directory that a referral can go to."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FictionalAgency(AgencyAccount):
+    """One agency of the demo, and what it plants where no name belongs."""
 
-    id: str
-    needs: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Agency:
-    """One agency, and what it plants."""
-
-    id: str
-    sector: str
     organization: str
-    services: tuple[Offered, ...]
     language: str
     mail: str
-    planted: str
-    """A name inside its case numbers."""
-    planted_key: str
-    """A name inside its idempotency keys, which are ASCII without spaces."""
-
-    @property
-    def staff(self) -> tuple[str, str]:
-        """Pseudonyms of the two people at work."""
-        return f"{self.id}.1", f"{self.id}.2"
-
-    @property
-    def purpose(self) -> str:
-        """What its people look at referrals for."""
-        return PURPOSES[self.sector]
+    planted: tuple[str, str]
+    """Its name inside case numbers, and inside idempotency keys, which are ASCII without spaces."""
 
 
-def agencies_of(directory: Path = DIRECTORY) -> tuple[Agency, ...]:
+def fictional_agencies() -> tuple[FictionalAgency, ...]:
     """An agency for each of the first organisations, in the order of the directory."""
-    rows_of = list(_organizations(directory).values())[: len(NAMES)]
+    rows_of = list(_organizations().values())[: len(NAMES)]
     return tuple(_agency(place, rows) for place, rows in enumerate(rows_of))
 
 
-def listed_only(directory: Path = DIRECTORY) -> Mapping[str, str]:
+def listed_only() -> Mapping[str, str]:
     """The organisations of the directory that take no part: id → name."""
-    listed = tuple(_organizations(directory).items())[len(NAMES) :]
+    listed = tuple(_organizations().items())[len(NAMES) :]
     return {organization: str(rows[0]["organization"]["name"]) for organization, rows in listed}
-
-
-def _organizations(directory: Path) -> Mapping[str, Sequence[Any]]:
-    found: dict[str, list[Any]] = {}
-    for row in json.loads(directory.read_text(encoding="utf-8"))["contents"]:
-        found.setdefault(row["organization"]["id"], []).append(row)
-    return found
-
-
-def _agency(place: int, rows: Sequence[Any]) -> Agency:
-    organization = rows[0]["organization"]
-    services = tuple(Offered(row["id"], tuple(_needs(row))) for row in rows if row["status"] == "active")
-    name = NAMES[place]
-    return Agency(
-        id=slug(organization["name"]),
-        sector=sector_of(need for each in services for need in each.needs),
-        organization=organization["id"],
-        services=services,
-        language=LANGUAGES[place % len(LANGUAGES)],
-        mail=f"desk-{place + 1}@mail.example",
-        planted=name,
-        planted_key=f"{name.encode('ascii', 'replace').decode().replace('?', 'x').replace(' ', '.')}",
-    )
 
 
 def slug(title: str) -> str:
@@ -115,10 +70,36 @@ def slug(title: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", title.lower().replace("'", "")).strip("-")[:31].rstrip("-")
 
 
-def sector_of(needs: Iterable[str]) -> str:
-    """The sector of whoever answers these needs."""
+def _organizations() -> Mapping[str, Sequence[Any]]:
+    found: dict[str, list[Any]] = {}
+    for row in json.loads(DIRECTORY.read_text(encoding="utf-8"))["contents"]:
+        found.setdefault(row["organization"]["id"], []).append(row)
+    return found
+
+
+def _agency(place: int, rows: Sequence[Any]) -> FictionalAgency:
+    organization = rows[0]["organization"]
+    services = tuple(AgencyService(row["id"], _needs(row)) for row in rows if row["status"] == "active")
+    sector = _sector_of(need for each in services for need in each.needs)
+    name = NAMES[place]
+    name_in_keys = name.encode("ascii", "replace").decode().replace("?", "x").replace(" ", ".")
+    return FictionalAgency(
+        id=slug(organization["name"]),
+        sector=sector,
+        purpose=PURPOSES[sector],
+        services=services,
+        case_prefix=f"{name} / ",
+        key_prefix=f"{name_in_keys}-",
+        organization=organization["id"],
+        language=LANGUAGES[place % len(LANGUAGES)],
+        mail=f"desk-{place + 1}@mail.example",
+        planted=(name, name_in_keys),
+    )
+
+
+def _sector_of(needs: Iterable[str]) -> str:
     return next((SECTOR_BY_NEED[need] for need in needs if need in SECTOR_BY_NEED), "social_services")
 
 
-def _needs(row: Any) -> Iterable[str]:
-    return (attribute["taxonomy_term"]["code"] for attribute in row["attributes"])
+def _needs(row: Any) -> tuple[str, ...]:
+    return tuple(attribute["taxonomy_term"]["code"] for attribute in row["attributes"])

@@ -1,152 +1,139 @@
 """Checks of what was decided and told: nothing lost, nothing twice, all agree."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
-from typing import Final, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
-from services.cli.demo.evidence import Addressed, Evidence, Told
+from services.cli.agency_client import ACCEPT, FeedEvent, SentStep
+from services.cli.demo.evidence import (
+    AddressedFact,
+    Kill,
+    OutsiderOffer,
+    Party,
+    PlayedReferral,
+    Race,
+    StatisticalFact,
+)
+from services.cli.demo.races import GAP_MS_MAX
 
 ORDERS_AT_LEAST: Final = 5
-GAP_MS_MAX: Final = 5.0
 UNANSWERED_AT_LEAST: Final = 20
 KILLED: Final = ("referrals", "kafka")
-
-Pair = tuple[str, str]
-Key = TypeVar("Key")
+SHOWN_MAX: Final = 20
 
 
-def facts_numbered(evidence: Evidence) -> list[str]:
+def facts_numbered(addressed: Sequence[AddressedFact], received: Sequence[FeedEvent]) -> list[str]:
     """Each party got the facts addressed to it, 1..n without gap, and no others."""
-    addressed = _by_pair(each.told for each in evidence.addressed)
-    received = _by_pair(evidence.received)
+    sent = _by_party(each.event for each in addressed)
+    got = _by_party(received)
     problems = []
-    for pair in sorted(addressed.keys() | received.keys()):
-        numbers = [told.number for told in received.get(pair, [])]
+    for party in sorted(sent.keys() | got.keys()):
+        referral, agency = party
+        numbers = [event.number for event in got[party]]
         if numbers != list(range(1, len(numbers) + 1)):
-            problems.append(f"{pair[1]} got facts {_shown(numbers)} of referral {pair[0]}")
-        elif received.get(pair) != sorted(addressed.get(pair, []), key=lambda told: told.number):
-            problems.append(f"{pair[1]} got other facts of referral {pair[0]} than the arbiter sent it")
+            problems.append(f"{agency} got facts {numbers[:SHOWN_MAX]} of referral {referral}")
+        elif got[party] != sorted(sent[party], key=lambda event: event.number):
+            problems.append(f"{agency} got other facts of referral {referral} than the arbiter sent it")
     return problems
 
 
-def states_agree(evidence: Evidence) -> list[str]:
+def states_agree(
+    played: Sequence[PlayedReferral], states: Mapping[str, str], views: Mapping[Party, str]
+) -> list[str]:
     """The arbiter and both parties see each referral in the same state."""
-    seen: dict[str, dict[str, str | None]] = defaultdict(dict)
-    for view in evidence.views:
-        seen[view.referral][view.agency] = view.state
-    problems = []
-    for played in evidence.played:
-        state = evidence.states.get(played.referral)
-        for agency in (played.owner, played.receiver):
-            found = seen[played.referral].get(agency)
-            if state is None or found != state:
-                problems.append(f"{agency} sees referral {played.referral} {found}, the arbiter {state}")
-    return problems
-
-
-def nothing_twice(evidence: Evidence) -> list[str]:
-    """Nothing happened twice to a referral, for whichever reader; no refusal was said twice."""
-    told = Counter(
-        (each.told.agency, each.told.referral, each.told.type, each.refused) for each in evidence.addressed
-    )
-    counted = Counter((each.referral, each.type) for each in evidence.counted)
+    seen = {
+        (each.referral, agency): (views.get((each.referral, agency)), states.get(each.referral))
+        for each in played
+        for agency in (each.owner, each.receiver)
+    }
     return [
-        *(
-            f"{agency} was told {kind} of referral {referral} {n} times"
-            for (agency, referral, kind, _), n in _more(told)
-        ),
-        *(f"{kind} of referral {referral} was counted {n} times" for (referral, kind), n in _more(counted)),
+        f"{agency} sees referral {referral} {view}, the arbiter {state}"
+        for (referral, agency), (view, state) in seen.items()
+        if state is None or view != state
     ]
 
 
-def every_step_answered(evidence: Evidence) -> list[str]:
+def nothing_twice(addressed: Sequence[AddressedFact], counted: Sequence[StatisticalFact]) -> list[str]:
+    """Nothing happened twice to a referral, for whichever reader; no refusal was said twice."""
+    events = [each.event for each in addressed]
+    told = Counter((each.referral, each.type, f"told to {each.agency}", each.step) for each in events)
+    told.update((each.referral, each.type, "counted", None) for each in counted)
+    return [
+        f"{kind} of referral {referral} was {what} {times} times"
+        for (referral, kind, what, _), times in told.items()
+        if times > 1
+    ]
+
+
+def every_step_answered(sent: Sequence[SentStep], addressed: Sequence[AddressedFact]) -> list[str]:
     """Whatever was answered 202 has its fact or its refusal: nothing was lost."""
-    caused = {each.caused_by for each in evidence.addressed}
-    lost = [asked for asked in evidence.asked if asked.id not in caused]
+    caused = {each.caused_by for each in addressed}
+    lost = [step for step in sent if step.id not in caused]
     return [f"no answer to a step of {one.agency} on referral {one.referral} ({one.fact})" for one in lost]
 
 
-def stories_ended(evidence: Evidence) -> list[str]:
+def stories_ended(
+    played: Sequence[PlayedReferral], received: Sequence[FeedEvent], failures: Sequence[str]
+) -> list[str]:
     """Every referral of the run ended as its story says, by the last fact to its owner."""
-    last: dict[Pair, Told] = {}
-    for told in evidence.received:
-        last[told.referral, told.agency] = told
-    problems = list(evidence.failures)
-    for played in evidence.played:
-        end = last.get((played.referral, played.owner))
-        if end is None or end.state != played.ends:
-            found = end.state if end else None
-            problems.append(f"referral {played.referral} ({played.story}) ended {found}, not {played.ends}")
+    ends = {(event.referral, event.agency): event.state for event in received}
+    problems = list(failures)
+    for each in played:
+        found = ends.get((each.referral, each.owner))
+        if found != each.ends:
+            problems.append(f"referral {each.referral} ({each.story}) ended {found}, not {each.ends}")
     return problems
 
 
-def both_orders(evidence: Evidence) -> list[str]:
+def both_orders(races: Sequence[Race], addressed: Sequence[AddressedFact]) -> list[str]:
     """Acceptance before withdrawal and the other way round, each at least five times, within 5 ms."""
-    orders = Counter(order_of(race.referral, evidence.addressed) for race in evidence.races)
-    problems = [
-        f"a pair left {race.gap_ms:.1f} ms apart" for race in evidence.races if race.gap_ms > GAP_MS_MAX
-    ]
-    for order in ("accepted", "refused"):
-        if orders[order] < ORDERS_AT_LEAST:
-            problems.append(f"the acceptance was {order} {orders[order]} times, wanted {ORDERS_AT_LEAST}")
-    return problems
-
-
-def order_of(referral: str, addressed: Iterable[Addressed]) -> str | None:
-    """What became of the acceptance in a race with the withdrawal."""
-    for each in addressed:
-        if each.told.referral == referral and each.told.type == "referral.accepted":
-            return "accepted"
-        if each.told.referral == referral and each.code == "withdrawn":
-            return "refused"
-    return None
-
-
-def killed_at_work(evidence: Evidence) -> list[str]:
-    """The arbiter and the broker were killed while enough steps waited for their answers."""
-    problems = [
-        f"{part} was not killed" for part in KILLED if part not in [kill.part for kill in evidence.kills]
-    ]
-    for kill in evidence.kills:
-        if kill.unanswered < UNANSWERED_AT_LEAST:
-            problems.append(f"{kill.part} was killed with only {kill.unanswered} steps unanswered")
-    return problems
-
-
-def nothing_dead(evidence: Evidence) -> list[str]:
-    """No event became a dead letter, and the trail refused no report."""
+    orders = orders_of(races, addressed)
     return [
-        *(f"{service} has {count} dead letters" for service, count in _some(evidence.dead_letters)),
+        *(f"a pair left {race.gap_ms:.1f} ms apart" for race in races if race.gap_ms > GAP_MS_MAX),
         *(
-            f"the trail refused {count} reports of {service}"
-            for service, count in _some(evidence.refused_reports)
+            f"the acceptance was {order} {orders[order]} times, wanted {ORDERS_AT_LEAST}"
+            for order in ("accepted", "refused")
+            if orders[order] < ORDERS_AT_LEAST
         ),
     ]
 
 
-def listed_only(evidence: Evidence) -> list[str]:
+def orders_of(races: Sequence[Race], addressed: Sequence[AddressedFact]) -> Counter[str]:
+    """What became of the acceptances in the races with a withdrawal."""
+    order = {each.event.referral: "refused" for each in addressed if each.event.code == "withdrawn"}
+    order |= {each.event.referral: "accepted" for each in addressed if each.event.type == ACCEPT.fact}
+    return Counter(order.get(race.referral, "lost") for race in races)
+
+
+def killed_at_work(kills: Sequence[Kill]) -> list[str]:
+    """The arbiter and the broker were killed while enough steps waited for their answers."""
+    waited = {kill.part: kill.unanswered for kill in kills}
+    return [
+        f"{part} was killed with only {waited.get(part, 0)} steps unanswered"
+        for part in KILLED
+        if waited.get(part, 0) < UNANSWERED_AT_LEAST
+    ]
+
+
+def nothing_dead(dead_letters: Mapping[str, int], refused_reports: Mapping[str, int]) -> list[str]:
+    """No event became a dead letter, and the trail refused no report."""
+    return [
+        *(f"{service} has {count} dead letters" for service, count in dead_letters.items() if count),
+        *(f"the trail refused {n} reports of {service}" for service, n in refused_reports.items() if n),
+    ]
+
+
+def listed_only(outsiders: Sequence[OutsiderOffer]) -> list[str]:
     """An organisation that is listed and not admitted gets nothing: the offer is refused for that reason."""
     return [
         f"an offer to the listed organisation {each.title} was answered {each.code}"
-        for each in evidence.listed
+        for each in outsiders
         if each.code != "agency_inactive"
     ]
 
 
-def _by_pair(facts: Iterable[Told]) -> Mapping[Pair, list[Told]]:
-    found: dict[Pair, list[Told]] = defaultdict(list)
-    for told in facts:
-        found[told.referral, told.agency].append(told)
+def _by_party(events: Iterable[FeedEvent]) -> dict[Party, list[FeedEvent]]:
+    found: dict[Party, list[FeedEvent]] = defaultdict(list)
+    for event in events:
+        found[event.referral, event.agency].append(event)
     return found
-
-
-def _shown(numbers: list[int]) -> str:
-    return ", ".join(map(str, numbers[:20]))
-
-
-def _more(counts: Mapping[Key, int]) -> list[tuple[Key, int]]:
-    return [(key, times) for key, times in counts.items() if times > 1]
-
-
-def _some(counts: Mapping[str, int]) -> list[tuple[str, int]]:
-    return [(name, count) for name, count in sorted(counts.items()) if count]

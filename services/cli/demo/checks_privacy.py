@@ -2,13 +2,21 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from schemas.events.referral import NEEDS
 from schemas.topics import SECTORS
-from services.cli.demo.evidence import Evidence, Identity
-from services.cli.demo.traces import FORMS, PLACES
+from services.cli.agency_client import GrantedLook
+from services.cli.demo.evidence import (
+    NameTrace,
+    ProcessIdentity,
+    SearchPlace,
+    SinkMail,
+    StatisticalFact,
+    TrailVerdict,
+)
+from services.cli.demo.search import FORMS, PLACES
 
 UNSAID: Final = (
     *(sector.replace("_", " ") for sector in SECTORS),
@@ -20,120 +28,98 @@ UNSAID: Final = (
 _DIGIT: Final = re.compile(r"\d")
 
 
-def views_in_trail(evidence: Evidence) -> list[str]:
+def looks_in_trail(looks: Sequence[GrantedLook], entries: Sequence[Mapping[str, Any]]) -> list[str]:
     """Each look that somebody was granted has its own entry, opened, with who, what for and at whom."""
-    wanted = Counter(
-        (read.act, read.agency, read.staff, read.purpose, read.referral) for read in evidence.reads
-    )
+    wanted = Counter(looks)
     found = Counter(
-        (
-            entry.get("act"),
-            entry.get("agency"),
-            (entry.get("actor") or {}).get("id"),
-            entry.get("purpose"),
-            entry.get("referral"),
+        GrantedLook(
+            entry["act"], entry["agency"], entry["actor"]["id"], entry["purpose"], entry.get("referral")
         )
-        for entry in evidence.entries
+        for entry in entries
         if entry.get("kind") in ("intent", "item")
     )
     return [
-        f"{agency} was granted {count} looks ({act}) at {_named(referral)}, the trail holds {found[key]}"
-        for key, count in wanted.items()
-        for act, agency, _, _, referral in (key,)
-        if found[key] < count
+        f"{look.agency} was granted {count} looks ({look.act}) at {look.referral or 'a case'}, "
+        f"the trail holds {found[look]}"
+        for look, count in wanted.items()
+        if found[look] < count
     ]
 
 
-def _named(referral: str | None) -> str:
-    return f"referral {referral}" if referral else "a case"
-
-
-def trail_verifies(evidence: Evidence) -> list[str]:
+def trail_verifies(verdict: TrailVerdict, entries: Sequence[Mapping[str, Any]]) -> list[str]:
     """The exported trail is sound by the offline verifier, with every entry's detail opened."""
-    verdict = evidence.verdict
     if verdict.exit_code != 0:
         return [f"the verifier ended with {verdict.exit_code}: {verdict.sentence}"]
-    if not verdict.entries or verdict.details != verdict.entries:
+    if not verdict.entries == verdict.details == len(entries):
         return [f"{verdict.details} of {verdict.entries} entries were opened"]
     return []
 
 
-def mails_say_nothing(evidence: Evidence) -> list[str]:
+def mails_say_nothing(mails: Sequence[SinkMail], names: Sequence[str]) -> list[str]:
     """Every mail is as long as every other, and holds no word, name or number that tells anything."""
     problems = []
-    if len({mail.size_bytes for mail in evidence.mails}) > 1:
+    if len({mail.size_bytes for mail in mails}) > 1:
         problems.append("mails differ in length")
-    for text in {mail.text for mail in evidence.mails}:
-        folded = text.casefold()
-        said = [word for word in UNSAID if word.casefold() in folded]
-        said += [name for name in evidence.names if name.casefold() in folded]
+    for text in {mail.text for mail in mails}:
+        said = [word for word in (*UNSAID, *names) if word.casefold() in text.casefold()]
         if said or _DIGIT.search(text):
             problems.append(f"a mail says {', '.join(said) or 'a number'}")
     return problems
 
 
-def mails_once(evidence: Evidence) -> list[str]:
+def mails_once(
+    mails: Sequence[SinkMail], desks: Mapping[tuple[str, str], str], counted: Sequence[StatisticalFact]
+) -> list[str]:
     """Each desk that a fact awaited was told, at most once for each fact, and no mail was sent twice."""
-    wanted = Counter(
-        evidence.desks[each.awaits, each.desk]
-        for each in evidence.counted
-        if each.awaits and each.desk and (each.awaits, each.desk) in evidence.desks
-    )
-    found = Counter(mail.to for mail in evidence.mails)
+    awaited = [(each.awaits or "", each.desk or "") for each in counted]
+    wanted = Counter(desks[desk] for desk in awaited if desk in desks)
+    found = Counter(mail.to for mail in mails)
     problems = [
         f"{to} got {found[to]} mails, {wanted[to]} facts await it"
         for to in sorted(wanted.keys() | found.keys())
         if not min(wanted[to], 1) <= found[to] <= wanted[to]
     ]
-    if len({mail.name for mail in evidence.mails}) != len(evidence.mails):
+    if len({mail.name for mail in mails}) != len(mails):
         problems.append("a mail was sent twice")
     return problems
 
 
-def names_stay_home(evidence: Evidence) -> list[str]:
+def names_stay_home(traces: Sequence[NameTrace], searched: Sequence[SearchPlace]) -> list[str]:
     """What agencies planted is nowhere but in the database of their own sector."""
     return [
         f"a name of {trace.sector} is in {trace.kind} {trace.place} ({trace.form})"
-        for trace in evidence.traces
+        for trace in traces
         if trace.kind != trace.sector
     ]
 
 
-def search_finds(evidence: Evidence) -> list[str]:
+def search_finds(traces: Sequence[NameTrace], searched: Sequence[SearchPlace]) -> list[str]:
     """The search is no empty gesture: it finds the control string everywhere in every form, names at home."""
-    found = {searched.place: searched.control_found for searched in evidence.searched}
-    home = {trace.sector for trace in evidence.traces if trace.kind == trace.sector}
+    found = {(each.place, form) for each in searched for form in each.control_found}
+    home = {trace.sector for trace in traces if trace.kind == trace.sector}
     return [
         *(
             f"the control string was not found in the {place} as {form}"
             for place in PLACES
             for form in FORMS
-            if form not in found.get(place, ())
+            if (place, form) not in found
         ),
         *(f"no name of {sector} was found at home" for sector in SECTORS if sector not in home),
     ]
 
 
-def own_identities(evidence: Evidence) -> list[str]:
+def own_identities(identities: Sequence[ProcessIdentity]) -> list[str]:
     """Each process has its own database role and its own Kafka user, as the servers see it."""
-    problems = []
-    for identity in evidence.identities:
-        problems += _as_wanted(identity, "database role", identity.roles, identity.wants_role)
-        problems += _as_wanted(identity, "Kafka user", identity.users, identity.wants_user)
-    problems += _shared("database role", (role for each in evidence.identities for role in each.roles))
-    problems += _shared("Kafka user", (user for each in evidence.identities for user in each.users))
-    return problems
-
-
-def _as_wanted(identity: Identity, kind: str, found: tuple[str, ...], wanted: str | None) -> list[str]:
-    if found == ((wanted,) if wanted else ()):
-        return []
-    return [f"{identity.name} has the {kind} {', '.join(found) or 'none'}, not {wanted or 'none'}"]
-
-
-def _shared(kind: str, names: Iterable[str]) -> list[str]:
+    seen = [
+        seen
+        for each in identities
+        for seen in (
+            (each.name, "database role", each.database_roles, each.is_on_database),
+            (each.name, "Kafka user", each.kafka_users, each.is_on_kafka),
+        )
+    ]
     return [
-        f"the {kind} {name} is shared by {count} processes"
-        for name, count in Counter(names).items()
-        if count > 1
+        f"{name} has the {kind} {', '.join(found) or 'none'}, not {name if is_on_it else 'none'}"
+        for name, kind, found, is_on_it in seen
+        if found != ((name,) if is_on_it else ())
     ]

@@ -2,13 +2,16 @@
 
 import asyncio
 import signal
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
+from rich.console import Console
 
-from services.cli.talk import FAILED, AsJson, ProgressDots, say, show_json
+from deploy.local.places import temporary_directory
+from services.cli.demo.run import DemoRun, run_demo
+from services.cli.demo.show import document, show_run
+from services.cli.talk import FAILED, AsJson, say, show
 
 app = typer.Typer()
 
@@ -32,31 +35,21 @@ def demo(
     In a temporary directory: starts everything, lets twelve fictional agencies make and answer referrals over
     HTTP, kills the arbiter and the broker in the middle, then checks from outside. Exit 0 only if all holds.
     """
-    from deploy.local.places import temporary_directory
-    from services.cli.demo.run import Run, run_demo
 
-    async def run(folder: Path) -> Run:
-        task = asyncio.current_task()
-        if task:
+    async def run(folder: Path) -> DemoRun:
+        if task := asyncio.current_task():
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        return await run_demo(folder, referrals, directory, say if as_json else dots.say)
+        return await run_demo(folder, referrals, directory, say)
 
-    dots = ProgressDots()
-    with temporary_directory("concert-demo-") as folder, nullcontext() if as_json else dots.shown():
+    with temporary_directory("concert-demo-") as folder, Console(stderr=True).status("at work"):
         try:
             found = asyncio.run(run(folder))
         except asyncio.CancelledError:
             raise KeyboardInterrupt from None  # SIGTERM; everything was stopped in order
     if as_json:
-        from services.cli.demo.show import document
-
-        show_json(document(found))
+        show(document(found), (), as_json=True)
     else:
-        from rich.console import Console
-
-        from services.cli.demo.show import show
-
-        show(found, Console(highlight=False))
+        show_run(found, Console(highlight=False))
     if not found.holds:
         say(f"Red: {', '.join(result.name for result in found.results if not result.holds)}.")
         raise typer.Exit(FAILED)

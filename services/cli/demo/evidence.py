@@ -4,9 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from services.cli.agency_client import FeedEvent, GrantedLook, SentStep
+
+Party = tuple[str, str]
+"""A referral and one of its agencies."""
+
 
 @dataclass(frozen=True, slots=True)
-class Played:
+class PlayedReferral:
     """One referral of the run, and how its story ends."""
 
     referral: str
@@ -17,72 +22,25 @@ class Played:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A step that was answered 202; `fact` is what the arbiter calls it once it has happened."""
+class AddressedFact:
+    """A fact as the arbiter addressed it to one party, with the step that caused it."""
 
-    id: str
-    referral: str
-    agency: str
-    fact: str
+    event: FeedEvent
+    caused_by: str
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """One numbered fact to one agency."""
+class StatisticalFact:
+    """A fact as it went out for statistics and notices, with whose desk it awaits."""
 
-    referral: str
-    agency: str
-    number: int
-    type: str
-    state: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Addressed:
-    """A fact as the arbiter addressed it, with the step that caused it."""
-
-    told: Told
-    caused_by: str | None
-    refused: str | None = None
-    """The refused step, where the fact says so."""
-    code: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """A fact as it went out for statistics and notices."""
-
-    id: str
     referral: str
     type: str
-    caused_by: str | None
     awaits: str | None
     desk: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class View:
-    """Where a referral stands in the eyes of one of its parties."""
-
-    referral: str
-    agency: str
-    state: str | None
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """One look that an agency's person was granted; a case has no referral."""
-
-    act: str
-    agency: str
-    staff: str
-    purpose: str
-    referral: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class TrailVerdict:
     """What the offline verifier said of the exported trail."""
 
     exit_code: int
@@ -92,7 +50,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Mail:
+class SinkMail:
     """A mail in the sink: what anybody on its way could read, and how long it was."""
 
     to: str
@@ -103,7 +61,7 @@ class Mail:
 
 
 @dataclass(frozen=True, slots=True)
-class Trace:
+class NameTrace:
     """A planted string where it was found, and in which form."""
 
     kind: str
@@ -115,7 +73,7 @@ class Trace:
 
 
 @dataclass(frozen=True, slots=True)
-class Searched:
+class SearchPlace:
     """How much of a kind of place was looked through, and in which forms the control string turned up."""
 
     place: str
@@ -124,15 +82,15 @@ class Searched:
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class ProcessIdentity:
     """A process, and as whom database and brokers say that they know it."""
 
     name: str
     pid: int
-    roles: tuple[str, ...]
-    users: tuple[str, ...]
-    wants_role: str | None
-    wants_user: str | None
+    database_roles: tuple[str, ...]
+    kafka_users: tuple[str, ...]
+    is_on_database: bool
+    is_on_kafka: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +112,7 @@ class Race:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class OutsiderOffer:
     """An offer to an organisation that is listed only, and the arbiter's answer."""
 
     organization: str
@@ -166,30 +124,31 @@ class Listed:
 class Evidence:
     """Everything that was seen, from outside the services."""
 
-    played: tuple[Played, ...]
+    played: tuple[PlayedReferral, ...]
     failures: tuple[str, ...]
     """Stories that could not be told to their end."""
-    asked: tuple[Asked, ...]
-    addressed: tuple[Addressed, ...]
-    received: tuple[Told, ...]
-    counted: tuple[Counted, ...]
+    sent: tuple[SentStep, ...]
+    addressed: tuple[AddressedFact, ...]
+    received: tuple[FeedEvent, ...]
+    counted: tuple[StatisticalFact, ...]
     states: Mapping[str, str]
     """The arbiter's last word on each referral."""
-    views: tuple[View, ...]
-    reads: tuple[Read, ...]
+    views: Mapping[Party, str]
+    """Where each referral stands in the eyes of each of its parties."""
+    looks: tuple[GrantedLook, ...]
     entries: tuple[Mapping[str, Any], ...]
     """The details of the exported trail, opened."""
-    verdict: Verdict
-    mails: tuple[Mail, ...]
+    verdict: TrailVerdict
+    mails: tuple[SinkMail, ...]
     desks: Mapping[tuple[str, str], str]
     """Agency and desk → its mail address."""
     names: tuple[str, ...]
-    """What the agencies planted, and whatever else no mail may hold."""
-    traces: tuple[Trace, ...]
-    searched: tuple[Searched, ...]
-    identities: tuple[Identity, ...]
+    """What the agencies planted, and no mail may hold."""
+    traces: tuple[NameTrace, ...]
+    searched: tuple[SearchPlace, ...]
+    identities: tuple[ProcessIdentity, ...]
     kills: tuple[Kill, ...]
     races: tuple[Race, ...]
-    listed: tuple[Listed, ...]
+    outsiders: tuple[OutsiderOffer, ...]
     dead_letters: Mapping[str, int]
     refused_reports: Mapping[str, int]

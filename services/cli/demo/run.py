@@ -3,23 +3,26 @@
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
-from services.cli.demo.checks import Result, run_checks
-from services.cli.demo.collect import Acted, collect
+from services.cli.agency_client import listening
+from services.cli.demo.checks import CheckResult, run_checks
+from services.cli.demo.collect import collect
 from services.cli.demo.evidence import Evidence, Kill
 from services.cli.demo.founding import found
 from services.cli.demo.kills import strike
 from services.cli.demo.play import Play
-from services.cli.demo.stage import Stage, listening, staged
-from services.cli.demo.stories import told
-from services.cli.directory import Report
+from services.cli.demo.stories import dealt
+from services.cli.demo.trial import Trial, running_trial
+from services.cli.directory import ImportReport
+
+KILLED: Final = {"referrals": "the arbiter", "kafka": "the broker"}
 
 
 @dataclass
-class Times:
+class Phases:
     """How long each part of the run took."""
 
     say: Callable[[str], None]
@@ -35,12 +38,12 @@ class Times:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class DemoRun:
     """What a run was, and what was found."""
 
     evidence: Evidence
-    results: tuple[Result, ...]
-    reports: list[Report]
+    results: tuple[CheckResult, ...]
+    reports: list[ImportReport]
     seconds: dict[str, float]
 
     @property
@@ -49,49 +52,49 @@ class Run:
         return all(result.holds for result in self.results)
 
 
-async def run_demo(folder: Path, count: int, directory: Path | None, say: Callable[[str], None]) -> Run:
+async def run_demo(folder: Path, count: int, directory: Path | None, say: Callable[[str], None]) -> DemoRun:
     """Bring all up, play, gather the evidence, stop, judge."""
-    times = Times(say)
-    async with staged(folder / "installation", say) as stage, asyncio.TaskGroup() as group:
-        times.done("everything is up")
-        watching = group.create_task(stage.platform.wait())  # raises when the supervisor gives up
-        evidence, reports = await perform(stage, folder, count, directory, times)
+    phases = Phases(say)
+    async with running_trial(folder / "installation", say) as trial, asyncio.TaskGroup() as group:
+        phases.done("everything is up")
+        watching = group.create_task(trial.platform.wait())  # raises when the supervisor gives up
+        evidence, reports = await perform(trial, folder, count, directory, phases)
         watching.cancel()
-    times.done("everything is stopped")
+    phases.done("everything is stopped")
     results = run_checks(evidence)
-    times.done("checked")
-    return Run(evidence, results, reports, times.seconds)
+    phases.done("checked")
+    return DemoRun(evidence, results, reports, phases.seconds)
 
 
 async def perform(
-    stage: Stage, folder: Path, count: int, directory: Path | None, times: Times
-) -> tuple[Evidence, list[Report]]:
-    """Play on a stage that stands, and gather the evidence."""
-    reports = await found(stage, directory)
-    times.done(f"{len(stage.agencies)} agencies, their protocol and desks are known everywhere")
-    play = Play(stage)
-    async with AsyncExitStack() as stack:
-        await stack.enter_async_context(listening(tuple(stage.clients.values())))
-        kills = await _play(play, count, times)
-        listed = await play.try_listed()
-    evidence = await collect(stage, Acted(play, kills, listed), folder / "trail")
-    times.done("evidence is gathered")
+    trial: Trial, folder: Path, count: int, directory: Path | None, phases: Phases
+) -> tuple[Evidence, list[ImportReport]]:
+    """Play on a platform that stands, and gather the evidence."""
+    reports = await found(trial, directory)
+    phases.done(f"{len(trial.agencies)} agencies, their protocol and desks are known everywhere")
+    play = Play(trial)
+    async with listening(trial.clients.values()):
+        kills = await _play(play, count, phases)
+        await play.try_outsiders()
+    evidence = await collect(play, kills, folder / "trail")
+    phases.done("evidence is gathered")
     return evidence, reports
 
 
-async def _play(play: Play, count: int, times: Times) -> tuple[Kill, ...]:
-    stories = list(told(count))
+async def _play(play: Play, count: int, phases: Phases) -> tuple[Kill, ...]:
+    stories = list(dealt(count))
+    answering = sum(1 for story in stories if not story.waits_for)
     async with asyncio.TaskGroup() as group:
-        telling = group.create_task(play.tell(stories))
-        times.say("next: the arbiter is killed on purpose, in the middle of its work")
-        first = await strike(play.stage, "referrals", play.offers, count)
-        times.done(f"the arbiter was killed on purpose with {first.unanswered} steps unanswered, and is back")
-        times.say("next: the broker is killed on purpose, in the middle of its work")
-        answering = sum(1 for story in stories if not story.waits_for)
-        second = await strike(play.stage, "kafka", play.answers, answering)
-        times.done(f"the broker was killed on purpose with {second.unanswered} steps unanswered, and is back")
+        telling = group.create_task(play.play_all(stories))
+        kills = []
+        for part, gate, gathered in (("referrals", play.offers, count), ("kafka", play.answers, answering)):
+            name = KILLED[part]
+            phases.say(f"next: {name} is killed on purpose, in the middle of its work")
+            kill = await strike(play.trial, part, gate, gathered)
+            kills.append(kill)
+            phases.done(f"{name} was killed on purpose with {kill.unanswered} steps unanswered, and is back")
         await telling
-        await asyncio.gather(*(client.read_worklist() for client in play.stage.clients.values()))
+        await asyncio.gather(*(client.read_worklist() for client in play.trial.clients.values()))
         await play.race_on()
-    times.done(f"{len(play.stage.book.played)} referrals have ended")
-    return first, second
+    phases.done(f"{len(play.played)} referrals have ended")
+    return tuple(kills)

@@ -1,20 +1,26 @@
-"""The search for planted strings on disk and in databases, with a control string that it must find there."""
+"""Looks for planted strings on disk and in databases, and for a control string that must be found there."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+import base64
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from deploy.local.databases import DATABASES
 from schemas.topics import SERVICES, TOPICS
 from schemas.wire.topic import Topic
-from services.cli.demo.agencies import Agency
-from services.cli.demo.evidence import Searched, Trace
-from services.cli.demo.looking import Onlooker
-from services.cli.demo.stage import Stage
-from services.cli.demo.traces import DATABASE, LOGS, SEGMENTS, content_of, files_below, forms_of, found_in
+from services.cli.demo.evidence import NameTrace, SearchPlace
+from services.cli.demo.onlooker import Onlooker
+from services.cli.demo.trial import Trial
 from services.runtime import administration
 
+RAW, ESCAPED = "raw", "JSON-escaped"
+SHIFTS: Final = ("base64 at 0", "base64 at 1", "base64 at 2")
+FORMS: Final = (RAW, ESCAPED, *SHIFTS)
+"""How a string could lie there."""
+SEGMENTS, LOGS, DATABASE = "segments", "logs", "databases"
+PLACES: Final = (SEGMENTS, LOGS, DATABASE)
 CONTROL: Final = "Contról Zephyrine Øktober"
 CONTROL_TOPIC: Final = Topic(
     title="demo.control", writer="governance", readers=(), classification="internal", keys=(), carries={}
@@ -26,68 +32,45 @@ _CONTROL_ROW: Final = "INSERT INTO outbox (shard, topic, key, sequence, value) V
 _CONTROL_LINE: Final = "DO $$ BEGIN RAISE LOG '%', '{}'; END $$"
 
 Needles = Sequence[tuple[str, Mapping[str, bytes]]]
-Found = tuple[list[Trace], int]
+"""Whose string, and each form of it."""
+Found = tuple[list[NameTrace], int]
 """Traces, and how many bytes were looked through."""
 
 
-def planted(agency: Agency) -> tuple[str, str]:
-    """What an agency plants."""
-    return agency.planted, agency.planted_key
-
-
-async def send_control(stage: Stage, onlooker: Onlooker) -> None:
+async def plant_control(trial: Trial, onlooker: Onlooker) -> None:
     """Bring the control string in all its forms into a database, Kafka's segments and a log, by real ways.
 
     An outbox row of governance goes to a topic that nobody reads, and stays behind as sent; the database
     server writes a line into its log.
     """
-    await asyncio.to_thread(_make_topic, stage)
+    await asyncio.to_thread(_make_topic, trial)
     value = b" ".join(forms_of(CONTROL).values())
     connection = onlooker.connections["governance"]
-    name = CONTROL_TOPIC.name(stage.installation.namespace)
+    name = CONTROL_TOPIC.name(trial.installation.namespace)
     await connection.execute(_CONTROL_ROW, name, b"control", value)
     await connection.execute(_CONTROL_LINE.format(value.decode()))
 
 
-def _make_topic(stage: Stage) -> None:
-    installation = stage.installation
-    is_embedded = installation.configuration.kafka is None
-    wanted = administration.desired(
-        (*TOPICS, CONTROL_TOPIC), SERVICES, installation.namespace, local=is_embedded
-    )
-    with administration.connect(installation.bootstrap, *installation.kafka_admin) as admin:
-        administration.apply(admin, wanted, lambda user: installation.secrets.password("kafka", user))
-
-
-async def search(stage: Stage, onlooker: Onlooker) -> tuple[list[Trace], list[Searched]]:
+async def search(trial: Trial, onlooker: Onlooker) -> tuple[list[NameTrace], list[SearchPlace]]:
     """Look for what was planted, and for the control string, in segments, logs and databases."""
-    configuration = stage.installation.configuration
-    needles = [(agency.sector, forms_of(name)) for agency in stage.agencies for name in planted(agency)]
+    configuration = trial.installation.configuration
+    needles = [(agency.sector, forms_of(name)) for agency in trial.agencies for name in agency.planted]
     needles.append((NOBODY, forms_of(CONTROL)))
-    records = files_below(configuration.data / "kafka" / "records")
-    segments = [path for path in records if path.suffix == ".log"]
+    segments = list((configuration.data / "kafka" / "records").rglob("*.log"))
+    logs = [path for path in configuration.logs.rglob("*") if path.is_file()]
     places = {
         SEGMENTS: await asyncio.to_thread(in_files, SEGMENTS, segments, needles),
-        LOGS: await asyncio.to_thread(in_files, LOGS, files_below(configuration.logs), needles),
+        LOGS: await asyncio.to_thread(in_files, LOGS, logs, needles),
         DATABASE: await _in_databases(onlooker, needles),
     }
     traces = [trace for found, _ in places.values() for trace in found if trace.sector != NOBODY]
     return traces, [searched(place, found) for place, found in places.items()]
 
 
-def searched(place: str, found: Found) -> Searched:
+def searched(place: str, found: Found) -> SearchPlace:
     """How much was looked through in a place, and how the control string was found there."""
     traces, size = found
-    return Searched(place, size, frozenset(trace.form for trace in traces if trace.sector == NOBODY))
-
-
-async def _in_databases(onlooker: Onlooker, needles: Needles) -> Found:
-    traces, size = [], 0
-    for service in DATABASES:
-        content = content_of([value async for table in onlooker.values(service) for value in table])
-        size += len(content)
-        traces += await asyncio.to_thread(in_content, service, DATABASE, content, needles)
-    return traces, size
+    return SearchPlace(place, size, frozenset(trace.form for trace in traces if trace.sector == NOBODY))
 
 
 def in_files(kind: str, files: Iterable[Path], needles: Needles) -> Found:
@@ -100,8 +83,53 @@ def in_files(kind: str, files: Iterable[Path], needles: Needles) -> Found:
     return traces, size
 
 
-def in_content(kind: str, place: str, content: bytes, needles: Needles) -> list[Trace]:
+def in_content(kind: str, place: str, content: bytes, needles: Needles) -> list[NameTrace]:
     """The traces in one piece of content."""
     return [
-        Trace(kind, place, form, sector) for sector, forms in needles for form in found_in(content, forms)
+        NameTrace(kind, place, form, sector) for sector, forms in needles for form in found_in(content, forms)
     ]
+
+
+def forms_of(text: str) -> Mapping[str, bytes]:
+    """Each form in which a string could lie there; base64 at each of its three alignments."""
+    raw = text.encode()
+    forms = {RAW: raw, ESCAPED: json.dumps(text)[1:-1].encode("ascii")}
+    return forms | {name: _in_base64(raw, shift) for shift, name in enumerate(SHIFTS)}
+
+
+def found_in(content: bytes, forms: Mapping[str, bytes]) -> Iterator[str]:
+    """The forms that occur in the content; base64 also in its other alphabet."""
+    for name, form in forms.items():
+        if form in content or form.translate(bytes.maketrans(b"+/", b"-_")) in content:
+            yield name
+
+
+def content_of(values: Iterable[object]) -> bytes:
+    """A database's values in one piece, as text and bytes lie in them."""
+    return b"\n".join(
+        value if isinstance(value, bytes) else str(value).encode() for value in values if value is not None
+    )
+
+
+def _in_base64(raw: bytes, shift: int) -> bytes:
+    """The characters that nothing before or after can change, `shift` bytes into a group of three."""
+    encoded = base64.b64encode(bytes(shift) + raw)
+    return encoded[(shift * 8 + 5) // 6 : (shift + len(raw)) * 8 // 6]
+
+
+async def _in_databases(onlooker: Onlooker, needles: Needles) -> Found:
+    traces, size = [], 0
+    for service in DATABASES:
+        content = content_of([value async for table in onlooker.values(service) for value in table])
+        size += len(content)
+        traces += await asyncio.to_thread(in_content, service, DATABASE, content, needles)
+    return traces, size
+
+
+def _make_topic(trial: Trial) -> None:
+    installation = trial.installation
+    is_embedded = installation.configuration.kafka is None
+    topics = (*TOPICS, CONTROL_TOPIC)
+    wanted = administration.desired(topics, SERVICES, installation.namespace, local=is_embedded)
+    with administration.connect(installation.bootstrap, *installation.kafka_admin) as admin:
+        administration.apply(admin, wanted, lambda user: installation.secrets.password("kafka", user))

@@ -1,33 +1,22 @@
-"""How referrals go: each story is a row of moves, and its share of the run."""
+"""How referrals go: each story is a row of steps, and its share of the run."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import cycle
-from typing import Any, Final, Literal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import cycle, islice
+from typing import Final
 
-Party = Literal["owner", "receiver"]
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """One step: who asks, at which sub-resource, with what, and the fact that answers it."""
-
-    by: Party
-    resource: str
-    fact: str
-    body: Mapping[str, Any] = field(default_factory=dict)
-
-
-ACKNOWLEDGE: Final = Move("receiver", "acknowledgements", "referral.acknowledged")
-ACCEPT: Final = Move("receiver", "acceptances", "referral.accepted", {"appointment": "this_week"})
-DECLINE: Final = Move("receiver", "declines", "referral.declined", {"reason": "no_capacity"})
-START: Final = Move("receiver", "starts", "referral.started")
-PROVIDE: Final = Move("receiver", "provisions", "referral.provided", {"outcome": "completed"})
-FEEDBACK: Final = Move("receiver", "feedback", "referral.feedback_given", {"outcome": "helped"})
-CLOSE: Final = Move("owner", "closures", "referral.closed", {"reason": "needs_met"})
-CANCEL: Final = Move("owner", "cancellations", "referral.cancelled", {"reason": "found_elsewhere"})
-WITHDRAW: Final = Move("owner", "withdrawals", "referral.withdrawn", {"stop_contact": True})
-SEAL: Final = Move("receiver", "seal-confirmations", "referral.sealed", {"method": "nothing_held"})
+from services.cli.agency_client import (
+    ACCEPT,
+    ACKNOWLEDGE,
+    CANCEL,
+    CLOSE,
+    DECLINE,
+    FEEDBACK,
+    PROVIDE,
+    SEAL,
+    START,
+    AgencyStep,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +25,14 @@ class Story:
 
     name: str
     share: int
-    moves: tuple[Move, ...]
+    steps: tuple[AgencyStep, ...]
     ends: str
     urgency: str = "priority"
     feedback: bool = False
     waits_for: str | None = None
-    """A fact of the clock that comes before the moves, or instead of them."""
+    """A fact of the clock that comes before the steps, or instead of them."""
     is_race: bool = False
-    """Acceptance and withdrawal leave at once, before the moves."""
+    """Acceptance and withdrawal leave at once, before the steps."""
 
 
 STORIES: Final = (
@@ -67,14 +56,7 @@ TIMERS: Final = {
 """Seconds of the demo's protocol: the clock is never moved, the protocol is short."""
 
 
-def told(count: int) -> Iterator[Story]:
-    """So many stories, mixed, each as often as its share says."""
-    dealt = _dealt(STORIES)
-    for _ in range(count):
-        yield next(dealt)
-
-
-def _dealt(stories: Sequence[Story]) -> Iterator[Story]:
-    """Round after round; a story with a share of three sits out the rounds after the third."""
-    rounds = range(max(story.share for story in stories))
-    yield from cycle([story for round_ in rounds for story in stories if round_ < story.share])
+def dealt(count: int) -> Iterator[Story]:
+    """So many stories, mixed; one with a share of three sits out the rounds after the third."""
+    rounds = range(max(story.share for story in STORIES))
+    return islice(cycle([story for place in rounds for story in STORIES if place < story.share]), count)

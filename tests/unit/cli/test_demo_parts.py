@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -10,31 +11,32 @@ import pytest
 from schemas.events.consent import PURPOSES
 from schemas.ids import KINDS
 from schemas.topics import SECTORS
-from services.cli.demo import agencies as fictional
-from services.cli.demo.book import Book, Heard
-from services.cli.demo.evidence import Asked, Searched, Trace
-from services.cli.demo.identities import inodes_of_ports
-from services.cli.demo.search import CONTROL, NOBODY, in_content, in_files, searched
-from services.cli.demo.stories import STORIES, told
-from services.cli.demo.traces import (
+from services.cli.demo.agencies import fictional_agencies, listed_only, slug
+from services.cli.demo.evidence import NameTrace, SearchPlace
+from services.cli.demo.search import (
+    CONTROL,
     DATABASE,
     ESCAPED,
     FORMS,
+    NOBODY,
     PLACES,
     RAW,
     SEGMENTS,
     content_of,
-    files_below,
     forms_of,
     found_in,
+    in_content,
+    in_files,
+    searched,
 )
+from services.cli.demo.stories import STORIES, dealt
 from services.runtime.request_log import connections_told
 
 NAME = "Ysolde Brannigåle"
 
 
 def test_twelve_agencies_three_of_each_sector_have_a_service_and_a_name_of_their_own() -> None:
-    found = fictional.agencies_of()
+    found = fictional_agencies()
 
     assert Counter(agency.sector for agency in found) == dict.fromkeys(SECTORS, 3)
     assert len({agency.id for agency in found}) == len({agency.planted for agency in found}) == 12
@@ -45,21 +47,19 @@ def test_twelve_agencies_three_of_each_sector_have_a_service_and_a_name_of_their
 
 
 def test_the_directory_lists_organisations_that_take_no_part() -> None:
-    taking_part = {agency.organization for agency in fictional.agencies_of()}
+    taking_part = {agency.organization for agency in fictional_agencies()}
 
-    assert len(set(fictional.listed_only()) - taking_part) == len(fictional.listed_only()) == 3
+    assert len(set(listed_only()) - taking_part) == len(listed_only()) == 3
 
 
 def test_agency_ids_are_of_the_kind_that_governance_admits() -> None:
-    import re
-
-    assert all(re.fullmatch(KINDS["agency"].pattern, agency.id) for agency in fictional.agencies_of())
-    assert fictional.slug("Tidewell Women's Clinic") == "tidewell-womens-clinic"
-    assert len(fictional.slug("x" * 80)) == 31
+    assert all(re.fullmatch(KINDS["agency"].pattern, agency.id) for agency in fictional_agencies())
+    assert slug("Tidewell Women's Clinic") == "tidewell-womens-clinic"
+    assert len(slug("x" * 80)) == 31
 
 
 def test_planted_keys_are_visible_ascii() -> None:
-    keys = [agency.planted_key for agency in fictional.agencies_of()]
+    keys = [agency.key_prefix for agency in fictional_agencies()]
 
     assert all(key.isascii() and " " not in key for key in keys)
 
@@ -67,38 +67,10 @@ def test_planted_keys_are_visible_ascii() -> None:
 def test_small_runs_tell_every_story_and_large_ones_keep_the_shares() -> None:
     round_size = sum(story.share for story in STORIES)
 
-    assert {story.name for story in told(24)} == {story.name for story in STORIES}
-    assert Counter(story.name for story in told(round_size * 10)) == {
+    assert {story.name for story in dealt(24)} == {story.name for story in STORIES}
+    assert Counter(story.name for story in dealt(round_size * 10)) == {
         story.name: story.share * 10 for story in STORIES
     }
-
-
-def test_a_step_waits_until_its_fact_or_its_own_refusal_comes() -> None:
-    book = Book()
-    accept = Asked("evt_1", "ref_1", "clinic", "referral.accepted")
-    start = Asked("evt_2", "ref_1", "clinic", "referral.started")
-    grown: list[int] = []
-    book.on_unanswered = grown.append
-
-    book.ask(accept)
-    book.ask(start)
-    book.hear("ref_1", "clinic", Heard("referral.step_refused", 2, None, "wrong_state", "evt_2"))
-    book.hear("ref_1", "office", Heard("referral.accepted", 2, "accepted", None, None))
-
-    assert grown == [1, 2]
-    assert list(book.unanswered) == ["evt_1"]
-    book.hear("ref_1", "clinic", Heard("referral.accepted", 3, "accepted", None, None))
-    assert book.unanswered == {}
-    assert book.number("ref_1", "clinic") == 3
-
-
-def test_a_fact_that_came_before_its_answer_leaves_nothing_waiting() -> None:
-    book = Book()
-    book.hear("ref_1", "clinic", Heard("referral.accepted", 2, "accepted", None, None))
-
-    book.ask(Asked("evt_1", "ref_1", "clinic", "referral.accepted"))
-
-    assert book.unanswered == {}
 
 
 @pytest.mark.parametrize("before", range(6))
@@ -142,9 +114,9 @@ def test_the_search_finds_a_planted_name_in_a_file_in_each_form(tmp_path: Path, 
     other.write_bytes(noise)
     needles = [("police", forms_of("Zuleikha Orlovay")), ("health", forms_of(NAME))]
 
-    traces, size = in_files(SEGMENTS, files_below(tmp_path), needles)
+    traces, size = in_files(SEGMENTS, [file, other], needles)
 
-    assert traces == [Trace(SEGMENTS, f"some-topic-0/{file.name}", form, "health")]
+    assert traces == [NameTrace(SEGMENTS, f"some-topic-0/{file.name}", form, "health")]
     assert size == file.stat().st_size + other.stat().st_size
 
 
@@ -153,7 +125,7 @@ def test_the_search_finds_a_planted_name_among_a_databases_values(form: str) -> 
     content = content_of([7, FORMS_IN_BYTES[form], None, "nothing"])
 
     assert in_content("governance", DATABASE, content, [("health", forms_of(NAME))]) == [
-        Trace("governance", DATABASE, form, "health")
+        NameTrace("governance", DATABASE, form, "health")
     ]
 
 
@@ -162,24 +134,12 @@ def test_the_control_string_counts_in_the_place_where_it_was_found(place: str) -
     content = b" ".join(forms_of(CONTROL).values())
     traces = in_content(place, "there", content, [(NOBODY, forms_of(CONTROL)), ("health", forms_of(NAME))])
 
-    assert searched(place, (traces, 5)) == Searched(place, 5, frozenset(FORMS))
+    assert searched(place, (traces, 5)) == SearchPlace(place, 5, frozenset(FORMS))
     assert searched(place, ([], 5)).control_found == frozenset()
 
 
 def test_a_databases_values_keep_text_and_bytes() -> None:
     assert content_of([NAME, b"\x00\xff", None, 7]) == NAME.encode() + b"\n\x00\xff\n7"
-
-
-def test_a_port_that_two_connections_share_belongs_to_the_one_to_the_server() -> None:
-    table = (
-        "  sl  local_address rem_address   st tx_queue:rx_queue tr:tm->when retrnsmt   uid  timeout inode\n"
-        "   0: 0100007F:C350 0100007F:1539 01 0:0 00:0 0 0 0 111 1\n"
-        "   1: 0100007F:C350 0100007F:2384 01 0:0 00:0 0 0 0 222 1\n"
-        "   2: 0100007F:C351 0100007F:1539 06 0:0 00:0 0 0 0 333 1\n"
-    )
-
-    assert inodes_of_ports(table, 5433) == {50000: "111"}
-    assert inodes_of_ports(table, 9092) == {50000: "222"}
 
 
 def test_the_brokers_own_log_tells_who_is_behind_a_connection() -> None:

@@ -10,8 +10,8 @@ import httpx2
 from services.cli.directory import (
     BATCH_BYTES_MAX,
     BATCH_ENTRIES_MAX,
+    ImportReport,
     NotTaken,
-    Report,
     batches,
     import_directory,
 )
@@ -43,7 +43,7 @@ class Arbiter:
         return httpx2.Response(state, json=told)
 
 
-async def imported(folder: Path, arbiter: Arbiter, count: int) -> Report:
+async def imported(folder: Path, arbiter: Arbiter, count: int) -> ImportReport:
     house = {"id": "7f3d9a52-0c11-4f0e-9d35-1f2f0a6c1001", "name": "Harbour House"}
     rows: Sequence[dict[str, Any]] = [
         {"id": f"7f3d9a52-0c11-4f0e-9d35-{number:012}", "name": "Refuge", "status": "active"}

@@ -10,7 +10,7 @@ from joserfc.jwk import KeySet
 
 from deploy.local.secrets import Secrets
 from schemas.wire.topic import source_of
-from services.cli.tokens import LIFE_SECONDS, Issuer
+from services.cli.tokens import LIFE_SECONDS, LocalIssuer
 from services.runtime.tokens import Caller, Unauthenticated, token_reader
 from tests.support.clock import StoppedClock
 
@@ -20,7 +20,7 @@ ISSUER = "urn:concert:test-local:local-issuer"
 def test_a_token_names_person_system_agency_and_role_for_five_minutes(tmp_path: Path) -> None:
     secrets = Secrets(tmp_path / "secrets")
     keys = KeySet.import_key_set(json.loads(secrets.issuer_public_file().read_text()))
-    token = Issuer(ISSUER, "test-local", secrets.issuer_key_file()).token(
+    token = LocalIssuer(ISSUER, "test-local", secrets.issuer_key_file()).token(
         agency="harbour-clinic", staff="s-17", role="nurse", services=("health",)
     )
     now = datetime.now(UTC)

@@ -4,10 +4,8 @@ import re
 import shlex
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from importlib import import_module
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ from typer.testing import CliRunner
 
 from deploy.local.refusals import CannotRun
 from services.cli.__main__ import WORDS, Word, application
-from services.cli.talk import ProgressDots, command, failures_told
+from services.cli.talk import command, failures_told
 from services.runtime.alarms import RULES
 from services.runtime.errors import Unavailable
 from tests.support.shared import REPOSITORY
@@ -140,32 +138,3 @@ def test_no_hint_forgets_the_data_directory() -> None:
     for path in sorted((REPOSITORY / "services" / "cli").rglob("*.py")):
         told = re.findall(r"(?:say|fail|CannotRun)\([^)]*`concert [^`]*`", path.read_text("utf-8"))
         assert told == [], path
-
-
-class Terminal(StringIO):
-    """What is written, and whether two dots were."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.was_dotted = threading.Event()
-
-    def write(self, text: str) -> int:
-        written = super().write(text)
-        if self.getvalue().endswith(".."):
-            self.was_dotted.set()
-        return written
-
-
-def test_a_silent_wait_shows_life_and_what_is_said_stands_on_its_own_line(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    told = Terminal()
-    monkeypatch.setattr(sys, "stderr", told)
-    dots = ProgressDots(every_seconds=0.01)
-
-    with dots.shown():
-        dots.say("it begins")
-        assert told.was_dotted.wait(10)
-        dots.say("it ends")
-
-    assert re.fullmatch(r"(\.+\n)?it begins\n\.{2,}\nit ends\n(\.+\n)?", told.getvalue())

@@ -1,0 +1,381 @@
+"""An agency's own system: HTTP and nothing else, patient, never asking twice anew."""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final, Self
+
+import httpx2
+
+from deploy.local.refusals import CannotRun
+from schemas.wire.strict_json import to_json
+from services.cli.tokens import LIFE_SECONDS, LocalIssuer
+from services.runtime.ids import random_bytes
+
+PATIENCE_SECONDS: Final = 90.0
+RETRY_SECONDS: Final = 0.2
+ANSWER_WITHIN_SECONDS: Final = 20.0
+LISTEN_SECONDS: Final = 10
+CONNECTIONS_MAX: Final = 24
+AGAIN: Final = (429, 503)
+STALE: Final = 412
+NOT_YET_ADMITTED: Final = "agency_not_admitted"
+"""What a service answers that has not read yet what governance published."""
+REFUSED: Final = "referral.step_refused"
+DESK: Final = "duty"
+ROLE: Final = "caseworker"
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class AgencyService:
+    """A service of the directory that a referral can go to."""
+
+    id: str
+    needs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AgencyAccount:
+    """An agency as its system knows it."""
+
+    id: str
+    sector: str
+    purpose: str
+    """What its people look at referrals for."""
+    services: tuple[AgencyService, ...]
+    case_prefix: str = "A-"
+    """What its case numbers begin with."""
+    key_prefix: str = ""
+    """What its idempotency keys begin with."""
+
+    @property
+    def staff(self) -> tuple[str, str]:
+        """Pseudonyms of the two people at work."""
+        return f"{self.id}.1", f"{self.id}.2"
+
+
+@dataclass(frozen=True, slots=True)
+class AgencyStep:
+    """One step: which party asks, at which sub-resource, with what, and the fact that answers it."""
+
+    by: str
+    resource: str
+    fact: str
+    body: Json = field(default_factory=dict)
+
+
+ACKNOWLEDGE: Final = AgencyStep("receiver", "acknowledgements", "referral.acknowledged")
+ACCEPT: Final = AgencyStep("receiver", "acceptances", "referral.accepted", {"appointment": "this_week"})
+DECLINE: Final = AgencyStep("receiver", "declines", "referral.declined", {"reason": "no_capacity"})
+START: Final = AgencyStep("receiver", "starts", "referral.started")
+PROVIDE: Final = AgencyStep("receiver", "provisions", "referral.provided", {"outcome": "completed"})
+FEEDBACK: Final = AgencyStep("receiver", "feedback", "referral.feedback_given", {"outcome": "helped"})
+CLOSE: Final = AgencyStep("owner", "closures", "referral.closed", {"reason": "needs_met"})
+CANCEL: Final = AgencyStep("owner", "cancellations", "referral.cancelled", {"reason": "found_elsewhere"})
+WITHDRAW: Final = AgencyStep("owner", "withdrawals", "referral.withdrawn", {"stop_contact": True})
+SEAL: Final = AgencyStep("receiver", "seal-confirmations", "referral.sealed", {"method": "nothing_held"})
+
+
+@dataclass(frozen=True, slots=True)
+class SentStep:
+    """A step that was answered 202; `fact` is what the arbiter calls it once it has happened."""
+
+    id: str
+    referral: str
+    agency: str
+    fact: str
+
+
+@dataclass(frozen=True, slots=True)
+class FeedEvent:
+    """One numbered fact of a referral, as one agency is told it."""
+
+    referral: str
+    agency: str
+    number: int
+    type: str
+    state: str | None
+    code: str | None = None
+    """Why a step was refused."""
+    step: str | None = None
+    """Which step was refused."""
+
+    def answers(self, sent: SentStep) -> bool:
+        """Whether this is the fact of a step, or its refusal."""
+        return self.type == sent.fact or (self.type == REFUSED and self.step == sent.id)
+
+
+@dataclass(frozen=True, slots=True)
+class GrantedLook:
+    """One look that an agency's person was granted; a case has no referral."""
+
+    act: str
+    agency: str
+    staff: str
+    purpose: str
+    referral: str | None = None
+
+
+class UnexpectedAnswer(CannotRun):
+    """A service answered what no agency can go on from."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__("unexpected_answer", sentence)
+
+
+class AgencyClient:
+    """One agency's system, with connections of its own; remembers what it sent, saw and was told."""
+
+    def __init__(self, agency: AgencyAccount, url: str, issuer: LocalIssuer) -> None:
+        self.agency = agency
+        self.sent: list[SentStep] = []
+        self.looks: list[GrantedLook] = []
+        self.unanswered: dict[str, SentStep] = {}
+        """Steps that wait for their fact or their refusal."""
+        self.http = httpx2.AsyncClient(
+            base_url=url,
+            timeout=ANSWER_WITHIN_SECONDS,
+            limits=httpx2.Limits(max_connections=CONNECTIONS_MAX, max_keepalive_connections=CONNECTIONS_MAX),
+            trust_env=False,
+        )
+        self._issuer = issuer
+        self._tokens: dict[str, tuple[str, float]] = {}
+        self._events: dict[str, list[FeedEvent]] = defaultdict(list)
+        self._growth: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        self._position = 0
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.http.aclose()
+
+    async def prepare(self, recipient: AgencyAccount, /, *, feedback: bool = False, **changes: Any) -> Json:
+        """A case, her consent to one recipient, and the offer that may be sent upon it."""
+        case = await self.open_case()
+        service = recipient.services[0]
+        return {
+            "case": case,
+            "consent": await self.record_consent(case, recipient, feedback=feedback),
+            "service": service.id,
+            "recipient": recipient.id,
+            "purpose": recipient.purpose,
+            "groups": ["contact"],
+            "needs": list(service.needs),
+            "urgency": "priority",
+            "age_band": "adult",
+            "area": "ZZ0104",
+            "duty": DESK,
+            **changes,
+        }
+
+    async def open_case(self) -> str:
+        """A case of one's own; gives its id."""
+        reference = f"{self.agency.case_prefix}{random_bytes(3).hex()}"
+        return str((await self.ask("POST", "/v1/cases", {"reference": reference})).json()["id"])
+
+    async def record_consent(self, case: str, recipient: AgencyAccount, *, feedback: bool) -> Json:
+        """Her consent to one recipient."""
+        body = consent_to(recipient, feedback=feedback)
+        consent = (await self.ask("POST", f"/v1/cases/{case}/consents", body)).json()
+        return {"id": consent["id"], "version": consent["version"]}
+
+    async def offer(self, body: Json) -> SentStep:
+        """Offer a referral."""
+        return self._remember((await self.ask("POST", "/v1/referrals", body)).json(), "referral.offered")
+
+    async def step(self, referral: str, step: AgencyStep, trace: Any = None) -> SentStep | None:
+        """Ask for a step, on the newest view; None where the referral had moved on already."""
+        answer = await self.ask(
+            "POST",
+            f"/v1/referrals/{referral}/{step.resource}",
+            {"duty": DESK, **step.body},
+            headers={"If-Match": f'"{self.number(referral)}"'},
+            extensions={"trace": trace} if trace else {},
+        )
+        return None if answer.status_code == STALE else self._remember(answer.json(), step.fact)
+
+    def _remember(self, answer: Json, fact: str) -> SentStep:
+        sent = SentStep(answer["step"], answer["referral"], self.agency.id, fact)
+        self.sent.append(sent)
+        if not any(event.answers(sent) for event in self._events[sent.referral]):
+            self.unanswered[sent.id] = sent
+        return sent
+
+    async def read_referral(self, referral: str, person: int = 0) -> Json:
+        """Look at a referral."""
+        shown: Json = (await self.ask("GET", f"/v1/referrals/{referral}", person=person)).json()
+        self._was_shown("view", person, referral)
+        return shown
+
+    async def read_case(self, case: str) -> Json:
+        """Look at an own case."""
+        shown: Json = (await self.ask("GET", f"/v1/cases/{case}")).json()
+        self._was_shown("view", 0, None)
+        return shown
+
+    async def read_worklist(self) -> list[Json]:
+        """Look at what waits; gives the newest rows."""
+        rows: list[Json] = (await self.ask("GET", "/v1/worklist", person=1)).json()["data"]
+        for row in rows:
+            self._was_shown("list", 1, row["referral"])
+        return rows
+
+    def _was_shown(self, act: str, person: int, referral: str | None) -> None:
+        agency = self.agency
+        self.looks.append(GrantedLook(act, agency.id, agency.staff[person], agency.purpose, referral))
+
+    async def services(self) -> list[Json]:
+        """The directory, all pages."""
+        found: list[Json] = []
+        after = ""
+        while after is not None:
+            page = (await self.ask("GET", "/v1/services", params={"limit": 200, "after": after})).json()
+            found += page["data"]
+            after = page["next"]
+        return found
+
+    async def listen(self) -> None:
+        """Follow the feed for ever."""
+        while True:
+            for position, event in await self._page(self._position, LISTEN_SECONDS):
+                self._position = position
+                self.take(event)
+
+    async def whole_feed(self) -> list[FeedEvent]:
+        """The feed once more, from its beginning."""
+        found: list[FeedEvent] = []
+        after = 0
+        while page := await self._page(after, 0):
+            after = page[-1][0]
+            found += [event for _, event in page]
+        return found
+
+    async def _page(self, after: int, wait: int) -> list[tuple[int, FeedEvent]]:
+        answer = await self.ask("GET", "/v1/events", params={"after": after, "wait": wait})
+        return [
+            (
+                row["position"],
+                FeedEvent(
+                    row["referral"],
+                    self.agency.id,
+                    row["number"],
+                    row["type"],
+                    row["state"],
+                    row.get("code"),
+                    row.get("step"),
+                ),
+            )
+            for row in answer.json()["data"]
+        ]
+
+    def take(self, event: FeedEvent) -> None:
+        """The feed brought an event."""
+        self._events[event.referral].append(event)
+        for sent in [each for each in self.unanswered.values() if each.referral == event.referral]:
+            if event.answers(sent):
+                del self.unanswered[sent.id]
+        self._growth.pop(event.referral, asyncio.Event()).set()
+
+    def events(self, referral: str) -> list[FeedEvent]:
+        """What was told of a referral so far."""
+        return self._events[referral]
+
+    def number(self, referral: str) -> int:
+        """The number of the last fact of a referral."""
+        return max((event.number for event in self._events[referral]), default=0)
+
+    async def until(self, referral: str, holds: Callable[[FeedEvent], bool]) -> FeedEvent:
+        """Wait until something is told of a referral; raises TimeoutError when it takes too long."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not (found := next(filter(holds, self._events[referral]), None)):
+                await self._growth[referral].wait()
+        return found
+
+    async def answer(self, sent: SentStep) -> FeedEvent:
+        """Wait for the fact or the refusal that answers a step."""
+        return await self.until(sent.referral, lambda event: event.answers(sent))
+
+    async def told(self, referral: str, fact: str) -> FeedEvent:
+        """Wait until a fact is told."""
+        return await self.until(referral, lambda event: event.type == fact)
+
+    async def ask(self, method: str, path: str, body: Any = None, **more: Any) -> httpx2.Response:
+        """One request under one key, sent again under the same key for as long as nobody answers it."""
+        more["headers"] = {"Idempotency-Key": self._key(), **more.get("headers", {})}
+        ends = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                answer = await self.request(method, path, body, **more)
+            except httpx2.TransportError as error:
+                trouble = type(error).__name__
+            else:
+                if answer.is_success or answer.status_code == STALE:
+                    return answer
+                trouble = f"{answer.status_code} {answer.text[:300]}"
+                if answer.status_code not in AGAIN and answer.json().get("code") != NOT_YET_ADMITTED:
+                    raise UnexpectedAnswer(f"{self.agency.id}: {method} {path}: {trouble}")
+            if time.monotonic() > ends:
+                raise UnexpectedAnswer(f"{self.agency.id}: {method} {path}: {trouble}")
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        person: int = 0,
+        headers: Json | None = None,
+        **more: Any,
+    ) -> httpx2.Response:
+        """One request, sent once; bytes go as they are, and a header that is given empty is left out."""
+        usual = {
+            "Authorization": f"Bearer {self._token(person)}",
+            "Concert-Purpose": self.agency.purpose,
+            "Content-Type": "application/json",
+            "Idempotency-Key": self._key(),
+        }
+        chosen = {name: text for name, text in {**usual, **(headers or {})}.items() if text}
+        content = body if isinstance(body, bytes | None) else to_json(body)
+        return await self.http.request(method, path, content=content, headers=chosen, **more)
+
+    def _key(self) -> str:
+        return f"{self.agency.key_prefix}{random_bytes(8).hex()}"
+
+    def _token(self, person: int) -> str:
+        staff = self.agency.staff[person]
+        token, until = self._tokens.get(staff, ("", 0.0))
+        if time.monotonic() > until:
+            token = self._issuer.token(agency=self.agency.id, staff=staff, role=ROLE)
+            self._tokens[staff] = token, time.monotonic() + LIFE_SECONDS / 2
+        return token
+
+
+def consent_to(recipient: AgencyAccount, *, feedback: bool) -> Json:
+    """What a survivor allows: that one agency is told how to reach her."""
+    scope = {
+        "recipients": [recipient.id],
+        "groups": ["contact"],
+        "purposes": [recipient.purpose],
+        "expires_at": "2099-01-01T00:00:00Z",
+        "feedback": feedback,
+    }
+    return {"scope": scope, "form_version": "2026-1", "language": "en"}
+
+
+@asynccontextmanager
+async def listening(clients: Iterable[AgencyClient]) -> AsyncIterator[None]:
+    """Every agency follows its feed for as long as the block."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(client.listen()) for client in clients]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()

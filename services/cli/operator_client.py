@@ -1,0 +1,67 @@
+"""Asks services at their internal ports, with the operator's certificate."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import httpx2
+
+from deploy.local.installation import Installation
+from deploy.local.processes import OPERATOR
+from services.cli.installed import installed
+from services.cli.talk import CONFLICT, FAILED, NOT_AUTHORISED, NOT_FOUND, TEMPORARY, command, fail, say
+from services.runtime.peers import internal_client
+from services.runtime.settings import TlsSettings
+
+ANSWER_WITHIN_SECONDS: Final = 30.0
+EXIT_CODES: Final = {403: NOT_AUTHORISED, 404: NOT_FOUND, 409: CONFLICT, 503: TEMPORARY}
+"""How an answer's status ends the command; any other refusal ends it with 1."""
+JSON: Final = {"content-type": "application/json"}
+
+
+def operator_client(installation: Installation, service: str) -> httpx2.AsyncClient:
+    """A connection to a service's internal port."""
+    certificates = installation.certificates
+    tls = TlsSettings(
+        certificate_file=certificates.certificate_file(OPERATOR),
+        key_file=certificates.key_file(OPERATOR),
+        authority_file=certificates.authority_file,
+    )
+    return internal_client(
+        tls, service, base_url=installation.internal_url(service), seconds=ANSWER_WITHIN_SECONDS
+    )
+
+
+def ask(data: Path | None, service: str, method: str, path: str, content: bytes | None = None) -> Any:
+    """A service's answer; a refusal, or none, is told and ends the command."""
+    answer = asyncio.run(_ask_each(data, [service], method, path, content))[service]
+    if answer is None:
+        fail(f"{service} does not answer; see {command('status', data)}", TEMPORARY)
+    document = answer.json()
+    if answer.status_code != httpx2.codes.OK:
+        for error in document.get("errors", ()):
+            say(f"  {error['pointer']}: {error['detail']}")
+        fail(f"{document['code']}: {document['detail']}", EXIT_CODES.get(answer.status_code, FAILED))
+    return document
+
+
+def ask_all(data: Path | None, services: Sequence[str], path: str) -> Mapping[str, Any]:
+    """What each service shows, without those that do not answer."""
+    answers = asyncio.run(_ask_each(data, services, "GET", path))
+    return {service: answer.json() for service, answer in answers.items() if answer}
+
+
+async def _ask_each(
+    data: Path | None, services: Sequence[str], method: str, path: str, content: bytes | None = None
+) -> Mapping[str, httpx2.Response | None]:
+    installation = installed(data)
+
+    async def ask_one(service: str) -> httpx2.Response | None:
+        try:
+            async with operator_client(installation, service) as client:
+                return await client.request(method, path, content=content, headers=JSON)
+        except httpx2.TransportError:
+            return None
+
+    return dict(zip(services, await asyncio.gather(*map(ask_one, services)), strict=True))

@@ -12,7 +12,7 @@ import typer
 from deploy.local.databases import DATABASES
 from schemas.topics import TOPICS
 from services.cli.installed import DataDirectory, installed
-from services.cli.talk import CONFLICT, AsJson, command, fail, say, show
+from services.cli.talk import CONFLICT, AsJson, check_choices, command, fail, say, show
 from services.runtime.errors import Unavailable
 
 app = typer.Typer(no_args_is_help=True, help="Records that were set aside.")
@@ -51,8 +51,7 @@ def discard(
 
     Ends the alarm: they are not needed. Their bytes stay; exit 5 where there are more or fewer by now.
     """
-    if service not in READERS:
-        raise typer.BadParameter(f"one of {', '.join(READERS)}", param_hint="SERVICE")
+    check_choices([service], READERS, "SERVICE")
     found = asyncio.run(_discard(data, service, reason, confirm))
     if found != confirm:
         fail(f"{found} wait there, not {confirm}; nothing was changed.", CONFLICT)

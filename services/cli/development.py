@@ -12,7 +12,7 @@ import typer
 
 from deploy.local.jars import fetch
 from deploy.local.processes import PROCESSES
-from services.cli.talk import FAILED, INTERRUPTED, OK, USAGE, say
+from services.cli.talk import FAILED, INTERRUPTED, OK, USAGE, check_choices, say
 from services.referrals.domain.life_cycle import diagram
 
 app = typer.Typer()
@@ -57,8 +57,7 @@ def test_kind(
 
     Runs the tests of one kind; further words go to pytest.
     """
-    if kind not in KINDS:
-        raise typer.BadParameter(f"one of {', '.join(KINDS)}", param_hint="KIND")
+    check_choices([kind], KINDS, "KIND")
     _pytest([f"tests/{kind}"], context.args)
 
 

@@ -8,7 +8,7 @@ import typer
 from services.cli.dead_letters import READERS
 from services.cli.installed import DataDirectory
 from services.cli.operator_client import ask, ask_all
-from services.cli.talk import NOT_FOUND, TEMPORARY, AsJson, command, fail, say, show
+from services.cli.talk import TEMPORARY, AsJson, check_choices, command, fail, say, show
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -42,8 +42,7 @@ def resume(
 
     Ends what stands over a partition; one that stopped goes on with the record after its last dead letter.
     """
-    if service not in READERS:
-        fail(f"{service} reads no topic; name one of {', '.join(READERS)}", NOT_FOUND)
+    check_choices([service], READERS, "SERVICE")
     content = json.dumps({"reason": reason}).encode()
     answer = ask(data, service, "POST", f"/v1/readers/{topic}/{partition}/resumption", content)
     line = f"Ended: {', '.join(answer['ended'])}. The reader goes on within seconds."

@@ -3,7 +3,7 @@
 import json
 import shlex
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
@@ -37,6 +37,12 @@ def fail(sentence: str, code: int = FAILED) -> NoReturn:
     """Say what went wrong, and end the command."""
     say(f"concert: {sentence}")
     raise typer.Exit(code)
+
+
+def check_choices(given: Iterable[str], choices: Collection[str], hint: str) -> None:
+    """Refuse a word of the person at the terminal that is none of these."""
+    if not set(given) <= set(choices):
+        raise typer.BadParameter(f"one of {', '.join(choices)}", param_hint=hint)
 
 
 def command(words: str, data: Path | None) -> str:

@@ -1,11 +1,14 @@
 """`concert token`: an access token of the local issuer, for a system of an agency and a person behind it."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Any, Final
 
 import typer
+from joserfc import jwt
+from joserfc.jwk import ECKey
 
 from deploy.local.configuration import load
 from deploy.local.installation import Installation
@@ -14,8 +17,9 @@ from schemas.roles import ROLES
 from schemas.topics import SECTORS, SERVICES
 from schemas.wire.topic import source_of
 from services.cli.installed import DataDirectory, installed
+from services.cli.talk import check_choices
 from services.runtime.clock import SystemClock
-from services.runtime.errors import Refused
+from services.runtime.errors import define_refusal
 from services.runtime.ids import random_bytes
 
 app = typer.Typer()
@@ -25,35 +29,21 @@ TAKEN_BY: Final = (*SECTORS, "notifications")
 """The services with a port for agencies."""
 
 
-class NotALocalInstallation(Refused):
-    """Tokens of an installation that is not for trying things out come from its own issuer."""
-
-    code: ClassVar[str] = "not_local"
-    sentence: ClassVar[str] = "The local issuer serves mode `local` only; ask this installation's own issuer."
+NotLocal: Final = define_refusal(
+    __name__, "not_local", "The local issuer serves mode `local` only; ask this installation's own issuer."
+)
 
 
 class LocalIssuer:
     """The local issuer: signs tokens with the private key of the data directory."""
 
     def __init__(self, name: str, cell: str, key_file: Path) -> None:
-        from joserfc.jwk import ECKey
-
         self._name = name
         self._cell = cell
         self._key = ECKey.import_key(json.loads(key_file.read_text()))
 
-    def token(
-        self,
-        *,
-        agency: str,
-        staff: str,
-        role: str,
-        client: str | None = None,
-        services: Sequence[str] = TAKEN_BY,
-    ) -> str:
+    def token(self, *, agency: str, staff: str, role: str, services: Sequence[str] = TAKEN_BY) -> str:
         """An `at+jwt` for these services; it lives five minutes."""
-        from joserfc import jwt
-
         now = int(SystemClock().now().timestamp())
         claims: dict[str, Any] = {
             "iss": self._name,
@@ -62,7 +52,7 @@ class LocalIssuer:
             "exp": now + LIFE_SECONDS,
             "jti": random_bytes(16).hex(),
             "sub": staff,
-            "act": {"client_id": client or f"{agency}-system"},
+            "act": {"client_id": f"{agency}-system"},
             "agency": agency,
             "role": role,
         }
@@ -84,9 +74,12 @@ def token(
 
     Prints a token that lives five minutes; send it as `Authorization: Bearer …`.
     """
-    _check(agency, role, audience or ())
+    if not re.fullmatch(KINDS["agency"].pattern, agency):
+        raise typer.BadParameter("it has lower-case letters, digits and hyphens", param_hint="--agency")
+    check_choices([role], sorted(ROLES), "--role")
+    check_choices(audience or (), SERVICES, "--audience")
     if load(data).mode != "local":
-        raise NotALocalInstallation
+        raise NotLocal
     issuer = local_issuer(installed(data))
     print(issuer.token(agency=agency, staff=staff, role=role, services=audience or TAKEN_BY))
 
@@ -95,16 +88,3 @@ def local_issuer(installation: Installation) -> LocalIssuer:
     """The local issuer of an installation."""
     cell, key_file = installation.configuration.cell, installation.secrets.issuer_key_file()
     return LocalIssuer(installation.issuer_name, cell, key_file)
-
-
-def _check(agency: str, role: str, audience: Sequence[str]) -> None:
-    import re
-
-    if not re.fullmatch(KINDS["agency"].pattern, agency):
-        raise typer.BadParameter(
-            "an agency id has lower-case letters, digits and hyphens", param_hint="--agency"
-        )
-    if role not in ROLES:
-        raise typer.BadParameter(f"name one of the roles: {', '.join(sorted(ROLES))}", param_hint="--role")
-    if not set(audience) <= set(SERVICES):
-        raise typer.BadParameter(f"name services: {', '.join(TAKEN_BY)}", param_hint="--audience")

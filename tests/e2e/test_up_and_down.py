@@ -89,7 +89,7 @@ def data() -> Iterator[Path]:
         kill_all(folder)
 
 
-def test_up_leaves_everything_running_and_down_leaves_no_process(data: Path) -> None:
+def test_up_leaves_everything_running_recovers_from_any_death_and_down_leaves_no_process(data: Path) -> None:
     data.chmod(0o2755)
     started = concert("up", "--detach", "--data", str(data))
     told = status(data)
@@ -100,6 +100,11 @@ def test_up_leaves_everything_running_and_down_leaves_no_process(data: Path) -> 
     differing = concert("topology", "plan", "--data", str(data))
     applied = concert("topology", "apply", "--data", str(data))
     readers = concert("readers", "list", "--data", str(data))
+    kill_all(data)
+    dead = status(data)
+    foreground = in_foreground(data)
+    until(lambda: is_ready(data, foreground))
+    recovered = status(data)
     down = concert("down", "--data", str(data))
 
     assert started.returncode == 0, started.stderr
@@ -113,27 +118,13 @@ def test_up_leaves_everything_running_and_down_leaves_no_process(data: Path) -> 
     assert (differing.returncode, differing.stdout) == (5, "topic_unknown concert.stray.v1\n")
     assert (applied.returncode, "left: topic_unknown concert.stray.v1" in applied.stdout) == (5, True)
     assert (readers.returncode, readers.stdout) == (0, "Nothing stands over any partition.\n")
-    assert down.returncode == 0
+    assert [alarm["rule"] for alarm in dead["alarms"]] == ["not_running"]
+    assert recovered["is_well"] is True
+    assert (down.returncode, foreground.wait(WITHIN_SECONDS)) == (0, 0)
     assert stat.S_IMODE(data.stat().st_mode) == 0o2755, "a folder that was given keeps its mode"
     assert pids(data) == []
     assert concert("status", "--data", str(data)).returncode == 1
     assert concert("down", "--data", str(data)).returncode == 0
-
-
-def test_after_everything_was_killed_the_next_up_recovers_by_itself_and_ctrl_c_stops_it(data: Path) -> None:
-    assert concert("up", "--detach", "--data", str(data)).returncode == 0
-    kill_all(data)
-
-    dead = status(data)
-    again = in_foreground(data)
-    until(lambda: is_ready(data, again))
-    recovered = status(data)
-    again.send_signal(signal.SIGINT)
-    again.wait(WITHIN_SECONDS)
-
-    assert [alarm["rule"] for alarm in dead["alarms"]] == ["not_running"]
-    assert recovered["is_well"] is True
-    assert pids(data) == []
 
 
 def is_ready(data: Path, supervisor: subprocess.Popen[bytes]) -> bool:
@@ -147,10 +138,10 @@ def in_foreground(data: Path, *, more: Sequence[str] = ()) -> subprocess.Popen[b
     return subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def test_an_up_that_is_stopped_before_it_is_ready_ends_with_130_also_in_the_background(data: Path) -> None:
+def test_an_up_that_ctrl_c_or_a_signal_stops_before_it_is_ready_ends_with_130(data: Path) -> None:
     foreground = in_foreground(data)
     until(lambda: last_told(data)["supervisor"] == foreground.pid)
-    foreground.terminate()
+    foreground.send_signal(signal.SIGINT)
 
     background = in_foreground(data, more=("--detach",))
     until(lambda: last_told(data)["supervisor"] not in (None, foreground.pid))

@@ -40,5 +40,7 @@ async def strike(trial: Trial, part: str, gate: Gate, gathered: int) -> Kill:
 async def _grown(count: Callable[[], int], enough: int, within_seconds: float) -> None:
     """Wait until a count is high enough, or the time is over: a blow that falls too early tells so itself."""
     ends = time.monotonic() + within_seconds
-    while count() < enough and time.monotonic() < ends:
+    while time.monotonic() < ends:
+        if count() >= enough:
+            return
         await asyncio.sleep(POLL_SECONDS)

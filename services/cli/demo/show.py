@@ -9,7 +9,6 @@ from rich.table import Table
 
 from services.cli.demo.checks_facts import orders_of
 from services.cli.demo.run import DemoRun
-from services.cli.demo.search import FORMS
 
 PROBLEMS_SHOWN: Final = 5
 
@@ -21,7 +20,7 @@ def document(run: DemoRun) -> dict[str, Any]:
     return {
         "holds": run.holds,
         "referrals": len(evidence.played),
-        "stories": Counter(each.story for each in evidence.played),
+        "stories": dict(Counter(each.story for each in evidence.played)),
         "steps": len(evidence.sent),
         "facts": len(evidence.received),
         "looks": len(evidence.looks),
@@ -49,37 +48,17 @@ def document(run: DemoRun) -> dict[str, Any]:
 
 
 def show_run(run: DemoRun, console: Console) -> None:
-    """The run in tables: stories, kills, identities, checks."""
-    evidence, told = run.evidence, document(run)
-    stories = Table("story", "ends", "referrals", title="Referrals")
-    for (story, ends), count in Counter((each.story, each.ends) for each in evidence.played).most_common():
-        stories.add_row(story, ends, str(count))
-    console.print(stories)
-    console.print(
-        "{steps} steps answered 202, {facts} facts received, {looks} looks, {entries} entries in the trail, "
-        "{mails} mails".format_map(told)
-    )
-    for kill in told["kills"]:
-        console.print(
-            "{part} (pid {pid}) was killed on purpose with {unanswered} steps unanswered; "
-            "back after {back_after_seconds} s".format_map(kill)
-        )
-    console.print(
-        "acceptance and withdrawal at once: {accepted_first} times accepted first, "
-        "{withdrawn_first} times withdrawn first, at most {gap_ms_max:.1f} ms apart".format_map(told["races"])
-    )
-    for place in evidence.searched:
-        console.print(
-            f"looked for planted names in {place.size_bytes / 1_000_000:.1f} MB of {place.place}; "
-            f"found the control string in {len(place.control_found)} of {len(FORMS)} forms"
-        )
-    for listed in told["listed"]:
-        console.print("listed only: an offer to {title} was refused, {code}".format_map(listed))
-    processes = Table("process", "pid", "database role", "Kafka user", title="As the servers report them")
-    for each in evidence.identities:
-        roles, users = (", ".join(names) or "–" for names in (each.database_roles, each.kafka_users))
-        processes.add_row(each.name, str(each.pid), roles, users)
-    console.print(processes)
+    """The run for people: what the document tells, and every check with what it promises."""
+    told = document(run)
+    del told["checks"]
+    for name, found in told.items():
+        if isinstance(found, list):
+            console.print(_table(name, found))
+        elif isinstance(found, dict):
+            parts = (f"{part.replace('_', ' ')}: {value}" for part, value in found.items())
+            console.print(f"{name.replace('_', ' ')} – {'; '.join(parts)}")
+        else:
+            console.print(f"{name}: {found}")
     console.print("[bold]Checks from outside[/bold]")
     for result in run.results:
         mark = "[green]✓[/green]" if result.holds else "[red]✗[/red]"
@@ -89,3 +68,10 @@ def show_run(run: DemoRun, console: Console) -> None:
         if len(result.problems) > PROBLEMS_SHOWN:
             console.print(f"    and {len(result.problems) - PROBLEMS_SHOWN} more", style="red")
     console.print(f"{sum(run.seconds.values()):.1f} s in all")
+
+
+def _table(title: str, rows: list[dict[str, Any]]) -> Table:
+    table = Table(*(name.replace("_", " ") for row in rows[:1] for name in row), title=title)
+    for row in rows:
+        table.add_row(*(", ".join(each) if isinstance(each, tuple) else str(each) for each in row.values()))
+    return table

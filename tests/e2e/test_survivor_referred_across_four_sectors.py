@@ -16,7 +16,6 @@ from services.cli.agency_client import (
     DECLINE,
     DESK,
     FEEDBACK,
-    NOT_YET_ADMITTED,
     PROVIDE,
     SEAL,
     START,
@@ -81,7 +80,10 @@ async def in_state(owner: AgencyClient, receiver: AgencyClient, *steps: AgencySt
 async def take(owner: AgencyClient, receiver: AgencyClient, referral: str, *steps: AgencyStep) -> None:
     """Steps one after the other, each once both parties were told of the one before."""
     for step in steps:
-        assert await (owner if step.by == "owner" else receiver).step(referral, step)
+        mover = owner if step.by == "owner" else receiver
+        sent = await mover.step(referral, step)
+        assert sent
+        assert (await mover.answer(sent)).type == step.fact
         for party in (owner, receiver):
             await party.told(referral, step.fact)
 
@@ -227,7 +229,7 @@ async def test_an_agency_outside_every_protocol_gets_nothing(sectors: Sectors) -
         return any(row["agency"] == stranger.id for row in await owner.services())
 
     await until(is_known, "the stranger is known")
-    assert refused.json()["code"] == NOT_YET_ADMITTED
+    assert refused.json()["code"] == "recipient_not_admitted"
     assert (await owner.answer(await owner.offer(await owner.prepare(stranger)))).code == "no_live_protocol"
 
 
@@ -290,7 +292,8 @@ async def test_she_can_withdraw_whatever_has_happened(sectors: Sectors, state: s
         referral = next(sectors.expiring)
         await owner.told(referral, "referral.expired")
     else:
-        referral = await sectors.in_state(*WITHDRAWN_FROM[state], feedback=True)
+        steps = WITHDRAWN_FROM[state]
+        referral = await sectors.in_state(*steps, feedback=FEEDBACK in steps)
 
     if state == "sealed":
         assert await refusal(owner, referral, WITHDRAW) == "wrong_state"

@@ -18,7 +18,7 @@ from deploy.local import ports
 from deploy.local.databases import DATABASES, quoted
 from deploy.local.kafka import Kafka, KafkaPorts
 from deploy.local.places import cache_directory
-from deploy.local.postgres import Postgres
+from deploy.local.postgres import SETTINGS, Postgres
 from deploy.local.secrets import Secrets
 from schemas.topics import SERVICES
 from services.runtime import administration
@@ -162,8 +162,11 @@ def _embedded(folder: Path, made: Secrets, loop: LoopThread) -> Iterator[Servers
     cache = cache_directory(os.environ)
     chosen = ports.usual_none({"client": 0, "internal": 0, "controller": 0, "database": 0})
     database_port = chosen.pop("database")
+    # No test cuts the power: what a killed server has written, the system keeps. Flushing took long.
     kafka = Kafka(folder / "kafka", folder / "kafka.log", KafkaPorts(**chosen), made, cache)
-    postgres = Postgres(folder / "postgres", folder / "postgres.log", database_port, made, cache)
+    postgres = Postgres(
+        folder / "postgres", folder / "postgres.log", database_port, made, cache, {**SETTINGS, "fsync": "off"}
+    )
     try:
         loop.call(_start(kafka, postgres))
         yield Servers(

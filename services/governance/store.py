@@ -9,7 +9,8 @@ from schemas.events.governance import AgencyCurrent, ProtocolCurrent, ProtocolDo
 from schemas.topics import GOVERNANCE_STATE
 from schemas.wire.strict_json import to_json
 from services.governance.domain import Kind, Publication
-from services.runtime.outbox import Outbox, Outgoing
+from services.runtime.outbox import Outbox
+from services.runtime.subscription import Outgoing
 from services.runtime.transaction import Transaction
 
 _LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended(:id, 0))"
@@ -89,13 +90,13 @@ class PublicationStore:
             content=publication.content.model_dump_json(),
             published_at=publication.published_at,
         )
-        content, name = publication.content, publication.id
+        content = publication.content
         body = (
             ProtocolCurrent(document=content, hash=publication.hash)
             if isinstance(content, ProtocolDocument)
             else content
         )
-        event = Outgoing(GOVERNANCE_STATE, name, body, name, name, publication.published_at)
+        event = Outgoing(GOVERNANCE_STATE, publication.id, body, publication.published_at)
         await self._outbox.add(self._transaction, [event])
 
 

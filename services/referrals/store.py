@@ -10,13 +10,14 @@ from sqlalchemy import Row
 from schemas.events.directory import ServiceRegistered
 from schemas.events.governance import AgencyCurrent, ProtocolCurrent, ProtocolDocument
 from schemas.topics import DIRECTORY_STATE
-from services.referrals.domain.addressing import Addressed, Numbers, Pair, addressed, counted
+from services.referrals.domain.addressing import Numbers, Pair, addressed, counted
 from services.referrals.domain.gate import AdmittedAgency, InForce, ListedService, by_organization
 from services.referrals.domain.life_cycle import State
 from services.referrals.domain.referral import Outcome, Referral
 from services.runtime.crash import crash_point
 from services.runtime.errors import Unavailable
-from services.runtime.outbox import Outbox, Outgoing
+from services.runtime.outbox import Outbox
+from services.runtime.subscription import Outgoing
 from services.runtime.transaction import Transaction, columns
 
 _COLUMNS: Final = """
@@ -115,7 +116,7 @@ class ReferralStore:
         await self._keep({one.referral.id: one.referral for one in outcomes if one.referral and one.facts})
         counts = counted(outcomes)
         numbers = Numbers(counts, await self._last(counts))
-        outgoing = [_outgoing(one) for one in addressed(outcomes, numbers, in_force)]
+        outgoing = list(addressed(outcomes, numbers, in_force))
         await self._outbox.add(self._transaction, outgoing)
 
     async def _keep(self, changed: Mapping[str, Referral]) -> None:
@@ -217,10 +218,5 @@ def _referral(row: Row[Any]) -> Referral:
     return Referral(**values | {"state": State(values["state"])})
 
 
-def _outgoing(one: Addressed) -> Outgoing:
-    referral = one.fact.referral
-    return Outgoing(one.topic, referral, one.fact, referral, referral, one.at, one.caused_by)
-
-
 def _registered(entry: ServiceRegistered, at: datetime) -> Outgoing:
-    return Outgoing(DIRECTORY_STATE, entry.service, entry, entry.service, entry.service, at)
+    return Outgoing(DIRECTORY_STATE, entry.service, entry, at)

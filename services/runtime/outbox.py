@@ -3,15 +3,12 @@
 import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 
 from schemas.wire import envelope
-from schemas.wire.body import Body
-from schemas.wire.topic import Topic
 from services.runtime.identity import Identity
 from services.runtime.ids import new_id
+from services.runtime.subscription import Outgoing
 from services.runtime.transaction import Transaction
 
 _NUMBER: Final = """
@@ -26,21 +23,6 @@ FROM unnest(CAST(:shards AS smallint[]), CAST(:topics AS text[]), CAST(:keys AS 
             CAST(:sequences AS bigint[]), CAST(:values AS bytea[]))
      WITH ORDINALITY AS row (shard, topic, key, sequence, value, place)
 ORDER BY place"""
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """One event to be sent; its number, id and bytes are given when its row is written."""
-
-    topic: Topic
-    key: str
-    body: Body
-    subject: str
-    correlation: str
-    at: datetime
-    caused_by: str | None = None
-    id: str | None = None
-    """Its id where the sender must know it before; else a new one."""
 
 
 def shard_of(key: bytes, shards: int) -> int:
@@ -101,8 +83,8 @@ class Outbox:
             id=event.id or new_id("event"),
             source=self._identity.source,
             key=event.key,
-            subject=event.subject,
-            correlation=event.correlation,
+            subject=event.key,
+            correlation=event.key,
             caused_by=event.caused_by,
             sequence=number,
             at=event.at,

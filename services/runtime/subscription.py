@@ -1,11 +1,27 @@
-"""What a service listens to, as a table: topics, and the handler that takes a batch of their events."""
+"""What a service sends, and what it listens to: a table of topics and the handlers of their events."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
+from schemas.wire.body import Body
 from schemas.wire.envelope import ReadEvent
 from schemas.wire.topic import Topic
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One event to be sent; its number, id and bytes are given when its row is written."""
+
+    topic: Topic
+    key: str
+    """What it is about: the record's key, and the event's subject and correlation."""
+    body: Body
+    at: datetime
+    caused_by: str | None = None
+    id: str | None = None
+    """Its id where the sender must know it before; else a new one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,9 @@ from schemas.events.referral import AcknowledgeReferral
 from schemas.topics import STEPS as STEP_TOPICS
 from schemas.wire.envelope import ReadEvent
 from services.runtime.ids import new_id
-from services.runtime.outbox import Outgoing
 from services.runtime.process import Parts, Running, Runtime, running
 from services.runtime.settings import RuntimeSettings
-from services.runtime.subscription import Subscription
+from services.runtime.subscription import Outgoing, Subscription
 from services.runtime.transaction import Transaction
 from tests.support.platform import Space
 from tests.support.waiting import until
@@ -23,7 +22,7 @@ AT = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 
 def a_step(referral: str) -> Outgoing:
     body = AcknowledgeReferral(referral=referral, agency="north-clinic", duty="intake")
-    return Outgoing(STEP_TOPICS["health"], referral, body, referral, referral, AT)
+    return Outgoing(STEP_TOPICS["health"], referral, body, AT)
 
 
 @asynccontextmanager

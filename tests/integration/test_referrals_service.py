@@ -26,11 +26,10 @@ from services.cli.directory_source import DirectoryRow, read_directory
 from services.referrals.settings import Settings
 from services.referrals.wiring import wire
 from services.runtime import partition_alarms
-from services.runtime.outbox import Outgoing
 from services.runtime.peers import internal_client
 from services.runtime.process import Parts, Runtime, running
 from services.runtime.settings import PortSettings, RuntimeSettings
-from services.runtime.subscription import Subscription
+from services.runtime.subscription import Outgoing, Subscription
 from tests.support.builders import (
     MATRIX,
     OWNER,
@@ -71,7 +70,7 @@ class Peer:
         """Send bodies under their keys, all in one transaction."""
         at = datetime.now(UTC)
         async with self.runtime.database.transaction() as transaction:
-            outgoing = [Outgoing(topic, key, body, key, key, at) for key, body in bodies]
+            outgoing = [Outgoing(topic, key, body, at) for key, body in bodies]
             await self.runtime.outbox.add(transaction, outgoing)
 
     def told(self, referral: str) -> list[FactBase]:

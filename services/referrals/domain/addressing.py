@@ -2,28 +2,16 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 
 from schemas.events.referral import FactBase
 from schemas.topics import INBOX, REFERRALS_FACTS
 from schemas.wire.minimisation import STATISTICS, minimise
-from schemas.wire.topic import Topic
 from services.referrals.domain.gate import InForce
 from services.referrals.domain.referral import Outcome, Referral, Refusal
+from services.runtime.subscription import Outgoing
 
 Pair = tuple[str, str]
 """A referral and one agency that is told about it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Addressed:
-    """One event to be sent: already minimised, numbered and addressed."""
-
-    topic: Topic
-    fact: FactBase
-    at: datetime
-    caused_by: str | None
 
 
 def counted(outcomes: Iterable[Outcome]) -> Counter[Pair]:
@@ -50,7 +38,7 @@ class Numbers:
         return self._given[pair]
 
 
-def addressed(outcomes: Sequence[Outcome], numbers: Numbers, in_force: InForce) -> Iterator[Addressed]:
+def addressed(outcomes: Sequence[Outcome], numbers: Numbers, in_force: InForce) -> Iterator[Outgoing]:
     """Every event of a batch, in the order in which the facts happened."""
     for outcome in outcomes:
         if outcome.referral:
@@ -63,26 +51,26 @@ def addressed(outcomes: Sequence[Outcome], numbers: Numbers, in_force: InForce) 
 
 def _to_parties(
     fact: FactBase, referral: Referral, outcome: Outcome, numbers: Numbers, in_force: InForce
-) -> Iterator[Addressed]:
+) -> Iterator[Outgoing]:
     matrix = in_force.protocols[referral.protocol].matrix
     for agency in (referral.owner, referral.receiver):
         sector = in_force.agencies[agency].sector
         number = numbers.next((referral.id, agency))
         seen = minimise(fact, sector, matrix, to=agency, number=number)
-        yield Addressed(INBOX[sector], seen, outcome.at, outcome.caused_by)
+        yield Outgoing(INBOX[sector], referral.id, seen, outcome.at, outcome.caused_by)
 
 
-def _to_statistics(fact: FactBase, referral: Referral, outcome: Outcome, in_force: InForce) -> Addressed:
+def _to_statistics(fact: FactBase, referral: Referral, outcome: Outcome, in_force: InForce) -> Outgoing:
     awaits, desk = _must_act(referral)
     matrix = in_force.protocols[referral.protocol].matrix
     told = minimise(fact, STATISTICS, matrix, awaits=awaits, awaits_desk=desk)
-    return Addressed(REFERRALS_FACTS, told, outcome.at, outcome.caused_by)
+    return Outgoing(REFERRALS_FACTS, referral.id, told, outcome.at, outcome.caused_by)
 
 
-def _to_asker(refusal: Refusal, outcome: Outcome, numbers: Numbers) -> Addressed:
+def _to_asker(refusal: Refusal, outcome: Outcome, numbers: Numbers) -> Outgoing:
     number = numbers.next((refusal.fact.referral, refusal.agency)) if refusal.is_numbered else None
     told = minimise(refusal.fact, refusal.sector, {}, to=refusal.agency, number=number)
-    return Addressed(INBOX[refusal.sector], told, outcome.at, outcome.caused_by)
+    return Outgoing(INBOX[refusal.sector], told.referral, told, outcome.at, outcome.caused_by)
 
 
 def _must_act(referral: Referral) -> tuple[str | None, str | None]:

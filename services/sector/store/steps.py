@@ -6,7 +6,8 @@ from schemas.events.referral import StepBase, StepRefused
 from schemas.topics import steps_of
 from services.runtime.ids import new_id
 from services.runtime.logs import log
-from services.runtime.outbox import Outbox, Outgoing
+from services.runtime.outbox import Outbox
+from services.runtime.subscription import Outgoing
 from services.runtime.transaction import Transaction
 
 
@@ -21,7 +22,7 @@ class StepStore:
     async def send(self, step: StepBase, *, at: datetime) -> str:
         """Put the step into the outbox; gives its event id."""
         event, referral = new_id("event"), step.referral
-        outgoing = Outgoing(self._topic, referral, step, referral, referral, at, id=event)
+        outgoing = Outgoing(self._topic, referral, step, at, id=event)
         await self._outbox.add(self._transaction, [outgoing])
         return event
 

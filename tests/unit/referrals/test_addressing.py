@@ -1,8 +1,10 @@
 """Who is told what: numbers without gap, one event for each party, and nothing to anybody else."""
 
-from schemas.events.referral import FactBase
+from typing import Any
+
 from schemas.topics import INBOX, REFERRALS_FACTS
-from services.referrals.domain.addressing import Addressed, Numbers, addressed, counted
+from services.referrals.domain.addressing import Numbers, addressed, counted
+from services.referrals.domain.gate import InForce
 from services.referrals.domain.life_cycle import State
 from services.referrals.domain.referral import Outcome, due
 from services.referrals.domain.steps import decide
@@ -24,14 +26,14 @@ from tests.support.builders import (
 from tests.support.clock import NOON
 
 
-def told(*outcomes: Outcome, before: int = 0) -> list[Addressed]:
+def told(*outcomes: Outcome, before: int = 0, known: InForce | None = None) -> list[Any]:
     counts = counted(outcomes)
     last = {pair: before + count for pair, count in counts.items()}
-    return list(addressed(outcomes, Numbers(counts, last), in_force()))
+    return list(addressed(outcomes, Numbers(counts, last), known or in_force()))
 
 
-def to(agency: str, events: list[Addressed]) -> list[FactBase]:
-    return [event.fact for event in events if event.fact.to == agency]
+def to(agency: str, events: list[Any]) -> list[Any]:
+    return [event.body for event in events if event.body.to == agency]
 
 
 def history() -> list[Outcome]:
@@ -69,14 +71,14 @@ def test_facts_go_to_the_inboxes_of_the_parties_sectors_and_to_statistics_in_ord
         INBOX["health"],
         REFERRALS_FACTS,
     ]
-    assert [event.fact.type for event in events if event.topic is REFERRALS_FACTS] == [
+    assert [event.body.type for event in events if event.topic is REFERRALS_FACTS] == [
         "referral.offered", "referral.accepted", "referral.withdrawn",
     ]  # fmt: skip
 
 
 def test_statistics_name_who_must_act_next_and_neither_party_nor_hop() -> None:
     offered, accepted, withdrawn = (
-        event.fact for event in told(*history()) if event.topic is REFERRALS_FACTS
+        event.body for event in told(*history()) if event.topic is REFERRALS_FACTS
     )
 
     assert (offered.awaits, offered.awaits_desk) == (RECEIVER, "front-desk")
@@ -90,7 +92,7 @@ def test_statistics_name_who_must_act_next_and_neither_party_nor_hop() -> None:
 def test_who_must_act_after_an_end_or_an_answer() -> None:
     def awaits(state: State, verb: str, agency: str) -> tuple[str | None, str | None]:
         outcome = decide(a_referral(state), asked(a_step(verb, agency)), in_force(), at=NOON)
-        fact = [event.fact for event in told(outcome) if event.topic is REFERRALS_FACTS][-1]
+        fact = [event.body for event in told(outcome) if event.topic is REFERRALS_FACTS][-1]
         return fact.awaits, fact.awaits_desk
 
     assert awaits(State.OFFERED, "decline", RECEIVER) == (OWNER, "intake")
@@ -101,16 +103,15 @@ def test_who_must_act_after_an_end_or_an_answer() -> None:
 def test_no_party_reads_who_must_act() -> None:
     for event in told(*history()):
         if event.topic is not REFERRALS_FACTS:
-            assert event.fact.awaits is event.fact.awaits_desk is None
+            assert event.body.awaits is event.body.awaits_desk is None
 
 
 def test_a_school_sees_support_and_urgency_coarsely_and_danger_without_weapons() -> None:
     known = in_force(entries=[an_entry(organization=organization_of(SCHOOL))])
     offer = an_offer(needs=("school_support", "medical_care"), consent={"recipient": SCHOOL})
     outcome = decide(None, asked(offer), known, at=NOON)
-    counts = counted([outcome])
 
-    events = list(addressed([outcome], Numbers(counts, counts), known))
+    events = told(outcome, known=known)
 
     (seen,) = to(SCHOOL, events)
     assert seen.model_dump(include={"needs", "urgency", "immediate_danger", "weapons", "age_band"}) == {
@@ -130,11 +131,10 @@ def test_two_agencies_of_one_sector_get_an_event_each() -> None:
     known = in_force(agencies=agencies)
     referral = a_referral(owner="harbour-hospital", protocol=known.current[0])
     outcome = decide(referral, asked(a_step("accept")), known, at=NOON)
-    counts = counted([outcome])
 
-    events = list(addressed([outcome], Numbers(counts, counts), known))
+    events = told(outcome, known=known)
 
-    assert [(event.topic, event.fact.to, event.fact.number) for event in events[:2]] == [
+    assert [(event.topic, event.body.to, event.body.number) for event in events[:2]] == [
         (INBOX["health"], "harbour-hospital", 1),
         (INBOX["health"], RECEIVER, 1),
     ]
@@ -145,13 +145,13 @@ def test_a_forged_step_is_answered_in_the_forgers_inbox_without_a_number() -> No
     (event,) = told(decide(a_referral(), forged, in_force(), at=NOON))
 
     assert event.topic is INBOX["police"]
-    assert (event.fact.to, event.fact.number, event.fact.state) == (RECEIVER, None, None)
+    assert (event.body.to, event.body.number, event.body.state) == (RECEIVER, None, None)
 
 
 def test_a_step_on_an_unknown_referral_is_answered_to_the_asker_alone() -> None:
     (event,) = told(decide(None, asked(a_step("accept", STRANGER)), in_force(), at=NOON))
 
-    assert (event.topic, event.fact.to, event.fact.number) == (INBOX["police"], STRANGER, 1)
+    assert (event.topic, event.body.to, event.body.number) == (INBOX["police"], STRANGER, 1)
 
 
 def test_a_late_answer_tells_both_of_the_expiry_and_the_asker_of_the_refusal() -> None:
@@ -168,5 +168,5 @@ def test_a_reminder_goes_to_both_and_awaits_the_receiver() -> None:
 
     events = told(reminded)
 
-    assert [event.fact.to for event in events] == [OWNER, RECEIVER, None]
-    assert (events[-1].fact.awaits, events[-1].caused_by) == (RECEIVER, None)
+    assert [event.body.to for event in events] == [OWNER, RECEIVER, None]
+    assert (events[-1].body.awaits, events[-1].caused_by) == (RECEIVER, None)

@@ -33,32 +33,22 @@ NAMESPACE: Final = uuid.UUID("5b0f4c1e-8f0a-5c0e-9a39-6f6d2f1c7a11")
 """From it come the ids of what its publisher names by something other than a UUID."""
 LEGAL_AID_COLUMNS: Final = {"service_uuid", "service_name", "organization_uuid"}
 
-NEED_WORDS: Final[Mapping[str, str]] = {
-    "medical": "medical_care",
-    "health care": "medical_care",
-    "health clinic": "medical_care",
-    "hospital": "medical_care",
-    "counselling": "psychosocial_support",
-    "counseling": "psychosocial_support",
-    "psychosocial": "psychosocial_support",
-    "mental health": "psychosocial_support",
-    "safety planning": "safety_planning",
-    "shelter": "safe_shelter",
-    "refuge": "safe_shelter",
-    "safe house": "safe_shelter",
-    "legal": "legal_aid",
-    "police": "police_protection",
-    "child protection": "child_protection",
-    "safeguarding": "child_protection",
-    "school": "school_support",
-    "livelihood": "livelihood_support",
-    "vocational": "livelihood_support",
-    "case management": "case_coordination",
-    "case coordination": "case_coordination",
+NEED_WORDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "medical_care": ("medical", "health care", "health clinic", "hospital"),
+    "psychosocial_support": ("counselling", "counseling", "psychosocial", "mental health"),
+    "safety_planning": ("safety planning",),
+    "safe_shelter": ("shelter", "refuge", "safe house"),
+    "legal_aid": ("legal",),
+    "police_protection": ("police",),
+    "child_protection": ("child protection", "safeguarding"),
+    "school_support": ("school",),
+    "livelihood_support": ("livelihood", "vocational"),
+    "case_coordination": ("case management", "case coordination"),
 }
-"""Words in a service's name or taxonomy terms → the need that it answers."""
+"""Need → the words in a service's name or taxonomy terms that tell of it."""
 
-_WORDS: Final = re.compile(r"\b(" + "|".join(sorted(NEED_WORDS, key=len, reverse=True)) + r")\b")
+_NEED_OF: Final = {word: need for need, words in NEED_WORDS.items() for word in words}
+_WORDS: Final = re.compile(r"\b(" + "|".join(sorted(_NEED_OF, key=len, reverse=True)) + r")\b")
 _CONTACT: Final = re.compile(r"\S+@\S+|\+?\d(?:[\s().-]?\d){6,}")
 _YEAR, _MONTH, _DAY = "(?:19|20)[0-9]{2}", "(?:0?[1-9]|1[0-2])", "(?:0?[1-9]|[12][0-9]|3[01])"
 _DATES: Final = re.compile(rf"{_YEAR}-{_YEAR}|{_YEAR}[.-]{_MONTH}[.-]{_DAY}|{_DAY}[.-]{_MONTH}[.-]{_YEAR}")
@@ -159,7 +149,7 @@ def needs_of(texts: Sequence[str]) -> tuple[str, ...]:
     found: set[str] = set()
     for text in (text[:TERM_CHARACTERS_MAX].casefold().strip() for text in texts):
         code = text.replace(" ", "_").replace("-", "_")
-        found |= {code} if code in NEEDS else {NEED_WORDS[word] for word in _WORDS.findall(text)}
+        found |= {code} if code in NEEDS else {_NEED_OF[word] for word in _WORDS.findall(text)}
     return tuple(sorted(found))
 
 
@@ -296,8 +286,8 @@ def _uuid_from(found: str, field: str) -> str:
     if not found:
         raise Unfit(field, "missing")
     try:
-        return str(uuid.UUID(found))
-    except ValueError:
+        return _uuid(found, field)
+    except Unfit:
         return str(uuid.uuid5(NAMESPACE, _plain(found, field)))
 
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from schemas.events.governance import ProtocolDocument
 from schemas.ids import AgencyId, ProtocolId
-from services.governance.domain import AgencyDocument, OtherId, Publication, Receipt
+from services.governance.domain import AgencyDocument, OtherId, Publication, PublicationReceipt
 from services.governance.handlers import Work, admit_agency, publish_protocol
 from services.runtime.peers import operator_alone
 from services.runtime.web import caller_of
@@ -30,7 +30,7 @@ def routes(open_work: OpenWork, operator: str) -> APIRouter:
     anyone_named = [Depends(caller_of)]
 
     @router.put("/agencies/{agency}", dependencies=operators)
-    async def put_agency(agency: AgencyId, content: AgencyDocument) -> Receipt:
+    async def put_agency(agency: AgencyId, content: AgencyDocument) -> PublicationReceipt:
         """Admit an agency, or publish its next version."""
         if content.agency != agency:
             raise OtherId
@@ -38,7 +38,7 @@ def routes(open_work: OpenWork, operator: str) -> APIRouter:
             return await admit_agency(content, work)
 
     @router.put("/protocols/{protocol}", dependencies=operators)
-    async def put_protocol(protocol: ProtocolId, content: ProtocolDocument) -> Receipt:
+    async def put_protocol(protocol: ProtocolId, content: ProtocolDocument) -> PublicationReceipt:
         """Publish a sharing protocol, or its next version."""
         if content.id != protocol:
             raise OtherId

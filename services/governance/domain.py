@@ -18,6 +18,7 @@ from schemas.wire.minimisation import STATISTICS
 from services.runtime.errors import define_refusal
 
 Kind = Literal["agency", "protocol"]
+Content = AgencyCurrent | ProtocolDocument
 READERS: Final = frozenset({*SECTORS, STATISTICS})
 """Every column that a protocol's matrix must have: what is left out by mistake would be hidden in silence."""
 
@@ -48,7 +49,7 @@ class AgencyDocument(AgencyCurrent):
 
 
 @dataclass(frozen=True, slots=True)
-class Receipt:
+class PublicationReceipt:
     """What stands after a document was handed in, and whether it changed anything."""
 
     id: str
@@ -65,7 +66,7 @@ class Publication:
     id: str
     version: int
     hash: str
-    content: AgencyCurrent | ProtocolDocument
+    content: Content
     published_at: datetime
 
 

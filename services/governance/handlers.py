@@ -6,11 +6,12 @@ from typing import Protocol
 
 from schemas.events.governance import AgencyCurrent, ProtocolDocument, document_hash
 from services.governance.domain import (
+    Content,
     KeyInUse,
     Kind,
     OrganizationInUse,
     Publication,
-    Receipt,
+    PublicationReceipt,
     check_agency,
     check_protocol,
     is_new,
@@ -48,7 +49,7 @@ class Work:
     clock: Clock
 
 
-async def admit_agency(agency: AgencyCurrent, work: Work) -> Receipt:
+async def admit_agency(agency: AgencyCurrent, work: Work) -> PublicationReceipt:
     """Take the next version of an agency; its keys are its own, and it alone answers for its organisation."""
     check_agency(agency)
     receipt = await _publish("agency", agency.agency, agency, work)
@@ -62,16 +63,16 @@ async def admit_agency(agency: AgencyCurrent, work: Work) -> Receipt:
     return receipt
 
 
-async def publish_protocol(document: ProtocolDocument, work: Work) -> Receipt:
+async def publish_protocol(document: ProtocolDocument, work: Work) -> PublicationReceipt:
     """Take the next version of a protocol between admitted agencies."""
     check_protocol(document, await work.register.admitted(document.parties))
     return await _publish("protocol", document.id, document, work)
 
 
-async def _publish(kind: Kind, name: str, content: AgencyCurrent | ProtocolDocument, work: Work) -> Receipt:
+async def _publish(kind: Kind, name: str, content: Content, work: Work) -> PublicationReceipt:
     now = work.clock.now()
     publication = Publication(kind, name, content.version, document_hash(content), content, now)
     is_news = is_new(publication, await work.register.current(name))
     if is_news:
         await work.register.publish(publication)
-    return Receipt(name, content.version, publication.hash, is_news)
+    return PublicationReceipt(name, content.version, publication.hash, is_news)

@@ -11,7 +11,7 @@ from schemas.events.directory import ServiceRegistered
 from schemas.events.governance import AgencyCurrent, ProtocolCurrent, ProtocolDocument
 from schemas.topics import DIRECTORY_STATE
 from services.referrals.domain.addressing import Numbers, Pair, addressed, counted
-from services.referrals.domain.gate import AdmittedAgency, InForce, ListedService, by_organization
+from services.referrals.domain.gate import AdmittedAgency, InForce, ListedService
 from services.referrals.domain.life_cycle import State
 from services.referrals.domain.referral import Outcome, Referral
 from services.runtime.crash import crash_point
@@ -50,7 +50,7 @@ SELECT service, organization, desk, status = 'active' AS is_active, confirmed_at
 WHERE service = ANY(CAST(:services AS text[]))"""
 _AGENCIES: Final = """
 SELECT id, sector, organization, status = 'active' AS is_active FROM agency
-WHERE id = ANY(CAST(:ids AS text[])) OR organization = ANY(CAST(:organizations AS text[]))"""
+WHERE id = ANY(CAST(:ids AS text[])) OR organization = ANY(CAST(:organizations AS text[])) ORDER BY id"""
 _CURRENT: Final = "SELECT hash FROM protocol ORDER BY id, version DESC"
 _DOCUMENTS: Final = """
 SELECT hash, CAST(document AS text) AS document FROM protocol WHERE hash = ANY(CAST(:hashes AS text[]))"""
@@ -155,12 +155,10 @@ class SurroundingsStore:
         entries = await self._entries(services)
         organizations = {entry.organization for entry in entries.values()}
         rows = await self._transaction.rows(_AGENCIES, ids=list(agencies), organizations=list(organizations))
-        known = [AdmittedAgency(*tuple(row)) for row in rows]
         current = await self._current() if services else ()
         await self._fetch({*protocols, *current} - self._cache.keys())
         return InForce(
-            agencies={agency.id: agency for agency in known},
-            agency_of=by_organization(known),
+            agencies={row.id: AdmittedAgency(*tuple(row)) for row in rows},
             entries=entries,
             protocols=self._cache,
             current=current,

@@ -221,7 +221,7 @@ async def test_the_newest_version_is_tried_first_whatever_order_they_come_in(dat
     assert known.current.index(new.hash) < known.current.index(old.hash)
     assert known.protocols[old.hash] == old.document
     assert not known.agencies["pier-clinic"].is_active
-    assert known.agency_of[organization_of(RECEIVER)].id == RECEIVER
+    assert known.agencies[RECEIVER].organization == organization_of(RECEIVER)
     assert known.entries[SERVICE].desk == "front-desk"
 
 

@@ -29,7 +29,7 @@ from schemas.wire.body import Body
 from schemas.wire.envelope import ReadEvent, dataschema_of, full_type
 from schemas.wire.minimisation import Matrix
 from schemas.wire.topic import Topic, source_of
-from services.referrals.domain.gate import AdmittedAgency, InForce, ListedService, by_organization
+from services.referrals.domain.gate import AdmittedAgency, InForce, ListedService
 from services.referrals.domain.life_cycle import State
 from services.referrals.domain.referral import Referral
 from tests.support.clock import NOON
@@ -241,7 +241,6 @@ def in_force(
     documents = {document_hash(one): one for one in ([a_protocol()] if protocols is None else protocols)}
     return InForce(
         agencies={agency.id: agency for agency in known},
-        agency_of=by_organization(known),
         entries={entry.service: known_entry(entry) for entry in listed},
         protocols=documents,
         current=tuple(documents),

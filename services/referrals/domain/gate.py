@@ -46,8 +46,6 @@ class InForce:
     """What the arbiter knows around one batch of steps."""
 
     agencies: Mapping[str, AdmittedAgency]
-    agency_of: Mapping[str, AdmittedAgency]
-    """By organisation: its admitted agency."""
     entries: Mapping[str, ListedService]
     protocols: Mapping[str, ProtocolDocument]
     """By hash: those in force now, and those under which the batch's referrals were offered."""
@@ -55,36 +53,23 @@ class InForce:
     """Hashes of all protocol versions that governance published, by protocol, the newest first."""
 
 
-def by_organization(agencies: Iterable[AdmittedAgency]) -> dict[str, AdmittedAgency]:
-    """Each organisation's admitted agency; where it has several, an active one, then the first by id."""
-    from_last = sorted(agencies, key=lambda agency: agency.id, reverse=True)
-    best_last = sorted(from_last, key=lambda agency: agency.is_active)
-    return {agency.organization: agency for agency in best_last}
-
-
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """What the gate found: who receives the offer, at which desk, under which protocol."""
-
-    receiver: AdmittedAgency
-    desk: str
-    protocol: str
-    document: ProtocolDocument
+Admission = tuple[AdmittedAgency, ListedService, str]
+"""The receiver of an offer, the service that it names, and the hash of the protocol that it rests on."""
 
 
 def admit(offer: OfferReferral, in_force: InForce, *, at: datetime) -> Admission:
     """Let an offer through, or refuse it for the first thing that is wrong."""
     check_codes(offer)
-    owner = active(in_force.agencies.get(offer.agency))
+    owner = active([in_force.agencies.get(offer.agency)])
     entry = in_force.entries.get(offer.service)
     if entry is None:
         raise EntryStale
-    receiver = active(in_force.agency_of.get(entry.organization))
+    of_organization = (one for one in in_force.agencies.values() if one.organization == entry.organization)
+    receiver = active(of_organization)
     protocol = live_protocol(owner.id, receiver.id, in_force, at=at)
-    document = in_force.protocols[protocol]
-    check_fresh(entry, document, at=at)
+    check_fresh(entry, in_force.protocols[protocol], at=at)
     check_covers(offer.consent, receiver.id, at=at)
-    return Admission(receiver, entry.desk, protocol, document)
+    return receiver, entry, protocol
 
 
 def check_codes(offer: OfferReferral) -> None:
@@ -94,11 +79,12 @@ def check_codes(offer: OfferReferral) -> None:
         raise UnknownCode
 
 
-def active(agency: AdmittedAgency | None) -> AdmittedAgency:
-    """The agency, if it is admitted, not suspended, and its sector can be told."""
-    if agency is None or not agency.is_active or agency.sector not in INBOX:
-        raise AgencyInactive
-    return agency
+def active(agencies: Iterable[AdmittedAgency | None]) -> AdmittedAgency:
+    """The first agency that is admitted, not suspended, and whose sector can be told."""
+    for agency in agencies:
+        if agency and agency.is_active and agency.sector in INBOX:
+            return agency
+    raise AgencyInactive
 
 
 def live_protocol(owner: str, receiver: str, in_force: InForce, *, at: datetime) -> str:

@@ -105,19 +105,20 @@ def offer(step: StepBase, in_force: InForce, *, at: datetime) -> Move:
     """The owner asks another agency's service to take a need on; any other first step concerns nobody."""
     if not isinstance(step, OfferReferral):
         raise NotAParty
-    admission = admit(step, in_force, at=at)
+    receiver, service, protocol = admit(step, in_force, at=at)
+    document = in_force.protocols[protocol]
     offered = Referral(
         id=step.referral,
         owner=step.agency,
         owner_desk=step.duty,
-        receiver=admission.receiver.id,
-        receiver_desk=admission.desk,
+        receiver=receiver.id,
+        receiver_desk=service.desk,
         state=after(None, Verb.OFFER),
         urgency=step.urgency,
         feedback_allowed=step.consent.feedback,
-        protocol=admission.protocol,
-        acknowledge_by_at=at + _span(admission.document, "acknowledge", step.urgency),
-        answer_by_at=at + _span(admission.document, "answer", step.urgency),
+        protocol=protocol,
+        acknowledge_by_at=at + _span(document, "acknowledge", step.urgency),
+        answer_by_at=at + _span(document, "answer", step.urgency),
     )
     fact = _fact(
         contract.ReferralOffered,

@@ -243,8 +243,8 @@ def test_needs_come_from_terms_by_code_and_from_words() -> None:
     assert needs_of(["Preschooling"]) == ()
 
 
-def test_every_need_has_words_and_every_word_a_need() -> None:
-    assert set(NEED_WORDS.values()) == NEEDS
+def test_every_need_has_words() -> None:
+    assert NEED_WORDS.keys() == NEEDS
 
 
 def test_a_term_tells_the_need_where_the_name_does_not() -> None:

@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -65,6 +65,8 @@ class Parts:
     """Why the service's own work has stopped until a person looks, or None; it is not ready then."""
     alarms: Sequence[AlarmSource] = ()
     """What a person must look at, though the service goes on."""
+    closes: Sequence[Callable[[], Awaitable[None]]] = ()
+    """Connections to close once nothing uses them any more."""
 
 
 Wire = Callable[[Runtime, Any], Parts]
@@ -248,6 +250,8 @@ class Running:
             relay.stop()
         if self._tasks:
             await asyncio.wait(self._tasks)
+        for close in self._parts.closes:
+            await close()
         await self.health.close()
         if self._producer:
             await self._producer.close()

@@ -1,11 +1,10 @@
 """Puts a sector service together; the only file that knows the real classes."""
 
 from base64 import b64decode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from httpx2 import AsyncClient
 
 from schemas.trail.notes import named_key
 from schemas.trail.permits import Trust
@@ -31,22 +30,6 @@ from services.sector.subscriptions import subscriptions
 
 FOLD_SECONDS: Final = 5.0
 """How often denials whose time is over are looked for."""
-
-
-class ReportSweeper(Sweeper):
-    """Delivers reports; on the way out it closes the connections to the trail."""
-
-    def __init__(self, delivery: Delivery, every_seconds: float, clients: Sequence[AsyncClient]) -> None:
-        super().__init__("reports", every_seconds, delivery.sweep)
-        self._clients = clients
-
-    async def run(self) -> None:
-        """Sweep until stopped, then close; a look still under way is answered 503."""
-        try:
-            await super().run()
-        finally:
-            for client in self._clients:
-                await client.aclose()
 
 
 def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
@@ -79,7 +62,7 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
         # Looks and reports have a client each: neither can use up the other's connections.
         clients = [internal_client(settings.tls, "audit", base_url=settings.audit.url) for _ in range(2)]
         delivery = Delivery(clients[0], open_work)
-        sweeper = ReportSweeper(delivery, settings.report_every_seconds, clients)
+        sweeper = Sweeper("reports", settings.report_every_seconds, delivery.sweep)
         trust = Trust(
             settings.log, (named_key(settings.audit.permit_key),), named_key(settings.audit.log_key)
         )
@@ -91,6 +74,7 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
             api=sector_app(Engine(profile, caller, open_work, show, feeds)),
             sweepers=(sweeper, Sweeper("denials", FOLD_SECONDS, fold)),
             alarms=(delivery.alarms,),
+            closes=[client.aclose for client in clients],
         )
 
     return parts

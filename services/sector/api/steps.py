@@ -20,7 +20,7 @@ from services.sector.api.asking import (
     once_of,
     seen,
 )
-from services.sector.domain.bodies import CaseRequest, ConsentRequest, OfferRequest, RequestBody, body_of
+from services.sector.domain.bodies import CaseRequest, ConsentRequest, OfferRequest, body_of
 from services.sector.domain.refusals import (
     OutsideHerConsent,
     RecipientIsOwner,
@@ -74,22 +74,21 @@ def _add_step(
     router: APIRouter, engine: Engine, resource: str, step: type[StepBase], once_dependency: Any
 ) -> None:
     """One route of the table: the body is the step's own fields, the rest comes from path and token."""
+    step_body: Any = body_of(step, engine.profile.decline_reasons)
+    number_dependency = Depends(_nothing if step in WITHOUT_IF_MATCH else seen)
 
     @refuses(NotFound, *((OutsideHerConsent,) if step is GiveFeedback else ()))
     async def post_step(
-        referral: ReferralPath, once: Once, body: RequestBody, number: frozenset[int] | None = None
+        referral: ReferralPath,
+        once: Annotated[Once, once_dependency],
+        body: step_body,
+        number: Annotated[frozenset[int] | None, number_dependency],
     ) -> JSONResponse:
         def act(work: Work) -> Awaitable[Reply]:
             return ask_step(step, referral, body, once.by, work, seen=number)
 
         return await answer(engine, once, act, referral, protects_her=step in PROTECTS_HER)
 
-    # FastAPI reads the body's shape from the annotation, and here the table says which one it is.
-    post_step.__annotations__["once"] = Annotated[Once, once_dependency]
-    post_step.__annotations__["body"] = body_of(step, engine.profile.decline_reasons)
-    post_step.__annotations__["number"] = Annotated[
-        frozenset[int] | None, Depends(_nothing if step in WITHOUT_IF_MATCH else seen)
-    ]
     router.add_api_route(
         f"/referrals/{{referral}}/{resource}",
         post_step,

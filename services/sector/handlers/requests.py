@@ -77,7 +77,7 @@ async def open_case(asked: CaseRequest, by: Asker, work: Work) -> Reply:
 async def record_consent(case_id: str, asked: ConsentRequest, by: Asker, work: Work) -> Reply:
     """What she agreed to, signed by this service; the trail learns of it in the same transaction."""
     case = await _locked_case(case_id, by, work)
-    if await work.cases.count_consents(case.id) >= CONSENTS_PER_CASE_MAX:
+    if len(await work.cases.consents(case.id)) >= CONSENTS_PER_CASE_MAX:
         raise TooManyConsents
     recipients = set(asked.scope.recipients)
     if recipients != set(await work.register.standings(recipients)):

@@ -84,9 +84,6 @@ class Cases(Protocol):
     async def consent(self, named: ConsentRef) -> ConsentRecord | None:
         """A version with its signature checked and its withdrawals looked up, or None."""
 
-    async def count_consents(self, case: str) -> int:
-        """How many versions a case has; the case is locked."""
-
     async def consents(self, case: str) -> Sequence[ShownConsent]:
         """All versions of a case, in the order they were recorded."""
 

@@ -1,4 +1,4 @@
-"""Cases, consents and given replies in PostgreSQL."""
+"""Cases, consents and given replies in PostgreSQL; what each method promises, its Protocol says."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from schemas.events.consent import ConsentRef, ConsentVersion
 from services.runtime.transaction import Transaction
 from services.sector.domain.consents import ConsentRecord
 from services.sector.domain.requests import Reply
-from services.sector.handlers.work import Case, ShownConsent
+from services.sector.handlers.work import Case, Cases, Replies, ShownConsent
 
 _ADD: Final = """
 INSERT INTO case_file (id, agency, reference, subject, k_case, opened_at)
@@ -30,7 +30,6 @@ SELECT case_id, CAST(document AS text) AS document, signature, EXISTS (
 FROM consent_version c """
 _CONSENT: Final = _CONSENTS + "WHERE id = :id AND version = :version"
 _OF_CASE: Final = _CONSENTS + "WHERE case_id = :case_id ORDER BY document ->> 'recorded_at', id, version"
-_COUNT_CONSENTS: Final = "SELECT count(*) AS consents FROM consent_version WHERE case_id = :case_id"
 _WITHDRAW: Final = """
 INSERT INTO consent_withdrawal (id, version, referral, withdrawn_at)
 VALUES (:id, :version, :referral, :at) ON CONFLICT DO NOTHING RETURNING id"""
@@ -44,7 +43,7 @@ UPDATE idempotency SET status = :status, headers = :headers, body = :body
 WHERE agency = :agency AND key_digest = :key"""
 
 
-class CaseStore:
+class CaseStore(Cases):
     """Cases and her consents; a signature that does not hold makes a version worthless, not an error."""
 
     def __init__(self, transaction: Transaction, sign: Callable[[bytes], bytes]) -> None:
@@ -53,15 +52,12 @@ class CaseStore:
         self._sign = sign
 
     async def add(self, case: Case) -> None:
-        """Keep a new case."""
         await self._transaction.run(_ADD, **asdict(case))
 
     async def find(self, case: str, agency: str) -> Case | None:
-        """The agency's own case, or None."""
         return await self._case(_FIND, case, agency)
 
     async def lock(self, case: str, agency: str) -> Case | None:
-        """The same, locked until the commit."""
         return await self._case(_LOCK, case, agency)
 
     async def _case(self, sql: str, case: str, agency: str) -> Case | None:
@@ -70,12 +66,10 @@ class CaseStore:
         return None
 
     async def next_subject(self, case: str) -> int:
-        """The number of the case's next referral in the trail."""
         rows = await self._transaction.rows(_NEXT_SUBJECT, id=case)
         return int(rows[0].number)
 
     async def add_consent(self, case: str, version: ConsentVersion, signature: bytes) -> None:
-        """Keep a signed version."""
         await self._transaction.run(
             _ADD_CONSENT,
             id=version.id,
@@ -87,43 +81,34 @@ class CaseStore:
         )
 
     async def consent(self, named: ConsentRef) -> ConsentRecord | None:
-        """A version with its signature checked, or None."""
         for row in await self._transaction.rows(_CONSENT, id=named.id, version=named.version):
             version = ConsentVersion.model_validate_json(row.document)
             is_signed = compare_digest(bytes(row.signature), self._sign(version.signed_bytes()))
             return ConsentRecord(row.case_id, version, is_signed, row.is_withdrawn)
         return None
 
-    async def count_consents(self, case: str) -> int:
-        """How many versions a case has."""
-        return int((await self._transaction.rows(_COUNT_CONSENTS, case_id=case))[0].consents)
-
     async def consents(self, case: str) -> Sequence[ShownConsent]:
-        """All versions of a case; nothing rests on what is shown, so no signature is checked."""
         rows = await self._transaction.rows(_OF_CASE, case_id=case)
         return [(json.loads(row.document), row.is_withdrawn) for row in rows]
 
     async def withdraw(self, consent: ConsentRef, referral: str, at: datetime) -> bool:
-        """Note that she took this version back, for this referral; False where that was noted before."""
         named = {"id": consent.id, "version": consent.version}
         return bool(await self._transaction.rows(_WITHDRAW, **named, referral=referral, at=at))
 
 
-class ReplyStore:
+class ReplyStore(Replies):
     """Replies already given; a key is taken in its reply's transaction, so one under way is waited for."""
 
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
 
     async def claim(self, agency: str, key: bytes, request_digest: bytes) -> tuple[bytes, Reply] | None:
-        """Take the key, or give the request that has it and its reply."""
         if await self._transaction.rows(_CLAIM, agency=agency, key=key, request=request_digest):
             return None
         row = (await self._transaction.rows(_GIVEN, agency=agency, key=key))[0]
         return bytes(row.request_digest), Reply(row.status, json.loads(row.headers), json.loads(row.body))
 
     async def keep(self, agency: str, key: bytes, reply: Reply) -> None:
-        """Keep the reply of a key that this transaction took."""
         headers, body = json.dumps(dict(reply.headers)), json.dumps(dict(reply.body))
         await self._transaction.run(
             _KEEP, agency=agency, key=key, status=reply.status, headers=headers, body=body

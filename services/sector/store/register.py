@@ -1,4 +1,4 @@
-"""What is in force, in PostgreSQL: agencies, protocols, directory entries."""
+"""What is in force, in PostgreSQL: agencies, protocols, directory entries; the promises: `Register`."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
@@ -8,7 +8,7 @@ from schemas.events.governance import AgencyCurrent, ProtocolCurrent
 from schemas.wire.body import Body
 from services.runtime.admission import AgencyStanding
 from services.runtime.transaction import Transaction, columns
-from services.sector.handlers.work import DirectoryEntry
+from services.sector.handlers.work import DirectoryEntry, Register
 
 _KEEP: Final[Mapping[type[Body], str]] = {
     AgencyCurrent: """
@@ -47,28 +47,24 @@ FROM directory_entry e LEFT JOIN LATERAL (
 WHERE e.service > :after ORDER BY e.service LIMIT :limit"""
 
 
-class RegisterStore:
+class RegisterStore(Register):
     """Agencies, protocols and directory entries as they stand now."""
 
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
 
     async def keep(self, kind: type[Body], bodies: Collection[Body]) -> None:
-        """Keep bodies of one kind in one statement."""
         await self._transaction.run(_KEEP[kind], **_parameters(kind, bodies))
 
     async def standings(self, agencies: Collection[str]) -> Mapping[str, AgencyStanding]:
-        """Agency → how it stands, for those that governance has named."""
         rows = await self._transaction.rows(_STANDINGS, ids=list(agencies))
         return {row.id: AgencyStanding(row.sector, row.is_active) for row in rows}
 
     async def entries(self, after: str, limit: int) -> Sequence[DirectoryEntry]:
-        """Directory entries behind a service id."""
         rows = await self._transaction.rows(_ENTRIES, after=after, limit=limit)
         return [DirectoryEntry.model_validate(row, from_attributes=True) for row in rows]
 
     async def protocol_with(self, document_hash: str) -> str | None:
-        """The id of the protocol with this hash, or None."""
         for row in await self._transaction.rows(_PROTOCOL, hash=document_hash):
             return str(row.id)
         return None

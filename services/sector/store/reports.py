@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from schemas.events.access import REPORTS_MAX, Access, Actor, EventReport, OutcomeReport, SubjectKey
 from services.runtime.alarms import Alarm
 from services.runtime.transaction import Transaction
-from services.sector.handlers.work import DenialCount, ReportKind
+from services.sector.handlers.work import DenialCount, ReportKind, Reports
 
 KINDS: Final[Mapping[type[BaseModel], ReportKind]] = {
     SubjectKey: "subjects",
@@ -48,7 +48,7 @@ DELETE FROM denial WHERE access IN (
 RETURNING access, times, since, until"""  # noqa: S608  a constant
 
 
-class ReportStore:
+class ReportStore(Reports):
     """The trail's outbox; a report leaves it only once the trail has answered."""
 
     def __init__(self, transaction: Transaction, wake: Callable[[], None]) -> None:
@@ -56,7 +56,6 @@ class ReportStore:
         self._wake = wake
 
     async def add(self, reports: Sequence[BaseModel]) -> None:
-        """Put reports into the outbox; the sweeper is woken by the commit."""
         await self._transaction.run(
             _ADD,
             kinds=[KINDS[type(report)] for report in reports],
@@ -65,11 +64,9 @@ class ReportStore:
         self._transaction.after_commit.append(self._wake)
 
     async def use(self, origin: str, index: int) -> bool:
-        """Use a permit up; False if it was used before (V8)."""
         return bool(await self._transaction.rows(_USE, origin=origin, index=index))
 
     async def is_first_denial(self, access: Access, at: datetime) -> bool:
-        """Count a denial; whether it is the first of its actor and reason in its time."""
         if await self._transaction.rows(_COUNT, access=_key(access), at=at):
             return False
         others = await self._transaction.rows(_ACTORS, agency=access.agency)
@@ -79,7 +76,6 @@ class ReportStore:
         return bool(rows[0].times == 0)
 
     async def end_denials(self, before: datetime) -> Sequence[DenialCount]:
-        """Take out what was counted since before then, as much as one report takes."""
         rows = await self._transaction.rows(_END, before=before)
         return [
             DenialCount(Access.model_validate_json(row.access), row.times, row.since, row.until)
@@ -87,19 +83,16 @@ class ReportStore:
         ]
 
     async def waiting(self, kind: ReportKind, after: int) -> Sequence[tuple[int, str]]:
-        """The oldest reports of a kind behind a place, as many as one request takes."""
         rows = await self._transaction.rows(_WAITING, kind=kind, after=after)
         return [(row.id, row.content) for row in rows]
 
     async def settle(self, answered: Sequence[int], refused: Mapping[int, str]) -> None:
-        """Drop what the trail has; keep what it refused for good, with its code."""
         if answered:
             await self._transaction.run(_SETTLE, ids=list(answered))
         if refused:
             await self._transaction.run(_REFUSE, ids=list(refused), codes=list(refused.values()))
 
     async def alarms(self) -> Sequence[Alarm]:
-        """What the trail refused for good, by code, until somebody deletes it."""
         rows = await self._transaction.rows(_REFUSED)
         return [Alarm("report_refused", f"{row.code} ({row.reports})", row.since) for row in rows]
 

@@ -9,9 +9,10 @@ from services.runtime.logs import log
 from services.runtime.outbox import Outbox
 from services.runtime.subscription import Outgoing
 from services.runtime.transaction import Transaction
+from services.sector.handlers.work import Steps
 
 
-class StepStore:
+class StepStore(Steps):
     """Steps on their way out of one transaction."""
 
     def __init__(self, transaction: Transaction, outbox: Outbox, sector: str) -> None:
@@ -20,12 +21,10 @@ class StepStore:
         self._topic = steps_of(sector)
 
     async def send(self, step: StepBase, *, at: datetime) -> str:
-        """Put the step into the outbox; gives its event id."""
         event, referral = new_id("event"), step.referral
         outgoing = Outgoing(self._topic, referral, step, at, id=event)
         await self._outbox.add(self._transaction, [outgoing])
         return event
 
     def log_forged(self, refused: StepRefused) -> None:
-        """Log that a step went out from here for an agency that is another sector's."""
         log().error("step_forged", agency_id=refused.to, error_code=refused.code)

@@ -10,7 +10,7 @@ from sqlalchemy import Row
 from schemas.events.consent import ConsentRef
 from services.runtime.transaction import Transaction, columns
 from services.sector.domain.views import CASE_REFERRALS_MAX, FeedEvent, ReferralView
-from services.sector.handlers.work import Place, ViewKey
+from services.sector.handlers.work import Place, ViewKey, Views
 
 _COLUMNS: Final = """
 SELECT v.referral, v.agency, v.role, v.case_id AS case, v.subject_number, v.consent_id, v.consent_version,
@@ -68,7 +68,7 @@ WHERE agency = :agency AND position > :after ORDER BY position LIMIT :limit"""
 _FEED_END: Final = "SELECT position FROM feed_end WHERE agency = :agency"
 
 
-class ViewStore:
+class ViewStore(Views):
     """Referrals as this sector's agencies see them; a feed's end is locked until the commit, so no gaps."""
 
     def __init__(self, transaction: Transaction, notify: Callable[[Collection[str]], None]) -> None:
@@ -77,23 +77,19 @@ class ViewStore:
         self._notify = notify
 
     async def lock(self, keys: Collection[ViewKey]) -> dict[ViewKey, ReferralView]:
-        """Those of the views that exist, locked in one order."""
         asked = sorted(keys)
         referrals, agencies = [key[0] for key in asked], [key[1] for key in asked]
         rows = await self._transaction.rows(_LOCK, referrals=referrals, agencies=agencies)
         return {(row.referral, row.agency): _view(row) for row in rows}
 
     async def find(self, referrals: Collection[str], agency: str) -> Sequence[ReferralView]:
-        """The agency's views of these referrals, newest first."""
         rows = await self._transaction.rows(_FIND, referrals=list(referrals), agency=agency)
         return [_view(row) for row in rows]
 
     async def of_case(self, case: str) -> Sequence[str]:
-        """The newest referrals of a case."""
         return [row.referral for row in await self._transaction.rows(_OF_CASE, case_id=case)]
 
     async def awaiting(self, agency: str, after: Place | None, limit: int) -> Sequence[Place]:
-        """What awaits the agency, newest first, behind a place."""
         before, referral = after or (None, None)
         rows = await self._transaction.rows(
             _AWAITING, agency=agency, limit=limit, before=before, referral=referral
@@ -101,7 +97,6 @@ class ViewStore:
         return [(row.updated_at, row.referral) for row in rows]
 
     async def save(self, views: Collection[ReferralView]) -> None:
-        """Keep views as they are now."""
         if not views:
             return
         plain = ("referral", "agency", "role", "case", "subject_number", "state", "number", "is_awaited",
@@ -116,18 +111,15 @@ class ViewStore:
         )
 
     async def append(self, events: Sequence[FeedEvent]) -> None:
-        """Add thin events to the feeds; who waits for them is woken by the commit."""
         if events:
             await self._transaction.run(_APPEND, **columns(events, *FeedEvent.__slots__))
             self._transaction.after_commit.append(partial(self._notify, {event.agency for event in events}))
 
     async def feed(self, agency: str, after: int, limit: int) -> Sequence[tuple[int, FeedEvent]]:
-        """The agency's feed behind a position, in order."""
         rows = await self._transaction.rows(_FEED, agency=agency, after=after, limit=limit)
         return [(row.position, FeedEvent(*tuple(row)[1:])) for row in rows]
 
     async def feed_end(self, agency: str) -> int:
-        """The position of the last event in the agency's feed; 0 before the first."""
         rows = await self._transaction.rows(_FEED_END, agency=agency)
         return rows[0].position if rows else 0
 

@@ -72,9 +72,6 @@ class MemoryCases:
     async def consent(self, named: ConsentRef) -> ConsentRecord | None:
         return self.versions.get(named)
 
-    async def count_consents(self, case: str) -> int:
-        return len(await self.consents(case))
-
     async def consents(self, case: str) -> Sequence[ShownConsent]:
         of_case = [kept for kept in self.versions.values() if kept.case == case]
         return [(kept.version.model_dump(mode="json"), kept.is_withdrawn) for kept in of_case]

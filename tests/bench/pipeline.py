@@ -1,7 +1,8 @@
-"""`python -m tests.bench.pipeline`: steps a second through the arbiter, beside a loop written by hand.
+"""`python -m tests.bench.pipeline`: steps a second through the arbiter, beside two frameworks (`peers.py`).
 
 Steps are put into the topic first; the clock runs from the first fetch until the brokers have acknowledged
-the last outgoing event. Both ways take turns in one run, each on topics and databases of its own.
+the last outgoing event. All take turns in one run, each on topics and databases of its own. It needs the
+packages of `requirements-bench.lock`, which nothing else does.
 """
 
 import argparse
@@ -10,33 +11,45 @@ import statistics
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+import asyncpg
+from aiokafka import AIOKafkaProducer
 
 from schemas.events.referral import OfferReferral, StepBase
 from schemas.topics import STEPS
 from schemas.wire import envelope
-from schemas.wire.topic import Topic, source_of
+from schemas.wire.topic import source_of
 from services.referrals.settings import Settings
 from services.referrals.store import SurroundingsStore
 from services.referrals.wiring import wire
 from services.runtime import metrics
-from services.runtime.identity import Identity
 from services.runtime.ids import new_id
-from services.runtime.kafka import BATCH_BYTES_MAX, security, topic_ids_reader
+from services.runtime.kafka import security
 from services.runtime.process import running
-from tests.bench.asyncpg_loop import drain
-from tests.bench.installation import measure
-from tests.support.builders import OWNER, RECEIVER, a_protocol_current, a_step, an_agency, an_entry, an_offer
+from tests.bench.peers import PEERS, Course
+from tests.support.builders import (
+    OWNER,
+    RECEIVER,
+    a_protocol_current,
+    a_step,
+    an_agency,
+    an_entry,
+    an_offer,
+    in_force,
+)
 from tests.support.platform import CELL, Space, TestPlatform, started_platform
-from tests.support.waiting import until
 
 NOW: Final = datetime.now(UTC)
 DAY: Final = timedelta(days=1)
 LIFE: Final = ("acknowledge", "accept", "start", "provide", "give_feedback")
+STEPS_EACH: Final = len(LIFE) + 2
 TOPIC: Final = STEPS["health"]
 """Both agencies are of one sector here: the steps of a referral share a topic and keep their order."""
+AGENCIES: Final = (an_agency(OWNER, sector="health"), an_agency(RECEIVER))
+PROTOCOL: Final = a_protocol_current(valid_from=NOW - DAY, valid_until=NOW + DAY)
+ENTRY: Final = an_entry(confirmed_at=NOW - DAY)
+LOOK_SECONDS: Final = 0.05
 
 
 def steps_of(referral: str) -> Sequence[StepBase]:
@@ -45,14 +58,13 @@ def steps_of(referral: str) -> Sequence[StepBase]:
     return (offer, *(a_step(verb, RECEIVER, referral) for verb in LIFE), a_step("close", OWNER, referral))
 
 
-async def prefill(space: Space, referrals: int) -> int:
+async def prefill(space: Space, referrals: int) -> None:
     """Put every step into the topic, step by step over all referrals, as a busy day would mix them."""
-    lives = {new_id("referral"): () for _ in range(referrals)}
-    made = {referral: steps_of(referral) for referral in lives}
+    made = {referral: steps_of(referral) for referral in (new_id("referral") for _ in range(referrals))}
     producer = AIOKafkaProducer(linger_ms=5, **security(space.kafka_settings("health")))
     await producer.start()
     name, headers, last = TOPIC.name(space.namespace), list(envelope.HEADERS), None
-    for number in range(len(LIFE) + 2):
+    for number in range(STEPS_EACH):
         for referral, steps in made.items():
             value = envelope.write(
                 TOPIC, id=new_id("event"), source=source_of(CELL, "health"), key=referral, subject=referral,
@@ -62,7 +74,6 @@ async def prefill(space: Space, referrals: int) -> int:
     if last:
         await last
     await producer.stop()
-    return referrals * (len(LIFE) + 2)
 
 
 async def surround(space: Space) -> None:
@@ -70,38 +81,42 @@ async def surround(space: Space) -> None:
     database = space.database("referrals")
     async with database.transaction() as transaction:
         store = SurroundingsStore(transaction, space.outbox("referrals"), {})
-        await store.keep_agencies([an_agency(OWNER, sector="health"), an_agency(RECEIVER)])
-        await store.keep_protocols([a_protocol_current(valid_from=NOW - DAY, valid_until=NOW + DAY)])
-        await store.keep_entries([an_entry(confirmed_at=NOW - DAY)], NOW)
+        await store.keep_agencies(AGENCIES)
+        await store.keep_protocols([PROTOCOL])
+        await store.keep_entries([ENTRY], NOW)
         await transaction.run("DELETE FROM outbox")
     await database.close()
 
 
-async def count(space: Space, sql: str) -> int:
-    """One number from the arbiter's database."""
-    database = space.database_as_admin("referrals")
-    async with database.transaction() as transaction:
-        rows = await transaction.rows(sql)
-    await database.close()
-    return int(rows[0][0])
+def pool_of(space: Space) -> Any:
+    """Connections to the arbiter's database, straight on asyncpg."""
+    url = space.platform.url_as_admin(space.database_name("referrals"))
+    return asyncpg.create_pool(url.replace("+asyncpg", ""), min_size=4, max_size=4)
 
 
-async def is_drained(space: Space, referrals: int) -> bool:
-    """Whether every referral has ended and nothing is left to send."""
-    ended = await count(space, "SELECT count(*) FROM referral WHERE state = 'closed'")
-    return ended == referrals and await count(space, "SELECT count(*) FROM outbox") == 0
-
-
-async def ours(space: Space, referrals: int) -> tuple[float, float]:
-    """Seconds that the arbiter takes, and its transactions for a thousand steps."""
-    commits = _commits()
-    async with running("referrals", space.settings(Settings, "referrals"), wire) as service:
-        assert service.consumer
-        await service.consumer.assigned.wait()
+async def ours(space: Space, referrals: int) -> float:
+    """Seconds that the arbiter takes, until every referral is closed and nothing is left to send."""
+    async with pool_of(space) as pool, running("referrals", space.settings(Settings, "referrals"), wire) as us:
+        assert us.consumer
+        await us.consumer.assigned.wait()
         began = time.perf_counter()
-        await until(lambda: is_drained(space, referrals), within_seconds=300)
-        seconds = time.perf_counter() - began
-    return seconds, (_commits() - commits) / referrals / (len(LIFE) + 2) * 1000
+        while await pool.fetchval("SELECT count(*) FROM referral WHERE state = 'closed'") < referrals or (
+            await pool.fetchval("SELECT count(*) FROM outbox")
+        ):
+            await asyncio.sleep(LOOK_SECONDS)
+        return time.perf_counter() - began
+
+
+async def theirs(peer: str, space: Space, referrals: int) -> float:
+    """Seconds that a framework takes, from its first message until its last event is acknowledged."""
+    known = in_force(agencies=AGENCIES, entries=[ENTRY], protocols=[PROTOCOL.document])
+    async with pool_of(space) as pool:
+        course = Course(
+            pool, TOPIC, CELL, space.namespace, known, referrals * STEPS_EACH, ended=asyncio.Event()
+        )
+        await PEERS[peer](course, space.kafka_settings("referrals"), f"{space.namespace}referrals")
+        assert await pool.fetchval("SELECT count(*) FROM referral WHERE state = 'closed'") == referrals
+    return course.ended_at - course.began_at
 
 
 def _commits() -> float:
@@ -113,69 +128,37 @@ def _commits() -> float:
     )
 
 
-async def by_hand(space: Space, steps: int) -> float:
-    """Seconds that the loop written by hand takes."""
-    settings = space.kafka_settings("referrals")
-    name = TOPIC.name(space.namespace)
-    identity = Identity("referrals", CELL, namespace=space.namespace)
-    ids = dict(await asyncio.to_thread(topic_ids_reader(settings), [name]))
-    consumer = AIOKafkaConsumer(max_partition_fetch_bytes=1 << 20, **security(settings))
-    producer = AIOKafkaProducer(
-        enable_idempotence=True, acks="all", linger_ms=0, max_batch_size=BATCH_BYTES_MAX, **security(settings)
-    )
-    await consumer.start()
-    await producer.start()
-    partitions = [TopicPartition(name, part) for part in range(TOPIC.partitions_local)]
-    consumer.assign(partitions)
-    for partition in partitions:
-        consumer.seek(partition, 0)
-    began = time.perf_counter()
-    url = space.database_settings("referrals")
-    password = space.platform.secrets.password("database", "referrals")
-    dsn = url.url.replace("+asyncpg", "").replace("referrals@", f"referrals:{password}@", 1)
-    topics: dict[str, Topic] = {name: TOPIC}
-    await drain(dsn, consumer, producer, topics, ids, identity, steps=steps, records_max=500)
-    seconds = time.perf_counter() - began
-    await consumer.stop()
-    await producer.stop()
-    return seconds
-
-
-async def compare(platform: TestPlatform, referrals: int, rounds: int) -> None:
-    """Let both take turns and print medians and the ratio."""
-    figures: dict[str, list[float]] = {"arbiter": [], "by hand": []}
-    commits = []
-    for number in range(rounds * 2):
-        who = ("arbiter", "by hand")[number % 2]
+async def compare(platform: TestPlatform, referrals: int, share: int, rounds: int) -> None:
+    """Let all take turns, the frameworks over a share of the steps, and print medians and ratios."""
+    figures: dict[str, list[float]] = {who: [] for who in ("arbiter", *PEERS)}
+    for who in (who for _ in range(rounds) for who in figures):
         space = Space(platform)
         space.make_topics()
         await surround(space)
-        steps = await prefill(space, referrals)
-        if who == "arbiter":
-            seconds, per_thousand = await ours(space, referrals)
-            commits.append(per_thousand)
-        else:
-            seconds = await by_hand(space, steps)
-            assert await is_drained(space, referrals)
+        count = referrals if who == "arbiter" else referrals // share
+        await prefill(space, count)
+        commits, before = _commits(), time.process_time()
+        seconds = await (ours(space, count) if who == "arbiter" else theirs(who, space, count))
+        steps, spent = count * STEPS_EACH, time.process_time() - before
+        more = f", {(_commits() - commits) / steps * 1000:.1f} commits per 1000" if who == "arbiter" else ""
+        print(f"{who:10} {steps / seconds:8.0f} steps/s, {spent / steps * 1e6:.0f} µs of CPU a step{more}")
         figures[who].append(steps / seconds)
-        print(f"{who:8} {steps / seconds:8.0f} steps/s")
         space.close()
     medians = {who: statistics.median(rates) for who, rates in figures.items()}
-    print(f"median: arbiter {medians['arbiter']:.0f} steps/s, by hand {medians['by hand']:.0f} steps/s")
-    print(f"ratio {medians['arbiter'] / medians['by hand']:.2f}; three events sent for each step")
-    print(f"commits per thousand steps: {statistics.median(commits):.1f}")
+    print("median: " + ", ".join(f"{who} {rate:.0f} steps/s" for who, rate in medians.items()))
+    for peer in PEERS:
+        print(f"arbiter : {peer} = {medians['arbiter'] / medians[peer]:.1f}; three events out for each step")
 
 
 def main() -> None:
     """Read the arguments, start the platform, compare."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.pipeline", description=__doc__)
     parser.add_argument("--referrals", type=int, default=2000)
+    parser.add_argument("--share", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--acceptances", type=int, default=300)
     arguments = parser.parse_args()
     with started_platform() as platform:
-        asyncio.run(compare(platform, arguments.referrals, arguments.rounds))
-    asyncio.run(measure(arguments.acceptances))
+        asyncio.run(compare(platform, arguments.referrals, arguments.share, arguments.rounds))
 
 
 if __name__ == "__main__":

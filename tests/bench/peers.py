@@ -1,0 +1,165 @@
+"""The arbiter's work with FastStream and with faust-streaming, each as its documentation shows it.
+
+One transaction a message over asyncpg (inbox row, state row locked and kept) by the arbiter's own rules, three
+events out by its own codec, SCRAM, acks of all brokers; an offset is committed behind what was done. They are
+spared numbers, stored offsets and the outbox: a crash between commit and send loses their events.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+import faust
+from faststream import AckPolicy
+from faststream.kafka import KafkaBroker, KafkaMessage
+from faststream.security import SASLScram512
+
+from schemas.topics import INBOX, REFERRALS_FACTS
+from schemas.wire import envelope
+from schemas.wire.topic import Topic, source_of
+from services.referrals.domain.addressing import Numbers, addressed, counted
+from services.referrals.domain.gate import InForce
+from services.referrals.domain.life_cycle import State
+from services.referrals.domain.referral import Referral
+from services.referrals.domain.steps import decide
+from services.runtime.batch import received
+from services.runtime.clock import SystemClock
+from services.runtime.ids import new_id
+from services.runtime.settings import KafkaSettings
+
+COLUMNS: Final = tuple(field.name for field in fields(Referral))
+TAKE: Final = "INSERT INTO inbox (source, id, digest) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING RETURNING id"
+LOAD: Final = f"SELECT {', '.join(COLUMNS)} FROM referral WHERE id = $1 FOR UPDATE"
+KEEP: Final = (
+    f"INSERT INTO referral ({', '.join(COLUMNS)}, due_at) "
+    f"VALUES ({', '.join(f'${place}' for place in range(1, len(COLUMNS) + 2))}) "
+    "ON CONFLICT (id) DO UPDATE SET state = excluded.state, version = excluded.version, due_at = excluded.due_at"
+)
+Sent = tuple[str, bytes, bytes]
+"""Topic, key and value of one event out."""
+
+
+@dataclass(slots=True)
+class Course:
+    """One run of a peer: the work of a message, and when the first began and the last ended."""
+
+    pool: Any
+    topic: Topic
+    cell: str
+    namespace: str
+    in_force: InForce
+    steps: int
+    ended: asyncio.Event
+    began_at: float = 0.0
+    ended_at: float = 0.0
+    done: int = 0
+
+    async def decide(self, key: bytes, value: bytes) -> Sequence[Sent]:
+        """One message in one transaction; gives the events that are to be sent. A failure ends the course."""
+        try:
+            return await self._decide(key, value)
+        except Exception:
+            self.ended.set()
+            raise
+
+    async def _decide(self, key: bytes, value: bytes) -> Sequence[Sent]:
+        self.began_at = self.began_at or time.perf_counter()
+        event = envelope.read(self.topic, envelope.HEADERS, key, value, cell=self.cell, mode="test")
+        async with self.pool.acquire() as connection, connection.transaction():
+            if not await connection.fetchval(TAKE, event.source, event.id, event.digest):
+                return ()
+            row = await connection.fetchrow(LOAD, event.key)
+            known = Referral(**dict(row) | {"state": State(row["state"])}) if row else None
+            outcome = decide(known, received(event), self.in_force, at=SystemClock().now())
+            assert outcome.referral
+            assert not outcome.refusal
+            kept = outcome.referral
+            await connection.execute(KEEP, *(getattr(kept, name) for name in (*COLUMNS, "due_at")))
+        counts = counted([outcome])
+        numbers = Numbers(counts, dict.fromkeys(counts, kept.version))
+        return [self._write(one) for one in addressed([outcome], numbers, self.in_force)]
+
+    def finished(self) -> None:
+        """The events of one message are with the brokers."""
+        self.done += 1
+        if self.done == self.steps:
+            self.ended_at = time.perf_counter()
+            self.ended.set()
+
+    def _write(self, one: Any) -> Sent:
+        referral = one.fact.referral
+        value = envelope.write(
+            one.topic, id=new_id("event"), source=source_of(self.cell, "referrals"), key=referral,
+            subject=referral, correlation=referral, caused_by=one.caused_by, sequence=one.fact.number or 1,
+            at=one.at, body=one.fact,
+        )  # fmt: skip
+        return one.topic.name(self.namespace), referral.encode(), value
+
+
+async def with_faststream(course: Course, settings: KafkaSettings, group: str) -> None:
+    """A subscriber that publishes; its offset is committed behind each message."""
+    login = SASLScram512(username=settings.user, password=settings.password_file.read_text().strip())
+    broker = KafkaBroker(settings.bootstrap, security=login, acks="all")
+
+    @broker.subscriber(
+        course.topic.name(course.namespace),
+        group_id=group,
+        auto_offset_reset="earliest",
+        ack_policy=AckPolicy.NACK_ON_ERROR,
+        decoder=_as_it_came,
+    )
+    async def on_step(message: KafkaMessage) -> None:
+        raw = message.raw_message
+        for topic, key, value in await course.decide(raw.key, raw.value):
+            await broker.publish(value, topic, key=key)
+        course.finished()
+
+    async with broker:
+        await broker.start()
+        await course.ended.wait()
+
+
+async def _as_it_came(message: Any) -> Any:
+    """What is read once, by the contract, need not be parsed by the framework too."""
+    return message.body
+
+
+async def with_faust(course: Course, settings: KafkaSettings, group: str) -> None:
+    """An agent that sends; its offset is committed behind what it has handled."""
+    password = settings.password_file.read_text().strip()
+    app = faust.App(
+        group,
+        broker=f"kafka://{settings.bootstrap}",
+        broker_credentials=faust.SASLCredentials(
+            username=settings.user, password=password, mechanism="SCRAM-SHA-512"
+        ),
+        value_serializer="raw",
+        key_serializer="raw",
+        producer_acks=-1,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        web_enabled=False,
+    )
+    names = [topic.name(course.namespace) for topic in (*INBOX.values(), REFERRALS_FACTS)]
+    topics = {name: app.topic(name, value_serializer="raw", key_serializer="raw") for name in names}
+
+    async def on_steps(stream: Any) -> None:
+        async for event in stream.events():
+            sent = [
+                await topics[topic].send(key=key, value=value)
+                for topic, key, value in await course.decide(event.message.key, event.value)
+            ]
+            for one in sent:
+                await one
+            course.finished()
+
+    steps = app.topic(course.topic.name(course.namespace), value_serializer="raw", key_serializer="raw")
+    app.agent(steps)(on_steps)
+    async with app:
+        await course.ended.wait()
+
+
+Peer = Callable[[Course, KafkaSettings, str], Awaitable[None]]
+PEERS: Final[dict[str, Peer]] = {"FastStream": with_faststream, "faust": with_faust}

@@ -1,8 +1,8 @@
 """The arbiter's work with FastStream and with faust-streaming, each as its documentation shows it.
 
-One transaction a message over asyncpg (inbox row, state row locked and kept) by the arbiter's own rules, three
-events out by its own codec, SCRAM, acks of all brokers; an offset is committed behind what was done. They are
-spared numbers, stored offsets and the outbox: a crash between commit and send loses their events.
+One transaction a message over asyncpg (inbox row, state row locked and kept) by the arbiter's own rules,
+three events out by its own codec, SCRAM, acks of all brokers; an offset is committed behind what was done.
+They are spared numbers, stored offsets and the outbox: a crash between commit and send loses their events.
 """
 
 import asyncio
@@ -35,7 +35,8 @@ LOAD: Final = f"SELECT {', '.join(COLUMNS)} FROM referral WHERE id = $1 FOR UPDA
 KEEP: Final = (
     f"INSERT INTO referral ({', '.join(COLUMNS)}, due_at) "
     f"VALUES ({', '.join(f'${place}' for place in range(1, len(COLUMNS) + 2))}) "
-    "ON CONFLICT (id) DO UPDATE SET state = excluded.state, version = excluded.version, due_at = excluded.due_at"
+    "ON CONFLICT (id) DO UPDATE SET state = excluded.state, version = excluded.version, "
+    "due_at = excluded.due_at"
 )
 Sent = tuple[str, bytes, bytes]
 """Topic, key and value of one event out."""
@@ -103,19 +104,19 @@ async def with_faststream(course: Course, settings: KafkaSettings, group: str) -
     login = SASLScram512(username=settings.user, password=settings.password_file.read_text().strip())
     broker = KafkaBroker(settings.bootstrap, security=login, acks="all")
 
-    @broker.subscriber(
-        course.topic.name(course.namespace),
-        group_id=group,
-        auto_offset_reset="earliest",
-        ack_policy=AckPolicy.NACK_ON_ERROR,
-        decoder=_as_it_came,
-    )
     async def on_step(message: KafkaMessage) -> None:
         raw = message.raw_message
         for topic, key, value in await course.decide(raw.key, raw.value):
             await broker.publish(value, topic, key=key)
         course.finished()
 
+    broker.subscriber(
+        course.topic.name(course.namespace),
+        group_id=group,
+        auto_offset_reset="earliest",
+        ack_policy=AckPolicy.NACK_ON_ERROR,
+        decoder=_as_it_came,
+    )(on_step)
     async with broker:
         await broker.start()
         await course.ended.wait()

@@ -96,7 +96,10 @@ def pool_of(space: Space) -> Any:
 
 async def ours(space: Space, referrals: int) -> float:
     """Seconds that the arbiter takes, until every referral is closed and nothing is left to send."""
-    async with pool_of(space) as pool, running("referrals", space.settings(Settings, "referrals"), wire) as us:
+    async with (
+        pool_of(space) as pool,
+        running("referrals", space.settings(Settings, "referrals"), wire) as us,
+    ):
         assert us.consumer
         await us.consumer.assigned.wait()
         began = time.perf_counter()

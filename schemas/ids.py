@@ -11,7 +11,6 @@ survivor came or how many came before her. Public signatures:
 
 from __future__ import annotations
 
-import base64
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ HEX: Final = "0123456789abcdef"
 SLUG: Final = "abcdefghijklmnopqrstuvwxyz0123456789-"
 
 _RANDOM: Final = "[a-z2-7]{26}"
+_PAIRS: Final = [first + second for first in BASE32 for second in BASE32]
 _SLUG: Final = "^[a-z0-9][a-z0-9-]{0,30}$"
 _UUID: Final = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 
@@ -85,7 +85,8 @@ def make(kind: str, random_bytes: bytes) -> str:
         raise WrongLength(kind)
     if row.alphabet == HEX:
         return row.prefix + str(uuid.UUID(bytes=random_bytes, version=4))  # 6 bits give way to the version
-    return row.prefix + base64.b32encode(random_bytes).decode("ascii").rstrip("=").lower()
+    number = int.from_bytes(random_bytes) << 2  # 26 letters of five bits hold 130
+    return row.prefix + "".join([_PAIRS[number >> shift & 1023] for shift in range(120, -1, -10)])
 
 
 ReferralId = Annotated[str, StringConstraints(pattern=KINDS["referral"].pattern)]

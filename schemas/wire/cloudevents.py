@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final
 
 from schemas.wire.strict_json import (
@@ -100,22 +101,29 @@ class CloudEvent:
 
 def decode(headers: Headers, value: bytes | None) -> CloudEvent:
     """Read a record in either mode, in the binding's order, or refuse it with a reason."""
+    event = unchecked(headers, value)
+    check_attributes(event.attributes)
+    return event
+
+
+def unchecked(headers: Headers, value: bytes | None) -> CloudEvent:
+    """The same without a look at the attributes; the caller checks those."""
     if value is None:
         raise Unusable(Reason.NO_VALUE)
     if len(value) + sum(len(name) + len(content or b"") for name, content in headers) > RECORD_BYTES_MAX:
         raise Unusable(Reason.OVERSIZE)
     content_type = _content_type(headers)
-    media_type = (content_type or "").partition(";")[0].strip().lower()
+    media_type = _media_type(content_type or "")
     if media_type.startswith("application/cloudevents-batch"):
         raise Unusable(Reason.BATCH_MODE)
     if media_type.startswith("application/cloudevents"):
-        return _structured(content_type or "", media_type, value)
+        return _structured(content_type or "", value)
     return _binary(headers, content_type, value)
 
 
 def encode(event: CloudEvent) -> tuple[list[tuple[str, bytes]], bytes]:
     """Write an event in structured mode; what was absent stays absent."""
-    _check_attributes(event.attributes)
+    check_attributes(event.attributes)
     written: dict[str, Any] = dict(event.attributes)
     if isinstance(event.data, bytes):
         written["data_base64"] = base64.b64encode(event.data).decode("ascii")
@@ -137,9 +145,20 @@ def _content_type(headers: Headers) -> str | None:
     return _header_text("content-type", found[0]) if found else None
 
 
-def _structured(content_type: str, media_type: str, value: bytes) -> CloudEvent:
+@lru_cache(maxsize=100)
+def _media_type(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
+
+
+@lru_cache(maxsize=100)
+def _is_our_json(content_type: str) -> bool:
     charset = re.search(r";\s*charset\s*=\s*\"?([^\s;\"]+)", content_type, re.IGNORECASE)
-    if media_type != "application/cloudevents+json" or (charset and charset[1].lower() not in _UTF8):
+    is_utf8 = charset is None or charset[1].lower() in _UTF8
+    return is_utf8 and _media_type(content_type) == "application/cloudevents+json"
+
+
+def _structured(content_type: str, value: bytes) -> CloudEvent:
+    if not _is_our_json(content_type):
         raise Unusable(Reason.UNKNOWN_FORMAT)
     written = _parsed(value, parse_any_text)
     if not isinstance(written, dict):
@@ -148,7 +167,6 @@ def _structured(content_type: str, media_type: str, value: bytes) -> CloudEvent:
     attributes = {name: content for name, content in written.items() if content is not None}
     if may_hold_forbidden_text(value):
         _parsed(data, check_text)
-    _check_attributes(attributes)
     if encoded is None:
         return CloudEvent(attributes, data)
     if data is not None:
@@ -169,7 +187,6 @@ def _binary(headers: Headers, content_type: str | None, value: bytes) -> CloudEv
         raise Unusable(Reason.CONTENT_TYPE_CONFLICT)
     if content_type is None:
         del attributes["datacontenttype"]
-    _check_attributes(attributes)
     return CloudEvent(attributes, _binary_data(content_type, value))
 
 
@@ -223,7 +240,8 @@ _RULES: Final[Mapping[str, re.Pattern[str]]] = {
 """Attributes of the specification with a form of their own; all others are any string, integer or boolean."""
 
 
-def _check_attributes(attributes: Mapping[str, object]) -> None:
+def check_attributes(attributes: Mapping[str, object]) -> None:
+    """Refuse attributes that the specification does not have so."""
     for name in REQUIRED:
         if name not in attributes:
             raise Unusable(Reason.NOT_CLOUDEVENTS, name)

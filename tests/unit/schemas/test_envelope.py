@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from schemas import topics
 from schemas.events import directory, referral
+from schemas.wire import envelope
 from schemas.wire.body import COUNT_MAX, Body
-from schemas.wire.cloudevents import RECORD_BYTES_MAX
+from schemas.wire.cloudevents import RECORD_BYTES_MAX, check_attributes
 from schemas.wire.envelope import (
     HEADERS,
     CloudEvent,
@@ -34,7 +35,8 @@ from schemas.wire.envelope import (
     read,
     write,
 )
-from schemas.wire.strict_json import MalformedJson, canonical_json, parse_json, to_json
+from schemas.wire.sealing import associated_data
+from schemas.wire.strict_json import MalformedJson, parse_json, to_json
 from schemas.wire.topic import Topic, source_of
 
 REFERRAL = "ref_" + "a" * 26
@@ -404,7 +406,7 @@ def test_every_encoded_event_decodes_to_itself(attributes: dict[str, Any], data:
 
 @given(attributes=ATTRIBUTES)
 def test_the_associated_data_is_jcs(attributes: dict[str, Any]) -> None:
-    assert canonical_json(attributes) == rfc8785.dumps(attributes)
+    assert associated_data(attributes) == rfc8785.dumps(attributes)
 
 
 @given(value=VALUES)
@@ -419,6 +421,22 @@ def test_brackets_inside_strings_are_not_depth() -> None:
 
 
 # Our rules on top
+
+
+@given(
+    name=st.sampled_from(["id", "type", "subject", "partitionkey", "correlationid", "sequence", "time", "source",
+                          "datacontenttype", "dataschema", "dataclassification", "specversion", "extension"]),
+    content=TEXT | st.sampled_from(["2026-13-01T10:00:00Z", "a\nb", "internal", "evt_" + "a" * 26, 7, None]),
+)  # fmt: skip
+def test_one_look_at_all_attributes_lets_nothing_through_that_a_look_at_each_refuses(
+    name: str, content: object
+) -> None:
+    found = decode(HEADERS, a_value())
+    attributes = {**found.attributes, name: content}
+    if envelope._is_usual(attributes):
+        check_attributes(attributes)
+        for each, form in envelope._OURS.items():
+            assert form.fullmatch(attributes[each])
 
 
 @pytest.mark.parametrize(

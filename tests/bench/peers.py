@@ -15,6 +15,7 @@ import faust
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 from faststream.security import SASLScram512
+from services.runtime.batch import received
 
 from schemas.topics import INBOX, REFERRALS_FACTS
 from schemas.wire import envelope
@@ -24,7 +25,6 @@ from services.referrals.domain.gate import InForce
 from services.referrals.domain.life_cycle import State
 from services.referrals.domain.referral import Referral
 from services.referrals.domain.steps import decide
-from services.runtime.batch import received
 from services.runtime.clock import SystemClock
 from services.runtime.ids import new_id
 from services.runtime.settings import KafkaSettings

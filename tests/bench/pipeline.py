@@ -39,6 +39,7 @@ from tests.support.builders import (
     in_force,
 )
 from tests.support.platform import CELL, Space, TestPlatform, started_platform
+from tests.support.waiting import until
 
 NOW: Final = datetime.now(UTC)
 DAY: Final = timedelta(days=1)
@@ -49,7 +50,6 @@ TOPIC: Final = STEPS["health"]
 AGENCIES: Final = (an_agency(OWNER, sector="health"), an_agency(RECEIVER))
 PROTOCOL: Final = a_protocol_current(valid_from=NOW - DAY, valid_until=NOW + DAY)
 ENTRY: Final = an_entry(confirmed_at=NOW - DAY)
-LOOK_SECONDS: Final = 0.05
 
 
 def steps_of(referral: str) -> Sequence[StepBase]:
@@ -94,8 +94,14 @@ def pool_of(space: Space) -> Any:
     return asyncpg.create_pool(url.replace("+asyncpg", ""), min_size=4, max_size=4)
 
 
+async def is_drained(pool: Any, referrals: int) -> bool:
+    """Whether every referral is closed and nothing is left to send."""
+    closed = await pool.fetchval("SELECT count(*) FROM referral WHERE state = 'closed'")
+    return closed == referrals and not await pool.fetchval("SELECT EXISTS (SELECT FROM outbox)")
+
+
 async def ours(space: Space, referrals: int) -> float:
-    """Seconds that the arbiter takes, until every referral is closed and nothing is left to send."""
+    """Seconds that the arbiter takes, from its partitions to its last event."""
     async with (
         pool_of(space) as pool,
         running("referrals", space.settings(Settings, "referrals"), wire) as us,
@@ -103,10 +109,7 @@ async def ours(space: Space, referrals: int) -> float:
         assert us.consumer
         await us.consumer.assigned.wait()
         began = time.perf_counter()
-        while await pool.fetchval("SELECT count(*) FROM referral WHERE state = 'closed'") < referrals or (
-            await pool.fetchval("SELECT count(*) FROM outbox")
-        ):
-            await asyncio.sleep(LOOK_SECONDS)
+        await until(lambda: is_drained(pool, referrals), within_seconds=300)
         return time.perf_counter() - began
 
 

@@ -15,7 +15,6 @@ import faust
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 from faststream.security import SASLScram512
-from services.runtime.batch import received
 
 from schemas.topics import INBOX, REFERRALS_FACTS
 from schemas.wire import envelope
@@ -28,6 +27,7 @@ from services.referrals.domain.steps import decide
 from services.runtime.clock import SystemClock
 from services.runtime.ids import new_id
 from services.runtime.settings import KafkaSettings
+from services.runtime.subscription import Outgoing
 
 COLUMNS: Final = tuple(field.name for field in fields(Referral))
 TAKE: Final = "INSERT INTO inbox (source, id, digest) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING RETURNING id"
@@ -67,13 +67,13 @@ class Course:
 
     async def _decide(self, key: bytes, value: bytes) -> Sequence[Sent]:
         self.began_at = self.began_at or time.perf_counter()
-        event = envelope.read(self.topic, envelope.HEADERS, key, value, cell=self.cell, mode="test")
+        event: Any = envelope.read(self.topic, envelope.HEADERS, key, value, cell=self.cell, mode="test")
         async with self.pool.acquire() as connection, connection.transaction():
             if not await connection.fetchval(TAKE, event.source, event.id, event.digest):
                 return ()
             row = await connection.fetchrow(LOAD, event.key)
             known = Referral(**dict(row) | {"state": State(row["state"])}) if row else None
-            outcome = decide(known, received(event), self.in_force, at=SystemClock().now())
+            outcome = decide(known, event, self.in_force, at=SystemClock().now())
             assert outcome.referral
             assert not outcome.refusal
             kept = outcome.referral
@@ -89,14 +89,14 @@ class Course:
             self.ended_at = time.perf_counter()
             self.ended.set()
 
-    def _write(self, one: Any) -> Sent:
-        referral = one.fact.referral
+    def _write(self, one: Outgoing) -> Sent:
+        fact: Any = one.body
         value = envelope.write(
-            one.topic, id=new_id("event"), source=source_of(self.cell, "referrals"), key=referral,
-            subject=referral, correlation=referral, caused_by=one.caused_by, sequence=one.fact.number or 1,
-            at=one.at, body=one.fact,
+            one.topic, id=new_id("event"), source=source_of(self.cell, "referrals"), key=one.key,
+            subject=one.key, correlation=one.key, caused_by=one.caused_by, sequence=fact.number or 1,
+            at=one.at, body=fact,
         )  # fmt: skip
-        return one.topic.name(self.namespace), referral.encode(), value
+        return one.topic.name(self.namespace), one.key.encode(), value
 
 
 async def with_faststream(course: Course, settings: KafkaSettings, group: str) -> None:

@@ -435,7 +435,7 @@ def test_one_look_at_all_attributes_lets_nothing_through_that_a_look_at_each_ref
     if envelope._is_usual(attributes):
         check_attributes(attributes)
         for each, form in envelope._OURS.items():
-            assert form.fullmatch(attributes[each])
+            assert form.fullmatch(str(attributes[each]))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, Strict
@@ -69,6 +70,12 @@ class Body(BaseModel):
     schema_minor: ClassVar[int] = 0
     key_field: ClassVar[str]
     """The field whose content is the record's key; under another key an event's order means nothing."""
+
+
+def key_of(body: Body) -> str:
+    """What the event is about: its record's key, subject and correlation."""
+    key: str = attrgetter(body.key_field)(body)
+    return key
 
 
 def by_type(*bodies: type[Body]) -> Mapping[str, type[Body]]:

@@ -1,11 +1,7 @@
-"""CloudEvents 1.0.2 as records: structured JSON written, both modes read; our rules stand in `envelope.py`.
+"""CloudEvents 1.0.2 as records, read in both modes; what we write and our own rules stand in `envelope.py`.
 
 Takes relative sources, any content type and no subject; refuses what the format or the Kafka binding forbids,
-and JSON that two readers could understand differently. Public signatures:
-
-    decode(headers: Sequence[tuple[str, bytes]], value: bytes | None) -> CloudEvent      raises Unusable
-    encode(event: CloudEvent) -> tuple[list[tuple[str, bytes]], bytes]                   raises Unusable
-    Unusable(reason: Reason, path: str | None)
+and JSON that two readers could understand differently.
 """
 
 from __future__ import annotations
@@ -13,11 +9,10 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from functools import lru_cache
 from typing import Any, Final
 
 from schemas.wire.strict_json import (
@@ -27,7 +22,6 @@ from schemas.wire.strict_json import (
     may_hold_forbidden_text,
     parse_any_text,
     parse_json,
-    to_json,
 )
 
 RECORD_BYTES_MAX: Final = 64 * 1024
@@ -68,7 +62,7 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class PartialEvent:
     """What could be read of an event that cannot be used; the true type and schema once it was opened."""
 
     source: str | None = None
@@ -85,7 +79,7 @@ class Unusable(Exception):
         super().__init__(reason, path)
         self.reason = reason
         self.path = path
-        self.known = Known()
+        self.known = PartialEvent()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,39 +94,47 @@ class CloudEvent:
 
 
 def decode(headers: Headers, value: bytes | None) -> CloudEvent:
-    """Read a record in either mode, in the binding's order, or refuse it with a reason."""
-    event = unchecked(headers, value)
+    """Read a record in either mode, or refuse it with a reason."""
+    event = parse(headers, value)
     check_attributes(event.attributes)
     return event
 
 
-def unchecked(headers: Headers, value: bytes | None) -> CloudEvent:
-    """The same without a look at the attributes; the caller checks those."""
+def parse(headers: Headers, value: bytes | None) -> CloudEvent:
+    """The same, in the order of the Kafka binding, before a look at the attributes."""
     if value is None:
         raise Unusable(Reason.NO_VALUE)
     if len(value) + sum(len(name) + len(content or b"") for name, content in headers) > RECORD_BYTES_MAX:
         raise Unusable(Reason.OVERSIZE)
     content_type = _content_type(headers)
-    media_type = _media_type(content_type or "")
-    if media_type.startswith("application/cloudevents-batch"):
-        raise Unusable(Reason.BATCH_MODE)
-    if media_type.startswith("application/cloudevents"):
-        return _structured(content_type or "", value)
+    if content_type == STRUCTURED or _is_structured(content_type or ""):
+        return _structured(value)
     return _binary(headers, content_type, value)
 
 
-def encode(event: CloudEvent) -> tuple[list[tuple[str, bytes]], bytes]:
-    """Write an event in structured mode; what was absent stays absent."""
-    check_attributes(event.attributes)
-    written: dict[str, Any] = dict(event.attributes)
-    if isinstance(event.data, bytes):
-        written["data_base64"] = base64.b64encode(event.data).decode("ascii")
-    elif event.data is not None:
-        written["data"] = event.data
-    value = to_json(written)
-    if len(value) > RECORD_BYTES_MAX:
-        raise Unusable(Reason.OVERSIZE)
-    return [("content-type", STRUCTURED.encode("ascii"))], value
+def check_attributes(attributes: Mapping[str, object], *, but: Collection[str] = ()) -> None:
+    """Refuse attributes that the specification forbids; those named in `but` the caller checks himself."""
+    for name in REQUIRED:
+        if name not in attributes:
+            raise Unusable(Reason.NOT_CLOUDEVENTS, name)
+    for name, content in attributes.items():
+        if name in but:
+            continue
+        if not _NAME.fullmatch(name) or name == "data":
+            raise Unusable(Reason.BAD_ATTRIBUTE, "name")
+        if isinstance(content, str):
+            _check_text(name, content)
+        elif not isinstance(content, int) or not -(2**31) <= content < 2**31 or name in _RULES:
+            raise Unusable(Reason.BAD_ATTRIBUTE, _place(name))
+
+
+def is_instant(text: str) -> bool:
+    """Whether the text is an RFC 3339 instant that the calendar has."""
+    found = _TIME.fullmatch(text)
+    try:
+        return found is not None and bool(datetime.fromisoformat(f"{found[1]}T{found[2]}{found[4].upper()}"))
+    except ValueError:
+        return False
 
 
 # modes
@@ -145,28 +147,25 @@ def _content_type(headers: Headers) -> str | None:
     return _header_text("content-type", found[0]) if found else None
 
 
-@lru_cache(maxsize=100)
-def _media_type(content_type: str) -> str:
-    return content_type.partition(";")[0].strip().lower()
-
-
-@lru_cache(maxsize=100)
-def _is_our_json(content_type: str) -> bool:
-    charset = re.search(r";\s*charset\s*=\s*\"?([^\s;\"]+)", content_type, re.IGNORECASE)
-    is_utf8 = charset is None or charset[1].lower() in _UTF8
-    return is_utf8 and _media_type(content_type) == "application/cloudevents+json"
-
-
-def _structured(content_type: str, value: bytes) -> CloudEvent:
-    if not _is_our_json(content_type):
+def _is_structured(content_type: str) -> bool:
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type.startswith("application/cloudevents-batch"):
+        raise Unusable(Reason.BATCH_MODE)
+    charset = _CHARSET.search(content_type)
+    is_ours = media_type == "application/cloudevents+json" and (not charset or charset[1].lower() in _UTF8)
+    if media_type.startswith("application/cloudevents") and not is_ours:
         raise Unusable(Reason.UNKNOWN_FORMAT)
+    return is_ours
+
+
+def _structured(value: bytes) -> CloudEvent:
     written = _parsed(value, parse_any_text)
     if not isinstance(written, dict):
         raise Unusable(Reason.NOT_CLOUDEVENTS)
     data, encoded = written.pop("data", None), written.pop("data_base64", None)
-    attributes = {name: content for name, content in written.items() if content is not None}
     if may_hold_forbidden_text(value):
         _parsed(data, check_text)
+    attributes = {name: content for name, content in written.items() if content is not None}
     if encoded is None:
         return CloudEvent(attributes, data)
     if data is not None:
@@ -222,6 +221,7 @@ def _base64(encoded: object) -> bytes:
 
 # attributes
 
+_CHARSET: Final = re.compile(r"(?i);\s*charset\s*=\s*\"?([^\s;\"]+)")
 _UTF8: Final = frozenset({"utf-8", "utf8", "us-ascii"})
 _URI: Final = r"(?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+"
 _FORBIDDEN: Final = re.compile(rf"[\x00-\x1f{NEVER_TEXT}]")
@@ -240,20 +240,6 @@ _RULES: Final[Mapping[str, re.Pattern[str]]] = {
 """Attributes of the specification with a form of their own; all others are any string, integer or boolean."""
 
 
-def check_attributes(attributes: Mapping[str, object]) -> None:
-    """Refuse attributes that the specification does not have so."""
-    for name in REQUIRED:
-        if name not in attributes:
-            raise Unusable(Reason.NOT_CLOUDEVENTS, name)
-    for name, content in attributes.items():
-        if not _NAME.fullmatch(name) or name == "data":
-            raise Unusable(Reason.BAD_ATTRIBUTE, "name")
-        if isinstance(content, str):
-            _check_text(name, content)
-        elif not isinstance(content, int) or not -(2**31) <= content < 2**31 or name in _RULES:
-            raise Unusable(Reason.BAD_ATTRIBUTE, _place(name))
-
-
 def _check_text(name: str, content: str) -> None:
     if not (content.isascii() and content.isprintable()) and _FORBIDDEN.search(content):
         raise Unusable(Reason.BAD_ATTRIBUTE, _place(name))
@@ -267,12 +253,3 @@ def _check_text(name: str, content: str) -> None:
 def _place(name: str) -> str:
     """The name of an attribute of the specification; what a sender made up is not repeated."""
     return name if name in _RULES else "extension"
-
-
-def is_instant(text: str) -> bool:
-    """Whether the text is an RFC 3339 instant that the calendar has."""
-    found = _TIME.fullmatch(text)
-    try:
-        return found is not None and bool(datetime.fromisoformat(f"{found[1]}T{found[2]}{found[4].upper()}"))
-    except ValueError:
-        return False

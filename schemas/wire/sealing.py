@@ -9,35 +9,15 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
-from schemas.wire.cloudevents import CloudEvent, Reason, Unusable, encode, is_instant
-from schemas.wire.strict_json import quick_json
+from pydantic_core import to_json
+
+from schemas.wire.cloudevents import CloudEvent, Reason, Unusable, is_instant
 from schemas.wire.topic import Topic
 
 UTC_INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """The true type, schema and time of an event, with its thin data."""
-
-    type: str
-    dataschema: str
-    time: str
-    data: Any
-
-    def __repr__(self) -> str:
-        return "Opened(…)"
-
-
-def to_the_minute(time: str) -> str:
-    """Cut an instant in UTC to its minute: what intermediaries may see of it."""
-    return time[:16] + ":00Z"
-
-
-_OPENED: Final = ("type", "dataschema", "time", "data")
+_INSIDE: Final = ("type", "dataschema", "time")
 _SEALS: Final = re.compile(r"x(open|chan)/.*", re.DOTALL)
 
 
@@ -56,22 +36,24 @@ OPENERS: Final[Mapping[str, Callable[[Mapping[str, Any], str], Any]]] = {"xopen/
 """Sealed form → how to open it. The encrypted form becomes a second line here; readers then take both."""
 
 
-def open_event(event: CloudEvent, topic: Topic, *, mode: str) -> Opened:
-    """The true content of an event; the topic alone says whether it must be sealed, never the record."""
+def open_event(event: CloudEvent, topic: Topic, *, mode: str) -> CloudEvent:
+    """The true type, schema, time and data; the topic, never the record, says whether they are sealed."""
     if not topic.is_restricted:
-        true_type, schema, time = (str(event.attributes[name]) for name in _OPENED[:3])
-        return Opened(true_type, schema, time, event.data)
+        _check_instant(event.attributes["time"], "time")
+        return event
     opener = OPENERS.get(event.data["v"])
     opened = opener(event.data, mode) if opener else None
-    if not isinstance(opened, dict) or opened.keys() != set(_OPENED):
+    if not isinstance(opened, dict) or opened.keys() != {*_INSIDE, "data"}:
         raise Unusable(Reason.CANNOT_OPEN)
-    inside = Opened(**opened)
-    time = inside.time if isinstance(inside.time, str) else ""
-    if not UTC_INSTANT.fullmatch(time) or not is_instant(time):
-        raise Unusable(Reason.BAD_ATTRIBUTE, "data/event/time")
-    if to_the_minute(time) != event.attributes["time"]:
+    _check_instant(opened["time"], "data/event/time")
+    if to_the_minute(opened["time"]) != event.attributes["time"]:
         raise Unusable(Reason.BAD_ATTRIBUTE, "time")
-    return inside
+    return CloudEvent({name: opened[name] for name in _INSIDE}, opened["data"])
+
+
+def _check_instant(time: object, place: str) -> None:
+    if not isinstance(time, str) or not UTC_INSTANT.fullmatch(time) or not is_instant(time):
+        raise Unusable(Reason.BAD_ATTRIBUTE, place)
 
 
 def check_seal(data: object, topic: Topic) -> None:
@@ -83,22 +65,19 @@ def check_seal(data: object, topic: Topic) -> None:
         raise Unusable(Reason.UNEXPECTED_SEAL)
 
 
-def digest(event: CloudEvent, topic: Topic, opened: Opened) -> bytes:
-    """Tell a repeated event from a changed one, 32 bytes.
+def digest(event: CloudEvent, opened: CloudEvent) -> bytes:
+    """Tell a repeated event from a changed one: SHA-256 of LP(associated data, opened bytes).
 
-    Plain topic: SHA-256 of the value (a binary record counts as the structured one `encode` makes of it).
-    Sealed topic: SHA-256 of LP(associated data, opened bytes), where LP puts before each part its length in
-    4 bytes, big-endian; associated data = JCS (RFC 8785) of all attributes; opened bytes = the object of
-    type, dataschema, time and data, in that order, as the compact JSON that `write` seals. So an event that
-    was sealed anew is the same event, and one whose id, key, sequence or content differs is not.
+    LP puts before each part its length in 4 bytes, big-endian. Associated data = JCS (RFC 8785) of all
+    attributes; opened bytes = the object of type, dataschema, time and data, in that order, as the compact
+    JSON that `write` seals. So an event that was sealed anew, or came in binary mode, is the same event, and
+    one whose id, key, sequence or content differs is not.
     """
-    if not topic.is_restricted:
-        return hashlib.sha256(encode(event)[1]).digest()
-    inside = quick_json({name: getattr(opened, name) for name in _OPENED})
-    parts = (associated_data(event.attributes), inside)
-    return hashlib.sha256(b"".join(len(part).to_bytes(4) + part for part in parts)).digest()
+    associated = to_json(dict(sorted(event.attributes.items())))
+    inside = to_json({name: opened.attributes[name] for name in _INSIDE} | {"data": opened.data})
+    return hashlib.sha256(b"".join(len(part).to_bytes(4) + part for part in (associated, inside))).digest()
 
 
-def associated_data(attributes: Mapping[str, str | int | bool]) -> bytes:
-    """JCS (RFC 8785) of attributes; of texts and whole numbers, sorted compact JSON is the same."""
-    return quick_json(dict(sorted(attributes.items())))
+def to_the_minute(time: str) -> str:
+    """Cut an instant in UTC to its minute: what intermediaries may see of it."""
+    return time[:16] + ":00Z"

@@ -1,7 +1,7 @@
 """JSON that every reader understands alike: what two parsers could take differently is refused.
 
 `parse_json(text: bytes)` raises `MalformedJson`; `to_json(value)` gives compact UTF-8, members in their own
-order, and `quick_json` the same where no value is infinite.
+order.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from contextlib import suppress
 from typing import Any, Final, NoReturn
 
 import pydantic_core
-from pydantic_core import from_json
 
 DEPTH_MAX: Final = 32
 
@@ -53,7 +52,7 @@ def parse_any_text(text: bytes, errors: str = "strict") -> Any:
             raise MalformedJson
         with suppress(ValueError):
             # What is written again byte for byte has no name twice, no NaN and no second spelling.
-            if quick_json(value := from_json(text, allow_inf_nan=False)) == text:
+            if pydantic_core.to_json(value := pydantic_core.from_json(text, allow_inf_nan=False)) == text:
                 return value
         return _DECODER.decode(text.decode("utf-8", errors))
     except RepeatedName:
@@ -70,11 +69,6 @@ def shows_itself(text: str) -> bool:
 def may_hold_forbidden_text(text: bytes) -> bool:
     """False where the JSON holds plain ASCII alone, so that nothing need be looked at again."""
     return not text.isascii() or b"\\" in text or b"\x7f" in text
-
-
-def quick_json(value: object, **how: Any) -> bytes:
-    """The same as `to_json`, of bodies too, where nothing is infinite."""
-    return pydantic_core.to_json(value, **how)
 
 
 def to_json(value: object) -> bytes:

@@ -96,7 +96,7 @@ class PublicationStore:
             if isinstance(content, ProtocolDocument)
             else content
         )
-        event = Outgoing(GOVERNANCE_STATE, publication.id, body, publication.published_at)
+        event = Outgoing(GOVERNANCE_STATE, body, publication.published_at)
         await self._outbox.add(self._transaction, [event])
 
 

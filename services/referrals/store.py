@@ -217,4 +217,4 @@ def _referral(row: Row[Any]) -> Referral:
 
 
 def _registered(entry: ServiceRegistered, at: datetime) -> Outgoing:
-    return Outgoing(DIRECTORY_STATE, entry.service, entry, at)
+    return Outgoing(DIRECTORY_STATE, entry, at)

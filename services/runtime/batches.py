@@ -4,8 +4,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from schemas.wire.cloudevents import Known
-from schemas.wire.envelope import ReadEvent, Reason, Unusable, read
+from schemas.wire.cloudevents import PartialEvent, Reason, Unusable
+from schemas.wire.envelope import ReadEvent, read
 from schemas.wire.topic import Topic
 from services.runtime import dead_letters, inbox, offsets, partition_alarms
 from services.runtime.crash import crash_point
@@ -244,8 +244,8 @@ def _failed_on(record: Record, event: ReadEvent[Any], failure: Exception) -> Dea
     return DeadLetter(record, reason, path, type(failure).__name__, _known(event))
 
 
-def _known(event: ReadEvent[Any]) -> Known:
-    return Known(event.source, event.id, event.sequence, event.type, event.dataschema)
+def _known(event: ReadEvent[Any]) -> PartialEvent:
+    return PartialEvent(event.source, event.id, event.sequence, event.type, event.dataschema)
 
 
 def reasons_of(effects: Sequence[Effect]) -> dict[Partition, list[str | None]]:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
-from schemas.wire.cloudevents import Known
+from schemas.wire.cloudevents import PartialEvent
 from services.runtime.ids import new_id
 from services.runtime.logs import log
 from services.runtime.metrics import DEAD_LETTERS
@@ -32,7 +32,7 @@ FROM unnest(CAST(:ids AS text[]), CAST(:topics AS text[]), CAST(:topic_ids AS uu
 ON CONFLICT (grp, topic, topic_id, part, "offset")
 DO UPDATE SET attempts = dead_letter.attempts + 1, last_at = now()"""
 
-NOTHING_KNOWN: Final = Known()
+NOTHING_KNOWN: Final = PartialEvent()
 LINES_OF_A_BATCH_MAX: Final = 20
 """How many letters of one transaction get a line in the log; the number of all is told besides."""
 
@@ -45,7 +45,7 @@ class DeadLetter:
     reason: str
     path: str | None = None
     error_class: str | None = None
-    known: Known = NOTHING_KNOWN
+    known: PartialEvent = NOTHING_KNOWN
 
     def __repr__(self) -> str:
         return f"DeadLetter({self.reason})"

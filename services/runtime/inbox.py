@@ -4,7 +4,8 @@ from collections.abc import Collection, Mapping, Sequence
 from enum import Enum
 from typing import Any, Final
 
-from schemas.wire.envelope import ReadEvent, Reason
+from schemas.wire.cloudevents import Reason
+from schemas.wire.envelope import ReadEvent
 from services.runtime.transaction import Transaction, columns
 
 _LAST: Final = """

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from schemas.wire import envelope
+from schemas.wire.body import key_of
 from services.runtime.identity import Identity
 from services.runtime.ids import new_id
 from services.runtime.subscription import Outgoing
@@ -52,7 +53,7 @@ class Outbox:
         """Number, encode and keep the events; the relay sends them once the transaction is committed."""
         if not events:
             return
-        keys = [(event.topic.name(self._identity.namespace), event.key.encode()) for event in events]
+        keys = [(event.topic.name(self._identity.namespace), key_of(event.body).encode()) for event in events]
         numbers = numbered(keys, await self._last(transaction, keys))
         values = [self._encode(event, number) for event, number in zip(events, numbers, strict=True)]
         await transaction.run(
@@ -80,13 +81,10 @@ class Outbox:
     def _encode(self, event: Outgoing, number: int) -> bytes:
         return envelope.write(
             event.topic,
+            event.body,
             id=event.id or new_id("event"),
             source=self._identity.source,
-            key=event.key,
-            subject=event.key,
-            correlation=event.key,
-            caused_by=event.caused_by,
             sequence=number,
             at=event.at,
-            body=event.body,
+            caused_by=event.caused_by,
         )

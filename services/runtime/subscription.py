@@ -15,8 +15,6 @@ class Outgoing:
     """One event to be sent; its number, id and bytes are given when its row is written."""
 
     topic: Topic
-    key: str
-    """What it is about: the record's key, and the event's subject and correlation."""
     body: Body
     at: datetime
     caused_by: str | None = None

@@ -92,11 +92,10 @@ class Course:
     def _write(self, one: Outgoing) -> Sent:
         fact: Any = one.body
         value = envelope.write(
-            one.topic, id=new_id("event"), source=source_of(self.cell, "referrals"), key=one.key,
-            subject=one.key, correlation=one.key, caused_by=one.caused_by, sequence=fact.number or 1,
-            at=one.at, body=fact,
+            one.topic, fact, id=new_id("event"), source=source_of(self.cell, "referrals"),
+            sequence=fact.number or 1, at=one.at, caused_by=one.caused_by,
         )  # fmt: skip
-        return one.topic.name(self.namespace), one.key.encode(), value
+        return one.topic.name(self.namespace), fact.referral.encode(), value
 
 
 async def with_faststream(course: Course, settings: KafkaSettings, group: str) -> None:

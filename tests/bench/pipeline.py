@@ -67,8 +67,8 @@ async def prefill(space: Space, referrals: int) -> None:
     for number in range(STEPS_EACH):
         for referral, steps in made.items():
             value = envelope.write(
-                TOPIC, id=new_id("event"), source=source_of(CELL, "health"), key=referral, subject=referral,
-                correlation=referral, caused_by=None, sequence=number + 1, at=NOW, body=steps[number],
+                TOPIC, steps[number], id=new_id("event"), source=source_of(CELL, "health"),
+                sequence=number + 1, at=NOW,
             )  # fmt: skip
             last = await producer.send(name, value=value, key=referral.encode(), headers=headers)
     if last:

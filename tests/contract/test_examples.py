@@ -102,15 +102,12 @@ def test_an_example_is_written_again_as_it_stands(path: Path) -> None:
 
     again = write(
         topic,
+        event.body,
         id=event.id,
         source=event.source,
-        key=event.key,
-        subject=event.subject,
-        correlation=event.correlation,
         caused_by=event.caused_by,
         sequence=event.sequence,
         at=event.at,
-        body=event.body,
     )
 
     written = json.loads(again)

@@ -47,15 +47,11 @@ async def surroundings(space: Space) -> None:
 def an_offer_record(referral: str) -> Any:
     value = envelope.write(
         OWNERS_STEPS,
+        an_offer(referral, consent={"expires_at": NOW + DAY}),
         id=new_id("event"),
         source=source_of(CELL, OWNERS_STEPS.writer),
-        key=referral,
-        subject=referral,
-        correlation=referral,
-        caused_by=None,
         sequence=1,
         at=NOW,
-        body=an_offer(referral, consent={"expires_at": NOW + DAY}),
     )
     return referral.encode(), envelope.HEADERS, value
 

@@ -22,7 +22,7 @@ AT = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 
 def a_step(referral: str) -> Outgoing:
     body = AcknowledgeReferral(referral=referral, agency="north-clinic", duty="intake")
-    return Outgoing(STEP_TOPICS["health"], referral, body, AT)
+    return Outgoing(STEP_TOPICS["health"], body, AT)
 
 
 @asynccontextmanager

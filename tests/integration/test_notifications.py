@@ -136,15 +136,11 @@ def waiting(agency: str | None, desk: str | None = "night") -> FactBase:
 def record(fact: FactBase) -> tuple[bytes, bytes]:
     value = write(
         REFERRALS_FACTS,
+        fact,
         id=new_id("event"),
         source=source_of(CELL, "referrals"),
-        key=fact.referral,
-        subject=fact.referral,
-        correlation=fact.referral,
-        caused_by=None,
         sequence=1,
         at=datetime.now(UTC),
-        body=fact,
     )
     return fact.referral.encode(), value
 
@@ -357,15 +353,11 @@ async def say(space: Space, agency: AgencyCurrent) -> None:
     """Publish an agency as governance does."""
     value = write(
         GOVERNANCE_STATE,
+        agency,
         id=new_id("event"),
         source=source_of(CELL, "governance"),
-        key=agency.agency,
-        subject=agency.agency,
-        correlation=agency.agency,
-        caused_by=None,
         sequence=agency.version,
         at=datetime.now(UTC),
-        body=agency,
     )
     await produce(space, (agency.agency.encode(), value), topic=GOVERNANCE_STATE)
 

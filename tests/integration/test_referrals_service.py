@@ -15,7 +15,7 @@ import pytest
 from deploy.local import configuration as configurations
 from deploy.local import control
 from schemas.events.governance import URGENCIES, document_hash
-from schemas.events.referral import FactBase, StepBase
+from schemas.events.referral import AcknowledgeReferral, FactBase, StepBase
 from schemas.topics import DIRECTORY_STATE, GOVERNANCE_STATE, INBOX, REFERRALS_FACTS, SERVICES, STEPS
 from schemas.wire.body import Body
 from schemas.wire.envelope import ReadEvent
@@ -45,6 +45,7 @@ from tests.support.builders import (
 )
 from tests.support.kafka import a_bare_reader
 from tests.support.platform import Space
+from tests.support.poison import MisfiledStep
 from tests.support.ports import free_port
 from tests.support.shared import REPOSITORY
 from tests.support.waiting import until
@@ -66,11 +67,11 @@ class Peer:
     runtime: Runtime
     heard: list[ReadEvent[Any]] = field(default_factory=list)
 
-    async def send(self, topic: Any, *bodies: tuple[str, Body]) -> None:
-        """Send bodies under their keys, all in one transaction."""
+    async def send(self, topic: Any, *bodies: Body) -> None:
+        """Send bodies, all in one transaction."""
         at = datetime.now(UTC)
         async with self.runtime.database.transaction() as transaction:
-            outgoing = [Outgoing(topic, key, body, at) for key, body in bodies]
+            outgoing = [Outgoing(topic, body, at) for body in bodies]
             await self.runtime.outbox.add(transaction, outgoing)
 
     def told(self, referral: str) -> list[FactBase]:
@@ -106,7 +107,7 @@ class Stage:
     async def ask(self, step: StepBase, sector: str | None = None) -> None:
         """Send a step through a sector, by default the asker's own."""
         name = sector or SECTOR_OF[step.agency]
-        await self.sectors[name].send(STEPS[name], (step.referral, step))
+        await self.sectors[name].send(STEPS[name], step)
 
     def told(self, agency: str, referral: str) -> list[tuple[str, int | None]]:
         """Name and number of what an agency's sector was told."""
@@ -144,8 +145,8 @@ async def stage(space: Space) -> AsyncIterator[Stage]:
 
 async def _set(stage: Stage) -> None:
     """Admit the agencies, publish the protocol, register the service, and wait until an offer passes."""
-    admitted = [(agency, an_agency(agency)) for agency in SECTOR_OF]
-    await stage.governance.send(GOVERNANCE_STATE, *admitted, (PROTOCOL.document.id, PROTOCOL))
+    admitted = [an_agency(agency) for agency in SECTOR_OF]
+    await stage.governance.send(GOVERNANCE_STATE, *admitted, PROTOCOL)
     async with internal_client(
         stage.space.tls_settings("operator"), "referrals", base_url=stage.address
     ) as client:
@@ -264,7 +265,8 @@ async def test_a_strangers_step_is_refused_in_its_own_inbox_only(stage: Stage) -
 async def test_52_steps_under_others_keys_are_set_aside_and_stop_nothing(stage: Stage) -> None:
     before, afterwards = an_id("referral"), an_id("referral")
     lying = [an_id("referral") for _ in range(52)]
-    foreign = [(key, offer(before)) for key in lying]
+    step = AcknowledgeReferral(referral=before, agency=RECEIVER, duty="intake")
+    foreign = [MisfiledStep(**step.model_dump(), filed_under=key) for key in lying]
 
     # Nothing good between them: one record that is applied begins the count of bugs anew.
     await stage.sectors["social_services"].send(STEPS["social_services"], *foreign)

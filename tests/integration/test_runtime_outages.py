@@ -50,7 +50,7 @@ async def written(space: Space, database: Database, keys: Sequence[str]) -> None
     for key in keys:
         body = AcknowledgeReferral(referral=key, agency="north-clinic", duty="intake")
         async with database.transaction() as transaction:
-            await space.outbox("health").add(transaction, [Outgoing(STEPS["health"], key, body, AT)])
+            await space.outbox("health").add(transaction, [Outgoing(STEPS["health"], body, AT)])
 
 
 @asynccontextmanager

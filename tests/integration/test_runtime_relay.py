@@ -75,7 +75,7 @@ async def written(space: Space, database: Database, count: int) -> None:
     body = AcknowledgeReferral(referral=key, agency="north-clinic", duty="intake")
     for _ in range(count):
         async with database.transaction() as transaction:
-            await outbox.add(transaction, [Outgoing(STEPS["health"], key, body, AT)])
+            await outbox.add(transaction, [Outgoing(STEPS["health"], body, AT)])
 
 
 async def cut_the_owner(space: Space) -> None:

@@ -151,15 +151,11 @@ class Wire:
             for key, sequence, body in bodies:
                 value = write(
                     topic,
+                    body,
                     id=new_id("event"),
                     source=source_of(CELL, user),
-                    key=key,
-                    subject=key,
-                    correlation=key,
-                    caused_by=None,
                     sequence=sequence,
                     at=datetime.now(UTC),
-                    body=body,
                 )
                 name = topic.name(self.space.namespace)
                 await producer.send_and_wait(name, value, key=key.encode(), headers=list(HEADERS))

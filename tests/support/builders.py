@@ -6,7 +6,6 @@ import itertools
 import uuid
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from operator import attrgetter
 from typing import Any, Final, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -25,7 +24,7 @@ from schemas.events.referral import STEPS as STEP_BODIES
 from schemas.events.referral import OfferReferral, StepBase
 from schemas.ids import make
 from schemas.topics import STEPS
-from schemas.wire.body import Body
+from schemas.wire.body import Body, key_of
 from schemas.wire.envelope import ReadEvent, dataschema_of, full_type
 from schemas.wire.minimisation import Matrix
 from schemas.wire.topic import Topic, source_of
@@ -183,10 +182,9 @@ def an_event(
     topic: Topic, body: B, sequence: int = 1, *, at: datetime = NOON, name: str = "", digest: bytes = b""
 ) -> ReadEvent[B]:
     """An event as a handler gets it."""
-    key = str(attrgetter(body.key_field)(body))
     return ReadEvent(
-        id=name or an_id("event"), source=source_of("test-local", topic.writer), service=topic.writer,
-        topic=topic, key=key, subject=key, correlation=key, caused_by=None, sequence=sequence, at=at,
+        id=name or an_id("event"), source=source_of("test-local", topic.writer),
+        topic=topic, key=key_of(body), caused_by=None, sequence=sequence, at=at,
         type=full_type(body.type), dataschema=dataschema_of(type(body)), body=body, digest=digest,
     )  # fmt: skip
 

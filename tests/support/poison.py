@@ -3,9 +3,10 @@
 import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from schemas.events.referral import AcknowledgeReferral
+from schemas.ids import ReferralId
 from schemas.topics import STEPS
 from schemas.wire import envelope
 from schemas.wire.topic import Topic, source_of
@@ -19,6 +20,14 @@ Record = tuple[bytes | None, tuple[tuple[str, bytes], ...], bytes | None]
 """Key, headers, value."""
 
 
+class MisfiledStep(AcknowledgeReferral):
+    """A step under another key than the referral that it is about."""
+
+    key_field: ClassVar[str] = "filed_under"
+
+    filed_under: ReferralId
+
+
 def a_good_record(
     referral: str,
     sequence: int = 1,
@@ -27,21 +36,17 @@ def a_good_record(
     topic: Topic = HEALTH_STEPS,
     key: str | None = None,
 ) -> Record:
-    """A step as its sector, that of health unless told otherwise, would write it; its key is the referral."""
-    key = key or referral
+    """A step as its sector, that of health unless told otherwise, would write it; with a key, misfiled."""
+    step = AcknowledgeReferral(referral=referral, agency="north-clinic", duty=duty)
     value = envelope.write(
         topic,
+        MisfiledStep(**step.model_dump(), filed_under=key) if key else step,
         id=event or new_id("event"),
         source=source_of(CELL, topic.writer),
-        key=key,
-        subject=key,
-        correlation=key,
-        caused_by=None,
         sequence=sequence,
         at=AT,
-        body=AcknowledgeReferral(referral=referral, agency="north-clinic", duty=duty),
     )
-    return key.encode(), tuple(envelope.HEADERS), value
+    return (key or referral).encode(), tuple(envelope.HEADERS), value
 
 
 def changed(**attributes: Any) -> Callable[[str], Record]:

@@ -8,7 +8,9 @@ from typing import Any, Final
 from deploy.local.databases import DATABASES
 from deploy.local.installation import Installation
 from schemas.topics import INBOX, REFERRALS_FACTS, SECTORS, TOPICS
-from schemas.wire.envelope import HEADERS, decode, open_event
+from schemas.wire.cloudevents import decode
+from schemas.wire.envelope import HEADERS
+from schemas.wire.sealing import open_event
 from services.cli.agency_client import FeedEvent
 from services.cli.demo.evidence import AddressedFact, StatisticalFact
 from services.cli.demo.trial import until
@@ -65,7 +67,8 @@ class Onlooker:
                 continue
             event = decode(HEADERS, row["value"])
             opened = open_event(event, topic, mode=self.installation.configuration.mode)
-            kind, fact = opened.type.removeprefix("org.concert.").rpartition(".v")[0], opened.data
+            full_type = str(opened.attributes["type"])
+            kind, fact = full_type.removeprefix("org.concert.").rpartition(".v")[0], opened.data
             if topic is REFERRALS_FACTS:
                 counted.append(
                     StatisticalFact(fact["referral"], kind, fact.get("awaits"), fact.get("awaits_desk"))

@@ -57,20 +57,20 @@ def _to_parties(
         sector = in_force.agencies[agency].sector
         number = numbers.next((referral.id, agency))
         seen = minimise(fact, sector, matrix, to=agency, number=number)
-        yield Outgoing(INBOX[sector], referral.id, seen, outcome.at, outcome.caused_by)
+        yield Outgoing(INBOX[sector], seen, outcome.at, outcome.caused_by)
 
 
 def _to_statistics(fact: FactBase, referral: Referral, outcome: Outcome, in_force: InForce) -> Outgoing:
     awaits, desk = _must_act(referral)
     matrix = in_force.protocols[referral.protocol].matrix
     told = minimise(fact, STATISTICS, matrix, awaits=awaits, awaits_desk=desk)
-    return Outgoing(REFERRALS_FACTS, referral.id, told, outcome.at, outcome.caused_by)
+    return Outgoing(REFERRALS_FACTS, told, outcome.at, outcome.caused_by)
 
 
 def _to_asker(refusal: Refusal, outcome: Outcome, numbers: Numbers) -> Outgoing:
     number = numbers.next((refusal.fact.referral, refusal.agency)) if refusal.is_numbered else None
     told = minimise(refusal.fact, refusal.sector, {}, to=refusal.agency, number=number)
-    return Outgoing(INBOX[refusal.sector], told.referral, told, outcome.at, outcome.caused_by)
+    return Outgoing(INBOX[refusal.sector], told, outcome.at, outcome.caused_by)
 
 
 def _must_act(referral: Referral) -> tuple[str | None, str | None]:

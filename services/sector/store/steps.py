@@ -21,8 +21,8 @@ class StepStore(Steps):
         self._topic = steps_of(sector)
 
     async def send(self, step: StepBase, *, at: datetime) -> str:
-        event, referral = new_id("event"), step.referral
-        outgoing = Outgoing(self._topic, referral, step, at, id=event)
+        event = new_id("event")
+        outgoing = Outgoing(self._topic, step, at, id=event)
         await self._outbox.add(self._transaction, [outgoing])
         return event
 

@@ -21,23 +21,26 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from deploy.local.places import make_directory, write_private
-from deploy.local.sums import Sums, bad_secret
+from deploy.local.places import write_private
+from deploy.local.secrets import SecretFolder, bad_secret
 from schemas.wire.topic import host_of, source_of
 
 LIFETIME: Final = timedelta(hours=24)
 RENEWED_BELOW: Final = timedelta(hours=12)
 AUTHORITY_LIFETIME: Final = timedelta(days=3650)
 CLOCK_TOLERANCE: Final = timedelta(minutes=5)
+KEY_USAGES: Final = (
+    "digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
+    "key_cert_sign", "crl_sign", "encipher_only", "decipher_only",
+)  # fmt: skip
 
 
-class Certificates:
+class Certificates(SecretFolder):
     """The authority and the certificates of one data directory."""
 
     def __init__(self, folder: Path, cell: str) -> None:
-        self.folder = make_directory(folder)
+        super().__init__(folder)
         self.cell = cell
-        self._sums = Sums(folder)
 
     @property
     def authority_file(self) -> Path:
@@ -62,14 +65,17 @@ class Certificates:
 
     def check(self, names: Iterable[str]) -> None:
         """Refuses a start on a file that is not the authority's or no pair with its other half."""
-        self._sums.check()
-        for name in (name for name in names if self.authority_file.exists()):
+        self.check_files()
+        if not self.authority_file.exists():
+            return
+        authority = x509.load_pem_x509_certificate(self.authority_file.read_bytes())
+        for name in names:
             key_file, file = self.key_file(name), self.certificate_file(name)
             if not (key_file.exists() and file.exists()):
                 continue  # made anew, as after a death in the middle of a renewal
             try:
                 certificate = x509.load_pem_x509_certificate(file.read_bytes())
-                certificate.verify_directly_issued_by(self._authority())
+                certificate.verify_directly_issued_by(authority)
             except (ValueError, TypeError, InvalidSignature):
                 raise bad_secret(file, "is no certificate of this authority") from None
             try:
@@ -79,9 +85,6 @@ class Certificates:
             if public != certificate.public_key():
                 raise bad_secret(key_file, "is not the key of its certificate")
 
-    def _authority(self) -> x509.Certificate:
-        return x509.load_pem_x509_certificate(self.authority_file.read_bytes())
-
     def _is_due(self, name: str) -> bool:
         if not (self.certificate_file(name).exists() and self.key_file(name).exists()):
             return True
@@ -89,82 +92,60 @@ class Certificates:
         return certificate.not_valid_after_utc - datetime.now(UTC) < RENEWED_BELOW
 
     def _make_authority(self) -> None:
-        if self.authority_file.exists():
-            return
-        if self._sums.names(self.authority_file):
-            raise bad_secret(self.authority_file, "is gone")
-        key = generate_private_key(SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Concert {self.cell}")])
-        certificate = (
-            _builder(name, name, key, AUTHORITY_LIFETIME)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(_usage(signs_certificates=True), critical=True)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .sign(key, SHA256())
-        )
-        key_file = write_private(self.folder / "authority.key", _private(key))
-        write_private(self.authority_file, certificate.public_bytes(Encoding.PEM))
-        for file in (key_file, self.authority_file):
-            self._sums.add(file)
+        self.made_once("authority.key", lambda: _private(generate_private_key(SECP256R1())))
+        self.made_once("authority.pem", self._new_authority)
+
+    def _new_authority(self) -> bytes:
+        key = self._authority_key()
+        identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+        name = f"Concert {self.cell}"
+        return _certificate(name, key, name, key, AUTHORITY_LIFETIME, identifier, is_authority=True)
+
+    def _authority_key(self) -> EllipticCurvePrivateKey:
+        content = self.key_file("authority").read_bytes()
+        return cast(EllipticCurvePrivateKey, load_pem_private_key(content, None))
 
     def _issue(self, name: str) -> None:
-        authority = self._authority()
-        signer = cast(
-            EllipticCurvePrivateKey, load_pem_private_key((self.folder / "authority.key").read_bytes(), None)
-        )
-        key = generate_private_key(SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        alternative = x509.SubjectAlternativeName([
-            x509.UniformResourceIdentifier(source_of(self.cell, name)),
-            x509.DNSName(host_of(name)),
-        ])  # fmt: skip
-        certificate = (
-            _builder(subject, authority.subject, key, LIFETIME)
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_usage(signs_certificates=False), critical=True)
-            .add_extension(
-                x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
-                critical=False,
-            )
-            .add_extension(alternative, critical=False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
-            )
-            .sign(signer, SHA256())
-        )
+        signer, key = self._authority_key(), generate_private_key(SECP256R1())
+        certificate = _certificate(
+            name, key, f"Concert {self.cell}", signer, LIFETIME,
+            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
+            x509.SubjectAlternativeName([
+                x509.UniformResourceIdentifier(source_of(self.cell, name)), x509.DNSName(host_of(name)),
+            ]),
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()),
+        )  # fmt: skip
         # A death between the two must leave no pair that does not match.
         self.certificate_file(name).unlink(missing_ok=True)
         write_private(self.key_file(name), _private(key))
-        write_private(self.certificate_file(name), certificate.public_bytes(Encoding.PEM))
+        write_private(self.certificate_file(name), certificate)
 
 
-def _builder(
-    subject: x509.Name, issuer: x509.Name, key: EllipticCurvePrivateKey, lifetime: timedelta
-) -> x509.CertificateBuilder:
+def _certificate(
+    subject: str,
+    key: EllipticCurvePrivateKey,
+    issuer: str,
+    signer: EllipticCurvePrivateKey,
+    lifetime: timedelta,
+    *further: x509.ExtensionType,
+    is_authority: bool = False,
+) -> bytes:
     now = datetime.now(UTC)
-    return (
+    usages = ("key_cert_sign", "crl_sign") if is_authority else ("digital_signature",)
+    builder = (
         x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)]))
+        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - CLOCK_TOLERANCE)
         .not_valid_after(now + lifetime)
+        .add_extension(x509.BasicConstraints(is_authority, 0 if is_authority else None), critical=True)
+        .add_extension(x509.KeyUsage(**{name: name in usages for name in KEY_USAGES}), critical=True)
     )
-
-
-def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not signs_certificates,
-        key_cert_sign=signs_certificates,
-        crl_sign=signs_certificates,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
+    for extension in further:
+        builder = builder.add_extension(extension, critical=False)
+    return builder.sign(signer, SHA256()).public_bytes(Encoding.PEM)
 
 
 def _private(key: EllipticCurvePrivateKey) -> bytes:

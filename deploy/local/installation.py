@@ -1,30 +1,49 @@
 """One installation: configuration, ports, secrets, certificates, and the addresses that follow from them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from sqlalchemy import URL, make_url
 
+from deploy.local import accounts, ports
+from deploy.local import configuration as configurations
 from deploy.local.certificates import Certificates
 from deploy.local.configuration import Configuration, MailServer
 from deploy.local.databases import DATABASES, FURTHER_ROLES, Server
+from deploy.local.places import make_directory, must_reach
 from deploy.local.ports import HOST
 from deploy.local.postgres import ADMIN
-from deploy.local.secrets import Secrets
+from deploy.local.secrets import Secrets, bad_secret
+from deploy.local.subprocesses import Say
+from schemas.topics import SERVICES
 
 KAFKA_ADMIN: Final = "admin"
+OPERATOR: Final = "operator"
 
 
-@dataclass(frozen=True, slots=True)
 class Installation:
     """What the supervisor knows and tells its processes."""
 
-    configuration: Configuration
-    ports: Mapping[str, int]
-    secrets: Secrets
-    certificates: Certificates
+    def __init__(self, configuration: Configuration, ports: Mapping[str, int]) -> None:
+        self.configuration = configuration
+        self.ports = ports
+        self.secrets = Secrets(configuration.data / "secrets")
+        self.certificates = Certificates(configuration.data / "certificates", configuration.cell)
+
+    def check_secrets(self) -> None:
+        """Refuses a start on a bad secret file by its name, before anything runs."""
+        self.secrets.check()
+        self.certificates.check((*SERVICES, OPERATOR))
+        for outside in (self.configuration.kafka, self.configuration.database):
+            if outside and not (
+                outside.password_file.is_file() and outside.password_file.read_text().strip()
+            ):
+                raise bad_secret(outside.password_file, "is missing or empty")
+
+    def renew_certificates(self) -> list[str]:
+        """New certificates for whoever's has less than half of its life left."""
+        return self.certificates.renew((*SERVICES, OPERATOR))
 
     @property
     def bootstrap(self) -> str:
@@ -115,3 +134,25 @@ class Installation:
         return self.configuration.smtp or MailServer(
             host=HOST, port=self.ports["mail_sink_smtp"], encryption="none"
         )
+
+
+def install(configuration: Configuration, usual_ports: Mapping[str, int], say: Say) -> Installation:
+    """Makes directories and accounts, chooses ports, and makes secrets and certificates that are missing."""
+    make_directory(configuration.data, 0o711)
+    make_directory(configuration.logs)
+    made = accounts.missing()
+    services = accounts.account_of(accounts.SERVICES)
+    if made:
+        say(f"made the system accounts {', '.join(made)}: without password, shell and home; they stay")
+    must_reach(configuration.data, services)
+    for name in ("audit", "mail"):
+        accounts.give(services, make_directory(configuration.data / name))
+    ports.wait_until_free({**configuration.chosen_ports, **configuration.ports})
+    chosen = ports.choose(usual_ports, configuration.ports, configuration.chosen_ports)
+    configuration = configuration.with_ports(chosen)
+    configurations.write(configuration)
+    installation = Installation(configuration, chosen)
+    installation.check_secrets()
+    installation.renew_certificates()
+    accounts.let_enter(services, *configuration.private)
+    return installation

@@ -10,7 +10,6 @@ from schemas.topics import SECTORS
 KAFKA: Final = "kafka"
 POSTGRES: Final = "postgres"
 MAIL_SINK: Final = "mail_sink"
-OPERATOR: Final = "operator"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ import base64
 from deploy.local.databases import DATABASES
 from deploy.local.installation import Installation
 from deploy.local.refusals import CannotRun
+from deploy.local.secrets import bad_secret
 from deploy.local.subprocesses import Say, silence
-from deploy.local.sums import bad_secret
 from schemas.topics import SERVICES, TOPICS
 from services.runtime import administration
 from services.runtime.administration import Desired, Difference

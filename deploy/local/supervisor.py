@@ -12,15 +12,14 @@ from typing import Any, Final
 from deploy.local import control, ports, provisioning
 from deploy.local.configuration import Configuration
 from deploy.local.forks import ForkServer
-from deploy.local.installation import Installation
+from deploy.local.installation import Installation, install
 from deploy.local.kafka import Kafka, KafkaPorts
 from deploy.local.keeper import PartKeeper
 from deploy.local.parts import READY_WITHIN_SECONDS, Part
 from deploy.local.postgres import Postgres
-from deploy.local.processes import KAFKA, MAIL_SINK, POSTGRES, PROCESSES, Process, port_name
+from deploy.local.processes import KAFKA, MAIL_SINK, POSTGRES, PROCESSES, Process, port_name, usual_ports
 from deploy.local.refusals import CannotRun
 from deploy.local.service_part import ServicePart
-from deploy.local.set_up import install, renew_certificates
 from deploy.local.subprocesses import Say, silence
 from deploy.local.training import train
 
@@ -185,7 +184,7 @@ class Platform:
         while True:
             await asyncio.sleep(RENEWED_EVERY_SECONDS)
             try:
-                renewed = await asyncio.to_thread(renew_certificates, self.installation)
+                renewed = await asyncio.to_thread(self.installation.renew_certificates)
             except OSError as error:  # the old ones hold for half a day yet
                 self._say(f"certificates could not be renewed: {error.strerror}; tried again in an hour")
                 continue
@@ -260,7 +259,7 @@ async def running(
 ) -> AsyncIterator[Platform]:
     """A platform that is ready, for as long as the block; leaving stops everything."""
     with control.locked(configuration.run):
-        installation = await asyncio.to_thread(install, configuration, say)
+        installation = await asyncio.to_thread(install, configuration, usual_ports(), say)
         wanted = tuple(each for each in processes if each.name != MAIL_SINK or not configuration.smtp)
         platform = Platform(installation, wanted, say, restarts=restarts, more=more or {})
         try:

@@ -6,11 +6,9 @@ from typing import Annotated, Final
 import typer
 
 from deploy.local import control
-from deploy.local.certificates import Certificates
-from deploy.local.configuration import Configuration, load
+from deploy.local.configuration import load
 from deploy.local.installation import Installation
 from deploy.local.refusals import CannotRun
-from deploy.local.secrets import Secrets
 from services.cli.talk import command
 
 DataDirectory = Annotated[
@@ -34,14 +32,4 @@ def installed(data: Path | None) -> Installation:
     if not state.get("ports"):
         sentence = f"What runs in {configuration.data} has not told its ports; ask again in a moment."
         raise CannotRun("not_ready", f"{sentence} If it stays so: {command('down', data)}, then `up`.")
-    return installation_of(configuration, state["ports"])
-
-
-def installation_of(configuration: Configuration, ports: dict[str, int]) -> Installation:
-    """The installation of a data directory with the ports that its supervisor chose."""
-    return Installation(
-        configuration,
-        ports,
-        Secrets(configuration.data / "secrets"),
-        Certificates(configuration.data / "certificates", configuration.cell),
-    )
+    return Installation(configuration, state["ports"])

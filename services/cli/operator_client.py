@@ -7,8 +7,7 @@ from typing import Any, Final
 
 import httpx2
 
-from deploy.local.installation import Installation
-from deploy.local.processes import OPERATOR
+from deploy.local.installation import OPERATOR, Installation
 from services.cli.installed import installed
 from services.cli.talk import CONFLICT, FAILED, NOT_AUTHORISED, NOT_FOUND, TEMPORARY, command, fail, say
 from services.runtime.peers import internal_client

@@ -16,7 +16,7 @@ from deploy.local.installation import Installation
 from deploy.local.ports import HOST
 from deploy.local.processes import KAFKA, MAIL_SINK, POSTGRES
 from deploy.local.service_part import greets
-from services.cli.installed import READY, DataDirectory, installation_of
+from services.cli.installed import READY, DataDirectory
 from services.cli.talk import FAILED, AsJson, command, show
 from services.runtime import administration
 from services.runtime.alarms import RULES, Alarm
@@ -70,7 +70,7 @@ async def standing_alarms(configuration: Configuration, state: Mapping[str, Any]
         if state.get(key) and control.is_frozen(state[key]):
             alarms.append(Alarm("no_answer", key.replace("_", " "), now))
     if "ports" in state:
-        installation = installation_of(configuration, state["ports"])
+        installation = Installation(configuration, state["ports"])
         # Broker and database are asked also where the supervisor does not run them.
         asked = list(dict.fromkeys((KAFKA, POSTGRES, *parts)))
         for name, told in zip(asked, await _told(installation, asked), strict=True):

@@ -5,10 +5,8 @@ from pathlib import Path
 import pytest
 
 from deploy.local import configuration
-from deploy.local.certificates import Certificates
 from deploy.local.installation import Installation
 from deploy.local.processes import KAFKA, MAIL_SINK, POSTGRES, PROCESSES, usual_ports
-from deploy.local.secrets import Secrets
 from schemas.topics import SERVICES
 
 PLACES = (KAFKA, POSTGRES)
@@ -16,13 +14,7 @@ PLACES = (KAFKA, POSTGRES)
 
 @pytest.fixture
 def installation(tmp_path: Path) -> Installation:
-    trial = configuration.trial(tmp_path)
-    return Installation(
-        trial,
-        usual_ports(),
-        Secrets(tmp_path / "secrets"),
-        Certificates(tmp_path / "certificates", trial.cell),
-    )
+    return Installation(configuration.trial(tmp_path), usual_ports())
 
 
 def test_every_service_has_a_process() -> None:

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local import configuration, set_up
-from deploy.local.installation import Installation
-from deploy.local.processes import OPERATOR, PROCESSES, usual_ports
+from deploy.local import configuration
+from deploy.local.installation import OPERATOR, Installation
+from deploy.local.processes import PROCESSES, usual_ports
 from deploy.local.refusals import CannotRun
-from deploy.local.sums import FILE
+from deploy.local.secrets import CHECKSUMS
 from schemas.topics import SERVICES
-from services.cli.installed import installation_of
 
 WAYS: dict[str, Callable[[Path, Path], object]] = {
     "empty": lambda file, _: file.write_bytes(b""),
@@ -24,19 +23,19 @@ WAYS: dict[str, Callable[[Path, Path], object]] = {
 
 def an_installation(data: Path) -> Installation:
     """With every secret that a first start makes, without the start."""
-    installation = installation_of(configuration.trial(data), usual_ports())
+    installation = Installation(configuration.trial(data), usual_ports())
     for user in (*SERVICES, "admin", "broker"):
         installation.secrets.password("kafka", user)
     assert installation.admin_url()
     assert installation.database_passwords
-    set_up.renew_certificates(installation)
+    installation.renew_certificates()
     for process in PROCESSES:
         process.environment(installation)
     return installation
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("secrets")
     for name in ("ours", "another's"):
         an_installation(folder / name)
@@ -44,32 +43,35 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_every_bad_secret_file_is_refused_by_its_name(folder: Path, tmp_path: Path, way: str) -> None:
+def test_every_bad_secret_file_is_refused_by_its_name(made: Path, tmp_path: Path, way: str) -> None:
     ours = tmp_path / "ours"
-    shutil.copytree(folder / "ours", ours)
-    installation = installation_of(configuration.trial(ours), usual_ports())
+    shutil.copytree(made / "ours", ours)
+    installation = Installation(configuration.trial(ours), usual_ports())
     files = [
-        file for name in ("secrets", "certificates") for file in (ours / name).iterdir() if file.name != FILE
+        file
+        for name in ("secrets", "certificates")
+        for file in (ours / name).iterdir()
+        if file.name != CHECKSUMS
     ]
     leaves = {f"{name}{end}" for name in (*SERVICES, OPERATOR) for end in (".pem", ".key")}
     assert len(files) > 45
 
-    set_up.check_secrets(installation)
+    installation.check_secrets()
     for file in files:
         if way == "gone" and file.parent.name == "certificates" and file.name in leaves:
             continue  # made anew
         right = file.read_bytes()
-        WAYS[way](file, folder / "another's")
+        WAYS[way](file, made / "another's")
         with pytest.raises(CannotRun) as refusal:
-            set_up.check_secrets(installation)
+            installation.check_secrets()
         assert (refusal.value.code, refusal.value.exit_code) == ("bad_secret", 1)
         assert refusal.value.sentence.startswith(f"{file} ")
         file.write_bytes(right)
 
 
-def test_a_secret_that_was_lost_is_not_made_anew_by_whoever_asks_for_it(folder: Path, tmp_path: Path) -> None:
-    shutil.copytree(folder / "ours", tmp_path / "ours")
-    installation = installation_of(configuration.trial(tmp_path / "ours"), usual_ports())
+def test_a_secret_that_was_lost_is_not_made_anew_by_whoever_asks_for_it(made: Path, tmp_path: Path) -> None:
+    shutil.copytree(made / "ours", tmp_path / "ours")
+    installation = Installation(configuration.trial(tmp_path / "ours"), usual_ports())
     installation.secrets.key_file("log").unlink()
     with pytest.raises(CannotRun, match=r"log\.key is gone"):
         installation.secrets.key_file("log")
@@ -78,9 +80,9 @@ def test_a_secret_that_was_lost_is_not_made_anew_by_whoever_asks_for_it(folder: 
 def test_a_file_whose_listing_a_crash_prevented_is_listed_by_the_next_start(tmp_path: Path) -> None:
     installation = an_installation(tmp_path)
     file = installation.secrets.key_file("log")
-    sums = file.with_name(FILE)
+    sums = file.with_name(CHECKSUMS)
     sums.write_text(
         "".join(line for line in sums.read_text().splitlines(keepends=True) if "log.key" not in line)
     )
-    set_up.check_secrets(installation)
+    installation.check_secrets()
     assert "  log.key\n" in sums.read_text()

@@ -6,12 +6,11 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from schemas.events.consent import ConsentRef, ConsentVersion
 from schemas.events.governance import DocumentHash
-from schemas.events.referral import FACTS, FactBase, PartyName, ReferralOffered, RefusalCode, StateName
+from schemas.events.referral import FACTS, FactBase, PartyName, ReferralOffered, StateName
 from schemas.ids import CaseId, ConsentId, EventId, ReferralId, ServiceId
-from schemas.wire.body import listed
 from services.runtime.openapi import header
 from services.sector.domain.bodies import fields_of
-from services.sector.domain.views import HOP
+from services.sector.domain.views import HOP, FeedEvent
 from services.sector.handlers.work import DirectoryEntry
 
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
@@ -120,26 +119,10 @@ class CasePage(AnswerPart):
     """The newest hundred, the newest first; an older one is read by its own id."""
 
 
-class ThinEvent(AnswerPart):
-    """That something happened to one of the agency's referrals; read it to learn more."""
-
-    position: int
-    type: Annotated[str, listed(FACTS)]
-    referral: ReferralId
-    number: int
-    state: StateName | None
-    at: Time
-    """Cut to the minute."""
-    code: RefusalCode | None = None
-    """Why a step was refused."""
-    step: EventId | None = None
-    """Which step was refused."""
-
-
 class Feed(AnswerPart):
     """What happened behind a position."""
 
-    data: list[ThinEvent]
+    data: list[FeedEvent]
     next: int
     """Send it as `after` to go on."""
 

@@ -2,21 +2,19 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import JSONResponse
 
-from schemas.wire.body import instant_text
 from services.runtime.openapi import refuses
 from services.runtime.requests import draining_of
 from services.sector.api.answers import DirectoryPage, Feed
 from services.sector.api.asking import Engine, asker_of, looks_like
 from services.sector.domain.refusals import CursorUnreadable, TooManyWaiting
 from services.sector.domain.requests import Asker
-from services.sector.domain.views import FeedEvent
 from services.sector.handlers.requests import check_admitted
 
 WAIT_SECONDS_MAX: Final = 25
@@ -90,8 +88,8 @@ def listening_routes(engine: Engine) -> APIRouter:
                 if told or left <= 0 or draining_of(request).is_set() or await request.is_disconnected():
                     break
                 await _wait(growth, request, left)
-        last = told[-1][0] if told else after
-        return JSONResponse({"data": [thin(position, event) for position, event in told], "next": last})
+        rows = [event.model_dump(mode="json", exclude_defaults=True) for event in told]
+        return JSONResponse({"data": rows, "next": told[-1].position if told else after})
 
     @router.get("/services", operation_id="list_services", response_model=DirectoryPage)
     @refuses(CursorUnreadable)
@@ -111,16 +109,3 @@ def listening_routes(engine: Engine) -> APIRouter:
         return JSONResponse({"data": rows, "next": following})
 
     return router
-
-
-def thin(position: int, event: FeedEvent) -> Mapping[str, Any]:
-    """A thin event: what a webhook may carry, and nothing else."""
-    row = {
-        "position": position,
-        "type": event.type,
-        "referral": event.referral,
-        "number": event.number,
-        "state": event.state,
-        "at": instant_text(event.at),
-    }
-    return row | ({"code": event.code, "step": event.step} if event.code else {})

@@ -3,19 +3,24 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.events.consent import ConsentRef
 from schemas.events.referral import (
+    FACTS,
     FactBase,
     PartyName,
     ReferralOffered,
     ReferralWithdrawn,
+    RefusalCode,
     StateName,
     StepRefused,
     awaited,
 )
-from schemas.wire.body import instant_text
+from schemas.ids import EventId, ReferralId
+from schemas.wire.body import Instant, instant_text, listed
 from services.runtime.errors import Invalid
 
 FACTS_KEPT_MAX: Final = 50
@@ -58,18 +63,27 @@ class ReferralView:
         return bool(self.offer and self.offer.get("feedback_allowed"))
 
 
-@dataclass(frozen=True, slots=True)
-class FeedEvent:
-    """One thin event of an agency's feed: nothing that a webhook to it would not carry."""
+class ThinEvent(BaseModel):
+    """That something happened to one of the agency's referrals; read it to learn more."""
 
-    agency: str
-    type: str
-    referral: str
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    type: Annotated[str, listed(FACTS)]
+    referral: ReferralId
     number: int
-    state: str | None
-    at: datetime
-    code: str | None = None
-    step: str | None = None
+    state: StateName | None
+    at: Annotated[Instant, Field(json_schema_extra={"format": "date-time"})]
+    """Cut to the minute."""
+    code: RefusalCode | None = None
+    """Why a step was refused."""
+    step: EventId | None = None
+    """Which step was refused."""
+
+
+class FeedEvent(ThinEvent):
+    """A thin event where it stands in an agency's feed."""
+
+    position: int
 
 
 def with_fact(view: ReferralView | None, fact: FactBase, *, at: datetime) -> ReferralView | None:
@@ -119,16 +133,14 @@ def _shown(fact: FactBase, at: datetime) -> Mapping[str, Any]:
     return named | fact.model_dump(mode="json", exclude_none=True, exclude={"referral", "to", "protocol"})
 
 
-def feed_event(fact: FactBase, agency: str, *, at: datetime) -> FeedEvent:
-    """The thin event that tells an agency of a fact, its time cut to the minute."""
-    refused = fact if isinstance(fact, StepRefused) else None
-    return FeedEvent(
-        agency=agency,
+def thin_event(fact: FactBase, *, at: datetime) -> ThinEvent:
+    """What an agency is told of a fact in its feed, its time cut to the minute."""
+    refusal = fact.model_dump(include={"code", "step"}) if isinstance(fact, StepRefused) else {}
+    return ThinEvent(
         type=fact.type,
         referral=fact.referral,
         number=fact.number or 0,
         state=fact.state,
         at=at.replace(second=0, microsecond=0),
-        code=refused.code if refused else None,
-        step=refused.step if refused else None,
+        **refusal,
     )

@@ -9,7 +9,7 @@ from schemas.events.referral import FactBase, StepRefused
 from schemas.wire.body import Body
 from schemas.wire.envelope import ReadEvent
 from services.runtime.errors import Invalid
-from services.sector.domain.views import ReferralView, feed_event, with_fact
+from services.sector.domain.views import ReferralView, thin_event, with_fact
 from services.sector.handlers.work import ViewKey, Work
 
 KEYED_BY: Final[Mapping[type[Body], str]] = {
@@ -32,7 +32,7 @@ async def keep_facts(received: Sequence[ReadEvent[FactBase]], work: Work) -> Non
         view = with_fact(views.get(key), one.body, at=one.at)
         if view is not None:
             views[key] = changed[key] = view
-            events.append(feed_event(one.body, key[1], at=one.at))
+            events.append((key[1], thin_event(one.body, at=one.at)))
     await work.views.save(changed.values())
     await work.views.append(events)
 

@@ -22,7 +22,7 @@ from services.runtime.clock import Clock
 from services.sector.domain.consents import ConsentRecord
 from services.sector.domain.profile import Profile
 from services.sector.domain.requests import Reply
-from services.sector.domain.views import FeedEvent, ReferralView
+from services.sector.domain.views import FeedEvent, ReferralView, ThinEvent
 
 ViewKey = tuple[str, str]
 """Referral and agency."""
@@ -109,10 +109,10 @@ class Views(Protocol):
     async def awaiting(self, agency: str, after: Place | None, limit: int) -> Sequence[Place]:
         """What awaits the agency, newest first, behind a place in that list; ids and times alone."""
 
-    async def append(self, events: Sequence[FeedEvent]) -> None:
-        """Add thin events to the agencies' feeds, each with the next position of its agency."""
+    async def append(self, events: Sequence[tuple[str, ThinEvent]]) -> None:
+        """Add events to the feeds of the agencies beside them, each at its agency's next position."""
 
-    async def feed(self, agency: str, after: int, limit: int) -> Sequence[tuple[int, FeedEvent]]:
+    async def feed(self, agency: str, after: int, limit: int) -> Sequence[FeedEvent]:
         """The agency's feed behind a position, in order."""
 
     async def feed_end(self, agency: str) -> int:

@@ -9,7 +9,7 @@ from sqlalchemy import Row
 
 from schemas.events.consent import ConsentRef
 from services.runtime.transaction import Transaction, columns
-from services.sector.domain.views import CASE_REFERRALS_MAX, FeedEvent, ReferralView
+from services.sector.domain.views import CASE_REFERRALS_MAX, FeedEvent, ReferralView, ThinEvent
 from services.sector.handlers.work import Place, ViewKey, Views
 
 _COLUMNS: Final = """
@@ -63,7 +63,7 @@ SELECT agency, last.position + 1 - row_number() OVER (PARTITION BY agency ORDER 
   type, referral, number, state, at, code, step
 FROM event JOIN last USING (agency)"""
 _FEED: Final = """
-SELECT position, agency, type, referral, number, state, at, code, step FROM feed_event
+SELECT position, type, referral, number, state, at, code, step FROM feed_event
 WHERE agency = :agency AND position > :after ORDER BY position LIMIT :limit"""
 _FEED_END: Final = "SELECT position FROM feed_end WHERE agency = :agency"
 
@@ -110,14 +110,17 @@ class ViewStore(Views):
             **columns(views, *plain),
         )
 
-    async def append(self, events: Sequence[FeedEvent]) -> None:
-        if events:
-            await self._transaction.run(_APPEND, **columns(events, *FeedEvent.__slots__))
-            self._transaction.after_commit.append(partial(self._notify, {event.agency for event in events}))
+    async def append(self, events: Sequence[tuple[str, ThinEvent]]) -> None:
+        if not events:
+            return
+        agencies = [agency for agency, _ in events]
+        fields = columns([event for _, event in events], *ThinEvent.model_fields)
+        await self._transaction.run(_APPEND, agency=agencies, **fields)
+        self._transaction.after_commit.append(partial(self._notify, set(agencies)))
 
-    async def feed(self, agency: str, after: int, limit: int) -> Sequence[tuple[int, FeedEvent]]:
+    async def feed(self, agency: str, after: int, limit: int) -> Sequence[FeedEvent]:
         rows = await self._transaction.rows(_FEED, agency=agency, after=after, limit=limit)
-        return [(row.position, FeedEvent(*tuple(row)[1:])) for row in rows]
+        return [FeedEvent.model_construct(**row._mapping) for row in rows]
 
     async def feed_end(self, agency: str) -> int:
         rows = await self._transaction.rows(_FEED_END, agency=agency)

@@ -16,9 +16,10 @@ from services.runtime.requests import DRAINING
 from services.runtime.tokens import Caller
 from services.sector.api import Engine, FeedNotifier, sector_app
 from services.sector.api.listening import LOOKS_MAX, POLLS_PER_AGENCY_MAX
-from services.sector.domain.views import FeedEvent
+from services.sector.domain.views import FeedEvent, thin_event
 from tests.support.clock import NOON
 from tests.support.waiting import until
+from tests.unit.sector.test_views import offered
 
 MANY = 600
 
@@ -58,8 +59,8 @@ class Feed:
         return dict.fromkeys(agencies, AgencyStanding(PROFILE.name, is_active=True))
 
     async def feed(self, agency: str, after: int, limit: int) -> list[Any]:
-        event = FeedEvent(agency, "referral.offered", "ref_" + "a" * 26, 1, "offered", NOON, None, None)
-        return [(1, event)] if self.tells and not after else []
+        event = thin_event(offered(), at=NOON)
+        return [FeedEvent(**event.model_dump(), position=1)] if self.tells and not after else []
 
     async def feed_end(self, agency: str) -> int:
         return 1

@@ -20,7 +20,7 @@ from schemas.events.referral import (
     awaited,
 )
 from services.runtime.errors import Invalid
-from services.sector.domain.views import FACTS_KEPT_MAX, ReferralView, feed_event, with_fact
+from services.sector.domain.views import FACTS_KEPT_MAX, ReferralView, thin_event, with_fact
 from tests.support.builders import OWNER, RECEIVER, REFERRAL, an_id
 from tests.support.clock import NOON
 
@@ -155,7 +155,7 @@ def test_a_view_keeps_only_the_last_facts() -> None:
 
 
 def test_a_feed_event_is_thin_and_its_time_is_cut_to_the_minute() -> None:
-    event = feed_event(offered(), RECEIVER, at=NOON + timedelta(seconds=59, microseconds=3))
+    event = thin_event(offered(), at=NOON + timedelta(seconds=59, microseconds=3))
 
     assert (event.type, event.referral, event.number, event.state) == (
         "referral.offered",
@@ -171,7 +171,7 @@ def test_a_feed_event_of_a_refused_step_names_step_and_code() -> None:
     step = an_id("event", 2)
     fact = StepRefused(referral=REFERRAL, to=OWNER, number=1, step=step, asked="offer", code="entry_stale")
 
-    event = feed_event(fact, OWNER, at=NOON)
+    event = thin_event(fact, at=NOON)
 
     assert (event.code, event.step, event.state) == ("entry_stale", step, None)
 

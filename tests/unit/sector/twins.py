@@ -25,7 +25,7 @@ from services.runtime.alarms import Alarm
 from services.sector.domain.consents import ConsentRecord
 from services.sector.domain.profile import Profile
 from services.sector.domain.requests import Reply
-from services.sector.domain.views import FeedEvent, ReferralView
+from services.sector.domain.views import FeedEvent, ReferralView, ThinEvent
 from services.sector.handlers.work import (
     Case,
     DenialCount,
@@ -88,7 +88,7 @@ class MemoryViews:
 
     def __init__(self) -> None:
         self.kept: dict[ViewKey, ReferralView] = {}
-        self.feeds: dict[str, list[FeedEvent]] = {}
+        self.feeds: dict[str, list[ThinEvent]] = {}
 
     async def lock(self, keys: Collection[ViewKey]) -> dict[ViewKey, ReferralView]:
         return {key: self.kept[key] for key in keys if key in self.kept}
@@ -109,12 +109,14 @@ class MemoryViews:
         )
         return [place for place in places if after is None or place < after][:limit]
 
-    async def append(self, events: Sequence[FeedEvent]) -> None:
-        for event in events:
-            self.feeds.setdefault(event.agency, []).append(event)
+    async def append(self, events: Sequence[tuple[str, ThinEvent]]) -> None:
+        for agency, event in events:
+            self.feeds.setdefault(agency, []).append(event)
 
-    async def feed(self, agency: str, after: int, limit: int) -> Sequence[tuple[int, FeedEvent]]:
-        return list(enumerate(self.feeds.get(agency, []), 1))[after : after + limit]
+    async def feed(self, agency: str, after: int, limit: int) -> Sequence[FeedEvent]:
+        events = enumerate(self.feeds.get(agency, []), 1)
+        kept = [FeedEvent(**event.model_dump(), position=position) for position, event in events]
+        return kept[after : after + limit]
 
     async def feed_end(self, agency: str) -> int:
         return len(self.feeds.get(agency, []))

@@ -13,8 +13,14 @@ from schemas.wire.body import Body, Code, Count, Instant, listed
 from schemas.wire.minimisation import Visibility
 
 Sector = Annotated[str, Field(pattern=r"^[a-z][a-z_]{1,29}$")]
-PublicKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{43}=$")]
-"""32 bytes in standard base64: Ed25519 for signing, X25519 for encryption."""
+PublicKey = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-z0-9]{2,20}:([A-Za-z0-9+/]{4}){10,700}([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
+        max_length=2900,
+    ),
+]
+"""Its suite and the key in standard base64; so far `ed25519:…` for signing, `x25519:…` for encryption."""
 DocumentHash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 TIMERS: Final = ("acknowledge", "answer", "seal")

@@ -53,7 +53,8 @@ def envelope_schema() -> dict[str, Any]:
         "description": "The attributes of a record; its key is the partition key.",
         "type": "object",
         "required": [*attributes, "data"],
-        "properties": attributes | {"causationid": {"type": "string", "pattern": KINDS["event"].pattern}},
+        "properties": attributes
+        | {"causationid": {"type": "string", "pattern": KINDS["event"].pattern}, "data": {}},
     }
 
 

@@ -1,7 +1,7 @@
 """What may be published: which version follows which, and what a document must say to be acted on."""
 
 import base64
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,8 +19,6 @@ from services.runtime.errors import define_refusal
 
 Kind = Literal["agency", "protocol"]
 Content = AgencyCurrent | ProtocolDocument
-READERS: Final = frozenset({*SECTORS, STATISTICS})
-"""Every column that a protocol's matrix must have: what is left out by mistake would be hidden in silence."""
 
 
 EXAMPLE_KEYS: Final = frozenset(
@@ -97,11 +95,14 @@ PartyNotAdmitted: Final = _define(
 ValidityOutOfOrder: Final = _define("validity_out_of_order", "The protocol must begin before it ends.", 422)
 MatrixIncomplete: Final = _define(
     "matrix_incomplete",
-    "The matrix must say what may be seen for each row and reader, and for no other.",
+    "The matrix must say what may be seen for each row and each party's sector, and for no unknown one.",
     422,
 )
 TimersIncomplete: Final = _define(
     "timers_incomplete", "Each timer must say how long it runs for each urgency.", 422
+)
+UnknownSuite: Final = _define(
+    "unknown_suite", "Write an Ed25519 key to sign as ed25519:…, an X25519 key to encrypt as x25519:….", 422
 )
 ExampleKey: Final = _define(
     "example_key", "This key stands in a public example; make a fresh pair of your own.", 422
@@ -112,25 +113,31 @@ WeakKey: Final = _define(
 """Zero, of low order, or one of several ways to write the same key."""
 
 
-def check_protocol(document: ProtocolDocument, admitted: Collection[str]) -> None:
-    """Refuse a protocol that says too little, or binds a party that was not admitted."""
+def check_protocol(document: ProtocolDocument, sector_of: Mapping[str, str]) -> None:
+    """Refuse a protocol that says too little, or binds a party that is none of the admitted agencies."""
     if document.valid_from >= document.valid_until:
         raise ValidityOutOfOrder
-    if not _is_complete(document.matrix, ROWS, READERS):
+    parties = set(document.parties)
+    if len(parties) != len(document.parties) or not parties <= sector_of.keys():
+        raise PartyNotAdmitted
+    readers = {STATISTICS, *(sector_of[party] for party in parties)}
+    if not _is_complete(document.matrix, ROWS, readers, {*SECTORS, STATISTICS}):
         raise MatrixIncomplete
     if not _is_complete(document.timers, set(TIMERS), set(URGENCIES)):
         raise TimersIncomplete
-    parties = set(document.parties)
-    if len(parties) != len(document.parties) or not parties <= set(admitted):
-        raise PartyNotAdmitted
 
 
 def check_agency(agency: AgencyCurrent) -> None:
     """Refuse an agency that no service could speak for, or whose keys are not its own."""
     if agency.sector not in SECTORS:
         raise UnknownSector
-    _check_key(agency.signing_key, signs=True)
-    _check_key(agency.encryption_key, signs=False)
+    _check_key(agency.signing_key, "ed25519")
+    _check_key(agency.encryption_key, "x25519")
+
+
+def keys_of(agency: AgencyCurrent) -> set[str]:
+    """The agency's keys without their suites: the same bytes in two suites are one key."""
+    return {key.partition(":")[2] for key in (agency.signing_key, agency.encryption_key)}
 
 
 def is_new(publication: Publication, last: Publication | None) -> bool:
@@ -148,22 +155,31 @@ def is_new(publication: Publication, last: Publication | None) -> bool:
 
 
 def _is_complete(
-    table: Mapping[Any, Mapping[Any, Any]], rows: AbstractSet[str], columns: AbstractSet[str]
+    table: Mapping[Any, Mapping[Any, Any]],
+    rows: AbstractSet[str],
+    columns: AbstractSet[str],
+    others: AbstractSet[str] = frozenset(),
 ) -> bool:
-    return table.keys() == rows and all(cells.keys() == columns for cells in table.values())
+    """Whether the table has just these rows, and each row these columns and none but the others besides."""
+    return table.keys() == rows and all(
+        columns <= cells.keys() <= columns | others for cells in table.values()
+    )
 
 
-def _check_key(key: str, *, signs: bool) -> None:
-    """Refuse a key of an example, of low order, or written otherwise than any library writes it."""
-    if key in EXAMPLE_KEYS:
+def _check_key(key: str, suite: str) -> None:
+    """Refuse a key of another suite, of an example, of low order, or written as no library writes it."""
+    named, _, text = key.partition(":")
+    if named != suite:
+        raise UnknownSuite
+    if text in EXAMPLE_KEYS:
         raise ExampleKey
-    content = base64.b64decode(key)
+    content = base64.b64decode(text)
     number = int.from_bytes(content, "little")
-    point = number % 2**255 if signs else number  # an Ed25519 key's last bit is the sign of x
+    point = number % 2**255 if suite == "ed25519" else number  # an Ed25519 key's last bit is the sign of x
     # One way to write each key, else the same key would pass for two agencies' own.
-    if point >= _PRIME or base64.b64encode(content).decode() != key:
+    if point >= _PRIME or len(content) != 32 or base64.b64encode(content).decode() != text:
         raise WeakKey
-    if signs:  # the same point as X25519 writes it (RFC 7748, section 4.1)
+    if suite == "ed25519":  # the same point as X25519 writes it (RFC 7748, section 4.1)
         point = (1 + point) * pow(1 - point, -1, _PRIME) % _PRIME if point != 1 else 0
     try:
         _PROBE.exchange(X25519PublicKey.from_public_bytes(point.to_bytes(32, "little")))

@@ -1,6 +1,6 @@
 """What governance does with an agency or a protocol that the operator hands in."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from services.governance.domain import (
     check_agency,
     check_protocol,
     is_new,
+    keys_of,
 )
 from services.runtime.clock import Clock
 
@@ -28,8 +29,8 @@ class Register(Protocol):
     async def all(self, kind: Kind) -> Sequence[Publication]:
         """The last version of everything of this kind, by id."""
 
-    async def admitted(self, ids: Collection[str]) -> frozenset[str]:
-        """Which of these ids are agencies."""
+    async def admitted(self, ids: Collection[str]) -> Mapping[str, str]:
+        """Which of these ids are agencies, each with its sector."""
 
     async def hold(self, agency: str, keys: Collection[str]) -> bool:
         """Note whose keys these are, for good; False if one of them is or was another's."""
@@ -55,7 +56,7 @@ async def admit_agency(agency: AgencyCurrent, work: Work) -> PublicationReceipt:
     receipt = await _publish("agency", agency.agency, agency, work)
     if not receipt.is_news:
         return receipt
-    if not await work.register.hold(agency.agency, {agency.signing_key, agency.encryption_key}):
+    if not await work.register.hold(agency.agency, keys_of(agency)):
         raise KeyInUse
     answers = agency.status == "active"  # a suspension passes, whoever else is there
     if answers and await work.register.is_answered(agency.organization, but=agency.agency):

@@ -21,7 +21,8 @@ FROM publication WHERE {which} ORDER BY id, version DESC
 _CURRENT: Final = _LAST.format(which="id = :id")
 _ALL: Final = _LAST.format(which="kind = :kind")
 _ADMITTED: Final = """
-SELECT DISTINCT id FROM publication WHERE kind = 'agency' AND id = ANY(CAST(:ids AS text[]))
+SELECT DISTINCT id, CAST(content AS jsonb) ->> 'sector' AS sector FROM publication
+WHERE kind = 'agency' AND id = ANY(CAST(:ids AS text[]))
 """
 _HOLD: Final = """
 INSERT INTO key_holder (key, agency) SELECT key, :agency FROM unnest(CAST(:keys AS text[])) AS key
@@ -63,9 +64,9 @@ class PublicationStore:
         """The last version of everything of this kind, by id."""
         return [_publication(row) for row in await self._transaction.rows(_ALL, kind=kind)]
 
-    async def admitted(self, ids: Collection[str]) -> frozenset[str]:
-        """Which of these ids are agencies."""
-        return frozenset(row.id for row in await self._transaction.rows(_ADMITTED, ids=list(ids)))
+    async def admitted(self, ids: Collection[str]) -> Mapping[str, str]:
+        """Which of these ids are agencies, each with its sector."""
+        return {row.id: row.sector for row in await self._transaction.rows(_ADMITTED, ids=list(ids))}
 
     async def hold(self, agency: str, keys: Collection[str]) -> bool:
         """Note whose keys these are; waits for another admission that has one of them in hand."""

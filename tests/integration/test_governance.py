@@ -182,7 +182,7 @@ async def test_a_key_that_another_holds_or_held_is_not_admitted(
     own = an_agency("keys-own")
     answers = [
         await admit(operator, "keys-other", signing_key=own.signing_key),
-        await admit(operator, "keys-other", encryption_key=own.signing_key),
+        await admit(operator, "keys-other", encryption_key=own.signing_key.replace("ed25519", "x25519")),
         await admit(operator, "keys-other", encryption_key=new.encryption_key),
     ]
     back = await admit(operator, "keys-own", version=3)

@@ -102,14 +102,14 @@ def an_agency(agency: str = RECEIVER, **changes: Any) -> AgencyCurrent:
         "sector": SECTOR_OF.get(agency, "health"),
         "organization": organization_of(agency),
         "status": "active",
-        "signing_key": _public(Ed25519PrivateKey.from_private_bytes(seed)),
-        "encryption_key": _public(X25519PrivateKey.from_private_bytes(seed)),
+        "signing_key": _public("ed25519", Ed25519PrivateKey.from_private_bytes(seed)),
+        "encryption_key": _public("x25519", X25519PrivateKey.from_private_bytes(seed)),
     }
     return AgencyCurrent.model_validate(content | changes)
 
 
-def _public(key: Ed25519PrivateKey | X25519PrivateKey) -> str:
-    return base64.b64encode(key.public_key().public_bytes_raw()).decode()
+def _public(suite: str, key: Ed25519PrivateKey | X25519PrivateKey) -> str:
+    return f"{suite}:{base64.b64encode(key.public_key().public_bytes_raw()).decode()}"
 
 
 def an_entry(service: str = SERVICE, organization: str | None = None, **changes: Any) -> ServiceRegistered:

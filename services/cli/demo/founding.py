@@ -58,8 +58,8 @@ def admission(agency: FictionalAgency, *, version: int) -> dict[str, Any]:
         "sector": agency.sector,
         "organization": agency.organization,
         "status": "active",
-        "signing_key": _public(Ed25519PrivateKey.generate()),
-        "encryption_key": _public(X25519PrivateKey.generate()),
+        "signing_key": _public("ed25519", Ed25519PrivateKey.generate()),
+        "encryption_key": _public("x25519", X25519PrivateKey.generate()),
     }
 
 
@@ -99,5 +99,5 @@ async def _arbiter_knows(trial: Trial) -> bool:
     return bool(agencies >= len(trial.agencies) and protocols)
 
 
-def _public(key: Ed25519PrivateKey | X25519PrivateKey) -> str:
-    return base64.b64encode(key.public_key().public_bytes_raw()).decode()
+def _public(suite: str, key: Ed25519PrivateKey | X25519PrivateKey) -> str:
+    return f"{suite}:{base64.b64encode(key.public_key().public_bytes_raw()).decode()}"

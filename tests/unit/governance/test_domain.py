@@ -23,6 +23,7 @@ from services.governance.domain import (
     SectorFixed,
     TimersIncomplete,
     UnknownSector,
+    UnknownSuite,
     ValidityOutOfOrder,
     VersionNotNext,
     WeakKey,
@@ -50,13 +51,22 @@ TIMERS = {
 }
 
 
+SUITES = {"signing_key": "ed25519", "encryption_key": "x25519"}
+
+
+def a_key(name: str, number: int) -> str:
+    return f"{SUITES[name]}:{base64.b64encode(number.to_bytes(32, 'little')).decode()}"
+
+
 GOOD = builders.an_agency("agency-a")
 CONTENT = json.loads(DEFAULT.read_text())
-ADMITTED = {"agency-a", "agency-b", "agency-c"}
+SECTOR_OF = dict(zip(("agency-a", "agency-b", "agency-c", "agency-d"), SECTORS, strict=True))
 
 
 def check(**changes: Any) -> None:
-    check_protocol(ProtocolDocument.model_validate(CONTENT | changes), ADMITTED)
+    check_protocol(
+        ProtocolDocument.model_validate({**CONTENT, "parties": list(SECTOR_OF)} | changes), SECTOR_OF
+    )
 
 
 def an_agency(**changes: Any) -> AgencyCurrent:
@@ -109,6 +119,14 @@ def test_a_protocol_says_everything_and_binds_admitted_agencies_alone(
         check(**changes)
 
 
+def test_a_sector_without_a_party_needs_no_column_of_the_matrix() -> None:
+    parties = {"parties": ["agency-a", "agency-b"]}
+
+    check(**parties, **without("matrix", "age", "education"))
+    with pytest.raises(MatrixIncomplete):
+        check(**parties, **without("matrix", "age", "police"))
+
+
 def test_an_agency_needs_a_sector_that_somebody_serves() -> None:
     for sector in SECTORS:
         check_agency(an_agency(sector=sector))
@@ -124,8 +142,8 @@ def test_every_part_of_an_agency_counts_in_its_hash() -> None:
         {"sector": "police"},
         {"organization": "00000000-0000-4000-8000-000000000002"},
         {"status": "suspended"},
-        {"signing_key": "C" * 42 + "A="},
-        {"encryption_key": "C" * 42 + "A="},
+        {"signing_key": a_key("signing_key", 2)},
+        {"encryption_key": a_key("encryption_key", 2)},
     ]
 
     assert len({document_hash(an_agency(**change)) for change in changes}) == len(changes)
@@ -168,48 +186,56 @@ def test_versions_follow_one_by_one_and_never_change(
 PRIME = 2**255 - 19
 
 
-def a_key(number: int) -> str:
-    return base64.b64encode(number.to_bytes(32, "little")).decode()
-
-
 ORDER_8 = (  # Montgomery u, as X25519 keys are
     39382357235489614581723060781553021112529911719440698176882885853963445705823,
     325606250916557431795983626356110631294008115727848805560023387167927233504,
 )
-WEAK: dict[str, list[str]] = {
-    "encryption_key": [
-        *map(a_key, (0, 1, PRIME - 1, PRIME, PRIME + 1, 2**256 - 1, *ORDER_8)),
-        a_key(int.from_bytes(base64.b64decode(GOOD.encryption_key), "little") + 2**255),  # a bit nobody reads
-    ],
-    "signing_key": [
-        *map(a_key, (0, 1, PRIME - 1, PRIME, PRIME + 1, 1 + 2**255, 2**256 - 1)),
-        *(a_key((u - 1) * pow(u + 1, -1, PRIME) % PRIME) for u in ORDER_8),  # the same points for Ed25519
-    ],
-}
+PUBLIC = base64.b64decode(GOOD.encryption_key.partition(":")[2])
+WEAK: dict[str, tuple[int, ...]] = {
+    "encryption_key": (
+        0, 1, PRIME - 1, PRIME, PRIME + 1, 2**256 - 1, *ORDER_8,
+        int.from_bytes(PUBLIC, "little") + 2**255,  # a bit nobody reads
+    ),
+    "signing_key": (
+        0, 1, PRIME - 1, PRIME, PRIME + 1, 1 + 2**255, 2**256 - 1,
+        *((u - 1) * pow(u + 1, -1, PRIME) % PRIME for u in ORDER_8),  # the same points for Ed25519
+    ),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", WEAK)
 def test_a_key_that_protects_nothing_is_not_admitted(name: str) -> None:
-    for key in WEAK[name]:
+    for number in WEAK[name]:
         with pytest.raises(WeakKey):
-            check_agency(an_agency(**{name: key}))
+            check_agency(an_agency(**{name: a_key(name, number)}))
 
 
 @pytest.mark.parametrize("name", WEAK)
 def test_a_key_has_one_way_to_be_written(name: str) -> None:
-    key = str(getattr(GOOD, name))
+    suite, _, key = str(getattr(GOOD, name)).partition(":")
     same_bytes = key[:-2] + chr(ord(key[-2]) + 1) + "="
+    longer = base64.b64encode(base64.b64decode(key) + b"\0").decode()
 
     assert base64.b64decode(same_bytes) == base64.b64decode(key)
-    with pytest.raises(WeakKey):
-        check_agency(an_agency(**{name: same_bytes}))
+    for other in (same_bytes, longer):
+        with pytest.raises(WeakKey):
+            check_agency(an_agency(**{name: f"{suite}:{other}"}))
+
+
+@pytest.mark.parametrize("name", WEAK)
+def test_a_key_of_a_suite_that_nobody_uses_so_is_not_admitted(name: str) -> None:
+    key = str(getattr(GOOD, name)).partition(":")[2]
+
+    for suite in {"xwing", *SUITES.values()} - {SUITES[name]}:
+        with pytest.raises(UnknownSuite):
+            check_agency(an_agency(**{name: f"{suite}:{key}"}))
 
 
 @pytest.mark.parametrize("name", WEAK)
 def test_a_key_of_an_example_is_not_admitted(name: str) -> None:
     for key in EXAMPLE_KEYS:
         with pytest.raises(ExampleKey):
-            check_agency(an_agency(**{name: key}))
+            check_agency(an_agency(**{name: f"{SUITES[name]}:{key}"}))
 
 
 def test_every_key_of_an_example_or_a_document_is_on_the_list() -> None:
@@ -217,7 +243,9 @@ def test_every_key_of_an_example_or_a_document_is_on_the_list() -> None:
     files = [*root.glob("*.md"), *(root / "docs").rglob("*"), *(root / "schemas/examples").rglob("*.json")]
     texts = [file.read_text("utf-8") for file in files if file.is_file()]
 
-    found = {key for text in texts for key in re.findall(r'_key\\*"\s*:\s*\\*"([A-Za-z0-9+/]{43}=)', text)}
+    found = {
+        key for text in texts for key in re.findall(r'_key\\*"\s*:\s*\\*"\w+:([A-Za-z0-9+/]{43}=)', text)
+    }
 
     assert len(found) >= 2
     assert found <= EXAMPLE_KEYS

@@ -49,12 +49,12 @@ def routes(open_work: OpenWork, operator: str) -> APIRouter:
     async def list_agencies() -> PublicationList:
         """Every agency as it stands."""
         async with open_work() as work:
-            return PublicationList(data=await work.register.all("agency"))
+            return PublicationList(data=await work.publications.all("agency"))
 
     @router.get("/protocols", dependencies=anyone_named)
     async def list_protocols() -> PublicationList:
         """Every protocol as it stands."""
         async with open_work() as work:
-            return PublicationList(data=await work.register.all("protocol"))
+            return PublicationList(data=await work.publications.all("protocol"))
 
     return router

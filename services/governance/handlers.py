@@ -20,7 +20,7 @@ from services.governance.domain import (
 from services.runtime.clock import Clock
 
 
-class Register(Protocol):
+class Publications(Protocol):
     """What was published, inside the open transaction."""
 
     async def current(self, name: str) -> Publication | None:
@@ -46,7 +46,7 @@ class Register(Protocol):
 class Work:
     """What a handler of this service may touch, opened for one transaction."""
 
-    register: Register
+    publications: Publications
     clock: Clock
 
 
@@ -56,24 +56,24 @@ async def admit_agency(agency: AgencyCurrent, work: Work) -> PublicationReceipt:
     receipt = await _publish("agency", agency.agency, agency, work)
     if not receipt.is_news:
         return receipt
-    if not await work.register.hold(agency.agency, keys_of(agency)):
+    if not await work.publications.hold(agency.agency, keys_of(agency)):
         raise KeyInUse
     answers = agency.status == "active"  # a suspension passes, whoever else is there
-    if answers and await work.register.is_answered(agency.organization, but=agency.agency):
+    if answers and await work.publications.is_answered(agency.organization, but=agency.agency):
         raise OrganizationInUse
     return receipt
 
 
 async def publish_protocol(document: ProtocolDocument, work: Work) -> PublicationReceipt:
     """Take the next version of a protocol between admitted agencies."""
-    check_protocol(document, await work.register.admitted(document.parties))
+    check_protocol(document, await work.publications.admitted(document.parties))
     return await _publish("protocol", document.id, document, work)
 
 
 async def _publish(kind: Kind, name: str, content: Content, work: Work) -> PublicationReceipt:
     now = work.clock.now()
     publication = Publication(kind, name, content.version, document_hash(content), content, now)
-    is_news = is_new(publication, await work.register.current(name))
+    is_news = is_new(publication, await work.publications.current(name))
     if is_news:
-        await work.register.publish(publication)
+        await work.publications.publish(publication)
     return PublicationReceipt(name, content.version, publication.hash, is_news)

@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from schemas.topics import INBOX, REFERRALS_FACTS, STEPS
 from schemas.wire import envelope
-from schemas.wire.topic import Topic, source_of
+from schemas.wire.topic import Topic
 from services.referrals.settings import Settings
 from services.referrals.store import SurroundingsStore
 from services.referrals.wiring import wire
@@ -18,7 +18,7 @@ from services.runtime.ids import new_id
 from services.runtime.kafka import security
 from services.runtime.process import running
 from tests.support.builders import OWNER, SECTOR_OF, a_protocol_current, an_agency, an_entry, an_offer
-from tests.support.kafka import send_raw
+from tests.support.kafka import event_record, send_raw
 from tests.support.platform import CELL, Space
 from tests.support.processes import KILLED_BY_ITSELF, a_process
 from tests.support.waiting import until
@@ -45,15 +45,8 @@ async def surroundings(space: Space) -> None:
 
 
 def an_offer_record(referral: str) -> Any:
-    value = envelope.write(
-        OWNERS_STEPS,
-        an_offer(referral, consent={"expires_at": NOW + DAY}),
-        id=new_id("event"),
-        source=source_of(CELL, OWNERS_STEPS.writer),
-        sequence=1,
-        at=NOW,
-    )
-    return referral.encode(), envelope.HEADERS, value
+    body = an_offer(referral, consent={"expires_at": NOW + DAY})
+    return event_record(OWNERS_STEPS, body, at=NOW)
 
 
 async def records_of(space: Space, reader: str, topic: Topic) -> list[envelope.ReadEvent[Any]]:

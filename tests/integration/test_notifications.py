@@ -1,11 +1,8 @@
 """Notifications: each fact that waits for a registered desk brings one mail, whatever dies on the way."""
 
-import asyncio
 import itertools
 import json
-import os
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,17 +10,14 @@ from typing import Any
 
 import httpx2
 import pytest
-from aiokafka import AIOKafkaProducer
-from joserfc import jwt
-from joserfc.jwk import ECKey
 from pydantic import SecretStr
 from sqlalchemy.exc import DBAPIError
 
 from schemas.events.governance import AgencyCurrent
 from schemas.events.referral import FactBase, ReferralAcknowledged, ReferralOffered, ReferralWithdrawn
 from schemas.topics import GOVERNANCE_STATE, REFERRALS_FACTS
-from schemas.wire.envelope import HEADERS, write
-from schemas.wire.topic import Topic, source_of
+from schemas.wire.envelope import HEADERS
+from services.cli.tokens import LocalIssuer
 from services.notifications.api import described_app
 from services.notifications.domain.mail import TEMPLATES
 from services.notifications.domain.notice import Desk
@@ -31,20 +25,19 @@ from services.notifications.settings import Settings, SmtpSettings
 from services.notifications.store import AgencyStore, DeskStore
 from services.notifications.wiring import wire
 from services.runtime.ids import new_id
-from services.runtime.kafka import security
 from services.runtime.openapi import document_of
 from services.runtime.process import running
 from services.runtime.settings import IssuerSettings, PortSettings
 from tests.support.builders import an_agency
 from tests.support.described import Description
+from tests.support.kafka import event_record, send_raw
 from tests.support.mail_server import SENDER, MailServer, a_mail_server
 from tests.support.platform import CELL, Space
 from tests.support.ports import free_port
+from tests.support.processes import KILLED_BY_ITSELF, a_process
 from tests.support.waiting import until
 
-REPOSITORY = Path(__file__).parents[2]
 ISSUER = f"urn:concert:{CELL}:local-issuer"
-KILLED = 137
 DESCRIPTION = Description(document_of(described_app()))
 
 
@@ -83,22 +76,9 @@ async def a_service(space: Space, server: MailServer) -> AsyncIterator[Callable[
         yield client
 
 
-def a_token(space: Space, agency: str, **changes: Any) -> str:
-    key = ECKey.import_key(json.loads(space.platform.secrets.issuer_key_file().read_text()))
-    now = int(datetime.now(UTC).timestamp())
-    claims = {
-        "iss": ISSUER,
-        "aud": source_of(CELL, "notifications"),
-        "iat": now,
-        "exp": now + 300,
-        "jti": new_id("event"),
-        "sub": "staff-1",
-        "act": {"client_id": "client-1"},
-        "agency": agency,
-        "role": "caseworker",
-        **changes,
-    }
-    return jwt.encode({"alg": "ES384", "typ": "at+jwt", "kid": key.kid}, claims, key, algorithms=["ES384"])
+def a_token(space: Space, agency: str, role: str = "caseworker", service: str = "notifications") -> str:
+    issuer = LocalIssuer(ISSUER, CELL, space.platform.secrets.issuer_key_file())
+    return issuer.token(agency=agency, staff="staff-1", role=role, services=[service])
 
 
 @pytest.fixture(scope="module")
@@ -134,26 +114,14 @@ def waiting(agency: str | None, desk: str | None = "night") -> FactBase:
 
 
 def record(fact: FactBase) -> tuple[bytes, bytes]:
-    value = write(
-        REFERRALS_FACTS,
-        fact,
-        id=new_id("event"),
-        source=source_of(CELL, "referrals"),
-        sequence=1,
-        at=datetime.now(UTC),
-    )
-    return fact.referral.encode(), value
+    key, _, value = event_record(REFERRALS_FACTS, fact)
+    return key, value
 
 
-async def produce(space: Space, *records: tuple[bytes, bytes], topic: Topic = REFERRALS_FACTS) -> None:
-    """Write records to a topic as its writer does."""
-    producer = AIOKafkaProducer(**security(space.kafka_settings(topic.writer)))
-    await producer.start()
-    try:
-        for key, value in records:
-            await producer.send_and_wait(topic.name(space.namespace), value, key=key, headers=list(HEADERS))
-    finally:
-        await producer.stop()
+async def produce(space: Space, *records: tuple[bytes, bytes]) -> None:
+    """Write facts as the arbiter does."""
+    sent = [(key, HEADERS, value) for key, value in records]
+    await send_raw(space, "referrals", REFERRALS_FACTS.name(space.namespace), sent)
 
 
 async def rows(space: Space, sql: str, **parameters: Any) -> list[Any]:
@@ -351,15 +319,8 @@ async def test_only_an_admitted_agency_has_a_desk_and_a_suspended_one_cannot_red
 
 async def say(space: Space, agency: AgencyCurrent) -> None:
     """Publish an agency as governance does."""
-    value = write(
-        GOVERNANCE_STATE,
-        agency,
-        id=new_id("event"),
-        source=source_of(CELL, "governance"),
-        sequence=agency.version,
-        at=datetime.now(UTC),
-    )
-    await produce(space, (agency.agency.encode(), value), topic=GOVERNANCE_STATE)
+    record = event_record(GOVERNANCE_STATE, agency, sequence=agency.version)
+    await send_raw(space, "governance", GOVERNANCE_STATE.name(space.namespace), [record])
 
 
 async def _is(answer: Awaitable[httpx2.Response], status: int) -> bool:
@@ -370,7 +331,7 @@ async def test_nobody_is_answered_without_a_token_for_this_service(
     space: Space, server: MailServer, place: tuple[str, str]
 ) -> None:
     agency, _ = place
-    foreign = a_token(space, agency, aud=source_of(CELL, "health"))
+    foreign = a_token(space, agency, service="health")
     async with a_service(space, server) as client, client(agency) as own:
         answers = [
             await own.get("/v1/duty-desks", headers={"authorization": header})
@@ -378,50 +339,6 @@ async def test_nobody_is_answered_without_a_token_for_this_service(
         ]
 
     assert {(answer.status_code, answer.json()["code"]) for answer in answers} == {(401, "unauthenticated")}
-
-
-def environment(chosen: Settings, crash_at: str) -> Mapping[str, str]:
-    assert chosen.kafka
-    return {
-        "PATH": os.environ["PATH"],
-        "CONCERT_MODE": chosen.mode,
-        "CONCERT_CELL": chosen.cell,
-        "CONCERT_DATABASE__URL": chosen.database.url,
-        "CONCERT_DATABASE__PASSWORD_FILE": str(chosen.database.password_file),
-        "CONCERT_KAFKA__BOOTSTRAP": chosen.kafka.bootstrap,
-        "CONCERT_KAFKA__USER": chosen.kafka.user,
-        "CONCERT_KAFKA__PASSWORD_FILE": str(chosen.kafka.password_file),
-        "CONCERT_KAFKA__NAMESPACE": chosen.kafka.namespace,
-        "CONCERT_ISSUER__NAME": chosen.issuer.name,
-        "CONCERT_ISSUER__KEYS_FILE": str(chosen.issuer.keys_file),
-        "CONCERT_SMTP__HOST": chosen.smtp.host,
-        "CONCERT_SMTP__PORT": str(chosen.smtp.port),
-        "CONCERT_SMTP__SENDER": chosen.smtp.sender,
-        "CONCERT_SMTP__ENCRYPTION": chosen.smtp.encryption,
-        "CONCERT_CRASH_AT": crash_at,
-    }
-
-
-@asynccontextmanager
-async def a_process(space: Space, server: MailServer, log: Path, crash_at: str = "") -> AsyncIterator[Any]:
-    """The service as a process of its own, ended at the end."""
-    with log.open("ab") as output:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "services.notifications",
-            "run",
-            cwd=REPOSITORY,
-            env=environment(settings(space, server, 0), crash_at),
-            stdout=output,
-            stderr=output,
-        )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.terminate()
-            await process.wait()
 
 
 CRASHES = {  # crash point → how often the desk is told
@@ -443,12 +360,13 @@ async def test_a_killed_process_loses_no_mail_and_repeats_one_in_the_stated_wind
     for desk in desks:
         await register(space, agency, address, desk)
 
-    async with a_process(space, server, log, crash_at) as process:
+    chosen = settings(space, server, 0)
+    async with a_process("notifications", chosen, log, CONCERT_CRASH_AT=crash_at) as process:
         await produce(space, *records)
-        assert await process.wait() == KILLED
+        assert await process.wait() == KILLED_BY_ITSELF
     told_before = len(server.to(address))
     await rows(space, "UPDATE notice SET due_at = written_at WHERE state = 'sending' RETURNING 1")
-    async with a_process(space, server, log):
+    async with a_process("notifications", chosen, log):
         await until(lambda: all_read(space, *records))
         await until(lambda: _all_sent(space, agency))
 

@@ -1,8 +1,6 @@
 """The sweeper is killed where it hurts: what was due is done once, by whoever comes next."""
 
 import asyncio
-import sys
-from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 
@@ -29,31 +27,13 @@ from tests.support.builders import (
     in_force,
 )
 from tests.support.platform import CELL, Space
-from tests.support.shared import REPOSITORY
+from tests.support.processes import KILLED_BY_ITSELF, a_process
 from tests.support.waiting import until
 
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)
 LIVE = {"valid_from": NOW - 9 * DAY, "valid_until": NOW + DAY}
 KNOWN = in_force(entries=[an_entry(confirmed_at=NOW)], protocols=[a_protocol(**LIVE)])
-
-
-def environment(space: Space, crash_at: str) -> Mapping[str, str]:
-    """What the process is told: this space's servers, and where to end."""
-    settings = space.settings(Settings, "referrals")
-    assert settings.kafka is not None
-    return {
-        "PYTHONPATH": str(REPOSITORY),
-        "CONCERT_MODE": settings.mode,
-        "CONCERT_CELL": settings.cell,
-        "CONCERT_DATABASE__URL": settings.database.url,
-        "CONCERT_DATABASE__PASSWORD_FILE": str(settings.database.password_file),
-        "CONCERT_KAFKA__BOOTSTRAP": settings.kafka.bootstrap,
-        "CONCERT_KAFKA__USER": settings.kafka.user,
-        "CONCERT_KAFKA__PASSWORD_FILE": str(settings.kafka.password_file),
-        "CONCERT_KAFKA__NAMESPACE": settings.kafka.namespace,
-        "CONCERT_CRASH_AT": crash_at,
-    }
 
 
 async def offered_long_ago(space: Space, database: Database, count: int) -> list[str]:
@@ -93,14 +73,11 @@ async def test_a_sweeper_killed_midway_leaves_nothing_half_done(space: Space, cr
         stack.push_async_callback(database.close)
         referrals = await offered_long_ago(space, database, 5)
 
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "services.referrals", "run",
-            env=environment(space, crash_at), stdout=asyncio.subprocess.DEVNULL, cwd=REPOSITORY,
-        )  # fmt: skip
-        assert await asyncio.wait_for(process.wait(), 60) == 137
+        settings = space.settings(Settings, "referrals", look_for_due_every_seconds=0.1)
+        async with a_process("referrals", settings, CONCERT_CRASH_AT=crash_at) as process:
+            assert await asyncio.wait_for(process.wait(), 60) == KILLED_BY_ITSELF
         assert await expiries(database, space, referrals) == []
 
-        settings = space.settings(Settings, "referrals", look_for_due_every_seconds=0.1)
         async with running("referrals", settings, wire):
             await until(lambda: _all_expired(space, database, referrals))
 

@@ -2,12 +2,17 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
+from schemas.wire import envelope
+from schemas.wire.body import Body
+from schemas.wire.topic import Topic, source_of
+from services.runtime.ids import new_id
 from services.runtime.kafka import security
-from tests.support.platform import Space
+from tests.support.platform import CELL, Space
 
 
 @asynccontextmanager
@@ -34,6 +39,26 @@ async def a_bare_reader(
         yield consumer
     finally:
         await consumer.stop()
+
+
+def event_record(
+    topic: Topic,
+    body: Body,
+    *,
+    event: str | None = None,
+    sequence: int = 1,
+    at: datetime | None = None,
+) -> tuple[bytes, tuple[tuple[str, bytes], ...], bytes]:
+    """Key, headers and value of an event as the topic's writer would write it, by default now."""
+    value = envelope.write(
+        topic,
+        body,
+        id=event or new_id("event"),
+        source=source_of(CELL, topic.writer),
+        sequence=sequence,
+        at=at or datetime.now(UTC),
+    )
+    return envelope.key_of(body).encode(), tuple(envelope.HEADERS), value
 
 
 async def send_raw(space: Space, user: str, topic: str, records: Sequence[Any], partition: int = 0) -> None:

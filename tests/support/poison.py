@@ -10,7 +10,7 @@ from schemas.ids import ReferralId
 from schemas.topics import STEPS
 from schemas.wire import envelope
 from schemas.wire.topic import Topic, source_of
-from services.runtime.ids import new_id
+from tests.support.kafka import event_record
 from tests.support.platform import CELL
 from tests.support.record_batches import CODECS, a_batch, a_gzip_bomb, a_record
 
@@ -38,15 +38,8 @@ def a_good_record(
 ) -> Record:
     """A step as its sector, that of health unless told otherwise, would write it; with a key, misfiled."""
     step = AcknowledgeReferral(referral=referral, agency="north-clinic", duty=duty)
-    value = envelope.write(
-        topic,
-        MisfiledStep(**step.model_dump(), filed_under=key) if key else step,
-        id=event or new_id("event"),
-        source=source_of(CELL, topic.writer),
-        sequence=sequence,
-        at=AT,
-    )
-    return (key or referral).encode(), tuple(envelope.HEADERS), value
+    body = MisfiledStep(**step.model_dump(), filed_under=key) if key else step
+    return event_record(topic, body, event=event, sequence=sequence, at=AT)
 
 
 def changed(**attributes: Any) -> Callable[[str], Record]:

@@ -37,13 +37,14 @@ def _variables(prefix: str, value: Any) -> Mapping[str, str]:
 
 @asynccontextmanager
 async def a_process(
-    service: str, settings: RuntimeSettings, **more: str
+    service: str, settings: RuntimeSettings, log: Path = Path(os.devnull), **more: str
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """`python -m services.<service> run`; killed at the end if it still runs."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", f"services.{service}", "run",
-        cwd=ROOT, env=environment_of(settings, **more), stdout=asyncio.subprocess.DEVNULL,
-    )  # fmt: skip
+    """`python -m services.<service> run`, with its log at the end of a file; killed if it still runs."""
+    with log.open("ab") as output:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", f"services.{service}", "run",
+            cwd=ROOT, env=environment_of(settings, **more), stdout=output, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
     try:
         yield process
     finally:

@@ -10,7 +10,7 @@ from sqlalchemy import Row
 from schemas.events.directory import ServiceRegistered
 from schemas.events.governance import AgencyCurrent, ProtocolCurrent, ProtocolDocument
 from schemas.topics import DIRECTORY_STATE
-from services.referrals.domain.addressing import Numbers, Pair, addressed, counted
+from services.referrals.domain.addressing import Numbers, Pair, address_facts, count_numbers
 from services.referrals.domain.gate import AdmittedAgency, InForce, ListedService
 from services.referrals.domain.life_cycle import State
 from services.referrals.domain.referral import Outcome, Referral
@@ -114,9 +114,9 @@ class ReferralStore:
     async def save(self, outcomes: Sequence[Outcome], in_force: InForce) -> None:
         """Keep what changed, with the facts that explain it, numbered for each party."""
         await self._keep({one.referral.id: one.referral for one in outcomes if one.referral and one.facts})
-        counts = counted(outcomes)
+        counts = count_numbers(outcomes)
         numbers = Numbers(counts, await self._last(counts))
-        outgoing = list(addressed(outcomes, numbers, in_force))
+        outgoing = list(address_facts(outcomes, numbers, in_force))
         await self._outbox.add(self._transaction, outgoing)
 
     async def _keep(self, changed: Mapping[str, Referral]) -> None:

@@ -4,7 +4,7 @@ import itertools
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,11 @@ from pydantic import SecretStr
 from sqlalchemy.exc import DBAPIError
 
 from schemas.events.governance import AgencyCurrent
-from schemas.events.referral import FactBase, ReferralAcknowledged, ReferralOffered, ReferralWithdrawn
+from schemas.events.referral import FactBase, ReferralAcknowledged
 from schemas.topics import GOVERNANCE_STATE, REFERRALS_FACTS
 from schemas.wire.envelope import HEADERS
 from services.cli.tokens import LocalIssuer
 from services.notifications.api import described_app
-from services.notifications.domain.mail import TEMPLATES
 from services.notifications.domain.notice import Desk
 from services.notifications.settings import Settings, SmtpSettings
 from services.notifications.store import AgencyStore, DeskStore
@@ -170,49 +169,6 @@ async def test_each_fact_that_waits_for_a_registered_desk_is_told_to_it_once(
 
 async def _all_sent(space: Space, agency: str) -> bool:
     return set(await states(space, agency)) == {"sent"}
-
-
-async def test_no_mail_tells_one_occasion_or_language_from_another(
-    space: Space, server: MailServer, place: tuple[str, str]
-) -> None:
-    agency, _ = place
-    referral = new_id("referral")
-    expected = {"awaits": agency, "referral": referral}
-    facts: list[FactBase] = []
-    for language in TEMPLATES:
-        await register(space, agency, f"{language}@{agency}.example", f"desk-{language}", language)
-        facts.append(
-            ReferralOffered(
-                **{**expected, "referral": new_id("referral")},
-                awaits_desk=f"desk-{language}",
-                state="offered",
-                needs=("legal_aid",),
-                urgency="critical",
-                minor=True,
-                weapons=True,
-            )
-        )
-    await register(space, agency, f"other@{agency}.example", "desk-other")
-    facts.append(
-        ReferralWithdrawn(
-            **expected,
-            awaits_desk="desk-other",
-            state="withdrawn",
-            stop_contact=True,
-            seal_by_at=datetime.now(UTC) + timedelta(days=1),
-        )
-    )
-    events = [record(fact) for fact in facts]
-
-    async with a_service(space, server):
-        await produce(space, *events)
-        await until(lambda: len(server.mails) >= len(facts))
-
-    contents = [content for _, content in server.mails]
-    assert len({len(content) for content in contents}) == 1
-    told = [fact.referral for fact in facts] + [json.loads(value)["id"] for _, value in events]
-    hidden = [*told, "legal", "critical", "withdrawn", "offered", "minor"]
-    assert not [word for word in hidden for content in contents if word.encode() in content]
 
 
 async def test_an_agency_sees_and_changes_its_own_desks_alone(

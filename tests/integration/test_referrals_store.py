@@ -9,7 +9,7 @@ import pytest
 
 from schemas.events.governance import document_hash
 from schemas.events.referral import FACTS, FactBase, StepBase
-from schemas.topics import DIRECTORY_STATE, GOVERNANCE_STATE, INBOX, REFERRALS_FACTS, TOPICS
+from schemas.topics import DIRECTORY_STATE, GOVERNANCE_STATE, TOPICS
 from schemas.wire.envelope import HEADERS, ReadEvent, read
 from services.referrals.domain.gate import live_protocol
 from services.referrals.domain.life_cycle import State
@@ -248,15 +248,6 @@ async def test_a_version_that_has_not_begun_leaves_the_one_before_it_in_force(da
     assert live_protocol(SCHOOL, STRANGER, known, at=later.document.valid_from) == later.hash
 
 
-async def test_an_agency_not_heard_of_yet_is_answered_under_number_one(database: Database) -> None:
-    referral = an_id("referral")
-    async with database.transaction() as transaction:
-        step = asked(an_offer(referral, agency="new-clinic"), sector="health")
-        await decide_steps([step], work_in(transaction))
-
-    assert await told(database, referral, "new-clinic") == [("step_refused", 1)]
-
-
 async def test_a_referral_stays_under_the_protocol_of_its_offer(database: Database) -> None:
     referral = an_id("referral")
     await decided(database, an_offer(referral))
@@ -283,21 +274,6 @@ async def test_entries_are_published_when_they_are_new_or_changed_only(database:
     async with database.transaction() as transaction:
         rows = await transaction.rows("SELECT topic FROM outbox WHERE key = :key", key=entry.service.encode())
     assert [row.topic for row in rows] == [DIRECTORY_STATE.name()] * 2
-
-
-async def test_what_statistics_see_and_what_a_party_sees_differ(database: Database) -> None:
-    referral = an_id("referral")
-    await decided(database, an_offer(referral))
-
-    by_topic = {
-        event.topic.title: event.body.model_dump(exclude_none=True)
-        for event in await written(database, referral)
-    }
-
-    assert by_topic[INBOX["health"].title]["needs"] == ("medical_care", "psychosocial_support")
-    assert by_topic[REFERRALS_FACTS.title]["needs"] == ("support",)
-    assert "owner" not in by_topic[REFERRALS_FACTS.title]
-    assert by_topic[REFERRALS_FACTS.title]["awaits"] == RECEIVER
 
 
 @pytest.mark.parametrize("table", ["referral", "addressed", "agency", "protocol", "directory_entry"])

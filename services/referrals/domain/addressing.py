@@ -14,7 +14,7 @@ Pair = tuple[str, str]
 """A referral and one agency that is told about it."""
 
 
-def counted(outcomes: Iterable[Outcome]) -> Counter[Pair]:
+def count_numbers(outcomes: Iterable[Outcome]) -> Counter[Pair]:
     """How many numbers each agency needs for each referral."""
     counts: Counter[Pair] = Counter()
     for outcome in outcomes:
@@ -38,7 +38,7 @@ class Numbers:
         return self._given[pair]
 
 
-def addressed(outcomes: Sequence[Outcome], numbers: Numbers, in_force: InForce) -> Iterator[Outgoing]:
+def address_facts(outcomes: Sequence[Outcome], numbers: Numbers, in_force: InForce) -> Iterator[Outgoing]:
     """Every event of a batch, in the order in which the facts happened."""
     for outcome in outcomes:
         if outcome.referral:

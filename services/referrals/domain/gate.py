@@ -89,14 +89,14 @@ def active(agencies: Iterable[AdmittedAgency | None]) -> AdmittedAgency:
 
 def live_protocol(owner: str, receiver: str, in_force: InForce, *, at: datetime) -> str:
     """The hash of the first protocol in force that joins the two agencies."""
-    for candidate in begun(in_force, at=at):
+    for candidate in newest_begun(in_force, at=at):
         document = in_force.protocols[candidate]
         if owner != receiver and document.is_live(at) and document.joins(owner, receiver):
             return candidate
     raise NoLiveProtocol
 
 
-def begun(in_force: InForce, *, at: datetime) -> Iterable[str]:
+def newest_begun(in_force: InForce, *, at: datetime) -> Iterable[str]:
     """Of each protocol the newest version that has begun: a later one that has not shuts no door yet."""
     newest: dict[str, str] = {}
     for candidate in in_force.current:

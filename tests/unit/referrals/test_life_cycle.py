@@ -16,11 +16,9 @@ from services.referrals.domain.life_cycle import (
     TERMINAL,
     State,
     Verb,
-    after,
     diagram,
 )
 from services.referrals.domain.referral import Outcome, Referral, due
-from services.referrals.domain.refusals import TooLate, Withdrawn, WrongState
 from services.referrals.domain.steps import decide
 from services.runtime.errors import Refused
 from tests.support.builders import (
@@ -152,20 +150,6 @@ def test_the_clock_expires_what_waits_for_an_answer_and_nothing_else(state: Stat
         assert (late.referral.state, [fact.type for fact in late.facts]) == ("expired", ["referral.expired"])
     else:
         assert late is None
-
-
-@pytest.mark.parametrize(
-    ("state", "verb", "refusal"),
-    [
-        (State.DECLINED, Verb.ACCEPT, WrongState),
-        (State.WITHDRAWN, Verb.WITHDRAW, Withdrawn),
-        (State.EXPIRED, Verb.ACCEPT, TooLate),
-        (State.SEALED, Verb.WITHDRAW, WrongState),
-    ],
-)
-def test_what_no_table_allows_is_refused_by_name(state: State, verb: Verb, refusal: type[Exception]) -> None:
-    with pytest.raises(refusal):
-        after(state, verb)
 
 
 def test_states_steps_and_facts_are_those_of_the_contract() -> None:

@@ -281,9 +281,3 @@ def test_a_lapsed_protocol_does_not_stop_a_live_referral_nor_a_suspended_receive
     withdrawn = decide(referral, asked(a_step("withdraw", OWNER)), alone, at=NOON)
 
     assert code_of(accepted) is code_of(withdrawn) is None
-
-
-def test_an_offer_repeated_by_its_owner_is_in_the_wrong_state() -> None:
-    outcome = decide(a_referral(), asked(an_offer()), in_force(), at=NOON)
-
-    assert code_of(outcome) == "wrong_state"

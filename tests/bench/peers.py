@@ -19,7 +19,7 @@ from faststream.security import SASLScram512
 from schemas.topics import INBOX, REFERRALS_FACTS
 from schemas.wire import envelope
 from schemas.wire.topic import Topic, source_of
-from services.referrals.domain.addressing import Numbers, addressed, counted
+from services.referrals.domain.addressing import Numbers, address_facts, count_numbers
 from services.referrals.domain.gate import InForce
 from services.referrals.domain.life_cycle import State
 from services.referrals.domain.referral import Referral
@@ -78,9 +78,9 @@ class Course:
             assert not outcome.refusal
             kept = outcome.referral
             await connection.execute(KEEP, *(getattr(kept, name) for name in (*COLUMNS, "due_at")))
-        counts = counted([outcome])
+        counts = count_numbers([outcome])
         numbers = Numbers(counts, dict.fromkeys(counts, kept.version))
-        return [self._write(one) for one in addressed([outcome], numbers, self.in_force)]
+        return [self._write(one) for one in address_facts([outcome], numbers, self.in_force)]
 
     def finished(self) -> None:
         """The events of one message are with the brokers."""

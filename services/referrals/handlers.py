@@ -72,9 +72,11 @@ async def keep_agencies_and_protocols(
 ) -> None:
     """Remember what governance says is in force."""
     bodies = [event.body for event in events]
-    check_hashes(bodies)
+    protocols = [body for body in bodies if isinstance(body, ProtocolCurrent)]
+    if any(document_hash(one.document) != one.hash for one in protocols):
+        raise Invalid("schema_mismatch", "hash")  # decisions will carry that hash
     await work.surroundings.keep_agencies([body for body in bodies if isinstance(body, AgencyCurrent)])
-    await work.surroundings.keep_protocols([body for body in bodies if isinstance(body, ProtocolCurrent)])
+    await work.surroundings.keep_protocols(protocols)
 
 
 async def expire_and_remind(work: Work) -> int:
@@ -86,13 +88,6 @@ async def expire_and_remind(work: Work) -> int:
         outcomes = [outcome for referral in found if (outcome := due(referral, at=at))]
         await work.referrals.save(outcomes, in_force)
     return len(found)
-
-
-def check_hashes(bodies: Sequence[AgencyCurrent | ProtocolCurrent]) -> None:
-    """A protocol is what its hash says; decisions will carry that hash."""
-    for body in bodies:
-        if isinstance(body, ProtocolCurrent) and document_hash(body.document) != body.hash:
-            raise Invalid("schema_mismatch", "hash")
 
 
 async def _around(

@@ -1,6 +1,6 @@
 """Agencies as they stand, their duty desks, and the notices on their way to them."""
 
-from alembic import op
+from services.runtime.ddl import script
 
 revision = "notifications_0001"
 down_revision = None
@@ -23,8 +23,6 @@ CREATE INDEX notice_place ON notice (agency, desk) WHERE state IN ('waiting', 's
 CREATE INDEX notice_referral ON notice (referral) WHERE state IN ('waiting', 'sending');
 CREATE TABLE message_key (one boolean PRIMARY KEY DEFAULT true CHECK (one), key bytea NOT NULL);
 INSERT INTO message_key (key) SELECT sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()));
-"""
-RIGHTS = """
 GRANT SELECT, INSERT, UPDATE ON agency, desk, notice TO {role};
 GRANT SELECT ON message_key TO {role};
 """
@@ -32,7 +30,4 @@ GRANT SELECT ON message_key TO {role};
 
 def upgrade() -> None:
     """Make the tables and give the service its rights on them."""
-    role = op.get_context().config.attributes["service"]
-    for statement in (TABLES + RIGHTS.format(role=role)).split(";\n"):
-        if statement.strip():
-            op.execute(statement)
+    script(TABLES)

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
 
 from schemas.events.consent import PURPOSES, ConsentProof
 from schemas.events.governance import ProtocolDocument
@@ -16,8 +15,6 @@ from services.referrals.domain.refusals import (
     NoLiveProtocol,
     UnknownCode,
 )
-
-_PURPOSES: Final = frozenset(PURPOSES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +72,7 @@ def admit(offer: OfferReferral, in_force: InForce, *, at: datetime) -> Admission
 def check_codes(offer: OfferReferral) -> None:
     """Every code of the offer is in its table."""
     known = NEEDS.issuperset(offer.needs) and ACCESS_NEEDS.issuperset(offer.access_needs)
-    if not known or offer.consent.purpose not in _PURPOSES:
+    if not known or offer.consent.purpose not in PURPOSES:
         raise UnknownCode
 
 

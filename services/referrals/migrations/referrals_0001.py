@@ -28,9 +28,6 @@ CREATE INDEX ON protocol (id, version DESC);
 CREATE TABLE directory_entry (
   service text PRIMARY KEY, organization text NOT NULL, title text NOT NULL, organization_title text NOT NULL,
   status text NOT NULL, needs jsonb NOT NULL, desk text NOT NULL, confirmed_at timestamptz NOT NULL);
-"""
-
-RIGHTS = """
 GRANT SELECT, INSERT, UPDATE ON referral, addressed, agency, directory_entry TO {role};
 GRANT SELECT, INSERT ON protocol TO {role};
 """
@@ -39,9 +36,3 @@ GRANT SELECT, INSERT ON protocol TO {role};
 def upgrade() -> None:
     """Make the tables and give the service the rights it needs: nothing is ever deleted."""
     script(TABLES)
-    script(RIGHTS)
-
-
-def downgrade() -> None:
-    """Referrals are never taken away."""
-    raise RuntimeError("restore a backup instead")

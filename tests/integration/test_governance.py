@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -9,15 +10,12 @@ from typing import Any
 
 import httpx2
 import pytest
-import typer
 from sqlalchemy.exc import DBAPIError
-from typer.testing import CliRunner
 
 from deploy.local import control
 from schemas.events.governance import AgencyCurrent, ProtocolCurrent, document_hash
 from schemas.topics import GOVERNANCE_STATE
 from schemas.wire.envelope import ReadEvent, read
-from services.cli.governance import agencies, protocols
 from services.cli.operator_client import JSON
 from services.governance.wiring import wire
 from services.runtime.database import Database
@@ -25,6 +23,7 @@ from services.runtime.peers import internal_client
 from services.runtime.process import running
 from services.runtime.settings import PortSettings, RuntimeSettings
 from tests.support.builders import an_agency
+from tests.support.commands import CommandResult, run_command
 from tests.support.kafka import a_bare_reader
 from tests.support.platform import CELL, Space
 from tests.support.ports import free_port
@@ -317,12 +316,6 @@ def data(space: Space, address: str, tmp_path: Path) -> Iterator[Path]:
         yield tmp_path
 
 
-async def run(app: typer.Typer, *words: str | Path) -> tuple[int, str]:
-    """A command in a thread of its own, as it runs an event loop; gives exit code and output."""
-    result = await asyncio.to_thread(CliRunner().invoke, app, [str(word) for word in words])
-    return result.exit_code, result.output
-
-
 def a_file(folder: Path, content: str) -> Path:
     file = folder / "document.json"
     file.write_text(content)
@@ -330,41 +323,48 @@ def a_file(folder: Path, content: str) -> Path:
 
 
 async def test_the_command_hands_in_agencies_and_protocols(data: Path) -> None:
+    async def run(noun: str, verb: str, *more: object) -> CommandResult:
+        return await run_command(noun, verb, *more, "--data", data)
+
     for name in ("cli-one", "cli-two"):
-        assert (await run(agencies, "admit", a_file(data, json.dumps(agency(name))), "--data", data))[0] == 0
-    again = await run(agencies, "admit", a_file(data, json.dumps(agency("cli-two"))), "--data", data)
+        assert (await run("agencies", "admit", a_file(data, json.dumps(agency(name))))).code == 0
+    again = await run("agencies", "admit", a_file(data, json.dumps(agency("cli-two"))))
     protocol = json.dumps({**DEFAULT, "id": "cli-protocol", "parties": ["cli-one", "cli-two"]})
-    published = await run(protocols, "publish", a_file(data, protocol), "--data", data, "--json")
-    listed = [await run(app, "list", "--data", data) for app in (agencies, protocols)]
+    published = await run("protocols", "publish", a_file(data, protocol), "--json")
+    listed = [(await run(noun, "list")).out for noun in ("agencies", "protocols")]
 
-    assert "nothing changed" in again[1]
-    assert published[0] == 0
-    assert json.loads(published[1])["is_news"]
-    assert "cli-one\t1\thealth\tactive" in listed[0][1]
-    assert "cli-protocol\t1\t2026-01-01" in listed[1][1]
-
-
-SAID = ("version_not_next: ", "invalid: ", "must hold one JSON object", "malformed: ", "Nothing runs in")
+    assert "nothing changed" in again.out
+    assert published.code == 0
+    assert json.loads(published.out)["is_news"]
+    assert "cli-one\t1\thealth\tactive" in listed[0]
+    assert "cli-protocol\t1\t2026-01-01" in listed[1]
 
 
+@pytest.mark.parametrize(
+    ("change", "code", "said"),
+    [
+        (("", ""), 5, "version_not_next: "),
+        (("active", "gone"), 1, "invalid: "),
+        (("{", ""), 1, "must hold one JSON object"),
+        (("}", ',"version":1}'), 1, "malformed: "),
+    ],
+)
 async def test_the_command_says_in_a_sentence_what_is_wrong_and_how_it_ended(
-    data: Path, tmp_path: Path
+    data: Path, change: tuple[str, str], code: int, said: str
 ) -> None:
-    other = json.dumps(agency("cli-other", version=2))
-    nowhere = tmp_path / "nowhere"
-    answers = [
-        await run(agencies, "admit", a_file(data, other), "--data", data),
-        await run(agencies, "admit", a_file(data, other.replace("active", "gone")), "--data", data),
-        await run(agencies, "admit", a_file(data, other.replace("{", "", 1)), "--data", data),
-        await run(agencies, "admit", a_file(data, other[:-1] + ',"version":1}'), "--data", data),
-        await run(agencies, "admit", a_file(data, other), "--data", nowhere),
-    ]
+    file = a_file(data, json.dumps(agency("cli-other", version=2)).replace(*change))
 
-    assert [code for code, _ in answers] == [5, 1, 1, 1, 1]
-    sentences = [output.strip().splitlines()[-1] for _, output in answers]
-    for sentence, said in zip(sentences, SAID, strict=True):
-        assert sentence.startswith("concert: ")
-        assert said in sentence
+    result = await run_command("agencies", "admit", file, "--data", data)
+
+    assert result.code == code
+    assert re.fullmatch(f"concert: .*{re.escape(said)}.*", result.err.strip().splitlines()[-1])
+
+
+async def test_the_command_says_that_nothing_runs_there(data: Path, tmp_path: Path) -> None:
+    result = await run_command("agencies", "list", "--data", tmp_path / "nowhere")
+
+    assert result.code == 1
+    assert result.err.startswith("concert: Nothing runs in ")
 
 
 @pytest.mark.parametrize("statement", ["UPDATE publication SET hash = ''", "DELETE FROM publication"])

@@ -20,7 +20,6 @@ from schemas.topics import DIRECTORY_STATE, GOVERNANCE_STATE, INBOX, REFERRALS_F
 from schemas.wire.body import Body
 from schemas.wire.envelope import ReadEvent
 from schemas.wire.topic import Topic
-from services.cli.__main__ import main
 from services.cli.directory import NotAuthorised, import_directory
 from services.cli.directory_source import DirectoryRow, read_directory
 from services.referrals.settings import Settings
@@ -43,6 +42,7 @@ from tests.support.builders import (
     an_id,
     an_offer,
 )
+from tests.support.commands import run_command
 from tests.support.kafka import a_bare_reader
 from tests.support.platform import Space
 from tests.support.poison import MisfiledStep
@@ -319,18 +319,7 @@ def an_installation(stage: Stage, folder: Path, port: int) -> Iterator[Path]:
         yield folder
 
 
-async def command(*words: object) -> int:
-    """Run the command and give its exit code."""
-    try:
-        await asyncio.to_thread(main, [str(word) for word in words])
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
-
-
-async def test_the_command_says_what_was_taken_and_refused(
-    stage: Stage, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_the_command_says_what_was_taken_and_refused(stage: Stage, tmp_path: Path) -> None:
     stage.space.tls_settings("operator")
     page = tmp_path / "page.json"
     house = {"id": "77777777-0000-4000-8000-000000000007", "name": "Harbour House"}
@@ -342,32 +331,27 @@ async def test_the_command_says_what_was_taken_and_refused(
     port = int(stage.address.rpartition(":")[2])
 
     with an_installation(stage, tmp_path / "data", port) as data:
-        codes = [
-            await command("directory", "import", page, "--data", data),
-            await command("directory", "import", page, "--data", data, "--json"),
-            await command("directory", "import", refused, "--data", data),
-            await command("directory", "import", tmp_path / "nowhere", "--data", data),
+        results = [
+            await run_command("directory", "import", *words, "--data", data)
+            for words in ([page], [page, "--json"], [refused], [tmp_path / "nowhere"])
         ]
     with an_installation(stage, tmp_path / "closed", free_port()) as data:
-        codes.append(await command("directory", "import", page, "--data", data))
-    codes.append(await command("directory", "import", page, "--data", tmp_path / "nothing-runs"))
+        results.append(await run_command("directory", "import", page, "--data", data))
+    results.append(await run_command("directory", "import", page, "--data", tmp_path / "nothing-runs"))
 
-    told = capsys.readouterr()
-    text, _, document = told.out.partition("{")
-    document, _, further = document.partition("\n}\n")
-    assert codes == [0, 0, 1, 4, 6, 1]
-    assert text.splitlines() == [
+    assert [result.code for result in results] == [0, 0, 1, 4, 6, 1]
+    assert results[0].out.splitlines() == [
         "1 services taken, 1 of them new or changed.", "2 refused:", "      1  organization: missing",
         "      1  service: not_a_service",
     ]  # fmt: skip
-    report = json.loads("{" + document + "}")
+    report = json.loads(results[1].out)
     assert (report["read"], report["taken"], report["changed"], report["refused"]) == (3, 1, 0, 2)
-    assert "refused.json is page 1 of 10; the others are imported like it." in further
-    assert "Planted" not in told.out + told.err
+    assert "refused.json is page 1 of 10; the others are imported like it." in results[2].out
+    assert not [result for result in results if "Planted" in result.out + result.err]
 
 
 async def test_the_command_shows_what_stands_over_a_partition_and_ends_it(
-    stage: Stage, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    stage: Stage, tmp_path: Path
 ) -> None:
     stage.space.tls_settings("operator")
     database = stage.space.database("referrals")
@@ -379,21 +363,19 @@ async def test_the_command_shows_what_stands_over_a_partition_and_ends_it(
     port = int(stage.address.rpartition(":")[2])
 
     with an_installation(stage, tmp_path / "data", port) as data:
-        resume = ("readers", "resume", "referrals", "steps", "7", "--reason", "seen", "--data", data)
-        codes = [
-            await command("readers", "list", "--data", data),
-            await command(*resume),
-            await command(*resume),
-            await command("readers", "list", "--data", data),
-            await command(*resume[:2], "nobody", *resume[3:]),
+        resume = ("resume", "referrals", "steps", "7", "--reason", "seen")
+        unknown = ("resume", "nobody", *resume[2:])
+        listed, ended, again, after, nobody = [
+            await run_command("readers", *words, "--data", data)
+            for words in (("list",), resume, resume, ("list",), unknown)
         ]
 
-    told = capsys.readouterr()
-    assert codes == [6, 0, 4, 6, 4]  # only the arbiter runs here, and the list says who does not answer
-    assert told.out.splitlines()[0].startswith("referrals\ttopic_made_anew\tsteps/7: from 9 to 0\t")
-    assert "Ended: topic_made_anew. The reader goes on within seconds." in told.out.splitlines()
-    assert told.out.splitlines()[-1] == "Nothing stands over any partition."
-    assert "no answer from education, health, notifications, police, social_services" in told.err
+    # Only the arbiter runs here, and the list says who does not answer.
+    assert [one.code for one in (listed, ended, again, after, nobody)] == [6, 0, 4, 6, 2]
+    assert listed.out.startswith("referrals\ttopic_made_anew\tsteps/7: from 9 to 0\t")
+    assert "no answer from education, health, notifications, police, social_services" in listed.err
+    assert ended.out == "Ended: topic_made_anew. The reader goes on within seconds.\n"
+    assert after.out == "Nothing stands over any partition.\n"
 
 
 @pytest.mark.parametrize("name", ["health", "governance"])

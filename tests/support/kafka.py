@@ -8,7 +8,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from schemas.wire import envelope
-from schemas.wire.body import Body
+from schemas.wire.body import Body, key_of
 from schemas.wire.topic import Topic, source_of
 from services.runtime.ids import new_id
 from services.runtime.kafka import security
@@ -58,7 +58,7 @@ def event_record(
         sequence=sequence,
         at=at or datetime.now(UTC),
     )
-    return envelope.key_of(body).encode(), tuple(envelope.HEADERS), value
+    return key_of(body).encode(), tuple(envelope.HEADERS), value
 
 
 async def send_raw(space: Space, user: str, topic: str, records: Sequence[Any], partition: int = 0) -> None:

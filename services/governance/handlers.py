@@ -21,10 +21,10 @@ from services.runtime.clock import Clock
 
 
 class Publications(Protocol):
-    """What was published, inside the open transaction."""
+    """What was published; each method may raise Unavailable, all is durable at commit."""
 
     async def current(self, name: str) -> Publication | None:
-        """The last version of this id, of whatever kind; nobody else adds one until commit."""
+        """The last version of this id, of whatever kind; waits for others, and none adds one until commit."""
 
     async def all(self, kind: Kind) -> Sequence[Publication]:
         """The last version of everything of this kind, by id."""
@@ -33,13 +33,13 @@ class Publications(Protocol):
         """Which of these ids are agencies, each with its sector."""
 
     async def hold(self, agency: str, keys: Collection[str]) -> bool:
-        """Note whose keys these are, for good; False if one of them is or was another's."""
+        """Note whose keys these are, for good; waits for others who do. False if one is or was another's."""
 
     async def is_answered(self, organization: str, *, but: str) -> bool:
-        """Whether an active agency but this one answers for the organisation; none joins until commit."""
+        """Whether an active agency but this one answers for it; waits for others; none joins until commit."""
 
     async def publish(self, publication: Publication) -> None:
-        """Keep a version and send it out; both durable at commit."""
+        """Keep a version, and its event in the outbox of the same transaction."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from schemas.events.governance import AgencyCurrent, ProtocolCurrent, ProtocolDo
 from schemas.topics import GOVERNANCE_STATE
 from schemas.wire.strict_json import to_json
 from services.governance.domain import Kind, Publication
+from services.governance.handlers import Publications
 from services.runtime.outbox import Outbox
 from services.runtime.subscription import Outgoing
 from services.runtime.transaction import Transaction
@@ -46,7 +47,7 @@ _READ: Final[Mapping[Kind, type[AgencyCurrent] | type[ProtocolDocument]]] = {
 }
 
 
-class PublicationStore:
+class PublicationStore(Publications):
     """What was published; nothing is kept without the event that tells of it."""
 
     def __init__(self, transaction: Transaction, outbox: Outbox) -> None:
@@ -54,34 +55,28 @@ class PublicationStore:
         self._outbox = outbox
 
     async def current(self, name: str) -> Publication | None:
-        """The last version of this id; the lock keeps others from adding one meanwhile."""
         await self._transaction.run(_LOCK, id=name)
         for row in await self._transaction.rows(_CURRENT, id=name):
             return _publication(row)
         return None
 
     async def all(self, kind: Kind) -> Sequence[Publication]:
-        """The last version of everything of this kind, by id."""
         return [_publication(row) for row in await self._transaction.rows(_ALL, kind=kind)]
 
     async def admitted(self, ids: Collection[str]) -> Mapping[str, str]:
-        """Which of these ids are agencies, each with its sector."""
         return {row.id: row.sector for row in await self._transaction.rows(_ADMITTED, ids=list(ids))}
 
     async def hold(self, agency: str, keys: Collection[str]) -> bool:
-        """Note whose keys these are; waits for another admission that has one of them in hand."""
         sorted_keys = sorted(keys)  # in one order, so that two admissions wait for each other at most once
         await self._transaction.run(_HOLD, agency=agency, keys=sorted_keys)
         return not await self._transaction.rows(_HELD, agency=agency, keys=sorted_keys)
 
     async def is_answered(self, organization: str, *, but: str) -> bool:
-        """Whether an active agency but this one answers for it; the lock makes others wait who would."""
         await self._transaction.run(_LOCK, id=organization)
         content = to_json({"organization": organization, "status": "active"}).decode()
         return bool(await self._transaction.rows(_ANSWERED, kind="agency", but=but, content=content))
 
     async def publish(self, publication: Publication) -> None:
-        """Keep a version, and its event in the outbox of the same transaction."""
         await self._transaction.run(
             _ADD,
             kind=publication.kind,

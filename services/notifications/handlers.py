@@ -24,7 +24,7 @@ Place = tuple[str, str]
 
 
 class Desks(Protocol):
-    """The registered desks, inside the open transaction."""
+    """The registered desks; each method may raise Unavailable, all is durable at commit."""
 
     async def among(self, places: Collection[Place]) -> frozenset[Place]:
         """Which of these places are registered."""
@@ -33,24 +33,24 @@ class Desks(Protocol):
         """The desks of one agency, by code."""
 
     async def register(self, desk: Desk) -> Desk:
-        """Keep a desk, in the place of what it was before; durable at commit. Gives it as it stands."""
+        """Keep a desk as it is now, and give it; at a new address what waits is tried at once."""
 
 
 class Agencies(Protocol):
-    """The agencies that governance has named, inside the open transaction."""
+    """The agencies that governance has named; each method may raise Unavailable, all is durable at commit."""
 
     async def keep(self, agencies: Collection[AgencyCurrent]) -> None:
-        """Keep each agency unless a newer version is known; durable at commit."""
+        """Keep each agency unless a newer version is known."""
 
     async def admission(self, agency: str) -> AgencyStanding | None:
         """How an agency stands, or None if it was not heard of."""
 
 
 class Notices(Protocol):
-    """The notices, inside the open transaction."""
+    """The notices; each method may raise Unavailable, all is durable at commit."""
 
     async def add(self, notices: Sequence[Notice]) -> None:
-        """Keep each notice whose event has none yet; durable at commit."""
+        """Keep each notice whose event has none yet."""
 
     async def drop(self, waiting: Mapping[str, Place | None]) -> None:
         """Let no notice go out that tells another desk than the one which its referral waits for now."""
@@ -59,7 +59,7 @@ class Notices(Protocol):
         """Take all that is due at the desk longest due; nobody else gets it before `until` unless settled."""
 
     async def settle(self, attempt: Attempt, result: Result, *, at: datetime) -> None:
-        """Write how the attempt ended, where no later attempt has begun, and whether the desk takes mail."""
+        """Write how the attempt ended, if it is the last one; one mail tells of all that waited there."""
 
     async def undeliverable(self, most: int) -> Sequence[Desk]:
         """Desks that take no mail, the longest first."""

@@ -16,7 +16,7 @@ from services.notifications.domain.notice import (
     Result,
     outcome_of,
 )
-from services.notifications.handlers import Place
+from services.notifications.handlers import Agencies, Desks, Notices, Place
 from services.runtime.admission import AgencyStanding
 from services.runtime.transaction import Transaction, columns
 
@@ -102,32 +102,29 @@ ORDER BY undeliverable_since, agency, code LIMIT :most
 """
 
 
-class AgencyStore:
+class AgencyStore(Agencies):
     """The agencies that governance has named."""
 
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
 
     async def keep(self, agencies: Collection[AgencyCurrent]) -> None:
-        """Keep each agency unless a newer version is known."""
         names = ("agency", "version", "sector", "status")
         await self._transaction.run(_KEEP_AGENCIES, **columns(agencies, *names))
 
     async def admission(self, agency: str) -> AgencyStanding | None:
-        """How an agency stands, or None if it was not heard of."""
         for row in await self._transaction.rows(_STANDING, agency=agency):
             return AgencyStanding(row.sector, row.is_active)
         return None
 
 
-class DeskStore:
+class DeskStore(Desks):
     """The desks that agencies registered."""
 
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
 
     async def among(self, places: Collection[Place]) -> frozenset[Place]:
-        """Which of these places are registered."""
         asked = sorted(places)
         rows = await self._transaction.rows(
             _AMONG, agencies=[agency for agency, _ in asked], codes=[code for _, code in asked]
@@ -135,12 +132,10 @@ class DeskStore:
         return frozenset((row.agency, row.code) for row in rows)
 
     async def of(self, agency: str) -> Sequence[Desk]:
-        """The desks of one agency, by code."""
         rows = await self._transaction.rows(_OF_AGENCY, agency=agency)
         return [_desk(row) for row in rows]
 
     async def register(self, desk: Desk) -> Desk:
-        """Keep a desk, in the place of what it was before; at a new address what waits is tried at once."""
         place = {"agency": desk.agency, "code": desk.code, "mail": desk.mail.get_secret_value()}
         await self._transaction.run(_HASTEN, **place)
         [row] = await self._transaction.rows(_REGISTER, **place, language=desk.language)
@@ -151,20 +146,18 @@ def _desk(row: Row[Any]) -> Desk:
     return Desk(row.agency, row.code, SecretStr(row.mail), row.language, row.undeliverable_since)
 
 
-class NoticeStore:
+class NoticeStore(Notices):
     """The notices; one for each event, whatever comes again."""
 
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
 
     async def add(self, notices: Sequence[Notice]) -> None:
-        """Keep each notice whose event has none yet."""
         if notices:
             names = ("event", "referral", "agency", "desk", "written_at")
             await self._transaction.run(_ADD, **columns(notices, *names))
 
     async def drop(self, waiting: Mapping[str, Place | None]) -> None:
-        """Let no notice go out that tells another desk than the one which its referral waits for now."""
         places = [place or (None, None) for place in waiting.values()]
         await self._transaction.run(
             _DROP,
@@ -174,7 +167,6 @@ class NoticeStore:
         )
 
     async def claim(self, *, at: datetime, until: datetime) -> Attempt | None:
-        """Take all that is due at the desk longest due; sweepers at work beside this one skip the desk."""
         rows = await self._transaction.rows(_CLAIM, at=at, until=until, most=NOTICES_PER_MAIL_MAX)
         if not rows:
             return None
@@ -187,7 +179,6 @@ class NoticeStore:
         )
 
     async def settle(self, attempt: Attempt, result: Result, *, at: datetime) -> None:
-        """Write how the attempt ended; a mail that was taken tells of all that the desk waited with."""
         outcomes = [outcome_of(number, result, at=at) for number in attempt.numbers.values()]
         await self._transaction.run(
             _SETTLE,
@@ -203,6 +194,5 @@ class NoticeStore:
             await self._transaction.run(_TAKES_MAIL, **place, mail=mail, takes=result == "taken", at=at)
 
     async def undeliverable(self, most: int) -> Sequence[Desk]:
-        """Desks that take no mail, the longest first."""
         rows = await self._transaction.rows(_UNDELIVERABLE, most=most)
         return [_desk(row) for row in rows]

@@ -14,6 +14,7 @@ from services.referrals.domain.addressing import Numbers, Pair, address_facts, c
 from services.referrals.domain.gate import AdmittedAgency, InForce, ListedService
 from services.referrals.domain.life_cycle import State
 from services.referrals.domain.referral import Outcome, Referral
+from services.referrals.handlers import Referrals, Surroundings
 from services.runtime.crash import crash_point
 from services.runtime.errors import Unavailable
 from services.runtime.outbox import Outbox
@@ -92,7 +93,7 @@ class LostUpdate(Unavailable):
     """Another process saved one of these referrals first; the same batch again finds it."""
 
 
-class ReferralStore:
+class ReferralStore(Referrals):
     """Referrals under their rows' locks; none is saved without the fact that explains it."""
 
     def __init__(self, transaction: Transaction, outbox: Outbox) -> None:
@@ -100,19 +101,16 @@ class ReferralStore:
         self._outbox = outbox
 
     async def load(self, ids: Collection[str]) -> dict[str, Referral | None]:
-        """Lock, in id order, and give a value or None for each id asked for."""
         rows = await self._transaction.rows(_LOAD, ids=list(ids))
         found: dict[str, Referral | None] = {row.id: _referral(row) for row in rows}
         return {referral: found.get(referral) for referral in ids}
 
     async def due(self, at: datetime, most: int) -> list[Referral]:
-        """Lock referrals with something due that no other sweeper holds."""
         found = [_referral(row) for row in await self._transaction.rows(_DUE, at=at, most=most)]
         crash_point("sweeper.found")  # locks go with the connection; the next sweep finds the same
         return found
 
     async def save(self, outcomes: Sequence[Outcome], in_force: InForce) -> None:
-        """Keep what changed, with the facts that explain it, numbered for each party."""
         await self._keep({one.referral.id: one.referral for one in outcomes if one.referral and one.facts})
         counts = count_numbers(outcomes)
         numbers = Numbers(counts, await self._last(counts))
@@ -140,7 +138,7 @@ class ReferralStore:
         return {(row.referral, row.agency): row.last for row in rows}
 
 
-class SurroundingsStore:
+class SurroundingsStore(Surroundings):
     """Agencies, protocols and the directory, as last heard of."""
 
     def __init__(self, transaction: Transaction, outbox: Outbox, cache: ProtocolCache) -> None:
@@ -151,7 +149,6 @@ class SurroundingsStore:
     async def in_force(
         self, agencies: Collection[str], services: Collection[str], protocols: Collection[str]
     ) -> InForce:
-        """What is known of these agencies and services, and of the agencies that offer the services."""
         entries = await self._entries(services)
         organizations = {entry.organization for entry in entries.values()}
         rows = await self._transaction.rows(_AGENCIES, ids=list(agencies), organizations=list(organizations))
@@ -165,7 +162,6 @@ class SurroundingsStore:
         )
 
     async def keep_agencies(self, agencies: Sequence[AgencyCurrent]) -> None:
-        """Keep the newest version of each."""
         newest = {one.agency: one for one in sorted(agencies, key=lambda one: one.version)}
         rows = [newest[agency] for agency in sorted(newest)]
         if rows:
@@ -173,7 +169,6 @@ class SurroundingsStore:
             await self._transaction.run(_KEEP_AGENCIES, **columns(rows, *names))
 
     async def keep_protocols(self, protocols: Sequence[ProtocolCurrent]) -> None:
-        """Keep each by its hash; of each id the highest version that has begun is the one in force."""
         rows = sorted({one.hash: one for one in protocols}.values(), key=lambda one: one.hash)
         if rows:
             await self._transaction.run(

@@ -219,7 +219,7 @@ class SubjectKeys(_Shape):
     subjects: Annotated[tuple[SubjectKey, ...], Field(min_length=1, max_length=REPORTS_MAX)]
 
 
-class Placed(_Shape):
+class EntryPlace(_Shape):
     """Where a reported entry stands."""
 
     origin: Origin

@@ -7,7 +7,6 @@ from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Any, Final, Protocol
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict
 
@@ -21,9 +20,10 @@ from schemas.events.access import (
     Whole,
 )
 from schemas.trail.tiles import ENTRIES, Tile, bundle, tile_at
+from schemas.trail.tree import HASH_BYTES
 from schemas.wire.exact_bytes import Bytes16
 from services.audit.domain.records import StoredCheckpoint
-from services.audit.domain.refusals import DetailInvalid, MalformedRequest, SubjectUnknown, TrailClosed
+from services.audit.domain.refusals import TrailClosed
 from services.audit.handlers import (
     Result,
     Work,
@@ -56,8 +56,8 @@ class Published(Protocol):
     async def newest_checkpoint(self) -> StoredCheckpoint | None:
         """The newest signed head."""
 
-    async def tile(self, level: int, number: int) -> bytes | None:
-        """A tile as far as it is filled."""
+    async def tiles(self, level: int, start: int, stop: int) -> list[bytes]:
+        """Tiles of a level as far as they are filled, from one number to before another."""
 
     async def leaves(self, start: int, stop: int) -> list[bytes]:
         """The public bytes of entries."""
@@ -79,9 +79,6 @@ class OpeningsRequest(BaseModel):
 def audit_app(work: Work, open_published: OpenPublished, origin: str) -> FastAPI:
     """The application of the internal port."""
     app = create_app("audit", caller_of, bytes_max=REQUEST_BYTES_MAX)
-    app.add_exception_handler(RequestValidationError, _malformed)
-    app.add_exception_handler(DetailInvalid, _detail_invalid)
-    app.add_exception_handler(SubjectUnknown, _subject_unknown)
     app.add_exception_handler(TrailClosed, _closed)
     app.include_router(trail_routes(work))
     app.include_router(log_routes(open_published, origin))
@@ -151,7 +148,8 @@ def log_routes(open_published: OpenPublished, origin: str) -> APIRouter:
 async def _content(asked: Tile, store: Published) -> bytes:
     if asked.level == ENTRIES:
         return bundle(await store.leaves(asked.first, asked.first + asked.width))
-    return (await store.tile(asked.level, asked.number) or b"")[: asked.width * 32]
+    tiles = await store.tiles(asked.level, asked.number, asked.number + 1)
+    return b"".join(tiles)[: asked.width * HASH_BYTES]
 
 
 def _results(results: Sequence[Result | str]) -> dict[str, Any]:
@@ -161,30 +159,14 @@ def _results(results: Sequence[Result | str]) -> dict[str, Any]:
 def _one(result: Result | str) -> dict[str, Any]:
     if isinstance(result, str):
         return {"id": result}
-    if isinstance(result, Refused):
-        pointer = {"pointer": result.pointer} if isinstance(result, DetailInvalid) else {}
-        said = {"status": result.status, "code": result.code, "detail": result.sentence}
-        return {"problem": said | pointer}
-    return result.plain()
-
-
-async def _malformed(_request: Request, _error: Exception) -> ProblemResponse:
-    return problem(MalformedRequest.status, MalformedRequest.code, MalformedRequest.sentence)
-
-
-async def _detail_invalid(_request: Request, error: Exception) -> ProblemResponse:
-    assert isinstance(error, DetailInvalid)  # noqa: S101  Starlette types every handler's error as Exception
-    place = [{"pointer": error.pointer, "detail": "missing_or_wrong"}]
-    return problem(error.status, error.code, error.sentence, errors=place)
-
-
-async def _subject_unknown(_request: Request, error: Exception) -> ProblemResponse:
-    assert isinstance(error, SubjectUnknown)  # noqa: S101
-    places = [{"pointer": pointer, "detail": "not_registered"} for pointer in error.pointers]
-    return problem(error.status, error.code, error.sentence, errors=places)
+    if not isinstance(result, Refused):
+        return result.plain()
+    problem = {"status": result.status, "code": result.code, "detail": result.sentence}
+    places = getattr(result, "errors", None)
+    return {"problem": problem | ({"pointer": places[0]["pointer"]} if places else {})}
 
 
 async def _closed(_request: Request, error: Exception) -> ProblemResponse:
-    assert isinstance(error, TrailClosed)  # noqa: S101
+    assert isinstance(error, TrailClosed)  # noqa: S101  Starlette types every handler's error as Exception
     detail = f"{error.sentence}; reason: {error.reason}"
     return problem(error.status, error.code, detail, headers={"retry-after": "1"})

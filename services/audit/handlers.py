@@ -12,25 +12,25 @@ from typing import Final, Protocol
 from schemas.events.access import (
     Access,
     Actor,
+    EntryPlace,
     EventReport,
     Opening,
     OutcomeReport,
     PermitAnswer,
     PermitRequest,
-    Placed,
     Receipt,
     SignedPermit,
     SubjectKey,
 )
 from schemas.trail.bytes import commitment, leaf, request_digest, tag_of
 from schemas.trail.notes import Signer
-from schemas.trail.permits import NONCE_AGE_SECONDS_MAX, PermitBody, read_permit, signed_permit
+from schemas.trail.permits import NONCE_AGE_SECONDS_MAX, PermitBody, signed_permit
 from schemas.trail.tree import leaf_hash
 from schemas.wire.body import instant_text
-from services.audit.domain.drafts import Draft, Scribe
-from services.audit.domain.group import Answer, Repeated, Written
+from services.audit.domain.drafts import Draft, EntryWriter
+from services.audit.domain.group import Answer, LogEntry
 from services.audit.domain.keyring import Keyring
-from services.audit.domain.records import Standing, StoredEntry, StoredSubject
+from services.audit.domain.records import Head, StoredEntry, StoredSubject
 from services.audit.domain.refusals import IdemConflict, NotYours
 from services.audit.domain.soundness import opened_detail, opening_line
 from services.runtime.clock import Clock
@@ -42,17 +42,20 @@ BASIS: Final = "operations"
 
 
 class Appender(Protocol):
-    """The way into the log; raises a refusal when the log is closed."""
+    """The way into the log; each method raises a refusal when the log is closed."""
 
     async def append(self, drafts: Sequence[Draft]) -> list[Answer]:
-        """Record drafts; a place is durable when it is answered."""
+        """Record drafts; waits until each place that it answers is durable."""
 
-    def standing(self) -> Standing:
-        """Where the log stands."""
+    def check_open(self) -> None:
+        """Refuse where no permit could follow, without waiting."""
+
+    def prove(self, index: int) -> tuple[Head, Receipt]:
+        """The durable head, and how an entry leads to it, without waiting."""
 
 
 class Store(Protocol):
-    """Rows within one transaction."""
+    """Rows within one transaction; each method waits, and what is written is durable when its block ends."""
 
     async def entries(self, start: int, stop: int) -> list[StoredEntry]:
         """Entries in order."""
@@ -73,7 +76,7 @@ class Work:
 
     appender: Appender
     open_store: Callable[[], AbstractAsyncContextManager[Store]]
-    scribe: Scribe
+    writer: EntryWriter
     keyring: Keyring
     permit_signer: Signer
     clock: Clock
@@ -81,61 +84,55 @@ class Work:
 
 async def ask_permit(request: PermitRequest, caller: str, work: Work) -> PermitAnswer:
     """Record the intent, then sign that it is recorded. The order is the promise."""
-    draft = work.scribe.permit(request, caller=caller)
-    work.appender.standing()  # refuse before anything is written, if no permit could follow
-    answer = (await work.appender.append([draft]))[0]
-    if isinstance(answer, Refused):
-        raise answer
-    written = await _reopened(answer.index, work) if isinstance(answer, Repeated) else answer
-    return _permit(request, caller, written, work)
-
-
-def _permit(request: PermitRequest, caller: str, written: Written, work: Work) -> PermitAnswer:
-    now = work.appender.standing()
-    entry = leaf(written.tag, commitment(written.salt, written.detail))
+    entry = await _record_intent(request, caller, work)
+    head, receipt = work.appender.prove(entry.index)
     body = PermitBody(
-        origin=work.scribe.origin,
+        origin=work.writer.origin,
         audience=caller,
         request=request_digest(request.plain(), caller),
         nonce=request.nonce,
-        leaf=leaf_hash(entry),
-        index=written.index,
-        count=1 + len(written.items),
-        size=now.size,
-        root=now.root,
+        leaf=leaf_hash(leaf(entry.opening.tag, commitment(entry.opening.salt, entry.opening.detail))),
+        index=entry.index,
+        count=1 + len(entry.items),
+        size=head.size,
+        root=head.root,
         expires=instant_text(work.clock.now() + timedelta(seconds=NONCE_AGE_SECONDS_MAX)),
     )
-    receipt = Receipt(
-        path=tuple(now.tree.inclusion_proof(written.index, now.size)),
-        checkpoint=now.checkpoint.note,
-        consistency=tuple(now.tree.consistency_proof(now.checkpoint.size, now.size)),
-    )
-    opening = Opening(detail=written.detail, salt=written.salt, tag=written.tag)
     permit = SignedPermit(**signed_permit(body, work.permit_signer))
-    return PermitAnswer(permit=permit, opening=opening, items=written.items, receipt=receipt)
+    return PermitAnswer(permit=permit, opening=entry.opening, items=entry.items, receipt=receipt)
 
 
-async def _reopened(index: int, work: Work) -> Written:
+async def _record_intent(request: PermitRequest, caller: str, work: Work) -> LogEntry:
+    """The entry of an intent, durable; the one before where the same request comes again."""
+    draft = work.writer.permit(request, caller=caller)
+    work.appender.check_open()  # refuse before anything is written, if no permit could follow
+    answer = (await work.appender.append([draft]))[0]
+    if isinstance(answer, Refused):
+        raise answer
+    return await _reopened(answer, work) if isinstance(answer, int) else answer
+
+
+async def _reopened(index: int, work: Work) -> LogEntry:
     """What was written for the same request before."""
     async with work.open_store() as store:
         entry = (await store.entries(index, index + 1))[0]
         salt, detail, words = opened_detail(entry, work.keyring)
-        count = words.get("items", {}).get("count", 0)
-        items = await store.entries(index - count, index)
-    return Written(index, detail, salt, tag_of(entry.leaf), tuple(item.leaf for item in items))
+        items = await store.entries(index - words.get("items", {}).get("count", 0), index)
+    opening = Opening(detail=detail, salt=salt, tag=tag_of(entry.leaf))
+    return LogEntry(index, opening, tuple(item.leaf for item in items))
 
 
-Result = Placed | Refused
+Result = EntryPlace | Refused
 
 
 async def report_outcomes(reports: Sequence[OutcomeReport], caller: str, work: Work) -> list[Result]:
     """Record what came of intents; only the caller that asked may say so."""
-    return await _report([partial(work.scribe.outcome, one, caller=caller) for one in reports], work)
+    return await _report([partial(work.writer.outcome, one, caller=caller) for one in reports], work)
 
 
 async def report_events(reports: Sequence[EventReport], caller: str, work: Work) -> list[Result]:
     """Record what was done without a permit."""
-    return await _report([partial(work.scribe.event, one, caller=caller) for one in reports], work)
+    return await _report([partial(work.writer.event, one, caller=caller) for one in reports], work)
 
 
 async def _report(writers: Sequence[Callable[[], Draft]], work: Work) -> list[Result]:
@@ -156,12 +153,12 @@ def _draft_or_refusal(write: Callable[[], Draft]) -> Draft | Refused:
 def _result(answer: Answer, work: Work) -> Result:
     if isinstance(answer, Refused):
         return answer
-    return Placed(origin=work.scribe.origin, index=answer.index)
+    return EntryPlace(origin=work.writer.origin, index=answer if isinstance(answer, int) else answer.index)
 
 
 async def register_subjects(subjects: Sequence[SubjectKey], caller: str, work: Work) -> list[Refused | str]:
     """Keep the keys of subjects for their owner; the same key again is the same registration."""
-    if caller not in work.scribe.parties["sector"]:
+    if caller not in work.writer.parties["sector"]:
         raise NotYours
     async with work.open_store() as store:
         return [await _register(subject, caller, store, work) for subject in subjects]
@@ -183,9 +180,8 @@ async def open_entries(idem: bytes, purpose: str, size: int, caller: str, work: 
     """The details of the first entries, for the operator's export, which is itself an entry first."""
     access = Access(act="trail_read", purpose=purpose, basis=BASIS, actor=Actor(client=caller), explain=())
     request = PermitRequest(idem=idem, nonce=idem, access=access)
-    permit = await ask_permit(request, caller, work)
-    index = read_permit(permit.permit.body).index
-    return _opened(min(size, index), index, caller, work)
+    intent = (await _record_intent(request, caller, work)).index
+    return _opened(min(size, intent), intent, caller, work)
 
 
 async def _opened(size: int, intent: int, caller: str, work: Work) -> AsyncIterator[bytes]:
@@ -195,7 +191,7 @@ async def _opened(size: int, intent: int, caller: str, work: Work) -> AsyncItera
         yield b"".join(opening_line(entry, work.keyring) for entry in entries)
     released = OutcomeReport(
         idem=work.keyring.random(16),
-        origin=work.scribe.origin,
+        origin=work.writer.origin,
         intent=intent,
         result="released",
         happened=instant_text(work.clock.now()),

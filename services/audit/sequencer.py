@@ -9,37 +9,33 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
+from schemas.events.access import Receipt
 from schemas.trail.bytes import TrailFault
 from schemas.trail.notes import NamedKey, signed_checkpoint
-from schemas.trail.tree import TILE_HASHES, Tree, leaf_hash
+from schemas.trail.tree import HASH_BYTES, TILE_HASHES, Tree, leaf_hash
 from schemas.wire.body import instant_text
+from services.audit.domain.checkpoint_lag import NOTHING_SIGNED, CheckpointLag
 from services.audit.domain.drafts import Draft
-from services.audit.domain.group import Answer, Group, Intent, Key, Known, Seen
-from services.audit.domain.keyring import Keyring
-from services.audit.domain.records import Grown, Head, Standing, StoredCheckpoint, StoredEntry, StoredSubject
-from services.audit.domain.refusals import (
-    DetailDamaged,
-    Fenced,
-    NotLeader,
-    SlowDown,
-    TrailClosed,
-    TrailDamaged,
-)
-from services.audit.domain.sealing import Unreadable
-from services.audit.domain.signing import NOTHING_SIGNED, Signing
-from services.audit.domain.soundness import Findings, check_entries, intent_of, opened_detail
+from services.audit.domain.group import Answer, Group, Intent
+from services.audit.domain.keyring import DataKey, Keyring, Unreadable
+from services.audit.domain.records import Head, StoredCheckpoint, StoredEntry, StoredSubject
+from services.audit.domain.refusals import DetailDamaged, NotLeader, SlowDown, TrailClosed, TrailDamaged
+from services.audit.domain.soundness import Findings, check_entries, opened_detail
 from services.runtime.alarms import Alarm
 from services.runtime.clock import Clock
 from services.runtime.crash import crash_point
-from services.runtime.errors import Refused
+from services.runtime.errors import Refused, Unavailable
 from services.runtime.logs import log
+from services.runtime.sweeper import Sweeper
 
+LEAD_SECONDS: Final = 1.0
+"""How often a process that does not lead looks whether the lead is free."""
 GROUP_ENTRIES_MAX: Final = 2_000
 WAITING_MAX: Final = 10_000
 """How many entries wait, of all callers together: about what is written while an answer is waited for."""
@@ -57,16 +53,18 @@ RETENTION: Final = "standard"
 
 
 class Store(Protocol):
-    """The log's rows within one transaction; what is written is durable when its block is left."""
+    """The log's rows within one transaction; each waits, what is written is durable when its block ends."""
 
     async def take_lead(self) -> Head:
         """Begin a new epoch."""
 
-    async def append(self, head: Head, grown: Grown) -> bool:
+    async def append(
+        self, head: Head, group: Group, root: bytes, tiles: Sequence[tuple[int, int, bytes]], *, is_due: bool
+    ) -> bool:
         """Add a group behind the head; false where the head is another by now."""
 
-    async def known(self, wanted: Collection[tuple[str, bytes]]) -> dict[tuple[str, bytes], Known]:
-        """Where these idems were recorded."""
+    async def known(self, asked: Collection[tuple[str, bytes]]) -> dict[tuple[str, bytes], tuple[int, bytes]]:
+        """Caller and idem → where that request was recorded, and its body."""
 
     async def entries(self, start: int, stop: int) -> list[StoredEntry]:
         """Entries in order."""
@@ -74,8 +72,8 @@ class Store(Protocol):
     async def entries_at(self, indices: Collection[int]) -> list[StoredEntry]:
         """Entries by index."""
 
-    async def tile(self, level: int, number: int) -> bytes | None:
-        """A tile as far as it is filled."""
+    async def tiles(self, level: int, start: int, stop: int) -> list[bytes]:
+        """Tiles of a level as far as they are filled, from one number to before another."""
 
     async def newest_checkpoint(self) -> StoredCheckpoint | None:
         """What the signer signed last."""
@@ -99,25 +97,34 @@ class Ledger(Protocol):
     def leadership(self) -> AbstractAsyncContextManager[bool]:
         """The log's lock, if no other process holds it."""
 
+    async def close(self) -> None:
+        """Close every connection."""
+
 
 @dataclass(slots=True)
-class _Waiting:
+class _Ticket:
+    """A draft that waits for its group."""
+
     draft: Draft
     answer: asyncio.Future[Answer]
 
 
-class Sequencer:
-    """Leads one log while it can; `append` is the only way in."""
+class Sequencer(Sweeper):
+    """Leads one log while it can; `append` is the only way in.
+
+    Its ledger has connections of its own: a storm of requests that read must not keep it waiting.
+    """
 
     def __init__(
-        self, ledger: Ledger, keyring: Keyring, log_key: NamedKey, signing: Signing, clock: Clock
+        self, ledger: Ledger, keyring: Keyring, log_key: NamedKey, lag: CheckpointLag, clock: Clock
     ) -> None:
+        super().__init__("sequencer", LEAD_SECONDS, self.sweep)
+        self.clock = clock
         self._ledger = ledger
         self._keyring = keyring
         self._log_key = log_key
-        self._signing = signing
-        self._clock = clock
-        self._waiting: deque[_Waiting] = deque()
+        self._lag = lag
+        self._waiting: deque[_Ticket] = deque()
         self._entries: Counter[str] = Counter()
         """Caller → how many entries of its drafts wait."""
         self._lock = AsyncExitStack()
@@ -129,8 +136,7 @@ class Sequencer:
         self._checkpoint: StoredCheckpoint | None = None
         self._due_at: datetime | None = None
         self._is_due = self._looks = False
-        self._log_keys: dict[str, Key] = {}
-        self.wake: Callable[[], None] = lambda: None
+        self._month_keys: dict[str, DataKey] = {}
 
     async def append(self, drafts: Sequence[Draft]) -> list[Answer]:
         """Record drafts; an answer that is a place is durable and in the tree."""
@@ -144,24 +150,42 @@ class Sequencer:
             raise SlowDown
         self._entries = after
         loop = asyncio.get_running_loop()
-        mine = [_Waiting(draft, loop.create_future()) for draft in drafts]
-        self._waiting.extend(mine)
+        tickets = [_Ticket(draft, loop.create_future()) for draft in drafts]
+        self._waiting.extend(tickets)
         self.wake()
         try:
             async with asyncio.timeout(ANSWER_WITHIN_SECONDS):
-                return list(await asyncio.gather(*(one.answer for one in mine)))
+                return list(await asyncio.gather(*(ticket.answer for ticket in tickets)))
         except TimeoutError:
             raise TrailClosed("database") from None
 
-    def standing(self) -> Standing:
-        """Where the log stands; refuses where nobody could check a permit, or the signer no longer signs."""
+    def check_open(self) -> None:
+        """Refuse where nobody could check a permit, or the signer no longer signs."""
+        self._signed_head()
+
+    def prove(self, index: int) -> tuple[Head, Receipt]:
+        """The durable head, and how an entry leads to it; refuses as `check_open` does."""
+        head, checkpoint = self._signed_head()
+        path = self._tree.inclusion_proof(index, head.size)
+        growth = self._tree.consistency_proof(checkpoint.size, head.size)
+        return head, Receipt(path=tuple(path), checkpoint=checkpoint.note, consistency=tuple(growth))
+
+    def _signed_head(self) -> tuple[Head, StoredCheckpoint]:
         if self._head is None:
             raise self._closed
         if self._checkpoint is None:
             raise TrailClosed("shard")
-        if self._signing.is_late(self._clock.now()):
+        if self._lag.is_late(self.clock.now()):
             raise TrailClosed("unsigned")
-        return Standing(self._tree, self._head.size, self._head.root, self._checkpoint)
+        return self._head, self._checkpoint
+
+    async def run(self) -> None:
+        """Sweep until stopped; then give up the lead, so that another process can take it."""
+        try:
+            await super().run()
+        finally:
+            await self.resign(NotLeader())
+            await self._ledger.close()
 
     async def sweep(self) -> bool:
         """Take the lead if it is free, record one group; says whether more waits."""
@@ -174,7 +198,7 @@ class Sequencer:
                 await self._read_checkpoint()
         except TrailDamaged as damage:
             await self.resign(TrailClosed("database"))
-            self._damage = Alarm("trail_closed", damage.where, self._clock.now())
+            self._damage = Alarm("trail_closed", damage.where, self.clock.now())
             log().error("trail_damaged", state=str(damage))
         except Exception:
             # Committed or not: nobody knows. The database does, so the next round begins with reading it.
@@ -184,35 +208,37 @@ class Sequencer:
 
     async def tick(self) -> bool:
         """Once a second while the log grows, make its size due; look whether the signer has signed."""
-        head, now = self._head, self._clock.now()
+        head, now = self._head, self.clock.now()
         if head is None:
             return False
         if head.size > head.due_size and (self._due_at is None or now - self._due_at >= CHECKPOINT_EVERY):
             self._due_at, self._is_due = now, True
-        self._signing.look(head.due_size, self._checkpoint.size if self._checkpoint else NOTHING_SIGNED, now)
-        if self._is_due or self._checkpoint is None or self._checkpoint.size < head.due_size:
+        signed_size = self._checkpoint.size if self._checkpoint else NOTHING_SIGNED
+        self._lag.look(head.due_size, signed_size, now)
+        if self._is_due or signed_size < head.due_size:
             self._looks = True
             self.wake()
         return False
 
     def alarms(self) -> Iterator[Alarm]:
         """What a person must look at: a damaged trail, damaged details, a signer that is away."""
+        yield from super().alarms()
         if self._damage is not None:
             yield self._damage
         yield from self._findings.alarms()
-        since = self._signing.waits_since
-        if self._head is not None and since and self._clock.now() - since > UNSIGNED_FOR:
+        since = self._lag.waits_since
+        if self._head is not None and since and self.clock.now() - since > UNSIGNED_FOR:
             yield Alarm("head_unsigned", f"size {self._head.due_size}", since)
 
     def checkpoint_age_seconds(self) -> float:
         """How long ago the newest checkpoint was signed; not a number before one was seen."""
         signed_at = self._checkpoint.signed_at if self._checkpoint else None
-        return (self._clock.now() - signed_at).total_seconds() if signed_at else math.nan
+        return (self.clock.now() - signed_at).total_seconds() if signed_at else math.nan
 
     async def resign(self, why: Refused) -> None:
         """Give up the lead and answer all that wait."""
         self._head, self._closed, self._checkpoint = None, why, None
-        self._tree, self._log_keys, self._is_due = Tree(), {}, False
+        self._tree, self._month_keys, self._is_due = Tree(), {}, False
         while self._waiting:
             _answer(self._waiting.popleft(), why)
         self._entries.clear()
@@ -226,8 +252,7 @@ class Sequencer:
             return
         async with self._ledger.open() as store:
             head = await store.take_lead()
-        tree = await self._load(head)
-        self._tree, self._head, self._looks = tree, head, True
+        self._tree, self._head, self._looks = await self._load(head), head, True
         log().info("trail_open", count=head.size)
 
     async def _load(self, head: Head) -> Tree:
@@ -239,14 +264,12 @@ class Sequencer:
             stop = min(start + span, head.size)
             async with self._ledger.open() as store:
                 entries = await store.entries(start, stop)
-                numbers = range(start // TILE_HASHES, (stop - 1) // TILE_HASHES + 1)
-                tiles = b"".join([await store.tile(0, number) or b"" for number in numbers])
-            if len(tiles) != (stop - start) * 32:
-                raise TrailDamaged(
-                    f"entry {start}", "a tile of this stretch is missing or has another length"
-                )
-            tree.extend(check_entries(start, entries, tiles))
-            opened += sum(self._opens(entry) for entry in entries)
+                tiles = await store.tiles(0, start // TILE_HASHES, -(-stop // TILE_HASHES))
+            hashes = b"".join(tiles)
+            if len(hashes) != (stop - start) * HASH_BYTES:
+                raise TrailDamaged(f"entry {start}", "a tile of this stretch is missing or of another length")
+            tree.extend(check_entries(start, entries, hashes))
+            opened += sum(isinstance(self._intent(entry), Intent) for entry in entries)
         if tree.root() != head.root:
             raise TrailDamaged("the tree", "the entries do not lead to the stored root")
         if head.size and not opened:
@@ -254,18 +277,15 @@ class Sequencer:
             raise TrailDamaged("the wrap key", "no detail opens, so it is another log's")
         return tree
 
-    def _opens(self, entry: StoredEntry) -> bool:
-        """Whether a stored detail is sound; a damaged one is told, and stops nothing."""
+    def _intent(self, entry: StoredEntry) -> Intent | DetailDamaged:
+        """What an outcome needs of a stored entry; a damaged detail is told, and stops nothing."""
         try:
-            opened_detail(entry, self._keyring)
+            words = opened_detail(entry, self._keyring)[2]
         except DetailDamaged as damaged:
-            self._tell(damaged)
-            return False
-        return True
-
-    def _tell(self, damaged: DetailDamaged) -> None:
-        if self._findings.add(damaged.index, self._clock.now()):
-            log().error("detail_damaged", state=f"entry {damaged.index}: {damaged.why}")
+            if self._findings.add(damaged.index, self.clock.now()):
+                log().error("detail_damaged", state=f"entry {damaged.index}: {damaged.why}")
+            return damaged
+        return Intent(entry.caller, words["kind"], words.get("subject"))
 
     async def _read_checkpoint(self) -> None:
         """See what the signer signed last; in turn with commits, so that it is never ahead of our head."""
@@ -289,67 +309,57 @@ class Sequencer:
             return
         try:
             async with self._ledger.open() as store:
-                seen = await self._read([one.draft for one in taken], store)
-                at = instant_text(self._clock.now())
-                group = Group(seen, start=head.size, at=at, random=self._keyring.random)
-                answers = [group.add(one.draft) for one in taken]
+                group = await self._open_group([ticket.draft for ticket in taken], head, store)
+                answers = [group.add(ticket.draft) for ticket in taken]
                 if is_due:
                     group.add_padding()
-                if group.rows or is_due:
-                    head_after = await self._append(store, head, group, is_due=is_due)
+                if group.entries or is_due:
+                    head = await self._append(store, head, group, is_due=is_due)
                     crash_point("sequencer.appended")  # rolls back; nobody was answered, the idem comes again
-                else:
-                    head_after = head
         except Exception:
             self._waiting.extendleft(reversed(taken))  # resigning answers them
             raise
         crash_point("sequencer.committed")  # durable, not answered: the same idem gets the same index
-        self._head, self._is_due = head_after, self._is_due and not is_due
-        for one, answer in zip(taken, answers, strict=True):
-            _answer(one, answer)
+        self._head, self._is_due = head, self._is_due and not is_due
+        for ticket, answer in zip(taken, answers, strict=True):
+            _answer(ticket, answer)
 
     async def _append(self, store: Store, head: Head, group: Group, *, is_due: bool) -> Head:
-        self._tree.extend([leaf_hash(row.leaf) for row in group.rows])
+        self._tree.extend([leaf_hash(entry.leaf) for entry in group.entries])
         size, root = self._tree.size, self._tree.root()
         places = self._tree.tiles_since(head.size)
         tiles = [(level, number, self._tree.tile(level, number)) for level, number in places]
-        if not await store.append(head, Grown(root, is_due, group.rows, group.numbers, tiles)):
-            raise Fenced
+        if not await store.append(head, group, root, tiles, is_due=is_due):
+            raise Unavailable("another process has written this log since: start over from the database")
         return Head(size, root, head.epoch, size if is_due else head.due_size)
 
-    def _take(self) -> list[_Waiting]:
-        taken: list[_Waiting] = []
+    def _take(self) -> list[_Ticket]:
+        taken: list[_Ticket] = []
         entries = 0
         while self._waiting and entries < GROUP_ENTRIES_MAX:
-            one = self._waiting.popleft()
-            entries += one.draft.count
-            self._entries -= Counter({one.draft.caller: one.draft.count})
-            taken.append(one)
+            ticket = self._waiting.popleft()
+            entries += ticket.draft.count
+            self._entries -= Counter({ticket.draft.caller: ticket.draft.count})
+            taken.append(ticket)
         return taken
 
-    async def _read(self, drafts: Sequence[Draft], store: Store) -> Seen:
-        """Everything that this group depends on."""
+    async def _open_group(self, drafts: Sequence[Draft], head: Head, store: Store) -> Group:
+        """An empty group over everything that these drafts depend on."""
         known = await store.known({(draft.caller, draft.idem) for draft in drafts}) if drafts else {}
         asked = {draft.intent for draft in drafts if draft.intent is not None}
         stored = await store.entries_at(asked) if asked else []
         intents = {entry.index: self._intent(entry) for entry in stored}
         ids = {subject for draft in drafts for subject in draft.subjects}
         ids |= {one.subject for one in intents.values() if isinstance(one, Intent) and one.subject}
-        subjects = await store.subjects(ids) if ids else {}
-        opened = {one.id: subject for one in subjects.values() if (subject := self._keyring.subject(one))}
-        return Seen(self._keyring.origin, await self._log_key_now(store), known, opened, intents)
+        found = (await store.subjects(ids)).values() if ids else ()
+        subjects = {one.id: subject for one in found if (subject := self._keyring.subject(one))}
+        key, at = await self._month_key(store), instant_text(self.clock.now())
+        return Group(self._keyring, head.size, at, key, known, subjects, intents)
 
-    def _intent(self, entry: StoredEntry) -> Intent | DetailDamaged:
-        try:
-            return intent_of(entry, self._keyring)
-        except DetailDamaged as damaged:
-            self._tell(damaged)
-            return damaged
-
-    async def _log_key_now(self, store: Store) -> Key:
+    async def _month_key(self, store: Store) -> DataKey:
         """The key of this month's entries that are about no registered subject."""
-        month = f"{self._clock.now():%Y-%m}/{RETENTION}"
-        if month not in self._log_keys:
+        month = f"{self.clock.now():%Y-%m}/{RETENTION}"
+        if month not in self._month_keys:
             for name in (month, *(f"{month}/{number}" for number in range(2, MONTH_KEYS_MAX + 1))):
                 wrapped = await store.data_key(name)
                 if wrapped is None:
@@ -357,13 +367,13 @@ class Sequencer:
                     await store.add_data_key(name, new)
                     return key  # kept only once it was read back: this transaction may still roll back
                 try:
-                    self._log_keys[month] = self._keyring.key(name, wrapped)
+                    self._month_keys[month] = self._keyring.key(name, wrapped)
                     break
                 except Unreadable:
                     log().error("month_key_damaged", state=name)
-        return self._log_keys[month]
+        return self._month_keys[month]
 
 
-def _answer(waiting: _Waiting, answer: Answer) -> None:
-    if not waiting.answer.done():
-        waiting.answer.set_result(answer)
+def _answer(ticket: _Ticket, answer: Answer) -> None:
+    if not ticket.answer.done():
+        ticket.answer.set_result(answer)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from schemas.trail.bytes import TrailFault
 from schemas.trail.notes import Checkpoint, Signer, checkpoint_text, read_checkpoint, signed_note
@@ -23,24 +23,26 @@ from services.runtime.clock import Clock
 from services.runtime.crash import crash_point
 from services.runtime.logs import log
 
+BEHIND: Final = "the database is behind what was signed"
+
 
 class SignerHalted(Exception):
     """The database does not hold the tree that was signed: a person must look."""
 
 
 class Store(Protocol):
-    """What the signer may see and write; what is written is durable when the transaction's block is left."""
+    """What the signer may see and write; each waits, what is written is durable when the block is left."""
 
     async def due(self) -> tuple[int, bytes] | None:
         """Size and root that wait to be signed."""
 
-    async def lowest_tiles(self, start: int, stop: int) -> list[bytes]:
-        """Tiles of leaf hashes."""
+    async def tiles(self, level: int, start: int, stop: int) -> list[bytes]:
+        """The tiles of a level, from one number to before another."""
 
-    async def largest_signed(self) -> int | None:
-        """The size of the largest stored checkpoint."""
+    async def newest_checkpoint(self) -> StoredCheckpoint | None:
+        """The largest checkpoint that is stored."""
 
-    async def keep(self, checkpoint: StoredCheckpoint) -> None:
+    async def add_checkpoint(self, checkpoint: StoredCheckpoint) -> None:
         """Store a checkpoint."""
 
 
@@ -51,11 +53,13 @@ class HighWater:
     path: Path
 
     def read(self) -> Checkpoint | None:
-        """The head, or None before the first."""
+        """The head, or None before the first; SignerHalted where the file says anything else."""
         try:
-            return read_signed(self.path.read_text("utf-8"))
+            return read_checkpoint(self.path.read_text("utf-8"))
         except FileNotFoundError:
             return None
+        except (TrailFault, UnicodeDecodeError):
+            raise SignerHalted("the high-water file cannot be read") from None
 
     def write(self, head: Checkpoint) -> None:
         """Replace the head; when this returns, a power cut cannot take it back."""
@@ -70,14 +74,6 @@ class HighWater:
             os.fsync(folder)
         finally:
             os.close(folder)
-
-
-def read_signed(text: str) -> Checkpoint:
-    """A head as its file spells it; SignerHalted for anything else."""
-    try:
-        return read_checkpoint(text)
-    except TrailFault:
-        raise SignerHalted("the high-water file cannot be read") from None
 
 
 class CheckpointSigner:
@@ -96,17 +92,15 @@ class CheckpointSigner:
         self._clock = clock
         self._tree: Tree | None = None
         self._signed = Checkpoint(signer.name, 0, EMPTY_ROOT)
-        self._halted: SignerHalted | None = None
         self._halt: Alarm | None = None
 
     async def sweep(self) -> bool:
         """Sign the size that is due, if one is."""
-        if self._halted is not None:
-            raise self._halted
+        if self._halt is not None:
+            raise SignerHalted(self._halt.where)
         try:
             await self._sign_due()
         except SignerHalted as halted:
-            self._halted = halted
             self._halt = Alarm("signer_halted", str(halted), self._clock.now())
             log().error("signer_halted", state=str(halted))
             raise
@@ -119,7 +113,7 @@ class CheckpointSigner:
 
     def why_halted(self) -> str | None:
         """Why this process is not ready: once halted it signs nothing more."""
-        return None if self._halted is None else "signer_halted"
+        return self._halt.rule if self._halt is not None else None
 
     async def _sign_due(self) -> None:
         async with self._open_store() as store:
@@ -130,45 +124,30 @@ class CheckpointSigner:
                 self._tree = await self._begin(store, due[0])
         size, root = due
         if size < self._signed.size:
-            raise SignerHalted("the database is behind what was signed")
+            raise SignerHalted(BEHIND)
         if size == self._signed.size:
             return
-        await self._grow(self._tree, size)
+        async with self._open_store() as store:
+            await _read_tiles(store, self._tree, size)
         if self._tree.root(size) != root:
             raise SignerHalted("the tiles do not lead to the root that is due")
         await self._sign(Checkpoint(self._signer.name, size, root))
 
     async def _begin(self, store: Store, due_size: int) -> Tree:
         """Find where the last run ended; the tree up to there must still be the one that was signed."""
-        head, stored = self._high_water.read(), await store.largest_signed()
+        head = self._high_water.read()
         if head is None:
-            if stored is not None:
+            if await store.newest_checkpoint() is not None:
                 raise SignerHalted("the database holds checkpoints, the high-water file does not exist")
             head = self._signed
-        tree = Tree()
         if head.origin != self._signer.name or head.size > due_size:
-            raise SignerHalted("the database is behind what was signed")
-        await self._read_tiles(store, tree, head.size)
+            raise SignerHalted(BEHIND)
+        tree = Tree()
+        await _read_tiles(store, tree, head.size)
         if tree.root() != head.root:
             raise SignerHalted("the database holds another tree than the one that was signed")
         await self._sign(head)  # the last run may have ended between file and database
         return tree
-
-    async def _grow(self, tree: Tree, size: int) -> None:
-        async with self._open_store() as store:
-            await self._read_tiles(store, tree, size)
-
-    async def _read_tiles(self, store: Store, tree: Tree, size: int) -> None:
-        """Add the leaf hashes up to a size; those that are known already must not have changed."""
-        first = tree.size // TILE_HASHES
-        tiles = await store.lowest_tiles(first, -(-size // TILE_HASHES))
-        hashes = b"".join(tiles)[: (size - first * TILE_HASHES) * HASH_BYTES]
-        known = tree.tile(0, first)
-        if not hashes.startswith(known):
-            raise SignerHalted("a tile that was signed has changed")
-        tree.extend([hashes[at : at + HASH_BYTES] for at in range(len(known), len(hashes), HASH_BYTES)])
-        if tree.size != size:
-            raise SignerHalted("a tile is missing")
 
     async def _sign(self, head: Checkpoint) -> None:
         """The order is the promise: what was signed is on disk here before anybody can see the signature."""
@@ -176,6 +155,19 @@ class CheckpointSigner:
         crash_point("signer.remembered")  # the same head is signed again, with the same bytes
         note = signed_note(checkpoint_text(head), self._signer)
         async with self._open_store() as store:
-            await store.keep(StoredCheckpoint(head.size, head.root, note))
+            await store.add_checkpoint(StoredCheckpoint(head.size, head.root, note))
         crash_point("signer.signed")
         self._signed = head
+
+
+async def _read_tiles(store: Store, tree: Tree, size: int) -> None:
+    """Add the leaf hashes up to a size; those that are known already must not have changed."""
+    first = tree.size // TILE_HASHES
+    tiles = await store.tiles(0, first, -(-size // TILE_HASHES))
+    hashes = b"".join(tiles)[: (size - first * TILE_HASHES) * HASH_BYTES]
+    known = tree.tile(0, first)
+    if not hashes.startswith(known):
+        raise SignerHalted("a tile that was signed has changed")
+    tree.extend([hashes[at : at + HASH_BYTES] for at in range(len(known), len(hashes), HASH_BYTES)])
+    if tree.size != size:
+        raise SignerHalted("a tile is missing")

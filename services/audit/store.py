@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import Row as SqlRow
@@ -11,11 +12,11 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from schemas.trail.tree import EMPTY_ROOT
-from services.audit.domain.group import Known
-from services.audit.domain.records import Grown, Head, StoredCheckpoint, StoredEntry, StoredSubject
+from services.audit.domain.group import Group
+from services.audit.domain.records import Head, StoredCheckpoint, StoredEntry, StoredSubject
 from services.runtime.database import Database
 from services.runtime.errors import Unavailable
-from services.runtime.transaction import Transaction
+from services.runtime.transaction import Transaction, columns
 
 LOCK_CLASS: Final = 7_100
 """The first half of a log's advisory lock; the second is the hash of its name."""
@@ -25,8 +26,8 @@ _LOCK: Final = text("SELECT pg_try_advisory_lock(:class, hashtext(:log))")
 _APPEND: Final = """
 SELECT append_entries(
   :log, :size, :epoch, :root, :is_due,
-  CAST(:callers AS text[]), CAST(:idems AS bytea[]), CAST(:bodies AS bytea[]), CAST(:leaves AS bytea[]),
-  CAST(:keys AS text[]), CAST(:details AS bytea[]), CAST(:subjects AS text[]), CAST(:numbers AS bigint[]),
+  CAST(:caller AS text[]), CAST(:idem AS bytea[]), CAST(:body AS bytea[]), CAST(:leaf AS bytea[]),
+  CAST(:key AS text[]), CAST(:sealed AS bytea[]), CAST(:subjects AS text[]), CAST(:numbers AS bigint[]),
   CAST(:levels AS int[]), CAST(:tiles AS bigint[]), CAST(:hashes AS bytea[])) AS appended"""
 
 _KNOWN: Final = """
@@ -39,30 +40,18 @@ SELECT e.idx, e.caller, e.leaf, e.key, k.wrapped, e.detail_ct
 FROM entry e LEFT JOIN data_key k ON k.name = e.key
 WHERE e.log = :log AND """
 
+_TILES: Final = """
+SELECT hashes FROM tile
+WHERE log = :log AND level = :level AND number >= :start AND number < :stop ORDER BY number"""
+
 _SUBJECTS: Final = """
 SELECT s.id, s.owner, s.number, s.wrapped, k.wrapped AS data_key
 FROM subject s LEFT JOIN data_key k ON k.name = s.id
 WHERE s.id = ANY(CAST(:ids AS text[]))"""
 
 
-@asynccontextmanager
-async def leadership(database: Database, log: str) -> AsyncIterator[bool]:
-    """Hold the log's lock for as long as the block; false where another process holds it."""
-    async with database.engine.connect() as connection:
-        try:
-            owned = await connection.scalar(_LOCK, {"class": LOCK_CLASS, "log": log})
-            await connection.commit()
-        except (SQLAlchemyError, OSError) as error:
-            raise Unavailable("the database does not answer") from error
-        try:
-            yield bool(owned)
-        finally:
-            # The lock belongs to the session: a connection that went back to the pool would keep it.
-            await connection.invalidate()
-
-
 class TrailStore:
-    """One log's rows, within one transaction."""
+    """One log's rows, within one transaction; a process may do what its database role may."""
 
     def __init__(self, transaction: Transaction, log: str) -> None:
         self._transaction = transaction
@@ -73,78 +62,79 @@ class TrailStore:
         rows = await self._rows("SELECT * FROM take_lead(:log, :root)", root=EMPTY_ROOT)
         return Head(rows[0].size, rows[0].root, rows[0].epoch, rows[0].due_size)
 
-    async def append(self, head: Head, grown: Grown) -> bool:
+    async def append(
+        self, head: Head, group: Group, root: bytes, tiles: Sequence[tuple[int, int, bytes]], *, is_due: bool
+    ) -> bool:
         """Add one group behind the head; false, and nothing added, where the head is no longer this one."""
-        rows = grown.rows
         found = await self._rows(
             _APPEND,
             size=head.size,
             epoch=head.epoch,
-            root=grown.root,
-            is_due=grown.is_due,
-            callers=[row.caller for row in rows],
-            idems=[row.idem for row in rows],
-            bodies=[row.body for row in rows],
-            leaves=[row.leaf for row in rows],
-            keys=[row.key for row in rows],
-            details=[row.sealed for row in rows],
-            subjects=list(grown.numbers),
-            numbers=list(grown.numbers.values()),
-            levels=[level for level, _, _ in grown.tiles],
-            tiles=[number for _, number, _ in grown.tiles],
-            hashes=[hashes for _, _, hashes in grown.tiles],
+            root=root,
+            is_due=is_due,
+            subjects=list(group.numbers),
+            numbers=list(group.numbers.values()),
+            levels=[level for level, _, _ in tiles],
+            tiles=[number for _, number, _ in tiles],
+            hashes=[hashes for _, _, hashes in tiles],
+            **columns(group.entries, "caller", "idem", "body", "leaf", "key", "sealed"),
         )
         return bool(found[0].appended)
 
-    async def known(self, wanted: Collection[tuple[str, bytes]]) -> dict[tuple[str, bytes], Known]:
-        """Where these idems were recorded before."""
-        rows = await self._rows(
-            _KNOWN, callers=[caller for caller, _ in wanted], idems=[idem for _, idem in wanted]
-        )
-        return {(row.caller, row.idem): Known(row.idx, row.body) for row in rows}
+    async def known(self, asked: Collection[tuple[str, bytes]]) -> dict[tuple[str, bytes], tuple[int, bytes]]:
+        """Caller and idem → where that request was recorded before, and its body."""
+        callers, idems = [caller for caller, _ in asked], [idem for _, idem in asked]
+        rows = await self._rows(_KNOWN, callers=callers, idems=idems)
+        return {(row.caller, row.idem): (row.idx, row.body) for row in rows}
 
     async def entries(self, start: int, stop: int) -> list[StoredEntry]:
         """Entries in order, from one index to before another."""
-        condition = "e.idx >= :start AND e.idx < :stop ORDER BY e.idx"
-        return [_entry(row) for row in await self._rows(_ENTRY + condition, start=start, stop=stop)]
+        return await self._entries("e.idx >= :start AND e.idx < :stop ORDER BY e.idx", start=start, stop=stop)
 
     async def entries_at(self, indices: Collection[int]) -> list[StoredEntry]:
         """The entries with these indices."""
-        condition = "e.idx = ANY(CAST(:indices AS bigint[]))"
-        return [_entry(row) for row in await self._rows(_ENTRY + condition, indices=list(indices))]
+        return await self._entries("e.idx = ANY(CAST(:indices AS bigint[]))", indices=list(indices))
 
     async def leaves(self, start: int, stop: int) -> list[bytes]:
         """The public bytes of entries, in order."""
         sql = "SELECT leaf FROM entry WHERE log = :log AND idx >= :start AND idx < :stop ORDER BY idx"
         return [row.leaf for row in await self._rows(sql, start=start, stop=stop)]
 
-    async def tile(self, level: int, number: int) -> bytes | None:
-        """A tile's hashes as far as it is filled."""
-        sql = "SELECT hashes FROM tile WHERE log = :log AND level = :level AND number = :number"
-        rows = await self._rows(sql, level=level, number=number)
-        return rows[0].hashes if rows else None
+    async def tiles(self, level: int, start: int, stop: int) -> list[bytes]:
+        """The tiles of a level as far as they are filled, from one number to before another."""
+        return [row.hashes for row in await self._rows(_TILES, level=level, start=start, stop=stop)]
+
+    async def due(self) -> tuple[int, bytes] | None:
+        """Size and root that wait to be signed."""
+        rows = await self._rows("SELECT due_size, due_root FROM log_state WHERE log = :log")
+        return (rows[0].due_size, rows[0].due_root) if rows else None
 
     async def newest_checkpoint(self) -> StoredCheckpoint | None:
         """The checkpoint of the largest size."""
         sql = """SELECT size, root, note, signed_at FROM checkpoint
                  WHERE log = :log ORDER BY size DESC LIMIT 1"""
         rows = await self._rows(sql)
-        return StoredCheckpoint(rows[0].size, rows[0].root, rows[0].note, rows[0].signed_at) if rows else None
+        return StoredCheckpoint(*tuple(rows[0])) if rows else None
+
+    async def add_checkpoint(self, checkpoint: StoredCheckpoint) -> None:
+        """Store a signed checkpoint; the same one twice is one."""
+        sql = """INSERT INTO checkpoint (log, size, root, note) VALUES (:log, :size, :root, :note)
+                 ON CONFLICT (log, size) DO NOTHING"""
+        await self._transaction.run(
+            sql, log=self._log, size=checkpoint.size, root=checkpoint.root, note=checkpoint.note
+        )
 
     async def subjects(self, ids: Collection[str]) -> dict[str, StoredSubject]:
         """The registered ones among these subjects."""
         rows = await self._transaction.rows(_SUBJECTS, ids=sorted(ids))
-        return {
-            row.id: StoredSubject(row.id, row.owner, row.number, row.wrapped, row.data_key) for row in rows
-        }
+        return {row.id: StoredSubject(*tuple(row)) for row in rows}
 
     async def add_subject(self, subject: str, owner: str, retention: str, wrapped: bytes) -> bool:
         """Register a subject; false where it is registered already."""
         sql = """INSERT INTO subject (id, owner, retention, wrapped)
                  VALUES (:id, :owner, :retention, :wrapped) ON CONFLICT (id) DO NOTHING RETURNING id"""
-        return bool(
-            await self._transaction.rows(sql, id=subject, owner=owner, retention=retention, wrapped=wrapped)
-        )
+        values = {"id": subject, "owner": owner, "retention": retention, "wrapped": wrapped}
+        return bool(await self._transaction.rows(sql, **values))
 
     async def data_key(self, name: str) -> bytes | None:
         """The wrapped key under a name."""
@@ -156,44 +146,41 @@ class TrailStore:
         sql = "INSERT INTO data_key (name, wrapped) VALUES (:name, :wrapped) ON CONFLICT (name) DO NOTHING"
         await self._transaction.run(sql, name=name, wrapped=wrapped)
 
+    async def _entries(self, condition: str, **parameters: Any) -> list[StoredEntry]:
+        return [StoredEntry(*tuple(row)) for row in await self._rows(_ENTRY + condition, **parameters)]
+
     async def _rows(self, sql: str, **parameters: Any) -> Sequence[SqlRow[Any]]:
         return await self._transaction.rows(sql, log=self._log, **parameters)
 
 
-class SigningStore:
-    """What the signer may see and write: the due head, tiles, and its own checkpoints."""
+@dataclass(frozen=True, slots=True)
+class LogDatabase:
+    """One log in one database."""
 
-    def __init__(self, transaction: Transaction, log: str) -> None:
-        self._transaction = transaction
-        self._log = log
+    database: Database
+    log: str
 
-    async def due(self) -> tuple[int, bytes] | None:
-        """Size and root that wait to be signed."""
-        sql = "SELECT due_size, due_root FROM log_state WHERE log = :log"
-        rows = await self._transaction.rows(sql, log=self._log)
-        return (rows[0].due_size, rows[0].due_root) if rows else None
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[TrailStore]:
+        """One transaction over the log's rows."""
+        async with self.database.transaction() as transaction:
+            yield TrailStore(transaction, self.log)
 
-    async def lowest_tiles(self, start: int, stop: int) -> list[bytes]:
-        """The tiles of leaf hashes, from one number to before another."""
-        sql = """SELECT hashes FROM tile WHERE log = :log AND level = 0
-                 AND number >= :start AND number < :stop ORDER BY number"""
-        rows = await self._transaction.rows(sql, log=self._log, start=start, stop=stop)
-        return [row.hashes for row in rows]
+    @asynccontextmanager
+    async def leadership(self) -> AsyncIterator[bool]:
+        """Hold the log's lock for as long as the block; false where another process holds it."""
+        async with self.database.engine.connect() as connection:
+            try:
+                owned = await connection.scalar(_LOCK, {"class": LOCK_CLASS, "log": self.log})
+                await connection.commit()
+            except (SQLAlchemyError, OSError) as error:
+                raise Unavailable("the database does not answer") from error
+            try:
+                yield bool(owned)
+            finally:
+                # The lock belongs to the session: a connection that went back to the pool would keep it.
+                await connection.invalidate()
 
-    async def largest_signed(self) -> int | None:
-        """The size of the largest checkpoint that is stored."""
-        sql = "SELECT max(size) AS size FROM checkpoint WHERE log = :log"
-        size: int | None = (await self._transaction.rows(sql, log=self._log))[0].size
-        return size
-
-    async def keep(self, checkpoint: StoredCheckpoint) -> None:
-        """Store a signed checkpoint; the same one twice is one."""
-        sql = """INSERT INTO checkpoint (log, size, root, note) VALUES (:log, :size, :root, :note)
-                 ON CONFLICT (log, size) DO NOTHING"""
-        await self._transaction.run(
-            sql, log=self._log, size=checkpoint.size, root=checkpoint.root, note=checkpoint.note
-        )
-
-
-def _entry(row: SqlRow[Any]) -> StoredEntry:
-    return StoredEntry(row.idx, row.caller, row.leaf, row.key, row.wrapped, row.detail_ct)
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.database.close()

@@ -180,7 +180,6 @@ def test_no_file_names_a_machines_path_or_a_registry() -> None:
 
 
 SHARED_CODES: Final[Mapping[str, str]] = {
-    "malformed": "a body that its interface does not describe",
     "too_large": "a body, or a part of it, over its limit",
     "agency_inactive": "an agency that is not admitted, or suspended",
     "consent_does_not_cover": "her consent does not cover this, or has ended",

@@ -9,7 +9,6 @@ import os
 import secrets
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from schemas.trail.bytes import decoded, encoded
 from schemas.trail.notes import Checkpoint, Signer, checkpoint_text, signed_note
 from services.audit.settings import Settings, SignerSettings
 from services.audit.signer import CheckpointSigner, HighWater, SignerHalted
-from services.audit.store import SigningStore
+from services.audit.store import LogDatabase
 from services.audit.verifier.check import Verdict, check
 from services.audit.verifier.kit import DETAILS, Kit
 from services.audit.wiring import wire, wire_signer
@@ -373,13 +372,10 @@ async def sweep_signer(trail: Trail, folder: Path) -> None:
 
 
 def _signer(trail: Trail, folder: Path, database: Any) -> CheckpointSigner:
-    @asynccontextmanager
-    async def open_store() -> AsyncIterator[SigningStore]:
-        async with database.transaction() as transaction:
-            yield SigningStore(transaction, trail.origin)
-
     key = Signer.from_seed(trail.origin, decoded(trail.keys["log"].read_text()))
-    return CheckpointSigner(open_store, key, HighWater(folder / "high_water"), StoppedClock())
+    return CheckpointSigner(
+        LogDatabase(database, trail.origin).open, key, HighWater(folder / "high_water"), StoppedClock()
+    )
 
 
 async def signed_then_stopped(trail: Trail) -> None:

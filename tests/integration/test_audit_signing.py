@@ -18,13 +18,14 @@ from schemas.trail.bytes import decoded
 from schemas.trail.notes import Signer, named_key
 from schemas.trail.permits import read_permit
 from schemas.wire.topic import source_of
-from services.audit.domain.drafts import Draft, Scribe
+from services.audit.domain.checkpoint_lag import CheckpointLag
+from services.audit.domain.drafts import Draft, EntryWriter
 from services.audit.domain.keyring import Keyring
 from services.audit.domain.refusals import SlowDown, TrailClosed
-from services.audit.domain.signing import Signing
 from services.audit.handlers import Work, ask_permit, report_events
 from services.audit.sequencer import Sequencer
-from services.audit.wiring import DatabaseLedger, wire_signer
+from services.audit.store import LogDatabase
+from services.audit.wiring import wire_signer
 from services.runtime.ids import random_bytes
 from services.runtime.process import running
 from tests.integration.test_audit_damage import (
@@ -117,12 +118,12 @@ def clock() -> StoppedClock:
 async def by_hand(trail: Trail, clock: StoppedClock) -> AsyncIterator[SlowTrail]:
     """A log that leads, with its first checkpoint signed."""
     database = trail.space.database("audit")
-    ledger = DatabaseLedger(database, trail.origin)
+    ledger = LogDatabase(database, trail.origin)
     keyring = Keyring(trail.origin, decoded(trail.keys["wrap"].read_text()), random_bytes)
-    sequencer = Sequencer(ledger, keyring, named_key(trail.log_key), Signing(MOST), clock)
+    sequencer = Sequencer(ledger, keyring, named_key(trail.log_key), CheckpointLag(MOST), clock)
     permit = Signer.from_seed(f"{trail.origin}/permit", decoded(trail.keys["permit"].read_text()))
     parties = {"sector": frozenset({HEALTH})}
-    work = Work(sequencer, ledger.open, Scribe(trail.origin, parties), keyring, permit, clock)
+    work = Work(sequencer, ledger.open, EntryWriter(trail.origin, parties), keyring, permit, clock)
     await sequencer.sweep()
     await sweep_signer(trail, trail.folder)
     made = SlowTrail(sequencer, work)
@@ -141,13 +142,14 @@ async def test_no_permits_while_a_due_size_stays_unsigned_too_long(
     sizes.append(await by_hand.permit())
     unsigned = by_hand.alarms()
     clock.forward(timedelta(seconds=1))
-    with pytest.raises(TrailClosed, match="unsigned"):
+    with pytest.raises(TrailClosed) as closed:
         await by_hand.permit()
     written = await by_hand.event()
     await sweep_signer(trail, trail.folder)
     await by_hand.look()
     sizes.append(await by_hand.permit())
 
+    assert closed.value.reason == "unsigned"
     assert sizes == [1, 17, 33]
     assert (unsigned, by_hand.alarms()) == ([("head_unsigned", "size 16")], [])
     assert written == 17

@@ -260,11 +260,11 @@ async def test_an_access_without_what_its_act_needs_is_named(trail: Trail) -> No
 @pytest.mark.parametrize(
     "change", [{"unknown": 1}, {"nonce": "short"}, {"items": [{"subject": "x"}] * 2}, {"access": {"act": 7}}]
 )
-async def test_a_body_of_another_shape_is_malformed(trail: Trail, change: dict[str, Any]) -> None:
+async def test_a_body_of_another_shape_is_invalid(trail: Trail, change: dict[str, Any]) -> None:
     async with trail.client("health") as client:
         answer = await told(client, "/v1/permits", request(access()).plain() | change)
 
-    assert (answer.status_code, answer.json()["code"]) == (400, "malformed")
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid")
 
 
 async def test_a_detail_over_its_limit_is_too_large(trail: Trail) -> None:

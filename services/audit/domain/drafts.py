@@ -54,7 +54,7 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
-class Scribe:
+class EntryWriter:
     """Writes drafts for one log; `parties` are the names in their certificates, by what `ACTS` calls them."""
 
     origin: str

@@ -1,47 +1,22 @@
-"""What one group of drafts becomes: rows, counters and an answer for each, over what was read for it."""
+"""What one group of drafts becomes: entries, counters and an answer for each, over what was read for it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Final
 
-from schemas.trail.bytes import canonical, commitment, leaf, stamped, tag, tag_of
+from schemas.events.access import Opening
+from schemas.trail.bytes import SALT_BYTES, canonical, commitment, leaf, stamped, tag
 from services.audit.domain.drafts import Draft, Words
+from services.audit.domain.keyring import DataKey, Keyring, Subject
+from services.audit.domain.records import NewEntry
 from services.audit.domain.refusals import DetailInvalid, IdemConflict, NotYours, SubjectUnknown
-from services.audit.domain.sealing import NONCE_BYTES, SALT_BYTES, seal_detail
 from services.runtime.errors import Refused
 
-Random = Callable[[int], bytes]
-PAD: Words = {"kind": "pad"}
-BLOCK: int = 16
+PAD: Final[Words] = {"kind": "pad"}
+BLOCK: Final = 16
 """Signed sizes are multiples of this, so that the size tells little."""
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """A data key under the name of its row."""
-
-    name: str
-    key: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """A registered subject: who registered it, the keys of its tags and details, its counter so far."""
-
-    owner: str
-    tag_key: bytes = field(repr=False)
-    data_key: Key
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """Where an idem was recorded, and for which body."""
-
-    index: int
-    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,103 +29,74 @@ class Intent:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What was read for one group."""
-
-    origin: str
-    log_key: Key
-    known: Mapping[tuple[str, bytes], Known]
-    subjects: Mapping[str, Subject]
-    intents: Mapping[int, Intent | Refused]
-    """A refused one is an intent whose detail is damaged."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One entry as it is stored; only the entry that answers a request carries caller, idem and body."""
-
-    leaf: bytes
-    key: str
-    sealed: bytes
-    caller: str | None = None
-    idem: bytes | None = None
-    body: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """A new entry's place and what opens it."""
+class LogEntry:
+    """A new entry's place and what opens it, and the leaves of the items before it."""
 
     index: int
-    detail: bytes
-    salt: bytes
-    tag: bytes
+    opening: Opening
     items: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Repeated:
-    """The same request was recorded before, here."""
-
-    index: int
+Answer = LogEntry | int | Refused
+"""A number is the place where the same request was recorded before."""
 
 
-Answer = Written | Repeated | Refused
-
-
+@dataclass(slots=True)
 class Group:
     """Gives places to drafts in the order they came; a refused one leaves no trace."""
 
-    def __init__(self, seen: Seen, *, start: int, at: str, random: Random) -> None:
-        self.rows: list[Row] = []
-        self._seen = seen
-        self._start = start
-        self._at = at
-        self._random = random
-        self._known = dict(seen.known)
-        self._numbers: dict[str, int] = {}
-
-    @property
-    def numbers(self) -> Mapping[str, int]:
-        """The counters that moved, by subject."""
-        return self._numbers
+    keyring: Keyring
+    start: int
+    at: str
+    log_key: DataKey
+    """The key of entries that are about no registered subject."""
+    known: dict[tuple[str, bytes], tuple[int, bytes]]
+    """Caller and idem → where that request was recorded, and its body."""
+    subjects: Mapping[str, Subject]
+    intents: Mapping[int, Intent | Refused]
+    """A refused one is an intent whose detail is damaged."""
+    entries: list[NewEntry] = field(default_factory=list)
+    numbers: dict[str, int] = field(default_factory=dict)
+    """The counters that moved, by subject."""
 
     def add(self, draft: Draft) -> Answer:
         """The place of one draft, or why it gets none."""
-        known = self._known.get((draft.caller, draft.idem))
-        if known is not None:
-            return Repeated(known.index) if known.body == draft.body else IdemConflict()
+        if (draft.caller, draft.idem) in self.known:
+            index, body = self.known[draft.caller, draft.idem]
+            return index if body == draft.body else IdemConflict()
         words = self._with_subject(draft)
         if isinstance(words, Refused):
             return words
         if unknown := list(self._unknown(draft, words)):
             return SubjectUnknown(*unknown)
-        if words["kind"] == "event" and not self._owns(draft.caller, words):
+        subject = words.get("subject")
+        # Consent and erasure are the word of whoever registered the subject.
+        if words["kind"] == "event" and subject and self.subjects[subject].owner != draft.caller:
             return NotYours()
         return self._write(draft, words)
+
+    def add_padding(self) -> None:
+        """Fill up to the next whole block."""
+        while self._next % BLOCK:
+            self._seal(PAD, None)
+
+    @property
+    def _next(self) -> int:
+        return self.start + len(self.entries)
 
     def _unknown(self, draft: Draft, words: Words) -> Iterator[str]:
         """Where the request names subjects that are not registered; all, so that one more request does."""
         for number, item in enumerate(draft.items):
-            if item["subject"] not in self._seen.subjects:
+            if item["subject"] not in self.subjects:
                 yield f"/items/{number}/subject"
-        if not _subject_of(words) <= self._seen.subjects.keys():
+        if "subject" in words and words["subject"] not in self.subjects:
             yield "/access/subject" if draft.intent is None else "/intent"
-
-    def _owns(self, caller: str, words: Words) -> bool:
-        """Whether nobody else registered whom an event is about: consent and erasure are the owner's word."""
-        return all(self._seen.subjects[subject].owner == caller for subject in _subject_of(words))
-
-    def add_padding(self) -> None:
-        """Fill up to the next whole block."""
-        while (self._start + len(self.rows)) % BLOCK:
-            self._seal(PAD, None)
 
     def _with_subject(self, draft: Draft) -> Words | Refused:
         """The words of the answering entry; an outcome is about whoever its intent was about."""
         if draft.intent is None:
             return draft.words
-        intent = self._seen.intents.get(draft.intent)
+        intent = self.intents.get(draft.intent)
         if isinstance(intent, Refused):
             return intent
         if intent is None or intent.kind != "intent":
@@ -159,40 +105,30 @@ class Group:
             return NotYours()
         return {**draft.words, "subject": intent.subject} if intent.subject else draft.words
 
-    def _write(self, draft: Draft, words: Words) -> Written:
-        items = tuple(self._seal(self._stamped(item), item["subject"])[0] for item in draft.items)
-        index = self._start + len(self.rows)
-        detail = self._stamped(words, items if draft.names_items else None)
-        new_leaf, raw, salt = self._seal(detail, words.get("subject"), draft)
-        self._known[draft.caller, draft.idem] = Known(index, draft.body)
-        return Written(index, raw, salt, tag_of(new_leaf), items)
+    def _write(self, draft: Draft, words: Words) -> LogEntry:
+        for item in draft.items:
+            self._seal(self._stamped(item), item["subject"])
+        leaves = tuple(entry.leaf for entry in self.entries[len(self.entries) - len(draft.items) :])
+        index = self._next
+        detail = self._stamped(words, leaves if draft.names_items else None)
+        opening = self._seal(detail, words.get("subject"), draft)
+        self.known[draft.caller, draft.idem] = index, draft.body
+        return LogEntry(index, opening, leaves)
 
-    def _stamped(self, words: Words, items: Sequence[bytes] | None = None) -> Words:
-        subject = words.get("subject")
-        number = None
+    def _stamped(self, words: Words, item_leaves: Sequence[bytes] | None = None) -> Words:
+        subject, number = words.get("subject"), None
         if subject is not None:
-            before = self._numbers.get(subject, self._seen.subjects[subject].number)
-            number = self._numbers[subject] = before + 1
-        return stamped(words, at=self._at, number=number, item_leaves=items)
+            number = self.numbers.get(subject, self.subjects[subject].number) + 1
+            self.numbers[subject] = number
+        return stamped(words, at=self.at, number=number, item_leaves=item_leaves)
 
-    def _seal(
-        self, detail: Words, subject: str | None, draft: Draft | None = None
-    ) -> tuple[bytes, bytes, bytes]:
-        """Leaf, detail and salt of a new row."""
-        index = self._start + len(self.rows)
-        raw, salt = canonical(dict(detail)), self._random(SALT_BYTES)
-        owner = self._seen.subjects[subject] if subject is not None else None
-        mark = tag(owner.tag_key, detail["n"]) if owner is not None else self._random(16)
-        key = owner.data_key if owner is not None else self._seen.log_key
-        nonce = self._random(NONCE_BYTES)
-        sealed = seal_detail(key.key, nonce, salt, raw, origin=self._seen.origin, index=index)
-        new_leaf = leaf(mark, commitment(salt, raw))
-        if draft is None:
-            self.rows.append(Row(new_leaf, key.name, sealed))
-        else:
-            self.rows.append(Row(new_leaf, key.name, sealed, draft.caller, draft.idem, draft.body))
-        return new_leaf, raw, salt
-
-
-def _subject_of(words: Words) -> set[Any]:
-    return {words["subject"]} if "subject" in words else set()
+    def _seal(self, words: Words, subject: str | None, draft: Draft | None = None) -> Opening:
+        """Add an entry; what opens it."""
+        detail, salt = canonical(words), self.keyring.random(SALT_BYTES)
+        owner = self.subjects[subject] if subject is not None else None
+        mark = tag(owner.tag_key, words["n"]) if owner else self.keyring.random(16)
+        key = owner.data_key if owner else self.log_key
+        sealed = self.keyring.sealed_detail(key, salt, detail, self._next)
+        asked = (draft.caller, draft.idem, draft.body) if draft else ()
+        self.entries.append(NewEntry(leaf(mark, commitment(salt, detail)), key.name, sealed, *asked))
+        return Opening(detail=detail, salt=salt, tag=mark)

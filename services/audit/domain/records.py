@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-
-from schemas.trail.tree import Tree
-from services.audit.domain.group import Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +17,15 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
-class Grown:
-    """One group, ready to be appended to a head."""
+class NewEntry:
+    """One entry to be stored; only the entry that answers a request carries caller, idem and body."""
 
-    root: bytes
-    is_due: bool
-    rows: Sequence[Row]
-    numbers: Mapping[str, int]
-    tiles: Sequence[tuple[int, int, bytes]]
+    leaf: bytes
+    key: str
+    sealed: bytes
+    caller: str | None = None
+    idem: bytes | None = None
+    body: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +60,3 @@ class StoredCheckpoint:
     note: str
     signed_at: datetime | None = None
     """By the database's clock, once it was stored there."""
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """A durable head with its tree, and the checkpoint that the signer signed last."""
-
-    tree: Tree
-    size: int
-    root: bytes
-    checkpoint: StoredCheckpoint

@@ -1,16 +1,23 @@
-"""Why the trail refuses: the codes of its HTTP interface."""
+"""Why the trail refuses: the codes of its HTTP interface; and the damage that it finds."""
 
 from __future__ import annotations
 
-from services.runtime.errors import Refused, Unavailable
+from functools import partial
+from typing import Final
 
+from services.runtime.errors import Refused, define_refusal
 
-class MalformedRequest(Refused):
-    """A body of another shape than the interface has."""
+_define: Final = partial(define_refusal, __name__)
 
-    code = "malformed"
-    sentence = "send the body as the interface describes it, without other fields"
-    status = 400
+NotYours: Final = _define(
+    "not_yours",
+    "only sectors ask and report for agencies, only the caller that asked reports an outcome, only the "
+    "sector that registered a subject an event about it, only the operator opens entries",
+    403,
+)
+IdemConflict: Final = _define("idem_conflict", "this idem was used for another body; use a new one")
+SlowDown: Final = _define("slow_down", "too many requests wait for the trail; ask again later", 429)
+NotLeader: Final = _define("not_leader", "another process writes this log; ask at the next address", 503)
 
 
 class DetailTooLarge(Refused):
@@ -21,55 +28,19 @@ class DetailTooLarge(Refused):
     status = 413
 
 
-class NotYours(Refused):
-    """Another caller's intent, another owner's subject, or a route for others."""
-
-    code = "not_yours"
-    sentence = (
-        "only sectors ask and report for agencies, only the caller that asked reports an outcome, only the "
-        "sector that registered a subject an event about it, only the operator opens entries"
-    )
-    status = 403
-
-
-class IdemConflict(Refused):
-    """The same idem with another body."""
-
-    code = "idem_conflict"
-    sentence = "this idem was used for another body; use a new one"
-    status = 409
-
-
 class SubjectUnknown(Refused):
-    """Subjects that nobody has registered yet; `pointers` say where they stand in the request."""
+    """Subjects that nobody has registered yet; `errors` say where they stand in the request."""
 
     code = "subject_unknown"
     sentence = "the subjects named in errors are not registered yet; leave them out, or ask again once"
-    status = 409
 
     def __init__(self, *pointers: str) -> None:
         super().__init__(*pointers)
-        self.pointers = pointers
-
-
-class SlowDown(Refused):
-    """More waits than the trail can hold."""
-
-    code = "slow_down"
-    sentence = "too many requests wait for the trail; ask again later"
-    status = 429
-
-
-class NotLeader(Refused):
-    """Another process writes this log."""
-
-    code = "not_leader"
-    sentence = "another process writes this log; ask at the next address"
-    status = 503
+        self.errors = [{"pointer": pointer, "detail": "not_registered"} for pointer in pointers]
 
 
 class DetailInvalid(Refused):
-    """A detail that lacks what its act needs; `pointer` says where."""
+    """A detail that lacks what its act needs; `errors` say where."""
 
     code = "detail_invalid"
     sentence = "give what this act needs at the place named in errors"
@@ -77,10 +48,7 @@ class DetailInvalid(Refused):
 
     def __init__(self, pointer: str) -> None:
         super().__init__(pointer)
-        self.pointer = pointer
-
-    def __str__(self) -> str:
-        return f"{self.code}: {self.pointer}"
+        self.errors = [{"pointer": pointer, "detail": "missing_or_wrong"}]
 
 
 class TrailClosed(Refused):
@@ -94,25 +62,17 @@ class TrailClosed(Refused):
         super().__init__(reason)
         self.reason = reason
 
-    def __str__(self) -> str:
-        return f"{self.code}: {self.reason}"
-
 
 class DetailDamaged(Refused):
     """The stored detail of an entry is not what the entry commits to; every other entry goes on."""
 
     code = "detail_damaged"
     sentence = "the stored detail of this entry is damaged, so nothing can rest on it; tell the operator"
-    status = 409
 
     def __init__(self, index: int, why: str) -> None:
         super().__init__(index)
         self.index = index
         self.why = why
-
-
-class Fenced(Unavailable):
-    """Another process has written this log since: start over from the database."""
 
 
 class TrailDamaged(Exception):

@@ -13,16 +13,13 @@ from typing import Any, Final
 
 from schemas.trail.bytes import canonical, encoded, opens
 from schemas.trail.tree import HASH_BYTES, leaf_hash
-from services.audit.domain.group import Intent
-from services.audit.domain.keyring import Keyring
+from services.audit.domain.keyring import Keyring, Unreadable
 from services.audit.domain.records import StoredEntry
 from services.audit.domain.refusals import DetailDamaged, TrailDamaged
-from services.audit.domain.sealing import Unreadable
 from services.runtime.alarms import Alarm
 
-FINDINGS_MAX: Final = 1_000
-ALARMS_MAX: Final = 16
-"""How many damaged details are named one by one; the others are counted, up to FINDINGS_MAX."""
+FINDINGS_MAX: Final = 16
+"""How many damaged details are named one by one; one alarm more stands for all others."""
 
 
 @dataclass(slots=True)
@@ -33,18 +30,16 @@ class Findings:
 
     def add(self, index: int, at: datetime) -> bool:
         """Remember an entry; whether it is a new one, and among those that are named."""
-        is_new = index not in self._since and len(self._since) < FINDINGS_MAX
+        is_new = index not in self._since and len(self._since) <= FINDINGS_MAX
         if is_new:
             self._since[index] = at
-        return is_new and len(self._since) <= ALARMS_MAX
+        return is_new and len(self._since) <= FINDINGS_MAX
 
     def alarms(self) -> Iterator[Alarm]:
         """The entries in the order in which they were found."""
         for count, (index, since) in enumerate(self._since.items()):
-            if count == ALARMS_MAX:
-                yield Alarm("detail_damaged", f"{len(self._since) - count} more entries", since)
-                return
-            yield Alarm("detail_damaged", f"entry {index}", since)
+            where = f"entry {index}" if count < FINDINGS_MAX else "more entries"
+            yield Alarm("detail_damaged", where, since)
 
 
 def check_entries(start: int, entries: Sequence[StoredEntry], tiles: bytes) -> list[bytes]:
@@ -64,7 +59,7 @@ def check_entries(start: int, entries: Sequence[StoredEntry], tiles: bytes) -> l
 def opened_detail(entry: StoredEntry, keyring: Keyring) -> tuple[bytes, bytes, dict[str, Any]]:
     """Salt, detail and the detail's words; DetailDamaged unless they are those of the entry and its row."""
     try:
-        salt, detail = keyring.opened(entry)
+        salt, detail = keyring.opened_detail(entry)
     except Unreadable:
         raise DetailDamaged(entry.index, "the detail does not open") from None
     if not opens(entry.leaf, salt, detail):
@@ -78,13 +73,7 @@ def opened_detail(entry: StoredEntry, keyring: Keyring) -> tuple[bytes, bytes, d
 def opening_line(entry: StoredEntry, keyring: Keyring) -> bytes:
     """One line of an export with details; an entry that does not open says so, and the export goes on."""
     try:
-        salt, detail = keyring.opened(entry)
+        salt, detail = keyring.opened_detail(entry)
     except Unreadable:
         return canonical({"index": entry.index, "problem": "detail_unreadable"}) + b"\n"
     return canonical({"detail": encoded(detail), "index": entry.index, "salt": encoded(salt)}) + b"\n"
-
-
-def intent_of(entry: StoredEntry, keyring: Keyring) -> Intent:
-    """What an outcome needs to know of its intent."""
-    words = opened_detail(entry, keyring)[2]
-    return Intent(entry.caller, words["kind"], words.get("subject"))

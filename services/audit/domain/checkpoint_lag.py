@@ -11,25 +11,20 @@ NOTHING_SIGNED: Final = -1
 
 
 @dataclass(slots=True)
-class Signing:
+class CheckpointLag:
     """Remembers the first due size that no checkpoint covers, and since when it waits."""
 
     waits_max: timedelta
+    waits_since: datetime | None = None
     _size: int = 0
-    _since: datetime | None = None
 
     def look(self, due_size: int, signed_size: int, now: datetime) -> None:
         """Take in what is due and what is signed."""
         if signed_size >= self._size:
-            self._since = None
-        if self._since is None and due_size > signed_size:
-            self._size, self._since = due_size, now
-
-    @property
-    def waits_since(self) -> datetime | None:
-        """Since when a due size waits, if one does."""
-        return self._since
+            self.waits_since = None
+        if self.waits_since is None and due_size > signed_size:
+            self._size, self.waits_since = due_size, now
 
     def is_late(self, now: datetime) -> bool:
         """Whether a size has waited too long: the signer has halted or is gone."""
-        return self._since is not None and now - self._since > self.waits_max
+        return self.waits_since is not None and now - self.waits_since > self.waits_max

@@ -10,7 +10,6 @@ from schemas.events.governance import ProtocolDocument
 from schemas.ids import AgencyId, ProtocolId
 from services.governance.domain import AgencyDocument, OtherId, Publication, PublicationReceipt
 from services.governance.handlers import Work, admit_agency, publish_protocol
-from services.runtime.peers import operator_alone
 from services.runtime.web import caller_of
 
 OpenWork = Callable[[], AbstractAsyncContextManager[Work]]
@@ -23,13 +22,11 @@ class PublicationList(BaseModel):
     next: None = None
 
 
-def routes(open_work: OpenWork, operator: str) -> APIRouter:
-    """The routes, over whatever wiring opens; `operator` is the URI name that may write."""
+def operators_routes(open_work: OpenWork) -> APIRouter:
+    """What the operator publishes, over whatever wiring opens."""
     router = APIRouter(prefix="/v1")
-    operators = [Depends(operator_alone(operator))]
-    anyone_named = [Depends(caller_of)]
 
-    @router.put("/agencies/{agency}", dependencies=operators)
+    @router.put("/agencies/{agency}")
     async def put_agency(agency: AgencyId, content: AgencyDocument) -> PublicationReceipt:
         """Admit an agency, or publish its next version."""
         if content.agency != agency:
@@ -37,7 +34,7 @@ def routes(open_work: OpenWork, operator: str) -> APIRouter:
         async with open_work() as work:
             return await admit_agency(content, work)
 
-    @router.put("/protocols/{protocol}", dependencies=operators)
+    @router.put("/protocols/{protocol}")
     async def put_protocol(protocol: ProtocolId, content: ProtocolDocument) -> PublicationReceipt:
         """Publish a sharing protocol, or its next version."""
         if content.id != protocol:
@@ -45,13 +42,20 @@ def routes(open_work: OpenWork, operator: str) -> APIRouter:
         async with open_work() as work:
             return await publish_protocol(content, work)
 
-    @router.get("/agencies", dependencies=anyone_named)
+    return router
+
+
+def routes(open_work: OpenWork) -> APIRouter:
+    """What every service may read."""
+    router = APIRouter(prefix="/v1", dependencies=[Depends(caller_of)])
+
+    @router.get("/agencies")
     async def list_agencies() -> PublicationList:
         """Every agency as it stands."""
         async with open_work() as work:
             return PublicationList(data=await work.publications.all("agency"))
 
-    @router.get("/protocols", dependencies=anyone_named)
+    @router.get("/protocols")
     async def list_protocols() -> PublicationList:
         """Every protocol as it stands."""
         async with open_work() as work:

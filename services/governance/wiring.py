@@ -1,6 +1,6 @@
 """Puts governance together."""
 
-from services.governance.api import routes
+from services.governance.api import operators_routes, routes
 from services.governance.handlers import Work
 from services.governance.store import PublicationStore
 from services.runtime.process import Parts, Runtime
@@ -16,5 +16,6 @@ def wire(runtime: Runtime, _settings: RuntimeSettings) -> Parts:
         return Work(PublicationStore(transaction, runtime.outbox), runtime.clock)
 
     internal = create_app("Governance", caller_of)
-    internal.include_router(routes(runtime.database.opener(work_on), runtime.identity.operator))
-    return Parts(internal=internal)
+    open_work = runtime.database.opener(work_on)
+    internal.include_router(routes(open_work))
+    return Parts(internal=internal, operators=operators_routes(open_work))

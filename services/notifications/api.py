@@ -14,8 +14,9 @@ from schemas.wire.body import Instant
 from services.notifications.domain.mail import ADDRESS_BYTES_MAX, Language
 from services.notifications.domain.notice import Desk, TooManyDesks
 from services.notifications.handlers import Work, desks_of, register_desk
-from services.runtime.admission import NO_ENTRY, check_role
+from services.runtime.admission import check_role
 from services.runtime.openapi import refuses, serve_openapi
+from services.runtime.refusals import NO_ENTRY
 from services.runtime.tokens import Caller
 from services.runtime.web import create_app
 

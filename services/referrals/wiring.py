@@ -12,7 +12,6 @@ from services.runtime.crash import crash_point
 from services.runtime.process import Parts, Runtime
 from services.runtime.sweeper import Sweeper
 from services.runtime.transaction import Transaction
-from services.runtime.web import caller_of, create_app
 
 
 def wire(runtime: Runtime, settings: Settings) -> Parts:
@@ -35,11 +34,9 @@ def wire(runtime: Runtime, settings: Settings) -> Parts:
             store = SurroundingsStore(transaction, runtime.outbox, cache)
             return await store.keep_entries(entries, runtime.clock.now())
 
-    internal = create_app("Referrals", caller_of)
-    internal.include_router(routes(keep, runtime.identity.operator))
     return Parts(
         subscriptions=SUBSCRIPTIONS,
         open_work=open_work,
-        internal=internal,
+        operators=routes(keep),
         sweepers=(Sweeper("deadlines", settings.look_for_due_every_seconds, sweep),),
     )

@@ -12,7 +12,14 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from services.runtime.errors import Refused
 from services.runtime.problems import refusal
-from services.runtime.requests import Receive, RequestTimeout, Scope, Send
+from services.runtime.refusals import (
+    HeadersTooLarge,
+    HttpMalformed,
+    RequestTimeout,
+    TooManyConnections,
+    TransferCodingUnknown,
+)
+from services.runtime.requests import Receive, Scope, Send
 
 HEADER_BYTES_MAX: Final = 32 * 1024
 """Request line and headers together; also a chunk's header and a body's trailers."""
@@ -28,46 +35,6 @@ REFUSED_CONNECTIONS_MAX: Final = 200
 """How many connections over the limit are told so at a time; any more are cut."""
 
 
-class HttpMalformed(Refused):
-    """Bytes that are not HTTP/1.1, or that two readers could take differently."""
-
-    code = "http_malformed"
-    sentence = "send HTTP/1.1 as RFC 9112 has it: one Host, one length of the body, no characters of control"
-    status = 400
-
-
-class HeadersTooLarge(Refused):
-    """A header over the limit."""
-
-    code = "headers_too_large"
-    sentence = "send at most 32 KiB of request line and headers"
-    status = 431
-
-
-class TransferCodingUnknown(Refused):
-    """A transfer coding besides `chunked`."""
-
-    code = "transfer_coding_unknown"
-    sentence = "send the body with Content-Length or as Transfer-Encoding: chunked, and not compressed"
-    status = 501
-
-
-class TooManyConnections(Refused):
-    """The port has as many connections as it takes."""
-
-    code = "too_many_connections"
-    sentence = "this port has all the connections that it takes; close idle ones, and try again"
-    status = 503
-
-
-EVERY_CONNECTION: Final = (
-    HttpMalformed,
-    HeadersTooLarge,
-    TransferCodingUnknown,
-    TooManyConnections,
-    RequestTimeout,
-)
-"""What any request can be answered before the application sees it."""
 PROTOCOL_REFUSALS: Final = {431: HeadersTooLarge, 501: TransferCodingUnknown}
 _LENIENT: Final = re.compile(
     rb"^[ \t]"  # a line that goes on from the last one

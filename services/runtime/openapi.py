@@ -9,11 +9,9 @@ from fastapi.dependencies.models import Dependant
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute, iter_route_contexts
 
-from services.runtime.connections import EVERY_CONNECTION
 from services.runtime.errors import Refused
-from services.runtime.requests import EVERY_BODY, EVERY_REQUEST
+from services.runtime.refusals import EVERY_BODY, EVERY_CONNECTION, EVERY_REQUEST, EVERY_ROUTE, NO_ROUTE
 from services.runtime.tokens import TYPE, Unauthenticated
-from services.runtime.web import EVERY_ROUTE, MethodNotAllowed, NoSuchRoute
 
 VERSION: Final = "1.0"
 OPENAPI_PATH: Final = "/openapi.json"
@@ -39,8 +37,6 @@ def needed_header(name: str, description: str, **schema: Any) -> Any:
     return Header(alias=name, description=description, json_schema_extra={**schema, _REQUIRED: True})
 
 
-NO_ROUTE: Final = (NoSuchRoute, MethodNotAllowed)
-"""What no operation can answer, because there is none; told at the top of the document."""
 EVERY_OPERATION: Final = (*EVERY_CONNECTION, *EVERY_REQUEST, Unauthenticated, *EVERY_ROUTE)
 
 PROBLEM: Final = {

@@ -11,20 +11,12 @@ from uvicorn import Config
 
 from schemas.wire.topic import host_of
 from services.runtime.connections import HEADER_BYTES_MAX, HEADER_SECONDS, BoundedProtocol
-from services.runtime.errors import Refused
+from services.runtime.refusals import OperatorOnly
 from services.runtime.requests import Receive, Scope, Send
 from services.runtime.settings import TlsSettings
 from services.runtime.web import caller_of
 
 ANSWER_WITHIN_SECONDS: Final = 2.0
-
-
-class OperatorOnly(Refused):
-    """A service's certificate, where the operator's is needed."""
-
-    code = "operator_only"
-    sentence = "only the operator's certificate may do this"
-    status = 403
 
 
 def operator_alone(operator: str) -> Callable[[Request], Awaitable[None]]:

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from fastapi import FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from uvicorn import Config, Server
 
 from services.runtime import kafka, partition_alarms
@@ -28,7 +28,7 @@ from services.runtime.logs import configure, log, tell_end
 from services.runtime.migrate import WrongSchema, check_schema, migrate_from_environment
 from services.runtime.openapi import text_of
 from services.runtime.outbox import Outbox
-from services.runtime.peers import internal_config, plain_config
+from services.runtime.peers import internal_config, operator_alone, plain_config
 from services.runtime.relay import Relay
 from services.runtime.requests import DRAINING
 from services.runtime.settings import RuntimeSettings
@@ -40,6 +40,10 @@ GRACE_SECONDS: Final = 12.0
 """How long a process may take to stop after SIGTERM; then the watchdog ends it."""
 OPEN_FILES: Final = 4_096
 """Three ports at their limits of connections, and what the process itself opens."""
+
+
+class WrongPorts(Exception):
+    """Ports that would be bound and served by nobody, or served to whoever comes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,9 @@ class Parts:
     open_work: OpenWork = field(default=lambda transaction: transaction)
     api: FastAPI | None = None
     internal: FastAPI | None = None
+    """What whoever has a certificate of this installation may ask."""
+    operators: APIRouter | None = None
+    """What the operator alone may ask on the internal port, beside the readers' alarms."""
     sweepers: Sequence[Sweeper] = ()
     why_halted: Callable[[], str | None] = lambda: None
     """Why the service's own work has stopped until a person looks, or None; it is not ready then."""
@@ -142,7 +149,7 @@ def run_to_the_end(service: str, settings_class: type[RuntimeSettings], wire: Wi
     allow_open_files()
     try:
         asyncio.run(run(service, settings, wire))
-    except WrongSchema as wrong:
+    except (WrongPorts, WrongSchema) as wrong:
         raise SystemExit(str(wrong)) from None
     except Exception as error:
         # Python's own last words would be the error's text, and a driver's text holds what it was given.
@@ -221,7 +228,10 @@ class Running:
             why_halted=parts.why_halted,
             alarms=[*parts.alarms, *(each.alarms for each in (*parts.sweepers, self.consumer) if each)],
         )
-        internal = _with_readers_door(parts, identity, database) if self.consumer else parts.internal
+        operators = [parts.operators] if parts.operators else []
+        if self.consumer:
+            operators.append(partition_alarms.routes(database, identity.group))
+        internal = _internal_app(parts.internal, operators, identity)
         self._servers = _servers(settings, parts.api, internal, self.health)
         self._tasks: list[asyncio.Task[None]] = []
         self._beating: asyncio.Task[None] | None = None
@@ -271,18 +281,21 @@ def watchdog(seconds: float = GRACE_SECONDS) -> None:
     timer.start()
 
 
-def inherited_sockets() -> dict[str, socket.socket]:
-    """The sockets that whoever started this process bound for it: `CONCERT_SOCKETS=api=7,health=9`."""
+def inherited_sockets() -> dict[str, int]:
+    """Sockets that whoever started this process bound for it: `CONCERT_SOCKETS=api=7,health=9`."""
     named = os.environ.get("CONCERT_SOCKETS", "")
     pairs = (pair.partition("=") for pair in named.split(",") if pair)
-    return {name: socket.socket(fileno=int(number)) for name, _, number in pairs}
+    return {name: int(number) for name, _, number in pairs}
 
 
-def _with_readers_door(parts: Parts, identity: Identity, database: Database) -> FastAPI:
-    """The internal port, where the operator lets a partition go on."""
-    internal = parts.internal or create_app("Readers", caller_of)
-    internal.include_router(partition_alarms.routes(database, identity.group, identity.operator))
-    return internal
+def _internal_app(app: FastAPI | None, operators: Sequence[APIRouter], identity: Identity) -> FastAPI | None:
+    """The internal port's application, if there is anything to ask it."""
+    if not operators:
+        return app
+    app = app or create_app(identity.service, caller_of)
+    for router in operators:
+        app.include_router(router, dependencies=[Depends(operator_alone(identity.operator))])
+    return app
 
 
 def _servers(
@@ -291,16 +304,22 @@ def _servers(
     configs: dict[str, Config] = {"health": plain_config(health_app(health))}
     if api:
         configs["api"] = plain_config(api)
-    if internal and settings.tls:
+    if internal:
+        if settings.tls is None:
+            raise WrongPorts("the internal port needs a certificate; set CONCERT_TLS__… for this process")
         configs["internal"] = internal_config(internal, settings.tls)
     sockets = inherited_sockets()
+    if unserved := sorted(sockets.keys() - configs.keys()):
+        raise WrongPorts(f"nobody serves {', '.join(unserved)} here; take it out of CONCERT_SOCKETS")
     return [
-        (QuietServer(config), [sockets.get(name) or _bound(getattr(settings.ports, name))])
+        (QuietServer(config), [_socket_of(sockets.get(name), getattr(settings.ports, name))])
         for name, config in configs.items()
     ]
 
 
-def _bound(port: int) -> socket.socket:
+def _socket_of(inherited: int | None, port: int) -> socket.socket:
+    if inherited is not None:
+        return socket.socket(fileno=inherited)
     bound = socket.socket(
         socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP
     )  # else asyncio leaves Nagle on

@@ -14,6 +14,17 @@ from starlette.datastructures import Headers, MutableHeaders
 from schemas.wire.strict_json import MalformedJson, parse_json
 from services.runtime.errors import Refused
 from services.runtime.problems import refusal
+from services.runtime.refusals import (
+    SINGLE_HEADERS,
+    BodyTooLarge,
+    HeaderRepeated,
+    JsonMalformed,
+    MediaTypeUnsupported,
+    PartUnavailable,
+    PathMalformed,
+    QueryInvalid,
+    RequestTimeout,
+)
 
 REQUEST_BYTES_MAX: Final = 256 * 1024
 BODY_SECONDS: Final = 30.0
@@ -26,15 +37,6 @@ CallerOf = Callable[[Request], object]
 """Who asks, by headers or certificate alone; raises Refused where nobody known does."""
 
 
-SINGLE_HEADERS: Final = (
-    "Authorization",
-    "Concert-Purpose",
-    "Content-Encoding",
-    "Content-Type",
-    "Idempotency-Key",
-    "If-Match",
-    "If-None-Match",
-)
 _JSON: Final = re.compile(r'application/json([ \t]*;[ \t]*charset="?utf-8"?)?', re.IGNORECASE)
 _PATH: Final = re.compile(rb"/([!-$&-~]|%(?!2f|5c|[01]|7f|[89a-f])[0-9a-f]{2})*", re.IGNORECASE)
 """A path in ASCII, without anything encoded that would end a step of it or is no text."""
@@ -46,81 +48,6 @@ def draining_of(request: Request) -> asyncio.Event:
     """Set once the process stops: a request that waits for news is then answered with what there is."""
     event = request.scope.get("state", {}).get(DRAINING)
     return event or asyncio.Event()
-
-
-class PathMalformed(Refused):
-    """A path that two readers could take differently."""
-
-    code = "path_malformed"
-    sentence = "send a path of ASCII from its first slash, with no slash or control character encoded in it"
-    status = 400
-
-
-class HeaderRepeated(Refused):
-    """A header twice that has one meaning only."""
-
-    code = "header_repeated"
-    sentence = f"send each of these headers once at most: {', '.join(SINGLE_HEADERS)}"
-    status = 400
-
-
-class MediaTypeUnsupported(Refused):
-    """A body that is not declared as what it must be."""
-
-    code = "media_type_unsupported"
-    sentence = "send the body as it is, without Content-Encoding, with Content-Type: application/json"
-    status = 415
-
-
-class InvalidRequest(Refused):
-    """Something sent that its declaration does not allow; `errors` are the places, and never a value."""
-
-    code = "invalid"
-    sentence = "correct the places named in errors"
-    status = 422
-
-    def __init__(self, errors: list[dict[str, str]]) -> None:
-        super().__init__()
-        self.errors = errors
-
-
-class QueryInvalid(InvalidRequest):
-    """Query parameters that the route does not have, one of them twice, or a number in another form."""
-
-    code = "query_invalid"
-    sentence = "send only query parameters that the route has, each once at most, and numbers as digits alone"
-
-
-class PartUnavailable(Refused):
-    """A database or another service is away, or this process stops."""
-
-    code = "unavailable"
-    sentence = "a part that this needs does not answer; try again"
-    status = 503
-
-
-class Malformed(Refused):
-    """A body that is not what JSON allows, or larger or deeper than allowed."""
-
-    code = "malformed"
-    sentence = "send one JSON value in UTF-8, without duplicate names, at most 32 levels deep"
-    status = 400
-
-
-class TooLarge(Refused):
-    """A body over the limit."""
-
-    code = "too_large"
-    sentence = "send at most 256 KiB"
-    status = 413
-
-
-class RequestTimeout(Refused):
-    """A header or a body that took too long."""
-
-    code = "request_timeout"
-    sentence = "send header and body of a request without pausing"
-    status = 408
 
 
 class StrictRequests:
@@ -156,7 +83,7 @@ class StrictRequests:
             if "content-encoding" in headers:
                 raise MediaTypeUnsupported
             if int(headers.get("content-length") or 0) > self._bytes_max:
-                raise TooLarge
+                raise BodyTooLarge
             async with asyncio.timeout(BODY_SECONDS):
                 body = await self._read(receive)
             if body and not _JSON.fullmatch(headers.get("content-type", "")):
@@ -170,7 +97,7 @@ class StrictRequests:
             await refusal(RequestTimeout())(scope, receive, send)
             return
         except MalformedJson:
-            await refusal(Malformed())(scope, receive, send)
+            await refusal(JsonMalformed())(scope, receive, send)
             return
         await self._app(scope, _replay(body, receive), send)
 
@@ -179,11 +106,11 @@ class StrictRequests:
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
-                raise Malformed
+                raise JsonMalformed
             pieces.append(message.get("body", b""))
             size += len(pieces[-1])
             if size > self._bytes_max:
-                raise TooLarge
+                raise BodyTooLarge
             more = message.get("more_body", False)
         return b"".join(pieces)
 
@@ -239,8 +166,3 @@ def _replay(body: bytes, receive: Receive) -> Receive:
         return messages.pop() if messages else await receive()
 
     return again
-
-
-EVERY_REQUEST: Final = (PathMalformed, HeaderRepeated, QueryInvalid)
-"""What any request can be answered before its route sees it."""
-EVERY_BODY: Final = (Malformed, TooLarge, MediaTypeUnsupported)

@@ -8,6 +8,8 @@ from typing import Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.runtime.clock import TEST_CLOCK
+
 PREFIX: Final = "CONCERT_"
 READ_ELSEWHERE: Final = ("CONCERT_MAVEN_REPOSITORY", "CONCERT_CRASH_AT", "CONCERT_SOCKETS", "CONCERT_TEST_")
 """Variables that only the launcher, `deploy/local`, crash points, the fork server and tests read."""
@@ -107,6 +109,8 @@ class RuntimeSettings(BaseSettings):
 
     def check_mode(self) -> None:
         """Refuse mode `live` for now, a cell that is not named a test's, a local issuer beyond `local`."""
+        if self.mode == "live" and TEST_CLOCK in os.environ:
+            raise WrongMode(f"mode live keeps the machine's time; take {TEST_CLOCK} away")
         if self.mode == "live":
             raise WrongMode("mode live needs sealed events, which this release does not write; use mode test")
         if not self.cell.startswith("test-"):

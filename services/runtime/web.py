@@ -1,7 +1,7 @@
 """HTTP for every service: one way in (`requests`), one way of saying no (`problems`)."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -13,49 +13,19 @@ from services.runtime.errors import NotFound, Refused, Unavailable
 from services.runtime.ids import new_id
 from services.runtime.logs import log
 from services.runtime.problems import ProblemResponse, refusal
-from services.runtime.requests import (
-    REQUEST_BYTES_MAX,
-    CallerOf,
+from services.runtime.refusals import (
     InvalidRequest,
-    Malformed,
+    JsonMalformed,
+    MethodNotAllowed,
+    NoSuchRoute,
     PartUnavailable,
-    StrictRequests,
-    check_query,
+    ServiceFault,
 )
+from services.runtime.requests import REQUEST_BYTES_MAX, CallerOf, StrictRequests, check_query
 
 ERRORS_MAX: Final = 50
 """How many wrong places are listed: a wide body must not be answered by a wider one."""
 METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
-
-
-class NoSuchRoute(Refused):
-    """A path that this port does not have, unlike an id that it does not know."""
-
-    code = "no_such_route"
-    sentence = "this port has no such route; compare the path with the service's OpenAPI document"
-    status = 404
-
-
-class MethodNotAllowed(Refused):
-    """A path that this port has, for other methods."""
-
-    code = "method_not_allowed"
-    sentence = "use a method that this resource has; the header Allow names them"
-    status = 405
-
-
-class ServiceFault(Refused):
-    """A bug of ours."""
-
-    code = "unexpected"
-    sentence = "this is our fault; try again later, and tell the operator the instance"
-    status = 500
-    headers: ClassVar = {"connection": "close"}
-    """Starlette raises the error on after the answer, and uvicorn then cuts the connection."""
-
-
-EVERY_ROUTE: Final = (InvalidRequest, PartUnavailable, ServiceFault)
-"""What any route can be answered besides its own refusals."""
 
 
 def create_app(title: str, caller: CallerOf, *, bytes_max: int = REQUEST_BYTES_MAX) -> FastAPI:
@@ -142,7 +112,7 @@ async def _http(request: Request, error: Exception) -> Response:
     if error.status_code == 404:
         return refusal(NoSuchRoute())
     if error.status_code != 405:
-        return refusal(Malformed())
+        return refusal(JsonMalformed())
     routes = request.app.routes
     found = [
         method

@@ -21,7 +21,8 @@ from schemas.topics import SECTORS
 from schemas.wire.body import CODE_LIST
 from services.notifications.api import described_app as described_desks
 from services.runtime.errors import Refused
-from services.runtime.openapi import NO_ROUTE, document_of, text_of
+from services.runtime.openapi import document_of, text_of
+from services.runtime.refusals import NO_ROUTE
 from services.sector.api import described_app
 from tests.contract.test_sectors import WRITTEN
 
@@ -33,7 +34,7 @@ DOCUMENTS: Final = {
     name: json.loads((PUBLISHED / "openapi" / f"{name}.json").read_text("utf-8")) for name in APPS
 }
 INTERNAL_ALONE: Final = frozenset(
-    {"services.runtime.peers.OperatorOnly", "services.runtime.partition_alarms.NothingStands"}
+    {"services.runtime.refusals.OperatorOnly", "services.runtime.refusals.NothingStands"}
 )
 """Refusals of the runtime that only internal ports answer."""
 

@@ -16,9 +16,10 @@ from schemas.events.consent import PURPOSES
 from schemas.ids import KINDS
 from schemas.roles import Act
 from schemas.wire.body import CODE_LIST
-from services.runtime.admission import NO_ENTRY, check_role
+from services.runtime.admission import check_role
 from services.runtime.errors import NotFound
 from services.runtime.openapi import needed_header, refuses
+from services.runtime.refusals import NO_ENTRY
 from services.runtime.tokens import Caller
 from services.sector.domain.profile import Profile
 from services.sector.domain.refusals import (

@@ -3,7 +3,7 @@ from contextlib import AbstractAsyncContextManager
 import httpx2
 import pytest
 
-from services.governance.api import routes
+from services.governance.api import operators_routes, routes
 from services.governance.handlers import Work
 from services.runtime.web import caller_of, create_app
 
@@ -23,7 +23,8 @@ def nothing_to_open() -> AbstractAsyncContextManager[Work]:
 )
 async def test_a_caller_whose_certificate_names_nobody_finds_nothing(method: str, path: str) -> None:
     app = create_app("Governance", caller_of)
-    app.include_router(routes(nothing_to_open, "urn:concert:test-local:operator"))
+    app.include_router(routes(nothing_to_open))
+    app.include_router(operators_routes(nothing_to_open))
 
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="https://test") as client:
         answer = await client.request(method, path, json={})

@@ -1,11 +1,13 @@
 """What an operator chooses is checked before anything starts, and no secret is ever printed."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from services.runtime.clock import TEST_CLOCK, SystemClock
 from services.runtime.settings import (
     DatabaseSettings,
     IssuerSettings,
@@ -129,3 +131,20 @@ def test_settings_do_not_change_once_read() -> None:
 
     with pytest.raises(ValidationError):
         settings.mode = "live"  # type: ignore[misc]
+
+
+def test_a_tests_clock_runs_ahead_by_what_its_file_says(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "ahead"
+    monkeypatch.setenv(TEST_CLOCK, str(file))
+
+    for days in (30, 3_650):
+        file.write_text(str(days * 86_400))
+        ahead = SystemClock().now() - datetime.now(UTC)
+        assert timedelta(days=days) <= ahead + timedelta(seconds=1) < timedelta(days=days, seconds=2)
+
+
+def test_a_live_installation_refuses_a_tests_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(WrongMode, match=TEST_CLOCK):
+        from_environment(monkeypatch, CONCERT_MODE="live", **{TEST_CLOCK: "ahead"})

@@ -1,0 +1,161 @@
+"""What the runtime's ports can be asked and refuse, whatever the service: code, sentence and status."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import ClassVar, Final
+
+from schemas.roles import ROLES
+from services.runtime.errors import Refused, define_refusal
+
+SINGLE_HEADERS: Final = (
+    "Authorization",
+    "Concert-Purpose",
+    "Content-Encoding",
+    "Content-Type",
+    "Idempotency-Key",
+    "If-Match",
+    "If-None-Match",
+)
+
+_define: Final[Callable[[str, str, int], type[Refused]]] = partial(define_refusal, __name__)
+
+HttpMalformed: Final = _define(
+    "http_malformed",
+    "send HTTP/1.1 as RFC 9112 has it: one Host, one length of the body, no characters of control",
+    400,
+)
+HeadersTooLarge: Final = _define("headers_too_large", "send at most 32 KiB of request line and headers", 431)
+TransferCodingUnknown: Final = _define(
+    "transfer_coding_unknown",
+    "send the body with Content-Length or as Transfer-Encoding: chunked, and not compressed",
+    501,
+)
+TooManyConnections: Final = _define(
+    "too_many_connections",
+    "this port has all the connections that it takes; close idle ones, and try again",
+    503,
+)
+RequestTimeout: Final = _define("request_timeout", "send header and body of a request without pausing", 408)
+PathMalformed: Final = _define(
+    "path_malformed",
+    "send a path of ASCII from its first slash, with no slash or control character encoded in it",
+    400,
+)
+HeaderRepeated: Final = _define(
+    "header_repeated", f"send each of these headers once at most: {', '.join(SINGLE_HEADERS)}", 400
+)
+MediaTypeUnsupported: Final = _define(
+    "media_type_unsupported",
+    "send the body as it is, without Content-Encoding, with Content-Type: application/json",
+    415,
+)
+NoSuchRoute: Final = _define(
+    "no_such_route",
+    "this port has no such route; compare the path with the service's OpenAPI document",
+    404,
+)
+MethodNotAllowed: Final = _define(
+    "method_not_allowed", "use a method that this resource has; the header Allow names them", 405
+)
+OperatorOnly: Final = _define("operator_only", "only the operator's certificate may do this", 403)
+NothingStands: Final = _define(
+    "nothing_stands", "no alarm stands over this partition; see `concert readers list`", 404
+)
+UnknownRole: Final = _define(
+    "unknown_role",
+    f"There is no such role; the token's role must be one of {', '.join(sorted(ROLES))}.",
+    403,
+)
+RoleForbids: Final = _define(
+    "role_forbids",
+    "The token's role may not do this; ask somebody whose role may, such as a caseworker.",
+    403,
+)
+AgencyNotAdmitted: Final = _define(
+    "agency_not_admitted",
+    "Your agency is not admitted, or only just now; ask governance, or try again shortly.",
+    403,
+)
+WrongSector: Final = _define(
+    "wrong_sector", "Your agency belongs to another sector; use your own sector's service.", 403
+)
+
+
+class JsonMalformed(Refused):
+    """A body that is not what JSON allows, or deeper than allowed."""
+
+    code = "malformed"
+    sentence = "send one JSON value in UTF-8, without duplicate names, at most 32 levels deep"
+    status = 400
+
+
+class BodyTooLarge(Refused):
+    """A body over the limit."""
+
+    code = "too_large"
+    sentence = "send at most 256 KiB"
+    status = 413
+
+
+class PartUnavailable(Refused):
+    """A database or another service is away, or this process stops."""
+
+    code = "unavailable"
+    sentence = "a part that this needs does not answer; try again"
+    status = 503
+
+
+class AgencySuspended(Refused):
+    """Governance has suspended the agency; what protects her stays open to it."""
+
+    code = "agency_inactive"
+    sentence = "Your agency is suspended; it can still withdraw, cancel and confirm a seal. Ask governance."
+    status = 403
+
+
+class InvalidRequest(Refused):
+    """Something sent that its declaration does not allow; `errors` are the places, and never a value."""
+
+    code = "invalid"
+    sentence = "correct the places named in errors"
+    status = 422
+
+    def __init__(self, errors: list[dict[str, str]]) -> None:
+        super().__init__()
+        self.errors = errors
+
+
+class QueryInvalid(InvalidRequest):
+    """Query parameters that the route does not have, one of them twice, or a number in another form."""
+
+    code = "query_invalid"
+    sentence = "send only query parameters that the route has, each once at most, and numbers as digits alone"
+
+
+class ServiceFault(Refused):
+    """A bug of ours."""
+
+    code = "unexpected"
+    sentence = "this is our fault; try again later, and tell the operator the instance"
+    status = 500
+    headers: ClassVar = {"connection": "close"}
+    """Starlette raises the error on after the answer, and uvicorn then cuts the connection."""
+
+
+EVERY_CONNECTION: Final = (
+    HttpMalformed,
+    HeadersTooLarge,
+    TransferCodingUnknown,
+    TooManyConnections,
+    RequestTimeout,
+)
+"""What any request can be answered before the application sees it."""
+EVERY_REQUEST: Final = (PathMalformed, HeaderRepeated, QueryInvalid)
+"""What any request can be answered before its route sees it."""
+EVERY_BODY: Final = (JsonMalformed, BodyTooLarge, MediaTypeUnsupported)
+EVERY_ROUTE: Final = (InvalidRequest, PartUnavailable, ServiceFault)
+"""What any route can be answered besides its own refusals."""
+NO_ROUTE: Final = (NoSuchRoute, MethodNotAllowed)
+"""What no operation can answer, because there is none; told at the top of the document."""
+NO_ENTRY: Final = (UnknownRole, RoleForbids, AgencyNotAdmitted, WrongSector, AgencySuspended)
+"""What an agencies' port can answer before it looks at what is asked."""

@@ -231,8 +231,8 @@ async def test_an_agency_cannot_register_desks_without_end(
     space: Space, server: MailServer, place: tuple[str, str]
 ) -> None:
     agency, address = place
-    for number in range(100):
-        await register(space, agency, address, f"desk-{number}")
+    hundred = "SELECT :agency, 'desk-' || n, 'a@b.example', 'en' FROM generate_series(1, 100) AS n"
+    await rows(space, f"INSERT INTO desk {hundred} RETURNING code", agency=agency)
     entry = {"mail": address, "language": "en"}
     await admit(space, an_agency(agency))
 
@@ -322,7 +322,7 @@ async def test_a_killed_process_loses_no_mail_and_repeats_one_in_the_stated_wind
         assert await process.wait() == KILLED_BY_ITSELF
     told_before = len(server.to(address))
     await rows(space, "UPDATE notice SET due_at = written_at WHERE state = 'sending' RETURNING 1")
-    async with a_process("notifications", chosen, log):
+    async with a_service(space, server):
         await until(lambda: all_read(space, *records))
         await until(lambda: _all_sent(space, agency))
 

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, FastAPI, Request
@@ -13,14 +12,12 @@ from schemas.ids import DeskCode
 from schemas.wire.body import Instant
 from services.notifications.domain.mail import ADDRESS_BYTES_MAX, Language
 from services.notifications.domain.notice import Desk, TooManyDesks
-from services.notifications.handlers import Work, desks_of, register_desk
+from services.notifications.handlers import OpenWork, desks_of, register_desk
 from services.runtime.admission import check_role
 from services.runtime.openapi import refuses, serve_openapi
 from services.runtime.refusals import NO_ENTRY
 from services.runtime.tokens import Caller
 from services.runtime.web import create_app
-
-OpenWork = Callable[[], AbstractAsyncContextManager[Work]]
 
 _ADDRESS: Final = re.compile(
     r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
@@ -67,21 +64,7 @@ class DeskList(BaseModel):
 
 
 def desks_app(open_work: OpenWork, caller_of: Callable[[Request], Caller]) -> FastAPI:
-    """The application on the agencies' port."""
-    app = create_app("Duty desks", caller_of)
-    app.include_router(routes(open_work, caller_of))
-    serve_openapi(app)
-    return app
-
-
-def described_app() -> FastAPI:
-    """The routes without anything behind them, for their document."""
-    nothing: Any = None
-    return desks_app(nothing, lambda request: nothing)
-
-
-def routes(open_work: OpenWork, caller_of: Callable[[Request], Caller]) -> APIRouter:
-    """The routes, over whatever wiring opens and whoever it takes for the caller."""
+    """The application on the agencies' port; `caller_of` says who asks, or refuses."""
     router = APIRouter(prefix="/v1/duty-desks")
 
     @refuses(*NO_ENTRY)
@@ -107,7 +90,16 @@ def routes(open_work: OpenWork, caller_of: Callable[[Request], Caller]) -> APIRo
             found = await desks_of(caller.agency, work)
         return DeskList(data=[_view(desk) for desk in found])
 
-    return router
+    app = create_app("Duty desks", caller_of)
+    app.include_router(router)
+    serve_openapi(app)
+    return app
+
+
+def described_app() -> FastAPI:
+    """The routes without anything behind them, for their document."""
+    nothing: Any = None
+    return desks_app(nothing, lambda request: nothing)
 
 
 def _view(desk: Desk) -> DeskView:

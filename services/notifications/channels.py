@@ -10,7 +10,6 @@ desk that is told twice loses nothing, one that is never told lets somebody wait
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -19,7 +18,7 @@ import aiosmtplib
 
 from services.notifications.domain.mail import mail_bytes, message_id
 from services.notifications.domain.notice import ATTEMPT_WITHIN, Attempt, Desk, Result
-from services.notifications.handlers import Work
+from services.notifications.handlers import OpenWork
 from services.runtime.alarms import Alarm
 from services.runtime.clock import Clock
 from services.runtime.crash import crash_point
@@ -80,7 +79,6 @@ def _answered(code: int) -> Result:
     return "refused" if code >= REFUSED_FROM else "not_now"
 
 
-OpenWork = Callable[[], AbstractAsyncContextManager[Work]]
 Deliver = Callable[[Attempt], Awaitable[Result]]
 
 
@@ -88,7 +86,6 @@ class MailDispatcher:
     """Sends the notices that are due; several at once are safe."""
 
     def __init__(self, open_work: OpenWork, deliver: Deliver, clock: Clock, sending_for: timedelta) -> None:
-        """`open_work` opens a transaction and commits on leaving."""
         self._open_work = open_work
         self._deliver = deliver
         self._clock = clock

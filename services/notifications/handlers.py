@@ -1,6 +1,7 @@
 """What notifications does with a batch of facts, and with a desk that an agency registers."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -73,6 +74,10 @@ class Work:
     desks: Desks
     notices: Notices
     clock: Clock
+
+
+OpenWork = Callable[[], AbstractAsyncContextManager[Work]]
+"""Opens a transaction for one work, and commits on leaving."""
 
 
 async def write_notices(facts: Sequence[ReadEvent[FactBase]], work: Work) -> None:

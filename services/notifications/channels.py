@@ -49,9 +49,9 @@ class Mail:
             async with asyncio.timeout(ATTEMPT_WITHIN.total_seconds()):
                 await self._send(attempt)
         except aiosmtplib.SMTPRecipientsRefused as error:
-            return _answered(error.recipients[0].code)
+            return _result_of(error.recipients[0].code)
         except aiosmtplib.SMTPDataError as error:
-            return _answered(error.code)
+            return _result_of(error.code)
         except (aiosmtplib.SMTPException, OSError) as error:  # TimeoutError is an OSError
             raise Unavailable("the mail server takes no mail now; the same again will be tried") from error
         return "taken"
@@ -75,7 +75,7 @@ class Mail:
         )
 
 
-def _answered(code: int) -> Result:
+def _result_of(code: int) -> Result:
     return "refused" if code >= REFUSED_FROM else "not_now"
 
 

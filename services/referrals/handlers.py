@@ -22,7 +22,7 @@ class Referrals(Protocol):
     """Referrals under their rows' locks; each method may raise Unavailable, all is durable at commit."""
 
     async def load(self, ids: Collection[str]) -> Mapping[str, Referral | None]:
-        """Lock, in id order, and give a value or None for each id asked for."""
+        """Lock, in id order, waiting for others who hold them; a value or None for each id asked for."""
 
     async def due(self, at: datetime, most: int) -> Sequence[Referral]:
         """Lock referrals with something due that no other sweeper holds."""

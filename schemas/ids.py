@@ -3,7 +3,7 @@
 Random ids have 128 random bits and are never ordered by time, so that nobody learns from an id when a
 survivor came or how many came before her. Public signatures:
 
-    KINDS: Mapping[str, Kind]                    referral event case consent dead_letter subject request
+    KINDS: Mapping[str, IdKind]                    referral event case consent dead_letter subject request
                                                  agency desk service protocol
     make(kind: str, random_bytes: bytes) -> str  16 bytes in, one id out; pure
     ReferralId EventId CaseId ConsentId AgencyId DeskCode ServiceId ProtocolId     pydantic types
@@ -30,8 +30,8 @@ _UUID: Final = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """One kind of id; `bits` is 0 where people or another system choose it."""
+class IdKind:
+    """What ids of one kind look like; `bits` is 0 where people or another system choose it."""
 
     name: str
     prefix: str
@@ -49,15 +49,15 @@ class WrongLength(ValueError):
     """A random id is made of exactly 16 bytes."""
 
 
-def _random(name: str, prefix: str, made_by: str) -> Kind:
-    return Kind(name, prefix, BITS, BASE32, made_by, f"^{prefix}{_RANDOM}$")
+def _random(name: str, prefix: str, made_by: str) -> IdKind:
+    return IdKind(name, prefix, BITS, BASE32, made_by, f"^{prefix}{_RANDOM}$")
 
 
-def _chosen(name: str, made_by: str) -> Kind:
-    return Kind(name, "", 0, SLUG, made_by, _SLUG)
+def _chosen(name: str, made_by: str) -> IdKind:
+    return IdKind(name, "", 0, SLUG, made_by, _SLUG)
 
 
-KINDS: Final[Mapping[str, Kind]] = {
+KINDS: Final[Mapping[str, IdKind]] = {
     kind.name: kind
     for kind in (
         _random("referral", "ref_", "the owner's sector service, at the offer"),
@@ -66,12 +66,12 @@ KINDS: Final[Mapping[str, Kind]] = {
         _random("consent", "cns_", "the owner's sector service, when consent is recorded"),
         _random("dead_letter", "dl_", "the reader that could not use the event"),
         _random("subject", "sub_", "the owner's sector service: the case's alias in the trail"),
-        Kind("request", "urn:uuid:", BITS, HEX, "the service that answers it", f"^urn:uuid:{_UUID}$"),
+        IdKind("request", "urn:uuid:", BITS, HEX, "the service that answers it", f"^urn:uuid:{_UUID}$"),
         _chosen("agency", "governance, at admission"),
         _chosen("desk", "the agency, when it registers a duty desk"),
         _chosen("protocol", "governance, at publication"),
-        Kind("organization", "", 0, HEX, "the publisher of the directory entry (HSDS)", f"^{_UUID}$"),
-        Kind("service", "", 0, HEX, "the publisher of the directory entry (HSDS)", f"^{_UUID}$"),
+        IdKind("organization", "", 0, HEX, "the publisher of the directory entry (HSDS)", f"^{_UUID}$"),
+        IdKind("service", "", 0, HEX, "the publisher of the directory entry (HSDS)", f"^{_UUID}$"),
     )
 }
 

@@ -32,7 +32,7 @@ Headers = Sequence[tuple[str, bytes | None]]
 Attribute = str | int | bool
 
 
-class Reason(StrEnum):
+class LetterReason(StrEnum):
     """Why an event can never be used: a closed list, kept with each dead letter."""
 
     NO_VALUE = "no_value"
@@ -75,7 +75,7 @@ class PartialEvent:
 class Unusable(Exception):
     """An event that can never be used; `path` points at the place and never repeats a value."""
 
-    def __init__(self, reason: Reason, path: str | None = None) -> None:
+    def __init__(self, reason: LetterReason, path: str | None = None) -> None:
         super().__init__(reason, path)
         self.reason = reason
         self.path = path
@@ -103,9 +103,9 @@ def decode(headers: Headers, value: bytes | None) -> CloudEvent:
 def parse(headers: Headers, value: bytes | None) -> CloudEvent:
     """The same, in the order of the Kafka binding, before a look at the attributes."""
     if value is None:
-        raise Unusable(Reason.NO_VALUE)
+        raise Unusable(LetterReason.NO_VALUE)
     if len(value) + sum(len(name) + len(content or b"") for name, content in headers) > RECORD_BYTES_MAX:
-        raise Unusable(Reason.OVERSIZE)
+        raise Unusable(LetterReason.OVERSIZE)
     content_type = _content_type(headers)
     if content_type == STRUCTURED or _is_structured(content_type or ""):
         return _structured(value)
@@ -116,16 +116,16 @@ def check_attributes(attributes: Mapping[str, object], *, but: Collection[str] =
     """Refuse attributes that the specification forbids; those named in `but` the caller checks himself."""
     for name in REQUIRED:
         if name not in attributes:
-            raise Unusable(Reason.NOT_CLOUDEVENTS, name)
+            raise Unusable(LetterReason.NOT_CLOUDEVENTS, name)
     for name, content in attributes.items():
         if name in but:
             continue
         if not _NAME.fullmatch(name) or name == "data":
-            raise Unusable(Reason.BAD_ATTRIBUTE, "name")
+            raise Unusable(LetterReason.BAD_ATTRIBUTE, "name")
         if isinstance(content, str):
             _check_text(name, content)
         elif not isinstance(content, int) or not -(2**31) <= content < 2**31 or name in _RULES:
-            raise Unusable(Reason.BAD_ATTRIBUTE, _place(name))
+            raise Unusable(LetterReason.BAD_ATTRIBUTE, _place(name))
 
 
 def is_instant(text: str) -> bool:
@@ -143,25 +143,25 @@ def is_instant(text: str) -> bool:
 def _content_type(headers: Headers) -> str | None:
     found = [content for name, content in headers if name.lower() == "content-type"]
     if len(found) > 1:
-        raise Unusable(Reason.DUPLICATE_HEADER, "content-type")
+        raise Unusable(LetterReason.DUPLICATE_HEADER, "content-type")
     return _header_text("content-type", found[0]) if found else None
 
 
 def _is_structured(content_type: str) -> bool:
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type.startswith("application/cloudevents-batch"):
-        raise Unusable(Reason.BATCH_MODE)
+        raise Unusable(LetterReason.BATCH_MODE)
     charset = _CHARSET.search(content_type)
     is_ours = media_type == "application/cloudevents+json" and (not charset or charset[1].lower() in _UTF8)
     if media_type.startswith("application/cloudevents") and not is_ours:
-        raise Unusable(Reason.UNKNOWN_FORMAT)
+        raise Unusable(LetterReason.UNKNOWN_FORMAT)
     return is_ours
 
 
 def _structured(value: bytes) -> CloudEvent:
     written = _parsed(value, parse_any_text)
     if not isinstance(written, dict):
-        raise Unusable(Reason.NOT_CLOUDEVENTS)
+        raise Unusable(LetterReason.NOT_CLOUDEVENTS)
     data, encoded = written.pop("data", None), written.pop("data_base64", None)
     if may_hold_forbidden_text(value):
         _parsed(data, check_text)
@@ -169,7 +169,7 @@ def _structured(value: bytes) -> CloudEvent:
     if encoded is None:
         return CloudEvent(attributes, data)
     if data is not None:
-        raise Unusable(Reason.BAD_ATTRIBUTE, "data_base64")
+        raise Unusable(LetterReason.BAD_ATTRIBUTE, "data_base64")
     return CloudEvent(attributes, _base64(encoded))
 
 
@@ -178,12 +178,12 @@ def _binary(headers: Headers, content_type: str | None, value: bytes) -> CloudEv
     for name, content in headers:
         if (lowered := name.lower()).startswith("ce_"):
             if lowered[3:] in attributes:
-                raise Unusable(Reason.DUPLICATE_HEADER, _place(lowered[3:]))
+                raise Unusable(LetterReason.DUPLICATE_HEADER, _place(lowered[3:]))
             attributes[lowered[3:]] = _header_text(_place(lowered[3:]), content)
     if not attributes.keys() >= set(REQUIRED):
-        raise Unusable(Reason.NO_CONTENT_TYPE if content_type is None else Reason.NOT_CLOUDEVENTS)
+        raise Unusable(LetterReason.NO_CONTENT_TYPE if content_type is None else LetterReason.NOT_CLOUDEVENTS)
     if attributes.setdefault("datacontenttype", content_type or "") != (content_type or ""):
-        raise Unusable(Reason.CONTENT_TYPE_CONFLICT)
+        raise Unusable(LetterReason.CONTENT_TYPE_CONFLICT)
     if content_type is None:
         del attributes["datacontenttype"]
     return CloudEvent(attributes, _binary_data(content_type, value))
@@ -200,23 +200,23 @@ def _parsed(value: Any, parse: Callable[[Any], Any] = parse_json) -> Any:
     try:
         return parse(value)
     except MalformedJson:
-        raise Unusable(Reason.MALFORMED_JSON) from None
+        raise Unusable(LetterReason.MALFORMED_JSON) from None
 
 
 def _header_text(name: str, content: bytes | None) -> str:
     try:
         return (content or b"").decode("utf-8")
     except UnicodeDecodeError:
-        raise Unusable(Reason.BAD_ATTRIBUTE, name) from None
+        raise Unusable(LetterReason.BAD_ATTRIBUTE, name) from None
 
 
 def _base64(encoded: object) -> bytes:
     try:
         if not isinstance(encoded, str):
-            raise Unusable(Reason.BAD_ATTRIBUTE, "data_base64")
+            raise Unusable(LetterReason.BAD_ATTRIBUTE, "data_base64")
         return base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError):
-        raise Unusable(Reason.BAD_ATTRIBUTE, "data_base64") from None
+        raise Unusable(LetterReason.BAD_ATTRIBUTE, "data_base64") from None
 
 
 # attributes
@@ -242,12 +242,12 @@ _RULES: Final[Mapping[str, re.Pattern[str]]] = {
 
 def _check_text(name: str, content: str) -> None:
     if not (content.isascii() and content.isprintable()) and _FORBIDDEN.search(content):
-        raise Unusable(Reason.BAD_ATTRIBUTE, _place(name))
+        raise Unusable(LetterReason.BAD_ATTRIBUTE, _place(name))
     rule = _RULES.get(name)
     if rule and not rule.fullmatch(content):
-        raise Unusable(Reason.BAD_ATTRIBUTE, name)
+        raise Unusable(LetterReason.BAD_ATTRIBUTE, name)
     if name == "time" and not is_instant(content):
-        raise Unusable(Reason.BAD_ATTRIBUTE, name)
+        raise Unusable(LetterReason.BAD_ATTRIBUTE, name)
 
 
 def _place(name: str) -> str:

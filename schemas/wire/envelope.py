@@ -23,8 +23,8 @@ from schemas.wire.cloudevents import (
     STRUCTURED,
     CloudEvent,
     Headers,
+    LetterReason,
     PartialEvent,
-    Reason,
     Unusable,
     check_attributes,
     parse,
@@ -113,7 +113,7 @@ def write(
         attributes["causationid"] = caused_by
     value = to_json(attributes)[:-1] + b',"data":' + data + b"}"
     if len(value) + _HEADER_BYTES > RECORD_BYTES_MAX:
-        raise Unusable(Reason.OVERSIZE)
+        raise Unusable(LetterReason.OVERSIZE)
     if not value.isascii() or b"\\" in value:
         parse_json(value)  # free text: what our own readers would refuse is refused here
     return value
@@ -140,19 +140,19 @@ def check(event: CloudEvent, topic: Topic, key: bytes | None, *, cell: str, mode
     check_attributes(attributes, but=_OURS)
     is_rehearsal = cell.startswith("test-")
     if attributes["source"] != source_of(cell, topic.writer) or is_rehearsal == (mode == "live"):
-        raise Unusable(Reason.WRONG_SOURCE, "source")
+        raise Unusable(LetterReason.WRONG_SOURCE, "source")
     for name, form in _OURS.items():
         content = attributes.get(name)
         if not isinstance(content, str) or not form.fullmatch(content):
             if name == "causationid" and content is None:
                 continue
-            raise Unusable(Reason.BAD_ATTRIBUTE, name)
+            raise Unusable(LetterReason.BAD_ATTRIBUTE, name)
     if not 1 <= int(attributes["sequence"]) <= _LAST_SEQUENCE:
-        raise Unusable(Reason.BAD_ATTRIBUTE, "sequence")
+        raise Unusable(LetterReason.BAD_ATTRIBUTE, "sequence")
     if attributes.get("dataclassification") != topic.classification:
-        raise Unusable(Reason.BAD_ATTRIBUTE, "dataclassification")
+        raise Unusable(LetterReason.BAD_ATTRIBUTE, "dataclassification")
     if key != attributes["partitionkey"].encode("ascii"):
-        raise Unusable(Reason.KEY_MISMATCH)
+        raise Unusable(LetterReason.KEY_MISMATCH)
     check_seal(event.data, topic)
     if topic.is_restricted:
         _check_outer_names(attributes, topic)
@@ -209,9 +209,9 @@ _OURS: Final[Mapping[str, re.Pattern[str]]] = {
 def _check_outer_names(attributes: Mapping[str, Any], topic: Topic) -> None:
     outer_type, outer_schema = outer_names(topic)
     if attributes["type"] != outer_type:
-        raise Unusable(Reason.BAD_ATTRIBUTE, "type")
+        raise Unusable(LetterReason.BAD_ATTRIBUTE, "type")
     if attributes["dataschema"].rpartition(".")[0] != outer_schema.rpartition(".")[0]:
-        raise Unusable(Reason.BAD_ATTRIBUTE, "dataschema")
+        raise Unusable(LetterReason.BAD_ATTRIBUTE, "dataschema")
 
 
 def _body(opened: CloudEvent, topic: Topic) -> Body:
@@ -219,20 +219,20 @@ def _body(opened: CloudEvent, topic: Topic) -> Body:
     true_type: Any = opened.attributes["type"]
     named = _TYPE.fullmatch(true_type) if isinstance(true_type, str) else None
     if named is None:
-        raise Unusable(Reason.BAD_ATTRIBUTE, place + "type")
+        raise Unusable(LetterReason.BAD_ATTRIBUTE, place + "type")
     if named[1] not in topic.carries:
-        raise Unusable(Reason.UNKNOWN_TYPE)
+        raise Unusable(LetterReason.UNKNOWN_TYPE)
     if named[2] != str(MAJOR):
-        raise Unusable(Reason.UNKNOWN_MAJOR)
+        raise Unusable(LetterReason.UNKNOWN_MAJOR)
     schema, _, minor = str(opened.attributes["dataschema"]).rpartition(".")
     if schema != f"urn:concert:schema:{named[1]}:{MAJOR}" or not re.fullmatch("[0-9]+", minor):
-        raise Unusable(Reason.BAD_ATTRIBUTE, place + "dataschema")
+        raise Unusable(LetterReason.BAD_ATTRIBUTE, place + "dataschema")
     try:
         return topic.carries[named[1]].model_validate_json(to_json(opened.data), strict=True, extra="ignore")
     except ValidationError as error:
-        raise Unusable(Reason.SCHEMA_MISMATCH, _place(error)) from None
+        raise Unusable(LetterReason.SCHEMA_MISMATCH, _place(error)) from None
     except (ValueError, OverflowError):  # bytes instead of JSON; an instant outside the calendar's years
-        raise Unusable(Reason.SCHEMA_MISMATCH, "data") from None
+        raise Unusable(LetterReason.SCHEMA_MISMATCH, "data") from None
 
 
 def _place(error: ValidationError) -> str:
@@ -245,7 +245,7 @@ def _read_event(event: CloudEvent, opened: CloudEvent, body: Body, topic: Topic)
     attributes: Mapping[str, Any] = event.attributes
     inside: Mapping[str, Any] = opened.attributes
     if key_of(body) != attributes["partitionkey"]:
-        raise Unusable(Reason.KEY_MISMATCH, body.key_field.replace(".", "/"))
+        raise Unusable(LetterReason.KEY_MISMATCH, body.key_field.replace(".", "/"))
     return ReadEvent(
         id=attributes["id"],
         source=attributes["source"],

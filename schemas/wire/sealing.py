@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from pydantic_core import to_json
 
-from schemas.wire.cloudevents import CloudEvent, Reason, Unusable, is_instant
+from schemas.wire.cloudevents import CloudEvent, LetterReason, Unusable, is_instant
 from schemas.wire.topic import Topic
 
 UTC_INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z", re.ASCII)
@@ -28,7 +28,9 @@ def seal(opened: bytes) -> bytes:
 
 def _open_in_the_clear(sealed: Mapping[str, Any], mode: str) -> Any:
     if mode == "live":
-        raise Unusable(Reason.NOT_SEALED)  # a live installation never takes what every broker could read
+        raise Unusable(
+            LetterReason.NOT_SEALED
+        )  # a live installation never takes what every broker could read
     return sealed.get("event")
 
 
@@ -44,25 +46,25 @@ def open_event(event: CloudEvent, topic: Topic, *, mode: str) -> CloudEvent:
     opener = OPENERS.get(event.data["v"])
     opened = opener(event.data, mode) if opener else None
     if not isinstance(opened, dict) or opened.keys() != {*_INSIDE, "data"}:
-        raise Unusable(Reason.CANNOT_OPEN)
+        raise Unusable(LetterReason.CANNOT_OPEN)
     _check_instant(opened["time"], "data/event/time")
     if to_the_minute(opened["time"]) != event.attributes["time"]:
-        raise Unusable(Reason.BAD_ATTRIBUTE, "time")
+        raise Unusable(LetterReason.BAD_ATTRIBUTE, "time")
     return CloudEvent({name: opened[name] for name in _INSIDE}, opened["data"])
 
 
 def _check_instant(time: object, place: str) -> None:
     if not isinstance(time, str) or not UTC_INSTANT.fullmatch(time) or not is_instant(time):
-        raise Unusable(Reason.BAD_ATTRIBUTE, place)
+        raise Unusable(LetterReason.BAD_ATTRIBUTE, place)
 
 
 def check_seal(data: object, topic: Topic) -> None:
     """Refuse plain data where the topic must be sealed, and a seal where it must not be."""
     form = data.get("v") if isinstance(data, dict) else None
     if topic.is_restricted and not isinstance(form, str):
-        raise Unusable(Reason.NOT_SEALED)
+        raise Unusable(LetterReason.NOT_SEALED)
     if not topic.is_restricted and isinstance(form, str) and _SEALS.fullmatch(form):
-        raise Unusable(Reason.UNEXPECTED_SEAL)
+        raise Unusable(LetterReason.UNEXPECTED_SEAL)
 
 
 def digest(event: CloudEvent, opened: CloudEvent) -> bytes:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from schemas.wire.cloudevents import PartialEvent, Reason, Unusable
+from schemas.wire.cloudevents import LetterReason, PartialEvent, Unusable
 from schemas.wire.envelope import ReadEvent, read
 from schemas.wire.topic import Topic
 from services.runtime import dead_letters, inbox, offsets, partition_alarms
@@ -110,7 +110,7 @@ class Batches:
         except Exception as another:
             log().error("record_not_set_aside", topic=record.topic, error_class=type(another).__name__)
             async with self._database.transaction() as transaction:
-                await self._raise(transaction, {record.place: Reason.HANDLER}, STOPPED)
+                await self._raise(transaction, {record.place: LetterReason.HANDLER}, STOPPED)
 
     def _follow(self, lost: PartitionsLost) -> None:
         self.forget(lost.lost)
@@ -240,7 +240,9 @@ def effects_of(
 
 
 def _failed_on(record: Record, event: ReadEvent[Any], failure: Exception) -> DeadLetter:
-    reason, path = (failure.reason, failure.path) if isinstance(failure, Invalid) else (Reason.HANDLER, None)
+    reason, path = (
+        (failure.reason, failure.path) if isinstance(failure, Invalid) else (LetterReason.HANDLER, None)
+    )
     return DeadLetter(record, reason, path, type(failure).__name__, _known(event))
 
 
@@ -258,5 +260,5 @@ def reasons_of(effects: Sequence[Effect]) -> dict[Partition, list[str | None]]:
 
 def unreadable(effects: Sequence[Effect]) -> dict[Partition, str]:
     """Partitions in which the brokers hold something that cannot be read, and of what kind."""
-    readable = (None, Reason.OVERSIZE)
+    readable = (None, LetterReason.OVERSIZE)
     return {one.place: letter.reason for one, letter in effects if letter and one.reason not in readable}

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from enum import Enum
 from typing import Any, Final
 
-from schemas.wire.cloudevents import Reason
+from schemas.wire.cloudevents import LetterReason
 from schemas.wire.envelope import ReadEvent
 from services.runtime.transaction import Transaction, columns
 
@@ -50,15 +50,15 @@ class Turn(Enum):
         return self in (Turn.NEXT, Turn.AHEAD)
 
     @property
-    def reason(self) -> Reason | None:
+    def reason(self) -> LetterReason | None:
         """Why it is kept as a dead letter, if it is."""
         return _REASONS.get(self)
 
 
 _REASONS: Final = {
-    Turn.AHEAD: Reason.SEQUENCE_GAP,
-    Turn.WAITING: Reason.SEQUENCE_GAP,
-    Turn.CHANGED: Reason.CHANGED_DUPLICATE,
+    Turn.AHEAD: LetterReason.SEQUENCE_GAP,
+    Turn.WAITING: LetterReason.SEQUENCE_GAP,
+    Turn.CHANGED: LetterReason.CHANGED_DUPLICATE,
 }
 
 

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 
-from schemas.wire.cloudevents import Reason
+from schemas.wire.cloudevents import LetterReason
 
 IN_A_ROW_MAX: Final = 200
 """After so many records in a row that cannot be used, a person looks before more are set aside."""
-IN_A_ROW_MAX_OF: Final[Mapping[str, int]] = {Reason.HANDLER: 50, Reason.SEQUENCE_GAP: 10_000}
+IN_A_ROW_MAX_OF: Final[Mapping[str, int]] = {LetterReason.HANDLER: 50, LetterReason.SEQUENCE_GAP: 10_000}
 """A bug shows sooner. Events behind a hole are sound and wait: only their number is bounded."""
 SHARE_MAX: Final = 0.5
 SAMPLE_RECORDS: Final = 1_000
@@ -30,7 +30,7 @@ class LetterTally:
         if reason is not None:
             kind = _kind(reason)
             in_a_row = {**self.in_a_row, kind: self.in_a_row.get(kind, 0) + 1}
-        if reason != Reason.SEQUENCE_GAP:
+        if reason != LetterReason.SEQUENCE_GAP:
             records, unusable = records + 1, unusable + (reason is not None)
         if records >= 2 * SAMPLE_RECORDS:
             records, unusable = records // 2, unusable // 2

@@ -16,7 +16,7 @@ from aiokafka.consumer import fetcher
 from aiokafka.record.control_record import ABORT_MARKER, ControlRecord
 from aiokafka.record.util import calc_crc32c
 
-from schemas.wire.cloudevents import RECORD_BYTES_MAX, Reason, Unusable
+from schemas.wire.cloudevents import RECORD_BYTES_MAX, LetterReason, Unusable
 
 UNPACKED_BYTES_MAX: Final = 1024 * 1024
 """How much one batch may hold once it is unpacked; our own relay sends 128 KiB and packs nothing."""
@@ -50,7 +50,7 @@ class Record:
     key: bytes | None = field(default=None, repr=False)
     value: bytes | None = field(default=None, repr=False)
     headers: Headers = field(default=(), repr=False)
-    reason: Reason | None = None
+    reason: LetterReason | None = None
     first: int | None = None
     is_whole: bool = True
     """False where only the beginning of each part was kept."""
@@ -131,7 +131,7 @@ class PartitionReader(fetcher.PartitionRecords):  # type: ignore[misc]  # the li
             after = beside if beside and beside.is_whole else None
             if not _is_sound(batch, start, after, is_first=place == 0):
                 self.next_fetch_offset = _behind(batch, start, after)
-                yield self._unreadable(batch, start, Reason.CORRUPT_BATCH)
+                yield self._unreadable(batch, start, LetterReason.CORRUPT_BATCH)
                 if after is None:
                     return  # its length may be what is wrong, and then what follows is none: fetch again
             elif self._is_for_nobody(batch):
@@ -151,7 +151,7 @@ class PartitionReader(fetcher.PartitionRecords):  # type: ignore[misc]  # the li
             if start < batch.following:
                 yield self._unreadable(batch, start, unusable.reason)
 
-    def _unreadable(self, batch: RecordBatch, first: int, reason: Reason) -> Record:
+    def _unreadable(self, batch: RecordBatch, first: int, reason: LetterReason) -> Record:
         last = self.next_fetch_offset - 1
         at = batch.max_timestamp if batch.is_whole else 0
         return Record(self._tp.topic, self._tp.partition, last, at, reason=reason, first=first)
@@ -210,7 +210,7 @@ def _gzip(packed: bytes) -> bytes:
     content = unpacking.decompress(packed, UNPACKED_BYTES_MAX + 1)
     _check_size(len(content))
     if not unpacking.eof or unpacking.unused_data:
-        raise Unusable(Reason.CORRUPT_BATCH)
+        raise Unusable(LetterReason.CORRUPT_BATCH)
     return content
 
 
@@ -222,7 +222,7 @@ def _snappy(packed: bytes) -> bytes:
         (length,) = struct.unpack_from(">I", packed, at)
         block = packed[at + 4 : at + 4 + length]
         if len(block) < length:
-            raise Unusable(Reason.CORRUPT_BATCH)
+            raise Unusable(LetterReason.CORRUPT_BATCH)
         blocks.append(_snappy_block(block, left))
         left -= len(blocks[-1])
         at += 4 + length
@@ -231,7 +231,7 @@ def _snappy(packed: bytes) -> bytes:
 
 def _snappy_block(packed: bytes, bytes_max: int) -> bytes:
     if cramjam.snappy.decompress_raw_len(packed) > bytes_max:  # what it says, and then may not exceed
-        raise Unusable(Reason.TOO_LARGE_UNPACKED)
+        raise Unusable(LetterReason.TOO_LARGE_UNPACKED)
     return bytes(cramjam.snappy.decompress_raw(packed))
 
 
@@ -242,7 +242,7 @@ def _into_a_buffer(unpack: Callable[[bytes, bytearray], int]) -> Callable[[bytes
             size = unpack(packed, room)
         except cramjam.DecompressionError as error:
             if "whole buffer" in str(error):  # the library has no other sign for a buffer that is full
-                raise Unusable(Reason.TOO_LARGE_UNPACKED) from None
+                raise Unusable(LetterReason.TOO_LARGE_UNPACKED) from None
             raise
         return bytes(memoryview(room)[:size])
 
@@ -251,7 +251,7 @@ def _into_a_buffer(unpack: Callable[[bytes, bytearray], int]) -> Callable[[bytes
 
 def _check_size(size: int) -> None:
     if size > UNPACKED_BYTES_MAX:
-        raise Unusable(Reason.TOO_LARGE_UNPACKED)
+        raise Unusable(LetterReason.TOO_LARGE_UNPACKED)
 
 
 CODECS: Final[Mapping[int, Callable[[bytes], bytes]]] = {
@@ -269,7 +269,7 @@ def unpacked(codec: int, packed: bytes) -> bytes:
     try:
         return CODECS[codec](packed)
     except (KeyError, zlib.error, cramjam.DecompressionError, struct.error, ValueError) as error:
-        raise Unusable(Reason.CORRUPT_BATCH) from error
+        raise Unusable(LetterReason.CORRUPT_BATCH) from error
 
 
 # records
@@ -283,15 +283,15 @@ def records_of(batch: RecordBatch, topic: str, partition: int) -> Iterator[Recor
         try:
             at, delta, age, key, value, headers = _read_record(content, at)
         except (IndexError, ValueError):
-            raise Unusable(Reason.CORRUPT_BATCH) from None
+            raise Unusable(LetterReason.CORRUPT_BATCH) from None
         offset = batch.base + delta
         if not last < offset < batch.following:
-            raise Unusable(Reason.CORRUPT_BATCH)
+            raise Unusable(LetterReason.CORRUPT_BATCH)
         last = offset
         timestamp = batch.max_timestamp if batch.attributes & _BY_APPENDING else batch.first_timestamp + age
         yield _bounded(Record(topic, partition, offset, timestamp, key, value), headers)
     if at != len(content):
-        raise Unusable(Reason.CORRUPT_BATCH)
+        raise Unusable(LetterReason.CORRUPT_BATCH)
 
 
 def _bounded(record: Record, headers: _RawHeaders | None) -> Record:
@@ -300,13 +300,13 @@ def _bounded(record: Record, headers: _RawHeaders | None) -> Record:
     A reader holds hundreds of records at once, and a large one is refused by its size alone.
     """
     if headers is None:
-        return _excerpt(replace(record, reason=Reason.BAD_HEADER, is_whole=False))
+        return _excerpt(replace(record, reason=LetterReason.BAD_HEADER, is_whole=False))
     try:
         named: Headers = tuple((name.decode("utf-8"), content) for name, content in headers)
         reason = None
     except UnicodeDecodeError:
         named = tuple((name.decode("utf-8", "backslashreplace"), content) for name, content in headers)
-        reason = Reason.BAD_HEADER
+        reason = LetterReason.BAD_HEADER
     return _excerpt(replace(record, headers=named, reason=reason))
 
 
@@ -320,7 +320,7 @@ def _excerpt(record: Record) -> Record:
         for name, content in record.headers[:EXCERPT_HEADERS_MAX]
     )
     key, value = (part and part[:EXCERPT_BYTES_MAX] for part in (record.key, record.value))
-    reason = record.reason or Reason.OVERSIZE
+    reason = record.reason or LetterReason.OVERSIZE
     return replace(record, key=key, value=value, headers=headers, reason=reason, is_whole=False)
 
 

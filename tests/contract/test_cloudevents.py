@@ -22,7 +22,7 @@ from cloudevents.core.v1.event import CloudEvent as SdkEvent
 from jsonschema import Draft7Validator
 
 from schemas.publishing.asyncapi import EXAMPLES
-from schemas.wire.cloudevents import STRUCTURED, CloudEvent, Reason, Unusable, decode
+from schemas.wire.cloudevents import STRUCTURED, CloudEvent, LetterReason, Unusable, decode
 from tests.support.shared import shared_data
 
 RECORDS = sorted(EXAMPLES.glob("*/*.json"))
@@ -102,7 +102,7 @@ def test_a_placeholder_is_no_base64() -> None:
     with pytest.raises(Unusable) as refused:
         structured_event(pairs()[1]["structured_json"])
 
-    assert (refused.value.reason, refused.value.path) == (Reason.BAD_ATTRIBUTE, "data_base64")
+    assert (refused.value.reason, refused.value.path) == (LetterReason.BAD_ATTRIBUTE, "data_base64")
 
 
 def test_each_minimum_event_is_read_in_binary_mode() -> None:

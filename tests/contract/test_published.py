@@ -12,7 +12,7 @@ from schemas.publishing import __main__ as publish
 from schemas.publishing.__main__ import BODIES, PUBLISHED, differences
 from schemas.publishing.simple_schema import DIALECT, KEYWORDS
 from schemas.topics import SECTORS, TOPICS
-from schemas.wire.cloudevents import Reason
+from schemas.wire.cloudevents import LetterReason
 from schemas.wire.envelope import full_type
 
 SCHEMAS = {path.name: json.loads(path.read_text("utf-8")) for path in PUBLISHED.glob("*-*.json")}
@@ -98,7 +98,7 @@ def test_no_type_tells_a_need_a_crime_or_a_sector() -> None:
 
 
 def test_there_are_as_many_reasons_as_the_design_lists_and_three_of_batches() -> None:
-    assert len(Reason) == 24
+    assert len(LetterReason) == 24
 
 
 # AsyncAPI

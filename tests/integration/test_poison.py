@@ -7,7 +7,7 @@ import pytest
 
 from schemas.topics import GOVERNANCE_STATE
 from schemas.topics import STEPS as TOPICS_OF_STEPS
-from schemas.wire.cloudevents import Reason
+from schemas.wire.cloudevents import LetterReason
 from schemas.wire.envelope import ReadEvent
 from services.runtime.errors import Invalid
 from services.runtime.ids import new_id
@@ -142,7 +142,7 @@ async def test_the_same_event_with_other_content_is_refused(space: Space) -> Non
         await send_raw(space, "health", HEALTH_STEPS.name(space.namespace), [first, first, other])
         letter = await until(lambda: letter_of(space, referral.encode()))
 
-    assert letter.reason == Reason.CHANGED_DUPLICATE
+    assert letter.reason == LetterReason.CHANGED_DUPLICATE
     assert reader.seen == [referral]
 
 
@@ -155,7 +155,7 @@ async def test_a_sealed_record_on_a_plain_topic_is_refused(space: Space) -> None
         await send_raw(space, "governance", GOVERNANCE_STATE.name(space.namespace), [(key, headers, plain)])
         letter = await until(lambda: letter_of(space, key))
 
-    assert letter.reason == Reason.UNEXPECTED_SEAL
+    assert letter.reason == LetterReason.UNEXPECTED_SEAL
 
 
 @pytest.mark.parametrize(("error", "reason"), [(RuntimeError, "handler"), (Invalid, "schema_mismatch")])
@@ -184,7 +184,7 @@ async def test_events_behind_a_hole_wait_and_other_keys_go_on(space: Space) -> N
         letter = await until(lambda: letter_of(space, stuck.encode()))
         await until(lambda: free in reader.seen)
 
-    assert (letter.reason, letter.sequence) == (Reason.SEQUENCE_GAP, 2)
+    assert (letter.reason, letter.sequence) == (LetterReason.SEQUENCE_GAP, 2)
     assert stuck not in reader.seen
 
 

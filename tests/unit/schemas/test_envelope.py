@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from schemas import topics
 from schemas.events import directory, referral
 from schemas.wire.body import COUNT_MAX, Body
-from schemas.wire.cloudevents import RECORD_BYTES_MAX, CloudEvent, Reason, Unusable, decode
+from schemas.wire.cloudevents import RECORD_BYTES_MAX, CloudEvent, LetterReason, Unusable, decode
 from schemas.wire.envelope import (
     HEADERS,
     NotCarried,
@@ -320,7 +320,7 @@ def test_an_attribute_against_the_specification_is_refused(attributes: dict[str,
     with pytest.raises(Unusable) as refused:
         decode(typed(STRUCTURED), minimal(**attributes))
 
-    assert refused.value.reason == Reason.BAD_ATTRIBUTE
+    assert refused.value.reason == LetterReason.BAD_ATTRIBUTE
 
 
 def test_what_the_specification_allows_is_taken() -> None:
@@ -490,7 +490,7 @@ def test_an_event_that_grew_too_large_is_never_written() -> None:
     with pytest.raises(Unusable) as refused:
         a_value(topics.DIRECTORY_STATE, body)
 
-    assert refused.value.reason == Reason.OVERSIZE
+    assert refused.value.reason == LetterReason.OVERSIZE
 
 
 def test_the_codec_reaches_all_reasons_but_those_of_inbox_and_handler() -> None:
@@ -500,11 +500,11 @@ def test_the_codec_reaches_all_reasons_but_those_of_inbox_and_handler() -> None:
         for i in range(len(mark.args[1]))
     }
 
-    assert set(Reason) - reached == {
+    assert set(LetterReason) - reached == {
         "unexpected_seal", "changed_duplicate", "sequence_gap", "handler",
         "bad_header", "corrupt_batch", "too_large_unpacked",
     }  # fmt: skip
-    assert len(Reason) == 24
+    assert len(LetterReason) == 24
 
 
 def test_a_dead_letter_learns_what_could_be_read() -> None:

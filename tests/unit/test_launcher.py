@@ -207,7 +207,7 @@ def test_a_start_that_was_killed_in_the_middle_leaves_nothing_that_counts_as_fin
 def test_of_two_first_starts_one_installs_and_both_run(checkout: Checkout, without: str) -> None:
     if without:
         (checkout.root / "bin" / without).unlink()
-    both = [checkout.start("demo", FAKE_SLEEP="1") for _ in range(2)]
+    both = [checkout.start("demo", FAKE_SLEEP="0.3") for _ in range(2)]
     outcomes = [
         (process.communicate(timeout=60)[0].startswith("ran|"), process.returncode) for process in both
     ]

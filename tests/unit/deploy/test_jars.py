@@ -17,7 +17,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 """The library that fetches does not close the connection of an answer that it does not read."""
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def connections_end_here() -> Iterator[None]:
     yield
     gc.collect()

@@ -77,7 +77,7 @@ sasl.server.max.receive.size=65536
 socket.request.max.bytes=8388608
 queued.max.request.bytes=67108864
 """
-"""The idle interval and the threads: one broker has no followers, and few clients. Idle it costs half as much.
+"""The idle interval and the threads: one broker has no followers, and few clients. It costs half, idle.
 The flush: no second broker holds what this one has answered for, so it must be on the disk by then.
 The last three: a stranger's word on a length, before or after a login, must not cost the broker its memory.
 """

@@ -16,7 +16,8 @@ ALL_SKIPPED = "import pytest\npytest.skip('nothing here', allow_module_level=Tru
 def test_in_ci_an_unlisted_skip_fails_the_run_and_is_named_and_elsewhere_not(tmp_path: Path) -> None:
     (tmp_path / "test_one.py").write_text(ONE_SKIPPED)
     (tmp_path / "test_all.py").write_text(ALL_SKIPPED)
-    words = [sys.executable, "-m", "pytest", "-q", "-p", "tests.conftest", "--rootdir", tmp_path, tmp_path]
+    folder = str(tmp_path)
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "tests.conftest", "--rootdir", folder, folder]
 
     runs = [
         subprocess.run(words, cwd=ROOT, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT), **ci})

@@ -4,8 +4,6 @@ A service that shows something of a person asks the trail first (`PermitRequest`
 shows nothing unless `check_permit` (`schemas.trail.permits`) returns. What is hashed: `schemas.trail.bytes`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
@@ -89,7 +87,7 @@ class Recipient(_Shape):
     key: Annotated[str, StringConstraints(pattern=r"^rk_[a-z2-7]{26}$")]
 
 
-class Reason(_Shape):
+class Explanation(_Shape):
     """Why this look is expected: a code, and what it points to."""
 
     code: Code
@@ -112,7 +110,7 @@ class Access(_Shape):
     """The version of her consent that covers the look."""
     protocol: ProtocolVersion | None = None
     recipient: Recipient | None = None
-    explain: Annotated[tuple[Reason, ...], Field(max_length=16)] | None = None
+    explain: Annotated[tuple[Explanation, ...], Field(max_length=16)] | None = None
     reason: Code | None = None
     times: Whole | None = None
     rid: Token | None = None

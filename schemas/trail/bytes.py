@@ -1,7 +1,5 @@
 """What the trail hashes, byte by byte: requests, details, subjects' keys and tags, leaves."""
 
-from __future__ import annotations
-
 import base64
 import binascii
 import hashlib

@@ -1,11 +1,9 @@
 """Keys, checkpoints and signed notes (C2SP), written and strictly read: one spelling a meaning."""
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, Self
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -48,7 +46,7 @@ class Signer:
     private: Ed25519PrivateKey
 
     @classmethod
-    def from_seed(cls, name: str, seed: bytes) -> Signer:
+    def from_seed(cls, name: str, seed: bytes) -> Self:
         """The key that a 32-byte seed makes."""
         return cls(name, Ed25519PrivateKey.from_private_bytes(seed))
 

@@ -5,8 +5,6 @@ V8, that a permit serves once, is the asker's table: insert (permit.origin, perm
 in the transaction that shows.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -118,15 +116,15 @@ def signed_permit(body: PermitBody, signer: Signer) -> dict[str, Any]:
 def read_permit(raw: bytes) -> PermitBody:
     """The words of a permit; TrailFault where one is missing, unknown or of another type."""
     words = json_object(raw)
-    read = {one.name: _typed(words.get(one.name), str(one.type)) for one in fields(PermitBody)}
+    read = {one.name: _typed(words.get(one.name), one.type) for one in fields(PermitBody)}
     if words.keys() != read.keys() or read["v"] != 1:
         raise TrailFault("a permit has these words and no other")
     return PermitBody(**read)
 
 
-def _typed(value: object, kind: str) -> Any:
-    read = decoded(value) if kind == "bytes" else value
-    if type(read).__name__ != kind:
+def _typed(value: object, kind: object) -> Any:
+    read = decoded(value) if kind is bytes else value
+    if type(read) is not kind:
         raise TrailFault("a word of a permit is of another type")
     return read
 

@@ -1,7 +1,5 @@
 """The static layout of a log (C2SP tlog-tiles): which files a size has, and what a path names."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 A hash that is not 32 bytes proves nothing, roots included. Growth from size 0 is proved by no hashes.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final

@@ -1,7 +1,5 @@
 """`python -m services.audit run|migrate|signer`."""
 
-from __future__ import annotations
-
 import sys
 
 from services.audit.settings import Settings, SignerSettings

@@ -1,7 +1,5 @@
 """The trail's interface for other services, on the internal port, and the published static layout."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Any, Final, Protocol

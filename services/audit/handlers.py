@@ -1,7 +1,5 @@
 """One function for each thing that the trail is asked."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -137,23 +135,22 @@ async def report_events(reports: Sequence[EventReport], caller: str, work: Work)
 
 async def _report(writers: Sequence[Callable[[], Draft]], work: Work) -> list[Result]:
     """Record what can be recorded; each refusal is answered in its place."""
-    drafts = [_draft_or_refusal(write) for write in writers]
-    good = [draft for draft in drafts if isinstance(draft, Draft)]
+    results: list[Answer | Draft] = []
+    for write in writers:
+        try:
+            results.append(write())
+        except Refused as refused:
+            results.append(refused)
+    good = [draft for draft in results if isinstance(draft, Draft)]
     answers = iter(await work.appender.append(good) if good else [])
-    return [_result(next(answers) if isinstance(draft, Draft) else draft, work) for draft in drafts]
-
-
-def _draft_or_refusal(write: Callable[[], Draft]) -> Draft | Refused:
-    try:
-        return write()
-    except Refused as refused:
-        return refused
+    return [_result(next(answers) if isinstance(one, Draft) else one, work) for one in results]
 
 
 def _result(answer: Answer, work: Work) -> Result:
     if isinstance(answer, Refused):
         return answer
-    return EntryPlace(origin=work.writer.origin, index=answer if isinstance(answer, int) else answer.index)
+    index = answer if isinstance(answer, int) else answer.index
+    return EntryPlace(origin=work.writer.origin, index=index)
 
 
 async def register_subjects(subjects: Sequence[SubjectKey], caller: str, work: Work) -> list[Refused | str]:

@@ -4,8 +4,6 @@ Whatever waited while the last group was being committed is the next group. A pr
 for whatever reason, gives up the lead and starts over from the database, as at start-up.
 """
 
-from __future__ import annotations
-
 import asyncio
 import math
 from collections import Counter, deque

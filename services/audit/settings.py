@@ -1,7 +1,5 @@
 """What an operator chooses for the access trail."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict

@@ -5,8 +5,6 @@ database that is behind that file, or holds another tree, was restored or edited
 signing again would be a second history.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager

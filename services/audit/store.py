@@ -1,7 +1,5 @@
 """The trail in PostgreSQL: entries, tiles and head grow through one function; everything else is read."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Puts the trail's processes together; the only file that knows the real classes."""
 
-from __future__ import annotations
-
 import math
 from datetime import timedelta
 from pathlib import Path

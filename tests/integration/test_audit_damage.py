@@ -1,7 +1,5 @@
 """The access trail when something breaks: kills, fences, lost connections, restored and edited databases."""
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import json

@@ -1,7 +1,5 @@
 """The signer, missing: its process says so, permits end after a while, and its last words tell no secrets."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import secrets

@@ -1,7 +1,5 @@
 """The access trail on a real database: permits, reports, storms, fences, restarts, tampering, rights."""
 
-from __future__ import annotations
-
 import asyncio
 import secrets
 import time

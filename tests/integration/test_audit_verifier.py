@@ -1,7 +1,5 @@
 """The verifier on directories: sound ones of many sizes, one byte flipped anywhere, and copied alone."""
 
-from __future__ import annotations
-
 import base64
 import json
 import os

@@ -1,7 +1,5 @@
 """How long the size that is due has waited for the signer."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final

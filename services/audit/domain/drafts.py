@@ -1,7 +1,5 @@
 """What callers send, as entries that have no place, time or counter yet."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +11,6 @@ from schemas.events.access import (
     DETAIL_BYTES_MAX,
     Access,
     EventReport,
-    Item,
     OutcomeReport,
     PermitRequest,
     missing_field,
@@ -62,21 +59,25 @@ class EntryWriter:
 
     def permit(self, request: PermitRequest, *, caller: str) -> Draft:
         """The intent of a permit request, with its items before it."""
-        self._check(request.access, "intent", caller)
-        if request.access.times is not None:
+        access = request.access
+        self._check(access, "intent", caller)
+        lists = ACTS[access.act].lists
+        if access.times is not None:
             raise DetailInvalid("/access/times")
-        if request.items and not ACTS[request.access.act].lists:
+        if request.items and not lists:
             raise DetailInvalid("/items")
-        words = request.access.plain() | self._words("intent", "before", caller)
-        draft = Draft(
-            caller=caller,
-            idem=request.idem,
-            body=_digest("permit", request.plain()),
-            words=words,
-            items=tuple(self._item(request.access, item, caller) for item in request.items),
-            names_items=ACTS[request.access.act].lists,
+        asked = access.plain()
+        item = asked | self._words("item", "before", caller)
+        return _fitting(
+            Draft(
+                caller=caller,
+                idem=request.idem,
+                body=_digest("permit", request.plain()),
+                words=asked | self._words("intent", "before", caller),
+                items=tuple(item | row.plain() for row in request.items),
+                names_items=lists,
+            )
         )
-        return _fitting(draft)
 
     def event(self, report: EventReport, *, caller: str) -> Draft:
         """Something that was done."""
@@ -110,11 +111,19 @@ class EntryWriter:
         if caller not in self.parties[ACTS[access.act].party]:
             raise NotYours
 
-    def _item(self, access: Access, item: Item, caller: str) -> Words:
-        return access.plain() | self._words("item", "before", caller) | item.plain()
-
     def _words(self, kind: str, mode: str, caller: str) -> dict[str, Any]:
         return trail_words(kind, mode, service=caller, site=self.origin)
+
+
+def _check_instants(report: EventReport) -> None:
+    """Refuse instants that do not exist, an end before its beginning, and a count without an end."""
+    _check_instant(report.happened, "/happened")
+    until, times = report.until, report.access.times
+    _check_instant(until or report.happened, "/until")
+    if (until is None) != (times is None) or (until or report.happened) < report.happened:
+        raise DetailInvalid("/until")
+    if times is not None and not 1 <= times <= COUNT_MAX:
+        raise DetailInvalid("/access/times")
 
 
 def _check_instant(text: str, at: str) -> None:
@@ -123,18 +132,6 @@ def _check_instant(text: str, at: str) -> None:
         datetime.fromisoformat(text)
     except ValueError:
         raise DetailInvalid(at) from None
-
-
-def _check_instants(report: EventReport) -> None:
-    """Refuse instants that do not exist, an end before its beginning, and a count without an end."""
-    _check_instant(report.happened, "/happened")
-    until, times = report.until, report.access.times
-    if until is not None:
-        _check_instant(until, "/until")
-    if (until is None) != (times is None) or (until or report.happened) < report.happened:
-        raise DetailInvalid("/until")
-    if times is not None and not 1 <= times <= COUNT_MAX:
-        raise DetailInvalid("/access/times")
 
 
 def _digest(kind: str, body: Mapping[str, Any]) -> bytes:

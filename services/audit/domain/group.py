@@ -1,7 +1,5 @@
 """What one group of drafts becomes: entries, counters and an answer for each, over what was read for it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final

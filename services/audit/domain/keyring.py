@@ -3,8 +3,6 @@
 AES-256-GCM with a fresh nonce before each ciphertext; a detail is bound to its place, a key to its row.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final

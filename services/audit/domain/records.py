@@ -1,7 +1,5 @@
 """What the database holds, as the rest of the service sees it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from datetime import datetime
 

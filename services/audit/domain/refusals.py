@@ -1,7 +1,5 @@
 """Why the trail refuses: the codes of its HTTP interface; and the damage that it finds."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Final
 

@@ -3,8 +3,6 @@
 The tree decides whether the trail is sound. A damaged detail costs its own entry and is a finding.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """`python -m services.audit.verifier verify SOURCE`: exit 0 sound, 7 not sound, 1 could not look."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

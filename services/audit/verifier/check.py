@@ -5,8 +5,6 @@ makes everything above it wrong too, so a difference counts where it is seen low
 the first entry that fails: the work is bounded by what the directory holds, whatever size it claims.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

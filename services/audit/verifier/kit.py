@@ -3,8 +3,6 @@
 Line i of `details.jsonl` opens entry i: its detail and salt in base64, or why it could not be opened.
 """
 
-from __future__ import annotations
-
 import os
 import stat
 from collections.abc import Iterator

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from schemas.events.access import Access, Item, ProtocolVersion, Reason
+from schemas.events.access import Access, Explanation, Item, ProtocolVersion
 from schemas.trail.bytes import subject_key
 from schemas.wire.body import instant_text
 from services.runtime.errors import NotFound
@@ -43,7 +43,7 @@ async def look_at_referral(referral: str, by: Asker, purpose: str, work: Work) -
         referral=view.referral,
         consent=view.consent,
         protocol=await _protocol(view, work),
-        explain=(Reason(code=f"is_{view.role}", ref=view.referral),),
+        explain=(Explanation(code=f"is_{view.role}", ref=view.referral),),
     )
     return Look(access, tag_key=await _tag_key(view, work))
 
@@ -57,7 +57,7 @@ async def own_view(referral: str, by: Asker, work: Work) -> ReferralView:
 
 def look_at_worklist(referrals: Sequence[str], by: Asker, purpose: str) -> Look:
     """The look at what awaits an agency: one item for each referral about to be shown; none is a look too."""
-    access = _access("list", by, purpose, basis="referral", explain=(Reason(code="awaits_agency"),))
+    access = _access("list", by, purpose, basis="referral", explain=(Explanation(code="awaits_agency"),))
     return Look(access, tuple(Item(subject=referral, referral=referral) for referral in referrals))
 
 
@@ -65,7 +65,7 @@ async def look_at_case(case: str, by: Asker, purpose: str, work: Work) -> Look:
     """The look at an agency's own case."""
     own = await own_case(case, by, work)
     access = _access(
-        "view", by, purpose, basis="own_case", subject=own.subject, explain=(Reason(code="is_owner"),)
+        "view", by, purpose, basis="own_case", subject=own.subject, explain=(Explanation(code="is_owner"),)
     )
     return Look(access, tag_key=subject_key(own.key, 0))
 

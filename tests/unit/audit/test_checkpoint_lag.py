@@ -1,7 +1,5 @@
 """How long a due size may wait for the signer, on a clock that stands still."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 
 from services.audit.domain.checkpoint_lag import NOTHING_SIGNED, CheckpointLag

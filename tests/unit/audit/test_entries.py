@@ -1,7 +1,5 @@
 """Leaves, details and groups: the published bytes, counters without gaps, refusals that leave no trace."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Notes, keys and checkpoints: the published ones open, every other spelling is refused, none crashes."""
 
-from __future__ import annotations
-
 import hashlib
 from typing import Final
 

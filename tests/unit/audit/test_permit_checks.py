@@ -3,8 +3,6 @@
 Each case is true in every other respect, signatures included: leaving one check out lets its cases pass.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """The tree: published vectors, every leaf in every tree to 100, and nothing accepted with a bit flipped."""
 
-from __future__ import annotations
-
 import base64
 import json
 from collections.abc import Callable, Sequence

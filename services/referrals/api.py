@@ -1,16 +1,14 @@
 """The arbiter's internal port: the operator's command brings the service directory."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
-from schemas.events.directory import ServiceRegistered
 from services.referrals.domain.directory import ENTRIES_MAX, RefusedEntry, judge_entries
-
-Keep = Callable[[Sequence[ServiceRegistered]], Awaitable[int]]
-"""Keeps entries and publishes those that are new or changed, durably; says how many those are."""
+from services.referrals.handlers import Work
 
 
 class DirectoryBatch(BaseModel):
@@ -30,15 +28,16 @@ class DirectoryAnswer(BaseModel):
     refused: list[RefusedEntry]
 
 
-def routes(keep: Keep) -> APIRouter:
-    """The operator's routes, over whatever keeping means."""
+def routes(open_work: Callable[[], AbstractAsyncContextManager[Work]]) -> APIRouter:
+    """The operator's routes, over whatever wiring opens."""
     router = APIRouter(prefix="/v1")
 
     @router.post("/directory")
     async def post_directory(batch: DirectoryBatch) -> DirectoryAnswer:
         """Take a batch of directory entries."""
         entries, refused = judge_entries(batch.entries)
-        changed = await keep(entries) if entries else 0
+        async with open_work() as work:
+            changed = await work.surroundings.keep_entries(entries, work.clock.now())
         return DirectoryAnswer(taken=len(entries), changed=changed, refused=refused)
 
     return router

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
+from schemas.events.directory import ServiceRegistered
 from schemas.events.governance import AgencyCurrent, ProtocolCurrent, document_hash
 from schemas.events.referral import OfferReferral, StepBase
 from schemas.wire.envelope import ReadEvent
@@ -44,6 +45,9 @@ class Surroundings(Protocol):
 
     async def keep_protocols(self, protocols: Sequence[ProtocolCurrent]) -> None:
         """Keep each by its hash, and which version of each is the newest."""
+
+    async def keep_entries(self, entries: Sequence[ServiceRegistered], at: datetime) -> int:
+        """Keep and publish the directory's entries that are new or changed; says how many those are."""
 
 
 @dataclass(frozen=True, slots=True)

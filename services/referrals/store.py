@@ -180,7 +180,6 @@ class SurroundingsStore(Surroundings):
             )
 
     async def keep_entries(self, entries: Sequence[ServiceRegistered], at: datetime) -> int:
-        """Keep and publish the entries that are new or changed, and say how many those are."""
         kept = await self._transaction.rows(_KEEP_ENTRIES, entries=_AS_JSON.dump_json(list(entries)).decode())
         changed = {row.service for row in kept}
         registered = [_registered(one, at) for one in entries if one.service in changed]

@@ -1,8 +1,5 @@
 """Puts the arbiter together."""
 
-from collections.abc import Sequence
-
-from schemas.events.directory import ServiceRegistered
 from services.referrals.api import routes
 from services.referrals.handlers import SWEPT_MAX, Work, expire_and_remind
 from services.referrals.settings import Settings
@@ -18,25 +15,22 @@ def wire(runtime: Runtime, settings: Settings) -> Parts:
     """The arbiter decides steps, watches deadlines, and takes the directory from the operator."""
     cache: ProtocolCache = {}
 
-    def open_work(transaction: Transaction) -> Work:
+    def work_on(transaction: Transaction) -> Work:
         referrals = ReferralStore(transaction, runtime.outbox)
         return Work(referrals, SurroundingsStore(transaction, runtime.outbox, cache), runtime.clock)
 
+    open_work = runtime.database.opener(work_on)
+
     async def sweep() -> bool:
-        async with runtime.database.transaction() as transaction:
-            found = await expire_and_remind(open_work(transaction))
+        async with open_work() as work:
+            found = await expire_and_remind(work)
             if found:
                 crash_point("sweeper.written")  # rolls back whole; the next sweep finds the same
         return found == SWEPT_MAX
 
-    async def keep(entries: Sequence[ServiceRegistered]) -> int:
-        async with runtime.database.transaction() as transaction:
-            store = SurroundingsStore(transaction, runtime.outbox, cache)
-            return await store.keep_entries(entries, runtime.clock.now())
-
     return Parts(
         subscriptions=SUBSCRIPTIONS,
-        open_work=open_work,
-        operators=routes(keep),
+        open_work=work_on,
+        operators=routes(open_work),
         sweepers=(Sweeper("deadlines", settings.look_for_due_every_seconds, sweep),),
     )

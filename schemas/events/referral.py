@@ -1,7 +1,7 @@
 """The story of a referral: what a sector may ask (steps), what the arbiter says happened (facts)."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import BaseModel, Field
 
@@ -81,16 +81,8 @@ def _coarse_age(band: str) -> str:
     return "child" if band in ("child", "adolescent") else "adult"
 
 
-def _some(needs: tuple[str, ...]) -> tuple[str, ...]:
+def _coarse_access(needs: tuple[str, ...]) -> tuple[str, ...]:
     return ("some",) if needs else ()
-
-
-def _as_it_is(value: Any) -> Any:
-    return value
-
-
-def _never(_: bool) -> bool:
-    return False
 
 
 class NeedFields(BaseModel):
@@ -99,10 +91,10 @@ class NeedFields(BaseModel):
     needs: Annotated[Needs | None, MatrixRow("need", _coarse_needs)] = None
     urgency: Annotated[Urgency | None, MatrixRow("need", _coarse_urgency)] = None
     age_band: Annotated[AgeBand | None, MatrixRow("age", _coarse_age)] = None
-    minor: Annotated[Flag | None, MatrixRow("age", _as_it_is)] = None
-    access_needs: Annotated[AccessNeeds | None, MatrixRow("access", _some)] = None
-    immediate_danger: Annotated[Flag | None, MatrixRow("danger", _as_it_is)] = None
-    weapons: Annotated[Flag | None, MatrixRow("danger", _never)] = None
+    minor: Annotated[Flag | None, MatrixRow("age", lambda minor: minor)] = None
+    access_needs: Annotated[AccessNeeds | None, MatrixRow("access", _coarse_access)] = None
+    immediate_danger: Annotated[Flag | None, MatrixRow("danger", lambda danger: danger)] = None
+    weapons: Annotated[Flag | None, MatrixRow("danger", lambda weapons: False)] = None
     area: Annotated[Area | None, EVERYBODY] = None
 
 

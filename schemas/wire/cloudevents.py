@@ -113,13 +113,12 @@ def parse(headers: Headers, value: bytes | None) -> CloudEvent:
 
 
 def check_attributes(attributes: Mapping[str, object], *, but: Collection[str] = ()) -> None:
-    """Refuse attributes that the specification forbids; those named in `but` the caller checks himself."""
+    """Refuse attributes that the specification forbids; those named in `but` the caller checks."""
     for name in REQUIRED:
         if name not in attributes:
             raise Unusable(LetterReason.NOT_CLOUDEVENTS, name)
-    for name, content in attributes.items():
-        if name in but:
-            continue
+    for name in [one for one in attributes if one not in but]:
+        content = attributes[name]
         if not _NAME.fullmatch(name) or name == "data":
             raise Unusable(LetterReason.BAD_ATTRIBUTE, "name")
         if isinstance(content, str):

@@ -27,10 +27,8 @@ def seal(opened: bytes) -> bytes:
 
 
 def _open_in_the_clear(sealed: Mapping[str, Any], mode: str) -> Any:
-    if mode == "live":
-        raise Unusable(
-            LetterReason.NOT_SEALED
-        )  # a live installation never takes what every broker could read
+    if mode == "live":  # never takes what every broker could read
+        raise Unusable(LetterReason.NOT_SEALED)
     return sealed.get("event")
 
 

@@ -10,7 +10,6 @@ import json
 import math
 import re
 import unicodedata
-from contextlib import suppress
 from typing import Any, Final, NoReturn
 
 import pydantic_core
@@ -50,10 +49,8 @@ def parse_any_text(text: bytes, errors: str = "strict") -> Any:
     try:
         if _depth(text) > DEPTH_MAX:
             raise MalformedJson
-        with suppress(ValueError):
-            # What is written again byte for byte has no name twice, no NaN and no second spelling.
-            if pydantic_core.to_json(value := pydantic_core.from_json(text, allow_inf_nan=False)) == text:
-                return value
+        if (value := _quickly(text)) is not None:
+            return value
         return _DECODER.decode(text.decode("utf-8", errors))
     except RepeatedName:
         raise
@@ -74,6 +71,15 @@ def may_hold_forbidden_text(text: bytes) -> bool:
 def to_json(value: object) -> bytes:
     """Compact UTF-8 JSON, members in their own order."""
     return _ENCODER.encode(value).encode("utf-8")
+
+
+def _quickly(text: bytes) -> Any:
+    """The value where it is written again byte for byte: no name twice, no NaN, no second spelling."""
+    try:
+        value = pydantic_core.from_json(text, allow_inf_nan=False)
+    except ValueError:
+        return None
+    return value if pydantic_core.to_json(value) == text else None
 
 
 def _depth(text: bytes) -> int:

@@ -36,7 +36,7 @@ SECTOR: Final[Edits] = (
 FIELD: Final[Edits] = (
     ("schemas/events/referral.py", "    area: Annotated[Area | None, EVERYBODY] = None\n",
      "    area: Annotated[Area | None, EVERYBODY] = None\n"
-     '    homeless: Annotated[Flag | None, MatrixRow("shelter", _as_it_is)] = None\n'),
+     '    homeless: Annotated[Flag | None, MatrixRow("shelter", lambda homeless: homeless)] = None\n'),
     ("deploy/local/protocol.json", '  "matrix": {\n', '  "matrix": {\n    "shelter": {"health": "F"},\n'),
 )  # fmt: skip
 STEP: Final[Edits] = (

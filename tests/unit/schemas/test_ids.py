@@ -9,8 +9,8 @@ from pydantic import TypeAdapter, ValidationError
 from schemas import ids
 from schemas.ids import KINDS, NotRandom, WrongLength, make
 
-RANDOM = sorted(name for name, kind in KINDS.items() if kind.bits)
-CHOSEN = sorted(name for name, kind in KINDS.items() if not kind.bits)
+RANDOM = sorted(name for name, kind in KINDS.items() if kind.is_random)
+CHOSEN = sorted(name for name, kind in KINDS.items() if not kind.is_random)
 
 
 @pytest.mark.parametrize("kind", RANDOM)

@@ -10,30 +10,30 @@ from deploy.local.secrets import bad_secret
 from deploy.local.subprocesses import Say, silence
 from schemas.topics import SERVICES, TOPICS
 from services.runtime import administration
-from services.runtime.administration import Desired, Difference
+from services.runtime.administration import Difference, Topology
 from services.runtime.database import Database
 from services.runtime.migrate import heads, migrate, stored_heads
 from services.runtime.settings import DatabaseSettings
 
 
-def desired(installation: Installation) -> Desired:
+def topology(installation: Installation) -> Topology:
     """What the table of topics asks of this installation's brokers."""
     configuration = installation.configuration
     is_one_broker = configuration.kafka is None or configuration.mode == "local"
-    return administration.desired(TOPICS, SERVICES, installation.namespace, local=is_one_broker)
+    return administration.topology(TOPICS, SERVICES, installation.namespace, local=is_one_broker)
 
 
 def plan_topology(installation: Installation) -> list[Difference]:
     """How the brokers differ from the table. Blocks."""
     with administration.connect(installation.bootstrap, *installation.kafka_admin) as admin:
-        return administration.plan(admin, desired(installation))
+        return administration.plan(admin, topology(installation))
 
 
 def apply_topology(installation: Installation) -> tuple[list[Difference], list[Difference]]:
     """Makes the brokers as the table says: what changed, and what is left for people. Blocks."""
     with administration.connect(installation.bootstrap, *installation.kafka_admin) as admin:
         return administration.apply(
-            admin, desired(installation), lambda user: installation.secrets.password("kafka", user)
+            admin, topology(installation), lambda user: installation.secrets.password("kafka", user)
         )
 
 

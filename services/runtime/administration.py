@@ -1,10 +1,10 @@
-"""Topics and rights on the brokers, made from the contract's table; blocks, so call it in a thread."""
+"""Topics, rights and users on the brokers, made from a table of topics; blocks, so call it in a thread."""
 
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from kafka import TopicPartition
 from kafka.admin import (
@@ -47,45 +47,29 @@ NOT_APPLIED: Final = ("partitions", "topic_unknown")
 """A keyed topic never gets more partitions (make a new version), and records are never deleted from here."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Right:
-    """One literal permission of one user."""
-
-    user: str
-    operation: str
-    resource: str
-    name: str
-    shape: str = "LITERAL"
-    permission: str = "ALLOW"
-    host: str = "*"
-
-    def __str__(self) -> str:
-        extra = "" if (self.shape, self.permission, self.host) == ("LITERAL", "ALLOW", "*") else (
-            f" ({self.shape}, {self.permission}, host {self.host})"
-        )  # fmt: skip
-        return f"{self.user}: {self.operation} on {self.resource.lower()} {self.name}{extra}"
-
-
 @dataclass(frozen=True, slots=True)
-class WantedTopic:
-    """A topic as it must be on the brokers."""
-
-    partitions: int
-    replicas: int
-    settings: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Desired:
+class Topology:
     """Everything that the table asks of a cluster."""
 
     namespace: str
-    topics: Mapping[str, WantedTopic]
-    rights: frozenset[Right]
+    topics: Mapping[str, Topic]
+    """By their names on the brokers."""
+    rights: frozenset[ACL]
     users: frozenset[str]
+    is_local: bool
+    """One broker: a replica of everything, and fewer partitions."""
+
+    def partitions(self, name: str) -> int:
+        """How many partitions a topic must have."""
+        topic = self.topics[name]
+        return topic.partitions_local if self.is_local else topic.partitions
+
+    def settings(self, name: str) -> Mapping[str, str]:
+        """What a topic must state."""
+        return {**self.topics[name].settings(), **({} if self.is_local else CLUSTER_SETTINGS)}
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Difference:
     """One thing on the cluster that is not as the table says."""
 
@@ -93,7 +77,7 @@ class Difference:
     subject: str
     wanted: str = ""
     found: str = ""
-    right: Right | None = None
+    right: ACL | None = None
 
     def __str__(self) -> str:
         states = f": wanted {self.wanted or 'nothing'}, found {self.found or 'nothing'}"
@@ -139,212 +123,71 @@ def answers(bootstrap: str, user: str, password: str) -> bool:
     return True
 
 
-def desired(topics: Iterable[Topic], services: Sequence[str], namespace: str, *, local: bool) -> Desired:
+def topology(topics: Iterable[Topic], services: Sequence[str], namespace: str, *, local: bool) -> Topology:
     """What a cluster must have; `services` are those that get a user."""
-    topics = tuple(topics)
-    return Desired(
-        namespace,
-        {topic.name(namespace): _wanted(topic, local=local) for topic in topics},
-        frozenset(right for topic in topics for right in _rights(topic, namespace)),
-        frozenset(services),
-    )
+    by_name = {topic.name(namespace): topic for topic in topics}
+    rights = frozenset(one for name, topic in by_name.items() for one in _rights(topic, name, namespace))
+    return Topology(namespace, by_name, rights, frozenset(services), local)
 
 
-def _wanted(topic: Topic, *, local: bool) -> WantedTopic:
-    if local:
-        return WantedTopic(topic.partitions_local, 1, dict(topic.settings()))
-    return WantedTopic(topic.partitions, 3, {**topic.settings(), **CLUSTER_SETTINGS})
+def right(user: str, operation: str, resource: str, name: str) -> ACL:
+    """One literal permission of one user."""
+    pattern = ResourcePattern(ResourceType[resource], name, ACLResourcePatternType.LITERAL)
+    return ACL(f"User:{user}", "*", ACLOperation[operation], ACLPermissionType.ALLOW, pattern)
 
 
-def _rights(topic: Topic, namespace: str) -> Iterable[Right]:
-    name = topic.name(namespace)
-    yield from (Right(topic.writer, operation, "TOPIC", name) for operation in ("WRITE", "DESCRIBE"))
+def _rights(topic: Topic, name: str, namespace: str) -> Iterator[ACL]:
+    for user, operation in ((topic.writer, "WRITE"), *((reader, "READ") for reader in topic.readers)):
+        yield right(user, operation, "TOPIC", name)
+        yield right(user, "DESCRIBE", "TOPIC", name)
     for reader in topic.readers:
-        yield from (Right(reader, operation, "TOPIC", name) for operation in ("READ", "DESCRIBE"))
-        yield Right(reader, "READ", "GROUP", f"{namespace}{reader}")
+        yield right(reader, "READ", "GROUP", f"{namespace}{reader}")
 
 
-def plan(admin: KafkaAdminClient, wanted: Desired) -> list[Difference]:
+def plan(admin: KafkaAdminClient, wanted: Topology) -> list[Difference]:
     """Every difference between the cluster and the table; empty when nothing is to be done."""
-    found = {topic["name"]: len(topic["partitions"]) for topic in admin.describe_topics()}
-    settings = _settings(admin, wanted, sorted(found.keys() & wanted.topics.keys()))
+    rights, users = _found_rights(admin, wanted.namespace), _found_users(admin)
     return sorted(
         [
-            *_topic_differences(found, wanted),
-            *_setting_differences(settings, wanted),
-            *_right_differences(_found_rights(admin, wanted.namespace), wanted),
-            *(Difference("user_missing", user) for user in wanted.users - _found_users(admin)),
+            *_topic_differences(admin, wanted),
+            *(Difference("right_missing", _told(one), right=one) for one in wanted.rights - rights),
+            *(Difference("right_unknown", _told(one), right=one) for one in rights - wanted.rights),
+            *(Difference("user_missing", user) for user in wanted.users - users),
         ],
         key=str,
     )
 
 
-def _topic_differences(found: Mapping[str, int], wanted: Desired) -> Iterable[Difference]:
-    for name, topic in wanted.topics.items():
-        if name not in found:
-            yield Difference("topic_missing", name)
-        elif found[name] != topic.partitions:
-            yield Difference("partitions", name, str(topic.partitions), str(found[name]))
-    for name in found.keys() - wanted.topics.keys():
-        if name.startswith(f"{wanted.namespace}concert."):
-            yield Difference("topic_unknown", name)
-
-
-def _setting_differences(found: Mapping[str, Mapping[str, str]], wanted: Desired) -> Iterable[Difference]:
-    for name, settings in found.items():
-        asked = wanted.topics[name].settings
-        for key in asked.keys() | settings.keys():
-            if asked.get(key) != settings.get(key):
-                yield Difference("setting", f"{name} {key}", asked.get(key, ""), settings.get(key, ""))
-
-
-def _right_differences(found: frozenset[Right], wanted: Desired) -> Iterable[Difference]:
-    yield from (Difference("right_missing", str(right), right=right) for right in wanted.rights - found)
-    yield from (Difference("right_unknown", str(right), right=right) for right in found - wanted.rights)
-
-
-def _settings(admin: KafkaAdminClient, wanted: Desired, names: Sequence[str]) -> dict[str, dict[str, str]]:
-    """What a topic states itself, and what is in force of all that is wanted: a broker's default counts."""
-    if not names:
-        return {}
-    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
-    described = admin.describe_configs(resources, config_filter="all")["topic"]
-    return {
-        name: {
-            key: entry["value"]
-            for key, entry in described[name].items()
-            if entry["config_source"] == "DYNAMIC_TOPIC_CONFIG" or key in wanted.topics[name].settings
-        }
-        for name in names
-    }
-
-
-def _found_rights(admin: KafkaAdminClient, namespace: str) -> frozenset[Right]:
-    """Every permission of the cluster, or with a namespace those inside it."""
-    anything = ResourcePatternFilter(ResourceType.ANY, None, ACLResourcePatternType.ANY)
-    every = ACLFilter(None, None, ACLOperation.ANY, ACLPermissionType.ANY, anything)
-    found, error = admin.describe_acls(every)
-    if error is not NoError:
-        raise error
-    return frozenset(
-        _right_of(acl) for acl in found if acl.resource_pattern.resource_name.startswith(namespace)
-    )  # fmt: skip
-
-
-def _right_of(acl: ACL) -> Right:
-    pattern = acl.resource_pattern
-    return Right(
-        acl.principal.removeprefix("User:"),
-        acl.operation.name,
-        pattern.resource_type.name,
-        pattern.resource_name,
-        pattern.pattern_type.name,
-        acl.permission_type.name,
-        acl.host,
-    )
-
-
-def _found_users(admin: KafkaAdminClient) -> frozenset[str]:
-    described = admin.describe_user_scram_credentials()
-    return frozenset(user for user, told in described.items() if told["credential_infos"])
-
-
 def apply(
-    admin: KafkaAdminClient, wanted: Desired, password_of: Callable[[str], str]
+    admin: KafkaAdminClient, wanted: Topology, password_of: Callable[[str], str]
 ) -> tuple[list[Difference], list[Difference]]:
     """Makes the cluster as the table says; what was changed, and what is left for people."""
     before = plan(admin, wanted)
-    _create_topics(admin, wanted, [each.subject for each in before if each.kind == "topic_missing"])
-    _change_settings(admin, [each for each in before if each.kind == "setting"])
-    _grant(admin, [each.right for each in before if each.kind == "right_missing" and each.right])
-    _revoke(admin, [each.right for each in before if each.kind == "right_unknown" and each.right])
-    _create_users(admin, [each.subject for each in before if each.kind == "user_missing"], password_of)
+
+    def of(kind: Kind) -> list[Difference]:
+        return [each for each in before if each.kind == kind]
+
+    if missing := of("topic_missing"):
+        asked = {each.subject: _new_topic(wanted, each.subject) for each in missing}
+        admin.create_topics(asked, wait_for_metadata=True)
+    for each in of("setting"):
+        _change_setting(admin, each)
+    if missing := of("right_missing"):
+        result = admin.create_acls([each.right for each in missing])
+        # The library does not raise when the brokers refuse.
+        if result["failed"] or len(result["succeeded"]) != len(missing):
+            raise Unavailable(f"the brokers refused {len(result['failed'])} of {len(missing)} permissions")
+    if unknown := of("right_unknown"):
+        for _, gone, error in admin.delete_acls([exactly(each.right) for each in unknown]):
+            if error is not NoError or len(gone) != 1:
+                raise Unavailable("the brokers refused to take a permission away")
+    _create_users(admin, [each.subject for each in of("user_missing")], password_of)
     left = _wait_until_applied(admin, wanted) if before else []
     return [each for each in before if each.kind not in NOT_APPLIED], left
 
 
-def _wait_until_applied(admin: KafkaAdminClient, wanted: Desired) -> list[Difference]:
-    """Brokers learn of a change a moment after the controller has accepted it."""
-    ends_at = time.monotonic() + APPLIED_WITHIN_SECONDS
-    while True:
-        left = plan(admin, wanted)
-        if all(each.kind in NOT_APPLIED for each in left):
-            return left
-        if time.monotonic() > ends_at:
-            raise Unavailable(f"the brokers did not take over {len(left)} changes, the first: {left[0]}")
-        time.sleep(POLL_SECONDS)
-
-
-def _create_topics(admin: KafkaAdminClient, wanted: Desired, names: Sequence[str]) -> None:
-    if not names:
-        return
-    asked = {
-        name: {
-            "num_partitions": wanted.topics[name].partitions,
-            "replication_factor": wanted.topics[name].replicas,
-            "configs": dict(wanted.topics[name].settings),
-        }
-        for name in names
-    }
-    admin.create_topics(asked, wait_for_metadata=True)
-
-
-def _change_settings(admin: KafkaAdminClient, differences: Sequence[Difference]) -> None:
-    for each in differences:
-        name, key = each.subject.split(" ")
-        change = admin.alter_configs if each.wanted else admin.reset_configs
-        result = change([ConfigResource(ConfigResourceType.TOPIC, name, {key: each.wanted or None})])
-        if result["topic"][name] != "OK":
-            raise Unavailable(f"the brokers refused the setting {key} of {name}")
-
-
-def _grant(admin: KafkaAdminClient, rights: Sequence[Right]) -> None:
-    if not rights:
-        return
-    result = admin.create_acls([acl_of(right) for right in rights])
-    # The library does not raise when the brokers refuse.
-    if result["failed"] or len(result["succeeded"]) != len(rights):
-        raise Unavailable(f"the brokers refused {len(result['failed'])} of {len(rights)} permissions")
-
-
-def _revoke(admin: KafkaAdminClient, rights: Sequence[Right]) -> None:
-    if not rights:
-        return
-    for _, gone, error in admin.delete_acls([filter_of(right) for right in rights]):
-        if error is not NoError or len(gone) != 1:
-            raise Unavailable("the brokers refused to take a permission away")
-
-
-def _create_users(admin: KafkaAdminClient, users: Sequence[str], password_of: Callable[[str], str]) -> None:
-    if not users:
-        return
-    asked = [
-        UserScramCredentialUpsertion(user, MECHANISM, password_of(user), iterations=ITERATIONS)
-        for user in users
-    ]
-    result = admin.alter_user_scram_credentials(asked)
-    refused = sorted(user for user in users if result.get(user, "no answer") is not None)
-    if refused:
-        raise Unavailable(f"the brokers refused the users {', '.join(refused)}")
-
-
-def acl_of(right: Right) -> ACL:
-    """The library's form of a right."""
-    pattern = ResourcePattern(
-        ResourceType[right.resource], right.name, ACLResourcePatternType[right.shape]
-    )  # fmt: skip
-    return ACL(
-        f"User:{right.user}",
-        right.host,
-        ACLOperation[right.operation],
-        ACLPermissionType[right.permission],
-        pattern,
-    )
-
-
-def filter_of(right: Right) -> ACLFilter:
+def exactly(acl: ACL) -> ACLFilter:
     """The library's question for exactly this right."""
-    acl = acl_of(right)
     return ACLFilter(acl.principal, acl.host, acl.operation, acl.permission_type, acl.resource_pattern)
 
 
@@ -367,3 +210,110 @@ def ends(admin: KafkaAdminClient, names: Sequence[str]) -> dict[tuple[str, int],
     first = admin.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.EARLIEST))
     after = admin.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.LATEST))
     return {(each.topic, each.partition): (first[each].offset, after[each].offset) for each in partitions}
+
+
+# what the cluster has
+
+
+def _topic_differences(admin: KafkaAdminClient, wanted: Topology) -> Iterator[Difference]:
+    found = {topic["name"]: len(topic["partitions"]) for topic in admin.describe_topics()}
+    for name in found.keys() - wanted.topics.keys():
+        if name.startswith(f"{wanted.namespace}concert."):
+            yield Difference("topic_unknown", name)
+    for name in wanted.topics.keys() - found.keys():
+        yield Difference("topic_missing", name)
+    both = sorted(found.keys() & wanted.topics.keys())
+    for name in both:
+        if found[name] != wanted.partitions(name):
+            yield Difference("partitions", name, str(wanted.partitions(name)), str(found[name]))
+    for name, stated in _found_settings(admin, wanted, both).items():
+        asked = wanted.settings(name)
+        for key in asked.keys() | stated.keys():
+            if asked.get(key) != stated.get(key):
+                yield Difference("setting", f"{name} {key}", asked.get(key, ""), stated.get(key, ""))
+
+
+def _found_settings(
+    admin: KafkaAdminClient, wanted: Topology, names: Sequence[str]
+) -> dict[str, dict[str, str]]:
+    """What a topic states itself, and what is in force of all that is wanted: a broker's default counts."""
+    if not names:
+        return {}
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+    described = admin.describe_configs(resources, config_filter="all")["topic"]
+    return {
+        name: {
+            key: entry["value"]
+            for key, entry in described[name].items()
+            if entry["config_source"] == "DYNAMIC_TOPIC_CONFIG" or key in wanted.settings(name)
+        }
+        for name in names
+    }
+
+
+def _found_rights(admin: KafkaAdminClient, namespace: str) -> frozenset[ACL]:
+    """Every permission of the cluster, or with a namespace those inside it."""
+    anything = ResourcePatternFilter(ResourceType.ANY, None, ACLResourcePatternType.ANY)
+    found, error = admin.describe_acls(
+        ACLFilter(None, None, ACLOperation.ANY, ACLPermissionType.ANY, anything)
+    )
+    if error is not NoError:
+        raise error
+    return frozenset(acl for acl in found if acl.resource_pattern.resource_name.startswith(namespace))
+
+
+def _told(acl: ACL) -> str:
+    pattern, user = acl.resource_pattern, acl.principal.removeprefix("User:")
+    unusual = (pattern.pattern_type.name, acl.permission_type.name, f"host {acl.host}")
+    extra = "" if unusual == ("LITERAL", "ALLOW", "host *") else f" ({', '.join(unusual)})"
+    resource = f"{pattern.resource_type.name.lower()} {pattern.resource_name}"
+    return f"{user}: {acl.operation.name} on {resource}{extra}"
+
+
+def _found_users(admin: KafkaAdminClient) -> frozenset[str]:
+    described = admin.describe_user_scram_credentials()
+    return frozenset(user for user, told in described.items() if told["credential_infos"])
+
+
+# what is changed
+
+
+def _new_topic(wanted: Topology, name: str) -> dict[str, Any]:
+    return {
+        "num_partitions": wanted.partitions(name),
+        "replication_factor": 1 if wanted.is_local else 3,
+        "configs": dict(wanted.settings(name)),
+    }
+
+
+def _change_setting(admin: KafkaAdminClient, each: Difference) -> None:
+    name, key = each.subject.split(" ")
+    change = admin.alter_configs if each.wanted else admin.reset_configs
+    result = change([ConfigResource(ConfigResourceType.TOPIC, name, {key: each.wanted or None})])
+    if result["topic"][name] != "OK":
+        raise Unavailable(f"the brokers refused the setting {key} of {name}")
+
+
+def _create_users(admin: KafkaAdminClient, users: Sequence[str], password_of: Callable[[str], str]) -> None:
+    if not users:
+        return
+    asked = [
+        UserScramCredentialUpsertion(user, MECHANISM, password_of(user), iterations=ITERATIONS)
+        for user in users
+    ]
+    result = admin.alter_user_scram_credentials(asked)
+    refused = sorted(user for user in users if result.get(user, "no answer") is not None)
+    if refused:
+        raise Unavailable(f"the brokers refused the users {', '.join(refused)}")
+
+
+def _wait_until_applied(admin: KafkaAdminClient, wanted: Topology) -> list[Difference]:
+    """Brokers learn of a change a moment after the controller has accepted it."""
+    ends_at = time.monotonic() + APPLIED_WITHIN_SECONDS
+    while True:
+        left = plan(admin, wanted)
+        if all(each.kind in NOT_APPLIED for each in left):
+            return left
+        if time.monotonic() > ends_at:
+            raise Unavailable(f"the brokers did not take over {len(left)} changes, the first: {left[0]}")
+        time.sleep(POLL_SECONDS)

@@ -75,7 +75,7 @@ from tests.support.builders import a_referral
 
 files = published()
 channels = json.loads(files["asyncapi.json"])["channels"]
-rights = administration.desired(TOPICS, SERVICES, "", local=False).rights
+rights = administration.topology(TOPICS, SERVICES, "", local=False).rights
 routes = described_app(PROFILE).openapi()
 bodies = routes["components"]["schemas"]
 fact = ReferralOffered(referral="ref_" + "a" * 26, homeless=True)

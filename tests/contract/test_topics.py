@@ -73,19 +73,24 @@ def test_every_type_has_an_example_and_a_published_schema(kind: str) -> None:
 
 
 def test_rights_are_literal_and_no_wider_than_the_table() -> None:
-    wanted = administration.desired(TOPICS, SERVICES, "", local=False)
+    wanted = administration.topology(TOPICS, SERVICES, "", local=False)
 
-    assert {right.shape for right in wanted.rights} == {"LITERAL"}
-    assert {right.permission for right in wanted.rights} == {"ALLOW"}
-    assert {(right.user, right.name) for right in wanted.rights if right.operation == "WRITE"} == {
-        (topic.writer, topic.name()) for topic in TOPICS
+    right = administration.right
+
+    assert wanted.rights == {
+        *(
+            right(topic.writer, what, "TOPIC", topic.name())
+            for topic in TOPICS
+            for what in ("WRITE", "DESCRIBE")
+        ),
+        *(
+            right(reader, what, "TOPIC", topic.name())
+            for topic in TOPICS
+            for reader in topic.readers
+            for what in ("READ", "DESCRIBE")
+        ),
+        *(right(reader, "READ", "GROUP", reader) for topic in TOPICS for reader in topic.readers),
     }
-    assert {
-        (right.user, right.name)
-        for right in wanted.rights
-        if (right.operation, right.resource) == ("READ", "TOPIC")
-    } == {(reader, topic.name()) for topic in TOPICS for reader in topic.readers}
-    assert {right.name for right in wanted.rights if right.resource == "GROUP"} <= set(SERVICES)
 
 
 HANDLED = {

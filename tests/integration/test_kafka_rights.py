@@ -106,11 +106,11 @@ async def test_no_service_makes_a_topic(space: Space) -> None:
 
 async def test_the_cluster_is_as_the_table_says_and_planted_drift_is_found(space: Space) -> None:
     space.make_topics()
-    wanted = administration.desired(TOPICS, SERVICES, space.namespace, local=True)
+    wanted = administration.topology(TOPICS, SERVICES, space.namespace, local=True)
 
     with space.admin() as admin:
         assert administration.plan(admin, wanted) == []
-        less = administration.desired(TOPICS[1:], SERVICES, space.namespace, local=True)
+        less = administration.topology(TOPICS[1:], SERVICES, space.namespace, local=True)
         found = {difference.kind for difference in administration.plan(admin, less)}
         name = TOPICS[0].name(space.namespace)
         own = {"max.message.bytes": None}

@@ -31,7 +31,7 @@ from deploy.local.refusals import CannotRun
 from deploy.local.supervisor import Platform, running
 from schemas.topics import SERVICES
 from services.runtime import administration
-from services.runtime.administration import Difference, Right
+from services.runtime.administration import Difference, right
 from tests.support.onlookers import looking_on
 from tests.support.waiting import until
 
@@ -41,8 +41,8 @@ SHORT_LIVED: Final = Process("audit", "tests.support.short_lived", ("health",), 
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
 
 FACTS: Final = "concert.referrals.facts.v1"
-EXTRA_RIGHT: Final = Right("health", "READ", "TOPIC", FACTS)
-LISTED_RIGHT: Final = Right("notifications", "READ", "TOPIC", FACTS)
+EXTRA_RIGHT: Final = right("health", "READ", "TOPIC", FACTS)
+LISTED_RIGHT: Final = right("notifications", "READ", "TOPIC", FACTS)
 
 UP: Final = """
 import asyncio, sys
@@ -292,8 +292,8 @@ async def kill_process(platform: Platform, name: str) -> int:
 
 
 DRIFT: Final = {
-    "right_unknown": lambda admin: admin.create_acls([administration.acl_of(EXTRA_RIGHT)]),
-    "right_missing": lambda admin: admin.delete_acls([administration.filter_of(LISTED_RIGHT)]),
+    "right_unknown": lambda admin: admin.create_acls([EXTRA_RIGHT]),
+    "right_missing": lambda admin: admin.delete_acls([administration.exactly(LISTED_RIGHT)]),
     "setting": lambda admin: admin.alter_configs(
         [ConfigResource(ConfigResourceType.TOPIC, FACTS, {"retention.ms": "1000"})]
     ),

@@ -81,7 +81,7 @@ async def test_a_topic_made_anew_is_read_from_its_beginning(space: Space) -> Non
     with space.admin() as admin:
         admin.delete_topics([name])
         await until(lambda: not administration.topic_ids(admin, [name]))
-        wanted = administration.desired(TOPICS, (), space.namespace, local=True)
+        wanted = administration.topology(TOPICS, (), space.namespace, local=True)
         administration.apply(admin, wanted, lambda user: "")
     keys = await sent(space, topic, 8)  # grown past the old offset: taking that would skip five
 

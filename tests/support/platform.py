@@ -93,7 +93,7 @@ class Space:
         """Create the topics and rights of this space."""
         if self._has_topics:
             return
-        wanted = administration.desired(TOPICS, SERVICES, self.namespace, local=True)
+        wanted = administration.topology(TOPICS, SERVICES, self.namespace, local=True)
         with self.admin() as admin:
             administration.apply(admin, wanted, lambda user: self.platform.secrets.password("kafka", user))
         self._has_topics = True
@@ -173,7 +173,7 @@ class Space:
 
     def _drop_topics(self) -> None:
         with self.admin() as admin:
-            administration.apply(admin, administration.desired((), (), self.namespace, local=True), str)
+            administration.apply(admin, administration.topology((), (), self.namespace, local=True), str)
             admin.delete_topics([name for name in admin.list_topics() if name.startswith(self.namespace)])
 
 

@@ -130,6 +130,6 @@ def _make_topic(trial: Trial) -> None:
     installation = trial.installation
     is_embedded = installation.configuration.kafka is None
     topics = (*TOPICS, CONTROL_TOPIC)
-    wanted = administration.desired(topics, SERVICES, installation.namespace, local=is_embedded)
+    wanted = administration.topology(topics, SERVICES, installation.namespace, local=is_embedded)
     with administration.connect(installation.bootstrap, *installation.kafka_admin) as admin:
         administration.apply(admin, wanted, lambda user: installation.secrets.password("kafka", user))

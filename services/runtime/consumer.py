@@ -1,16 +1,14 @@
 """The loop around batches: fetch, apply, tell the brokers; the database says where each partition goes on."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
-from uuid import UUID
 
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
-from services.runtime import offsets, partition_alarms
+from services.runtime import kafka, offsets, partition_alarms
 from services.runtime.alarms import Alarm
-from services.runtime.backoff import Backoff
 from services.runtime.batches import Batches
 from services.runtime.clock import SystemClock
 from services.runtime.crash import crash_point
@@ -19,7 +17,9 @@ from services.runtime.errors import Unavailable
 from services.runtime.identity import Identity
 from services.runtime.logs import log
 from services.runtime.offsets import Log, Partition
+from services.runtime.pauses import Backoff
 from services.runtime.progress import ReaderProgress
+from services.runtime.settings import KafkaSettings
 
 POLL_MS: Final = 200
 LOOK_SECONDS: Final = 2.0
@@ -35,16 +35,14 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         batches: Batches,
         database: Database,
         identity: Identity,
-        connect: Callable[[], AIOKafkaConsumer],
-        topic_ids: Callable[[Sequence[str]], Mapping[str, UUID]],
+        settings: KafkaSettings,
         *,
         records_max: int,
     ) -> None:
         self._batches = batches
         self._database = database
         self._identity = identity
-        self._connect = connect
-        self._topic_ids = topic_ids
+        self._settings = settings
         self._records_max = records_max
         self._stopping = asyncio.Event()
         self._applying = asyncio.Lock()
@@ -71,7 +69,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         backoff = Backoff()
         while not self._stopping.is_set():
             self._failed = None
-            self._consumer = self._connect()
+            self._consumer = kafka.new_consumer(self._settings, self._identity, self._batches.topic_names)
             try:
                 self._consumer.subscribe(self._batches.topic_names, listener=self)
                 await self._consumer.start()
@@ -249,7 +247,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _logs(self, assigned: set[Partition]) -> dict[Partition, Log]:
         names = sorted({topic for topic, _ in assigned})
-        self._batches.topic_ids |= await asyncio.to_thread(self._topic_ids, names)
+        self._batches.topic_ids |= await asyncio.to_thread(kafka.topic_ids, self._settings, names)
         partitions = [TopicPartition(*partition) for partition in assigned]
         beginnings = await self._consumer.beginning_offsets(partitions)
         ends = await self._consumer.end_offsets(partitions)

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import make_url
+from sqlalchemy import URL, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -38,12 +38,9 @@ class Database:
         cls, settings: DatabaseSettings, *, application: str, pool: int = POOL_CONNECTIONS
     ) -> "Database":
         """A pool that opens its first connection when it is first used."""
-        url = make_url(settings.url)
-        if settings.password_file:
-            url = url.set(password=secret_from(settings.password_file).get_secret_value())
         return cls(
             create_async_engine(
-                url,
+                url_of(settings),
                 pool_size=pool,
                 max_overflow=0,
                 hide_parameters=True,
@@ -81,6 +78,14 @@ class Database:
     async def close(self) -> None:
         """Close every connection."""
         await self.engine.dispose()
+
+
+def url_of(settings: DatabaseSettings) -> URL:
+    """The whole URL, with the password of its file."""
+    url = make_url(settings.url)
+    if settings.password_file:
+        return url.set(password=secret_from(settings.password_file).get_secret_value())
+    return url
 
 
 def raise_unavailable(error: Exception) -> None:

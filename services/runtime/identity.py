@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from schemas.wire.topic import source_of
-from services.runtime.settings import RuntimeSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +29,3 @@ class Identity:
     def group(self) -> str:
         """Its consumer group."""
         return f"{self.namespace}{self.service}"
-
-
-def identity_of(service: str, settings: RuntimeSettings) -> Identity:
-    """The identity that a service's settings give it."""
-    namespace = settings.kafka.namespace if settings.kafka else ""
-    return Identity(service, settings.cell, settings.mode, namespace, settings.outbox_shards)

@@ -2,7 +2,7 @@
 
 import asyncio
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -43,40 +43,29 @@ def member_of(identity: Identity, topics: Sequence[str]) -> str:
     return f"{identity.service}-consumer-1-{zlib.crc32(' '.join(sorted(topics)).encode()):08x}"
 
 
-def consumer_factory(
-    settings: KafkaSettings, identity: Identity, topics: Sequence[str]
-) -> Callable[[], AIOKafkaConsumer]:
-    """Makes a fresh consumer for each connection; a static member keeps its partitions over a restart."""
-
+def new_consumer(settings: KafkaSettings, identity: Identity, topics: Sequence[str]) -> AIOKafkaConsumer:
+    """A consumer that is not started; a static member keeps its partitions over a restart."""
     bound_fetching()
-
-    def connect() -> AIOKafkaConsumer:
-        return AIOKafkaConsumer(
-            group_id=identity.group,
-            group_instance_id=member_of(identity, topics),
-            enable_auto_commit=False,
-            auto_offset_reset="none",  # where to go on is the database's word,
-            isolation_level="read_committed",
-            session_timeout_ms=SESSION_MS,
-            heartbeat_interval_ms=HEARTBEAT_MS,
-            rebalance_timeout_ms=REBALANCE_MS,
-            max_poll_interval_ms=POLL_INTERVAL_MS,
-            max_partition_fetch_bytes=1 << 20,
-            **security(settings),
-        )
-
-    return connect
+    return AIOKafkaConsumer(
+        group_id=identity.group,
+        group_instance_id=member_of(identity, topics),
+        enable_auto_commit=False,
+        auto_offset_reset="none",  # where to go on is the database's word,
+        isolation_level="read_committed",
+        session_timeout_ms=SESSION_MS,
+        heartbeat_interval_ms=HEARTBEAT_MS,
+        rebalance_timeout_ms=REBALANCE_MS,
+        max_poll_interval_ms=POLL_INTERVAL_MS,
+        max_partition_fetch_bytes=1 << 20,
+        **security(settings),
+    )
 
 
-def topic_ids_reader(settings: KafkaSettings) -> Callable[[Sequence[str]], Mapping[str, UUID]]:
-    """Reads Kafka's own ids of topics (KIP-516), which aiokafka does not tell; blocks."""
-
-    def read(names: Sequence[str]) -> Mapping[str, UUID]:
-        password = secret_from(settings.password_file).get_secret_value()
-        with administration.connect(settings.bootstrap, settings.user, password) as admin:
-            return administration.topic_ids(admin, names)
-
-    return read
+def topic_ids(settings: KafkaSettings, names: Sequence[str]) -> Mapping[str, UUID]:
+    """Kafka's own ids of topics (KIP-516), which aiokafka does not tell; blocks."""
+    password = secret_from(settings.password_file).get_secret_value()
+    with administration.connect(settings.bootstrap, settings.user, password) as admin:
+        return administration.topic_ids(admin, names)
 
 
 def minute_ms(at: datetime) -> int:

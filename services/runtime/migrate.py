@@ -5,12 +5,12 @@ from typing import Final
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, text
+from sqlalchemy import URL, Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from services.runtime.database import Database
+from services.runtime.database import Database, url_of
 from services.runtime.errors import Unavailable
-from services.runtime.settings import RuntimeSettings, secret_from
+from services.runtime.settings import RuntimeSettings
 
 SERVICES_FOLDER: Final = Path(__file__).parent.parent
 DURABLE: Final = SERVICES_FOLDER / "runtime" / "migrations"
@@ -56,7 +56,7 @@ async def check_schema(database: Database, service: str) -> None:
         raise WrongSchema(service)
 
 
-async def migrate(service: str, url: str) -> None:
+async def migrate(service: str, url: str | URL) -> None:
     """Upgrade to the newest version; `url` is that of a role that may act as `<service>_owner`."""
     engine = create_async_engine(url)
     try:
@@ -70,12 +70,7 @@ async def migrate(service: str, url: str) -> None:
 
 async def migrate_from_environment(service: str) -> None:
     """`python -m services.<service> migrate`: with the database URL of the environment."""
-    settings = RuntimeSettings.from_environment().database
-    url = settings.url
-    if settings.password_file:
-        user, _, rest = url.partition("@")
-        url = f"{user}:{secret_from(settings.password_file).get_secret_value()}@{rest}"
-    await migrate(service, url)
+    await migrate(service, url_of(RuntimeSettings.from_environment().database))
 
 
 def _upgrade(connection: Connection, service: str) -> None:

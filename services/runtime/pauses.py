@@ -1,10 +1,15 @@
-"""Waiting between pieces of work, cut short by news of work or by the order to stop."""
+"""Waiting between pieces of work: until news or the order to stop, or longer and longer after failures."""
 
 import asyncio
+import secrets
+from typing import Final
+
+FIRST_SECONDS: Final = 0.1
+MOST_SECONDS: Final = 5.0
 
 
 class Pauses:
-    """What relay and sweepers share: `wake` and `stop` from outside, `heed` and `pause` within the loop."""
+    """What relay and sweepers share: `wake` and `stop` from outside, `clear` and `pause` within the loop."""
 
     def __init__(self) -> None:
         self._woken = asyncio.Event()
@@ -19,7 +24,7 @@ class Pauses:
         self.is_stopping = True
         self._woken.set()
 
-    def heed(self) -> None:
+    def clear(self) -> None:
         """Only news from here on cuts the next pause short: call it before looking for work."""
         self._woken.clear()
 
@@ -31,3 +36,20 @@ class Pauses:
             await asyncio.wait_for(self._woken.wait(), seconds)
         except TimeoutError:
             return
+
+
+class Backoff:
+    """Delays that double from a tenth of a second to five seconds, each up to a quarter shorter."""
+
+    def __init__(self) -> None:
+        self._seconds = FIRST_SECONDS
+
+    def next(self) -> float:
+        """The next delay in seconds."""
+        delay = self._seconds * (1 - secrets.randbelow(250) / 1000)
+        self._seconds = min(MOST_SECONDS, self._seconds * 2)
+        return delay
+
+    def reset(self) -> None:
+        """Begin again with the shortest delay."""
+        self._seconds = FIRST_SECONDS

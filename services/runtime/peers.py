@@ -1,77 +1,14 @@
 """Services speak to each other over mutual TLS; each proves its name by its certificate."""
 
-import asyncio
 import ssl
-from collections.abc import Awaitable, Callable
 from typing import Final
 
 import httpx2
-from fastapi import FastAPI, Request
-from uvicorn import Config
 
 from schemas.wire.topic import host_of
-from services.runtime.connections import HEADER_BYTES_MAX, HEADER_SECONDS, BoundedProtocol
-from services.runtime.refusals import OperatorOnly
-from services.runtime.requests import Receive, Scope, Send
 from services.runtime.settings import TlsSettings
-from services.runtime.web import caller_of
 
 ANSWER_WITHIN_SECONDS: Final = 2.0
-
-
-def operator_alone(operator: str) -> Callable[[Request], Awaitable[None]]:
-    """A route's check that it is the operator who asks; `operator` is the URI name in that certificate."""
-
-    async def check(request: Request) -> None:
-        if caller_of(request) != operator:
-            raise OperatorOnly
-
-    return check
-
-
-class CertifiedProtocol(BoundedProtocol):
-    """Hands the application the peer's certificate, which uvicorn keeps to itself."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Put the certificate beside each request of the connection."""
-        super().connection_made(transport)
-        application = self.app
-        extensions = {"peer_certificate": transport.get_extra_info("peercert")}
-
-        async def certified(scope: Scope, receive: Receive, send: Send) -> None:
-            await application({**scope, "extensions": extensions}, receive, send)
-
-        self.app = certified
-
-
-def internal_config(app: FastAPI, tls: TlsSettings) -> Config:
-    """How the internal port listens: only peers whose certificate the authority signed get a connection."""
-    return Config(
-        app,
-        http=CertifiedProtocol,
-        ssl_certfile=str(tls.certificate_file),
-        ssl_keyfile=str(tls.key_file),
-        ssl_ca_certs=str(tls.authority_file),
-        ssl_cert_reqs=ssl.CERT_REQUIRED,
-        **COMMON,  # type: ignore[arg-type]
-    )
-
-
-def plain_config(app: FastAPI) -> Config:
-    """How a port on loopback listens; what is in front of it adds TLS."""
-    return Config(app, http=BoundedProtocol, **COMMON)  # type: ignore[arg-type]
-
-
-COMMON: Final = {
-    "lifespan": "off",
-    "log_config": None,
-    "access_log": False,
-    "server_header": False,
-    "timeout_graceful_shutdown": 3,
-    "timeout_keep_alive": int(HEADER_SECONDS),
-    "h11_max_incomplete_event_size": HEADER_BYTES_MAX,
-    "ws": "none",
-}
 
 
 def internal_client(

@@ -8,12 +8,11 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.runtime.backoff import Backoff
 from services.runtime.crash import crash_point
 from services.runtime.database import Database
 from services.runtime.logs import log
 from services.runtime.metrics import OUTBOX_SENT
-from services.runtime.pauses import Pauses
+from services.runtime.pauses import Backoff, Pauses
 
 ROWS_MAX: Final = 500
 POLL_SECONDS: Final = (0.05, 1.0)
@@ -88,7 +87,7 @@ class Relay(Pauses):
             except (KafkaError, SQLAlchemyError, OSError, TimeoutError) as error:
                 # Nothing was committed: the rows are still in the outbox and go out under the same ids.
                 log().warning("relay_waits", error_class=type(error).__name__, shard=self._shard)
-                self.heed()  # what was written before this failure must not cut the wait short
+                self.clear()  # what was written before this failure must not cut the wait short
                 await self.pause(backoff.next())
 
     async def _own(self, connection: AsyncConnection) -> None:
@@ -103,7 +102,7 @@ class Relay(Pauses):
     async def _send_all(self, connection: AsyncConnection, backoff: Backoff) -> None:
         idle = 0.0
         while not self.is_stopping:
-            self.heed()
+            self.clear()
             async with connection.begin():
                 sent = await relay(connection, self._produce, shard=self._shard)
             if sent:

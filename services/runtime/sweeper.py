@@ -5,11 +5,10 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from services.runtime.alarms import Alarm
-from services.runtime.backoff import Backoff
 from services.runtime.clock import Clock, SystemClock
 from services.runtime.errors import Unavailable
 from services.runtime.logs import log
-from services.runtime.pauses import Pauses
+from services.runtime.pauses import Backoff, Pauses
 
 FAILS_FOR: Final = timedelta(seconds=30)
 """Work that has failed for so long is an alarm; once or twice is how a restart looks."""
@@ -37,7 +36,7 @@ class Sweeper(Pauses):
         """Sweep until stopped; a failure is told and tried again."""
         backoff = Backoff()
         while not self.is_stopping:
-            self.heed()
+            self.clear()
             try:
                 seconds = 0.0 if await self._sweep() else self._every_seconds
                 backoff.reset()

@@ -10,8 +10,7 @@ import pytest
 from fastapi import FastAPI, Request
 
 from services.runtime.connections import HEADER_BYTES_MAX, BoundedProtocol
-from services.runtime.peers import plain_config
-from services.runtime.process import QuietServer
+from services.runtime.ports import QuietServer, plain_config
 from services.runtime.requests import draining_of
 from services.runtime.tokens import Unauthenticated
 from services.runtime.web import create_app

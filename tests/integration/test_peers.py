@@ -9,8 +9,8 @@ import httpx2
 import pytest
 from fastapi import Request
 
-from services.runtime.peers import internal_client, internal_config
-from services.runtime.process import QuietServer
+from services.runtime.peers import internal_client
+from services.runtime.ports import QuietServer, internal_config
 from services.runtime.web import caller_of, create_app
 from tests.support.platform import CELL, Space
 

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from services.runtime.pauses import Pauses
+from services.runtime.pauses import FIRST_SECONDS, MOST_SECONDS, Backoff, Pauses
 
 LONG_SECONDS = 3600.0
 
@@ -26,7 +26,7 @@ async def test_news_cuts_a_pause_short() -> None:
 async def test_what_was_known_before_does_not() -> None:
     pauses = Pauses()
     pauses.wake()
-    pauses.heed()
+    pauses.clear()
 
     pausing = asyncio.create_task(pauses.pause(LONG_SECONDS))
 
@@ -38,8 +38,30 @@ async def test_what_was_known_before_does_not() -> None:
 async def test_nobody_pauses_once_told_to_stop() -> None:
     pauses = Pauses()
     pauses.stop()
-    pauses.heed()
+    pauses.clear()
 
     await pauses.pause(LONG_SECONDS)
 
     assert pauses.is_stopping
+
+
+def test_delays_double_up_to_a_limit_and_are_at_most_a_quarter_shorter() -> None:
+    backoff = Backoff()
+
+    for step in range(12):
+        full = min(MOST_SECONDS, FIRST_SECONDS * 2**step)
+        assert full * 0.75 <= backoff.next() <= full
+
+
+def test_two_who_wait_do_not_come_back_together() -> None:
+    assert len({Backoff().next() for _ in range(20)}) > 1
+
+
+def test_after_success_the_shortest_comes_first_again() -> None:
+    backoff = Backoff()
+    for _ in range(8):
+        backoff.next()
+
+    backoff.reset()
+
+    assert backoff.next() <= FIRST_SECONDS

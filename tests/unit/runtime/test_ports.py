@@ -1,10 +1,8 @@
 """No port is open that nobody serves, and none to whoever comes."""
 
-from unittest.mock import Mock
-
 import pytest
 
-from services.runtime.process import WrongPorts, _servers
+from services.runtime.ports import WrongPorts, servers_of
 from services.runtime.settings import DatabaseSettings, RuntimeSettings
 from services.runtime.web import caller_of, create_app
 
@@ -12,14 +10,16 @@ SETTINGS = RuntimeSettings(
     mode="local", cell="test-local", database=DatabaseSettings(url="postgresql+asyncpg://x")
 )
 
+HEALTH = create_app("health", caller_of)
+
 
 def test_an_internal_port_without_a_certificate_refuses_the_start() -> None:
     with pytest.raises(WrongPorts, match="certificate"):
-        _servers(SETTINGS, None, create_app("any", caller_of), Mock())
+        servers_of(SETTINGS, health=HEALTH, api=None, internal=create_app("any", caller_of))
 
 
 def test_a_socket_that_nobody_serves_refuses_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CONCERT_SOCKETS", "api=7")
 
     with pytest.raises(WrongPorts, match="nobody serves api"):
-        _servers(SETTINGS, None, None, Mock())
+        servers_of(SETTINGS, health=HEALTH, api=None, internal=None)

@@ -1,0 +1,165 @@
+"""A process's ports: agencies' and probes' in the clear on loopback, the internal one over mutual TLS."""
+
+import asyncio
+import os
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+from fastapi import APIRouter, Depends, FastAPI, Request
+from uvicorn import Config, Server
+
+from services.runtime.connections import (
+    HANDSHAKE_SECONDS,
+    HEADER_BYTES_MAX,
+    HEADER_SECONDS,
+    BoundedProtocol,
+)
+from services.runtime.identity import Identity
+from services.runtime.refusals import OperatorOnly
+from services.runtime.requests import DRAINING, Receive, Scope, Send
+from services.runtime.settings import RuntimeSettings, TlsSettings
+from services.runtime.web import caller_of, create_app
+
+_COMMON: Final = {
+    "lifespan": "off",
+    "log_config": None,
+    "access_log": False,
+    "server_header": False,
+    "timeout_graceful_shutdown": 3,
+    "timeout_keep_alive": int(HEADER_SECONDS),
+    "h11_max_incomplete_event_size": HEADER_BYTES_MAX,
+    "ws": "none",
+}
+
+
+class WrongPorts(Exception):
+    """Ports that would be bound and served by nobody, or served to whoever comes."""
+
+
+class QuietServer(Server):
+    """uvicorn without signals of its own, for the process has one way out, and with quick handshakes."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self._draining = asyncio.Event()
+
+    @contextmanager
+    def capture_signals(self) -> Any:
+        """Leave signals to the process."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen on the sockets given; uvicorn alone would wait a minute for each handshake."""
+        config, state, shared = self.config, self.server_state, {DRAINING: self._draining}
+
+        def protocol() -> asyncio.Protocol:
+            return config.http_protocol_class(config=config, server_state=state, app_state=shared)  # type: ignore[call-arg]
+
+        seconds = HANDSHAKE_SECONDS if config.ssl else None
+        loop = asyncio.get_running_loop()
+        self.servers = [
+            await loop.create_server(
+                protocol, sock=one, ssl=config.ssl, backlog=config.backlog, ssl_handshake_timeout=seconds
+            )
+            for one in sockets or ()
+        ]
+        self.started = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let who waits for news have its answer, then end; what takes longer than the grace is told so."""
+        self._draining.set()
+        await super().shutdown(sockets)
+
+
+def internal_app(app: FastAPI | None, operators: Sequence[APIRouter], identity: Identity) -> FastAPI | None:
+    """The internal port's application, if there is anything to ask it."""
+    if not operators:
+        return app
+    app = app or create_app(identity.service, caller_of)
+    for router in operators:
+        app.include_router(router, dependencies=[Depends(_operator_alone(identity.operator))])
+    return app
+
+
+def servers_of(
+    settings: RuntimeSettings, *, health: FastAPI, api: FastAPI | None, internal: FastAPI | None
+) -> list[tuple[Server, list[socket.socket]]]:
+    """A server for each port that has something to serve, with its socket; raises WrongPorts."""
+    configs: dict[str, Config] = {"health": plain_config(health)}
+    if api:
+        configs["api"] = plain_config(api)
+    if internal:
+        if settings.tls is None:
+            raise WrongPorts("the internal port needs a certificate; set CONCERT_TLS__… for this process")
+        configs["internal"] = internal_config(internal, settings.tls)
+    sockets = _inherited_sockets()
+    if unserved := sorted(sockets.keys() - configs.keys()):
+        raise WrongPorts(f"nobody serves {', '.join(unserved)} here; take it out of CONCERT_SOCKETS")
+    return [
+        (QuietServer(config), [_socket_of(sockets.get(name), getattr(settings.ports, name))])
+        for name, config in configs.items()
+    ]
+
+
+def internal_config(app: FastAPI, tls: TlsSettings) -> Config:
+    """How the internal port listens: only peers whose certificate the authority signed get a connection."""
+    return Config(
+        app,
+        http=CertifiedProtocol,
+        ssl_certfile=str(tls.certificate_file),
+        ssl_keyfile=str(tls.key_file),
+        ssl_ca_certs=str(tls.authority_file),
+        ssl_cert_reqs=ssl.CERT_REQUIRED,
+        **_COMMON,  # type: ignore[arg-type]
+    )
+
+
+def plain_config(app: FastAPI) -> Config:
+    """How a port on loopback listens; what is in front of it adds TLS."""
+    return Config(app, http=BoundedProtocol, **_COMMON)  # type: ignore[arg-type]
+
+
+def _operator_alone(operator: str) -> Callable[[Request], Awaitable[None]]:
+    """A route's check that it is the operator who asks; `operator` is the URI name in that certificate."""
+
+    async def check(request: Request) -> None:
+        if caller_of(request) != operator:
+            raise OperatorOnly
+
+    return check
+
+
+class CertifiedProtocol(BoundedProtocol):
+    """Hands the application the peer's certificate, which uvicorn keeps to itself."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Put the certificate beside each request of the connection."""
+        super().connection_made(transport)
+        application = self.app
+        extensions = {"peer_certificate": transport.get_extra_info("peercert")}
+
+        async def certified(scope: Scope, receive: Receive, send: Send) -> None:
+            await application({**scope, "extensions": extensions}, receive, send)
+
+        self.app = certified
+
+
+def _inherited_sockets() -> dict[str, int]:
+    """Sockets that whoever started this process bound for it: `CONCERT_SOCKETS=api=7,health=9`."""
+    named = os.environ.get("CONCERT_SOCKETS", "")
+    pairs = (pair.partition("=") for pair in named.split(",") if pair)
+    return {name: int(number) for name, _, number in pairs}
+
+
+def _socket_of(inherited: int | None, port: int) -> socket.socket:
+    if inherited is not None:
+        return socket.socket(fileno=inherited)
+    bound = socket.socket(
+        socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP
+    )  # else asyncio leaves Nagle on
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.bind(("127.0.0.1", port))
+    return bound

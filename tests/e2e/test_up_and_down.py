@@ -75,10 +75,14 @@ def kill_all(data: Path) -> None:
     until(lambda: not pids(data))
 
 
-def make_topic(data: Path, name: str) -> None:
+@contextlib.contextmanager
+def a_topic(data: Path, name: str) -> Iterator[None]:
+    """A topic that no table knows, for as long as the block."""
     installation = installed(data)
     with administration.connect(installation.bootstrap, *installation.kafka_admin) as admin:
         admin.create_topics({name: {"num_partitions": 1, "replication_factor": 1}})
+        yield
+        admin.delete_topics([name])
 
 
 @pytest.fixture
@@ -96,9 +100,9 @@ def test_up_leaves_everything_running_recovers_from_any_death_and_down_leaves_no
     first_log = (data / "logs" / "up.log").read_text()
     again = concert("up", "--detach", "--data", str(data))
     plan = concert("topology", "plan", "--data", str(data))
-    make_topic(data, "concert.stray.v1")
-    differing = concert("topology", "plan", "--data", str(data))
-    applied = concert("topology", "apply", "--data", str(data))
+    with a_topic(data, "concert.stray.v1"):
+        differing = concert("topology", "plan", "--data", str(data))
+        applied = concert("topology", "apply", "--data", str(data))
     readers = concert("readers", "list", "--data", str(data))
     kill_all(data)
     dead = status(data)

@@ -8,7 +8,7 @@ own classes; they keep to what its fetcher asks of those. Lengths inside a batch
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 import cramjam
@@ -37,6 +37,8 @@ _VARINT_BITS_MAX: Final = 63
 
 Headers = tuple[tuple[str, bytes | None], ...]
 _RawHeaders = list[tuple[bytes, bytes | None]]
+_Parts = tuple[bytes | None, bytes | None]
+"""Key and value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,14 +203,11 @@ def _is_abort(batch: RecordBatch) -> bool:
 # codecs
 
 
-def _plain(packed: bytes) -> bytes:
-    return packed
-
-
 def _gzip(packed: bytes) -> bytes:
     unpacking = zlib.decompressobj(wbits=31)
     content = unpacking.decompress(packed, UNPACKED_BYTES_MAX + 1)
-    _check_size(len(content))
+    if len(content) > UNPACKED_BYTES_MAX:
+        raise Unusable(LetterReason.TOO_LARGE_UNPACKED)
     if not unpacking.eof or unpacking.unused_data:
         raise Unusable(LetterReason.CORRUPT_BATCH)
     return content
@@ -249,13 +248,8 @@ def _into_a_buffer(unpack: Callable[[bytes, bytearray], int]) -> Callable[[bytes
     return unpacked
 
 
-def _check_size(size: int) -> None:
-    if size > UNPACKED_BYTES_MAX:
-        raise Unusable(LetterReason.TOO_LARGE_UNPACKED)
-
-
 CODECS: Final[Mapping[int, Callable[[bytes], bytes]]] = {
-    0: _plain,
+    0: bytes,
     1: _gzip,
     2: _snappy,
     3: _into_a_buffer(cramjam.lz4.decompress_into),
@@ -289,39 +283,32 @@ def records_of(batch: RecordBatch, topic: str, partition: int) -> Iterator[Recor
             raise Unusable(LetterReason.CORRUPT_BATCH)
         last = offset
         timestamp = batch.max_timestamp if batch.attributes & _BY_APPENDING else batch.first_timestamp + age
-        yield _bounded(Record(topic, partition, offset, timestamp, key, value), headers)
+        yield _record((topic, partition, offset, timestamp), (key, value), headers)
     if at != len(content):
         raise Unusable(LetterReason.CORRUPT_BATCH)
 
 
-def _bounded(record: Record, headers: _RawHeaders | None) -> Record:
+def _record(place: tuple[str, int, int, int], parts: _Parts, headers: _RawHeaders | None) -> Record:
     """The record, with a reason if its headers are unfit; one larger than any event is cut to an excerpt.
 
     A reader holds hundreds of records at once, and a large one is refused by its size alone.
     """
-    if headers is None:
-        return _excerpt(replace(record, reason=LetterReason.BAD_HEADER, is_whole=False))
+    reason = LetterReason.BAD_HEADER if headers is None else None
     try:
-        named: Headers = tuple((name.decode("utf-8"), content) for name, content in headers)
-        reason = None
+        named: Headers = tuple([(name.decode("utf-8"), content) for name, content in headers or ()])
     except UnicodeDecodeError:
-        named = tuple((name.decode("utf-8", "backslashreplace"), content) for name, content in headers)
+        named = tuple([(name.decode("utf-8", "backslashreplace"), it) for name, it in headers or ()])
         reason = LetterReason.BAD_HEADER
-    return _excerpt(replace(record, headers=named, reason=reason))
-
-
-def _excerpt(record: Record) -> Record:
-    size = len(record.key or b"") + len(record.value or b"")
-    size += sum(len(name) + len(content or b"") for name, content in record.headers)
+    size = sum([len(part or b"") for part in parts])
+    size += sum([len(name) + len(content or b"") for name, content in named])
     if size <= RECORD_BYTES_MAX:
-        return record
-    headers = tuple(
+        return Record(*place, *parts, named, reason, is_whole=headers is not None)
+    named = tuple(
         (name[:EXCERPT_HEADER_MAX], content and content[:EXCERPT_HEADER_MAX])
-        for name, content in record.headers[:EXCERPT_HEADERS_MAX]
+        for name, content in named[:EXCERPT_HEADERS_MAX]
     )
-    key, value = (part and part[:EXCERPT_BYTES_MAX] for part in (record.key, record.value))
-    reason = record.reason or LetterReason.OVERSIZE
-    return replace(record, key=key, value=value, headers=headers, reason=reason, is_whole=False)
+    key, value = (part and part[:EXCERPT_BYTES_MAX] for part in parts)
+    return Record(*place, key, value, named, reason or LetterReason.OVERSIZE, is_whole=False)
 
 
 def _read_record(

@@ -16,8 +16,8 @@ from services.runtime.database import Database
 from services.runtime.errors import Unavailable
 from services.runtime.identity import Identity
 from services.runtime.logs import log
-from services.runtime.offsets import Log, Partition
-from services.runtime.pauses import Backoff
+from services.runtime.offsets import Partition, PartitionLog
+from services.runtime.pauses import Backoff, Pauses
 from services.runtime.progress import ReaderProgress
 from services.runtime.settings import KafkaSettings
 
@@ -27,7 +27,7 @@ LOOK_SECONDS: Final = 2.0
 LOOK_WITHIN_SECONDS: Final = 5.0
 
 
-class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
+class Consumer(Pauses, ConsumerRebalanceListener):  # type: ignore[misc]
     """The loop around `Batches`: fetch, apply, tell the brokers; assignment reads the database's offsets."""
 
     def __init__(
@@ -39,12 +39,12 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         *,
         records_max: int,
     ) -> None:
+        super().__init__()
         self._batches = batches
         self._database = database
         self._identity = identity
         self._settings = settings
         self._records_max = records_max
-        self._stopping = asyncio.Event()
         self._applying = asyncio.Lock()
         self._placings = 0
         self._had_turn: set[TopicPartition] = set()
@@ -55,10 +55,6 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self._look_at = 0.0
         self.assigned = asyncio.Event()
 
-    def stop(self) -> None:
-        """Finish the batch in hand, then leave."""
-        self._stopping.set()
-
     def alarms(self) -> list[Alarm]:
         """What stands over this reader's partitions, and what does not get on; from memory."""
         standing = [one.alarm() for one in self._batches.standing]
@@ -67,7 +63,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
     async def run(self) -> None:
         """Consume until stopped; brokers away mean connecting anew, for as long as it takes."""
         backoff = Backoff()
-        while not self._stopping.is_set():
+        while not self.is_stopping:
             self._failed = None
             self._consumer = kafka.new_consumer(self._settings, self._identity, self._batches.topic_names)
             try:
@@ -76,12 +72,12 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
                 await self._consume(backoff)
             except (KafkaError, OSError, TimeoutError, Unavailable) as error:
                 log().warning("consumer_waits", error_class=type(error).__name__, group=self._identity.group)
-                await self._pause(backoff.next())
+                await self.pause(backoff.next())
             finally:
                 await self._consumer.stop()  # a failed start needs it too
 
     async def _consume(self, backoff: Backoff) -> None:
-        while not self._stopping.is_set():
+        while not self.is_stopping:
             fetched = await self._fetch()
             records = [record for partition in sorted(fetched) for record in fetched[partition]]
             if records:
@@ -152,7 +148,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _apply(self, records: Sequence[Any], backoff: Backoff) -> None:
         """Apply the batch, again and again while the database is away; never skip it."""
-        while not self._stopping.is_set():
+        while not self.is_stopping:
             try:
                 async with self._applying:
                     await asyncio.shield(self._batches.apply(records))
@@ -166,7 +162,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         """Wait, paused, but keep calling `getmany`: without it the reader loses its place in the group."""
         until = asyncio.get_running_loop().time() + seconds
         try:
-            while asyncio.get_running_loop().time() < until and not self._stopping.is_set():
+            while asyncio.get_running_loop().time() < until and not self.is_stopping:
                 self._consumer.pause(*self._consumer.assignment())
                 if await self._consumer.getmany(timeout_ms=min(POLL_MS, int(seconds * 1000) + 1)):
                     self._seek_back()  # of partitions that came meanwhile, and were not paused
@@ -203,11 +199,8 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
                 await self._find_places(set(assigned))
             self.assigned.set()
         except Exception as error:
-            self._failed = (
-                error
-                if isinstance(error, KafkaError | OSError | Unavailable)
-                else Unavailable(str(type(error)))
-            )
+            is_expected = isinstance(error, KafkaError | OSError | Unavailable)
+            self._failed = error if is_expected else Unavailable(type(error).__name__)
             self._failed.__cause__ = error
 
     async def _go_on(self, assigned: set[Partition]) -> None:
@@ -222,43 +215,32 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         group = self._identity.group
         logs = await self._logs(assigned)
         async with self._database.transaction() as transaction:
-            stored = await offsets.remembered(transaction, group, sorted(assigned))
-            positions = {
-                partition: offsets.position(stored.get(partition), logs[partition]) for partition in assigned
-            }
-            await offsets.place(transaction, group, positions, logs)
-            for partition, found in positions.items():
-                if found.alarm:  # with the new place, or not at all: no reader jumps without an alarm
-                    await partition_alarms.raise_alarm(
-                        transaction, group, partition, found.alarm, found.reason
-                    )
+            stored = await offsets.stored_places(transaction, group, sorted(assigned))
+            starts = {one: offsets.start_of(stored.get(one), logs[one]) for one in assigned}
+            jumps = {one: start for one, start in starts.items() if start.alarm or one not in stored}
+            places = {one: (logs[one].topic_id, start.next) for one, start in jumps.items()}
+            await offsets.place(transaction, group, places)
+            for one, start in jumps.items():
+                if start.alarm:  # with the new place, or not at all: no reader jumps without an alarm
+                    await partition_alarms.raise_alarm(transaction, group, one, start.alarm, start.reason)
             self._batches.standing = await partition_alarms.standing(transaction, group)
-        for partition, found in positions.items():
-            if found.alarm:
-                log().error(found.alarm, topic=partition[0], partition=partition[1])
-            self._consumer.seek(TopicPartition(*partition), found.next)
+        for one, start in starts.items():
+            if start.alarm:
+                log().error(start.alarm, topic=one[0], partition=one[1])
+            self._consumer.seek(TopicPartition(*one), start.next)
         self._placings += 1
         self._hold_stopped()
-        self._batches.expected |= {
-            partition: found.next
-            for partition, found in positions.items()
-            if partition not in self._batches.stopped
-        }
+        stopped = self._batches.stopped
+        self._batches.expected |= {one: start.next for one, start in starts.items() if one not in stopped}
 
-    async def _logs(self, assigned: set[Partition]) -> dict[Partition, Log]:
+    async def _logs(self, assigned: set[Partition]) -> dict[Partition, PartitionLog]:
         names = sorted({topic for topic, _ in assigned})
         self._batches.topic_ids |= await asyncio.to_thread(kafka.topic_ids, self._settings, names)
         partitions = [TopicPartition(*partition) for partition in assigned]
         beginnings = await self._consumer.beginning_offsets(partitions)
         ends = await self._consumer.end_offsets(partitions)
         ids = self._batches.topic_ids
-        return {one: Log(ids[one.topic], beginnings[one], ends[one]) for one in partitions}
-
-    async def _pause(self, seconds: float) -> None:
-        try:
-            await asyncio.wait_for(self._stopping.wait(), seconds)
-        except TimeoutError:
-            return
+        return {one: PartitionLog(ids[one.topic], beginnings[one], ends[one]) for one in partitions}
 
 
 def _partitions_of(error: KafkaError) -> list[TopicPartition]:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from services.runtime.transaction import Transaction
 
-_REMEMBERED: Final = """
+_STORED: Final = """
 SELECT topic, part, topic_id, next FROM consumer_offset
 WHERE grp = :grp AND (topic, part) IN
       (SELECT * FROM unnest(CAST(:topics AS text[]), CAST(:parts AS int[])))"""
@@ -24,10 +24,12 @@ WHERE o.grp = :grp AND o.topic = m.topic AND o.part = m.part AND o.topic_id = m.
 RETURNING o.topic, o.part"""
 
 Partition = tuple[str, int]
+Place = tuple[UUID, int]
+"""Kafka's own id of the topic, and the next offset."""
 
 
 @dataclass(frozen=True, slots=True)
-class Log:
+class PartitionLog:
     """One partition as the brokers hold it: the topic's own id and the first and next offset."""
 
     topic_id: UUID
@@ -36,64 +38,49 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """One partition as the database remembers it."""
-
-    topic_id: UUID
-    next: int
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """Where to read on; `alarm` names what must be told, `changed` that the row must be written first."""
+class ReadingStart:
+    """Where to read on; `alarm` names what must be told of a jump."""
 
     next: int
-    changed: bool
     alarm: str | None = None
     reason: str = ""
 
 
-def position(stored: Stored | None, log: Log) -> Position:
+def start_of(stored: Place | None, log: PartitionLog) -> ReadingStart:
     """Say where a reader goes on at assignment (the five rows of the design's table)."""
     if stored is None:
-        return Position(log.beginning, changed=True)
-    if stored.topic_id != log.topic_id:
+        return ReadingStart(log.beginning)
+    topic_id, following = stored
+    if topic_id != log.topic_id:
         # A topic made anew under the old name: an old offset would skip its first events without a word.
         alarm = "topic_made_anew"
-    elif stored.next > log.end:
+    elif following > log.end:
         alarm = "brokers_lost_records"
-    elif stored.next < log.beginning:
+    elif following < log.beginning:
         alarm = "retention_overtook_reader"
     else:
-        return Position(stored.next, changed=False)
-    return Position(log.beginning, changed=True, alarm=alarm, reason=f"from {stored.next} to {log.beginning}")
+        return ReadingStart(following)
+    return ReadingStart(log.beginning, alarm, f"from {following} to {log.beginning}")
 
 
-async def remembered(
+async def stored_places(
     transaction: Transaction, group: str, partitions: list[Partition]
-) -> dict[Partition, Stored]:
+) -> dict[Partition, Place]:
     """What the database remembers of these partitions."""
-    rows = await transaction.rows(
-        _REMEMBERED,
-        grp=group,
-        topics=[topic for topic, _ in partitions],
-        parts=[part for _, part in partitions],
-    )
-    return {(row.topic, row.part): Stored(row.topic_id, row.next) for row in rows}
+    topics, parts = [topic for topic, _ in partitions], [part for _, part in partitions]
+    rows = await transaction.rows(_STORED, grp=group, topics=topics, parts=parts)
+    return {(row.topic, row.part): (row.topic_id, row.next) for row in rows}
 
 
-async def place(
-    transaction: Transaction, group: str, positions: dict[Partition, Position], logs: dict[Partition, Log]
-) -> None:
-    """Write the positions that changed."""
-    changed = [partition for partition, found in positions.items() if found.changed]
+async def place(transaction: Transaction, group: str, places: Mapping[Partition, Place]) -> None:
+    """Put partitions where they begin, or begin again."""
     await transaction.run(
         _PLACE,
         grp=group,
-        topics=[topic for topic, _ in changed],
-        parts=[part for _, part in changed],
-        ids=[logs[partition].topic_id for partition in changed],
-        nexts=[positions[partition].next for partition in changed],
+        topics=[topic for topic, _ in places],
+        parts=[part for _, part in places],
+        ids=[topic_id for topic_id, _ in places.values()],
+        nexts=[following for _, following in places.values()],
     )
 
 

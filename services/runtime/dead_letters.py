@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from schemas.wire.cloudevents import PartialEvent
@@ -18,17 +18,8 @@ from services.runtime.transaction import Transaction
 _KEEP: Final = """
 INSERT INTO dead_letter (id, grp, topic, topic_id, part, "offset", record_at, key, headers, value, is_whole,
                          source, event_id, sequence, type, dataschema, reason, path, error_class)
-SELECT id, :grp, topic, topic_id, part, "offset", record_at, key, CAST(headers AS jsonb), value, is_whole,
-       source, event_id, sequence, type, dataschema, reason, path, error_class
-FROM unnest(CAST(:ids AS text[]), CAST(:topics AS text[]), CAST(:topic_ids AS uuid[]),
-            CAST(:parts AS int[]), CAST(:offsets AS bigint[]), CAST(:records_at AS timestamptz[]),
-            CAST(:keys AS bytea[]), CAST(:headers AS text[]), CAST(:values AS bytea[]),
-            CAST(:are_whole AS boolean[]),
-            CAST(:sources AS text[]), CAST(:event_ids AS text[]), CAST(:sequences AS bigint[]),
-            CAST(:types AS text[]), CAST(:schemas AS text[]), CAST(:reasons AS text[]),
-            CAST(:paths AS text[]), CAST(:errors AS text[]))
-     AS row (id, topic, topic_id, part, "offset", record_at, key, headers, value, is_whole,
-             source, event_id, sequence, type, dataschema, reason, path, error_class)
+VALUES (:id, :grp, :topic, :topic_id, :part, :offset, :record_at, :key, CAST(:headers AS jsonb), :value,
+        :is_whole, :source, :event_id, :sequence, :type, :dataschema, :reason, :path, :error_class)
 ON CONFLICT (grp, topic, topic_id, part, "offset")
 DO UPDATE SET attempts = dead_letter.attempts + 1, last_at = now()"""
 
@@ -62,30 +53,32 @@ async def keep(
     """Keep letters in the transaction that moves their offsets; the same record again counts an attempt."""
     if not letters:
         return
-    records = [letter.record for letter in letters]
-    await transaction.run(
-        _KEEP,
-        grp=group,
-        ids=[new_id("dead_letter") for _ in letters],
-        topics=[record.topic for record in records],
-        topic_ids=[topic_ids[record.topic] for record in records],
-        parts=[record.partition for record in records],
-        offsets=[record.offset for record in records],
-        records_at=[record_time(record.timestamp) for record in records],
-        keys=[record.key for record in records],
-        headers=[headers_text(record.headers) for record in records],
-        values=[record.value for record in records],
-        are_whole=[record.is_whole for record in records],
-        sources=[_text(letter.known.source) for letter in letters],
-        event_ids=[_text(letter.known.event_id) for letter in letters],
-        sequences=[letter.known.sequence for letter in letters],
-        types=[_text(letter.known.type) for letter in letters],
-        schemas=[_text(letter.known.dataschema) for letter in letters],
-        reasons=[str(letter.reason) for letter in letters],
-        paths=[letter.path for letter in letters],
-        errors=[letter.error_class for letter in letters],
-    )
+    rows = [_row(letter) | {"grp": group, "topic_id": topic_ids[letter.record.topic]} for letter in letters]
+    await transaction.run_each(_KEEP, rows)
     transaction.after_commit.append(lambda: _tell(group, letters))
+
+
+def _row(letter: DeadLetter) -> dict[str, Any]:
+    record, known = letter.record, letter.known
+    return {
+        "id": new_id("dead_letter"),
+        "topic": record.topic,
+        "part": record.partition,
+        "offset": record.offset,
+        "record_at": record_time(record.timestamp),
+        "key": record.key,
+        "headers": headers_text(record.headers),
+        "value": record.value,
+        "is_whole": record.is_whole,
+        "source": _text(known.source),
+        "event_id": _text(known.event_id),
+        "sequence": known.sequence,
+        "type": _text(known.type),
+        "dataschema": _text(known.dataschema),
+        "reason": str(letter.reason),
+        "path": letter.path,
+        "error_class": letter.error_class,
+    }
 
 
 def _tell(group: str, letters: Sequence[DeadLetter]) -> None:

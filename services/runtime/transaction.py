@@ -1,6 +1,6 @@
 """One open transaction, which the runtime alone opens and commits: SQL text with named parameters."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -23,6 +23,10 @@ class Transaction:
     async def run(self, sql: str, **parameters: Any) -> None:
         """Run a statement whose rows nobody needs."""
         await self.connection.execute(_statement(sql), parameters)
+
+    async def run_each(self, sql: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Run a statement once for each of these rows, in one go."""
+        await self.connection.execute(_statement(sql), rows)
 
 
 def columns(rows: Iterable[object], *names: str) -> dict[str, list[Any]]:

@@ -122,13 +122,6 @@ def read_permit(raw: bytes) -> PermitBody:
     return PermitBody(**read)
 
 
-def _typed(value: object, kind: object) -> Any:
-    read = decoded(value) if kind is bytes else value
-    if type(read) is not kind:
-        raise TrailFault("a word of a permit is of another type")
-    return read
-
-
 def check_permit(answer: Mapping[str, Any], question: Question, trust: Trust, *, now: float) -> PermitBody:
     """Return the permit's words if all of V1-V7 hold, else raise the BadPermit that says which does not."""
     receipt = answer["receipt"]
@@ -190,18 +183,6 @@ def check_opened(
         raise BadPermit("leaf_differs")
 
 
-def _own_words(detail: bytes, *, counts: bool) -> tuple[str, int | None]:
-    """What of an intent the trail alone decides: its time, and the subject's counter where it has one."""
-    try:
-        words = json_object(detail)
-    except TrailFault:
-        raise BadPermit("detail_differs") from None
-    at, number = words.get("t"), words.get("n")
-    if not (isinstance(at, str) and re.fullmatch(MOMENT, at)) or not (is_counter(number) or not counts):
-        raise BadPermit("detail_differs")
-    return at, number if counts else None
-
-
 def check_in_tree(body: PermitBody, path: Sequence[bytes]) -> None:
     """V5: the path leads from the leaf at its index to the permit's root."""
     if not verify_inclusion(body.leaf, body.index, body.size, path, body.root):
@@ -222,3 +203,22 @@ def check_grown(checkpoint: Checkpoint, body: PermitBody, proof: Sequence[bytes]
         raise BadPermit("not_consistent")
     if body.size < question.size_seen:
         raise BadPermit("log_went_back")
+
+
+def _typed(value: object, kind: object) -> Any:
+    read = decoded(value) if kind is bytes else value
+    if type(read) is not kind:
+        raise TrailFault("a word of a permit is of another type")
+    return read
+
+
+def _own_words(detail: bytes, *, counts: bool) -> tuple[str, int | None]:
+    """What of an intent the trail alone decides: its time, and the subject's counter where it has one."""
+    try:
+        words = json_object(detail)
+    except TrailFault:
+        raise BadPermit("detail_differs") from None
+    at, number = words.get("t"), words.get("n")
+    if not (isinstance(at, str) and re.fullmatch(MOMENT, at)) or not (is_counter(number) or not counts):
+        raise BadPermit("detail_differs")
+    return at, number if counts else None

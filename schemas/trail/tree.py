@@ -83,29 +83,6 @@ def verify_consistency(
     return (old, new) == (old_root, new_root)
 
 
-def _sides(here: int, last: int) -> Iterator[bool]:
-    """For each hash of a proof, from a node upward: whether it stands at the left."""
-    while last:
-        is_left = bool(here & 1) or here == last
-        if is_left:
-            while here and not here & 1:
-                here, last = here >> 1, last >> 1
-        yield is_left
-        here, last = here >> 1, last >> 1
-
-
-def _largest_subtree(old_size: int, new_size: int) -> tuple[int, int, int]:
-    """Where a proof of growth begins: the old tree's last complete subtree, the new last, their level."""
-    here, last, level = old_size - 1, new_size - 1, 0
-    while here & 1:
-        here, last, level = here >> 1, last >> 1, level + 1
-    return here, last, level
-
-
-def _are_hashes(*nodes: bytes) -> bool:
-    return all(len(node) == HASH_BYTES for node in nodes)
-
-
 class Tree:
     """A tree that grows to the right, in memory; `_levels[l]` holds the hashes of full subtrees of 2^l."""
 
@@ -191,3 +168,26 @@ class Tree:
                 numbers = range(before // TILE_HASHES, (now - 1) // TILE_HASHES + 1)
                 changed += [(level // TILE_HEIGHT, number) for number in numbers]
         return changed
+
+
+def _sides(here: int, last: int) -> Iterator[bool]:
+    """For each hash of a proof, from a node upward: whether it stands at the left."""
+    while last:
+        is_left = bool(here & 1) or here == last
+        if is_left:
+            while here and not here & 1:
+                here, last = here >> 1, last >> 1
+        yield is_left
+        here, last = here >> 1, last >> 1
+
+
+def _largest_subtree(old_size: int, new_size: int) -> tuple[int, int, int]:
+    """Where a proof of growth begins: the old tree's last complete subtree, the new last, their level."""
+    here, last, level = old_size - 1, new_size - 1, 0
+    while here & 1:
+        here, last, level = here >> 1, last >> 1, level + 1
+    return here, last, level
+
+
+def _are_hashes(*nodes: bytes) -> bool:
+    return all(len(node) == HASH_BYTES for node in nodes)

@@ -100,6 +100,35 @@ async def ask_permit(request: PermitRequest, caller: str, work: Work) -> PermitA
     return PermitAnswer(permit=permit, opening=entry.opening, items=entry.items, receipt=receipt)
 
 
+Result = EntryPlace | Refused
+
+
+async def report_outcomes(reports: Sequence[OutcomeReport], caller: str, work: Work) -> list[Result]:
+    """Record what came of intents; only the caller that asked may say so."""
+    return await _report([partial(work.writer.outcome, one, caller=caller) for one in reports], work)
+
+
+async def report_events(reports: Sequence[EventReport], caller: str, work: Work) -> list[Result]:
+    """Record what was done without a permit."""
+    return await _report([partial(work.writer.event, one, caller=caller) for one in reports], work)
+
+
+async def register_subjects(subjects: Sequence[SubjectKey], caller: str, work: Work) -> list[Refused | str]:
+    """Keep the keys of subjects for their owner; the same key again is the same registration."""
+    if caller not in work.writer.parties["sector"]:
+        raise NotYours
+    async with work.open_store() as store:
+        return [await _register(subject, caller, store, work) for subject in subjects]
+
+
+async def open_entries(idem: bytes, purpose: str, size: int, caller: str, work: Work) -> AsyncIterator[bytes]:
+    """The details of the first entries, for the operator's export, which is itself an entry first."""
+    access = Access(act="trail_read", purpose=purpose, basis=BASIS, actor=Actor(client=caller), explain=())
+    request = PermitRequest(idem=idem, nonce=idem, access=access)
+    intent = (await _record_intent(request, caller, work)).index
+    return _opened(min(size, intent), intent, caller, work)
+
+
 async def _record_intent(request: PermitRequest, caller: str, work: Work) -> LogEntry:
     """The entry of an intent, durable; the one before where the same request comes again."""
     draft = work.writer.permit(request, caller=caller)
@@ -118,19 +147,6 @@ async def _reopened(index: int, work: Work) -> LogEntry:
         items = await store.entries(index - words.get("items", {}).get("count", 0), index)
     opening = Opening(detail=detail, salt=salt, tag=tag_of(entry.leaf))
     return LogEntry(index, opening, tuple(item.leaf for item in items))
-
-
-Result = EntryPlace | Refused
-
-
-async def report_outcomes(reports: Sequence[OutcomeReport], caller: str, work: Work) -> list[Result]:
-    """Record what came of intents; only the caller that asked may say so."""
-    return await _report([partial(work.writer.outcome, one, caller=caller) for one in reports], work)
-
-
-async def report_events(reports: Sequence[EventReport], caller: str, work: Work) -> list[Result]:
-    """Record what was done without a permit."""
-    return await _report([partial(work.writer.event, one, caller=caller) for one in reports], work)
 
 
 async def _report(writers: Sequence[Callable[[], Draft]], work: Work) -> list[Result]:
@@ -153,14 +169,6 @@ def _result(answer: Answer, work: Work) -> Result:
     return EntryPlace(origin=work.writer.origin, index=index)
 
 
-async def register_subjects(subjects: Sequence[SubjectKey], caller: str, work: Work) -> list[Refused | str]:
-    """Keep the keys of subjects for their owner; the same key again is the same registration."""
-    if caller not in work.writer.parties["sector"]:
-        raise NotYours
-    async with work.open_store() as store:
-        return [await _register(subject, caller, store, work) for subject in subjects]
-
-
 async def _register(subject: SubjectKey, caller: str, store: Store, work: Work) -> Refused | str:
     wrapped = work.keyring.wrapped_tag_key(subject.id, subject.key)
     if await store.add_subject(subject.id, caller, subject.retention, wrapped):
@@ -171,14 +179,6 @@ async def _register(subject: SubjectKey, caller: str, store: Store, work: Work) 
         return NotYours()
     known = work.keyring.subject(stored)
     return subject.id if known is not None and known.tag_key == subject.key else IdemConflict()
-
-
-async def open_entries(idem: bytes, purpose: str, size: int, caller: str, work: Work) -> AsyncIterator[bytes]:
-    """The details of the first entries, for the operator's export, which is itself an entry first."""
-    access = Access(act="trail_read", purpose=purpose, basis=BASIS, actor=Actor(client=caller), explain=())
-    request = PermitRequest(idem=idem, nonce=idem, access=access)
-    intent = (await _record_intent(request, caller, work)).index
-    return _opened(min(size, intent), intent, caller, work)
 
 
 async def _opened(size: int, intent: int, caller: str, work: Work) -> AsyncIterator[bytes]:

@@ -21,7 +21,7 @@ from schemas.wire.body import instant_text
 from services.audit.domain.checkpoint_lag import NOTHING_SIGNED, CheckpointLag
 from services.audit.domain.drafts import Draft
 from services.audit.domain.group import Answer, Group, Intent
-from services.audit.domain.keyring import DataKey, Keyring, Unreadable
+from services.audit.domain.keyring import DataKey, Keyring
 from services.audit.domain.records import Head, StoredCheckpoint, StoredEntry, StoredSubject
 from services.audit.domain.refusals import DetailDamaged, NotLeader, SlowDown, TrailClosed, TrailDamaged
 from services.audit.domain.soundness import Findings, check_entries, opened_detail
@@ -44,8 +44,6 @@ CHECKPOINT_EVERY: Final = timedelta(seconds=1)
 UNSIGNED_FOR: Final = timedelta(seconds=10)
 """A due size that waits longer for the signer is an alarm."""
 LOAD_TILES: Final = 10
-MONTH_KEYS_MAX: Final = 9
-"""How often the key of a month's entries may be replaced because its row was damaged."""
 RETENTION: Final = "standard"
 """The retention class of entries that are about no registered subject."""
 
@@ -78,9 +76,6 @@ class Store(Protocol):
 
     async def subjects(self, ids: Collection[str]) -> dict[str, StoredSubject]:
         """The registered ones among these."""
-
-    async def data_key(self, name: str) -> bytes | None:
-        """A wrapped key."""
 
     async def add_data_key(self, name: str, wrapped: bytes) -> None:
         """Keep a new wrapped key."""
@@ -355,20 +350,15 @@ class Sequencer(Sweeper):
         return Group(self._keyring, head.size, at, key, known, subjects, intents)
 
     async def _month_key(self, store: Store) -> DataKey:
-        """The key of this month's entries that are about no registered subject."""
+        """The key of this month's entries that are about no registered subject; each term makes its own.
+
+        Should this transaction roll back, resigning forgets the key with all else.
+        """
         month = f"{self.clock.now():%Y-%m}/{RETENTION}"
         if month not in self._month_keys:
-            for name in (month, *(f"{month}/{number}" for number in range(2, MONTH_KEYS_MAX + 1))):
-                wrapped = await store.data_key(name)
-                if wrapped is None:
-                    key, new = self._keyring.new_key(name)
-                    await store.add_data_key(name, new)
-                    return key  # kept only once it was read back: this transaction may still roll back
-                try:
-                    self._month_keys[month] = self._keyring.key(name, wrapped)
-                    break
-                except Unreadable:
-                    log().error("month_key_damaged", state=name)
+            key, wrapped = self._keyring.new_key(f"{month}/{self._keyring.random(8).hex()}")
+            await store.add_data_key(key.name, wrapped)
+            self._month_keys[month] = key
         return self._month_keys[month]
 
 

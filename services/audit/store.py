@@ -134,11 +134,6 @@ class TrailStore:
         values = {"id": subject, "owner": owner, "retention": retention, "wrapped": wrapped}
         return bool(await self._transaction.rows(sql, **values))
 
-    async def data_key(self, name: str) -> bytes | None:
-        """The wrapped key under a name."""
-        rows = await self._transaction.rows("SELECT wrapped FROM data_key WHERE name = :name", name=name)
-        return rows[0].wrapped if rows else None
-
     async def add_data_key(self, name: str, wrapped: bytes) -> None:
         """Keep a new wrapped key; one that is there already stays."""
         sql = "INSERT INTO data_key (name, wrapped) VALUES (:name, :wrapped) ON CONFLICT (name) DO NOTHING"

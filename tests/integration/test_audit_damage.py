@@ -26,6 +26,7 @@ from services.audit.wiring import wire, wire_signer
 from services.cli.trail import download
 from services.runtime.process import running
 from tests.integration.test_audit_trail import (
+    LIST,
     SUBJECT,
     Trail,
     access,
@@ -165,14 +166,14 @@ BAD_DETAIL = """UPDATE entry SET detail_ct = set_byte(detail_ct, 40, get_byte(de
 WHERE log = :log AND idx = :index"""
 BAD_CALLER = "UPDATE entry SET caller = 'urn:concert:test-local:police' WHERE log = :log AND idx = :index"
 BAD_MONTH_KEY = """UPDATE data_key SET wrapped = set_byte(wrapped, 40, get_byte(wrapped, 40) # 1)
-WHERE name IN (SELECT key FROM entry WHERE log = :log AND idx <> :index AND key LIKE '%/standard')"""
+WHERE name IN (SELECT key FROM entry WHERE log = :log AND idx <> :index AND key LIKE '%/standard/%')"""
 
 
 @pytest.mark.parametrize("statement", [BAD_DETAIL, BAD_CALLER, BAD_MONTH_KEY], ids=["bytes", "caller", "key"])
 async def test_a_damaged_detail_is_told_by_its_index_and_reads_go_on(
     trail: Trail, tmp_path: Path, capsys: pytest.CaptureFixture[str], statement: str
 ) -> None:
-    listing = request(access(act="list", subject=None, referral=None))
+    listing = request(LIST)
     async with trail.up(), trail.client("health") as client:
         await until(lambda: _registered(client))
         await permitted(trail, client, request(access()))
@@ -437,7 +438,7 @@ async def test_counters_of_a_subject_have_no_gap(full: Trail, tmp_path: Path) ->
 
 
 async def test_before_the_first_checkpoint_nothing_is_written_or_permitted(trail: Trail) -> None:
-    asked = request(access(act="list", subject=None, referral=None))
+    asked = request(LIST)
     async with running("audit", trail.settings(), wire), trail.client("health") as client:
         await until(lambda: sql(trail, "SELECT 1 FROM log_state WHERE log = :log"))
         answer = await until(lambda: _closed_for_good(client, asked, reason="shard"))

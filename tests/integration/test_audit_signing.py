@@ -32,7 +32,7 @@ from tests.integration.test_audit_damage import (
     sql,
     sweep_signer,
 )
-from tests.integration.test_audit_trail import Trail, access, request
+from tests.integration.test_audit_trail import LIST, Trail, request
 from tests.support.clock import StoppedClock
 from tests.support.platform import CELL, Space
 from tests.support.waiting import until
@@ -40,7 +40,6 @@ from tests.support.waiting import until
 HEALTH = source_of(CELL, "health")
 MOST = timedelta(seconds=30)
 AT = "2026-03-02T12:00:00.000Z"
-LIST = access(act="list", subject=None, referral=None)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import httpx2
 import pytest
@@ -104,6 +104,10 @@ def request(words: Access, *items: Item, idem: bytes | None = None) -> PermitReq
     )
 
 
+LIST: Final = access(act="list", subject=None, referral=None)
+ROWS: Final = [Item(subject=subject) for subject in (SUBJECT, OTHER, CASE)]
+
+
 async def ask(client: httpx2.AsyncClient, asked: PermitRequest) -> httpx2.Response:
     return await client.post("/v1/permits", json=asked.plain())
 
@@ -162,7 +166,7 @@ async def trail(space: Space, tmp_path_factory: pytest.TempPathFactory) -> Async
 
 
 async def _open(client: httpx2.AsyncClient) -> bool:
-    return (await ask(client, request(access(act="list", subject=None, referral=None)))).status_code == 201
+    return (await ask(client, request(LIST))).status_code == 201
 
 
 async def test_a_view_is_permitted_after_it_is_in_the_trail(trail: Trail) -> None:
@@ -174,9 +178,8 @@ async def test_a_view_is_permitted_after_it_is_in_the_trail(trail: Trail) -> Non
 
 
 async def test_each_row_of_a_list_is_an_entry_before_the_intent(trail: Trail) -> None:
-    words = access(act="list", subject=None, referral=None)
     async with trail.client("health") as client:
-        permit = await permitted(trail, client, request(words, Item(subject=SUBJECT), Item(subject=CASE)))
+        permit = await permitted(trail, client, request(LIST, Item(subject=SUBJECT), Item(subject=CASE)))
 
     assert permit.count == 3
 
@@ -199,9 +202,7 @@ async def test_a_storm_of_one_request_is_one_entry(trail: Trail) -> None:
 
 
 async def test_a_repeated_list_gets_its_items_again(trail: Trail) -> None:
-    asked = request(
-        access(act="list", subject=None, referral=None), Item(subject=SUBJECT), Item(subject=CASE)
-    )
+    asked = request(LIST, Item(subject=SUBJECT), Item(subject=CASE))
     async with trail.client("health") as client:
         first = PermitAnswer.model_validate_json((await told(client, "/v1/permits", asked.plain())).content)
         again = await permitted(trail, client, asked)
@@ -212,66 +213,42 @@ async def test_a_repeated_list_gets_its_items_again(trail: Trail) -> None:
     assert second.opening == first.opening
 
 
-async def test_an_idem_with_another_body_is_refused(trail: Trail) -> None:
+async def test_an_idem_belongs_to_its_caller_and_to_one_body(trail: Trail) -> None:
     asked = request(access())
-    async with trail.client("health") as client:
-        await told(client, "/v1/permits", asked.plain())
-        other = await told(
-            client, "/v1/permits", request(access(purpose="supervision"), idem=asked.idem).plain()
-        )
-
-    assert (other.status_code, other.json()["code"]) == (409, "idem_conflict")
-
-
-async def test_an_idem_belongs_to_its_caller(trail: Trail) -> None:
-    asked = request(access())
+    other = request(access(purpose="supervision"), idem=asked.idem).plain()
     async with trail.client("health") as health, trail.client("police") as police:
         await told(health, "/v1/permits", asked.plain())
-        other = await told(
-            police, "/v1/permits", request(access(purpose="supervision"), idem=asked.idem).plain()
-        )
+        refused = await told(health, "/v1/permits", other)
+        permitted_to_another = await told(police, "/v1/permits", other)
 
-    assert other.status_code == 201
-
-
-async def test_an_unregistered_subject_gets_no_permit(trail: Trail) -> None:
-    async with trail.client("health") as client:
-        answer = await told(client, "/v1/permits", request(access(subject=OTHER, referral=OTHER)).plain())
-
-        rows = [Item(subject=one) for one in (SUBJECT, OTHER, CASE)]
-        listed = await told(
-            client, "/v1/permits", request(access(act="list", subject=None, referral=None), *rows).plain()
-        )
-
-    assert (answer.status_code, answer.json()["code"]) == (409, "subject_unknown")
-    assert [error["pointer"] for error in listed.json()["errors"]] == ["/items/1/subject"]
+    assert (refused.status_code, refused.json()["code"]) == (409, "idem_conflict")
+    assert permitted_to_another.status_code == 201
 
 
-async def test_an_access_without_what_its_act_needs_is_named(trail: Trail) -> None:
-    async with trail.client("health") as client:
-        answer = await told(client, "/v1/permits", request(access(purpose=None)).plain())
-
-    assert (answer.status_code, answer.json()["code"]) == (422, "detail_invalid")
-    assert answer.json()["errors"][0]["pointer"] == "/access/purpose"
+LONG: Final = access(groups={f"g{'x' * 60}{n}": "v" * 128 for n in range(8)}).plain() | {
+    "explain": [{"code": "c" * 64, "ref": "r" * 128}] * 16
+}
 
 
 @pytest.mark.parametrize(
-    "change", [{"unknown": 1}, {"nonce": "short"}, {"items": [{"subject": "x"}] * 2}, {"access": {"act": 7}}]
+    ("body", "status", "code", "places"),
+    [
+        (request(access(subject=OTHER)).plain(), 409, "subject_unknown", ["/access/subject"]),
+        (request(LIST, *ROWS).plain(), 409, "subject_unknown", ["/items/1/subject"]),
+        (request(access(purpose=None)).plain(), 422, "detail_invalid", ["/access/purpose"]),
+        (request(Access.model_validate(LONG)).plain(), 413, "too_large", []),
+        (request(access()).plain() | {"unknown": 1}, 422, "invalid", ["#/body/*"]),
+        (request(access()).plain() | {"nonce": "short"}, 422, "invalid", ["#/body/nonce"]),
+    ],
 )
-async def test_a_body_of_another_shape_is_invalid(trail: Trail, change: dict[str, Any]) -> None:
+async def test_what_is_wrong_is_named_and_gets_no_permit(
+    trail: Trail, body: dict[str, Any], status: int, code: str, places: list[str]
+) -> None:
     async with trail.client("health") as client:
-        answer = await told(client, "/v1/permits", request(access()).plain() | change)
+        answer = await told(client, "/v1/permits", body)
 
-    assert (answer.status_code, answer.json()["code"]) == (422, "invalid")
-
-
-async def test_a_detail_over_its_limit_is_too_large(trail: Trail) -> None:
-    reasons = [{"code": "c" * 64, "ref": "r" * 128}] * 16
-    words = access(groups={f"g{'x' * 60}{n}": "v" * 128 for n in range(8)}).plain() | {"explain": reasons}
-    async with trail.client("health") as client:
-        answer = await told(client, "/v1/permits", request(Access.model_validate(words)).plain())
-
-    assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert [error["pointer"] for error in answer.json().get("errors", [])] == places
 
 
 async def test_an_outcome_stands_under_its_intent_and_for_its_caller_alone(trail: Trail) -> None:

@@ -7,7 +7,7 @@ import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -75,9 +75,12 @@ def write(folder: Path, entries: list[bytes], details: list[Entry] | None = None
 @pytest.fixture
 def kit(tmp_path: Path) -> Path:
     """Twenty entries, opened."""
-    details = [an_entry(number) for number in range(20)]
-    folder = tmp_path / "kit"
+    return opened_kit(tmp_path / "kit", 20)
+
+
+def opened_kit(folder: Path, size: int) -> Path:
     folder.mkdir()
+    details = [an_entry(number) for number in range(size)]
     return write(folder, [one.leaf for one in details], details)
 
 
@@ -137,46 +140,26 @@ def test_a_tag_of_another_key_is_named(kit: Path) -> None:
     assert "tag" in verdict.failure.sentence
 
 
-def _entry_of(position: int) -> int:
-    return position // 54
-
-
-def _hash_of(position: int) -> int:
-    return position // 32
-
-
-def _unknown(_position: int) -> None:
-    """A note that nobody signed vouches for no entry."""
-
-
 @pytest.mark.parametrize(
     ("name", "index_at"),
     [
-        ("tile/entries/000.p/20", _entry_of),
-        ("tile/0/000.p/20", _hash_of),
-        ("checkpoint", _unknown),
-        ("policy", _unknown),
+        ("tile/entries/000.p/3", lambda before: len(before) // 54),
+        ("tile/0/000.p/3", lambda before: len(before) // 32),
+        ("details.jsonl", lambda before: before.count(b"\n")),
+        ("checkpoint", lambda _: None),  # a note that nobody signed vouches for no entry
+        ("policy", lambda _: None),
     ],
 )
 def test_every_flipped_byte_is_named_by_its_entry(
-    kit: Path, name: str, index_at: Callable[[int], int | None]
+    tmp_path: Path, name: str, index_at: Callable[[bytes], int | None]
 ) -> None:
+    kit = opened_kit(tmp_path / "kit", 3)
     whole = (kit / name).read_bytes()
     for position in range(len(whole)):
         (kit / name).write_bytes(flipped(whole, position))
         verdict = check(Kit(kit))
         assert verdict.failure is not None, position
-        assert verdict.failure.index == index_at(position), position
-
-
-def test_every_flipped_byte_of_a_detail_is_named_by_its_entry(kit: Path) -> None:
-    whole = (kit / "details.jsonl").read_bytes()
-    ends = [at for at, byte in enumerate(whole) if byte == ord("\n")]
-    for position in range(len(whole)):
-        (kit / "details.jsonl").write_bytes(flipped(whole, position))
-        verdict = check(Kit(kit))
-        assert verdict.failure is not None, position
-        assert verdict.failure.index == sum(end < position for end in ends), position
+        assert verdict.failure.index == index_at(whole[:position]), position
 
 
 def flipped(whole: bytes, position: int) -> bytes:
@@ -215,48 +198,51 @@ def test_a_flipped_byte_in_a_higher_tile_names_the_first_entry_below_it(
     assert verdict.failure.index == index
 
 
-def broken(kit: Path) -> Iterator[tuple[str, int | None, Callable[[], object]]]:
-    """What can happen to files: name, the first entry that fails if one can be known, the deed."""
-    details = kit / "details.jsonl"
-    lines = details.read_bytes().splitlines(keepends=True)
-    entries = kit / "tile/entries/000.p/20"
-    tile = kit / "tile/0/000.p/20"
-    unopened = canonical({"index": 5, "problem": "detail_unreadable"}) + b"\n"
-    shifted = json.loads(lines[4]) | {"index": 5}
-    yield "deleted tile", 0, tile.unlink
-    yield "deleted bundle", 0, entries.unlink
-    yield "truncated bundle", 17, lambda: entries.write_bytes(entries.read_bytes()[: 54 * 17 + 5])
-    yield "longer bundle", None, lambda: entries.write_bytes(entries.read_bytes() + b"x")
-    yield "truncated tile", 0, lambda: tile.write_bytes(tile.read_bytes()[:-32])
-    yield "a detail less", 19, lambda: details.write_bytes(b"".join(lines[:19]))
-    yield "a detail more", None, lambda: details.write_bytes(b"".join([*lines, lines[0]]))
-    yield (
-        "details swapped",
-        3,
-        lambda: details.write_bytes(b"".join([*lines[:3], lines[4], lines[3], *lines[5:]])),
-    )
-    yield (
-        "a detail of another",
-        5,
-        lambda: details.write_bytes(b"".join([*lines[:5], canonical(shifted) + b"\n", *lines[6:]])),
-    )
-    yield "a detail unopened", 5, lambda: details.write_bytes(b"".join([*lines[:5], unopened, *lines[6:]]))
-    yield (
-        "a deep detail",
-        5,
-        lambda: details.write_bytes(b"".join([*lines[:5], b"[" * 100_000 + b"\n", *lines[6:]])),
-    )
+BUNDLE, TILE, DETAILS = "tile/entries/000.p/20", "tile/0/000.p/20", "details.jsonl"
+UNOPENED: Final = canonical({"index": 5, "problem": "detail_unreadable"}) + b"\n"
+Change = Callable[[bytes], bytes]
 
 
-def test_every_broken_file_names_its_first_entry(kit: Path, tmp_path: Path) -> None:
-    for number in range(len(list(broken(kit)))):
-        copy = tmp_path / str(number)
-        shutil.copytree(kit, copy)
-        name, index, deed = list(broken(copy))[number]
-        deed()
-        verdict = check(Kit(copy))
-        assert verdict.failure is not None, name
-        assert verdict.failure.index == index, name
+def line_5(change: Change) -> Change:
+    def changed(whole: bytes) -> bytes:
+        lines = whole.splitlines(keepends=True)
+        return b"".join([*lines[:5], change(lines[4]), *lines[6:]])
+
+    return changed
+
+
+BROKEN: Final[dict[str, tuple[str, Change | None, int | None]]] = {
+    "deleted tile": (TILE, None, 0),
+    "deleted bundle": (BUNDLE, None, 0),
+    "truncated bundle": (BUNDLE, lambda whole: whole[: 54 * 17 + 5], 17),
+    "longer bundle": (BUNDLE, lambda whole: whole + b"x", None),
+    "truncated tile": (TILE, lambda whole: whole[:-32], 0),
+    "a detail less": (DETAILS, lambda whole: whole[: whole.rindex(b"\n", 0, -1) + 1], 19),
+    "a detail more": (DETAILS, lambda whole: whole + whole[: whole.index(b"\n") + 1], None),
+    "another line": (DETAILS, line_5(lambda before: before), 5),
+    "a detail of another": (
+        DETAILS,
+        line_5(lambda before: canonical(json.loads(before) | {"index": 5}) + b"\n"),
+        5,
+    ),
+    "a detail unopened": (DETAILS, line_5(lambda _: UNOPENED), 5),
+    "a deep detail": (DETAILS, line_5(lambda _: b"[" * 100_000 + b"\n"), 5),
+}
+"""What happened to a file → the file, its bytes after that (none: it is gone), the first entry that fails."""
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_file_names_its_first_entry(kit: Path, case: str) -> None:
+    name, change, index = BROKEN[case]
+    whole = (kit / name).read_bytes()
+    (kit / name).unlink()
+    if change is not None:
+        (kit / name).write_bytes(change(whole))
+
+    verdict = check(Kit(kit))
+
+    assert verdict.failure is not None
+    assert verdict.failure.index == index
 
 
 def test_all_bad_details_are_counted_and_the_others_still_compared(kit: Path) -> None:
@@ -301,9 +287,6 @@ def looped(file: Path) -> None:
 
 def moved_behind_a_link(file: Path) -> None:
     file.symlink_to(file.rename(file.with_name("elsewhere")))
-
-
-BUNDLE, TILE, DETAILS = "tile/entries/000.p/20", "tile/0/000.p/20", "details.jsonl"
 
 
 def index_as_boolean(file: Path) -> None:

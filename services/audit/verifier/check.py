@@ -77,6 +77,44 @@ def check(kit: Kit, subject_keys: Mapping[str, bytes] | None = None) -> Verdict:
     return verdict
 
 
+def sentences(verdict: Verdict) -> Iterator[str]:
+    """The verdict in words."""
+    head = verdict.checkpoint
+    if head is not None:
+        yield f"Log {head.origin}: {head.size} entries up to the signed checkpoint of size {head.size}."
+        yield f"Details opened and compared: {verdict.details_checked}; tags: {verdict.tags_checked}."
+    if verdict.bad_details:
+        named = ", ".join(map(str, verdict.bad_named))
+        yield f"Details that are not those of their entries: {verdict.bad_details}; the first: {named}."
+    if verdict.failure is not None:
+        index = verdict.failure.index
+        first = "" if index is None else f" The first entry that fails is {index}."
+        yield f"Not sound.{first} {verdict.failure.sentence}"
+    elif verdict.key_was_pinned:
+        yield "Sound: every entry checked is in the log exactly as the log signed it."
+    else:
+        yield (
+            "Consistent, and no more: the key came with the directory, so whoever made it may have signed "
+            "it. Give the log's key, known from elsewhere, with --log-key."
+        )
+
+
+def as_json(verdict: Verdict) -> dict[str, Any]:
+    """The verdict for machines."""
+    head, failure = verdict.checkpoint, verdict.failure
+    return {
+        "sound": verdict.is_sound,
+        "origin": head.origin if head else None,
+        "size": head.size if head else None,
+        "root": head.root.hex() if head else None,
+        "key_was_pinned": verdict.key_was_pinned,
+        "details_checked": verdict.details_checked,
+        "tags_checked": verdict.tags_checked,
+        "bad_details": {"count": verdict.bad_details, "first": list(verdict.bad_named)},
+        "failure": {"index": failure.index, "sentence": failure.sentence} if failure else None,
+    }
+
+
 def _check_tiles(kit: Kit, checkpoint: Checkpoint, verdict: Verdict) -> None:
     """Entries against the lowest tiles, tiles against those below, the right edge against the root."""
     edges: list[list[bytes]] = []
@@ -172,41 +210,3 @@ def _check_detail(entry: bytes | None, detail: bytes, salt: bytes, subject_keys:
     if not is_counter(number) or tag(key, number) != tag_of(entry):
         raise TrailFault("its tag is not that of the subject and the number in its detail")
     return 1
-
-
-def sentences(verdict: Verdict) -> Iterator[str]:
-    """The verdict in words."""
-    head = verdict.checkpoint
-    if head is not None:
-        yield f"Log {head.origin}: {head.size} entries up to the signed checkpoint of size {head.size}."
-        yield f"Details opened and compared: {verdict.details_checked}; tags: {verdict.tags_checked}."
-    if verdict.bad_details:
-        named = ", ".join(map(str, verdict.bad_named))
-        yield f"Details that are not those of their entries: {verdict.bad_details}; the first: {named}."
-    if verdict.failure is not None:
-        index = verdict.failure.index
-        first = "" if index is None else f" The first entry that fails is {index}."
-        yield f"Not sound.{first} {verdict.failure.sentence}"
-    elif verdict.key_was_pinned:
-        yield "Sound: every entry checked is in the log exactly as the log signed it."
-    else:
-        yield (
-            "Consistent, and no more: the key came with the directory, so whoever made it may have signed "
-            "it. Give the log's key, known from elsewhere, with --log-key."
-        )
-
-
-def as_json(verdict: Verdict) -> dict[str, Any]:
-    """The verdict for machines."""
-    head, failure = verdict.checkpoint, verdict.failure
-    return {
-        "sound": verdict.is_sound,
-        "origin": head.origin if head else None,
-        "size": head.size if head else None,
-        "root": head.root.hex() if head else None,
-        "key_was_pinned": verdict.key_was_pinned,
-        "details_checked": verdict.details_checked,
-        "tags_checked": verdict.tags_checked,
-        "bad_details": {"count": verdict.bad_details, "first": list(verdict.bad_named)},
-        "failure": {"index": failure.index, "sentence": failure.sentence} if failure else None,
-    }

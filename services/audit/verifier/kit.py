@@ -79,7 +79,7 @@ class Kit:
 
     def lines(self) -> Iterator[bytes]:
         """The lines of the openings, each with its line end; the one that has none is the last."""
-        with open_file(self.directory, DETAILS) as file:
+        with _open_file(self.directory, DETAILS) as file:
             try:
                 yield from iter(lambda: file.readline(LINE_BYTES_MAX), b"")
             except OSError as error:
@@ -87,7 +87,7 @@ class Kit:
 
     def _read(self, name: str, bytes_max: int) -> bytes:
         """A file's bytes, one more than allowed at most."""
-        with open_file(self.directory, name) as file:
+        with _open_file(self.directory, name) as file:
             try:
                 return file.read(bytes_max + 1)
             except OSError as error:
@@ -135,7 +135,7 @@ def read_subject_keys(text: str) -> dict[str, bytes]:
     return {subject: decoded(key) for subject, key in pairs}
 
 
-def open_file(directory: Path, name: str) -> BinaryIO:
+def _open_file(directory: Path, name: str) -> BinaryIO:
     """Open a file, never waiting: a kit may hold a pipe, a folder or a device where a file should be.
 
     No link within the kit is followed: one to its own folder would make endless tiles of a few files, and

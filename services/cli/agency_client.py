@@ -32,14 +32,6 @@ Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class AgencyService:
-    """A service of the directory that a referral can go to."""
-
-    id: str
-    needs: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class AgencyAccount:
     """An agency as its system knows it."""
 
@@ -47,7 +39,8 @@ class AgencyAccount:
     sector: str
     purpose: str
     """What its people look at referrals for."""
-    services: tuple[AgencyService, ...]
+    services: Mapping[str, tuple[str, ...]]
+    """Its services in the directory, each with the needs that it answers."""
     case_prefix: str = "A-"
     """What its case numbers begin with."""
     key_prefix: str = ""
@@ -158,15 +151,15 @@ class AgencyClient:
     async def prepare(self, recipient: AgencyAccount, /, *, feedback: bool = False, **changes: Any) -> Json:
         """A case, her consent to one recipient, and the offer that may be sent upon it."""
         case = await self.open_case()
-        service = recipient.services[0]
+        service, needs = next(iter(recipient.services.items()))
         return {
             "case": case,
             "consent": await self.record_consent(case, recipient, feedback=feedback),
-            "service": service.id,
+            "service": service,
             "recipient": recipient.id,
             "purpose": recipient.purpose,
             "groups": ["contact"],
-            "needs": list(service.needs),
+            "needs": needs,
             "urgency": "priority",
             "age_band": "adult",
             "area": "ZZ0104",

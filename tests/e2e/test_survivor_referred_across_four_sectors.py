@@ -21,7 +21,6 @@ from services.cli.agency_client import (
     START,
     WITHDRAW,
     AgencyClient,
-    AgencyService,
     AgencyStep,
     Json,
     consent_to,
@@ -144,8 +143,9 @@ async def test_education_sees_a_need_in_coarse_form_only(sectors: Sectors) -> No
     school = (await sectors.education.read_referral(to_school))["offer"]
     police = (await sectors.police.read_referral(to_police))["offer"]
 
-    assert police["needs"] == list(sectors.police.agency.services[0].needs)
-    assert school["needs"] != list(sectors.education.agency.services[0].needs)
+    for seen, client, is_whole in ((police, sectors.police, True), (school, sectors.education, False)):
+        needs = next(iter(client.agency.services.values()))
+        assert (seen["needs"] == list(needs)) is is_whole
 
 
 async def test_a_step_out_of_order_is_refused_by_the_arbiter(sectors: Sectors) -> None:
@@ -186,7 +186,7 @@ async def test_a_closed_or_unknown_service_is_refused_as_stale(sectors: Sectors)
 
 
 async def test_consent_for_one_agency_does_not_cover_another_ones_service(sectors: Sectors) -> None:
-    service = sectors.police.agency.services[0].id
+    service = next(iter(sectors.police.agency.services))
 
     assert await sectors.refused(service=service) == "consent_does_not_cover"
 
@@ -202,20 +202,20 @@ async def test_a_recipient_that_she_did_not_name_is_refused_at_once(sectors: Sec
 
 async def test_an_agency_outside_every_protocol_gets_nothing(sectors: Sectors) -> None:
     owner, trial = sectors.social_services, sectors.trial
-    service = AgencyService("11111111-0000-4000-8000-0000000000ab", ("medical_care",))
+    service, needs = "11111111-0000-4000-8000-0000000000ab", ("medical_care",)
     stranger = replace(
         next(agency for agency in trial.agencies if agency.sector == "health"),
         id="marsh-clinic",
         organization="11111111-0000-4000-8000-0000000000aa",
-        services=(service,),
+        services={service: needs},
     )
     entry = {
-        "service": service.id,
+        "service": service,
         "organization": stranger.organization,
         "title": "Marsh clinic",
         "organization_title": "Marsh clinic",
         "status": "active",
-        "needs": service.needs,
+        "needs": needs,
         "desk": DESK,
         "confirmed_at": "2026-01-01T00:00:00Z",
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from services.cli.agency_client import AgencyAccount, AgencyService
+from services.cli.agency_client import AgencyAccount
 
 DIRECTORY: Final = Path(__file__).resolve().parents[3] / "deploy" / "local" / "directory" / "services.json"
 LANGUAGES: Final = ("en", "fr", "es", "ar", "sw")
@@ -79,8 +79,8 @@ def _organizations() -> Mapping[str, Sequence[Any]]:
 
 def _agency(place: int, rows: Sequence[Any]) -> FictionalAgency:
     organization = rows[0]["organization"]
-    services = tuple(AgencyService(row["id"], _needs(row)) for row in rows if row["status"] == "active")
-    sector = _sector_of(need for each in services for need in each.needs)
+    services = {row["id"]: _needs(row) for row in rows if row["status"] == "active"}
+    sector = _sector_of(need for needs in services.values() for need in needs)
     name = NAMES[place]
     name_in_keys = name.encode("ascii", "replace").decode().replace("?", "x").replace(" ", ".")
     return FictionalAgency(

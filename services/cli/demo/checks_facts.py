@@ -8,10 +8,8 @@ from services.cli.agency_client import ACCEPT, FeedEvent, SentStep
 from services.cli.demo.evidence import (
     AddressedFact,
     Kill,
-    OutsiderOffer,
     Party,
     PlayedReferral,
-    Race,
     StatisticalFact,
 )
 from services.cli.demo.races import GAP_MS_MAX
@@ -85,11 +83,11 @@ def stories_ended(
     return problems
 
 
-def both_orders(races: Sequence[Race], addressed: Sequence[AddressedFact]) -> list[str]:
+def both_orders(gaps_ms: Mapping[str, float], addressed: Sequence[AddressedFact]) -> list[str]:
     """Acceptance before withdrawal and the other way round, each at least five times, within 5 ms."""
-    orders = orders_of(races, addressed)
+    orders = orders_of(gaps_ms, addressed)
     return [
-        *(f"a pair left {race.gap_ms:.1f} ms apart" for race in races if race.gap_ms > GAP_MS_MAX),
+        *(f"a pair left {gap:.1f} ms apart" for gap in gaps_ms.values() if gap > GAP_MS_MAX),
         *(
             f"the acceptance was {order} {orders[order]} times, wanted {ORDERS_AT_LEAST}"
             for order in ("accepted", "refused")
@@ -98,11 +96,11 @@ def both_orders(races: Sequence[Race], addressed: Sequence[AddressedFact]) -> li
     ]
 
 
-def orders_of(races: Sequence[Race], addressed: Sequence[AddressedFact]) -> Counter[str]:
-    """What became of the acceptances in the races with a withdrawal."""
+def orders_of(raced: Iterable[str], addressed: Sequence[AddressedFact]) -> Counter[str]:
+    """What became of the acceptances of referrals that were withdrawn at once."""
     order = {each.event.referral: "refused" for each in addressed if each.event.code == "withdrawn"}
     order |= {each.event.referral: "accepted" for each in addressed if each.event.type == ACCEPT.fact}
-    return Counter(order.get(race.referral, "lost") for race in races)
+    return Counter(order.get(referral, "lost") for referral in raced)
 
 
 def killed_at_work(kills: Sequence[Kill]) -> list[str]:
@@ -123,12 +121,12 @@ def nothing_dead(dead_letters: Mapping[str, int], refused_reports: Mapping[str, 
     ]
 
 
-def listed_only(outsiders: Sequence[OutsiderOffer]) -> list[str]:
+def listed_only(outsiders: Mapping[str, str | None]) -> list[str]:
     """An organisation that is listed and not admitted gets nothing: the offer is refused for that reason."""
     return [
-        f"an offer to the listed organisation {each.title} was answered {each.code}"
-        for each in outsiders
-        if each.code != "agency_inactive"
+        f"an offer to the listed organisation {title} was answered {code}"
+        for title, code in outsiders.items()
+        if code != "agency_inactive"
     ]
 
 

@@ -5,17 +5,17 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from deploy.local.processes import MAIL_SINK
 from schemas.events.referral import NEEDS
 from schemas.topics import SECTORS
 from services.cli.agency_client import GrantedLook
 from services.cli.demo.evidence import (
     NameTrace,
     ProcessIdentity,
-    SearchPlace,
     SinkMail,
     StatisticalFact,
-    TrailVerdict,
 )
+from services.cli.demo.identities import ON_KAFKA
 from services.cli.demo.search import FORMS, PLACES
 
 UNSAID: Final = (
@@ -46,12 +46,12 @@ def looks_in_trail(looks: Sequence[GrantedLook], entries: Sequence[Mapping[str, 
     ]
 
 
-def trail_verifies(verdict: TrailVerdict) -> list[str]:
+def trail_verifies(verdict: Mapping[str, Any]) -> list[str]:
     """The exported trail is sound by the offline verifier, with every entry's detail opened."""
-    if verdict.exit_code != 0:
-        return [f"the verifier ended with {verdict.exit_code}: {verdict.sentence}"]
-    if not verdict.entries or verdict.details != verdict.entries:
-        return [f"{verdict.details} of {verdict.entries} entries were opened"]
+    if verdict["exit_code"] != 0:
+        return [f"the verifier ended with {verdict['exit_code']}: {verdict.get('failure')}"]
+    if not verdict["size"] or verdict["details_checked"] != verdict["size"]:
+        return [f"{verdict['details_checked']} of {verdict['size']} entries were opened"]
     return []
 
 
@@ -84,19 +84,19 @@ def mails_once(
     return problems
 
 
-def names_stay_home(traces: Sequence[NameTrace], searched: Sequence[SearchPlace]) -> list[str]:
+def names_stay_home(traces: Sequence[NameTrace], searched_bytes: Mapping[str, int]) -> list[str]:
     """What agencies planted is nowhere but in the database of their own sector."""
     return [
-        f"a name of {trace.sector} is in {trace.kind} {trace.place} ({trace.form})"
+        f"a name of {trace.sector} is in {trace.place}, {trace.where} ({trace.form})"
         for trace in traces
-        if trace.kind != trace.sector
+        if not trace.is_at_home
     ]
 
 
-def search_finds(traces: Sequence[NameTrace], searched: Sequence[SearchPlace]) -> list[str]:
+def search_finds(traces: Sequence[NameTrace], control_traces: Sequence[NameTrace]) -> list[str]:
     """The search is no empty gesture: it finds the control string everywhere in every form, names at home."""
-    found = {(each.place, form) for each in searched for form in each.control_found}
-    home = {trace.sector for trace in traces if trace.kind == trace.sector}
+    found = {(trace.place, trace.form) for trace in control_traces}
+    home = {trace.sector for trace in traces if trace.is_at_home}
     return [
         *(
             f"the control string was not found in the {place} as {form}"
@@ -114,8 +114,8 @@ def own_identities(identities: Sequence[ProcessIdentity]) -> list[str]:
         seen
         for each in identities
         for seen in (
-            (each.name, "database role", each.database_roles, each.is_on_database),
-            (each.name, "Kafka user", each.kafka_users, each.is_on_kafka),
+            (each.name, "database role", each.database_roles, each.name != MAIL_SINK),
+            (each.name, "Kafka user", each.kafka_users, each.name in ON_KAFKA),
         )
     ]
     return [

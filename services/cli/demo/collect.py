@@ -12,11 +12,11 @@ from typing import Any, Final
 
 from schemas.topics import SECTORS, SERVICES
 from services.cli.agency_client import DESK
-from services.cli.demo.evidence import Evidence, Kill, Party, SinkMail, TrailVerdict
+from services.cli.demo.evidence import Evidence, Kill, Party, SinkMail
 from services.cli.demo.identities import identities
 from services.cli.demo.onlooker import looking
 from services.cli.demo.play import Play
-from services.cli.demo.search import plant_control, search
+from services.cli.demo.search import NOBODY, plant_control, search
 from services.cli.demo.trial import Trial
 from services.cli.operator_client import operator_client
 from services.cli.trail import download
@@ -38,7 +38,8 @@ async def collect(play: Play, kills: tuple[Kill, ...], folder: Path) -> Evidence
         await onlooker.signed()
         verdict, entries = await _export(trial, folder)
         addressed, counted = await onlooker.arbiter_sent()
-        traces, searched = await search(trial, onlooker)
+        places = await search(trial, onlooker)
+        traces = [trace for found, _ in places.values() for trace in found]
         feeds = await asyncio.gather(*(client.whole_feed() for client in clients))
         return Evidence(
             played=tuple(play.played),
@@ -55,12 +56,13 @@ async def collect(play: Play, kills: tuple[Kill, ...], folder: Path) -> Evidence
             mails=tuple(_mails(trial.installation.mail_folder)),
             desks={(agency.id, DESK): agency.mail for agency in trial.agencies},
             names=tuple(name for agency in trial.agencies for name in agency.planted),
-            traces=tuple(traces),
-            searched=tuple(searched),
+            traces=tuple(trace for trace in traces if trace.sector != NOBODY),
+            control_traces=tuple(trace for trace in traces if trace.sector == NOBODY),
+            searched_bytes={place: size for place, (_, size) in places.items()},
             identities=seen,
             kills=kills,
-            races=tuple(play.races),
-            outsiders=tuple(play.outsiders),
+            gaps_ms=play.gaps_ms,
+            outsiders=play.outsiders,
             dead_letters={each: await onlooker.count(each, _DEAD) for each in SERVICES if each != "audit"},
             refused_reports={each: await onlooker.count(each, _REFUSED) for each in SECTORS},
         )
@@ -79,7 +81,7 @@ async def _views(play: Play) -> dict[Party, str]:
     return dict(await asyncio.gather(*(read(*party) for party in parties)))
 
 
-async def _export(trial: Trial, folder: Path) -> tuple[TrailVerdict, list[Any]]:
+async def _export(trial: Trial, folder: Path) -> tuple[dict[str, Any], list[Any]]:
     """Export the trail with its details, and let the offline verifier judge it in a process of its own."""
     installation = trial.installation
     async with operator_client(installation, "audit") as client:
@@ -91,16 +93,7 @@ async def _export(trial: Trial, folder: Path) -> tuple[TrailVerdict, list[Any]]:
     told, _ = await process.communicate()
     lines = [json.loads(line) for line in (folder / "details.jsonl").read_text().splitlines()]
     details = [json.loads(base64.b64decode(line["detail"])) for line in lines if "detail" in line]
-    return _verdict(process.returncode or 0, told), details
-
-
-def _verdict(code: int, told: bytes) -> TrailVerdict:
-    if not told:
-        return TrailVerdict(code, 0, 0, "it could not look")
-    verdict = json.loads(told)
-    failure = verdict["failure"]
-    sentence = f"entry {failure['index']}: {failure['sentence']}" if failure else "sound"
-    return TrailVerdict(code, verdict["size"] or 0, verdict["details_checked"], sentence)
+    return {**json.loads(told or "{}"), "exit_code": process.returncode}, details
 
 
 def _mails(folder: Path) -> Iterable[SinkMail]:

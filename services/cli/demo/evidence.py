@@ -40,16 +40,6 @@ class StatisticalFact:
 
 
 @dataclass(frozen=True, slots=True)
-class TrailVerdict:
-    """What the offline verifier said of the exported trail."""
-
-    exit_code: int
-    entries: int
-    details: int
-    sentence: str
-
-
-@dataclass(frozen=True, slots=True)
 class SinkMail:
     """A mail in the sink: what anybody on its way could read, and how long it was."""
 
@@ -64,21 +54,18 @@ class SinkMail:
 class NameTrace:
     """A planted string where it was found, and in which form."""
 
-    kind: str
-    """segments, logs, or a database's service."""
     place: str
+    """segments, logs or databases."""
+    where: str
+    """The file, or the service whose database it is."""
     form: str
     sector: str
     """The sector whose agency planted it."""
 
-
-@dataclass(frozen=True, slots=True)
-class SearchPlace:
-    """How much of a kind of place was looked through, and in which forms the control string turned up."""
-
-    place: str
-    size_bytes: int
-    control_found: frozenset[str]
+    @property
+    def is_at_home(self) -> bool:
+        """Whether it lies in the database of that sector."""
+        return (self.place, self.where) == ("databases", self.sector)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +76,6 @@ class ProcessIdentity:
     pid: int
     database_roles: tuple[str, ...]
     kafka_users: tuple[str, ...]
-    is_on_database: bool
-    is_on_kafka: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,23 +86,6 @@ class Kill:
     pid: int
     unanswered: int
     back_after_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Race:
-    """Acceptance and withdrawal of one referral, sent at once."""
-
-    referral: str
-    gap_ms: float
-
-
-@dataclass(frozen=True, slots=True)
-class OutsiderOffer:
-    """An offer to an organisation that is listed only, and the arbiter's answer."""
-
-    organization: str
-    title: str
-    code: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,17 +106,23 @@ class Evidence:
     looks: tuple[GrantedLook, ...]
     entries: tuple[Mapping[str, Any], ...]
     """The details of the exported trail, opened."""
-    verdict: TrailVerdict
+    verdict: Mapping[str, Any]
+    """What the offline verifier said of it, and its exit code."""
     mails: tuple[SinkMail, ...]
     desks: Mapping[tuple[str, str], str]
     """Agency and desk → its mail address."""
     names: tuple[str, ...]
     """What the agencies planted, and no mail may hold."""
     traces: tuple[NameTrace, ...]
-    searched: tuple[SearchPlace, ...]
+    control_traces: tuple[NameTrace, ...]
+    """Where a string was found that must be found."""
+    searched_bytes: Mapping[str, int]
+    """How much was looked through, by kind of place."""
     identities: tuple[ProcessIdentity, ...]
     kills: tuple[Kill, ...]
-    races: tuple[Race, ...]
-    outsiders: tuple[OutsiderOffer, ...]
+    gaps_ms: Mapping[str, float]
+    """How far apart acceptance and withdrawal of a referral left, where both were sent at once."""
+    outsiders: Mapping[str, str | None]
+    """What became of an offer to an organisation that is listed only."""
     dead_letters: Mapping[str, int]
     refused_reports: Mapping[str, int]

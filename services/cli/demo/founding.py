@@ -89,7 +89,7 @@ async def _import_directories(trial: Trial, directory: Path | None) -> list[Impo
 
 async def _knows_all(trial: Trial, agency: FictionalAgency) -> bool:
     known = {row["service"]: row["agency"] for row in await trial.client(agency).services()}
-    return all(known.get(each.id) == other.id for other in trial.agencies for each in other.services)
+    return all(known.get(service) == other.id for other in trial.agencies for service in other.services)
 
 
 async def _arbiter_knows(trial: Trial) -> bool:

@@ -8,7 +8,7 @@ from typing import Final
 
 import psutil
 
-from deploy.local.processes import MAIL_SINK, PROCESSES
+from deploy.local.processes import PROCESSES
 from schemas.topics import TOPICS
 from services.cli.demo.evidence import ProcessIdentity
 from services.cli.demo.founding import admission, publish
@@ -33,12 +33,9 @@ async def identities(trial: Trial, onlooker: Onlooker) -> tuple[ProcessIdentity,
     rows = await onlooker.connections["governance"].fetch(_ROLES)
     roles = _by_process(rows, pids, trial.installation.ports["postgres"])
     return tuple(
-        ProcessIdentity(
-            name, pid, tuple(sorted(roles[name])), tuple(sorted(users[name])),
-            is_on_database=name != MAIL_SINK, is_on_kafka=name in ON_KAFKA,
-        )
+        ProcessIdentity(name, pid, tuple(sorted(roles[name])), tuple(sorted(users[name])))
         for name, pid in pids.items()
-    )  # fmt: skip
+    )
 
 
 async def _kafka_users(trial: Trial, pids: Mapping[str, int]) -> Names:

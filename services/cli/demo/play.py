@@ -7,7 +7,7 @@ from typing import Final
 
 from services.cli.agency_client import REFUSED, AgencyClient, AgencyStep, UnexpectedAnswer
 from services.cli.demo.agencies import FictionalAgency, listed_only
-from services.cli.demo.evidence import OutsiderOffer, PlayedReferral, Race
+from services.cli.demo.evidence import PlayedReferral
 from services.cli.demo.races import race
 from services.cli.demo.stories import STORIES, Story
 from services.cli.demo.trial import Trial
@@ -47,10 +47,10 @@ class Play:
     offers: Gate = field(default_factory=Gate)
     answers: Gate = field(default_factory=Gate)
     played: list[PlayedReferral] = field(default_factory=list)
-    races: list[Race] = field(default_factory=list)
+    gaps_ms: dict[str, float] = field(default_factory=dict)
     orders: dict[str, int] = field(default_factory=lambda: {"accepted": 0, "refused": 0})
     failures: list[str] = field(default_factory=list)
-    outsiders: list[OutsiderOffer] = field(default_factory=list)
+    outsiders: dict[str, str | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._preparing = asyncio.Semaphore(PREPARED_AT_ONCE)
@@ -78,10 +78,10 @@ class Play:
         for organization in (*ours, *others[:STRANGERS_TRIED]):
             if row := listed.get(organization):
                 body = await client.prepare(recipient, service=row["service"], needs=row["needs"])
-                title, code = row["organization_title"], (await client.answer(await client.offer(body))).code
+                answer = await client.answer(await client.offer(body))
+                self.outsiders[row["organization_title"]] = answer.code
             else:
-                title, code = ours[organization], "not_listed"
-            self.outsiders.append(OutsiderOffer(organization, title, code))
+                self.outsiders[ours[organization]] = "not_listed"
 
     async def _play_one(self, story: Story, place: int) -> None:
         owner, receiver = (self.trial.client(agency) for agency in self._parties(place))
@@ -121,7 +121,7 @@ class Play:
         lacking = min(self.orders, key=lambda order: self.orders[order])
         gap_ms, order = await race(referral, owner, receiver, lacking)
         if gap_ms is not None:
-            self.races.append(Race(referral, gap_ms))
+            self.gaps_ms[referral] = gap_ms
             self.orders[order] += 1
 
     def _parties(self, place: int) -> tuple[FictionalAgency, FictionalAgency]:

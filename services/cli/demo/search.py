@@ -10,7 +10,7 @@ from typing import Final
 from deploy.local.databases import DATABASES
 from schemas.topics import SERVICES, TOPICS
 from schemas.wire.topic import Topic
-from services.cli.demo.evidence import NameTrace, SearchPlace
+from services.cli.demo.evidence import NameTrace
 from services.cli.demo.onlooker import Onlooker
 from services.cli.demo.trial import Trial
 from services.runtime import administration
@@ -51,42 +51,36 @@ async def plant_control(trial: Trial, onlooker: Onlooker) -> None:
     await connection.execute(_CONTROL_LINE.format(value.decode()))
 
 
-async def search(trial: Trial, onlooker: Onlooker) -> tuple[list[NameTrace], list[SearchPlace]]:
+async def search(trial: Trial, onlooker: Onlooker) -> Mapping[str, Found]:
     """Look for what was planted, and for the control string, in segments, logs and databases."""
     configuration = trial.installation.configuration
     needles = [(agency.sector, forms_of(name)) for agency in trial.agencies for name in agency.planted]
     needles.append((NOBODY, forms_of(CONTROL)))
     segments = list((configuration.data / "kafka" / "records").rglob("*.log"))
     logs = [path for path in configuration.logs.rglob("*") if path.is_file()]
-    places = {
+    return {
         SEGMENTS: await asyncio.to_thread(in_files, SEGMENTS, segments, needles),
         LOGS: await asyncio.to_thread(in_files, LOGS, logs, needles),
         DATABASE: await _in_databases(onlooker, needles),
     }
-    traces = [trace for found, _ in places.values() for trace in found if trace.sector != NOBODY]
-    return traces, [searched(place, found) for place, found in places.items()]
 
 
-def searched(place: str, found: Found) -> SearchPlace:
-    """How much was looked through in a place, and how the control string was found there."""
-    traces, size = found
-    return SearchPlace(place, size, frozenset(trace.form for trace in traces if trace.sector == NOBODY))
-
-
-def in_files(kind: str, files: Iterable[Path], needles: Needles) -> Found:
-    """The traces in files of a kind."""
+def in_files(place: str, files: Iterable[Path], needles: Needles) -> Found:
+    """The traces in files of one kind of place."""
     traces, size = [], 0
     for path in files:
         content = path.read_bytes()
         size += len(content)
-        traces += in_content(kind, f"{path.parent.name}/{path.name}", content, needles)
+        traces += in_content(place, f"{path.parent.name}/{path.name}", content, needles)
     return traces, size
 
 
-def in_content(kind: str, place: str, content: bytes, needles: Needles) -> list[NameTrace]:
+def in_content(place: str, where: str, content: bytes, needles: Needles) -> list[NameTrace]:
     """The traces in one piece of content."""
     return [
-        NameTrace(kind, place, form, sector) for sector, forms in needles for form in found_in(content, forms)
+        NameTrace(place, where, form, sector)
+        for sector, forms in needles
+        for form in found_in(content, forms)
     ]
 
 
@@ -122,7 +116,7 @@ async def _in_databases(onlooker: Onlooker, needles: Needles) -> Found:
     for service in DATABASES:
         content = content_of([value async for table in onlooker.values(service) for value in table])
         size += len(content)
-        traces += await asyncio.to_thread(in_content, service, DATABASE, content, needles)
+        traces += await asyncio.to_thread(in_content, DATABASE, service, content, needles)
     return traces, size
 
 

@@ -16,7 +16,7 @@ PROBLEMS_SHOWN: Final = 5
 def document(run: DemoRun) -> dict[str, Any]:
     """The run for machines."""
     evidence = run.evidence
-    orders = orders_of(evidence.races, evidence.addressed)
+    orders = orders_of(evidence.gaps_ms, evidence.addressed)
     return {
         "holds": run.holds,
         "referrals": len(evidence.played),
@@ -24,21 +24,18 @@ def document(run: DemoRun) -> dict[str, Any]:
         "steps": len(evidence.sent),
         "facts": len(evidence.received),
         "looks": len(evidence.looks),
-        "entries": evidence.verdict.entries,
+        "entries": evidence.verdict["size"],
         "mails": len(evidence.mails),
         "kills": [asdict(kill) for kill in evidence.kills],
         "races": {
             "accepted_first": orders["accepted"],
             "withdrawn_first": orders["refused"],
-            "gap_ms_max": round(max((race.gap_ms for race in evidence.races), default=0.0), 2),
+            "gap_ms_max": round(max(evidence.gaps_ms.values(), default=0.0), 2),
         },
-        "listed": [asdict(each) for each in evidence.outsiders],
+        "listed": evidence.outsiders,
         "directories": [report.as_json() | {"rows": len(report.refused)} for report in run.reports],
-        "processes": [
-            {name: getattr(each, name) for name in ("name", "pid", "database_roles", "kafka_users")}
-            for each in evidence.identities
-        ],
-        "searched_bytes": {each.place: each.size_bytes for each in evidence.searched},
+        "processes": [asdict(each) for each in evidence.identities],
+        "searched_bytes": evidence.searched_bytes,
         "checks": [
             {"name": result.name, "holds": result.holds, "problems": list(result.problems)}
             for result in run.results

@@ -11,13 +11,12 @@ from services.cli.agency_client import (
     START,
     AgencyAccount,
     AgencyClient,
-    AgencyService,
     FeedEvent,
     UnexpectedAnswer,
 )
 
 REFERRAL = "ref_1"
-AGENCY = AgencyAccount("clinic", "health", "care", (AgencyService("day-clinic", ("medical_care",)),))
+AGENCY = AgencyAccount("clinic", "health", "care", {"day-clinic": ("medical_care",)})
 
 
 class Issuer:

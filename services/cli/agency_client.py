@@ -85,7 +85,7 @@ class SentStep:
 
 
 @dataclass(frozen=True, slots=True)
-class FeedEvent:
+class NumberedFact:
     """One numbered fact of a referral, as one agency is told it."""
 
     referral: str
@@ -138,7 +138,7 @@ class AgencyClient:
         )
         self._issuer = issuer
         self._tokens: dict[str, tuple[str, float]] = {}
-        self._events: dict[str, list[FeedEvent]] = defaultdict(list)
+        self._events: dict[str, list[NumberedFact]] = defaultdict(list)
         self._growth: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._position = 0
 
@@ -147,156 +147,6 @@ class AgencyClient:
 
     async def __aexit__(self, *_: object) -> None:
         await self.http.aclose()
-
-    async def prepare(self, recipient: AgencyAccount, /, *, feedback: bool = False, **changes: Any) -> Json:
-        """A case, her consent to one recipient, and the offer that may be sent upon it."""
-        case = await self.open_case()
-        service, needs = next(iter(recipient.services.items()))
-        return {
-            "case": case,
-            "consent": await self.record_consent(case, recipient, feedback=feedback),
-            "service": service,
-            "recipient": recipient.id,
-            "purpose": recipient.purpose,
-            "groups": ["contact"],
-            "needs": needs,
-            "urgency": "priority",
-            "age_band": "adult",
-            "area": "ZZ0104",
-            "duty": DESK,
-            **changes,
-        }
-
-    async def open_case(self) -> str:
-        """A case of one's own; gives its id."""
-        reference = f"{self.agency.case_prefix}{random_bytes(3).hex()}"
-        return str((await self.ask("POST", "/v1/cases", {"reference": reference})).json()["id"])
-
-    async def record_consent(self, case: str, recipient: AgencyAccount, *, feedback: bool) -> Json:
-        """Her consent to one recipient."""
-        body = consent_to(recipient, feedback=feedback)
-        consent = (await self.ask("POST", f"/v1/cases/{case}/consents", body)).json()
-        return {"id": consent["id"], "version": consent["version"]}
-
-    async def offer(self, body: Json) -> SentStep:
-        """Offer a referral."""
-        return self._remember((await self.ask("POST", "/v1/referrals", body)).json(), "referral.offered")
-
-    async def step(self, referral: str, step: AgencyStep, trace: Any = None) -> SentStep | None:
-        """Ask for a step, on the newest view; None where the referral had moved on already."""
-        answer = await self.ask(
-            "POST",
-            f"/v1/referrals/{referral}/{step.resource}",
-            {"duty": DESK, **step.body},
-            headers={"If-Match": f'"{self.number(referral)}"'},
-            extensions={"trace": trace} if trace else {},
-        )
-        return None if answer.status_code == STALE else self._remember(answer.json(), step.fact)
-
-    def _remember(self, answer: Json, fact: str) -> SentStep:
-        sent = SentStep(answer["step"], answer["referral"], self.agency.id, fact)
-        self.sent.append(sent)
-        if not any(event.answers(sent) for event in self._events[sent.referral]):
-            self.unanswered[sent.id] = sent
-        return sent
-
-    async def read_referral(self, referral: str, person: int = 0) -> Json:
-        """Look at a referral."""
-        shown: Json = (await self.ask("GET", f"/v1/referrals/{referral}", person=person)).json()
-        self._was_shown("view", person, referral)
-        return shown
-
-    async def read_case(self, case: str) -> Json:
-        """Look at an own case."""
-        shown: Json = (await self.ask("GET", f"/v1/cases/{case}")).json()
-        self._was_shown("view", 0, None)
-        return shown
-
-    async def read_worklist(self) -> list[Json]:
-        """Look at what waits; gives the newest rows."""
-        rows: list[Json] = (await self.ask("GET", "/v1/worklist", person=1)).json()["data"]
-        for row in rows:
-            self._was_shown("list", 1, row["referral"])
-        return rows
-
-    def _was_shown(self, act: str, person: int, referral: str | None) -> None:
-        agency = self.agency
-        self.looks.append(GrantedLook(act, agency.id, agency.staff[person], agency.purpose, referral))
-
-    async def services(self) -> list[Json]:
-        """The directory, all pages."""
-        found: list[Json] = []
-        after = ""
-        while after is not None:
-            page = (await self.ask("GET", "/v1/services", params={"limit": 200, "after": after})).json()
-            found += page["data"]
-            after = page["next"]
-        return found
-
-    async def listen(self) -> None:
-        """Follow the feed for ever."""
-        while True:
-            for position, event in await self._page(self._position, LISTEN_SECONDS):
-                self._position = position
-                self.take(event)
-
-    async def whole_feed(self) -> list[FeedEvent]:
-        """The feed once more, from its beginning."""
-        found: list[FeedEvent] = []
-        after = 0
-        while page := await self._page(after, 0):
-            after = page[-1][0]
-            found += [event for _, event in page]
-        return found
-
-    async def _page(self, after: int, wait: int) -> list[tuple[int, FeedEvent]]:
-        answer = await self.ask("GET", "/v1/events", params={"after": after, "wait": wait})
-        return [
-            (
-                row["position"],
-                FeedEvent(
-                    row["referral"],
-                    self.agency.id,
-                    row["number"],
-                    row["type"],
-                    row["state"],
-                    row.get("code"),
-                    row.get("step"),
-                ),
-            )
-            for row in answer.json()["data"]
-        ]
-
-    def take(self, event: FeedEvent) -> None:
-        """The feed brought an event."""
-        self._events[event.referral].append(event)
-        for sent in [each for each in self.unanswered.values() if each.referral == event.referral]:
-            if event.answers(sent):
-                del self.unanswered[sent.id]
-        self._growth.pop(event.referral, asyncio.Event()).set()
-
-    def events(self, referral: str) -> list[FeedEvent]:
-        """What was told of a referral so far."""
-        return self._events[referral]
-
-    def number(self, referral: str) -> int:
-        """The number of the last fact of a referral."""
-        return max((event.number for event in self._events[referral]), default=0)
-
-    async def until(self, referral: str, holds: Callable[[FeedEvent], bool]) -> FeedEvent:
-        """Wait until something is told of a referral; raises TimeoutError when it takes too long."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while not (found := next(filter(holds, self._events[referral]), None)):
-                await self._growth[referral].wait()
-        return found
-
-    async def answer(self, sent: SentStep) -> FeedEvent:
-        """Wait for the fact or the refusal that answers a step."""
-        return await self.until(sent.referral, lambda event: event.answers(sent))
-
-    async def told(self, referral: str, fact: str) -> FeedEvent:
-        """Wait until a fact is told."""
-        return await self.until(referral, lambda event: event.type == fact)
 
     async def ask(self, method: str, path: str, body: Any = None, **more: Any) -> httpx2.Response:
         """One request under one key, sent again under the same key for as long as nobody answers it."""
@@ -337,6 +187,152 @@ class AgencyClient:
         chosen = {name: text for name, text in {**usual, **(headers or {})}.items() if text}
         content = body if isinstance(body, bytes | None) else to_json(body)
         return await self.http.request(method, path, content=content, headers=chosen, **more)
+
+    async def prepare(self, recipient: AgencyAccount, /, *, feedback: bool = False, **changes: Any) -> Json:
+        """A case, her consent to one recipient, and the offer that may be sent upon it."""
+        case = await self.open_case()
+        allowed = consent_to(recipient, feedback=feedback)
+        consent = (await self.ask("POST", f"/v1/cases/{case}/consents", allowed)).json()
+        service, needs = next(iter(recipient.services.items()))
+        return {
+            "case": case,
+            "consent": {"id": consent["id"], "version": consent["version"]},
+            "service": service,
+            "recipient": recipient.id,
+            "purpose": recipient.purpose,
+            "groups": ["contact"],
+            "needs": needs,
+            "urgency": "priority",
+            "age_band": "adult",
+            "area": "ZZ0104",
+            "duty": DESK,
+            **changes,
+        }
+
+    async def open_case(self) -> str:
+        """A case of one's own; gives its id."""
+        reference = f"{self.agency.case_prefix}{random_bytes(3).hex()}"
+        return str((await self.ask("POST", "/v1/cases", {"reference": reference})).json()["id"])
+
+    async def offer(self, body: Json) -> SentStep:
+        """Offer a referral."""
+        return self._remember((await self.ask("POST", "/v1/referrals", body)).json(), "referral.offered")
+
+    async def step(self, referral: str, step: AgencyStep, trace: Any = None) -> SentStep | None:
+        """Ask for a step, on the newest view; None where the referral had moved on already."""
+        answer = await self.ask(
+            "POST",
+            f"/v1/referrals/{referral}/{step.resource}",
+            {"duty": DESK, **step.body},
+            headers={"If-Match": f'"{self.number(referral)}"'},
+            extensions={"trace": trace} if trace else {},
+        )
+        return None if answer.status_code == STALE else self._remember(answer.json(), step.fact)
+
+    async def read_referral(self, referral: str, person: int = 0) -> Json:
+        """Look at a referral."""
+        shown: Json = (await self.ask("GET", f"/v1/referrals/{referral}", person=person)).json()
+        self._was_shown("view", person, referral)
+        return shown
+
+    async def read_case(self, case: str) -> Json:
+        """Look at an own case."""
+        shown: Json = (await self.ask("GET", f"/v1/cases/{case}")).json()
+        self._was_shown("view", 0, None)
+        return shown
+
+    async def read_worklist(self) -> list[Json]:
+        """Look at what waits; gives the newest rows."""
+        rows: list[Json] = (await self.ask("GET", "/v1/worklist", person=1)).json()["data"]
+        for row in rows:
+            self._was_shown("list", 1, row["referral"])
+        return rows
+
+    async def services(self) -> list[Json]:
+        """The directory, all pages."""
+        found: list[Json] = []
+        after = ""
+        while after is not None:
+            page = (await self.ask("GET", "/v1/services", params={"limit": 200, "after": after})).json()
+            found += page["data"]
+            after = page["next"]
+        return found
+
+    async def listen(self) -> None:
+        """Follow the feed for ever."""
+        while True:
+            for position, event in await self._page(self._position, LISTEN_SECONDS):
+                self._position = position
+                self.take(event)
+
+    async def whole_feed(self) -> list[NumberedFact]:
+        """The feed once more, from its beginning."""
+        found: list[NumberedFact] = []
+        after = 0
+        while page := await self._page(after, 0):
+            after = page[-1][0]
+            found += [event for _, event in page]
+        return found
+
+    def take(self, event: NumberedFact) -> None:
+        """The feed brought an event."""
+        self._events[event.referral].append(event)
+        for sent in [each for each in self.unanswered.values() if each.referral == event.referral]:
+            if event.answers(sent):
+                del self.unanswered[sent.id]
+        self._growth.pop(event.referral, asyncio.Event()).set()
+
+    def events(self, referral: str) -> list[NumberedFact]:
+        """What was told of a referral so far."""
+        return self._events[referral]
+
+    def number(self, referral: str) -> int:
+        """The number of the last fact of a referral."""
+        return max((event.number for event in self._events[referral]), default=0)
+
+    async def until(self, referral: str, holds: Callable[[NumberedFact], bool]) -> NumberedFact:
+        """Wait until something is told of a referral; raises TimeoutError when it takes too long."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not (found := next(filter(holds, self._events[referral]), None)):
+                await self._growth[referral].wait()
+        return found
+
+    async def answer(self, sent: SentStep) -> NumberedFact:
+        """Wait for the fact or the refusal that answers a step."""
+        return await self.until(sent.referral, lambda event: event.answers(sent))
+
+    async def told(self, referral: str, fact: str) -> NumberedFact:
+        """Wait until a fact is told."""
+        return await self.until(referral, lambda event: event.type == fact)
+
+    def _remember(self, answer: Json, fact: str) -> SentStep:
+        sent = SentStep(answer["step"], answer["referral"], self.agency.id, fact)
+        self.sent.append(sent)
+        if not any(event.answers(sent) for event in self._events[sent.referral]):
+            self.unanswered[sent.id] = sent
+        return sent
+
+    def _was_shown(self, act: str, person: int, referral: str | None) -> None:
+        agency = self.agency
+        self.looks.append(GrantedLook(act, agency.id, agency.staff[person], agency.purpose, referral))
+
+    async def _page(self, after: int, wait: int) -> list[tuple[int, NumberedFact]]:
+        answer = await self.ask("GET", "/v1/events", params={"after": after, "wait": wait})
+        return [
+            (
+                row["position"],
+                NumberedFact(
+                    row["referral"],
+                    self.agency.id,
+                    row["number"],
+                    row["type"],
+                    row["state"],
+                    row.get("code"),
+                    row.get("step"),
+                ),
+            )
+            for row in answer.json()["data"]
+        ]
 
     def _key(self) -> str:
         return f"{self.agency.key_prefix}{random_bytes(8).hex()}"

@@ -8,7 +8,7 @@ from typing import Final
 
 from deploy.local.places import temporary_directory
 from services.cli.agency_client import ACCEPT, AgencyClient, listening
-from services.cli.demo.founding import found
+from services.cli.demo.founding import set_up
 from services.cli.demo.trial import Trial, running_trial
 
 RATE_PER_SECOND: Final = 50
@@ -26,7 +26,7 @@ async def measure(acceptances: int) -> None:
             async with running_trial(folder / "installation", silent) as trial:
                 print(f"start {how}: {time.perf_counter() - began:.1f} s until everything is ready")
                 if how == "again, warm":
-                    await found(trial)
+                    await set_up(trial)
                     async with listening(trial.clients.values()):
                         await _accept(trial, acceptances)
                     _tell_memory(trial)

@@ -20,7 +20,7 @@ from typing import Final
 
 from deploy.local.places import temporary_directory
 from services.cli.agency_client import ACCEPT, ACKNOWLEDGE, AgencyClient, listening
-from services.cli.demo.founding import found
+from services.cli.demo.founding import set_up
 from services.cli.demo.trial import Trial, running_trial
 from tests.bench.installation import memory_megabytes, offered
 from tests.fault import hostile_records
@@ -272,7 +272,7 @@ async def one_referral(owner: AgencyClient, receiver: AgencyClient) -> None:
 async def run(folder: Path, minutes: float, seed: int) -> bool:
     """The whole run; tells what it saw and whether nothing stopped."""
     async with running_trial(folder / "installation", print) as trial:
-        await found(trial)
+        await set_up(trial)
         attack = Attack(trial, random.Random(seed))
         before = {name: trial.platform.pid(name) for name in trial.platform.names}
         megabytes = {name: memory_megabytes(pid) for name, pid in before.items()}

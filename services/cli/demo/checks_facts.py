@@ -4,11 +4,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from services.cli.agency_client import ACCEPT, FeedEvent, SentStep
+from services.cli.agency_client import ACCEPT, NumberedFact, SentStep
 from services.cli.demo.evidence import (
     AddressedFact,
     Kill,
-    Party,
+    PartyKey,
     PlayedReferral,
     StatisticalFact,
 )
@@ -20,7 +20,7 @@ KILLED: Final = ("referrals", "kafka")
 SHOWN_MAX: Final = 20
 
 
-def facts_numbered(addressed: Sequence[AddressedFact], received: Sequence[FeedEvent]) -> list[str]:
+def facts_numbered(addressed: Sequence[AddressedFact], received: Sequence[NumberedFact]) -> list[str]:
     """Each party got the facts addressed to it, 1..n without gap, and no others."""
     sent = _by_party(each.event for each in addressed)
     got = _by_party(received)
@@ -36,7 +36,7 @@ def facts_numbered(addressed: Sequence[AddressedFact], received: Sequence[FeedEv
 
 
 def states_agree(
-    played: Sequence[PlayedReferral], states: Mapping[str, str], views: Mapping[Party, str]
+    played: Sequence[PlayedReferral], states: Mapping[str, str], views: Mapping[PartyKey, str]
 ) -> list[str]:
     """The arbiter and both parties see each referral in the same state."""
     seen = {
@@ -71,7 +71,7 @@ def every_step_answered(sent: Sequence[SentStep], addressed: Sequence[AddressedF
 
 
 def stories_ended(
-    played: Sequence[PlayedReferral], received: Sequence[FeedEvent], failures: Sequence[str]
+    played: Sequence[PlayedReferral], received: Sequence[NumberedFact], failures: Sequence[str]
 ) -> list[str]:
     """Every referral of the run ended as its story says, by the last fact to its owner."""
     ends = {(event.referral, event.agency): event.state for event in received}
@@ -130,8 +130,8 @@ def listed_only(outsiders: Mapping[str, str | None]) -> list[str]:
     ]
 
 
-def _by_party(events: Iterable[FeedEvent]) -> dict[Party, list[FeedEvent]]:
-    found: dict[Party, list[FeedEvent]] = defaultdict(list)
+def _by_party(events: Iterable[NumberedFact]) -> dict[PartyKey, list[NumberedFact]]:
+    found: dict[PartyKey, list[NumberedFact]] = defaultdict(list)
     for event in events:
         found[event.referral, event.agency].append(event)
     return found

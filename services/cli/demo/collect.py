@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from schemas.topics import SECTORS, SERVICES
 from services.cli.agency_client import DESK
-from services.cli.demo.evidence import Evidence, Kill, Party, SinkMail
+from services.cli.demo.evidence import Evidence, Kill, PartyKey, SinkMail
 from services.cli.demo.identities import identities
 from services.cli.demo.onlooker import looking
 from services.cli.demo.play import Play
@@ -68,11 +68,11 @@ async def collect(play: Play, kills: tuple[Kill, ...], folder: Path) -> Evidence
         )
 
 
-async def _views(play: Play) -> dict[Party, str]:
+async def _views(play: Play) -> dict[PartyKey, str]:
     """Both parties look at each referral once more."""
     at_once = asyncio.Semaphore(READ_AT_ONCE)
 
-    async def read(referral: str, agency: str) -> tuple[Party, str]:
+    async def read(referral: str, agency: str) -> tuple[PartyKey, str]:
         async with at_once:
             shown = await play.trial.clients[agency].read_referral(referral, person=1)
         return (referral, agency), shown["state"]

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from services.cli.agency_client import FeedEvent, GrantedLook, SentStep
+from services.cli.agency_client import GrantedLook, NumberedFact, SentStep
 
-Party = tuple[str, str]
+PartyKey = tuple[str, str]
 """A referral and one of its agencies."""
 
 
@@ -25,7 +25,7 @@ class PlayedReferral:
 class AddressedFact:
     """A fact as the arbiter addressed it to one party, with the step that caused it."""
 
-    event: FeedEvent
+    event: NumberedFact
     caused_by: str
 
 
@@ -97,11 +97,11 @@ class Evidence:
     """Stories that could not be told to their end."""
     sent: tuple[SentStep, ...]
     addressed: tuple[AddressedFact, ...]
-    received: tuple[FeedEvent, ...]
+    received: tuple[NumberedFact, ...]
     counted: tuple[StatisticalFact, ...]
     states: Mapping[str, str]
     """The arbiter's last word on each referral."""
-    views: Mapping[Party, str]
+    views: Mapping[PartyKey, str]
     """Where each referral stands in the eyes of each of its parties."""
     looks: tuple[GrantedLook, ...]
     entries: tuple[Mapping[str, Any], ...]

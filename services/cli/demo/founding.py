@@ -24,7 +24,7 @@ from services.runtime.clock import SystemClock
 PROTOCOL: Final = Path(deploy.local.__file__).with_name("protocol.json")
 
 
-async def found(trial: Trial, directory: Path | None = None) -> list[ImportReport]:
+async def set_up(trial: Trial, directory: Path | None = None) -> list[ImportReport]:
     """Put everything in place and wait until every service knows of it."""
     reports = await _import_directories(trial, directory)
     for agency in trial.agencies:

@@ -11,7 +11,7 @@ from schemas.topics import INBOX, REFERRALS_FACTS, SECTORS, TOPICS
 from schemas.wire.cloudevents import decode
 from schemas.wire.envelope import HEADERS
 from schemas.wire.sealing import open_event
-from services.cli.agency_client import FeedEvent
+from services.cli.agency_client import NumberedFact
 from services.cli.demo.evidence import AddressedFact, StatisticalFact
 from services.cli.demo.trial import until
 from services.runtime import administration
@@ -74,7 +74,7 @@ class Onlooker:
                     StatisticalFact(fact["referral"], kind, fact.get("awaits"), fact.get("awaits_desk"))
                 )
             else:
-                told = FeedEvent(
+                told = NumberedFact(
                     fact["referral"], fact["to"], fact.get("number", 0), kind, fact.get("state"),
                     fact.get("code"), fact.get("step"),
                 )  # fmt: skip

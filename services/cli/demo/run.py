@@ -11,7 +11,7 @@ from services.cli.agency_client import listening
 from services.cli.demo.checks import CheckResult, run_checks
 from services.cli.demo.collect import collect
 from services.cli.demo.evidence import Evidence, Kill
-from services.cli.demo.founding import found
+from services.cli.demo.founding import set_up
 from services.cli.demo.kills import strike
 from services.cli.demo.play import Play
 from services.cli.demo.stories import dealt
@@ -70,7 +70,7 @@ async def perform(
     trial: Trial, folder: Path, count: int, directory: Path | None, phases: Phases
 ) -> tuple[Evidence, list[ImportReport]]:
     """Play on a platform that stands, and gather the evidence."""
-    reports = await found(trial, directory)
+    reports = await set_up(trial, directory)
     phases.done(f"{len(trial.agencies)} agencies, their protocol and desks are known everywhere")
     play = Play(trial)
     async with listening(trial.clients.values()):

@@ -31,9 +31,9 @@ NOBODY: Final = "control"
 _CONTROL_ROW: Final = "INSERT INTO outbox (shard, topic, key, sequence, value) VALUES (0, $1, $2, 1, $3)"
 _CONTROL_LINE: Final = "DO $$ BEGIN RAISE LOG '%', '{}'; END $$"
 
-Needles = Sequence[tuple[str, Mapping[str, bytes]]]
+OwnedStrings = Sequence[tuple[str, Mapping[str, bytes]]]
 """Whose string, and each form of it."""
-Found = tuple[list[NameTrace], int]
+SearchResult = tuple[list[NameTrace], int]
 """Traces, and how many bytes were looked through."""
 
 
@@ -51,35 +51,35 @@ async def plant_control(trial: Trial, onlooker: Onlooker) -> None:
     await connection.execute(_CONTROL_LINE.format(value.decode()))
 
 
-async def search(trial: Trial, onlooker: Onlooker) -> Mapping[str, Found]:
+async def search(trial: Trial, onlooker: Onlooker) -> Mapping[str, SearchResult]:
     """Look for what was planted, and for the control string, in segments, logs and databases."""
     configuration = trial.installation.configuration
-    needles = [(agency.sector, forms_of(name)) for agency in trial.agencies for name in agency.planted]
-    needles.append((NOBODY, forms_of(CONTROL)))
+    strings = [(agency.sector, forms_of(name)) for agency in trial.agencies for name in agency.planted]
+    strings.append((NOBODY, forms_of(CONTROL)))
     segments = list((configuration.data / "kafka" / "records").rglob("*.log"))
     logs = [path for path in configuration.logs.rglob("*") if path.is_file()]
     return {
-        SEGMENTS: await asyncio.to_thread(in_files, SEGMENTS, segments, needles),
-        LOGS: await asyncio.to_thread(in_files, LOGS, logs, needles),
-        DATABASE: await _in_databases(onlooker, needles),
+        SEGMENTS: await asyncio.to_thread(in_files, SEGMENTS, segments, strings),
+        LOGS: await asyncio.to_thread(in_files, LOGS, logs, strings),
+        DATABASE: await _in_databases(onlooker, strings),
     }
 
 
-def in_files(place: str, files: Iterable[Path], needles: Needles) -> Found:
+def in_files(place: str, files: Iterable[Path], strings: OwnedStrings) -> SearchResult:
     """The traces in files of one kind of place."""
     traces, size = [], 0
     for path in files:
         content = path.read_bytes()
         size += len(content)
-        traces += in_content(place, f"{path.parent.name}/{path.name}", content, needles)
+        traces += in_content(place, f"{path.parent.name}/{path.name}", content, strings)
     return traces, size
 
 
-def in_content(place: str, where: str, content: bytes, needles: Needles) -> list[NameTrace]:
+def in_content(place: str, where: str, content: bytes, strings: OwnedStrings) -> list[NameTrace]:
     """The traces in one piece of content."""
     return [
         NameTrace(place, where, form, sector)
-        for sector, forms in needles
+        for sector, forms in strings
         for form in found_in(content, forms)
     ]
 
@@ -111,12 +111,12 @@ def _in_base64(raw: bytes, shift: int) -> bytes:
     return encoded[(shift * 8 + 5) // 6 : (shift + len(raw)) * 8 // 6]
 
 
-async def _in_databases(onlooker: Onlooker, needles: Needles) -> Found:
+async def _in_databases(onlooker: Onlooker, strings: OwnedStrings) -> SearchResult:
     traces, size = [], 0
     for service in DATABASES:
         content = content_of([value async for table in onlooker.values(service) for value in table])
         size += len(content)
-        traces += await asyncio.to_thread(in_content, DATABASE, service, content, needles)
+        traces += await asyncio.to_thread(in_content, DATABASE, service, content, strings)
     return traces, size
 
 

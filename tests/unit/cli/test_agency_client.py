@@ -11,7 +11,7 @@ from services.cli.agency_client import (
     START,
     AgencyAccount,
     AgencyClient,
-    FeedEvent,
+    NumberedFact,
     UnexpectedAnswer,
 )
 
@@ -37,8 +37,8 @@ def taken(request: httpx2.Request) -> httpx2.Response:
     return httpx2.Response(202, json={"step": request.url.path.split("/")[-1], "referral": REFERRAL})
 
 
-def an_event(number: int, kind: str, state: str | None = None, step: str | None = None) -> FeedEvent:
-    return FeedEvent(REFERRAL, AGENCY.id, number, kind, state, "wrong_state" if step else None, step)
+def an_event(number: int, kind: str, state: str | None = None, step: str | None = None) -> NumberedFact:
+    return NumberedFact(REFERRAL, AGENCY.id, number, kind, state, "wrong_state" if step else None, step)
 
 
 async def test_a_step_waits_until_its_fact_or_its_own_refusal_comes() -> None:

@@ -111,9 +111,9 @@ def test_the_search_finds_a_planted_name_in_a_file_in_each_form(tmp_path: Path, 
     file, other = folder / "00000000000000000000.log", folder / "00000000000000000001.log"
     file.write_bytes(noise + FORMS_IN_BYTES[form] + noise)
     other.write_bytes(noise)
-    needles = [("police", forms_of("Zuleikha Orlovay")), ("health", forms_of(NAME))]
+    strings = [("police", forms_of("Zuleikha Orlovay")), ("health", forms_of(NAME))]
 
-    traces, size = in_files(SEGMENTS, [file, other], needles)
+    traces, size = in_files(SEGMENTS, [file, other], strings)
 
     assert traces == [NameTrace(SEGMENTS, f"some-topic-0/{file.name}", form, "health")]
     assert size == file.stat().st_size + other.stat().st_size
@@ -130,9 +130,9 @@ def test_the_search_finds_a_planted_name_among_a_databases_values(form: str) -> 
 
 def test_the_control_string_is_found_in_every_form() -> None:
     content = b" ".join(forms_of(CONTROL).values())
-    needles = [(NOBODY, forms_of(CONTROL)), ("health", forms_of(NAME))]
+    strings = [(NOBODY, forms_of(CONTROL)), ("health", forms_of(NAME))]
 
-    found = in_content(LOGS, "there", content, needles)
+    found = in_content(LOGS, "there", content, strings)
 
     assert {(trace.sector, trace.form) for trace in found} == {(NOBODY, form) for form in FORMS}
 

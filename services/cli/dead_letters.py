@@ -52,10 +52,8 @@ def discard(
     Ends the alarm: they are not needed. Their bytes stay; exit 5 where there are more or fewer by now.
     """
     check_choices([service], READERS, "SERVICE")
-    found = asyncio.run(_discard(data, service, reason, confirm))
-    if found != confirm:
-        fail(f"{found} wait there, not {confirm}; nothing was changed.", CONFLICT)
-    say(f"{found} discarded. Next: {command('status', data)}.")
+    asyncio.run(_discard(data, service, reason, confirm))
+    say(f"{confirm} discarded. Next: {command('status', data)}.")
 
 
 async def _waiting(data: Path | None) -> list[dict[str, Any]]:
@@ -66,14 +64,12 @@ async def _waiting(data: Path | None) -> list[dict[str, Any]]:
     return rows
 
 
-async def _discard(data: Path | None, service: str, reason: str, confirm: int) -> int:
-    """How many there are; all of them are discarded if they are as many as was said."""
-    async with _database_of(service, data) as connection:
-        change = connection.transaction()
-        await change.start()
+async def _discard(data: Path | None, service: str, reason: str, confirm: int) -> None:
+    """All of them, if they are as many as was said."""
+    async with _database_of(service, data) as connection, connection.transaction():
         found = int((await connection.execute(_DISCARD, reason)).removeprefix("UPDATE "))
-        await (change.commit() if found == confirm else change.rollback())
-        return found
+        if found != confirm:  # raises, so that the transaction rolls back
+            fail(f"{found} wait there, not {confirm}; nothing was changed.", CONFLICT)
 
 
 @asynccontextmanager

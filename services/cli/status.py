@@ -1,7 +1,7 @@
 """`concert status`: asks every part at that moment, and says which rule fired, where, and since when."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -73,7 +73,9 @@ async def standing_alarms(configuration: Configuration, state: Mapping[str, Any]
         installation = Installation(configuration, state["ports"])
         # Broker and database are asked also where the supervisor does not run them.
         asked = list(dict.fromkeys((KAFKA, POSTGRES, *parts)))
-        for name, told in zip(asked, await _told(installation, asked), strict=True):
+        async with httpx2.AsyncClient(timeout=ANSWERED_WITHIN_SECONDS) as client:
+            answers = await asyncio.gather(*(_told_in_time(client, installation, name) for name in asked))
+        for name, told in zip(asked, answers, strict=True):
             if told is not None:
                 alarms += told  # also of a part that does not get ready: it says why
             elif name not in down:
@@ -81,15 +83,10 @@ async def standing_alarms(configuration: Configuration, state: Mapping[str, Any]
     return sorted(alarms, key=lambda one: (one.since, one.rule, one.where))
 
 
-async def _told(installation: Installation, names: Sequence[str]) -> Sequence[list[Alarm] | None]:
-    """The alarms that each part tells of; None for one that gives no answer, or none that can be read."""
-    async with httpx2.AsyncClient(timeout=ANSWERED_WITHIN_SECONDS) as client:
-        return await asyncio.gather(*(_told_in_time(client, installation, name) for name in names))
-
-
 async def _told_in_time(
     client: httpx2.AsyncClient, installation: Installation, name: str
 ) -> list[Alarm] | None:
+    """The alarms that a part tells of; None if it gives no answer, or none that can be read."""
     try:
         async with asyncio.timeout(ANSWERED_WITHIN_SECONDS):
             if name == KAFKA:

@@ -26,12 +26,7 @@ class Word:
 
 
 WORDS: Final = (
-    Word(
-        "demo",
-        "demo.command",
-        EVERY_DAY,
-        "Play the main job in a temporary place, under kills, and check it.",
-    ),
+    Word("demo", "demo.command", EVERY_DAY, "Play the main job in a temporary place, and check it."),
     Word("up", "platform", EVERY_DAY, "Start everything on this machine."),
     Word("status", "status", EVERY_DAY, "Ask every part, and say which rule fired."),
     Word("down", "platform", EVERY_DAY, "Stop what `up` started."),
@@ -44,13 +39,7 @@ WORDS: Final = (
     Word("trail", "trail", OPERATORS, "Export the access trail, and verify it.", is_noun=True),
     Word("token", "tokens", OPERATORS, "Print an access token of the local issuer."),
     Word("test", "development", DEVELOPERS, "Run the tests of every kind."),
-    Word(
-        "dev",
-        "development",
-        DEVELOPERS,
-        "Check the code, run one kind of tests, write the schemas.",
-        is_noun=True,
-    ),
+    Word("dev", "development", DEVELOPERS, "Check the code, test one kind, write the schemas.", is_noun=True),
 )
 
 EPILOG: Final = (

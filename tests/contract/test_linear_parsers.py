@@ -30,7 +30,8 @@ from tests.support.builders import an_entry
 from tests.support.clock import NOON, StoppedClock
 from tests.support.steps import StepCounter, TooManySteps, counted_steps
 
-SMALL, LARGE, RATIO_MAX = 16 * 1024, 64 * 1024, 5
+SMALL, LARGE, RATIO_MAX = 6 * 1024, 24 * 1024, 5
+"""Both beyond the 4,300 digits from which no integer is read any more."""
 SHORT_STEPS: Final = 2_000
 """What a call may cost that looks at nothing: below this, ratios say nothing."""
 STEPS_A_BYTE_MAX: Final = 40

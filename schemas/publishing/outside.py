@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, get_args
 
-from schemas.ids import KINDS
 from schemas.publishing.simple_schema import DIALECT
+from schemas.wire.envelope import FORMS
+from schemas.wire.topic import Classification
 
 ENVELOPE: Final = "urn:concert:schema:envelope:1.0"
-_OPAQUE: Final = {"type": "string", "pattern": "^[a-z0-9][a-z0-9_:-]{0,63}$"}
 _TEXT: Final = {"type": "string", "minLength": 1}
 
 CLOUDEVENT: Final[dict[str, Any]] = {
@@ -30,32 +30,24 @@ CLOUDEVENT: Final[dict[str, Any]] = {
 
 def envelope_schema() -> dict[str, Any]:
     """The attributes that every record of ours has; extensions beside them are allowed and ignored."""
-    attributes = {
-        "specversion": {"const": "1.0"},
-        "id": {"type": "string", "pattern": KINDS["event"].pattern},
+    attributes = {name: _form(name) for name in FORMS} | {
         "source": {"type": "string", "pattern": "^urn:concert:[a-z0-9-]{1,63}:[a-z_]{1,30}$"},
-        "type": {"type": "string", "pattern": r"^org\.concert\.[a-z_]+\.[a-z_]+\.v[1-9][0-9]*$"},
-        "subject": _OPAQUE,
-        "partitionkey": _OPAQUE,
-        "correlationid": _OPAQUE,
-        "sequence": {"type": "string", "pattern": "^[0-9]{20}$"},
-        "time": {"type": "string", "format": "date-time", "pattern": "Z$"},
-        "datacontenttype": {"const": "application/json"},
-        "dataschema": {
-            "type": "string",
-            "pattern": r"^urn:concert:schema:[a-z_]+\.[a-z_]+:[1-9][0-9]*\.[0-9]+$",
-        },
-        "dataclassification": {"enum": ["restricted", "internal", "confidential", "public"]},
+        "dataclassification": {"enum": [*get_args(Classification)]},
+        "data": {},
     }
     return {
         "$schema": DIALECT,
         "$id": ENVELOPE,
         "description": "The attributes of a record; its key is the partition key.",
         "type": "object",
-        "required": [*attributes, "data"],
-        "properties": attributes
-        | {"causationid": {"type": "string", "pattern": KINDS["event"].pattern}, "data": {}},
+        "required": [name for name in attributes if name != "causationid"],
+        "properties": attributes,
     }
+
+
+def _form(name: str) -> dict[str, str]:
+    kind = {"format": "date-time"} if name == "time" else {}
+    return {"type": "string", **kind, "pattern": f"^{FORMS[name].pattern}$"}
 
 
 def sealed_schema(outer: str) -> dict[str, Any]:
@@ -65,9 +57,7 @@ def sealed_schema(outer: str) -> dict[str, Any]:
         "type": "object",
         "required": ["type", "dataschema", "time", "data"],
         "properties": {
-            "type": {"type": "string", "pattern": r"^org\.concert\.[a-z_]+\.[a-z_]+\.v[1-9][0-9]*$"},
-            "dataschema": {"type": "string", "pattern": "^urn:concert:schema:"},
-            "time": {"type": "string", "format": "date-time"},
+            **{name: _form(name) for name in ("type", "dataschema", "time")},
             "data": {"type": "object"},
         },
         "additionalProperties": False,

@@ -137,11 +137,11 @@ def read(
 def check(event: CloudEvent, topic: Topic, key: bytes | None, *, cell: str, mode: str) -> None:
     """Refuse an event whose outside breaks our rules for its topic; nothing is opened yet."""
     attributes: Mapping[str, Any] = event.attributes
-    check_attributes(attributes, but=_OURS)
+    check_attributes(attributes, but=FORMS)
     is_rehearsal = cell.startswith("test-")
     if attributes["source"] != source_of(cell, topic.writer) or is_rehearsal == (mode == "live"):
         raise Unusable(LetterReason.WRONG_SOURCE, "source")
-    for name, form in _OURS.items():
+    for name, form in FORMS.items():
         content = attributes.get(name)
         if not isinstance(content, str) or not form.fullmatch(content):
             if name == "causationid" and content is None:
@@ -190,7 +190,7 @@ _STEP: Final = re.compile("[a-z_]{1,40}|[0-9]{1,5}")
 _EVENT: Final = re.compile(KINDS["event"].pattern.strip("^$"))
 _LAST_SEQUENCE: Final = 2**63 - 1
 
-_OURS: Final[Mapping[str, re.Pattern[str]]] = {
+FORMS: Final[Mapping[str, re.Pattern[str]]] = {
     "specversion": re.compile(r"1\.0"),
     "id": _EVENT,
     "type": _TYPE,

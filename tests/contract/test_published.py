@@ -12,7 +12,6 @@ from schemas.publishing import __main__ as publish
 from schemas.publishing.__main__ import BODIES, PUBLISHED, differences
 from schemas.publishing.simple_schema import DIALECT, KEYWORDS
 from schemas.topics import SECTORS, TOPICS
-from schemas.wire.cloudevents import LetterReason
 from schemas.wire.envelope import full_type
 
 SCHEMAS = {path.name: json.loads(path.read_text("utf-8")) for path in PUBLISHED.glob("*-*.json")}
@@ -58,13 +57,6 @@ def test_a_changed_a_missing_and_a_stray_file_are_named_and_mended(tmp_path: Pat
     assert differences(folder) == []
 
 
-def test_every_type_of_every_topic_is_published() -> None:
-    assert {short for topic in TOPICS for short in topic.carries} == BODIES.keys()
-    for short in BODIES:
-        assert f"{short}-1.0.json" in SCHEMAS
-        assert f"{short}-1.0.consumer.json" in SCHEMAS
-
-
 @pytest.mark.parametrize("name", sorted(SCHEMAS))
 def test_a_schema_uses_only_words_that_every_dialect_reads_alike(name: str) -> None:
     schema = SCHEMAS[name]
@@ -95,10 +87,6 @@ def test_no_type_tells_a_need_a_crime_or_a_sector() -> None:
     telling = [(name, word) for name in types for word in TELLING if word in name]
     assert telling == []
     assert all(re.fullmatch(r"org\.concert\.[a-z_]+\.[a-z_]+\.v[1-9][0-9]*", name) for name in types)
-
-
-def test_there_are_as_many_reasons_as_the_design_lists_and_three_of_batches() -> None:
-    assert len(LetterReason) == 24
 
 
 # AsyncAPI

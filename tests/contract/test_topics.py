@@ -4,10 +4,9 @@ import re
 
 import pytest
 
-from schemas.events.referral import FACTS, STEPS
 from schemas.publishing import asyncapi
 from schemas.publishing.__main__ import BODIES
-from schemas.topics import INBOX, REFERRALS_FACTS, SECTORS, SERVICES, TOPICS
+from schemas.topics import SECTORS, SERVICES, TOPICS
 from schemas.wire.topic import Topic
 from services.notifications import subscriptions as notifications
 from services.referrals import subscriptions as referrals
@@ -56,14 +55,6 @@ def test_what_concerns_a_person_shows_one_outer_type_and_is_not_kept_for_long(to
     if topic.outer:
         assert topic.outer not in BODIES
         assert not any(topic.outer.startswith(kind) for kind in topic.carries)
-
-
-def test_every_fact_and_step_is_carried() -> None:
-    assert set(REFERRALS_FACTS.carries) == FACTS.keys()
-    for inbox in INBOX.values():
-        assert set(inbox.carries) == FACTS.keys()
-    assert {kind for topic in TOPICS for kind in topic.carries} == BODIES.keys()
-    assert STEPS.keys() | FACTS.keys() <= BODIES.keys()
 
 
 @pytest.mark.parametrize("kind", sorted(BODIES))

@@ -20,9 +20,6 @@ from schemas.wire.envelope import (
     NotCarried,
     NoZone,
     ReadEvent,
-    check,
-    dataschema_of,
-    full_type,
     read,
     write,
 )
@@ -146,11 +143,6 @@ def test_what_is_absent_stays_absent() -> None:
 
     assert "causationid" not in event
     assert event["data"]["event"]["data"] == {"referral": REFERRAL}
-
-
-def test_short_names_become_full_ones_in_one_place() -> None:
-    assert full_type("referral.accepted") == "org.concert.referral.accepted.v1"
-    assert dataschema_of(referral.ReferralAccepted) == "urn:concert:schema:referral.accepted:1.0"
 
 
 def test_readers_ignore_members_they_do_not_know() -> None:
@@ -629,9 +621,3 @@ def test_an_event_in_binary_mode_has_the_digest_of_the_structured_one() -> None:
 )
 def test_a_changed_event_has_another_digest(changed: dict[str, Any]) -> None:
     assert a_read(a_value(**changed)).digest != a_read(a_value()).digest
-
-
-def test_check_looks_at_the_outside_alone() -> None:
-    event = decode(list(HEADERS), with_inside("type", "org.concert.referral.vanished.v1"))
-
-    check(event, INBOX, REFERRAL.encode(), cell=CELL, mode="local")

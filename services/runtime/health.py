@@ -5,7 +5,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 
 from fastapi import FastAPI, Response
@@ -24,11 +23,12 @@ from services.runtime.metrics import (
     OUTBOX_OLDEST_SECONDS,
     OUTBOX_PENDING,
 )
-from services.runtime.problems import problem
+from services.runtime.problems import RETRY_AFTER_SECONDS, problem
 from services.runtime.web import create_app
 
 HEARTBEAT_SECONDS: Final = 1.0
 STALE_SECONDS: Final = 10.0
+RETRY: Final = {"retry-after": RETRY_AFTER_SECONDS}
 PROBED_WITHIN_SECONDS: Final = 1.0
 """A database that does not answer within this time does not answer: whoever probes waits little longer."""
 
@@ -66,7 +66,7 @@ class Health:
         self._beat_at = time.monotonic()
         self._clock = SystemClock()
         self._asking: asyncio.Task[Backlog | None] | None = None
-        self._not_ready: tuple[str, datetime] | None = None
+        self._not_ready: Alarm | None = None
         self.draining = False
 
     def beat(self) -> None:
@@ -77,23 +77,16 @@ class Health:
         """Whether the loop has turned lately."""
         return time.monotonic() - self._beat_at < STALE_SECONDS
 
-    async def why_not_ready(self) -> str | None:
-        """The rule that keeps the service from taking requests, or None."""
-        return (await self.look()).reason
-
     async def look(self) -> Readiness:
         """Ask the database and every source of alarms, and set the figures."""
         backlog = await self._ask_in_time()
         reason = self._reason(backlog)
         alarms = [alarm for source in self._alarm_sources for alarm in source()]
         alarms += backlog.alarms if backlog else ()
-        if reason is None:
-            self._not_ready = None
-        else:
-            if self._not_ready is None or self._not_ready[0] != reason:
-                self._not_ready = (reason, self._clock.now())
-            if reason not in {alarm.rule for alarm in alarms}:
-                alarms.append(Alarm(reason, "", self._not_ready[1]))
+        if reason is None or self._not_ready is None or self._not_ready.rule != reason:
+            self._not_ready = Alarm(reason, "", self._clock.now()) if reason else None
+        if self._not_ready and reason not in {alarm.rule for alarm in alarms}:
+            alarms.append(self._not_ready)
         _set_figures(backlog, alarms)
         return Readiness(reason, alarms, backlog)
 
@@ -155,9 +148,9 @@ def health_app(health: Health) -> FastAPI:
     @app.get("/livez")
     async def livez() -> Response:
         """The process's loop turns."""
-        return (
-            Response("ok") if health.is_alive() else problem(503, "stalled", "the event loop does not turn")
-        )
+        if health.is_alive():
+            return Response("ok")
+        return problem(503, "stalled", "the event loop does not turn")
 
     @app.get("/readyz")
     async def readyz() -> Response:
@@ -165,9 +158,7 @@ def health_app(health: Health) -> FastAPI:
         found = await health.look()
         told = {"alarms": jsonable_encoder(found.alarms)}
         if found.reason is not None:
-            return problem(
-                503, "not_ready", f"waiting: {found.reason}", headers={"retry-after": "2"}, more=told
-            )
+            return problem(503, "not_ready", f"waiting: {found.reason}", headers=RETRY, **told)
         assert found.backlog  # noqa: S101  without it the reason is `database`
         outbox = {"pending": found.backlog.pending, "oldest_seconds": found.backlog.oldest_seconds}
         return JSONResponse({**told, "outbox": outbox, "dead_letters": found.backlog.letters})

@@ -42,32 +42,27 @@ def problem(
     code: str,
     detail: str,
     *,
-    errors: list[dict[str, str]] | None = None,
     headers: Mapping[str, str] | None = None,
-    instance: str | None = None,
-    more: Mapping[str, Any] | None = None,
+    **more: Any,
 ) -> ProblemResponse:
     """Say what is wrong and what to do, under a code that never changes; `more` are further members."""
-    content: dict[str, Any] = {
+    content = {
         "type": f"urn:concert:problem:{code}",
         "title": TITLES[status],
         "status": status,
         "detail": detail,
-        "instance": instance or new_id("request"),
+        "instance": new_id("request"),
         "code": code,
-        **(more or {}),
+        **more,
     }
-    if errors:
-        content["errors"] = errors
     return ProblemResponse(content, status, headers=dict(headers or {}))
 
 
-def refusal(refused: Refused, *, instance: str | None = None) -> ProblemResponse:
+def refusal(refused: Refused, **more: Any) -> ProblemResponse:
     """A refusal as a problem document, with the headers that its status asks for."""
     headers = dict(refused.headers)
     if refused.status in (429, 503):
         headers["retry-after"] = RETRY_AFTER_SECONDS
-    errors = getattr(refused, "errors", None)
-    return problem(
-        refused.status, refused.code, refused.sentence, headers=headers, errors=errors, instance=instance
-    )
+    if errors := getattr(refused, "errors", None):
+        more["errors"] = errors
+    return problem(refused.status, refused.code, refused.sentence, headers=headers, **more)

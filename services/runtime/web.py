@@ -56,20 +56,18 @@ def caller_of(request: Request) -> str:
     raise NotFound
 
 
-async def _refused(_request: Request, refused: Exception) -> ProblemResponse:
-    assert isinstance(refused, Refused)  # noqa: S101  Starlette types every handler's error as Exception
+async def _refused(_request: Request, refused: Any) -> ProblemResponse:
     return refusal(refused)
 
 
-async def _unavailable(_request: Request, _error: Exception) -> ProblemResponse:
+async def _unavailable(_request: Request, _error: Any) -> ProblemResponse:
     return refusal(PartUnavailable())
 
 
-async def _invalid(_request: Request, error: Exception) -> ProblemResponse:
-    assert isinstance(error, RequestValidationError)  # noqa: S101
-    listed = error.errors()[:ERRORS_MAX]
+async def _invalid(_request: Request, error: Any) -> ProblemResponse:
     errors = [
-        {"pointer": _pointer(_declared(one)), "detail": str(one["type"]), **_allowed(one)} for one in listed
+        {"pointer": _pointer(one), "detail": str(one["type"]), **_allowed(one)}
+        for one in error.errors()[:ERRORS_MAX]
     ]
     return refusal(InvalidRequest(errors))
 
@@ -82,33 +80,22 @@ def _allowed(error: Mapping[str, Any]) -> dict[str, str]:
     return {"allowed": str(error["msg"])} if error["type"] in _TELLING else {}
 
 
-def _declared(error: Mapping[str, Any]) -> tuple[Any, ...]:
-    """The place of an error without the names that no model declares: unknown members, keys of a mapping."""
-    place = tuple(error["loc"])
-    if error["type"] == "extra_forbidden":
-        return (*place[:-1], "*")
-    return (*place[:-2], "*") if place[-1:] == ("[key]",) else place
-
-
-def _pointer(place: tuple[Any, ...]) -> str:
+def _pointer(error: Mapping[str, Any]) -> str:
     """Where the fault lies. Names that the sender made up are values too, and are not repeated."""
-    steps = [str(step) if isinstance(step, int) or str(step) in _PLACES else "*" for step in place[:1]]
-    return "#/" + "/".join([*steps, *(_known_step(step) for step in place[1:])])
+    place = list(error["loc"])
+    if error["type"] == "extra_forbidden":
+        place[-1] = "*"
+    elif place[-1:] == ["[key]"]:
+        place[-2:] = ["*"]
+    return "#/" + "/".join(str(step) if _is_ours(step) else "*" for step in place)
 
 
-_PLACES: Final = ("body", "query", "path", "header")
+def _is_ours(step: int | str) -> bool:
+    return isinstance(step, int) or (step.isidentifier() and step.islower() and len(step) <= 40)
 
 
-def _known_step(step: Any) -> str:
-    text = str(step)
-    return (
-        text if isinstance(step, int) or (text.isidentifier() and len(text) <= 40 and text.islower()) else "*"
-    )
-
-
-async def _http(request: Request, error: Exception) -> Response:
+async def _http(request: Request, error: Any) -> Response:
     """The router's own refusals: no route, or one for other methods, among which OPTIONS asks for those."""
-    assert isinstance(error, HTTPException)  # noqa: S101
     if error.status_code == 404:
         return refusal(NoSuchRoute())
     if error.status_code != 405:
@@ -128,12 +115,6 @@ async def _http(request: Request, error: Exception) -> Response:
 
 
 async def _unexpected(request: Request, error: Exception) -> ProblemResponse:
-    instance = new_id("request")
-    log().error(
-        "request_failed", error_class=type(error).__name__, route=_route(request), request_id=instance
-    )
+    instance, route = new_id("request"), str(getattr(request.scope.get("route"), "path", ""))
+    log().error("request_failed", error_class=type(error).__name__, route=route, request_id=instance)
     return refusal(ServiceFault(), instance=instance)
-
-
-def _route(request: Request) -> str:
-    return str(getattr(request.scope.get("route"), "path", ""))

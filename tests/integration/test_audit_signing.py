@@ -24,8 +24,9 @@ from services.audit.handlers import Work, ask_permit, report_events
 from services.audit.sequencer import Sequencer
 from services.audit.store import LogDatabase
 from services.audit.wiring import wire_signer
+from services.runtime.health import Readiness
 from services.runtime.ids import random_bytes
-from services.runtime.process import running
+from services.runtime.process import Running, running
 from tests.integration.test_audit_damage import (
     environment_of,
     signed_then_stopped,
@@ -51,16 +52,22 @@ def trail(space: Space, tmp_path: Path) -> Trail:
 async def test_a_signer_that_halted_is_not_ready(trail: Trail, capsys: pytest.CaptureFixture[str]) -> None:
     await signed_then_stopped(trail)
     async with running("audit", trail.signer_settings(), wire_signer) as sound:
-        before = await sound.health.why_not_ready()
+        before = (await sound.health.look()).reason
     await sql(trail, "UPDATE log_state SET due_size = 0 WHERE log = :log")
 
     async with running("audit", trail.signer_settings(), wire_signer) as halted:
-        after = await until(halted.health.why_not_ready)
-        (alarm,) = (await halted.health.look()).alarms
+        found = await until(lambda: halted_look(halted))
+        (alarm,) = found.alarms
 
-    assert (before, after) == (None, "signer_halted")
+    assert (before, found.reason) == (None, "signer_halted")
     assert (alarm.rule, alarm.where) == ("signer_halted", "the database is behind what was signed")
     assert "the database is behind what was signed" in capsys.readouterr().out
+
+
+async def halted_look(service: Running) -> Readiness | None:
+    """What a probe finds, once the service is not ready."""
+    found = await service.health.look()
+    return found if found.reason else None
 
 
 class SlowTrail:

@@ -107,10 +107,10 @@ async def test_while_the_database_is_away_the_batch_waits_and_comes_again(space:
             async with without_database(space, "referrals"):
                 await send_raw(space, "health", topic, [a_good_record(key) for key in keys[10:]])
                 await until(lambda: events_told(lines)("batch_waits"))
-                assert await service.health.why_not_ready() == "database"
+                assert (await service.health.look()).reason == "database"
                 assert service.health.is_alive()
             await until(lambda: len(reader.applied_of(keys)) >= STEP_COUNT)
-            assert await service.health.why_not_ready() is None
+            assert (await service.health.look()).reason is None
 
     assert reader.applied_of(keys) == keys
     assert await dead_letters(space) == 0
@@ -138,14 +138,14 @@ async def test_a_batch_whose_connection_is_cut_comes_again_whole(space: Space) -
 async def test_an_outbox_over_its_guard_takes_no_more_requests(space: Space) -> None:
     async with a_writers_database(space) as database:
         health = Health(database, has_outbox=True, outbox_rows_max=3)
-        assert await health.why_not_ready() is None
+        assert (await health.look()).reason is None
 
         await written(space, database, [new_id("referral") for _ in range(3)])
-        assert await health.why_not_ready() == "outbox_full"
+        assert (await health.look()).reason == "outbox_full"
 
         async with a_writer(space):
             await until(lambda: _is_sent(space))
-        assert await health.why_not_ready() is None
+        assert (await health.look()).reason is None
 
 
 WAITING = """
@@ -239,8 +239,8 @@ async def test_what_is_written_while_the_broker_is_away_arrives_when_it_is_back(
         async with without_broker(space, broker, outage):
             await written(space, database, meanwhile)
             assert await pending(space, "health") == STEP_COUNT
-            assert await writer.health.why_not_ready() is None
-            assert await service.health.why_not_ready() is None
+            assert (await writer.health.look()).reason is None
+            assert (await service.health.look()).reason is None
         await until(lambda: set(meanwhile) <= set(reader.applied), within_seconds=60)
         await until(lambda: _is_sent(space))
 

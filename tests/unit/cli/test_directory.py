@@ -7,23 +7,16 @@ from typing import Any
 
 import httpx2
 
+from schemas.events.directory import TITLE_CHARACTERS_MAX
 from services.cli.directory import (
-    BATCH_BYTES_MAX,
     BATCH_ENTRIES_MAX,
     ImportReport,
     NotTaken,
-    batches,
     import_directory,
 )
-from services.cli.directory_source import DirectoryRow
 from services.runtime.errors import Unavailable
 from services.runtime.requests import REQUEST_BYTES_MAX
-from tests.support.builders import an_entry
 from tests.support.clock import NOON
-
-
-def a_row(number: int, title: str = "Day clinic") -> DirectoryRow:
-    return DirectoryRow("page.json", number, an_entry(title=title, organization_title=title))
 
 
 class Arbiter:
@@ -43,10 +36,10 @@ class Arbiter:
         return httpx2.Response(state, json=told)
 
 
-async def imported(folder: Path, arbiter: Arbiter, count: int) -> ImportReport:
-    house = {"id": "7f3d9a52-0c11-4f0e-9d35-1f2f0a6c1001", "name": "Harbour House"}
+async def imported(folder: Path, arbiter: Arbiter, count: int, name: str = "Refuge") -> ImportReport:
+    house = {"id": "7f3d9a52-0c11-4f0e-9d35-1f2f0a6c1001", "name": name}
     rows: Sequence[dict[str, Any]] = [
-        {"id": f"7f3d9a52-0c11-4f0e-9d35-{number:012}", "name": "Refuge", "status": "active"}
+        {"id": f"7f3d9a52-0c11-4f0e-9d35-{number:012}", "name": name, "status": "active"}
         for number in range(count)
     ]
     (folder / "page.json").write_text(json.dumps([row | {"organization": house} for row in rows]))
@@ -56,17 +49,12 @@ async def imported(folder: Path, arbiter: Arbiter, count: int) -> ImportReport:
         return await import_directory(folder / "page.json", client, NOON)
 
 
-def test_batches_end_at_a_number_of_entries_and_at_a_number_of_bytes() -> None:
-    few = list(batches(a_row(number) for number in range(2 * BATCH_ENTRIES_MAX + 1)))
-    wide = list(batches(a_row(number, "\u6e2f" * 300) for number in range(2 * BATCH_ENTRIES_MAX)))
+async def test_a_batch_of_the_longest_entries_fits_into_a_request(tmp_path: Path) -> None:
+    arbiter, longest = Arbiter(), "refuge".ljust(TITLE_CHARACTERS_MAX, "\U0001f3e0")
 
-    assert [len(batch) for batch in few] == [BATCH_ENTRIES_MAX, BATCH_ENTRIES_MAX, 1]
-    assert len(wide) > len(few), "a title of 300 signs has 900 bytes"
-    assert [row.row for batch in wide for row in batch] == list(range(2 * BATCH_ENTRIES_MAX))
-    assert (
-        max(sum(len(row.entry.model_dump_json().encode()) for row in batch) for batch in wide)
-        < BATCH_BYTES_MAX
-    )
+    await imported(tmp_path, arbiter, BATCH_ENTRIES_MAX + 1, longest)
+
+    assert arbiter.batches == [BATCH_ENTRIES_MAX, 1]
 
 
 async def test_a_batch_that_is_not_taken_is_reported_by_row_and_holds_up_no_other(
@@ -87,4 +75,7 @@ async def test_behind_a_batch_that_nobody_answers_the_rest_is_reported_and_not_s
 
     assert arbiter.batches == [BATCH_ENTRIES_MAX] * 2
     assert isinstance(report.failure, Unavailable)
-    assert (report.taken, report.as_json()["reasons"]["batch: not_taken"]) == (199, 2 * BATCH_ENTRIES_MAX)
+    assert (report.taken, report.as_json()["reasons"]["batch: not_taken"]) == (
+        BATCH_ENTRIES_MAX - 1,
+        2 * BATCH_ENTRIES_MAX,
+    )

@@ -27,9 +27,6 @@ Place = tuple[str, str]
 class Desks(Protocol):
     """The registered desks; each method may raise Unavailable, all is durable at commit."""
 
-    async def among(self, places: Collection[Place]) -> frozenset[Place]:
-        """Which of these places are registered."""
-
     async def of(self, agency: str) -> Sequence[Desk]:
         """The desks of one agency, by code."""
 
@@ -51,7 +48,7 @@ class Notices(Protocol):
     """The notices; each method may raise Unavailable, all is durable at commit."""
 
     async def add(self, notices: Sequence[Notice]) -> None:
-        """Keep each notice whose event has none yet."""
+        """Keep each notice whose event has none yet and whose desk is registered."""
 
     async def drop(self, waiting: Mapping[str, Place | None]) -> None:
         """Let no notice go out that tells another desk than the one which its referral waits for now."""
@@ -84,16 +81,10 @@ async def write_notices(facts: Sequence[ReadEvent[FactBase]], work: Work) -> Non
     """Write one notice for each referral that waits for a registered desk, and drop those that are moot."""
     newest = {fact.body.referral: fact for fact in facts}  # the last one says whom the referral waits for
     waiting = {referral: _place(fact.body) for referral, fact in newest.items()}
-    registered = await work.desks.among({place for place in waiting.values() if place})
     at = work.clock.now()
     await work.notices.drop(waiting)
-    await work.notices.add(
-        [
-            Notice(newest[referral].id, referral, *place, at)
-            for referral, place in waiting.items()
-            if place and place in registered
-        ]
-    )
+    places = {referral: place for referral, place in waiting.items() if place}
+    await work.notices.add([Notice(newest[one].id, one, *place, at) for one, place in places.items()])
 
 
 async def keep_agencies(received: Sequence[ReadEvent[Any]], work: Work) -> None:

@@ -28,10 +28,6 @@ ON CONFLICT (id) DO UPDATE SET version = excluded.version, sector = excluded.sec
 WHERE a.version < excluded.version
 """
 _STANDING: Final = "SELECT sector, status = 'active' AS is_active FROM agency WHERE id = :agency"
-_AMONG: Final = """
-SELECT agency, code FROM desk
-WHERE (agency, code) IN (SELECT * FROM unnest(CAST(:agencies AS text[]), CAST(:codes AS text[])))
-"""
 _OF_AGENCY: Final = """
 SELECT agency, code, mail, language, undeliverable_since FROM desk WHERE agency = :agency ORDER BY code
 """
@@ -47,10 +43,11 @@ RETURNING agency, code, mail, language, undeliverable_since
 """
 _ADD: Final = """
 INSERT INTO notice (event, referral, agency, desk, written_at, due_at)
-SELECT event, referral, agency, desk, written_at, written_at FROM unnest(
+SELECT event, referral, fresh.agency, desk, written_at, written_at FROM unnest(
   CAST(:event AS text[]), CAST(:referral AS text[]), CAST(:agency AS text[]), CAST(:desk AS text[]),
   CAST(:written_at AS timestamptz[])
 ) AS fresh (event, referral, agency, desk, written_at)
+JOIN desk AS registered ON registered.agency = fresh.agency AND registered.code = fresh.desk
 ON CONFLICT (event) DO NOTHING
 """
 _DROP: Final = """
@@ -123,13 +120,6 @@ class DeskStore(Desks):
 
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
-
-    async def among(self, places: Collection[Place]) -> frozenset[Place]:
-        asked = sorted(places)
-        rows = await self._transaction.rows(
-            _AMONG, agencies=[agency for agency, _ in asked], codes=[code for _, code in asked]
-        )
-        return frozenset((row.agency, row.code) for row in rows)
 
     async def of(self, agency: str) -> Sequence[Desk]:
         rows = await self._transaction.rows(_OF_AGENCY, agency=agency)

@@ -152,7 +152,8 @@ class SurroundingsStore(Surroundings):
         entries = await self._entries(services)
         organizations = {entry.organization for entry in entries.values()}
         rows = await self._transaction.rows(_AGENCIES, ids=list(agencies), organizations=list(organizations))
-        current = await self._current() if services else ()
+        published = await self._transaction.rows(_CURRENT) if services else ()
+        current = tuple(row.hash for row in published)
         await self._fetch({*protocols, *current} - self._cache.keys())
         return InForce(
             agencies={row.id: AdmittedAgency(*tuple(row)) for row in rows},
@@ -191,9 +192,6 @@ class SurroundingsStore(Surroundings):
             return {}
         rows = await self._transaction.rows(_ENTRIES, services=list(services))
         return {row.service: ListedService(*tuple(row)) for row in rows}
-
-    async def _current(self) -> tuple[str, ...]:
-        return tuple(row.hash for row in await self._transaction.rows(_CURRENT))
 
     async def _fetch(self, hashes: Collection[str]) -> None:
         if not hashes:

@@ -61,7 +61,7 @@ def _to_parties(
 
 
 def _to_statistics(fact: FactBase, referral: Referral, outcome: Outcome, in_force: InForce) -> Outgoing:
-    awaits, desk = _must_act(referral)
+    awaits, desk = referral.awaits()
     matrix = in_force.protocols[referral.protocol].matrix
     told = minimise(fact, STATISTICS, matrix, awaits=awaits, awaits_desk=desk)
     return Outgoing(REFERRALS_FACTS, told, outcome.at, outcome.caused_by)
@@ -71,13 +71,3 @@ def _to_asker(refusal: Refusal, outcome: Outcome, numbers: Numbers) -> Outgoing:
     number = numbers.next((refusal.fact.referral, refusal.agency)) if refusal.is_numbered else None
     told = minimise(refusal.fact, refusal.sector, {}, to=refusal.agency, number=number)
     return Outgoing(INBOX[refusal.sector], told, outcome.at, outcome.caused_by)
-
-
-def _must_act(referral: Referral) -> tuple[str | None, str | None]:
-    """Agency and desk that a referral waits for."""
-    match referral.awaits():
-        case "owner":
-            return referral.owner, referral.owner_desk
-        case "receiver":
-            return referral.receiver, referral.receiver_desk
-    return None, None

@@ -49,9 +49,14 @@ class Referral:
             return "owner"
         return "receiver" if agency == self.receiver else None
 
-    def awaits(self) -> PartyName | None:
-        """The party that must act next."""
-        return awaited(self.state, feedback_allowed=self.feedback_allowed)
+    def awaits(self) -> tuple[str | None, str | None]:
+        """Agency and desk that must act next, if any."""
+        match awaited(self.state, feedback_allowed=self.feedback_allowed):
+            case "owner":
+                return self.owner, self.owner_desk
+            case "receiver":
+                return self.receiver, self.receiver_desk
+        return None, None
 
     @property
     def due_at(self) -> datetime | None:

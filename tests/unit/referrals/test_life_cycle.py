@@ -135,7 +135,7 @@ def test_without_leave_for_feedback_the_owner_closes_at_once_and_no_feedback_pas
 
     assert closed.referral is not None
     assert closed.referral.state == "closed"
-    assert provided.awaits() == "owner"
+    assert provided.awaits() == (OWNER, "intake")
     assert feedback.refusal is not None
     assert feedback.refusal.fact.code == "consent_does_not_cover"
 

@@ -7,11 +7,9 @@ from typing import Any
 
 import pytest
 
-from schemas.events.governance import document_hash
 from schemas.events.referral import FACTS, FactBase, StepBase
 from schemas.topics import DIRECTORY_STATE, GOVERNANCE_STATE, TOPICS
 from schemas.wire.envelope import HEADERS, ReadEvent, read
-from services.referrals.domain.gate import live_protocol
 from services.referrals.domain.life_cycle import State
 from services.referrals.domain.referral import Outcome
 from services.referrals.handlers import Work, decide_steps, expire_and_remind, keep_agencies_and_protocols
@@ -24,11 +22,9 @@ from services.runtime.transaction import Transaction
 from tests.support.builders import (
     OWNER,
     RECEIVER,
-    SCHOOL,
     SECTOR_OF,
     SERVICE,
     STRANGER,
-    a_protocol,
     a_protocol_current,
     a_referral,
     a_step,
@@ -232,34 +228,6 @@ async def test_a_protocol_that_is_not_what_its_hash_says_is_never_used(database:
     with pytest.raises(Invalid, match="schema_mismatch"):
         async with database.transaction() as transaction:
             await keep_agencies_and_protocols([event], work_in(transaction))
-
-
-async def test_a_version_that_has_not_begun_leaves_the_one_before_it_in_force(database: Database) -> None:
-    first = {"id": "anchor-2026", "parties": (SCHOOL, STRANGER)}  # tried first, and joins nobody else here
-    now = a_protocol_current(**first)
-    later = a_protocol_current(**first, version=2, valid_from=NOON + timedelta(days=1))
-
-    async with database.transaction() as transaction:
-        surroundings = SurroundingsStore(transaction, OUTBOX, {})
-        await surroundings.keep_protocols([later, now])
-        known = await surroundings.in_force([SCHOOL, STRANGER], [SERVICE], [])
-
-    assert live_protocol(SCHOOL, STRANGER, known, at=NOON) == now.hash
-    assert live_protocol(SCHOOL, STRANGER, known, at=later.document.valid_from) == later.hash
-
-
-async def test_a_referral_stays_under_the_protocol_of_its_offer(database: Database) -> None:
-    referral = an_id("referral")
-    await decided(database, an_offer(referral))
-    async with database.transaction() as transaction:
-        later = a_protocol_current(version=9, jurisdiction="harbour-port")
-        await SurroundingsStore(transaction, OUTBOX, {}).keep_protocols([later])
-
-    await decided(database, a_step("accept", referral=referral))
-
-    accepted = [event.body for event in await written(database, referral)][-1]
-    assert isinstance(accepted, FactBase)
-    assert accepted.protocol == document_hash(a_protocol())
 
 
 async def test_entries_are_published_when_they_are_new_or_changed_only(database: Database) -> None:

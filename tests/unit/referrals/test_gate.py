@@ -1,13 +1,13 @@
 """The gate: one thing wrong at a time, and the order where several are."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from schemas.events.governance import document_hash
 from schemas.events.referral import OfferReferral
 from services.referrals.domain.gate import InForce
-from services.referrals.domain.referral import Outcome
 from services.referrals.domain.steps import decide
 from tests.support.builders import (
     OWNER,
@@ -33,7 +33,7 @@ def agencies_but(*changed: object) -> list[object]:
     return [*changed, *(an_agency(name) for name in SECTOR_OF if name not in names)]
 
 
-def offered(offer: OfferReferral, known: InForce) -> Outcome:
+def offered(offer: OfferReferral, known: InForce) -> Any:
     return decide(None, asked(offer), known, at=NOON)
 
 
@@ -41,7 +41,6 @@ def test_a_sound_offer_passes_and_takes_its_deadlines_from_the_protocol() -> Non
     outcome = offered(an_offer(urgency="urgent"), in_force())
 
     assert outcome.refusal is None
-    assert outcome.referral is not None
     assert (outcome.referral.owner, outcome.referral.receiver) == (OWNER, RECEIVER)
     assert (outcome.referral.owner_desk, outcome.referral.receiver_desk) == ("intake", "front-desk")
     assert outcome.referral.acknowledge_by_at == NOON + timedelta(hours=1)
@@ -114,7 +113,6 @@ def test_an_offer_is_refused_for_the_thing_that_is_wrong(wrong: str) -> None:
 
     assert outcome.referral is None
     assert outcome.facts == ()
-    assert outcome.refusal is not None
     assert outcome.refusal.fact.code == code
     assert outcome.refusal.fact.state is None
 
@@ -145,7 +143,6 @@ def test_the_next_version_of_a_protocol_shuts_no_door_before_it_begins() -> None
 
     outcome = offered(an_offer(), in_force(protocols=[later, now]))
 
-    assert outcome.referral is not None
     assert outcome.referral.protocol == document_hash(now)
 
 
@@ -155,7 +152,6 @@ def test_once_the_next_version_has_begun_the_last_one_opens_no_door(changes: dic
 
     outcome = offered(an_offer(), in_force(protocols=[begun, a_protocol()]))
 
-    assert outcome.refusal is not None
     assert outcome.refusal.fact.code == "no_live_protocol"
 
 
@@ -166,5 +162,4 @@ def test_a_suspended_agency_of_the_organisation_gives_way_to_an_active_one() -> 
 
     outcome = offered(an_offer(), in_force(agencies=agencies_but(old)))  # type: ignore[arg-type]
 
-    assert outcome.referral is not None
     assert outcome.referral.receiver == RECEIVER

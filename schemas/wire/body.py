@@ -64,7 +64,7 @@ def listed(codes: Collection[str]) -> Any:
 class Body(BaseModel):
     """The thin content of one kind of event; `type` is its short name on the wire."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="constants")
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     type: ClassVar[str]
     schema_minor: ClassVar[int] = 0

@@ -41,11 +41,10 @@ class Topic:
     compacted: bool = False
     partitions: int = 12
     partitions_local: int = 3
-    major: int = 1
 
     def name(self, namespace: str = "") -> str:
         """The name on the brokers; a namespace keeps parallel test runs apart and is empty in production."""
-        return f"{namespace}concert.{self.title}.v{self.major}"
+        return f"{namespace}concert.{self.title}.v1"
 
     @property
     def is_restricted(self) -> bool:

@@ -55,7 +55,7 @@ class Caller:
     role: str
 
 
-class Actor(BaseModel):
+class ActClaim(BaseModel):
     """The system that acts for the person (RFC 8693, §4.1)."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
@@ -75,7 +75,7 @@ class Claims(BaseModel):
     nbf: NumericDate = 0
     jti: str
     sub: Pseudonym
-    act: Actor
+    act: ActClaim
     agency: AgencyId
     role: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{1,39}$")]
 

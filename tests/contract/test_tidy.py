@@ -84,6 +84,21 @@ def test_the_lint_of_names_knows_them_apart(name: str, *, banned: bool) -> None:
     assert is_banned(name) == banned
 
 
+IN_EACH_SERVICE: Final = {"Settings", "Store", "Work"}
+"""Classes that are the same part of each service; every other name stands once."""
+
+
+def test_a_class_name_stands_once() -> None:
+    places = defaultdict(set)
+    for path in files_below(*PRODUCT):
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.ClassDef):
+                places[node.name].add(place(path))
+
+    twice = {name: sorted(files) for name, files in places.items() if len(files) > 1}
+    assert twice.keys() == IN_EACH_SERVICE, twice
+
+
 POLLS: Final[Mapping[str, str]] = {
     "tests/support/waiting.py": "the one place that polls, with a deadline",
     "tests/integration/test_platform.py": "polls processes outside any event loop, with a deadline",

@@ -11,7 +11,7 @@ from schemas.wire.strict_json import to_json
 from services.governance.domain import Kind, Publication
 from services.governance.handlers import Publications
 from services.runtime.outbox import Outbox
-from services.runtime.subscription import Outgoing
+from services.runtime.subscription import OutboxEvent
 from services.runtime.transaction import Transaction
 
 _LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended(:id, 0))"
@@ -92,7 +92,7 @@ class PublicationStore(Publications):
             if isinstance(content, ProtocolDocument)
             else content
         )
-        event = Outgoing(GOVERNANCE_STATE, body, publication.published_at)
+        event = OutboxEvent(GOVERNANCE_STATE, body, publication.published_at)
         await self._outbox.add(self._transaction, [event])
 
 

@@ -18,7 +18,7 @@ from services.referrals.handlers import Referrals, Surroundings
 from services.runtime.crash import crash_point
 from services.runtime.errors import Unavailable
 from services.runtime.outbox import Outbox
-from services.runtime.subscription import Outgoing
+from services.runtime.subscription import OutboxEvent
 from services.runtime.transaction import Transaction, columns
 
 _COLUMNS: Final = """
@@ -208,5 +208,5 @@ def _referral(row: Row[Any]) -> Referral:
     return Referral(**values | {"state": State(values["state"])})
 
 
-def _registered(entry: ServiceRegistered, at: datetime) -> Outgoing:
-    return Outgoing(DIRECTORY_STATE, entry, at)
+def _registered(entry: ServiceRegistered, at: datetime) -> OutboxEvent:
+    return OutboxEvent(DIRECTORY_STATE, entry, at)

@@ -17,9 +17,9 @@ from services.runtime.errors import Unavailable
 from services.runtime.identity import Identity
 from services.runtime.logs import log
 from services.runtime.offsets import Partition, PartitionLog
-from services.runtime.pauses import Backoff, Pauses
 from services.runtime.progress import ReaderProgress
 from services.runtime.settings import KafkaSettings
+from services.runtime.worker import Backoff, Worker
 
 POLL_MS: Final = 200
 LOOK_SECONDS: Final = 2.0
@@ -27,7 +27,7 @@ LOOK_SECONDS: Final = 2.0
 LOOK_WITHIN_SECONDS: Final = 5.0
 
 
-class Consumer(Pauses, ConsumerRebalanceListener):  # type: ignore[misc]
+class Consumer(Worker, ConsumerRebalanceListener):  # type: ignore[misc]
     """The loop around `Batches`: fetch, apply, tell the brokers; assignment reads the database's offsets."""
 
     def __init__(

@@ -9,7 +9,7 @@ from schemas.wire import envelope
 from schemas.wire.body import key_of
 from services.runtime.identity import Identity
 from services.runtime.ids import new_id
-from services.runtime.subscription import Outgoing
+from services.runtime.subscription import OutboxEvent
 from services.runtime.transaction import Transaction
 
 _NUMBER: Final = """
@@ -49,7 +49,7 @@ class Outbox:
         self._identity = identity
         self._wake = wake
 
-    async def add(self, transaction: Transaction, events: Sequence[Outgoing]) -> None:
+    async def add(self, transaction: Transaction, events: Sequence[OutboxEvent]) -> None:
         """Number, encode and keep the events; the relay sends them once the transaction is committed."""
         if not events:
             return
@@ -78,7 +78,7 @@ class Outbox:
         )
         return {(row.topic, bytes(row.key)): row.last for row in rows}
 
-    def _encode(self, event: Outgoing, number: int) -> bytes:
+    def _encode(self, event: OutboxEvent, number: int) -> bytes:
         return envelope.write(
             event.topic,
             event.body,

@@ -9,26 +9,6 @@ from services.runtime.errors import Refused
 from services.runtime.ids import new_id
 
 RETRY_AFTER_SECONDS: Final = "2"
-TITLES: Final[Mapping[int, str]] = {
-    400: "Malformed",
-    401: "Not authenticated",
-    403: "Not allowed",
-    404: "Not found",
-    405: "Method not allowed",
-    408: "Too slow",
-    409: "In conflict",
-    412: "Overtaken",
-    413: "Too large",
-    415: "Media type not supported",
-    422: "Invalid",
-    428: "Precondition missing",
-    429: "Too many",
-    431: "Headers too large",
-    500: "Our fault",
-    501: "Not supported",
-    503: "Unavailable",
-}
-"""Ours, because the standard library's words change with its version."""
 
 
 class ProblemResponse(JSONResponse):
@@ -48,7 +28,7 @@ def problem(
     """Say what is wrong and what to do, under a code that never changes; `more` are further members."""
     content = {
         "type": f"urn:concert:problem:{code}",
-        "title": TITLES[status],
+        "title": code.replace("_", " ").capitalize(),
         "status": status,
         "detail": detail,
         "instance": new_id("request"),

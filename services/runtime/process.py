@@ -128,7 +128,7 @@ async def run(service: str, settings: RuntimeSettings, wire: Wire) -> None:
 
 
 @asynccontextmanager
-async def running(service: str, settings: RuntimeSettings, wire: Wire) -> AsyncIterator["Running"]:
+async def running(service: str, settings: RuntimeSettings, wire: Wire) -> AsyncIterator["ServiceProcess"]:
     """A service that runs for as long as the block; leaving drains it in order."""
     namespace = settings.kafka.namespace if settings.kafka else ""
     identity = Identity(service, settings.cell, settings.mode, namespace, settings.outbox_shards)
@@ -146,7 +146,7 @@ async def running(service: str, settings: RuntimeSettings, wire: Wire) -> AsyncI
     try:
         await check_schema(database, service)
         parts = wire(Runtime(identity, database, Outbox(identity, wake), clock), settings)
-        made = Running(settings, identity, database, parts, relays, probed)
+        made = ServiceProcess(settings, identity, database, parts, relays, probed)
         async with asyncio.TaskGroup() as group:
             made.start(group)
             try:
@@ -160,7 +160,7 @@ async def running(service: str, settings: RuntimeSettings, wire: Wire) -> AsyncI
         await database.close()
 
 
-class Running:
+class ServiceProcess:
     """The tasks of one service, and the order in which they stop."""
 
     def __init__(

@@ -12,7 +12,7 @@ from services.runtime.crash import crash_point
 from services.runtime.database import Database
 from services.runtime.logs import log
 from services.runtime.metrics import OUTBOX_SENT
-from services.runtime.pauses import Backoff, Pauses
+from services.runtime.worker import Backoff, Worker
 
 ROWS_MAX: Final = 500
 POLL_SECONDS: Final = (0.05, 1.0)
@@ -63,7 +63,7 @@ def next_wait(sent: int, rows_max: int, idle_seconds: float) -> float:
     return least if sent else min(most, max(least, idle_seconds * 2))
 
 
-class Relay(Pauses):
+class Relay(Worker):
     """One shard's relay: holds the shard's lock on its own connection while that connection lives."""
 
     def __init__(self, database: Database, produce: Produce, *, shard: int) -> None:

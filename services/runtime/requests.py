@@ -91,15 +91,15 @@ class StrictRequests:
             if body:
                 parse_json(body)
         except Refused as refused:
-            await refusal(refused)(scope, receive, send)
-            return
+            answer = refusal(refused)
         except TimeoutError:
-            await refusal(RequestTimeout())(scope, receive, send)
-            return
+            answer = refusal(RequestTimeout())
         except MalformedJson:
-            await refusal(JsonMalformed())(scope, receive, send)
+            answer = refusal(JsonMalformed())
+        else:
+            await self._app(scope, _replay(body, receive), send)
             return
-        await self._app(scope, _replay(body, receive), send)
+        await answer(scope, receive, send)
 
     async def _read(self, receive: Receive) -> bytes:
         pieces, size, more = [], 0, True

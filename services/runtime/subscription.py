@@ -11,7 +11,7 @@ from schemas.wire.topic import Topic
 
 
 @dataclass(frozen=True, slots=True)
-class Outgoing:
+class OutboxEvent:
     """One event to be sent; its number, id and bytes are given when its row is written."""
 
     topic: Topic

@@ -8,13 +8,13 @@ from services.runtime.alarms import Alarm
 from services.runtime.clock import Clock, SystemClock
 from services.runtime.errors import Unavailable
 from services.runtime.logs import log
-from services.runtime.pauses import Backoff, Pauses
+from services.runtime.worker import Backoff, Worker
 
 FAILS_FOR: Final = timedelta(seconds=30)
 """Work that has failed for so long is an alarm; once or twice is how a restart looks."""
 
 
-class Sweeper(Pauses):
+class Sweeper(Worker):
     """Runs one piece of work again and again; several processes doing so at once must be safe."""
 
     def __init__(self, name: str, every_seconds: float, sweep: Callable[[], Awaitable[bool]]) -> None:

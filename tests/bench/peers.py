@@ -27,7 +27,7 @@ from services.referrals.domain.steps import decide
 from services.runtime.clock import SystemClock
 from services.runtime.ids import new_id
 from services.runtime.settings import KafkaSettings
-from services.runtime.subscription import Outgoing
+from services.runtime.subscription import OutboxEvent
 
 COLUMNS: Final = tuple(field.name for field in fields(Referral))
 TAKE: Final = "INSERT INTO inbox (source, id, digest) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING RETURNING id"
@@ -89,7 +89,7 @@ class Course:
             self.ended_at = time.perf_counter()
             self.ended.set()
 
-    def _write(self, one: Outgoing) -> Sent:
+    def _write(self, one: OutboxEvent) -> Sent:
         fact: Any = one.body
         value = envelope.write(
             one.topic, fact, id=new_id("event"), source=source_of(self.cell, "referrals"),

@@ -26,7 +26,7 @@ from services.audit.store import LogDatabase
 from services.audit.wiring import wire_signer
 from services.runtime.health import Readiness
 from services.runtime.ids import random_bytes
-from services.runtime.process import Running, running
+from services.runtime.process import ServiceProcess, running
 from tests.integration.test_audit_damage import (
     environment_of,
     signed_then_stopped,
@@ -64,7 +64,7 @@ async def test_a_signer_that_halted_is_not_ready(trail: Trail, capsys: pytest.Ca
     assert "the database is behind what was signed" in capsys.readouterr().out
 
 
-async def halted_look(service: Running) -> Readiness | None:
+async def halted_look(service: ServiceProcess) -> Readiness | None:
     """What a probe finds, once the service is not ready."""
     found = await service.health.look()
     return found if found.reason else None

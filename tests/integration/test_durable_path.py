@@ -10,9 +10,9 @@ from schemas.events.referral import AcknowledgeReferral
 from schemas.topics import STEPS as STEP_TOPICS
 from schemas.wire.envelope import ReadEvent
 from services.runtime.ids import new_id
-from services.runtime.process import Parts, Running, Runtime, running
+from services.runtime.process import Parts, Runtime, ServiceProcess, running
 from services.runtime.settings import RuntimeSettings
-from services.runtime.subscription import Outgoing, Subscription
+from services.runtime.subscription import OutboxEvent, Subscription
 from services.runtime.transaction import Transaction
 from tests.support.platform import Space
 from tests.support.waiting import until
@@ -20,9 +20,9 @@ from tests.support.waiting import until
 AT = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 
 
-def a_step(referral: str) -> Outgoing:
+def a_step(referral: str) -> OutboxEvent:
     body = AcknowledgeReferral(referral=referral, agency="north-clinic", duty="intake")
-    return Outgoing(STEP_TOPICS["health"], body, AT)
+    return OutboxEvent(STEP_TOPICS["health"], body, AT)
 
 
 @asynccontextmanager
@@ -38,7 +38,7 @@ async def a_writer(space: Space) -> AsyncIterator[Runtime]:
 
 
 @asynccontextmanager
-async def a_reader(space: Space, seen: list[ReadEvent[Any]]) -> AsyncIterator[Running]:
+async def a_reader(space: Space, seen: list[ReadEvent[Any]]) -> AsyncIterator[ServiceProcess]:
     async def keep(events: Sequence[ReadEvent[Any]], _work: Transaction) -> None:
         seen.extend(events)
 

@@ -28,7 +28,7 @@ from services.runtime import partition_alarms
 from services.runtime.peers import internal_client
 from services.runtime.process import Parts, Runtime, running
 from services.runtime.settings import PortSettings, RuntimeSettings
-from services.runtime.subscription import Outgoing, Subscription
+from services.runtime.subscription import OutboxEvent, Subscription
 from tests.support.builders import (
     MATRIX,
     OWNER,
@@ -71,7 +71,7 @@ class Peer:
         """Send bodies, all in one transaction."""
         at = datetime.now(UTC)
         async with self.runtime.database.transaction() as transaction:
-            outgoing = [Outgoing(topic, body, at) for body in bodies]
+            outgoing = [OutboxEvent(topic, body, at) for body in bodies]
             await self.runtime.outbox.add(transaction, outgoing)
 
     def told(self, referral: str) -> list[FactBase]:

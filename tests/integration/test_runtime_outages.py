@@ -17,9 +17,9 @@ from schemas.topics import STEPS
 from services.runtime.database import Database
 from services.runtime.health import Health
 from services.runtime.ids import new_id
-from services.runtime.process import Parts, Running, running
+from services.runtime.process import Parts, ServiceProcess, running
 from services.runtime.settings import RuntimeSettings
-from services.runtime.subscription import Outgoing
+from services.runtime.subscription import OutboxEvent
 from tests.support.kafka import send_raw
 from tests.support.platform import Space
 from tests.support.poison import AT, HEALTH_STEPS, a_good_record
@@ -50,11 +50,11 @@ async def written(space: Space, database: Database, keys: Sequence[str]) -> None
     for key in keys:
         body = AcknowledgeReferral(referral=key, agency="north-clinic", duty="intake")
         async with database.transaction() as transaction:
-            await space.outbox("health").add(transaction, [Outgoing(STEPS["health"], body, AT)])
+            await space.outbox("health").add(transaction, [OutboxEvent(STEPS["health"], body, AT)])
 
 
 @asynccontextmanager
-async def a_writer(space: Space) -> AsyncIterator[Running]:
+async def a_writer(space: Space) -> AsyncIterator[ServiceProcess]:
     """The health sector's relay."""
     settings = space.settings(RuntimeSettings, "health")
     async with running("health", settings, lambda _runtime, _settings: Parts()) as service:

@@ -12,7 +12,7 @@ from schemas.topics import STEPS
 from services.runtime.database import Database
 from services.runtime.ids import new_id
 from services.runtime.relay import LOCK_CLASS, Relay
-from services.runtime.subscription import Outgoing
+from services.runtime.subscription import OutboxEvent
 from tests.support.platform import Space
 from tests.support.poison import AT
 from tests.support.waiting import until
@@ -75,7 +75,7 @@ async def written(space: Space, database: Database, count: int) -> None:
     body = AcknowledgeReferral(referral=key, agency="north-clinic", duty="intake")
     for _ in range(count):
         async with database.transaction() as transaction:
-            await outbox.add(transaction, [Outgoing(STEPS["health"], body, AT)])
+            await outbox.add(transaction, [OutboxEvent(STEPS["health"], body, AT)])
 
 
 async def cut_the_owner(space: Space) -> None:

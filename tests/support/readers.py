@@ -10,7 +10,7 @@ from prometheus_client import REGISTRY
 from schemas.topics import STEPS
 from schemas.wire.envelope import ReadEvent
 from schemas.wire.topic import Topic
-from services.runtime.process import Parts, Running, running
+from services.runtime.process import Parts, ServiceProcess, running
 from services.runtime.settings import RuntimeSettings
 from services.runtime.subscription import Subscription
 from services.runtime.transaction import Transaction
@@ -57,14 +57,14 @@ class Reader:
         return Parts(subscriptions=(Subscription(self._topics, self._take),))
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[Running]:
+    async def running(self) -> AsyncIterator[ServiceProcess]:
         """The reader as a process would run it."""
         settings = self._space.settings(RuntimeSettings, "referrals")
         async with running("referrals", settings, self._wire) as service:
             yield service
 
 
-def alarms_of(service: Running) -> list[tuple[str, str]]:
+def alarms_of(service: ServiceProcess) -> list[tuple[str, str]]:
     """What a service's reader says that a person must look at: rules and places."""
     assert service.consumer
     return [(one.rule, one.where) for one in service.consumer.alarms()]

@@ -15,7 +15,7 @@ from services.cli.demo.founding import admission, publish
 from services.cli.demo.onlooker import Onlooker
 from services.cli.demo.trial import Trial, until
 from services.runtime import administration
-from services.runtime.request_log import connections_told, tell_requests
+from services.runtime.administration import log_requests, logged_connections
 
 BROKER: Final = 1
 """The id of the one node that `deploy/local` starts."""
@@ -51,20 +51,20 @@ async def _kafka_users(trial: Trial, pids: Mapping[str, int]) -> Names:
         return all(users[name] for name in pids if name in ON_KAFKA)
 
     with administration.connect(installation.bootstrap, *installation.kafka_admin) as admin:
-        await asyncio.to_thread(tell_requests, admin, BROKER, wanted=True)
+        await asyncio.to_thread(log_requests, admin, BROKER, wanted=True)
         try:
             agency = trial.agencies[0]
             await publish(trial, f"/v1/agencies/{agency.id}", admission(agency, version=2))
             await until(all_seen, "the broker tells who asks")
         finally:
-            await asyncio.to_thread(tell_requests, admin, BROKER, wanted=False)
+            await asyncio.to_thread(log_requests, admin, BROKER, wanted=False)
     return users
 
 
 def _told(log: Path, begins: int) -> Iterable[tuple[int, str]]:
     with log.open("rb") as file:
         file.seek(begins)
-        return list(connections_told(file.read()))
+        return list(logged_connections(file.read()))
 
 
 def _by_process(told: Iterable[tuple[int, str]], pids: Mapping[str, int], server_port: int) -> Names:

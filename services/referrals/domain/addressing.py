@@ -8,7 +8,7 @@ from schemas.topics import INBOX, REFERRALS_FACTS
 from schemas.wire.minimisation import STATISTICS, minimise
 from services.referrals.domain.gate import InForce
 from services.referrals.domain.referral import Outcome, Referral, Refusal
-from services.runtime.subscription import Outgoing
+from services.runtime.subscription import OutboxEvent
 
 Pair = tuple[str, str]
 """A referral and one agency that is told about it."""
@@ -38,7 +38,7 @@ class Numbers:
         return self._given[pair]
 
 
-def address_facts(outcomes: Sequence[Outcome], numbers: Numbers, in_force: InForce) -> Iterator[Outgoing]:
+def address_facts(outcomes: Sequence[Outcome], numbers: Numbers, in_force: InForce) -> Iterator[OutboxEvent]:
     """Every event of a batch, in the order in which the facts happened."""
     for outcome in outcomes:
         if outcome.referral:
@@ -51,23 +51,23 @@ def address_facts(outcomes: Sequence[Outcome], numbers: Numbers, in_force: InFor
 
 def _to_parties(
     fact: FactBase, referral: Referral, outcome: Outcome, numbers: Numbers, in_force: InForce
-) -> Iterator[Outgoing]:
+) -> Iterator[OutboxEvent]:
     matrix = in_force.protocols[referral.protocol].matrix
     for agency in (referral.owner, referral.receiver):
         sector = in_force.agencies[agency].sector
         number = numbers.next((referral.id, agency))
         seen = minimise(fact, sector, matrix, to=agency, number=number)
-        yield Outgoing(INBOX[sector], seen, outcome.at, outcome.caused_by)
+        yield OutboxEvent(INBOX[sector], seen, outcome.at, outcome.caused_by)
 
 
-def _to_statistics(fact: FactBase, referral: Referral, outcome: Outcome, in_force: InForce) -> Outgoing:
+def _to_statistics(fact: FactBase, referral: Referral, outcome: Outcome, in_force: InForce) -> OutboxEvent:
     awaits, desk = referral.awaits()
     matrix = in_force.protocols[referral.protocol].matrix
     told = minimise(fact, STATISTICS, matrix, awaits=awaits, awaits_desk=desk)
-    return Outgoing(REFERRALS_FACTS, told, outcome.at, outcome.caused_by)
+    return OutboxEvent(REFERRALS_FACTS, told, outcome.at, outcome.caused_by)
 
 
-def _to_asker(refusal: Refusal, outcome: Outcome, numbers: Numbers) -> Outgoing:
+def _to_asker(refusal: Refusal, outcome: Outcome, numbers: Numbers) -> OutboxEvent:
     number = numbers.next((refusal.fact.referral, refusal.agency)) if refusal.is_numbered else None
     told = minimise(refusal.fact, refusal.sector, {}, to=refusal.agency, number=number)
-    return Outgoing(INBOX[refusal.sector], told, outcome.at, outcome.caused_by)
+    return OutboxEvent(INBOX[refusal.sector], told, outcome.at, outcome.caused_by)

@@ -7,7 +7,7 @@ from schemas.topics import steps_of
 from services.runtime.ids import new_id
 from services.runtime.logs import log
 from services.runtime.outbox import Outbox
-from services.runtime.subscription import Outgoing
+from services.runtime.subscription import OutboxEvent
 from services.runtime.transaction import Transaction
 from services.sector.handlers.work import Steps
 
@@ -22,7 +22,7 @@ class StepStore(Steps):
 
     async def send(self, step: StepBase, *, at: datetime) -> str:
         event = new_id("event")
-        outgoing = Outgoing(self._topic, step, at, id=event)
+        outgoing = OutboxEvent(self._topic, step, at, id=event)
         await self._outbox.add(self._transaction, [outgoing])
         return event
 

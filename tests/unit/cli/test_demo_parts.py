@@ -29,7 +29,7 @@ from services.cli.demo.search import (
     in_files,
 )
 from services.cli.demo.stories import STORIES, dealt
-from services.runtime.request_log import connections_told
+from services.runtime.administration import logged_connections
 
 NAME = "Ysolde Brannigåle"
 
@@ -148,4 +148,4 @@ def test_the_brokers_own_log_tells_who_is_behind_a_connection() -> None:
         b'"securityProtocol":"SASL_PLAINTEXT","principal":"User:health","listener":"CLIENT"}\n'
     )
 
-    assert list(connections_told(line * 2)) == [(42850, "health"), (42850, "health")]
+    assert list(logged_connections(line * 2)) == [(42850, "health"), (42850, "health")]

@@ -1,8 +1,8 @@
-"""Pauses end early for news and for the order to stop, and for nothing that was known before."""
+"""Worker end early for news and for the order to stop, and for nothing that was known before."""
 
 import asyncio
 
-from services.runtime.pauses import FIRST_SECONDS, MOST_SECONDS, Backoff, Pauses
+from services.runtime.worker import FIRST_SECONDS, MOST_SECONDS, Backoff, Worker
 
 LONG_SECONDS = 3600.0
 
@@ -14,7 +14,7 @@ async def is_waiting(task: "asyncio.Task[None]") -> bool:
 
 
 async def test_news_cuts_a_pause_short() -> None:
-    pauses = Pauses()
+    pauses = Worker()
     pausing = asyncio.create_task(pauses.pause(LONG_SECONDS))
     assert await is_waiting(pausing)
 
@@ -24,7 +24,7 @@ async def test_news_cuts_a_pause_short() -> None:
 
 
 async def test_what_was_known_before_does_not() -> None:
-    pauses = Pauses()
+    pauses = Worker()
     pauses.wake()
     pauses.clear()
 
@@ -36,7 +36,7 @@ async def test_what_was_known_before_does_not() -> None:
 
 
 async def test_nobody_pauses_once_told_to_stop() -> None:
-    pauses = Pauses()
+    pauses = Worker()
     pauses.stop()
     pauses.clear()
 

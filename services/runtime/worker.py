@@ -8,8 +8,8 @@ FIRST_SECONDS: Final = 0.1
 MOST_SECONDS: Final = 5.0
 
 
-class Pauses:
-    """What relay and sweepers share: `wake` and `stop` from outside, `clear` and `pause` within the loop."""
+class Worker:
+    """What consumer, relay and sweepers share: `wake` and `stop` from outside, `clear` and `pause` within."""
 
     def __init__(self) -> None:
         self._woken = asyncio.Event()

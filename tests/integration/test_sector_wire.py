@@ -18,7 +18,6 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 from sqlalchemy.exc import DBAPIError
 
-from schemas.events.access import Access, Actor
 from schemas.events.referral import (
     FactBase,
     OfferReferral,
@@ -34,14 +33,12 @@ from schemas.wire.topic import Topic, source_of
 from services.audit.settings import LogKeySettings, Settings, SignerSettings
 from services.audit.wiring import wire as wire_audit
 from services.audit.wiring import wire_signer
-from services.cli.operator_client import JSON
 from services.health.profile import PROFILE
 from services.runtime.ids import new_id
 from services.runtime.kafka import security
 from services.runtime.process import running
 from services.runtime.settings import IssuerSettings, PortSettings
 from services.sector.settings import AuditSettings, SectorSettings
-from services.sector.store.reports import DENIED_ACTORS_MAX, ReportStore
 from services.sector.wiring import wire
 from tests.support.builders import (
     RECEIVER,
@@ -49,14 +46,13 @@ from tests.support.builders import (
     a_protocol_current,
     an_agency,
     an_entry,
-    an_id,
     organization_of,
 )
 from tests.support.platform import CELL, Space
 from tests.support.ports import free_port
+from tests.support.scenes import CONSENT as SHORT_CONSENT
+from tests.support.scenes import PERSONAL, SCOPE, an_offer_asked
 from tests.support.waiting import until
-from tests.unit.sector.scenes import CONSENT as SHORT_CONSENT
-from tests.unit.sector.scenes import PERSONAL, SCOPE, an_offer_asked
 
 REPOSITORY = Path(__file__).parents[2]
 ORIGIN = "audit.localhost/demo/2026"
@@ -255,35 +251,6 @@ async def test_an_offer_leaves_as_a_step_and_its_owner_sees_it_through_the_trail
     assert step.consent.purpose == "care"
 
 
-async def test_a_case_is_shown_with_consents_and_referrals(at_work: Wire) -> None:
-    async with at_work.client() as client:
-        referral = (await at_work.offer(client)).json()["referral"]
-        case = (await shown(client, f"/v1/referrals/{referral}")).json()["case"]
-
-        page = (await shown(client, f"/v1/cases/{case}")).json()
-
-    assert (page["reference"], page["referrals"]) == (PERSONAL, [referral])
-    assert [one["withdrawn"] for one in page["consents"]] == [False]
-
-
-async def test_a_case_names_its_newest_hundred_referrals(at_work: Wire) -> None:
-    async with at_work.client() as client:
-        referral = (await at_work.offer(client)).json()["referral"]
-        case = (await shown(client, f"/v1/referrals/{referral}")).json()["case"]
-        later = await at_work.rows(
-            """INSERT INTO referral_view (referral, agency, role, case_id, subject_number, number, is_awaited,
-                 facts, updated_at)
-               SELECT 'later-' || n, :agency, 'owner', :case_id, n, 0, false, '[]', now()
-               FROM generate_series(2, 102) n RETURNING referral""",
-            agency=OWN,
-            case_id=case,
-        )
-
-        page = (await shown(client, f"/v1/cases/{case}")).json()
-
-    assert page["referrals"] == [row.referral for row in reversed(later)][:100]
-
-
 async def test_a_received_referral_is_told_awaited_shown_and_answered(at_work: Wire) -> None:
     referral = new_id("referral")
     async with at_work.client() as client:
@@ -320,50 +287,6 @@ async def register(made: Wire, referral: str) -> None:
         key = {"id": referral, "key": "A" * 43 + "=", "retention": "case"}
         answer = await client.post("/v1/subjects", json={"subjects": [key]})
         assert answer.json()["results"] == [{"id": referral}]
-
-
-async def test_what_governance_suspends_sees_nothing_from_then_on_and_can_still_protect_her(
-    at_work: Wire,
-) -> None:
-    agency, referral = "reef-clinic", new_id("referral")
-    admitted = an_agency(agency, sector="health")
-    suspended = an_agency(agency, sector="health", version=2, status="suspended")
-    await at_work.produce("governance", GOVERNANCE_STATE, (agency, 1, admitted))
-    await at_work.tell((1, offered(referral, agency)))
-    async with at_work.client(agency) as client:
-        await until(lambda: _is_shown(client, referral))
-        await at_work.produce("governance", GOVERNANCE_STATE, (agency, 2, suspended))
-        await until(lambda: _is_refused(client))
-
-        step = f"/v1/referrals/{referral}"
-        looks = [await client.get(path) for path in (step, "/v1/worklist", "/v1/services")]
-        events = await client.get("/v1/events")
-        seen = {"If-Match": '"1"'}
-        started = await at_work.post(client, f"{step}/starts", {"duty": "desk"}, **seen)
-        sealed = await at_work.post(
-            client, f"{step}/seal-confirmations", {"duty": "desk", "method": "nothing_held"}, **seen
-        )
-
-    assert {(answer.status_code, answer.json()["code"]) for answer in (*looks, started)} == {
-        (403, "agency_inactive")
-    }
-    assert [row["referral"] for row in events.json()["data"]] == [referral]
-    assert sealed.status_code == 202
-    assert [step.type for step in await at_work.steps() if step.referral == referral] == [
-        "referral.confirm_sealed"
-    ]
-
-
-async def _is_shown(client: httpx2.AsyncClient, referral: str) -> bool:
-    events = (await client.get("/v1/events")).json()["data"]
-    opened = await client.post(
-        "/v1/cases", json={"reference": "1"}, headers={"Idempotency-Key": f"k-{next(numbers)}"}
-    )
-    return referral in [row["referral"] for row in events] and opened.status_code == 201
-
-
-async def _is_refused(client: httpx2.AsyncClient) -> bool:
-    return (await client.get("/v1/services")).status_code == 403
 
 
 async def test_positions_of_a_feed_have_no_gap_and_no_repeat(at_work: Wire) -> None:
@@ -412,25 +335,6 @@ async def test_a_fact_out_of_number_is_set_aside_and_the_rest_of_the_batch_goes_
         ("schema_mismatch", "/to"),
     }
     assert {tuple(row) for row in await views()} == {(good, 1), (bad, 1)}
-
-
-async def test_the_refusal_of_a_step_for_anothers_agency_holds_up_nothing_of_the_referral(
-    at_work: Wire,
-) -> None:
-    referral = new_id("referral")
-    forged = refused(referral, 1, FAR).model_copy(update={"number": None, "code": "not_a_party"})
-    await at_work.produce("governance", GOVERNANCE_STATE, (FAR, 1, an_agency(FAR)))
-
-    await at_work.tell((1, offered(referral)), (2, forged), (3, refused(referral, 2)))
-
-    async def views() -> list[Any]:
-        return await at_work.rows(
-            "SELECT agency, number FROM referral_view WHERE referral = :referral AND number = 2",
-            referral=referral,
-        )
-
-    assert [tuple(row) for row in await until(views)] == [(OWN, 2)]
-    assert await at_work.rows("SELECT 1 FROM dead_letter WHERE key = :key", key=referral.encode()) == []
 
 
 async def _reached(count: Any, wanted: int) -> bool:
@@ -491,68 +395,6 @@ async def test_a_consent_that_was_changed_behind_the_services_back_carries_no_of
         answer = await at_work.post(client, "/v1/referrals", offer_on(case, consent))
 
     assert (answer.status_code, answer.json()["code"]) == (403, "consent_does_not_cover")
-
-
-async def test_bytes_that_the_database_cannot_hold_are_answered_like_any_wrong_input(at_work: Wire) -> None:
-    async with at_work.client() as client:
-        looks = [await client.get(f"/v1/{kind}/%00") for kind in ("referrals", "cases")]
-        posts = [
-            await at_work.post(client, path, body, **{"If-Match": '"1"'})
-            for path, body in (
-                ("/v1/cases/%00/consents", CONSENT),
-                ("/v1/referrals/%00/starts", {"duty": "desk"}),
-            )
-        ]
-        case = await client.post(
-            "/v1/cases", content=b'{"reference":"\\ud800"}', headers={"Idempotency-Key": "surrogate", **JSON}
-        )
-
-    assert [answer.status_code for answer in looks] == [400, 400]
-    assert [answer.status_code for answer in posts] == [400, 400]
-    assert case.status_code == 400
-
-
-async def test_denials_are_counted_in_the_database_and_names_made_up_cannot_fill_it(at_work: Wire) -> None:
-    async with at_work.client(OTHER) as client:
-        path = f"/v1/referrals/{an_id('referral', 'nobody')}"
-        answers = await asyncio.gather(*(client.get(path) for _ in range(30)))
-    [counted] = await at_work.rows("SELECT times FROM denial WHERE agency = :agency", agency=OTHER)
-    database, noon = at_work.space.database("health"), datetime(2026, 3, 2, 12, tzinfo=UTC)
-    told = Access(act="denial", agency="prober", reason="not_found")
-    made_up = [
-        told.model_copy(update={"actor": Actor(id=f"st-{number}", client="cl-1")})
-        for number in range(2 * DENIED_ACTORS_MAX)
-    ]
-    try:
-        async with database.transaction() as transaction:
-            store = ReportStore(transaction, lambda: None)
-            first = [await store.is_first_denial(access, noon) for access in made_up]
-            kept = [one for one in await store.end_denials(noon) if one.access.agency == "prober"]
-    finally:
-        await database.close()
-
-    assert {answer.status_code for answer in answers} == {404}
-    assert counted.times >= 29
-    assert sum(first) == len(kept) == DENIED_ACTORS_MAX + 1
-    assert max(one.times for one in kept) == DENIED_ACTORS_MAX - 1
-
-
-async def test_reports_that_the_trail_refused_are_an_alarm_by_code(at_work: Wire) -> None:
-    [row] = await at_work.rows(
-        "INSERT INTO trail_outbox (kind, content, refused) VALUES ('events', '{}', 'not_yours') RETURNING id"
-    )
-    database = at_work.space.database("health")
-    try:
-        async with database.transaction() as transaction:
-            store = ReportStore(transaction, lambda: None)
-            standing = await store.alarms()
-            await store.settle([row.id], {})
-            settled = await store.alarms()
-    finally:
-        await database.close()
-
-    assert [(one.rule, one.where) for one in standing] == [("report_refused", "not_yours (1)")]
-    assert settled == []
 
 
 FORBIDDEN = (

@@ -12,7 +12,7 @@ from services.sector.domain.consents import ConsentRecord, check_covers, form_ha
 from services.sector.domain.refusals import OutsideHerConsent
 from tests.support.builders import OWNER, RECEIVER, STRANGER, an_id
 from tests.support.clock import NOON
-from tests.unit.sector.scenes import an_offer_asked
+from tests.support.scenes import an_offer_asked
 
 CASE = an_id("case", "hers")
 SCOPE = ConsentScope(

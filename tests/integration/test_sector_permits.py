@@ -7,27 +7,25 @@ import httpx2
 import pytest
 
 from schemas.events.access import PermitAnswer
+from schemas.events.governance import ProtocolCurrent
 from schemas.trail.bytes import encoded
-from services.health.profile import PROFILE
 from services.runtime.errors import NotFound
 from services.sector.domain.refusals import TrailUnavailable
 from services.sector.handlers.looks import look_at_case, look_at_referral, look_at_worklist, own_view
 from services.sector.handlers.work import Work
 from services.sector.permits import ATTEMPTS_MAX, Permits
-from services.social_services.profile import PROFILE as SOCIAL_SERVICES
 from tests.support.builders import RECEIVER, REFERRAL, STRANGER, a_protocol_current, an_id
-from tests.unit.sector.scenes import an_offered_referral, asker
+from tests.support.scenes import an_offered_referral, asker
+from tests.support.sector import StoredSector
+from tests.support.trail import TrailTwin, changed
 from tests.unit.sector.test_views import folded, offered
-from tests.unit.sector.twins import MemorySector, TrailTwin, changed
 
 HERE = "urn:concert:test-local:health"
 
 
-@pytest.fixture
-def sector() -> MemorySector:
-    sector = MemorySector(PROFILE)
-    sector.views.kept[REFERRAL, RECEIVER] = folded(None, offered())
-    return sector
+@pytest.fixture(autouse=True)
+async def a_view(sector: StoredSector) -> None:
+    await sector.work.views.save([folded(None, offered())])
 
 
 @pytest.fixture
@@ -35,31 +33,35 @@ def trail() -> TrailTwin:
     return TrailTwin(HERE)
 
 
-def shows(sector: MemorySector, trail: TrailTwin) -> Permits:
+async def used(sector: StoredSector) -> int:
+    return len(await sector.rows("SELECT 1 FROM permit_used"))
+
+
+def shows(sector: StoredSector, trail: TrailTwin) -> Permits:
     return Permits(trail.client(), audience=HERE, trust=trail.trust, open_work=sector.open)
 
 
-async def show_it(sector: MemorySector, trail: TrailTwin) -> str:
+async def show_it(sector: StoredSector, trail: TrailTwin) -> str:
     by = asker(RECEIVER)
     look = await look_at_referral(REFERRAL, by, "care", sector.work)
     view = await shows(sector, trail)(look, lambda work: own_view(REFERRAL, by, work))
     return view.referral
 
 
-async def test_a_look_is_asked_for_used_and_settled(sector: MemorySector, trail: TrailTwin) -> None:
+async def test_a_look_is_asked_for_used_and_settled(sector: StoredSector, trail: TrailTwin) -> None:
     assert await show_it(sector, trail) == REFERRAL
 
     [asked] = trail.asked
     assert (asked.access.act, asked.access.purpose, asked.access.agency) == ("view", "care", RECEIVER)
-    assert len(sector.reports.used) == 1
-    [outcome] = sector.reports.reports
+    assert await used(sector) == 1
+    [outcome] = await sector.reported()
     assert (outcome.result, outcome.intent) == ("released", 0)
 
 
-async def test_the_permit_names_the_protocol_in_force(sector: MemorySector) -> None:
+async def test_the_permit_names_the_protocol_in_force(sector: StoredSector) -> None:
     protocol = a_protocol_current()
-    sector.register.protocols[protocol.hash] = protocol.document.id
-    sector.views.kept[REFERRAL, RECEIVER] = folded(None, offered(protocol=protocol.hash))
+    await sector.work.register.keep(ProtocolCurrent, [protocol])
+    await sector.work.views.save([folded(None, offered(protocol=protocol.hash))])
 
     look = await look_at_referral(REFERRAL, asker(RECEIVER), "care", sector.work)
 
@@ -67,13 +69,13 @@ async def test_the_permit_names_the_protocol_in_force(sector: MemorySector) -> N
     assert look.access.protocol.hash.hex() == protocol.hash
 
 
-async def test_a_permit_serves_once(sector: MemorySector, trail: TrailTwin) -> None:
-    sector.reports.used.add((trail.trust.origin, 0))
+async def test_a_permit_serves_once(sector: StoredSector, trail: TrailTwin) -> None:
+    assert await sector.work.reports.use(trail.trust.origin, 0)
 
     with pytest.raises(TrailUnavailable):
         await show_it(sector, trail)
 
-    assert sector.reports.reports == []
+    assert await sector.reported() == []
 
 
 def other_body(answer: PermitAnswer) -> PermitAnswer:
@@ -93,24 +95,24 @@ SPOILS: dict[str, Callable[[PermitAnswer], PermitAnswer]] = {
 
 @pytest.mark.parametrize("spoil", SPOILS.values(), ids=SPOILS)
 async def test_a_bad_permit_shows_nothing(
-    sector: MemorySector, trail: TrailTwin, spoil: Callable[[PermitAnswer], PermitAnswer]
+    sector: StoredSector, trail: TrailTwin, spoil: Callable[[PermitAnswer], PermitAnswer]
 ) -> None:
     trail.spoil = spoil
 
     with pytest.raises(TrailUnavailable):
         await show_it(sector, trail)
 
-    assert sector.reports.used == set()
+    assert await used(sector) == 0
 
 
-async def test_a_permit_for_another_service_shows_nothing(sector: MemorySector, trail: TrailTwin) -> None:
+async def test_a_permit_for_another_service_shows_nothing(sector: StoredSector, trail: TrailTwin) -> None:
     trail.audience = "urn:concert:test-local:police"  # V2
 
     with pytest.raises(TrailUnavailable):
         await show_it(sector, trail)
 
 
-async def test_the_answer_to_another_request_shows_nothing(sector: MemorySector, trail: TrailTwin) -> None:
+async def test_the_answer_to_another_request_shows_nothing(sector: StoredSector, trail: TrailTwin) -> None:
     kept: list[PermitAnswer] = []
     trail.spoil = lambda answer: kept.append(answer) or answer  # type: ignore[func-returns-value]
     await show_it(sector, trail)
@@ -120,7 +122,7 @@ async def test_the_answer_to_another_request_shows_nothing(sector: MemorySector,
         await show_it(sector, trail)
 
 
-async def test_a_tree_that_went_back_shows_nothing(sector: MemorySector, trail: TrailTwin) -> None:
+async def test_a_tree_that_went_back_shows_nothing(sector: StoredSector, trail: TrailTwin) -> None:
     show = shows(sector, trail)
     look = look_at_worklist([REFERRAL], asker(RECEIVER), "care")
 
@@ -134,11 +136,10 @@ async def test_a_tree_that_went_back_shows_nothing(sector: MemorySector, trail: 
         await show(look_at_worklist([], asker(RECEIVER), "care"), load)
 
 
-async def test_the_owner_checks_the_tag_from_its_own_key(trail: TrailTwin) -> None:
-    sector = MemorySector(SOCIAL_SERVICES)
+async def test_the_owner_checks_the_tag_from_its_own_key(sector: StoredSector, trail: TrailTwin) -> None:
     referral = await an_offered_referral(sector)
     look = await look_at_referral(referral, asker(), "care", sector.work)
-    registered = sector.reports.reports[-1]
+    registered = (await sector.reported())[-1]
 
     async def load(_: Work) -> int:
         return 1
@@ -152,7 +153,7 @@ async def test_the_owner_checks_the_tag_from_its_own_key(trail: TrailTwin) -> No
 
 @pytest.mark.parametrize("status", [503, 409])
 async def test_what_may_pass_is_asked_again_under_the_same_idem(
-    sector: MemorySector, trail: TrailTwin, status: int
+    sector: StoredSector, trail: TrailTwin, status: int
 ) -> None:
     trail.statuses = [status, status]
 
@@ -163,20 +164,20 @@ async def test_what_may_pass_is_asked_again_under_the_same_idem(
 
 
 @pytest.mark.parametrize("status", [400, 403, 410, 422, 429, 500])
-async def test_a_denial_is_final(sector: MemorySector, trail: TrailTwin, status: int) -> None:
+async def test_a_denial_is_final(sector: StoredSector, trail: TrailTwin, status: int) -> None:
     trail.statuses = [status]
 
     with pytest.raises(TrailUnavailable):
         await show_it(sector, trail)
 
     assert len(trail.asked) == 1
-    assert sector.reports.reports == []
+    assert await sector.reported() == []
 
 
 @pytest.mark.parametrize(
     "answer", [httpx2.ConnectError("down"), b"no json", b"{}"], ids=["down", "bytes", "empty"]
 )
-async def test_a_trail_that_is_down_or_babbles_shows_nothing(sector: MemorySector, answer: Any) -> None:
+async def test_a_trail_that_is_down_or_babbles_shows_nothing(sector: StoredSector, answer: Any) -> None:
     def reply(_request: httpx2.Request) -> httpx2.Response:
         if isinstance(answer, Exception):
             raise answer
@@ -193,7 +194,7 @@ async def test_a_trail_that_is_down_or_babbles_shows_nothing(sector: MemorySecto
         await show(look_at_worklist([], asker(RECEIVER), "care"), load)
 
 
-async def test_an_empty_worklist_is_looked_at_all_the_same(sector: MemorySector, trail: TrailTwin) -> None:
+async def test_an_empty_worklist_is_looked_at_all_the_same(sector: StoredSector, trail: TrailTwin) -> None:
     async def load(_: Work) -> list[str]:
         return []
 
@@ -211,7 +212,7 @@ async def test_a_worklist_names_each_referral_as_an_item() -> None:
     assert [item.subject for item in look.items] == [REFERRAL, other]
 
 
-async def test_what_is_foreign_or_unknown_is_not_even_asked_for(sector: MemorySector) -> None:
+async def test_what_is_foreign_or_unknown_is_not_even_asked_for(sector: StoredSector) -> None:
     with pytest.raises(NotFound):
         await look_at_referral(REFERRAL, asker(STRANGER), "care", sector.work)
     with pytest.raises(NotFound):

@@ -7,7 +7,7 @@ from services.sector.domain.bodies import CaseRequest, ConsentRequest, OfferRequ
 from services.sector.domain.requests import Asker
 from services.sector.handlers.requests import offer, open_case, record_consent
 from tests.support.builders import OWNER, RECEIVER, SERVICE
-from tests.unit.sector.twins import MemorySector
+from tests.support.sector import StoredSector
 
 SCOPE: dict[str, Any] = {
     "recipients": [RECEIVER],
@@ -42,19 +42,20 @@ def an_offer_asked(case_id: str, consent_id: str, **changes: Any) -> dict[str, A
     return content | changes
 
 
-async def a_case(sector: MemorySector, agency: str = OWNER) -> str:
-    answer = await open_case(CaseRequest(reference=PERSONAL), asker(agency), sector.work)
+async def a_case(sector: StoredSector) -> str:
+    answer = await open_case(CaseRequest(reference=PERSONAL), asker(), sector.work)
     return str(answer.body["id"])
 
 
-async def a_recorded_consent(sector: MemorySector, case: str, agency: str = OWNER) -> str:
-    answer = await record_consent(case, ConsentRequest.model_validate(CONSENT), asker(agency), sector.work)
+async def a_recorded_consent(sector: StoredSector, case: str, **scope: Any) -> str:
+    asked = ConsentRequest.model_validate(CONSENT | {"scope": SCOPE | scope})
+    answer = await record_consent(case, asked, asker(), sector.work)
     return str(answer.body["id"])
 
 
-async def an_offered_referral(sector: MemorySector, agency: str = OWNER, **changes: Any) -> str:
-    case = await a_case(sector, agency)
-    consent = await a_recorded_consent(sector, case, agency)
+async def an_offered_referral(sector: StoredSector, **changes: Any) -> str:
+    case = await a_case(sector)
+    consent = await a_recorded_consent(sector, case)
     asked = OfferRequest.model_validate(an_offer_asked(case, consent, **changes))
-    answer = await offer(asked, asker(agency), sector.work)
+    answer = await offer(asked, asker(), sector.work)
     return str(answer.body["referral"])

@@ -1,0 +1,29 @@
+"""A sector on its real stores, for tests that need neither brokers nor other services."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from services.runtime.database import Database
+from services.social_services.profile import PROFILE
+from tests.support.builders import SECTOR_OF
+from tests.support.platform import Space
+from tests.support.sector import StoredSector
+
+
+@pytest.fixture(scope="module")
+async def stores(space: Space) -> AsyncIterator[Database]:
+    """The database of a sector, empty."""
+    database = space.database("health")
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def sector(stores: Database) -> AsyncIterator[StoredSector]:
+    """The owner's sector, the agencies of the builders admitted; what a test does is rolled back."""
+    async with stores.engine.connect() as connection:
+        sector = StoredSector(PROFILE, connection)
+        await sector.admit(*SECTOR_OF)
+        yield sector
+        await connection.rollback()

@@ -1,0 +1,672 @@
+"""A sector's doors on its real stores, for a sector that nobody has coded for: what is taken and shown."""
+
+from base64 import urlsafe_b64encode
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+from joserfc import jwt
+from joserfc.jwk import ECKey, KeySet
+
+from schemas.events.directory import ServiceRegistered
+from schemas.events.referral import (
+    FactBase,
+    OfferReferral,
+    ReferralOffered,
+    ReferralWithdrawn,
+)
+from schemas.roles import ROLES
+from schemas.topics import inbox_of
+from schemas.wire.topic import source_of
+from services.education.profile import PROFILE as EDUCATION
+from services.health.profile import PROFILE as HEALTH
+from services.police.profile import PROFILE as POLICE
+from services.runtime.openapi import document_of
+from services.runtime.tokens import token_reader
+from services.sector.api import Engine, FeedNotifier, sector_app
+from services.sector.domain.profile import Profile
+from services.sector.domain.requests import RESOURCES
+from services.sector.permits import Permits
+from services.sector.subscriptions import subscriptions
+from services.social_services.profile import PROFILE as SOCIAL_SERVICES
+from tests.support.builders import an_entry, an_event, an_id
+from tests.support.clock import NOON
+from tests.support.described import Description
+from tests.support.scenes import CONSENT, PERSONAL, SCOPE, an_offer_asked
+from tests.support.sector import StoredSector
+from tests.support.trail import TrailTwin
+
+INVENTED = Profile("justice", "Courts and legal aid", frozenset({"no_capacity", "outside_area"}))
+WRITTEN = (HEALTH, POLICE, SOCIAL_SERVICES, EDUCATION)
+ISSUER = "urn:concert:test-local:local-issuer"
+KEY = ECKey.generate_key("P-384")
+OWN, OTHER = "quay-agency", "hill-agency"
+
+DESCRIPTIONS: dict[str, Description] = {}
+
+
+def described(sector: str, app: FastAPI) -> Description:
+    """The document of a sector, made once."""
+    if sector not in DESCRIPTIONS:
+        DESCRIPTIONS[sector] = Description(document_of(app))
+    return DESCRIPTIONS[sector]
+
+
+class Scene:
+    """One sector over HTTP, with an agency of its own."""
+
+    def __init__(self, sector: StoredSector) -> None:
+        self.sector = sector
+        self.profile = profile = sector.profile
+        self.source = source_of("test-local", profile.name)
+        self.trail = TrailTwin(self.source)
+        shows = Permits(
+            self.trail.client(), audience=self.source, trust=self.trail.trust, open_work=self.sector.open
+        )
+        caller = token_reader(KeySet([KEY]), issuer=ISSUER, audience=self.source, clock=self.sector.clock)
+        app = sector_app(Engine(profile, caller, self.sector.open, shows, FeedNotifier()))
+        self.client = httpx2.AsyncClient(
+            base_url="http://sector.example",
+            transport=httpx2.ASGITransport(app=app),
+            event_hooks={"response": [described(profile.name, app).check]},
+        )
+        self._sequence = 0
+
+    def token(self, agency: str = OWN, **changes: Any) -> str:
+        at = int(self.sector.clock.now().timestamp())
+        claims = {
+            "iss": ISSUER, "aud": self.source, "iat": at, "exp": at + 300, "jti": "j", "sub": "staff-7",
+            "act": {"client_id": "desk-system"}, "agency": agency, "role": "caseworker",
+        } | changes  # fmt: skip
+        return jwt.encode({"alg": "ES384", "typ": "at+jwt"}, claims, KEY, algorithms=["ES384"])
+
+    async def post(
+        self, path: str, body: Any, key: str = "", agency: str = OWN, role: str = "caseworker", **headers: str
+    ) -> httpx2.Response:
+        self._sequence += 1
+        named = {
+            "Authorization": f"Bearer {self.token(agency, role=role)}",
+            "Idempotency-Key": key or f"k-{self._sequence}",
+        }
+        return await self.client.post(path, json=body, headers=named | headers)
+
+    async def get(
+        self, path: str, agency: str = OWN, purpose: str | None = "care", role: str = "caseworker"
+    ) -> httpx2.Response:
+        headers = {"Authorization": f"Bearer {self.token(agency, role=role)}"}
+        return await self.client.get(
+            path, headers=headers | ({"Concert-Purpose": purpose} if purpose else {})
+        )
+
+    async def tell(self, *facts: FactBase) -> None:
+        self._sequence += len(facts)
+        topic = inbox_of(self.profile.name)
+        [reader] = [one for one in subscriptions(self.profile) if topic in one.topics]
+        await reader.handler([an_event(topic, fact) for fact in facts], self.sector.work)
+
+    async def case(self) -> str:
+        return str((await self.post("/v1/cases", {"reference": PERSONAL})).json()["id"])
+
+    async def offer(self, **changes: Any) -> httpx2.Response:
+        case = await self.case()
+        consent = (await self.post(f"/v1/cases/{case}/consents", CONSENT)).json()["id"]
+        return await self.post("/v1/referrals", an_offer_asked(case, consent, **changes))
+
+    async def received(self, **changes: Any) -> str:
+        referral = an_id("referral")
+        content: dict[str, Any] = {
+            "referral": referral, "to": OWN, "number": 1, "state": "offered", "owner": "far-agency",
+            "receiver": OWN, "feedback_allowed": True, "needs": ["medical_care"],
+        }  # fmt: skip
+        await self.tell(ReferralOffered.model_validate(content | changes))
+        return referral
+
+    async def registered(self) -> None:
+        """Let the trail know the subjects' keys, as the sweeper would."""
+        self.trail.keys |= {one.id: one.key for one in await self.sector.reported() if hasattr(one, "key")}
+
+
+@pytest.fixture
+async def scene(sector: StoredSector) -> AsyncIterator[Scene]:
+    sector.profile = INVENTED
+    await sector.admit(OWN, OTHER, sector=INVENTED.name)
+    scene = Scene(sector)
+    async with scene.client:
+        yield scene
+
+
+async def test_a_referral_is_offered_and_seen_by_its_owner(scene: Scene) -> None:
+    answer = await scene.offer(recipient="harbour-clinic")
+
+    assert answer.status_code == 202, answer.text
+    assert answer.headers["location"] == f"/v1/referrals/{answer.json()['referral']}"
+    assert [type(step) for step in await scene.sector.sent()] == [OfferReferral]
+    assert scene.trail.asked == []  # sending asks for no permit
+    await scene.registered()
+    shown = await scene.get(answer.headers["location"])
+    assert shown.status_code == 200
+    assert (shown.json()["role"], shown.json()["state"], shown.headers["etag"]) == ("owner", None, '"0"')
+
+
+async def test_a_referral_is_received_awaited_and_answered(scene: Scene) -> None:
+    referral = await scene.received()
+
+    worklist = await scene.get("/v1/worklist")
+    assert [row["referral"] for row in worklist.json()["data"]] == [referral]
+    [asked] = scene.trail.asked
+    assert [item.referral for item in asked.items] == [referral]
+    shown = await scene.get(f"/v1/referrals/{referral}")
+    assert shown.json()["offer"]["needs"] == ["medical_care"]
+    answer = await scene.post(
+        f"/v1/referrals/{referral}/acceptances",
+        {"duty": "front-desk", "appointment": "today"},
+        **{"If-Match": shown.headers["etag"]},
+    )
+    assert answer.status_code == 202
+    assert answer.json().keys() == {"referral", "step", "received_at"}
+    assert (await scene.sector.sent())[0].type == "referral.accept"
+
+
+async def test_the_feed_tells_what_a_webhook_would_and_no_more(scene: Scene) -> None:
+    referral = await scene.received()
+
+    events = (await scene.get("/v1/events?after=0", purpose=None)).json()
+
+    assert events == {
+        "data": [
+            {
+                "position": 1, "type": "referral.offered", "referral": referral, "number": 1,
+                "state": "offered", "at": "2026-03-02T12:00:00.000Z",
+            }
+        ],
+        "next": 1,
+    }  # fmt: skip
+    assert (await scene.get("/v1/events?after=1", purpose=None)).json() == {"data": [], "next": 1}
+    assert scene.trail.asked == []
+
+
+async def test_she_can_always_withdraw(scene: Scene) -> None:
+    referral = (await scene.offer(recipient="harbour-clinic")).json()["referral"]
+
+    answer = await scene.post(f"/v1/referrals/{referral}/withdrawals", {"duty": "intake"})
+
+    assert answer.status_code == 202
+    withdrawn = await scene.sector.rows("SELECT referral FROM consent_withdrawal")
+    assert [row.referral for row in withdrawn] == [referral]
+
+
+async def test_after_a_withdrawal_the_receiver_sees_that_it_was_and_nothing_else(scene: Scene) -> None:
+    referral = await scene.received()
+    await scene.tell(
+        ReferralWithdrawn(
+            referral=referral, to=OWN, number=2, state="withdrawn", stop_contact=True, seal_by_at=NOON
+        )
+    )
+
+    shown = (await scene.get(f"/v1/referrals/{referral}")).json()
+
+    assert (shown["state"], shown["offer"], shown["awaits_you"]) == ("withdrawn", None, True)
+
+
+async def test_a_case_is_seen_by_its_agency_alone(scene: Scene) -> None:
+    case = await scene.case()
+    await scene.registered()
+    [kept] = await scene.sector.rows("SELECT subject FROM case_file WHERE id = :id", id=case)
+
+    own, other = await scene.get(f"/v1/cases/{case}"), await scene.get(f"/v1/cases/{case}", OTHER)
+
+    assert own.json()["reference"] == PERSONAL
+    assert [asked.access.subject for asked in scene.trail.asked] == [kept.subject]
+    assert other.status_code == 404
+    assert (await scene.sector.reported())[-1].access.act == "denial"
+
+
+async def test_a_case_names_its_consents_and_its_newest_hundred_referrals(scene: Scene) -> None:
+    referral = (await scene.offer(recipient="harbour-clinic")).json()["referral"]
+    await scene.registered()
+    case = (await scene.get(f"/v1/referrals/{referral}")).json()["case"]
+    before = (await scene.get(f"/v1/cases/{case}")).json()
+    later = await scene.sector.rows(
+        """INSERT INTO referral_view (referral, agency, role, case_id, subject_number, number, is_awaited,
+             facts, updated_at)
+           SELECT 'later-' || n, :agency, 'owner', :case_id, n, 0, false, '[]', now()
+           FROM generate_series(2, 102) n RETURNING referral""",
+        agency=OWN,
+        case_id=case,
+    )
+
+    after = (await scene.get(f"/v1/cases/{case}")).json()
+
+    assert ([one["withdrawn"] for one in before["consents"]], before["referrals"]) == ([False], [referral])
+    assert after["referrals"] == [row.referral for row in reversed(later)][:100]
+
+
+def same(answer: httpx2.Response) -> Mapping[str, Any]:
+    return {name: value for name, value in answer.json().items() if name != "instance"}
+
+
+async def test_foreign_unknown_and_misspelt_referrals_get_the_same_answer(scene: Scene) -> None:
+    referral = await scene.received()
+    paths = [f"/v1/referrals/{name}" for name in (referral, an_id("referral"), "ref_x", "..%20")]
+    step = {"duty": "desk"}
+
+    reads = [await scene.get(path, OTHER) for path in paths]
+    posts = [
+        await scene.post(f"{path}/acknowledgements", step, agency=OTHER, **{"If-Match": '"1"'})
+        for path in paths[:3]
+    ]
+
+    assert {answer.status_code for answer in (*reads, *posts)} == {404}
+    assert all(same(answer) == same(reads[0]) for answer in (*reads, *posts))
+    typed = [one.access.referral for one in await scene.sector.reported()]
+    assert typed == [referral]
+    assert [row.times for row in await scene.sector.rows("SELECT times FROM denial")] == [6]
+    assert scene.trail.asked == []
+
+
+async def test_without_the_trail_nothing_is_shown_and_everything_is_taken(scene: Scene) -> None:
+    referral = await scene.received()
+    scene.trail.statuses = [503] * 9
+
+    reads = [await scene.get("/v1/worklist"), await scene.get(f"/v1/referrals/{referral}")]
+    sent = await scene.offer(recipient="harbour-clinic")
+
+    assert [(answer.status_code, answer.json()["code"]) for answer in reads] == [
+        (503, "trail_unavailable")
+    ] * 2
+    assert all("retry-after" in answer.headers for answer in reads)
+    assert all(referral not in answer.text for answer in reads)
+    assert sent.status_code == 202
+
+
+@pytest.mark.parametrize(("purpose", "status"), [(None, 400), ("curiosity", 422)])
+@pytest.mark.parametrize("path", ["/v1/worklist", "/v1/referrals/x", "/v1/cases/x"])
+async def test_every_look_says_what_for(scene: Scene, path: str, purpose: str | None, status: int) -> None:
+    assert (await scene.get(path, purpose=purpose)).status_code == status
+    assert scene.trail.asked == []
+
+
+async def test_a_repeat_is_answered_as_the_first_time_even_when_the_referral_has_moved_on(
+    scene: Scene,
+) -> None:
+    referral = await scene.received()
+    path, body = f"/v1/referrals/{referral}/acknowledgements", {"duty": "desk"}
+    first = await scene.post(path, body, "same", **{"If-Match": '"1"'})
+    await scene.tell(
+        ReferralWithdrawn(
+            referral=referral, to=OWN, number=2, state="withdrawn", stop_contact=True, seal_by_at=NOON
+        )
+    )
+
+    again = await scene.post(path, body, "same", **{"If-Match": '"1"'})
+    other = await scene.post(path, {"duty": "another"}, "same", **{"If-Match": '"2"'})
+
+    assert (again.status_code, again.json()) == (202, first.json())
+    assert (again.headers.get("idempotent-replayed"), first.headers.get("idempotent-replayed")) == (
+        "true",
+        None,
+    )
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_mismatch")
+    assert len(await scene.sector.sent()) == 1
+
+
+@pytest.mark.parametrize(
+    ("seen", "status"),
+    [
+        (None, 428), ('"0"', 412), ('"2"', 412), ('"other"', 412), ('W/"2", "3"', 412),
+        ("1", 400), ("'1'", 400), ('"1" "2"', 400), ('"1', 400),
+        ('"1"', 202), ('W/"1"', 202), ('"0", W/"1"', 202), ("*", 202),
+    ],
+)  # fmt: skip
+async def test_a_step_needs_the_number_of_the_last_fact(scene: Scene, seen: str | None, status: int) -> None:
+    referral = await scene.received()
+    headers = {"If-Match": seen} if seen else {}
+
+    answer = await scene.post(f"/v1/referrals/{referral}/acknowledgements", {"duty": "desk"}, **headers)
+
+    assert answer.status_code == status
+    assert answer.json().get("code") == {
+        428: "if_match_missing", 412: "stale_view", 400: "tag_malformed", 202: None
+    }[status]  # fmt: skip
+    assert len(await scene.sector.sent()) == (status == 202)
+
+
+@pytest.mark.parametrize(
+    ("known", "status"),
+    [('"0"', 200), ('"1"', 304), ('W/"1"', 304), ('"0","1"', 304), ("*", 304), ("1", 400)],
+)
+async def test_a_referral_that_the_asker_knows_is_not_shown_again(
+    scene: Scene, known: str, status: int
+) -> None:
+    referral = await scene.received()
+    headers = {"Authorization": f"Bearer {scene.token()}", "Concert-Purpose": "care", "If-None-Match": known}
+
+    answer = await scene.client.get(f"/v1/referrals/{referral}", headers=headers)
+
+    assert answer.status_code == status
+    assert bool(answer.content) == (status != 304)
+
+
+@pytest.mark.parametrize("version", [2**31, 2**53, 10**30, 0, -1])
+async def test_a_version_over_its_column_is_refused(scene: Scene, version: int) -> None:
+    answer = await scene.offer(consent={"id": an_id("consent"), "version": version})
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid")
+    assert {error["pointer"] for error in answer.json()["errors"]} == {"#/body/consent/version"}
+
+
+CURSORS = {
+    "an hour before all time": b"0001-01-01T00:00:00+14:00 ",
+    "an hour after all time": b"9999-12-31T23:59:59-14:00 ",
+    "the year 10000": b"10000-01-01T00:00:00+00:00 ",
+    "a year below zero": b"-0001-01-01T00:00:00+00:00 ",
+    "an offset that no zone has": b"2026-01-01T00:00:00+99:00 ",
+    "no zone": b"2026-01-01T00:00:00 ",
+    "no text": b"\xff\xfe ",
+}
+
+
+@pytest.mark.parametrize("what", [*CURSORS, "letters that are no base64", "letters that are no ASCII"])
+async def test_a_cursor_that_was_never_given_is_refused(scene: Scene, what: str) -> None:
+    good = urlsafe_b64encode(b"2026-01-01T00:00:00+00:00 " + an_id("referral").encode()).decode()
+    given = {
+        "letters that are no base64": good[:8] + "!*" + good[8:],
+        "letters that are no ASCII": good + "é",
+    }
+    if what in CURSORS:
+        given[what] = urlsafe_b64encode(CURSORS[what] + an_id("referral").encode()).decode()
+
+    taken = await scene.get(f"/v1/worklist?after={good}")
+    refused = await scene.get(f"/v1/worklist?after={given[what]}")
+
+    assert (taken.status_code, refused.status_code) == (200, 422)
+    assert refused.json()["code"] == "cursor_unreadable"
+
+
+STEP_BODIES = {
+    "acknowledgements": {},
+    "acceptances": {"appointment": "today"},
+    "declines": {"reason": "no_capacity"},
+    "starts": {},
+    "provisions": {"outcome": "completed"},
+    "feedback": {"outcome": "helped"},
+    "closures": {"reason": "needs_met"},
+    "cancellations": {"reason": "no_longer_needed"},
+    "withdrawals": {},
+    "seal-confirmations": {"method": "nothing_held"},
+}
+
+
+def test_every_step_of_the_table_has_a_body_here() -> None:
+    assert set(STEP_BODIES) == set(RESOURCES)
+
+
+@pytest.mark.parametrize("resource", RESOURCES)
+async def test_every_step_goes_to_the_arbiter_and_takes_no_unknown_field(scene: Scene, resource: str) -> None:
+    referral = await scene.received()
+    path, body = f"/v1/referrals/{referral}/{resource}", {"duty": "desk"} | STEP_BODIES[resource]
+
+    wrong = await scene.post(path, body | {"note": PERSONAL}, **{"If-Match": '"1"'})
+    taken = await scene.post(path, body, **{"If-Match": '"1"'})
+
+    assert (wrong.status_code, taken.status_code) == (422, 202)
+    assert "Amina" not in wrong.text
+    assert [type(step) for step in await scene.sector.sent()] == [RESOURCES[resource]]
+
+
+BAD_OFFERS: dict[str, dict[str, Any]] = {
+    "unknown field": {"name": PERSONAL},
+    "wrong type": {"weapons": "true"},
+    "no needs": {"needs": []},
+    "unknown group": {"groups": ["secrets"]},
+    "too fine an area": {"area": "HB01-12 Harbour Road"},
+    "a version as text": {"consent": {"id": an_id("consent"), "version": "1"}},
+}
+
+
+@pytest.mark.parametrize("changes", BAD_OFFERS.values(), ids=BAD_OFFERS)
+async def test_a_wrong_offer_is_refused_without_an_echo(scene: Scene, changes: dict[str, Any]) -> None:
+    answer = await scene.offer(**changes)
+
+    assert answer.status_code == 422
+    assert "Harbour" not in answer.text
+    assert await scene.sector.sent() == []
+
+
+@pytest.mark.parametrize("expiry", [1_900_000_000, "2026-04-01T00:00:00", "soon"])
+async def test_a_consent_ends_at_an_instant_written_with_its_zone(scene: Scene, expiry: Any) -> None:
+    case = await scene.case()
+
+    answer = await scene.post(
+        f"/v1/cases/{case}/consents", CONSENT | {"scope": SCOPE | {"expires_at": expiry}}
+    )
+
+    assert answer.status_code == 422
+
+
+async def test_every_route_asks_who_you_are(scene: Scene) -> None:
+    bad = (None, "Bearer nonsense", f"Bearer {scene.token(aud='urn:concert:test-local:referrals')}",
+           f"Bearer {scene.token(exp=1)}")  # fmt: skip
+    posts = [
+        "/v1/cases",
+        "/v1/cases/x/consents",
+        "/v1/referrals",
+        *(f"/v1/referrals/x/{one}" for one in RESOURCES),
+    ]
+    gets = ["/v1/cases/x", "/v1/referrals/x", "/v1/worklist", "/v1/events", "/v1/services"]
+
+    for authorization in bad:
+        headers = {"Authorization": authorization} if authorization else {}
+        answers = [await scene.client.post(path, json={}, headers=headers) for path in posts]
+        answers += [await scene.client.get(path, headers=headers) for path in gets]
+        assert {answer.status_code for answer in answers} == {401}
+
+
+@pytest.mark.parametrize("key", ["", "k" * 256, "with space"])
+async def test_every_post_needs_a_key_of_its_own(scene: Scene, key: str) -> None:
+    headers = {"Authorization": f"Bearer {scene.token()}"} | ({"Idempotency-Key": key} if key else {})
+
+    answer = await scene.client.post("/v1/cases", json={"reference": "1"}, headers=headers)
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "idempotency_key_missing")
+
+
+Ask = Callable[[Scene, str, str], Awaitable[httpx2.Response]]
+"""Scene, agency and the person's role → what such a request is answered."""
+
+
+def a_look(path: str) -> Ask:
+    return lambda scene, agency, role: scene.get(path, agency, role=role)
+
+
+def a_post(path: str, body: Mapping[str, Any]) -> Ask:
+    return lambda scene, agency, role: scene.post(path, body, agency=agency, role=role, **{"If-Match": '"1"'})
+
+
+REFERRAL = f"/v1/referrals/{an_id('referral')}"
+REQUESTS: Mapping[str, tuple[Ask, ...]] = {
+    "look": (a_look("/v1/worklist"), a_look(REFERRAL), a_look("/v1/referrals/x"),
+             a_look(f"/v1/cases/{an_id('case')}")),
+    "directory": (a_look("/v1/services"),),
+    "events": (a_look("/v1/events"),),
+    "ask": (a_post("/v1/cases", {"reference": "1"}),
+            a_post(f"{REFERRAL}/acceptances", {"duty": "desk", "appointment": "today"})),
+    "protect": (a_post(f"{REFERRAL}/withdrawals", {"duty": "desk"}),),
+}  # fmt: skip
+REFUSED: Mapping[str, Mapping[str, str]] = {
+    "of this sector": {},
+    "of another sector": dict.fromkeys(REQUESTS, "wrong_sector"),
+    "suspended": dict.fromkeys(("look", "directory", "ask"), "agency_inactive"),
+    "never admitted": dict.fromkeys(REQUESTS, "agency_not_admitted"),
+}
+"""Kind of agency → kind of request → the code with which it is refused."""
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+async def test_an_agency_is_let_in_as_governance_says(scene: Scene, kind: str) -> None:
+    await scene.sector.admit("of-this-sector", sector=scene.profile.name)
+    await scene.sector.admit("of-another-sector", sector="another")
+    await scene.sector.suspend("suspended")
+    agency = kind.replace(" ", "-")
+
+    for request, asks in REQUESTS.items():
+        for ask in asks:
+            answer = await ask(scene, agency, "caseworker")
+            code = answer.json()["code"] if answer.status_code == 403 else None
+            assert code == REFUSED[kind].get(request), request
+
+
+@pytest.mark.parametrize("role", ["caseworker", "coordinator", "system", "planted_role"])
+async def test_a_role_may_do_what_its_row_says(scene: Scene, role: str) -> None:
+    acts = {"look": "look", "directory": "listen", "events": "listen", "ask": "ask", "protect": "ask"}
+
+    for request, asks in REQUESTS.items():
+        for ask in asks:
+            answer = await ask(scene, OWN, role)
+            may = acts[request] in ROLES.get(role, ())
+            assert (answer.status_code != 403) == may
+            if not may:
+                assert answer.json()["code"] == ("role_forbids" if role in ROLES else "unknown_role")
+                assert "planted" not in answer.text
+            if role not in ROLES:
+                assert all(known in answer.json()["detail"] for known in ROLES)
+
+
+async def test_a_suspended_agency_sees_nothing_and_sends_nothing(scene: Scene) -> None:
+    referral, case = await scene.received(), await scene.case()
+    consent = (await scene.post(f"/v1/cases/{case}/consents", CONSENT)).json()["id"]
+    before = len(await scene.sector.sent()), len(await scene.sector.reported())
+    await scene.sector.suspend(OWN)
+
+    paths = (f"/v1/referrals/{referral}", f"/v1/cases/{case}", "/v1/worklist", "/v1/services")
+    answers = [await scene.get(path) for path in paths]
+    answers += [
+        await scene.post("/v1/cases", {"reference": PERSONAL}),
+        await scene.post(f"/v1/cases/{case}/consents", CONSENT),
+        await scene.post("/v1/referrals", an_offer_asked(case, consent)),
+        *[await step_of(scene, referral, resource) for resource in STEP_BODIES if resource not in PROTECTIVE],
+    ]
+
+    assert {(answer.status_code, answer.json()["code"]) for answer in answers} == {(403, "agency_inactive")}
+    assert (len(await scene.sector.sent()), len(await scene.sector.reported())) == before
+    assert scene.trail.asked == []
+
+
+async def step_of(scene: Scene, referral: str, resource: str, key: str = "") -> httpx2.Response:
+    body = {"duty": "desk"} | STEP_BODIES[resource]
+    return await scene.post(f"/v1/referrals/{referral}/{resource}", body, key, **{"If-Match": '"1"'})
+
+
+PROTECTIVE = ("withdrawals", "cancellations", "seal-confirmations")
+
+
+@pytest.mark.parametrize("resource", PROTECTIVE)
+async def test_what_protects_her_stays_open_to_a_suspended_agency(scene: Scene, resource: str) -> None:
+    referral = await scene.received()
+    await scene.sector.suspend(OWN)
+
+    events = await scene.get("/v1/events", purpose=None)
+    answer = await step_of(scene, referral, resource)
+
+    assert [row["number"] for row in events.json()["data"]] == [1]
+    assert answer.status_code == 202
+    assert [type(step) for step in await scene.sector.sent()] == [RESOURCES[resource]]
+
+
+async def test_an_answer_given_before_is_not_given_again_to_a_suspended_agency(scene: Scene) -> None:
+    referral = await scene.received()
+    first = await step_of(scene, referral, "acknowledgements", "same")
+    await scene.sector.suspend(OWN)
+
+    again = await step_of(scene, referral, "acknowledgements", "same")
+
+    assert (first.status_code, again.status_code) == (202, 403)
+
+
+@pytest.mark.parametrize("state", ["cancelled", "closed", "withdrawn"])
+async def test_a_copy_to_be_sealed_is_in_the_receivers_worklist(scene: Scene, state: str) -> None:
+    referral = await scene.received(state=state)
+
+    rows = (await scene.get("/v1/worklist")).json()["data"]
+
+    assert [(row["referral"], row["awaits_you"]) for row in rows] == [(referral, True)]
+
+
+async def test_a_worklist_comes_in_pages_without_gap_or_repeat(scene: Scene) -> None:
+    referrals = {await scene.received() for _ in range(5)}
+
+    found, after = [], ""
+    for _ in range(3):
+        page = (await scene.get(f"/v1/worklist?limit=2{after}")).json()
+        found += [row["referral"] for row in page["data"]]
+        after = f"&after={page['next']}"
+
+    assert page["next"] is None
+    assert len(found) == 5
+    assert set(found) == referrals
+    assert (await scene.get("/v1/worklist?after=bm9uc2Vuc2U=")).status_code == 422
+
+
+@pytest.mark.parametrize("unknown", [{1}, {0, 2}, {0, 1, 2, 3}])
+async def test_referrals_that_the_trail_does_not_know_yet_hold_up_no_other(
+    scene: Scene, unknown: set[int]
+) -> None:
+    referrals = [await scene.received() for _ in range(4)]
+    scene.trail.unknown = {referrals[at] for at in unknown}
+
+    rows = (await scene.get("/v1/worklist")).json()["data"]
+
+    assert {row["referral"] for row in rows} == {*referrals} - scene.trail.unknown
+    assert len(scene.trail.asked) == 2
+
+
+async def test_a_key_is_used_up_for_one_path(scene: Scene) -> None:
+    first, second = await scene.received(), await scene.received()
+    seen = {"If-Match": '"1"'}
+
+    await scene.post(f"/v1/referrals/{first}/starts", {"duty": "desk"}, "same", **seen)
+    answer = await scene.post(f"/v1/referrals/{second}/starts", {"duty": "desk"}, "same", **seen)
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "idempotency_mismatch")
+
+
+async def test_what_was_settled_while_the_trail_was_asked_is_not_shown(scene: Scene) -> None:
+    referral = await scene.received()
+    settled = replace(await scene.sector.view(OWN, referral), is_awaited=False)
+    scene.trail.meanwhile = lambda: scene.sector.work.views.save([settled])
+
+    assert (await scene.get("/v1/worklist")).json() == {"data": [], "next": None}
+
+
+@pytest.mark.parametrize("reference", ["", "k" * 101, "a\tb", "a\nb", 7, None])
+async def test_a_case_number_is_short_text_without_control_characters(scene: Scene, reference: Any) -> None:
+    assert (await scene.post("/v1/cases", {"reference": reference})).status_code == 422
+
+
+async def test_the_directory_comes_in_pages(scene: Scene) -> None:
+    services = [f"11111111-0000-4000-8000-00000000000{number}" for number in range(3)]
+    await scene.sector.work.register.keep(ServiceRegistered, [an_entry(service) for service in services])
+
+    first = (await scene.get("/v1/services?limit=2", purpose=None)).json()
+    rest = (await scene.get(f"/v1/services?limit=2&after={first['next']}", purpose=None)).json()
+
+    assert [row["service"] for row in first["data"] + rest["data"]] == services
+    assert rest["next"] is None
+    assert (await scene.get("/v1/services?after=%00", purpose=None)).status_code == 422
+
+
+async def test_nobody_records_a_consent_or_offers_on_anothers_case(scene: Scene) -> None:
+    case = await scene.case()
+    consent = (await scene.post(f"/v1/cases/{case}/consents", CONSENT)).json()["id"]
+
+    answers = [
+        await scene.post(f"/v1/cases/{case}/consents", CONSENT, agency=OTHER),
+        await scene.post("/v1/referrals", an_offer_asked(case, consent), agency=OTHER),
+    ]
+
+    assert [answer.status_code for answer in answers] == [404, 404]
+    assert len(await scene.sector.rows("SELECT 1 FROM consent_version")) == 1
+    assert await scene.sector.sent() == []

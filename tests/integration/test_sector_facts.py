@@ -1,0 +1,102 @@
+"""What comes over the bus: views, feeds, and what is in force."""
+
+from collections.abc import Sequence
+
+import pytest
+import structlog
+
+from schemas.events.referral import FactBase, StepRefused
+from schemas.topics import DIRECTORY_STATE, GOVERNANCE_STATE, INBOX
+from schemas.wire.envelope import ReadEvent
+from services.runtime.errors import Invalid
+from services.sector.handlers.facts import keep_facts, keep_in_force
+from tests.support.builders import (
+    OWNER,
+    RECEIVER,
+    REFERRAL,
+    STRANGER,
+    a_protocol_current,
+    an_agency,
+    an_entry,
+    an_event,
+    an_id,
+    organization_of,
+)
+from tests.support.sector import StoredSector
+from tests.unit.sector.test_views import accepted, offered
+
+
+def received(*facts: FactBase) -> Sequence[ReadEvent[FactBase]]:
+    return [an_event(INBOX["health"], fact, place) for place, fact in enumerate(facts, 1)]
+
+
+async def views(sector: StoredSector) -> set[tuple[str, str]]:
+    return {(row.referral, row.agency) for row in await sector.rows("SELECT * FROM referral_view")}
+
+
+async def told(sector: StoredSector, agency: str = OWNER) -> list[tuple[int, str]]:
+    return [(event.position, event.type) for event in await sector.work.views.feed(agency, 0, 200)]
+
+
+async def test_a_batch_of_facts_moves_views_and_feeds_and_a_repeat_is_not_told_twice(
+    sector: StoredSector,
+) -> None:
+    first, second = offered(OWNER, receiver=OWNER), accepted(to=OWNER)
+
+    await keep_facts(received(first, first), sector.work)
+    await keep_facts(received(first, second), sector.work)
+
+    assert (await sector.view(OWNER)).state == "accepted"
+    assert await told(sector) == [(1, "referral.offered"), (2, "referral.accepted")]
+
+
+async def test_two_agencies_of_one_sector_have_two_views(sector: StoredSector) -> None:
+    """One of them not heard of yet, which is the arbiter's to know."""
+    facts = [offered(agency, receiver=agency) for agency in (OWNER, "quay-social")]
+
+    await keep_facts(received(*facts), sector.work)
+
+    assert await views(sector) == {(REFERRAL, OWNER), (REFERRAL, "quay-social")}
+
+
+async def test_a_fact_to_another_sectors_agency_is_invalid(sector: StoredSector) -> None:
+    with pytest.raises(Invalid) as refused:
+        await keep_facts(received(offered(STRANGER, receiver=STRANGER)), sector.work)
+
+    assert (refused.value.reason, refused.value.path) == ("schema_mismatch", "/to")
+
+
+async def test_the_refusal_of_a_forged_step_is_logged_and_holds_up_nothing(sector: StoredSector) -> None:
+    forged = StepRefused(
+        referral=an_id("referral", "foreign"),
+        to=RECEIVER,
+        step=an_id("event"),
+        asked="start",
+        code="not_a_party",
+    )
+
+    with structlog.testing.capture_logs() as lines:
+        await keep_facts(received(forged, offered(OWNER, receiver=OWNER)), sector.work)
+
+    assert await views(sector) == {(REFERRAL, OWNER)}
+    assert await told(sector, RECEIVER) == []
+    assert lines == [
+        {"event": "step_forged", "log_level": "error", "agency_id": RECEIVER, "error_code": "not_a_party"}
+    ]
+
+
+async def test_what_is_in_force_is_kept_and_an_older_version_changes_nothing(sector: StoredSector) -> None:
+    agency, protocol = an_agency("quay-social", version=2, sector="social_services"), a_protocol_current()
+    older = agency.model_copy(update={"version": 1, "status": "suspended"})
+    entry = an_entry(organization=organization_of("quay-social"))
+
+    await keep_in_force([an_event(GOVERNANCE_STATE, protocol)], sector.work)
+    for body in (agency, older):
+        await keep_in_force([an_event(GOVERNANCE_STATE, body)], sector.work)
+    await keep_in_force([an_event(DIRECTORY_STATE, entry)], sector.work)
+
+    register = sector.work.register
+    assert (await register.standings(["quay-social"]))["quay-social"].is_active
+    assert await register.protocol_with(protocol.hash) == protocol.document.id
+    [listed] = await register.entries("", 9)
+    assert listed.model_dump() == entry.model_dump() | {"agency": "quay-social", "sector": "social_services"}

@@ -35,13 +35,11 @@ OWNERS_STEPS = STEPS[SECTOR_OF[OWNER]]
 
 @pytest.fixture(scope="module", autouse=True)
 async def surroundings(space: Space) -> None:
-    database = space.database("referrals")
-    async with database.transaction() as transaction:
+    async with space.transaction("referrals") as transaction:
         store = SurroundingsStore(transaction, space.outbox("referrals"), {})
         await store.keep_agencies([an_agency(agency) for agency in SECTOR_OF])
         await store.keep_protocols([a_protocol_current(valid_from=NOW - DAY, valid_until=NOW + DAY)])
         await store.keep_entries([an_entry(confirmed_at=NOW - DAY)], NOW)
-    await database.close()
 
 
 def an_offer_record(referral: str) -> Any:
@@ -70,10 +68,8 @@ async def records_of(space: Space, reader: str, topic: Topic) -> list[envelope.R
 
 
 async def pending(space: Space) -> int:
-    database = space.database("referrals")
-    async with database.transaction() as transaction:
+    async with space.transaction("referrals") as transaction:
         rows = await transaction.rows("SELECT count(*) AS pending FROM outbox")
-    await database.close()
     return int(rows[0].pending)
 
 
@@ -97,12 +93,10 @@ async def test_a_kill_at_any_line_loses_nothing_and_does_nothing_twice(space: Sp
 
 
 async def _all_answered(space: Space, referrals: list[str]) -> bool:
-    database = space.database("referrals")
-    async with database.transaction() as transaction:
+    async with space.transaction("referrals") as transaction:
         rows = await transaction.rows(
             "SELECT count(*) AS done FROM referral WHERE id = ANY(CAST(:ids AS text[]))", ids=referrals
         )
-    await database.close()
     return rows[0].done == len(referrals) and await pending(space) == 0
 
 

@@ -75,8 +75,7 @@ async def connect(space: Space, database: ServiceDatabase, role: str) -> asyncpg
 
 async def columns_of(space: Space, service: str) -> Mapping[str, tuple[str, str]]:
     """Each table's first column that a statement may name, with a value of its type."""
-    database = space.database_as_admin(service)
-    async with database.transaction() as transaction:
+    async with space.transaction(service, as_admin=True) as transaction:
         rows = await transaction.rows(
             """SELECT DISTINCT ON (c.relname) c.relname AS table_name, a.attname AS column_name,
                       format_type(a.atttypid, a.atttypmod) AS type_name
@@ -85,7 +84,6 @@ async def columns_of(space: Space, service: str) -> Mapping[str, tuple[str, str]
                  AND a.attnum > 0 AND NOT a.attisdropped AND a.attidentity <> 'a'
                ORDER BY c.relname, a.attnum"""
         )
-    await database.close()
     return {row.table_name: (row.column_name, f"CAST(NULL AS {row.type_name})") for row in rows}
 
 
@@ -147,8 +145,7 @@ async def test_no_role_enters_another_services_database(space: Space) -> None:
 async def test_no_role_that_logs_in_owns_anything_or_stands_above_rights(space: Space) -> None:
     roles = sorted(role for database in DATABASES.values() for role in database.logins)
     for service in SERVICES:
-        database = space.database_as_admin(service)
-        async with database.transaction() as transaction:
+        async with space.transaction(service, as_admin=True) as transaction:
             owned = await transaction.rows(
                 """SELECT c.relname FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner
                    WHERE r.rolname = ANY(CAST(:roles AS text[]))""",
@@ -159,7 +156,6 @@ async def test_no_role_that_logs_in_owns_anything_or_stands_above_rights(space: 
                    AND (rolsuper OR rolbypassrls OR rolcreaterole OR rolcreatedb OR rolreplication)""",
                 roles=roles,
             )
-        await database.close()
 
         assert not owned
         assert not mighty

@@ -72,13 +72,11 @@ def _read(record: Any) -> ReadEvent[Any]:
 
 
 async def outgoing(space: Space, name: str) -> int:
-    database = space.database("governance")
-    async with database.transaction() as transaction:
+    async with space.transaction("governance") as transaction:
         rows = await transaction.rows(
             "SELECT key FROM outbox WHERE key = :key UNION ALL SELECT key FROM outbox_sent WHERE key = :key",
             key=name.encode(),
         )
-    await database.close()
     return len(rows)
 
 

@@ -93,17 +93,13 @@ def place(numbers: Iterator[int]) -> tuple[str, str]:
 
 
 async def register(space: Space, agency: str, mail: str, code: str = "night", language: Any = "en") -> None:
-    database = space.database("notifications")
-    async with database.transaction() as transaction:
+    async with space.transaction("notifications") as transaction:
         await DeskStore(transaction).register(Desk(agency, code, SecretStr(mail), language))
-    await database.close()
 
 
 async def admit(space: Space, *agencies: AgencyCurrent) -> None:
-    database = space.database("notifications")
-    async with database.transaction() as transaction:
+    async with space.transaction("notifications") as transaction:
         await AgencyStore(transaction).keep(agencies)
-    await database.close()
 
 
 def waiting(agency: str | None, desk: str | None = "night") -> FactBase:
@@ -124,10 +120,8 @@ async def produce(space: Space, *records: tuple[bytes, bytes]) -> None:
 
 
 async def rows(space: Space, sql: str, **parameters: Any) -> list[Any]:
-    database = space.database_as_admin("notifications")
-    async with database.transaction() as transaction:
+    async with space.transaction("notifications", as_admin=True) as transaction:
         found = await transaction.rows(sql, **parameters)
-    await database.close()
     return list(found)
 
 

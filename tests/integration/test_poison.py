@@ -51,12 +51,10 @@ class Reader:
 
 
 async def letters(space: Space) -> list[Any]:
-    database = space.database("referrals")
-    async with database.transaction() as transaction:
+    async with space.transaction("referrals") as transaction:
         rows = await transaction.rows(
             'SELECT topic, part, key, reason, value, sequence FROM dead_letter ORDER BY first_at, "offset"'
         )
-    await database.close()
     return list(rows)
 
 

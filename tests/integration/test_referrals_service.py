@@ -354,12 +354,10 @@ async def test_the_command_shows_what_stands_over_a_partition_and_ends_it(
     stage: Stage, tmp_path: Path
 ) -> None:
     stage.space.tls_settings("operator")
-    database = stage.space.database("referrals")
-    async with database.transaction() as transaction:
+    async with stage.space.transaction("referrals") as transaction:
         await partition_alarms.raise_alarm(
             transaction, f"{stage.space.namespace}referrals", ("steps", 7), "topic_made_anew", "from 9 to 0"
         )
-    await database.close()
     port = int(stage.address.rpartition(":")[2])
 
     with an_installation(stage, tmp_path / "data", port) as data:

@@ -36,28 +36,24 @@ async def read_all(space: Space, keys: Sequence[str]) -> tuple[list[str], list[A
 
 
 async def stored(space: Space, topic: Topic, partition: int = 0) -> int:
-    database = space.database_as_admin("referrals")
-    async with database.transaction() as transaction:
+    async with space.transaction("referrals", as_admin=True) as transaction:
         rows = await transaction.rows(
             "SELECT next FROM consumer_offset WHERE topic = :topic AND part = :part",
             topic=topic.name(space.namespace),
             part=partition,
         )
-    await database.close()
     return int(rows[0].next)
 
 
 async def moved(space: Space, topic: Topic, following: int, partition: int = 0) -> None:
     """Another process writes where it is."""
-    database = space.database_as_admin("referrals")
-    async with database.transaction() as transaction:
+    async with space.transaction("referrals", as_admin=True) as transaction:
         await transaction.run(
             "UPDATE consumer_offset SET next = :next WHERE topic = :topic AND part = :part",
             next=following,
             topic=topic.name(space.namespace),
             part=partition,
         )
-    await database.close()
 
 
 async def test_a_reader_begins_at_the_beginning_and_goes_on_where_it_was(space: Space) -> None:
@@ -152,10 +148,8 @@ async def test_a_reader_at_work_that_retention_overtakes_goes_on_under_an_alarm_
 
 async def standing(space: Space, topic: Topic, part: int = 0) -> list[tuple[str, str]]:
     """The alarms over a partition that no operator has ended, with what made them fire."""
-    database = space.database("referrals")
-    async with database.transaction() as transaction:
+    async with space.transaction("referrals") as transaction:
         found = await partition_alarms.standing(transaction, f"{space.namespace}referrals")
-    await database.close()
     return [(one.rule, one.reason) for one in found if one.partition == (topic.name(space.namespace), part)]
 
 
@@ -193,9 +187,7 @@ async def test_the_database_is_believed_where_the_brokers_remember_a_later_place
 
 async def forgotten(space: Space, topic: Topic, partition: int) -> None:
     """What a restored copy of the database does not know yet."""
-    database = space.database_as_admin("referrals")
-    async with database.transaction() as transaction:
+    async with space.transaction("referrals", as_admin=True) as transaction:
         await transaction.run("DELETE FROM inbox")
         await transaction.run("DELETE FROM sequence_in")
-    await database.close()
     await moved(space, topic, (await stored(space, topic, partition)) - 5, partition)

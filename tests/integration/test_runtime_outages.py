@@ -30,10 +30,8 @@ STEP_COUNT = 40
 
 
 async def pending(space: Space, service: str) -> int:
-    database = space.database(service)
-    async with database.transaction() as transaction:
+    async with space.transaction(service) as transaction:
         rows = await transaction.rows("SELECT count(*) AS pending FROM outbox")
-    await database.close()
     return int(rows[0].pending)
 
 
@@ -88,10 +86,8 @@ async def without_database(space: Space, service: str) -> AsyncIterator[None]:
 
 
 async def dead_letters(space: Space) -> int:
-    database = space.database("referrals")
-    async with database.transaction() as transaction:
+    async with space.transaction("referrals") as transaction:
         rows = await transaction.rows("SELECT count(*) AS kept FROM dead_letter")
-    await database.close()
     return int(rows[0].kept)
 
 

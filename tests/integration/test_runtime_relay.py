@@ -80,15 +80,13 @@ async def written(space: Space, database: Database, count: int) -> None:
 
 async def cut_the_owner(space: Space) -> None:
     """End the session that holds the shard's lock."""
-    database = space.database_as_admin("health")
-    async with database.transaction() as transaction:
+    async with space.transaction("health", as_admin=True) as transaction:
         rows = await transaction.rows(
             "SELECT pg_terminate_backend(pid) AS is_cut FROM pg_locks"
             " WHERE locktype = 'advisory' AND classid = :class AND granted"
             " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
             **{"class": LOCK_CLASS},
         )
-    await database.close()
     assert len(rows) == 1
 
 

@@ -29,20 +29,16 @@ WHERE topic = :topic AND key = ANY(CAST(:keys AS bytea[]))"""
 
 async def answers(space: Space, keys: Sequence[str]) -> tuple[int, int]:
     """How many answers the arbiter has written to these steps, and to how many of them."""
-    database = space.database("referrals")
-    async with database.transaction() as transaction:
+    async with space.transaction("referrals") as transaction:
         rows = await transaction.rows(
             ANSWERED, topic=INBOX["health"].name(space.namespace), keys=[key.encode() for key in keys]
         )
-    await database.close()
     return rows[0].answers, rows[0].keys
 
 
 async def left(space: Space) -> int:
-    database = space.database("referrals")
-    async with database.transaction() as transaction:
+    async with space.transaction("referrals") as transaction:
         rows = await transaction.rows("SELECT count(*) AS pending FROM outbox")
-    await database.close()
     return int(rows[0].pending)
 
 

@@ -133,11 +133,8 @@ class Wire:
         )
 
     async def rows(self, sql: str, **parameters: Any) -> list[Any]:
-        database = self.space.database_as_admin("health")
-        async with database.transaction() as transaction:
-            found = list(await transaction.rows(sql, **parameters))
-        await database.close()
-        return found
+        async with self.space.transaction("health", as_admin=True) as transaction:
+            return list(await transaction.rows(sql, **parameters))
 
     async def produce(self, user: str, topic: Topic, *bodies: tuple[str, int, Body]) -> None:
         """Write events as their real writer does: key, sequence, body."""

@@ -2,8 +2,8 @@
 
 import os
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -21,6 +21,7 @@ from services.runtime.database import Database
 from services.runtime.identity import Identity
 from services.runtime.outbox import Outbox
 from services.runtime.settings import DatabaseSettings, KafkaSettings, RuntimeSettings, TlsSettings
+from services.runtime.transaction import Transaction
 from tests.support.servers import LoopThread, Servers, found_servers
 
 CELL: Final = "test-local"
@@ -132,6 +133,16 @@ class Space:
         """A pool as administrator, to look and to tamper."""
         url = self.platform.url_as_admin(self.database_name(service))
         return Database.connect(DatabaseSettings(url=url), application="tests", pool=2)
+
+    @asynccontextmanager
+    async def transaction(self, service: str, *, as_admin: bool = False) -> AsyncIterator[Transaction]:
+        """One transaction in this space's database of a service."""
+        database = self.database_as_admin(service) if as_admin else self.database(service)
+        try:
+            async with database.transaction() as transaction:
+                yield transaction
+        finally:
+            await database.close()
 
     def kafka_settings(self, user: str) -> KafkaSettings:
         """How a user reaches the brokers, with this space's names."""

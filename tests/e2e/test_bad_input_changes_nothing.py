@@ -1,7 +1,5 @@
 """Bad input at the agencies' port: each its documented answer, no value echoed, nothing else changed."""
 
-import json
-import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,8 +8,6 @@ from typing import Any
 
 import httpx2
 import pytest
-from joserfc import jwt
-from joserfc.jwk import ECKey
 
 from deploy.local.databases import DATABASES
 from deploy.local.secrets import Secrets
@@ -83,14 +79,9 @@ GOOD = {"duty": DESK, **ACCEPT.body}
 
 BODIES: dict[str, tuple[Any, int, str]] = {
     "unknown field": (GOOD | {MARK: 1}, 422, "invalid"),
-    "wrong type": (GOOD | {"appointment": [MARK]}, 422, "invalid"),
     "not in the list": (GOOD | {"appointment": MARK}, 422, "invalid"),
-    "missing field": ({"duty": DESK}, 422, "invalid"),
     "oversize": (GOOD | {"duty": MARK * 20_000}, 413, "too_large"),
     "duplicate keys": (b'{"duty":"duty","duty":"%s"}' % MARK.encode(), 400, "malformed"),
-    "no UTF-8": (b'{"duty":"\xff\xfe"}', 400, "malformed"),
-    "no JSON": (MARK.encode(), 400, "malformed"),
-    "not a number": (b'{"duty":NaN}', 400, "malformed"),
     "deep nesting": (b"[" * 10_000 + b"]" * 10_000, 400, "malformed"),
 }
 HEADERS: dict[str, tuple[dict[str, str], int, str]] = {
@@ -98,7 +89,6 @@ HEADERS: dict[str, tuple[dict[str, str], int, str]] = {
     "no If-Match": ({"If-Match": ""}, 428, "if_match_missing"),
     "stale If-Match": ({"If-Match": '"0"'}, 412, "stale_view"),
     "no token": ({"Authorization": ""}, 401, "unauthenticated"),
-    "no bearer": ({"Authorization": f"Basic {MARK}"}, 401, "unauthenticated"),
     "a torn token": ({"Authorization": f"Bearer {MARK}"}, 401, "unauthenticated"),
 }
 REQUESTS: dict[str, tuple[str, str, dict[str, str], int, str]] = {
@@ -108,6 +98,7 @@ REQUESTS: dict[str, tuple[str, str, dict[str, str], int, str]] = {
     "not a cursor": ("GET", f"/v1/worklist?after={MARK}", {}, 422, "cursor_unreadable"),
     "another method": ("DELETE", "/v1/referrals/{}/acceptances", {}, 405, "method_not_allowed"),
 }
+"""One of each kind, at the real port; the runtime's unit tests hold every form of a bad body and token."""
 
 
 @pytest.mark.parametrize("what", [*BODIES, *HEADERS, *REQUESTS])
@@ -168,41 +159,33 @@ async def test_a_foreign_referral_is_answered_like_an_unknown_one(
     assert len({len(answer.content) for answer in answers}) == 1
 
 
-async def test_tokens_that_are_old_foreign_or_meant_for_another_service_are_refused(
+async def test_tokens_that_are_foreign_or_meant_for_another_service_are_refused(
     scene: Scene, tmp_path: Path
 ) -> None:
     installation, issuer = scene.session.trial.installation, scene.session.trial.issuer
     name, cell = installation.issuer_name, installation.configuration.cell
-    key = installation.secrets.issuer_key_file()
     agency = scene.receiver.agency
     who = {"agency": agency.id, "staff": agency.staff[0], "role": "caseworker"}
-    tokens = {
-        "foreign key": LocalIssuer(name, cell, Secrets(tmp_path / "others").issuer_key_file()).token(**who),
-        "another issuer": LocalIssuer("urn:concert:elsewhere:issuer", cell, key).token(**who),
-        "another service": issuer.token(**who, services=("police",)),
-        "another cell": LocalIssuer(name, "elsewhere", key).token(**who),
-        "expired": ten_minutes_old(issuer.token(**who), key),
-    }
+    foreign = LocalIssuer(name, cell, Secrets(tmp_path / "others").issuer_key_file())
+    elsewhere = LocalIssuer(name, "elsewhere", installation.secrets.issuer_key_file())
 
     async with nothing_changes(scene, scene.receiver):
-        answers = {what: await open_case(scene, token) for what, token in tokens.items()}
+        answers = [
+            await open_case(scene, token)
+            for token in (
+                foreign.token(**who),
+                issuer.token(**who, services=("police",)),
+                elsewhere.token(**who),
+            )
+        ]
 
-    assert {what: answer.status_code for what, answer in answers.items()} == dict.fromkeys(tokens, 401)
-    assert {answer.json()["code"] for answer in answers.values()} == {"unauthenticated"}
+    told = [(answer.status_code, answer.json()["code"]) for answer in answers]
+    assert told == [(401, "unauthenticated")] * 3
 
 
 async def open_case(scene: Scene, token: str) -> httpx2.Response:
     headers = {"Authorization": f"Bearer {token}"}
     return await scene.receiver.request("POST", "/v1/cases", {"reference": "A-2"}, headers=headers)
-
-
-def ten_minutes_old(token: str, key_file: Path) -> str:
-    """A token as it would be had it been signed ten minutes ago."""
-    key = ECKey.import_key(json.loads(key_file.read_text()))
-    opened = jwt.decode(token, key, algorithms=["ES384"])
-    long_ago = int(time.time()) - 600
-    claims = opened.claims | {"iat": long_ago, "exp": long_ago + 300}
-    return jwt.encode(opened.header, claims, key, algorithms=["ES384"])
 
 
 async def test_an_agency_of_another_sector_cannot_act_here(scene: Scene) -> None:

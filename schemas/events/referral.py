@@ -114,6 +114,8 @@ class StepBase(Body):
     """What every step names: the referral, the agency that asks, and the duty role in which it asks."""
 
     key_field: ClassVar[str] = "referral"
+    resource: ClassVar[str] = ""
+    """The sub-resource of a referral to which agencies post it; an offer makes the referral itself."""
 
     referral: ReferralId
     agency: AgencyId
@@ -132,12 +134,14 @@ class AcknowledgeReferral(StepBase):
     """The receiver has seen the offer and will answer."""
 
     type: ClassVar[str] = "referral.acknowledge"
+    resource: ClassVar[str] = "acknowledgements"
 
 
 class AcceptReferral(StepBase):
     """The receiver takes the referral on."""
 
     type: ClassVar[str] = "referral.accept"
+    resource: ClassVar[str] = "acceptances"
 
     appointment: AppointmentWindow
 
@@ -146,6 +150,7 @@ class DeclineReferral(StepBase):
     """The receiver will not take the referral on, and says why."""
 
     type: ClassVar[str] = "referral.decline"
+    resource: ClassVar[str] = "declines"
 
     reason: DeclineReason
     suggested_service: ServiceId | None = None
@@ -155,12 +160,14 @@ class StartService(StepBase):
     """The receiver begins the service."""
 
     type: ClassVar[str] = "referral.start"
+    resource: ClassVar[str] = "starts"
 
 
 class ProvideService(StepBase):
     """The receiver has given the service."""
 
     type: ClassVar[str] = "referral.provide"
+    resource: ClassVar[str] = "provisions"
 
     outcome: Outcome
 
@@ -169,6 +176,7 @@ class GiveFeedback(StepBase):
     """The receiver tells the owner how it went, where her consent covers that."""
 
     type: ClassVar[str] = "referral.give_feedback"
+    resource: ClassVar[str] = "feedback"
 
     outcome: FeedbackCode
 
@@ -177,6 +185,7 @@ class CloseReferral(StepBase):
     """The owner ends a referral whose service was given."""
 
     type: ClassVar[str] = "referral.close"
+    resource: ClassVar[str] = "closures"
 
     reason: CloseReason
 
@@ -185,6 +194,7 @@ class CancelReferral(StepBase):
     """The owner no longer needs the service."""
 
     type: ClassVar[str] = "referral.cancel"
+    resource: ClassVar[str] = "cancellations"
 
     reason: CancelReason
 
@@ -193,6 +203,7 @@ class WithdrawReferral(StepBase):
     """She takes her consent back; the owner says so for her, without her reason."""
 
     type: ClassVar[str] = "referral.withdraw"
+    resource: ClassVar[str] = "withdrawals"
 
     stop_contact: Flag = True
 
@@ -201,6 +212,7 @@ class ConfirmSealed(StepBase):
     """The receiver says that its copy can no longer be read, and how."""
 
     type: ClassVar[str] = "referral.confirm_sealed"
+    resource: ClassVar[str] = "seal-confirmations"
 
     method: SealMethod
 

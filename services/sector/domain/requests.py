@@ -4,23 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from schemas.events import referral
 from schemas.events.access import Actor
-from schemas.events.referral import GiveFeedback, StepBase, WithdrawReferral
+from schemas.events.referral import STEPS, GiveFeedback, StepBase, WithdrawReferral
 from services.sector.domain.refusals import OutsideHerConsent, StaleView
 from services.sector.domain.views import ReferralView
 
 RESOURCES: Final[Mapping[str, type[StepBase]]] = {
-    "acknowledgements": referral.AcknowledgeReferral,
-    "acceptances": referral.AcceptReferral,
-    "declines": referral.DeclineReferral,
-    "starts": referral.StartService,
-    "provisions": referral.ProvideService,
-    "feedback": referral.GiveFeedback,
-    "closures": referral.CloseReferral,
-    "cancellations": referral.CancelReferral,
-    "withdrawals": referral.WithdrawReferral,
-    "seal-confirmations": referral.ConfirmSealed,
+    step.resource: step for step in STEPS.values() if step.resource
 }
 """Sub-resource of a referral → the step that a POST to it asks for."""
 

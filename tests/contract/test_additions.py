@@ -73,12 +73,11 @@ from services.sector.api import described_app
 from tests.support.builders import a_referral
 
 def users_of(topic):
-    rights = administration.desired([topic], SERVICES, "", local=False).rights
+    rights = administration.topology([topic], SERVICES, "", local=False).rights
     return sorted({one.principal.removeprefix("User:") for one in rights})
 
 files = published()
 channels = json.loads(files["asyncapi.json"])["channels"]
-rights = administration.topology(TOPICS, SERVICES, "", local=False).rights
 routes = described_app(PROFILE).openapi()
 bodies = routes["components"]["schemas"]
 fact = ReferralOffered(referral="ref_" + "a" * 26, homeless=True)

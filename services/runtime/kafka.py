@@ -2,12 +2,15 @@
 
 import asyncio
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.partitioner import murmur2
+from aiokafka.producer.message_accumulator import BatchBuilder
 
 from schemas.wire.envelope import HEADERS
 from services.runtime import administration
@@ -22,6 +25,7 @@ SESSION_MS: Final = 15_000
 HEARTBEAT_MS: Final = 3_000
 REBALANCE_MS: Final = 60_000
 POLL_INTERVAL_MS: Final = 300_000
+_HEADERS: Final = list(HEADERS)
 
 
 def security(settings: KafkaSettings) -> Mapping[str, Any]:
@@ -89,14 +93,9 @@ class RelayProducer:
         producer = await self._connected()
         at = minute_ms(self._clock.now())
         sent = [
-            await producer.send(
-                row.topic,
-                value=bytes(row.value),
-                key=bytes(row.key),
-                headers=list(HEADERS),
-                timestamp_ms=at,
-            )
-            for row in rows
+            await producer.send_batch(batch, topic, partition=partition)
+            for (topic, partition), share in (await _by_partition(producer, rows)).items()
+            for batch in _batches(producer, share, at)
         ]
         crash_point("relay.sent")  # some may have arrived; the same ids go out again
         try:
@@ -127,3 +126,30 @@ class RelayProducer:
                 raise
             self._producer = producer
         return self._producer
+
+
+async def _by_partition(producer: AIOKafkaProducer, rows: Sequence[Any]) -> dict[tuple[str, int], list[Any]]:
+    """The rows of each partition, in order; a key's partition is that of Kafka's own clients."""
+    counts = {topic: len(await producer.partitions_for(topic)) for topic in {row.topic for row in rows}}
+    shares: dict[tuple[str, int], list[Any]] = {}
+    for row in rows:
+        partition = _key_hash(bytes(row.key)) % counts[row.topic]
+        shares.setdefault((row.topic, partition), []).append(row)
+    return shares
+
+
+@lru_cache(maxsize=10_000)  # each fact has three readers, and the hash is written in Python
+def _key_hash(key: bytes) -> int:
+    return int(murmur2(key)) & 0x7FFFFFFF
+
+
+def _batches(producer: AIOKafkaProducer, rows: Sequence[Any], at: int) -> Iterator[BatchBuilder]:
+    """Whole batches of one partition, made here: aiokafka's `send` costs five times as much a record."""
+    batch = producer.create_batch()
+    for row in rows:
+        record = {"timestamp": at, "key": bytes(row.key), "value": bytes(row.value), "headers": _HEADERS}
+        if batch.append(**record) is None:  # full
+            yield batch
+            batch = producer.create_batch()
+            batch.append(**record)
+    yield batch

@@ -1,25 +1,21 @@
 """The trail in PostgreSQL: entries, tiles and head grow through one function; everything else is read."""
 
 from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
-
-from sqlalchemy import Row as SqlRow
-from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
 
 from schemas.trail.tree import EMPTY_ROOT
 from services.audit.domain.group import Group
 from services.audit.domain.records import Head, StoredCheckpoint, StoredEntry, StoredSubject
-from services.runtime.database import Database
+from services.runtime.database import FAILURES, Database
 from services.runtime.errors import Unavailable
-from services.runtime.transaction import Transaction, columns
+from services.runtime.transaction import Row, Transaction, columns
 
 LOCK_CLASS: Final = 7_100
 """The first half of a log's advisory lock; the second is the hash of its name."""
 
-_LOCK: Final = text("SELECT pg_try_advisory_lock(:class, hashtext(:log))")
+_LOCK: Final = "SELECT pg_try_advisory_lock($1, hashtext($2))"
 
 _APPEND: Final = """
 SELECT append_entries(
@@ -142,7 +138,7 @@ class TrailStore:
     async def _entries(self, condition: str, **parameters: Any) -> list[StoredEntry]:
         return [StoredEntry(*tuple(row)) for row in await self._rows(_ENTRY + condition, **parameters)]
 
-    async def _rows(self, sql: str, **parameters: Any) -> Sequence[SqlRow[Any]]:
+    async def _rows(self, sql: str, **parameters: Any) -> Sequence[Row]:
         return await self._transaction.rows(sql, log=self._log, **parameters)
 
 
@@ -162,17 +158,13 @@ class LogDatabase:
     @asynccontextmanager
     async def leadership(self) -> AsyncIterator[bool]:
         """Hold the log's lock for as long as the block; false where another process holds it."""
-        async with self.database.engine.connect() as connection:
+        async with AsyncExitStack() as opened:
             try:
-                owned = await connection.scalar(_LOCK, {"class": LOCK_CLASS, "log": self.log})
-                await connection.commit()
-            except (SQLAlchemyError, OSError) as error:
+                session = await opened.enter_async_context(self.database.session())
+                owned = await session.fetchval(_LOCK, LOCK_CLASS, self.log)
+            except FAILURES as error:
                 raise Unavailable("the database does not answer") from error
-            try:
-                yield bool(owned)
-            finally:
-                # The lock belongs to the session: a connection that went back to the pool would keep it.
-                await connection.invalidate()
+            yield bool(owned)
 
     async def close(self) -> None:
         """Close every connection."""

@@ -1,9 +1,7 @@
 """Published versions in PostgreSQL; the only SQL of governance."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Final
-
-from sqlalchemy import Row
+from typing import Final
 
 from schemas.events.governance import AgencyCurrent, ProtocolCurrent, ProtocolDocument
 from schemas.topics import GOVERNANCE_STATE
@@ -12,7 +10,7 @@ from services.governance.domain import Kind, Publication
 from services.governance.handlers import Publications
 from services.runtime.outbox import Outbox
 from services.runtime.subscription import OutboxEvent
-from services.runtime.transaction import Transaction
+from services.runtime.transaction import Row, Transaction
 
 _LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended(:id, 0))"
 _LAST: Final = """
@@ -96,6 +94,6 @@ class PublicationStore(Publications):
         await self._outbox.add(self._transaction, [event])
 
 
-def _publication(row: Row[Any]) -> Publication:
+def _publication(row: Row) -> Publication:
     content = _READ[row.kind].model_validate_json(row.content)
     return Publication(row.kind, row.id, row.version, row.hash, content, row.published_at)

@@ -2,10 +2,9 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from pydantic import SecretStr
-from sqlalchemy import Row
 
 from schemas.events.governance import AgencyCurrent
 from services.notifications.domain.notice import (
@@ -18,7 +17,7 @@ from services.notifications.domain.notice import (
 )
 from services.notifications.handlers import Agencies, Desks, Notices, Place
 from services.runtime.admission import AgencyStanding
-from services.runtime.transaction import Transaction, columns
+from services.runtime.transaction import Row, Transaction, columns
 
 _KEEP_AGENCIES: Final = """
 INSERT INTO agency AS a (id, version, sector, status)
@@ -132,7 +131,7 @@ class DeskStore(Desks):
         return _desk(row)
 
 
-def _desk(row: Row[Any]) -> Desk:
+def _desk(row: Row) -> Desk:
     return Desk(row.agency, row.code, SecretStr(row.mail), row.language, row.undeliverable_since)
 
 

@@ -2,10 +2,9 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from pydantic import TypeAdapter
-from sqlalchemy import Row
 
 from schemas.events.directory import ServiceRegistered
 from schemas.events.governance import AgencyCurrent, ProtocolCurrent, ProtocolDocument
@@ -19,7 +18,7 @@ from services.runtime.crash import crash_point
 from services.runtime.errors import Unavailable
 from services.runtime.outbox import Outbox
 from services.runtime.subscription import OutboxEvent
-from services.runtime.transaction import Transaction, columns
+from services.runtime.transaction import Row, Transaction, columns
 
 _COLUMNS: Final = """
 id, owner, owner_desk, receiver, receiver_desk, state, urgency, feedback_allowed, protocol,
@@ -203,7 +202,7 @@ class SurroundingsStore(Surroundings):
 _NAMES: Final = tuple(name.strip() for name in _COLUMNS.split(","))
 
 
-def _referral(row: Row[Any]) -> Referral:
+def _referral(row: Row) -> Referral:
     values = dict(zip(_NAMES, row, strict=True))
     return Referral(**values | {"state": State(values["state"])})
 

@@ -1,25 +1,26 @@
 """PostgreSQL for a service: one pool, transactions that the runtime alone opens and commits."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import URL, make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+import asyncpg
 
 from services.runtime.errors import Unavailable
 from services.runtime.settings import DatabaseSettings, secret_from
-from services.runtime.transaction import Transaction
+from services.runtime.transaction import Row, Transaction
 
 W = TypeVar("W")
 
 POOL_CONNECTIONS: Final = 8
 COMMAND_TIMEOUT_SECONDS: Final = 30
+CLOSE_WITHIN_SECONDS: Final = 5
 AWAY: Final = "the database does not answer; the same again will be tried"
 TEMPORARY: Final = ("08", "53", "57", "40001", "40P01")
 """SQLSTATE classes and codes after which the same again may work (stack.md §4.1)."""
+FAILURES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+"""What the database, its driver or the way to it can raise."""
 
 
 def is_temporary(sqlstate: str | None) -> bool:
@@ -30,40 +31,52 @@ def is_temporary(sqlstate: str | None) -> bool:
 class Database:
     """The pool of one database role; `transaction` is the only door."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self.engine = engine
+    def __init__(self, arguments: Mapping[str, Any], connections_max: int) -> None:
+        self._arguments = arguments
+        self._connections_max = connections_max
+        self._pool: Any = None
 
     @classmethod
     def connect(
         cls, settings: DatabaseSettings, *, application: str, pool: int = POOL_CONNECTIONS
     ) -> "Database":
         """A pool that opens its first connection when it is first used."""
-        return cls(
-            create_async_engine(
-                url_of(settings),
-                pool_size=pool,
-                max_overflow=0,
-                hide_parameters=True,
-                pool_timeout=COMMAND_TIMEOUT_SECONDS,
-                connect_args=_connect_arguments(application),
-            )
-        )
+        arguments: dict[str, Any] = {
+            "dsn": settings.url.replace("+asyncpg", "", 1),
+            "command_timeout": COMMAND_TIMEOUT_SECONDS,
+            "max_cached_statement_lifetime": 0,  # prepared once, as long as the connection lives
+            "record_class": Row,
+            "server_settings": {"application_name": application, "jit": "off"},
+        }
+        if settings.password_file:
+            arguments["password"] = secret_from(settings.password_file).get_secret_value()
+        return cls(arguments, pool)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
         """Open, commit on leaving, roll back on any exception; raises Unavailable when the database is."""
         transaction: Transaction | None = None
         try:
-            async with self.engine.begin() as connection:
+            pool = await self._opened()
+            async with pool.acquire(timeout=COMMAND_TIMEOUT_SECONDS) as connection, connection.transaction():
                 transaction = Transaction(connection)
                 yield transaction
-        except (DBAPIError, PoolTimeout, OSError) as error:
+        except FAILURES as error:
             if transaction is None:  # no connection: whatever the server says of it, nothing was asked yet
                 raise Unavailable(AWAY) from error
             raise_unavailable(error)
             raise
         for wake in transaction.after_commit:
             wake()
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[Any]:
+        """A connection outside the pool, cut on leaving: the locks of its session end with it."""
+        connection = await asyncpg.connect(**self._arguments)
+        try:
+            yield connection
+        finally:
+            connection.terminate()
 
     def opener(self, make: Callable[[Transaction], W]) -> Callable[[], AbstractAsyncContextManager[W]]:
         """Opens what a service makes of a transaction, which is committed on leaving."""
@@ -77,33 +90,31 @@ class Database:
 
     async def close(self) -> None:
         """Close every connection."""
-        await self.engine.dispose()
+        pool, self._pool = self._pool, None
+        if pool:
+            with suppress(TimeoutError):  # whatever is still under way then is cut
+                await asyncio.wait_for(pool.close(), CLOSE_WITHIN_SECONDS)
 
-
-def url_of(settings: DatabaseSettings) -> URL:
-    """The whole URL, with the password of its file."""
-    url = make_url(settings.url)
-    if settings.password_file:
-        return url.set(password=secret_from(settings.password_file).get_secret_value())
-    return url
+    async def _opened(self) -> Any:
+        if self._pool is None:
+            self._pool = asyncpg.create_pool(
+                min_size=0,
+                max_size=self._connections_max,
+                max_inactive_connection_lifetime=0,
+                reset=_nothing,
+                **self._arguments,
+            )
+            await self._pool  # opens none yet, so that nobody has to wait for it
+        return self._pool
 
 
 def raise_unavailable(error: Exception) -> None:
     """Raise Unavailable if the same again may work; else do nothing."""
-    if isinstance(error, DBAPIError) and _is_answer(error):
+    is_refused_here = isinstance(error, ValueError)  # the driver's own: a value that no column takes
+    if is_refused_here or (isinstance(error, asyncpg.PostgresError) and not is_temporary(error.sqlstate)):
         return
     raise Unavailable(AWAY) from error
 
 
-def _is_answer(error: DBAPIError) -> bool:
-    """Whether the database answered, and would answer the same again."""
-    if isinstance(error, InterfaceError | OperationalError) or error.connection_invalidated:
-        return False
-    return not is_temporary(getattr(error.orig, "sqlstate", "unknown"))
-
-
-def _connect_arguments(application: str) -> Mapping[str, Any]:
-    return {
-        "command_timeout": COMMAND_TIMEOUT_SECONDS,
-        "server_settings": {"application_name": application, "jit": "off"},
-    }
+async def _nothing(_connection: Any) -> None:
+    """A transaction leaves nothing behind that would have to be reset, so no round trip is spent on it."""

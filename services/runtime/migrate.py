@@ -5,12 +5,12 @@ from typing import Final
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import URL, Connection, text
+from sqlalchemy import URL, Connection, make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from services.runtime.database import Database, url_of
+from services.runtime.database import Database
 from services.runtime.errors import Unavailable
-from services.runtime.settings import RuntimeSettings
+from services.runtime.settings import RuntimeSettings, secret_from
 
 SERVICES_FOLDER: Final = Path(__file__).parent.parent
 DURABLE: Final = SERVICES_FOLDER / "runtime" / "migrations"
@@ -70,7 +70,11 @@ async def migrate(service: str, url: str | URL) -> None:
 
 async def migrate_from_environment(service: str) -> None:
     """`python -m services.<service> migrate`: with the database URL of the environment."""
-    await migrate(service, url_of(RuntimeSettings.from_environment().database))
+    settings = RuntimeSettings.from_environment().database
+    url = make_url(settings.url)
+    if settings.password_file:
+        url = url.set(password=secret_from(settings.password_file).get_secret_value())
+    await migrate(service, url)
 
 
 def _upgrade(connection: Connection, service: str) -> None:

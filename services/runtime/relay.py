@@ -4,14 +4,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from aiokafka.errors import KafkaError
-from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.runtime.crash import crash_point
-from services.runtime.database import Database
+from services.runtime.database import FAILURES, Database
 from services.runtime.logs import log
 from services.runtime.metrics import OUTBOX_SENT
+from services.runtime.transaction import Transaction
 from services.runtime.worker import Backoff, Worker
 
 ROWS_MAX: Final = 500
@@ -20,27 +18,24 @@ POLL_SECONDS: Final = (0.05, 1.0)
 LOCK_CLASS: Final = 7_001
 """The first half of every relay's advisory lock; the second is the shard."""
 
-_LOCK: Final = text("SELECT pg_try_advisory_lock(:class, :shard)")
-CLAIM: Final = text("""
+_LOCK: Final = "SELECT pg_try_advisory_lock($1, $2)"
+CLAIM: Final = """
 WITH c AS (SELECT id FROM outbox WHERE shard = :shard ORDER BY id LIMIT :rows_max),
      d AS (DELETE FROM outbox o USING c WHERE o.id = c.id RETURNING o.*)
 INSERT INTO outbox_sent (id, shard, topic, key, sequence, value, created_at)
 SELECT id, shard, topic, key, sequence, value, created_at FROM d
-RETURNING id, topic, key, value""")
+RETURNING id, topic, key, value"""
 
 Produce = Callable[[Sequence[Any]], Awaitable[None]]
 """Sends rows in the order given and returns once the brokers hold every one of them."""
 
 
-async def relay(
-    connection: AsyncConnection, produce: Produce, *, shard: int, rows_max: int = ROWS_MAX
-) -> int:
+async def relay(transaction: Transaction, produce: Produce, *, shard: int, rows_max: int = ROWS_MAX) -> int:
     """Send the oldest rows of one shard in order; a crash sends again, it never skips.
 
-    The caller owns the shard through its advisory lock on this connection, and commits when this returns.
+    The caller owns the shard through its session's advisory lock, and commits when this returns.
     """
-    claimed = await connection.execute(CLAIM, {"shard": shard, "rows_max": rows_max})
-    rows = in_order(claimed.all())
+    rows = in_order(await transaction.rows(CLAIM, shard=shard, rows_max=rows_max))
     crash_point("relay.claimed")  # the claim rolls back; nothing was sent
     if rows:
         await produce(rows)
@@ -77,34 +72,28 @@ class Relay(Worker):
         backoff = Backoff()
         while not self.is_stopping:
             try:
-                async with self._database.engine.connect() as connection:
-                    try:
-                        await self._own(connection)
-                        await self._send_all(connection, backoff)
-                    finally:
-                        # Back in the pool its session would go on holding the lock, and shut us out for ever.
-                        await connection.invalidate()
-            except (KafkaError, SQLAlchemyError, OSError, TimeoutError) as error:
+                async with self._database.session() as session:
+                    await self._own(session)
+                    await self._send_all(session, backoff)
+            except (KafkaError, *FAILURES) as error:
                 # Nothing was committed: the rows are still in the outbox and go out under the same ids.
                 log().warning("relay_waits", error_class=type(error).__name__, shard=self._shard)
                 self.clear()  # what was written before this failure must not cut the wait short
                 await self.pause(backoff.next())
 
-    async def _own(self, connection: AsyncConnection) -> None:
+    async def _own(self, session: Any) -> None:
         """Wait for the shard's lock; a connection that is lost loses lock and claim together."""
         while not self.is_stopping:
-            owned = await connection.scalar(_LOCK, {"class": LOCK_CLASS, "shard": self._shard})
-            await connection.commit()
-            if owned:
+            if await session.fetchval(_LOCK, LOCK_CLASS, self._shard):
                 return
             await self.pause(POLL_SECONDS[1])
 
-    async def _send_all(self, connection: AsyncConnection, backoff: Backoff) -> None:
+    async def _send_all(self, session: Any, backoff: Backoff) -> None:
         idle = 0.0
         while not self.is_stopping:
             self.clear()
-            async with connection.begin():
-                sent = await relay(connection, self._produce, shard=self._shard)
+            async with session.transaction():
+                sent = await relay(Transaction(session), self._produce, shard=self._shard)
             if sent:
                 crash_point("relay.committed")
                 OUTBOX_SENT.inc(sent)

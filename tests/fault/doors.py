@@ -22,7 +22,7 @@ from deploy.local.places import temporary_directory
 from services.cli.agency_client import ACCEPT, ACKNOWLEDGE, AgencyClient, listening
 from services.cli.demo.founding import set_up
 from services.cli.demo.trial import Trial, running_trial
-from tests.bench.installation import memory_megabytes, offered
+from tests.bench.acceptance import memory_megabytes, offered
 from tests.fault import hostile_records
 from tests.fault.hostile_bytes import BODIES, PATHS, STARTS, TOKENS, flipped
 

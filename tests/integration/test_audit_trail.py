@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import httpx2
 import pytest
-from sqlalchemy.exc import DBAPIError
+from asyncpg import PostgresError
 
 from schemas.events.access import ACTS, Access, Actor, Item, PermitAnswer, PermitRequest
 from schemas.trail.bytes import encoded
@@ -400,7 +400,7 @@ async def test_the_signer_sees_hashes_and_writes_checkpoints_alone(trail: Trail,
 async def refused(trail: Trail, role: str, statement: str) -> None:
     database = trail.space.database("audit", role)
     try:
-        with pytest.raises(DBAPIError, match="permission denied"):
+        with pytest.raises(PostgresError, match="permission denied"):
             async with database.transaction() as transaction:
                 await transaction.run(statement)
     finally:

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from sqlalchemy.exc import DBAPIError
+from asyncpg import PostgresError
 
 from deploy.local import control
 from schemas.events.governance import AgencyCurrent, ProtocolCurrent, document_hash
@@ -343,7 +343,7 @@ async def test_the_command_says_that_nothing_runs_there(data: Path, tmp_path: Pa
 async def test_the_service_itself_cannot_change_what_was_published(space: Space, statement: str) -> None:
     database = space.database("governance")
 
-    with pytest.raises(DBAPIError, match="permission denied"):
+    with pytest.raises(PostgresError, match="permission denied"):
         async with database.transaction() as transaction:
             await transaction.run(statement)
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import httpx2
 import pytest
+from asyncpg import PostgresError
 from pydantic import SecretStr
-from sqlalchemy.exc import DBAPIError
 
 from schemas.events.governance import AgencyCurrent
 from schemas.events.referral import FactBase, ReferralAcknowledged
@@ -347,7 +347,7 @@ async def test_a_killed_process_loses_no_mail_and_repeats_one_in_the_stated_wind
 async def test_the_service_has_no_right_that_it_does_not_need(space: Space, statement: str) -> None:
     database = space.database("notifications")
 
-    with pytest.raises(DBAPIError, match="permission denied"):
+    with pytest.raises(PostgresError, match="permission denied"):
         async with database.transaction() as transaction:
             await transaction.run(statement)
 

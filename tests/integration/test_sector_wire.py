@@ -14,9 +14,9 @@ from typing import Any
 import httpx2
 import pytest
 from aiokafka import AIOKafkaProducer
+from asyncpg import PostgresError
 from joserfc import jwt
 from joserfc.jwk import ECKey
-from sqlalchemy.exc import DBAPIError
 
 from schemas.events.referral import (
     FactBase,
@@ -413,7 +413,7 @@ FORBIDDEN = (
 async def test_the_services_role_cannot_undo_what_must_stay(at_work: Wire, sql: str) -> None:
     database = at_work.space.database("health")
     try:
-        with pytest.raises(DBAPIError, match=r"permission denied|must be owner"):
+        with pytest.raises(PostgresError, match=r"permission denied|must be owner"):
             async with database.transaction() as transaction:
                 await transaction.run(sql)
     finally:

@@ -3,12 +3,10 @@
 import json
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from typing import Any, Final
-
-from sqlalchemy import Row
+from typing import Final
 
 from schemas.events.consent import ConsentRef
-from services.runtime.transaction import Transaction, columns
+from services.runtime.transaction import Row, Transaction, columns
 from services.sector.domain.views import CASE_REFERRALS_MAX, FeedEvent, ReferralView, ThinEvent
 from services.sector.handlers.work import Place, ViewKey, Views
 
@@ -120,15 +118,15 @@ class ViewStore(Views):
 
     async def feed(self, agency: str, after: int, limit: int) -> Sequence[FeedEvent]:
         rows = await self._transaction.rows(_FEED, agency=agency, after=after, limit=limit)
-        return [FeedEvent.model_construct(**row._mapping) for row in rows]
+        return [FeedEvent.model_construct(**row) for row in rows]
 
     async def feed_end(self, agency: str) -> int:
         rows = await self._transaction.rows(_FEED_END, agency=agency)
         return rows[0].position if rows else 0
 
 
-def _view(row: Row[Any]) -> ReferralView:
-    fields = dict(row._mapping)
+def _view(row: Row) -> ReferralView:
+    fields = dict(row)
     consent, version = fields.pop("consent_id"), fields.pop("consent_version")
     fields["consent"] = ConsentRef(id=consent, version=version) if consent else None
     fields["offer"] = fields["offer"] and json.loads(fields["offer"])

@@ -23,7 +23,7 @@ from services.runtime.worker import Backoff, Worker
 
 POLL_MS: Final = 200
 LOOK_SECONDS: Final = 2.0
-"""How often the reader looks where the logs end, and what an operator has ended."""
+"""How often the reader tells the brokers how far it is, and looks where the logs end."""
 LOOK_WITHIN_SECONDS: Final = 5.0
 
 
@@ -53,6 +53,7 @@ class Consumer(Worker, ConsumerRebalanceListener):  # type: ignore[misc]
         self._clock = SystemClock()
         self._progress = ReaderProgress(identity.group, self._clock.now())
         self._look_at = 0.0
+        self._is_untold = False
         self.assigned = asyncio.Event()
 
     def alarms(self) -> list[Alarm]:
@@ -83,9 +84,10 @@ class Consumer(Worker, ConsumerRebalanceListener):  # type: ignore[misc]
             if records:
                 crash_point("consumer.fetched")
                 await self._apply(records, backoff)
-                await self._tell()
+                self._is_untold = True
             await self._look()
             await self._go_on(self._consumer.assignment())
+        await self._tell()
 
     async def _fetch(self) -> Mapping[TopicPartition, Sequence[Any]]:
         """What comes next after what was processed.
@@ -123,11 +125,12 @@ class Consumer(Worker, ConsumerRebalanceListener):  # type: ignore[misc]
         return fetched
 
     async def _look(self) -> None:
-        """Every few seconds: where the logs end, and which alarms an operator has ended meanwhile."""
+        """Every few seconds: how far we are, where the logs end, which alarms an operator has ended."""
         assigned = self._consumer.assignment()
         if asyncio.get_running_loop().time() < self._look_at or not assigned:
             return
         self._look_at = asyncio.get_running_loop().time() + LOOK_SECONDS
+        await self._tell()
         try:
             async with asyncio.timeout(LOOK_WITHIN_SECONDS):
                 ends = await self._consumer.end_offsets(assigned)
@@ -177,6 +180,9 @@ class Consumer(Worker, ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _tell(self) -> None:
         """Commit to the brokers for the tools that show lag; a failure is no error."""
+        if not self._is_untold:
+            return
+        self._is_untold = False
         expected = self._batches.expected
         positions = {one: expected[one] for one in self._consumer.assignment() if one in expected}
         try:

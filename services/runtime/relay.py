@@ -13,8 +13,8 @@ from services.runtime.transaction import Transaction
 from services.runtime.worker import Backoff, Worker
 
 ROWS_MAX: Final = 500
-POLL_SECONDS: Final = (0.05, 1.0)
-"""How long to wait for a row that no commit of this process announced: at first, and at most."""
+POLL_SECONDS: Final = 1.0
+"""How long to wait for a row that no commit of this process announced."""
 LOCK_CLASS: Final = 7_001
 """The first half of every relay's advisory lock; the second is the shard."""
 
@@ -50,14 +50,6 @@ def in_order(rows: Sequence[Any]) -> list[Any]:
     return sorted(rows, key=lambda row: int(row.id))
 
 
-def next_wait(sent: int, rows_max: int, idle_seconds: float) -> float:
-    """How long to wait after a round: not at all behind a full one, longer and longer while nothing comes."""
-    if sent == rows_max:
-        return 0.0
-    least, most = POLL_SECONDS
-    return least if sent else min(most, max(least, idle_seconds * 2))
-
-
 class Relay(Worker):
     """One shard's relay: holds the shard's lock on its own connection while that connection lives."""
 
@@ -86,10 +78,9 @@ class Relay(Worker):
         while not self.is_stopping:
             if await session.fetchval(_LOCK, LOCK_CLASS, self._shard):
                 return
-            await self.pause(POLL_SECONDS[1])
+            await self.pause(POLL_SECONDS)
 
     async def _send_all(self, session: Any, backoff: Backoff) -> None:
-        idle = 0.0
         while not self.is_stopping:
             self.clear()
             async with session.transaction():
@@ -98,5 +89,4 @@ class Relay(Worker):
                 crash_point("relay.committed")
                 OUTBOX_SENT.inc(sent)
             backoff.reset()
-            idle = next_wait(sent, ROWS_MAX, idle)
-            await self.pause(idle)
+            await self.pause(0 if sent == ROWS_MAX else POLL_SECONDS)

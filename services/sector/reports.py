@@ -37,18 +37,17 @@ class Delivery:
         return self._alarms
 
     async def sweep(self) -> bool:
-        """Deliver one batch of each kind; says whether anything was settled, so that there may be more."""
+        """Deliver one batch of each kind; says whether there is more to deliver at once."""
         async with self._open_work() as work:
             self._alarms = await work.reports.alarms()
-        settled = [await self._deliver(kind) for kind in KINDS]
-        return any(settled)
+            waiting = {kind: await work.reports.waiting(kind, self._tried[kind]) for kind in KINDS}
+        return any([await self._deliver(kind, reports) for kind, reports in waiting.items()])
 
-    async def _deliver(self, kind: ReportKind) -> bool:
-        async with self._open_work() as work:
-            waiting = await work.reports.waiting(kind, self._tried[kind])
-        settled = bool(waiting) and await self._send(kind, dict(waiting))
-        self._tried[kind] = waiting[-1][0] if len(waiting) == REPORTS_MAX else 0
-        return settled
+    async def _deliver(self, kind: ReportKind, reports: Sequence[tuple[int, str]]) -> bool:
+        settled = bool(reports) and await self._send(kind, dict(reports))
+        is_full = len(reports) == REPORTS_MAX
+        self._tried[kind] = reports[-1][0] if is_full else 0
+        return settled and is_full
 
     async def _send(self, kind: ReportKind, waiting: Mapping[int, str]) -> bool:
         results = await self._post(kind, [json.loads(content) for content in waiting.values()])

@@ -3,27 +3,13 @@
 from types import SimpleNamespace
 
 from services.runtime.outbox import numbered, shard_of
-from services.runtime.relay import POLL_SECONDS, in_order, next_wait
+from services.runtime.relay import in_order
 
 
 def test_rows_go_out_in_the_order_in_which_they_were_written() -> None:
     rows = [SimpleNamespace(id=3), SimpleNamespace(id=1), SimpleNamespace(id=2)]
 
     assert [row.id for row in in_order(rows)] == [1, 2, 3]
-
-
-def test_behind_a_full_round_nobody_waits() -> None:
-    assert next_wait(500, 500, 0.0) == 0.0
-
-
-def test_an_idle_relay_waits_longer_and_longer_up_to_a_limit() -> None:
-    waits, idle = [], 0.0
-    for _ in range(8):
-        idle = next_wait(0, 500, idle)
-        waits.append(idle)
-
-    assert waits == sorted(waits)
-    assert (waits[0], waits[-1]) == POLL_SECONDS
 
 
 def test_numbers_go_on_within_each_key_and_end_at_its_last() -> None:

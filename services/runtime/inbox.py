@@ -16,15 +16,15 @@ _SEEN: Final = """
 SELECT i.source, i.id, i.digest FROM inbox i
 JOIN unnest(CAST(:source AS text[]), CAST(:id AS text[])) AS k (source, id) USING (source, id)"""
 _TAKE: Final = """
+WITH advanced AS (
+  INSERT INTO sequence_in (topic, source, key, last)
+  SELECT * FROM unnest(CAST(:topics AS text[]), CAST(:sources AS text[]), CAST(:keys AS bytea[]),
+                       CAST(:lasts AS bigint[]))
+  ON CONFLICT (topic, source, key) DO UPDATE SET last = excluded.last
+  WHERE sequence_in.last < excluded.last)
 INSERT INTO inbox (source, id, digest)
 SELECT * FROM unnest(CAST(:source AS text[]), CAST(:id AS text[]), CAST(:digest AS bytea[]))
 ON CONFLICT DO NOTHING RETURNING source, id"""
-_ADVANCE: Final = """
-INSERT INTO sequence_in (topic, source, key, last)
-SELECT * FROM unnest(CAST(:topics AS text[]), CAST(:sources AS text[]), CAST(:keys AS bytea[]),
-                     CAST(:lasts AS bigint[]))
-ON CONFLICT (topic, source, key) DO UPDATE SET last = excluded.last
-WHERE sequence_in.last < excluded.last"""
 
 Stream = tuple[str, str, str]
 """Topic, source and key: what one sequence counts in."""
@@ -71,7 +71,8 @@ async def take(
     last = await _last(transaction, {stream_of(event) for event in events})
     turns, following = sort_out(events, last, across_gaps)
     candidates = [event for event, turn in zip(events, turns, strict=True) if turn.is_fresh]
-    new = await _remember(transaction, candidates)
+    moved = {one: number for one, number in following.items() if number > last.get(one, 0)}
+    new = await _remember(transaction, candidates, moved) if candidates else set()
     seen = {name_of(event): event.digest for event in reversed(candidates)}
     old = [
         event
@@ -80,9 +81,6 @@ async def take(
     ]
     if old:
         seen |= await _seen(transaction, old)
-    await _advance(
-        transaction, {one: number for one, number in following.items() if number > last.get(one, 0)}
-    )
     return without_repeats(events, turns, new, seen)
 
 
@@ -139,10 +137,13 @@ async def _last(transaction: Transaction, streams: Collection[Stream]) -> dict[S
     return {(row.topic, row.source, bytes(row.key).decode()): row.last for row in rows}
 
 
-async def _remember(transaction: Transaction, events: Sequence[ReadEvent[Any]]) -> set[Name]:
-    if not events:
-        return set()
-    rows = await transaction.rows(_TAKE, **columns(events, "source", "id", "digest"))
+async def _remember(
+    transaction: Transaction, events: Sequence[ReadEvent[Any]], moved: Mapping[Stream, int]
+) -> set[Name]:
+    """Keep the events that are new, and how far each stream is now; one order for all, so no deadlock."""
+    streams = sorted(moved)
+    arrays = _arrays(streams) | columns(events, "source", "id", "digest")
+    rows = await transaction.rows(_TAKE, lasts=[moved[one] for one in streams], **arrays)
     return {(row.source, row.id) for row in rows}
 
 
@@ -151,12 +152,9 @@ async def _seen(transaction: Transaction, events: Sequence[ReadEvent[Any]]) -> d
     return {(row.source, row.id): bytes(row.digest) for row in rows}
 
 
-async def _advance(transaction: Transaction, moved: Mapping[Stream, int]) -> None:
-    if moved:
-        streams = sorted(moved)
-        await transaction.run(_ADVANCE, lasts=[moved[one] for one in streams], **_arrays(streams))
-
-
 def _arrays(streams: Collection[Stream]) -> dict[str, list[Any]]:
-    topics, sources, keys = zip(*streams, strict=True)
-    return {"topics": list(topics), "sources": list(sources), "keys": [key.encode() for key in keys]}
+    return {
+        "topics": [topic for topic, _, _ in streams],
+        "sources": [source for _, source, _ in streams],
+        "keys": [key.encode() for _, _, key in streams],
+    }

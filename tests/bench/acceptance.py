@@ -22,6 +22,7 @@ from schemas.topics import INBOX, STEPS
 from services.cli.agency_client import ACCEPT, AgencyClient, listening
 from services.cli.demo.founding import set_up
 from services.cli.demo.trial import Trial, running_trial
+from tests.support.waiting import until
 
 RATES: Final = (10, 25)
 QUIET_SECONDS: Final = 2.0
@@ -110,7 +111,9 @@ async def _accept(
     ):
         await asyncio.sleep(0)
     listed = time.perf_counter()
-    step, fact = (arrivals[table[sector].name(), referral][0] for table in (STEPS, INBOX))
+    places = [(table[sector].name(), referral) for table in (STEPS, INBOX)]
+    await until(lambda: all(arrivals.get(place) for place in places))
+    step, fact = (arrivals[place][0] for place in places)
     return tuple(at - began for at in (answered, step, fact, told, listed))
 
 

@@ -22,8 +22,8 @@ async def stores(space: Space) -> AsyncIterator[Database]:
 @pytest.fixture
 async def sector(stores: Database) -> AsyncIterator[StoredSector]:
     """The owner's sector, the agencies of the builders admitted; what a test does is rolled back."""
-    async with stores.engine.connect() as connection:
-        sector = StoredSector(PROFILE, connection)
+    async with stores.session() as session:
+        await session.transaction().start()  # ends with the session
+        sector = StoredSector(PROFILE, session)
         await sector.admit(*SECTOR_OF)
         yield sector
-        await connection.rollback()

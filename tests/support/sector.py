@@ -7,7 +7,6 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import BaseModel
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.events.access import EventReport, OutcomeReport, SubjectKey
 from schemas.events.governance import AgencyCurrent
@@ -39,7 +38,7 @@ KINDS: Mapping[str, type[BaseModel]] = {
 class StoredSector:
     """One sector on one connection; each of its transactions is a savepoint."""
 
-    def __init__(self, profile: Profile, connection: AsyncConnection) -> None:
+    def __init__(self, profile: Profile, connection: Any) -> None:
         self.profile = profile
         self.connection = connection
         self.clock = StoppedClock()
@@ -63,7 +62,7 @@ class StoredSector:
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Work]:
         """A transaction."""
-        async with self.connection.begin_nested():
+        async with self.connection.transaction():
             yield self.work
 
     async def rows(self, sql: str, **parameters: Any) -> Sequence[Any]:

@@ -134,7 +134,7 @@ class ReferralStore(Referrals):
             agencies=[agency for _, agency in pairs],
             counts=[counts[pair] for pair in pairs],
         )
-        return {(row.referral, row.agency): row.last for row in rows}
+        return {(referral, agency): last for referral, agency, last in rows}
 
 
 class SurroundingsStore(Surroundings):

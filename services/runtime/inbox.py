@@ -134,7 +134,7 @@ def without_repeats(
 
 async def _last(transaction: Transaction, streams: Collection[Stream]) -> dict[Stream, int]:
     rows = await transaction.rows(_LAST, **_arrays(streams))
-    return {(row.topic, row.source, bytes(row.key).decode()): row.last for row in rows}
+    return {(topic, source, key.decode()): last for topic, source, key, last in rows}
 
 
 async def _remember(
@@ -144,12 +144,12 @@ async def _remember(
     streams = sorted(moved)
     arrays = _arrays(streams) | columns(events, "source", "id", "digest")
     rows = await transaction.rows(_TAKE, lasts=[moved[one] for one in streams], **arrays)
-    return {(row.source, row.id) for row in rows}
+    return set(map(tuple, rows))
 
 
 async def _seen(transaction: Transaction, events: Sequence[ReadEvent[Any]]) -> dict[Name, bytes]:
     rows = await transaction.rows(_SEEN, **columns(events, "source", "id"))
-    return {(row.source, row.id): bytes(row.digest) for row in rows}
+    return {(source, name): digest for source, name, digest in rows}
 
 
 def _arrays(streams: Collection[Stream]) -> dict[str, list[Any]]:

@@ -76,7 +76,7 @@ class Outbox:
             keys=[key for (_, key), _ in counts],
             counts=[count for _, count in counts],
         )
-        return {(row.topic, bytes(row.key)): row.last for row in rows}
+        return {(topic, key): last for topic, key, last in rows}
 
     def _encode(self, event: OutboxEvent, number: int) -> bytes:
         return envelope.write(

@@ -27,15 +27,14 @@ from services.cli.trail import download
 from services.runtime.process import running
 from tests.integration.test_audit_trail import (
     LIST,
-    SUBJECT,
     Trail,
-    access,
     ask,
     permitted,
     register,
     request,
     told,
 )
+from tests.support.access import SUBJECT, an_access
 from tests.support.clock import StoppedClock
 from tests.support.platform import Space
 from tests.support.ports import free_port
@@ -55,14 +54,14 @@ async def full(trail: Trail) -> AsyncIterator[Trail]:
         async with trail.client("health") as client:
             await until(lambda: _registered(client))
             for _ in range(20):
-                await permitted(trail, client, request(access()))
+                await permitted(trail, client, request(an_access()))
             await until(lambda: signed_size(trail, 32))
         yield trail
 
 
 async def _registered(client: httpx2.AsyncClient) -> bool:
     await register(client, SUBJECT)
-    return (await ask(client, request(access()))).status_code == 201
+    return (await ask(client, request(an_access()))).status_code == 201
 
 
 async def signed_size(trail: Trail, least: int) -> bool:
@@ -147,7 +146,7 @@ async def test_start_up_refuses_a_changed_row_and_names_it(
     async with trail.up(), trail.client("health") as client:
         await until(lambda: _registered(client))
         for _ in range(9):
-            await permitted(trail, client, request(access()))
+            await permitted(trail, client, request(an_access()))
     await sql(
         trail,
         "UPDATE entry SET leaf = set_byte(leaf, 30, get_byte(leaf, 30) # 1) WHERE log = :log AND idx = 7",
@@ -176,8 +175,8 @@ async def test_a_damaged_detail_is_told_by_its_index_and_reads_go_on(
     listing = request(LIST)
     async with trail.up(), trail.client("health") as client:
         await until(lambda: _registered(client))
-        await permitted(trail, client, request(access()))
-        asked = listing if statement == BAD_MONTH_KEY else request(access())
+        await permitted(trail, client, request(an_access()))
+        asked = listing if statement == BAD_MONTH_KEY else request(an_access())
         intent = (await permitted(trail, client, asked)).index
         await until(lambda: signed_size(trail, intent + 1))
     await sql(trail, statement, index=-1 if statement == BAD_MONTH_KEY else intent)
@@ -189,7 +188,7 @@ async def test_a_damaged_detail_is_told_by_its_index_and_reads_go_on(
         running("audit", trail.signer_settings(), wire_signer),
         trail.client("health") as client,
     ):
-        fresh = [await permitted(trail, client, request(one)) for one in (access(), listing.access)]
+        fresh = [await permitted(trail, client, request(one)) for one in (an_access(), listing.access)]
         outcome = await told(client, "/v1/outcomes", body)
         found = (await process.health.look()).alarms
         age_seconds = REGISTRY.get_sample_value("concert_checkpoint_age_seconds")
@@ -220,19 +219,19 @@ async def _closed_for_good(
     client: httpx2.AsyncClient, asked: PermitRequest | None = None, *, reason: str = "database"
 ) -> httpx2.Response | None:
     """The refusal, once it is the last one: a process that has just started says other things first."""
-    answer = await ask(client, asked or request(access()))
+    answer = await ask(client, asked or request(an_access()))
     assert answer.status_code == 503
     return answer if answer.json()["detail"].endswith(f"reason: {reason}") else None
 
 
 async def test_after_a_restart_the_same_request_has_the_same_place(trail: Trail) -> None:
-    asked = request(access())
+    asked = request(an_access())
     async with trail.up(), trail.client("health") as client:
         await until(lambda: _registered(client))
         before = await permitted(trail, client, asked)
     async with trail.up(), trail.client("health") as client:
         after = await permitted(trail, client, asked)
-        fresh = await permitted(trail, client, request(access()))
+        fresh = await permitted(trail, client, request(an_access()))
 
     assert after.index == before.index
     assert fresh.index >= before.size
@@ -245,9 +244,9 @@ async def test_one_process_leads_and_another_takes_over(trail: Trail) -> None:
         async with running("audit", trail.settings(standby), wire):
             trail.port = standby
             async with trail.client("health") as other:
-                refused = await ask(other, request(access()))
+                refused = await ask(other, request(an_access()))
     async with trail.up(), trail.client("health") as client:
-        permit = await permitted(trail, client, request(access()))
+        permit = await permitted(trail, client, request(an_access()))
 
     assert (refused.status_code, refused.json()["code"]) == (503, "not_leader")
     assert permit.index > 0
@@ -256,7 +255,7 @@ async def test_one_process_leads_and_another_takes_over(trail: Trail) -> None:
 async def test_a_leader_that_was_overtaken_writes_nothing_until_it_has_read_again(full: Trail) -> None:
     await until(lambda: _is_quiet(full))  # or the fence might already stop a checkpoint's padding
     await sql(full, "UPDATE log_state SET epoch = epoch + 1 WHERE log = :log")
-    asked = request(access())
+    asked = request(an_access())
     async with full.client("health") as client:
         fenced = await ask(client, asked)
         written = await rows_of(full, asked.idem)
@@ -278,7 +277,7 @@ async def rows_of(trail: Trail, idem: bytes) -> list[int]:
 
 
 async def test_lost_connections_close_the_trail_until_they_are_back(full: Trail) -> None:
-    asked = request(access())
+    asked = request(an_access())
     await sql(full, "SELECT pg_terminate_backend(pid), :log FROM pg_stat_activity WHERE usename = 'audit'")
     async with full.client("health") as client:
         permit = await permitted(full, client, asked)
@@ -298,7 +297,7 @@ async def whole(trail: Trail) -> None:
 async def test_a_sequencer_killed_within_a_group_loses_and_doubles_nothing(trail: Trail, place: str) -> None:
     async with trail.up(), trail.client("health") as client:
         await until(lambda: _registered(client))
-    asked = request(access())
+    asked = request(an_access())
     process = await killed_at(place, "run", environment_of(trail.settings(), trail))
     async with trail.client("health") as client:
         await until(lambda: _kills(client, asked, process))

@@ -66,15 +66,15 @@ class EntryWriter:
             raise DetailInvalid("/access/times")
         if request.items and not lists:
             raise DetailInvalid("/items")
-        asked = access.plain()
-        item = asked | self._words("item", "before", caller)
+        said = request.plain()
+        words, item = said["access"], said["access"] | self._words("item", "before", caller)
         return _fitting(
             Draft(
                 caller=caller,
                 idem=request.idem,
-                body=_digest("permit", request.plain()),
-                words=asked | self._words("intent", "before", caller),
-                items=tuple(item | row.plain() for row in request.items),
+                body=_digest("permit", said),
+                words=words | self._words("intent", "before", caller),
+                items=tuple(item | row for row in said["items"]),
                 names_items=lists,
             )
         )
@@ -83,11 +83,10 @@ class EntryWriter:
         """Something that was done."""
         self._check(report.access, "event", caller)
         _check_instants(report)
-        words = report.access.plain() | self._words("event", report.mode, caller)
-        words["happened"] = report.happened
-        if report.until is not None:
-            words["until"] = report.until
-        return _fitting(Draft(caller, report.idem, _digest("event", report.plain()), words))
+        said = report.plain()
+        words = said["access"] | self._words("event", report.mode, caller)
+        words |= {name: said[name] for name in ("happened", "until") if name in said}
+        return _fitting(Draft(caller, report.idem, _digest("event", said), words))
 
     def outcome(self, report: OutcomeReport, *, caller: str) -> Draft:
         """What came of an intent; the intent's subject is added when it is read."""
@@ -96,12 +95,11 @@ class EntryWriter:
         _check_instant(report.happened, "/happened")
         if report.result != "released" and report.reason is None:
             raise DetailInvalid("/reason")
-        words = report.plain()
-        del words["idem"], words["origin"]
+        said = report.plain()
+        words = {name: one for name, one in said.items() if name not in ("idem", "origin")}
         words |= {"v": 1, "kind": "outcome", "service": caller, "site": self.origin}
         words["intent"] = {"origin": self.origin, "index": report.intent}
-        digest = _digest("outcome", report.plain())
-        return _fitting(Draft(caller, report.idem, digest, words, intent=report.intent))
+        return _fitting(Draft(caller, report.idem, _digest("outcome", said), words, intent=report.intent))
 
     def _check(self, access: Access, kind: Literal["intent", "event"], caller: str) -> None:
         """Refuse an access that lacks what its act needs, or is another party's to ask for."""

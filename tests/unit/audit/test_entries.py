@@ -34,10 +34,10 @@ from services.audit.domain.soundness import (
     opened_detail,
     opening_line,
 )
+from tests.support.access import SUBJECT, an_access
 
 ORIGIN: Final = "audit.example/juris-a"
 CALLER: Final = "urn:concert:test-local:health"
-SUBJECT: Final = "ref_" + "a" * 26
 OTHER: Final = "ref_" + "b" * 26
 AT: Final = "2026-03-02T12:00:00.000Z"
 OPERATOR: Final = "urn:concert:test-local:operator"
@@ -109,19 +109,6 @@ def a_group(start: int = 0, **changes: Any) -> Group:
     }
     keyring = replace(KEYRING, random=lambda count: next(stream)[:count])
     return replace(Group(keyring, start, AT, MONTH_KEY, {}, subjects, {}), **changes)
-
-
-def an_access(**changes: Any) -> Access:
-    words: dict[str, Any] = {
-        "act": "view",
-        "purpose": "case_work",
-        "basis": "referral",
-        "actor": Actor(id="st-1", client="cl-1"),
-        "agency": "welfare-a",
-        "subject": SUBJECT,
-        "explain": (),
-    }
-    return Access(**(words | changes))
 
 
 def a_request(words: Access | None = None, *items: Item, idem: bytes = b"i" * 16) -> PermitRequest:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import pytest
 from pydantic import ValidationError
 
-from schemas.events.access import ACTS, Access, Actor, Item, Opening, PermitAnswer, PermitRequest, Receipt
+from schemas.events.access import ACTS, Access, Item, Opening, PermitAnswer, PermitRequest, Receipt
 from schemas.trail.bytes import (
     canonical,
     commitment,
@@ -34,10 +34,10 @@ from schemas.trail.permits import (
     signed_permit,
 )
 from schemas.trail.tree import Tree, leaf_hash
+from tests.support.access import SUBJECT, an_access
 
 ORIGIN: Final = "audit.example/juris-a"
 AUDIENCE: Final = "urn:concert:test-local:health"
-SUBJECT: Final = "ref_" + "a" * 26
 LOG: Final = Signer.from_seed(ORIGIN, b"l" * 32)
 PERMITS: Final = Signer.from_seed(f"{ORIGIN}/permit", b"p" * 32)
 STRANGER: Final = Signer.from_seed(f"{ORIGIN}/permit", b"s" * 32)
@@ -48,25 +48,12 @@ LEAVES_BEFORE: Final = 20
 SIGNED: Final = 16
 
 
-def view(**changes: Any) -> Access:
-    words: dict[str, Any] = {
-        "act": "view",
-        "purpose": "case_work",
-        "basis": "referral",
-        "actor": Actor(id="st-1", client="cl-1"),
-        "agency": "welfare-a",
-        "subject": SUBJECT,
-        "explain": (),
-    }
-    return Access(**(words | changes))
-
-
 ITEMS: Final = (Item(subject=SUBJECT), Item(subject="ref_" + "b" * 26))
 ITEM_LEAVES: Final = (leaf(b"1" * 16, b"1" * 32), leaf(b"2" * 16, b"2" * 32))
 
 
 def a_question(words: Access | None = None, *items: Item, **changes: Any) -> Question:
-    access = words or view()
+    access = words or an_access()
     request = PermitRequest(idem=b"i" * 16, nonce=b"n" * 16, access=access, items=items)
     asked = Question(AUDIENCE, request.plain(), ASKED_AT, ACTS[access.act].lists, tag_key=TAG_KEY)
     return replace(asked, **changes)
@@ -136,7 +123,7 @@ def a_case(question: Question | None = None, item_leaves: tuple[bytes, ...] = ()
 
 
 def a_listing() -> Case:
-    question = a_question(view(act="list", subject=None), *ITEMS, tag_key=None)
+    question = a_question(an_access(act="list", subject=None), *ITEMS, tag_key=None)
     return a_case(question, ITEM_LEAVES)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import sys
+from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
 import h11
@@ -19,7 +20,7 @@ from services.runtime.refusals import (
     TooManyConnections,
     TransferCodingUnknown,
 )
-from services.runtime.requests import Receive, Scope, Send
+from services.runtime.requests import App, Receive, Scope, Send
 
 HEADER_BYTES_MAX: Final = 32 * 1024
 """Request line and headers together; also a chunk's header and a body's trailers."""
@@ -80,6 +81,8 @@ class BoundedProtocol(H11Protocol):
         """Begin; a connection over the limit is told so, and one far over it is cut."""
         super().connection_made(transport)
         self._watch()
+        if certificate := transport.get_extra_info("peercert"):
+            self.app = _certified(self.app, certificate)
         excess = len(self.connections) - self.connections_max
         if excess > REFUSED_CONNECTIONS_MAX:
             transport.abort()
@@ -164,6 +167,15 @@ class BoundedProtocol(H11Protocol):
         else:
             self.transport.close()
         self._watch()
+
+
+def _certified(application: App, certificate: Mapping[str, Any]) -> App:
+    """Hands the application the peer's certificate, which uvicorn keeps to itself."""
+
+    async def certified(scope: Scope, receive: Receive, send: Send) -> None:
+        await application({**scope, "extensions": {"peer_certificate": certificate}}, receive, send)
+
+    return certified
 
 
 async def _refuse_connection(scope: Scope, receive: Receive, send: Send) -> None:

@@ -46,20 +46,19 @@ class Readiness:
 class Health:
     """What the probes look at: the loop's heartbeat, the database, what waits in it, the alarms.
 
-    Brokers and lag never make a service unready: writes stay open without them.
+    Brokers and lag never make a service unready: writes stay open without them. Without a limit of its rows
+    there is no outbox.
     """
 
     def __init__(
         self,
         database: Database,
         *,
-        has_outbox: bool,
-        outbox_rows_max: int,
+        outbox_rows_max: int | None,
         why_halted: Callable[[], str | None] = lambda: None,
         alarms: Sequence[AlarmSource] = (),
     ) -> None:
         self._database = database
-        self._has_outbox = has_outbox
         self._outbox_rows_max = outbox_rows_max
         self._why_halted = why_halted
         self._alarm_sources = alarms
@@ -114,7 +113,7 @@ class Health:
 
     async def _ask(self) -> Backlog | None:
         try:
-            if self._has_outbox:
+            if self._outbox_rows_max is not None:
                 return await read_backlog(self._database, outbox_rows_max=self._outbox_rows_max)
             async with self._database.transaction() as transaction:
                 await transaction.run("SELECT 1")

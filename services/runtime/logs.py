@@ -13,6 +13,8 @@ ALLOWED: Final = frozenset({
     "actor_type", "route", "status", "duration_ms", "error_code", "error_class", "topic", "partition",
     "offset", "group", "count", "attempt", "shard", "logger", "state", "crash_point",
 })  # fmt: skip
+NOISY: Final = ("aiokafka", "aiosmtplib", "asyncio", "httpx2", "kafka", "uvicorn")
+"""Libraries of which only errors are told."""
 LINE_CHARACTERS_MAX: Final = 4_000
 
 Event = MutableMapping[str, Any]
@@ -61,16 +63,7 @@ def configure(service: str, *, level: int = logging.INFO) -> None:
     root = logging.getLogger()
     root.handlers = [output]
     root.setLevel(level)
-    for noisy in (
-        "aiokafka",
-        "uvicorn",
-        "uvicorn.access",
-        "uvicorn.error",
-        "asyncio",
-        "httpx2",
-        "kafka",
-        "aiosmtplib",
-    ):
+    for noisy in NOISY:
         logging.getLogger(noisy).setLevel(logging.ERROR)
 
 

@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -19,11 +19,11 @@ from services.runtime.connections import (
 )
 from services.runtime.identity import Identity
 from services.runtime.refusals import OperatorOnly
-from services.runtime.requests import DRAINING, Receive, Scope, Send
+from services.runtime.requests import DRAINING
 from services.runtime.settings import RuntimeSettings, TlsSettings
 from services.runtime.web import caller_of, create_app
 
-_COMMON: Final = {
+_COMMON: Final[Mapping[str, Any]] = {
     "lifespan": "off",
     "log_config": None,
     "access_log": False,
@@ -88,13 +88,13 @@ def servers_of(
     settings: RuntimeSettings, *, health: FastAPI, api: FastAPI | None, internal: FastAPI | None
 ) -> list[tuple[Server, list[socket.socket]]]:
     """A server for each port that has something to serve, with its socket; raises WrongPorts."""
-    configs: dict[str, Config] = {"health": plain_config(health)}
+    configs: dict[str, Config] = {"health": listening(health)}
     if api:
-        configs["api"] = plain_config(api)
+        configs["api"] = listening(api)
     if internal:
         if settings.tls is None:
             raise WrongPorts("the internal port needs a certificate; set CONCERT_TLS__… for this process")
-        configs["internal"] = internal_config(internal, settings.tls)
+        configs["internal"] = listening(internal, settings.tls)
     sockets = _inherited_sockets()
     if unserved := sorted(sockets.keys() - configs.keys()):
         raise WrongPorts(f"nobody serves {', '.join(unserved)} here; take it out of CONCERT_SOCKETS")
@@ -104,22 +104,17 @@ def servers_of(
     ]
 
 
-def internal_config(app: FastAPI, tls: TlsSettings) -> Config:
-    """How the internal port listens: only peers whose certificate the authority signed get a connection."""
-    return Config(
-        app,
-        http=CertifiedProtocol,
-        ssl_certfile=str(tls.certificate_file),
-        ssl_keyfile=str(tls.key_file),
-        ssl_ca_certs=str(tls.authority_file),
-        ssl_cert_reqs=ssl.CERT_REQUIRED,
-        **_COMMON,  # type: ignore[arg-type]
-    )
-
-
-def plain_config(app: FastAPI) -> Config:
-    """How a port on loopback listens; what is in front of it adds TLS."""
-    return Config(app, http=BoundedProtocol, **_COMMON)  # type: ignore[arg-type]
+def listening(app: FastAPI, tls: TlsSettings | None = None) -> Config:
+    """How a port listens: with TLS, only peers whose certificate the authority signed get a connection."""
+    secured: Mapping[str, Any] = {}
+    if tls:
+        secured = {
+            "ssl_certfile": str(tls.certificate_file),
+            "ssl_keyfile": str(tls.key_file),
+            "ssl_ca_certs": str(tls.authority_file),
+            "ssl_cert_reqs": ssl.CERT_REQUIRED,
+        }
+    return Config(app, http=BoundedProtocol, **_COMMON, **secured)
 
 
 def _operator_alone(operator: str) -> Callable[[Request], Awaitable[None]]:
@@ -130,21 +125,6 @@ def _operator_alone(operator: str) -> Callable[[Request], Awaitable[None]]:
             raise OperatorOnly
 
     return check
-
-
-class CertifiedProtocol(BoundedProtocol):
-    """Hands the application the peer's certificate, which uvicorn keeps to itself."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Put the certificate beside each request of the connection."""
-        super().connection_made(transport)
-        application = self.app
-        extensions = {"peer_certificate": transport.get_extra_info("peercert")}
-
-        async def certified(scope: Scope, receive: Receive, send: Send) -> None:
-            await application({**scope, "extensions": extensions}, receive, send)
-
-        self.app = certified
 
 
 def _inherited_sockets() -> dict[str, int]:

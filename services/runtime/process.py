@@ -184,8 +184,7 @@ class ServiceProcess:
             operators.append(partition_alarms.routes(database, identity.group))
         self.health = Health(
             probed,
-            has_outbox=bool(relays),
-            outbox_rows_max=settings.outbox_rows_max,
+            outbox_rows_max=settings.outbox_rows_max if relays else None,
             why_halted=parts.why_halted,
             alarms=[*parts.alarms, *(one.alarms for one in self._workers if not isinstance(one, Relay))],
         )

@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI, Request
 
 from services.runtime.connections import HEADER_BYTES_MAX, BoundedProtocol
-from services.runtime.ports import QuietServer, plain_config
+from services.runtime.ports import QuietServer, listening
 from services.runtime.requests import draining_of
 from services.runtime.tokens import Unauthenticated
 from services.runtime.web import create_app
@@ -103,7 +103,7 @@ def port(app: FastAPI, loop: LoopThread) -> Iterator[Port]:
 
 @contextmanager
 def serving(app: FastAPI, loop: LoopThread) -> Iterator[Port]:
-    config = plain_config(app)
+    config = listening(app)
     config.http, config.timeout_graceful_shutdown = Hasty, 1
     bound = socket.create_server(("127.0.0.1", 0))
     server = QuietServer(config)

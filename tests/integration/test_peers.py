@@ -10,7 +10,7 @@ import pytest
 from fastapi import Request
 
 from services.runtime.peers import internal_client
-from services.runtime.ports import QuietServer, internal_config
+from services.runtime.ports import QuietServer, listening
 from services.runtime.web import caller_of, create_app
 from tests.support.platform import CELL, Space
 
@@ -24,7 +24,7 @@ async def a_server(space: Space, name: str) -> AsyncIterator[str]:
         return caller_of(request)
 
     bound = socket.create_server(("127.0.0.1", 0))
-    server = QuietServer(internal_config(app, space.tls_settings(name)))
+    server = QuietServer(listening(app, space.tls_settings(name)))
     task = asyncio.create_task(server.serve([bound]))
     try:
         yield f"https://127.0.0.1:{bound.getsockname()[1]}"

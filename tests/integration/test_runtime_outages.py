@@ -133,7 +133,7 @@ async def test_a_batch_whose_connection_is_cut_comes_again_whole(space: Space) -
 
 async def test_an_outbox_over_its_guard_takes_no_more_requests(space: Space) -> None:
     async with a_writers_database(space) as database:
-        health = Health(database, has_outbox=True, outbox_rows_max=3)
+        health = Health(database, outbox_rows_max=3)
         assert (await health.look()).reason is None
 
         await written(space, database, [new_id("referral") for _ in range(3)])
@@ -155,7 +155,7 @@ SELECT n::text, 'g', 't', gen_random_uuid(), 0, n, now(), '[]', 'bad_json', now(
 
 async def test_what_waits_in_the_database_is_counted_and_told_at_each_look(space: Space) -> None:
     tampering, database = space.database_as_admin("police"), space.database("police")
-    health = Health(database, has_outbox=True, outbox_rows_max=3)
+    health = Health(database, outbox_rows_max=3)
     assert (await health.look()).alarms == []
     async with tampering.transaction() as transaction:
         for statement in WAITING.split(";"):

@@ -23,7 +23,6 @@ def a_health(*alarms: Alarm, why_halted: str | None = None, url: str = NOWHERE.u
     database = Database.connect(DatabaseSettings(url=url), application="tests")
     return Health(
         database,
-        has_outbox=True,
         outbox_rows_max=10,
         why_halted=lambda: why_halted,
         alarms=[lambda: alarms],

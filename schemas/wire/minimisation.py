@@ -56,7 +56,7 @@ def minimise(fact: B, reader: str, matrix: Matrix, **changes: Any) -> B:
 
     `changes` are set in the same copy: to whom it goes and under which number, or who must act next.
     """
-    hidden, governed = _marks_of(type(fact), is_party=reader != STATISTICS)
+    hidden, governed = _plan(type(fact), is_party=reader != STATISTICS)
     shown: dict[str, Any] = hidden | changes
     for field, row in governed:
         shown[field] = row.seen(getattr(fact, field), matrix.get(row.name, {}).get(reader, "N"))
@@ -80,9 +80,7 @@ def _marks(kind: type[Body]) -> Iterator[tuple[str, Audience | MatrixRow | None]
 
 
 @cache
-def _marks_of(
-    kind: type[Body], *, is_party: bool
-) -> tuple[dict[str, None], tuple[tuple[str, MatrixRow], ...]]:
+def _plan(kind: type[Body], *, is_party: bool) -> tuple[dict[str, None], tuple[tuple[str, MatrixRow], ...]]:
     """Nothing for each field that this reader never sees, and those that depend on the matrix."""
     seen = {EVERYBODY, PARTIES if is_party else STATISTICS_ALONE}
     hidden = dict.fromkeys(name for name, mark in _marks(kind) if mark not in seen)

@@ -1,8 +1,4 @@
-"""JSON that every reader understands alike: what two parsers could take differently is refused.
-
-`parse_json(text: bytes)` raises `MalformedJson`; `to_json(value)` gives compact UTF-8, members in their own
-order.
-"""
+"""JSON that every reader understands alike: what two parsers could take differently is refused."""
 
 from __future__ import annotations
 
@@ -68,11 +64,6 @@ def may_hold_forbidden_text(text: bytes) -> bool:
     return not text.isascii() or b"\\" in text or b"\x7f" in text
 
 
-def to_json(value: object) -> bytes:
-    """Compact UTF-8 JSON, members in their own order."""
-    return _ENCODER.encode(value).encode("utf-8")
-
-
 def _quickly(text: bytes) -> Any:
     """The value where it is written again byte for byte: no name twice, no NaN, no second spelling."""
     try:
@@ -128,4 +119,3 @@ def _no_constant(_: str) -> NoReturn:
 _DECODER: Final = json.JSONDecoder(
     object_pairs_hook=_members, parse_float=_finite, parse_constant=_no_constant
 )
-_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)

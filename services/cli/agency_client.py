@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
 import httpx2
+from pydantic_core import to_json
 
 from deploy.local.refusals import CannotRun
-from schemas.wire.strict_json import to_json
 from services.cli.tokens import LIFE_SECONDS, LocalIssuer
 from services.runtime.ids import random_bytes
 

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Final
 
 import httpx2
 import typer
+from pydantic_core import to_json
 
-from schemas.wire.strict_json import to_json
 from services.cli.directory_source import DirectoryRow, RefusedRow, SourcePage, read_directory
 from services.cli.installed import DataDirectory, installed
 from services.cli.operator_client import JSON, operator_client

@@ -3,9 +3,10 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
+from pydantic_core import to_json
+
 from schemas.events.governance import AgencyCurrent, ProtocolCurrent, ProtocolDocument
 from schemas.topics import GOVERNANCE_STATE
-from schemas.wire.strict_json import to_json
 from services.governance.domain import Kind, Publication
 from services.governance.handlers import Publications
 from services.runtime.outbox import Outbox

@@ -10,6 +10,7 @@ import pytest
 import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic_core import to_json
 
 from schemas import topics
 from schemas.events import directory, referral
@@ -24,7 +25,7 @@ from schemas.wire.envelope import (
     write,
 )
 from schemas.wire.sealing import digest, open_event
-from schemas.wire.strict_json import MalformedJson, parse_json, to_json
+from schemas.wire.strict_json import MalformedJson, parse_json
 from schemas.wire.topic import Topic, source_of
 
 REFERRAL = "ref_" + "a" * 26

@@ -18,6 +18,7 @@ from schemas.topics import GOVERNANCE_STATE
 from schemas.wire.envelope import ReadEvent, read
 from services.cli.operator_client import JSON
 from services.governance.wiring import wire
+from services.runtime.database import Database
 from services.runtime.peers import internal_client
 from services.runtime.process import running
 from services.runtime.settings import PortSettings, RuntimeSettings
@@ -26,6 +27,7 @@ from tests.support.commands import CommandResult, run_command
 from tests.support.kafka import a_bare_reader
 from tests.support.platform import CELL, Space
 from tests.support.ports import free_port
+from tests.support.waiting import until
 
 DEFAULT = json.loads((Path(__file__).parents[2] / "deploy/local/protocol.json").read_text())
 
@@ -129,18 +131,26 @@ async def test_a_version_that_is_not_the_next_is_refused_and_changes_nothing(
     assert agency("agency-next") in [entry["content"] for entry in listed]
 
 
-async def test_of_two_next_versions_at_once_one_is_published(
+async def test_whoever_looks_at_an_id_keeps_others_from_adding_a_version(
     space: Space, operator: httpx2.AsyncClient
 ) -> None:
-    await admit(operator, "agency-race")
+    await admit(operator, "agency-locked")
+    database = space.database_as_admin("governance")
+    async with asyncio.TaskGroup() as group, database.transaction() as first:
+        await first.run("SELECT pg_advisory_xact_lock(hashtextextended('agency-locked', 0))")
+        second = group.create_task(admit(operator, "agency-locked", version=2))
+        await until(lambda: _is_waiting(database))
+        waited = not second.done()
+    await database.close()
 
-    answers = await asyncio.gather(
-        *(admit(operator, "agency-race", version=2, status=status) for status in ("active", "suspended") * 4)
-    )
+    assert waited
+    assert second.result().json()["is_news"]
 
-    assert sorted(answer.status_code for answer in answers) == [200] * 4 + [409] * 4
-    assert [answer.json().get("is_news") for answer in answers].count(True) == 1
-    assert await outgoing(space, "agency-race") == 2
+
+async def _is_waiting(database: Database) -> bool:
+    async with database.transaction() as transaction:
+        found = await transaction.rows("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+    return bool(found)
 
 
 async def test_a_key_that_another_holds_or_held_is_not_admitted(

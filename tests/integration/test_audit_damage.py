@@ -3,9 +3,7 @@
 import asyncio
 import base64
 import json
-import os
 import secrets
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,6 @@ from prometheus_client import REGISTRY
 from schemas.events.access import PermitRequest
 from schemas.trail.bytes import decoded, encoded
 from schemas.trail.notes import Checkpoint, Signer, checkpoint_text, signed_note
-from services.audit.settings import Settings, SignerSettings
 from services.audit.signer import CheckpointSigner, HighWater, SignerHalted
 from services.audit.store import LogDatabase
 from services.audit.verifier.check import Verdict, check
@@ -38,6 +35,7 @@ from tests.support.access import SUBJECT, an_access
 from tests.support.clock import StoppedClock
 from tests.support.platform import Space
 from tests.support.ports import free_port
+from tests.support.processes import start_process
 from tests.support.waiting import until
 
 
@@ -298,7 +296,7 @@ async def test_a_sequencer_killed_within_a_group_loses_and_doubles_nothing(trail
     async with trail.up(), trail.client("health") as client:
         await until(lambda: _registered(client))
     asked = request(an_access())
-    process = await killed_at(place, "run", environment_of(trail.settings(), trail))
+    process = await start_process("audit", trail.settings(), CONCERT_CRASH_AT=place)
     async with trail.client("health") as client:
         await until(lambda: _kills(client, asked, process))
 
@@ -322,7 +320,7 @@ async def _kills(client: httpx2.AsyncClient, asked: Any, process: asyncio.subpro
 async def test_a_signer_killed_while_signing_signs_the_same_again(trail: Trail, place: str) -> None:
     async with running("audit", trail.settings(), wire), trail.client("health") as client:
         await until(lambda: sql(trail, "SELECT 1 FROM log_state WHERE log = :log"))
-        process = await killed_at(place, "signer", environment_of(trail.signer_settings(), trail))
+        process = await start_process("audit", trail.signer_settings(), "signer", CONCERT_CRASH_AT=place)
         assert await process.wait() == 137
         async with running("audit", trail.signer_settings(), wire_signer):
             await until(lambda: _registered(client))
@@ -331,33 +329,6 @@ async def test_a_signer_killed_while_signing_signs_the_same_again(trail: Trail, 
     rows = await sql(trail, "SELECT size FROM checkpoint WHERE log = :log ORDER BY size")
     assert [row.size for row in rows] == sorted({row.size for row in rows})
     assert rows[0].size == 0
-
-
-async def killed_at(place: str, word: str, environment: dict[str, str]) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "services.audit",
-        word,
-        env={**environment, "CONCERT_CRASH_AT": place},
-        cwd=Path(__file__).parents[2],
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-
-
-def environment_of(settings: Settings | SignerSettings, trail: Trail) -> dict[str, str]:
-    """The environment that makes these settings."""
-    given = settings.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
-    flat = {key: value for key, value in given.items() if not isinstance(value, dict)}
-    nested = {
-        f"{key}__{name}": value
-        for key, part in given.items()
-        if isinstance(part, dict)
-        for name, value in part.items()
-    }
-    made = {f"CONCERT_{key.upper()}": str(value) for key, value in (flat | nested).items()}
-    return {"PATH": os.environ["PATH"], **made}
 
 
 async def sweep_signer(trail: Trail, folder: Path) -> None:

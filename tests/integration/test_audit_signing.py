@@ -3,7 +3,6 @@
 import asyncio
 import json
 import secrets
-import sys
 from collections.abc import AsyncIterator, Coroutine
 from datetime import timedelta
 from pathlib import Path
@@ -27,8 +26,8 @@ from services.audit.wiring import wire_signer
 from services.runtime.health import Readiness
 from services.runtime.ids import random_bytes
 from services.runtime.process import ServiceProcess, running
+from services.runtime.settings import DatabaseSettings
 from tests.integration.test_audit_damage import (
-    environment_of,
     signed_then_stopped,
     sql,
     sweep_signer,
@@ -36,6 +35,7 @@ from tests.integration.test_audit_damage import (
 from tests.integration.test_audit_trail import LIST, Trail, request
 from tests.support.clock import StoppedClock
 from tests.support.platform import CELL, Space
+from tests.support.processes import start_process
 from tests.support.waiting import until
 
 HEALTH = source_of(CELL, "health")
@@ -181,17 +181,9 @@ async def test_whoever_has_much_waiting_is_told_to_slow_down_and_no_other(by_han
 @pytest.mark.parametrize("word", ["run", "signer"])
 async def test_the_last_words_of_a_process_hold_no_text_of_a_driver(trail: Trail, word: str) -> None:
     settings = trail.settings() if word == "run" else trail.signer_settings()
-    nowhere = {"CONCERT_DATABASE__URL": "postgresql+asyncpg://somebody@127.0.0.1:1/nowhere"}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "services.audit",
-        word,
-        env=environment_of(settings, trail) | nowhere,
-        cwd=Path(__file__).parents[2],
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    nowhere = DatabaseSettings(url="postgresql+asyncpg://somebody@127.0.0.1:1/nowhere")
+    lost = settings.model_copy(update={"database": nowhere})
+    process = await start_process("audit", lost, word, log=asyncio.subprocess.PIPE)
     said, places = await process.communicate()
 
     assert process.returncode == 1

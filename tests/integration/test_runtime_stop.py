@@ -3,7 +3,6 @@
 import asyncio
 import json
 import signal
-import sys
 from collections.abc import Sequence
 
 import pytest
@@ -17,7 +16,7 @@ from services.runtime.settings import DatabaseSettings
 from tests.support.kafka import send_raw
 from tests.support.platform import Space
 from tests.support.poison import HEALTH_STEPS, a_good_record
-from tests.support.processes import ROOT, a_process, environment_of
+from tests.support.processes import a_process, start_process
 from tests.support.waiting import until
 
 STEP_COUNT = 1_500
@@ -76,11 +75,8 @@ async def test_a_process_that_fails_tells_classes_and_places_and_no_text(space: 
     settings = space.settings(Settings, "referrals")
     nowhere = DatabaseSettings(url="postgresql+asyncpg://quillon@127.0.0.1:1/quillon")
 
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "services.referrals", "run", cwd=ROOT,
-        env=environment_of(settings.model_copy(update={"database": nowhere})),
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
+    lost = settings.model_copy(update={"database": nowhere})
+    process = await start_process("referrals", lost, log=asyncio.subprocess.PIPE)
     told, said = await asyncio.wait_for(process.communicate(), 30)
 
     assert process.returncode == 1

@@ -2,9 +2,6 @@
 
 import asyncio
 import itertools
-import json
-import os
-import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -15,8 +12,6 @@ import httpx2
 import pytest
 from aiokafka import AIOKafkaProducer
 from asyncpg import PostgresError
-from joserfc import jwt
-from joserfc.jwk import ECKey
 
 from schemas.events.referral import (
     FactBase,
@@ -33,6 +28,8 @@ from schemas.wire.topic import Topic, source_of
 from services.audit.settings import LogKeySettings, Settings, SignerSettings
 from services.audit.wiring import wire as wire_audit
 from services.audit.wiring import wire_signer
+from services.cli.operator_client import JSON
+from services.cli.tokens import LocalIssuer
 from services.health.profile import PROFILE
 from services.runtime.ids import new_id
 from services.runtime.kafka import security
@@ -50,6 +47,7 @@ from tests.support.builders import (
 )
 from tests.support.platform import CELL, Space
 from tests.support.ports import free_port
+from tests.support.processes import a_process
 from tests.support.scenes import CONSENT as SHORT_CONSENT
 from tests.support.scenes import PERSONAL, SCOPE, an_offer_asked
 from tests.support.waiting import until
@@ -122,15 +120,8 @@ class Wire:
         return httpx2.AsyncClient(base_url=f"http://127.0.0.1:{self.api_port}", headers=headers, timeout=30)
 
     def token(self, agency: str) -> str:
-        key = ECKey.import_key(json.loads(self.space.platform.secrets.issuer_key_file().read_text()))
-        now = int(datetime.now(UTC).timestamp())
-        claims = {
-            "iss": ISSUER, "aud": HERE, "iat": now, "exp": now + 300, "jti": new_id("event"),
-            "sub": "staff-1", "act": {"client_id": "client-1"}, "agency": agency, "role": "caseworker",
-        }  # fmt: skip
-        return jwt.encode(
-            {"alg": "ES384", "typ": "at+jwt", "kid": key.kid}, claims, key, algorithms=["ES384"]
-        )
+        issuer = LocalIssuer(ISSUER, CELL, self.space.platform.secrets.issuer_key_file())
+        return issuer.token(agency=agency, staff="staff-1", role="caseworker", services=["health"])
 
     async def rows(self, sql: str, **parameters: Any) -> list[Any]:
         async with self.space.transaction("health", as_admin=True) as transaction:
@@ -455,33 +446,6 @@ async def _nothing_left(made: Wire) -> bool:
     return not await reports(made)
 
 
-@asynccontextmanager
-async def a_process(made: Wire, log: Path, crash_at: str = "") -> AsyncIterator[asyncio.subprocess.Process]:
-    """The sector as a process of its own; with `crash_at` it dies there as by `kill -9`."""
-    with log.open("ab") as output:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "services.health", "run",
-            cwd=REPOSITORY, env=environment(made.settings(), crash_at), stdout=output, stderr=output,
-        )  # fmt: skip
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
-
-
-def environment(settings: SectorSettings, crash_at: str) -> dict[str, str]:
-    """What the supervisor would tell the process."""
-    told = {"PATH": os.environ["PATH"], "CONCERT_CRASH_AT": crash_at}
-    for name, value in settings.model_dump(mode="json", exclude_none=True).items():
-        parts = value.items() if isinstance(value, dict) else [("", value)]
-        told |= {
-            f"CONCERT_{name.upper()}{'__' + part.upper() if part else ''}": str(one) for part, one in parts
-        }
-    return told
-
-
 CRASHES = ("permit.asked", "permit.checked", "permit.settled", "trail.sent", "trail.settled")
 
 
@@ -509,7 +473,8 @@ async def test_a_killed_sector_shows_nothing_unrecorded_and_its_reports_all_arri
     path, log = f"/v1/referrals/{referral}", tmp_path / "log"
     used = await used_permits(made)
 
-    async with a_process(made, log, crash_at) as process, made.client() as client:
+    doomed = a_process("health", made.settings(), log, CONCERT_CRASH_AT=crash_at)
+    async with doomed as process, made.client() as client:
         await until(lambda: _answers(client))
         answer = await _until_killed(client, path, process)
     used_by_the_killed = await used_permits(made) - used

@@ -3,12 +3,10 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
-
-from pydantic import BaseModel
+from typing import IO, Final
 
 from services.runtime.settings import RuntimeSettings
 
@@ -16,23 +14,22 @@ ROOT: Final = Path(__file__).resolve().parent.parent.parent
 KILLED_BY_ITSELF: Final = 137
 
 
-def environment_of(settings: RuntimeSettings, **more: str) -> dict[str, str]:
-    """The settings as `CONCERT_…` variables."""
-    plain = {name: text for name, text in os.environ.items() if not name.startswith("CONCERT_")}
-    return plain | dict(_variables("CONCERT", settings)) | more
-
-
-def _variables(prefix: str, value: Any) -> Mapping[str, str]:
-    separator = "_" if prefix == "CONCERT" else "__"
-    found: dict[str, str] = {}
-    for name in type(value).model_fields:
-        one = getattr(value, name)
-        variable = f"{prefix}{separator}{name.upper()}"
-        if isinstance(one, BaseModel):
-            found |= _variables(variable, one)
-        elif one is not None:
-            found[variable] = str(one)
-    return found
+async def start_process(
+    service: str,
+    settings: RuntimeSettings,
+    word: str = "run",
+    *,
+    log: IO[bytes] | int = asyncio.subprocess.DEVNULL,
+    **more: str,
+) -> asyncio.subprocess.Process:
+    """`python -m services.<service> <word>`, told its settings as the supervisor tells them, and `more`."""
+    told = {"PATH": os.environ["PATH"], **more}
+    for name, value in settings.model_dump(mode="json", exclude_none=True).items():
+        parts = {f"__{part}": one for part, one in value.items()} if isinstance(value, dict) else {"": value}
+        told |= {f"CONCERT_{name}{part}".upper(): str(one) for part, one in parts.items()}
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", f"services.{service}", word, cwd=ROOT, env=told, stdout=log, stderr=log
+    )
 
 
 @asynccontextmanager
@@ -41,10 +38,7 @@ async def a_process(
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """`python -m services.<service> run`, with its log at the end of a file; killed if it still runs."""
     with log.open("ab") as output:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", f"services.{service}", "run",
-            cwd=ROOT, env=environment_of(settings, **more), stdout=output, stderr=asyncio.subprocess.STDOUT,
-        )  # fmt: skip
+        process = await start_process(service, settings, log=output, **more)
     try:
         yield process
     finally:

@@ -21,7 +21,7 @@ from services.runtime.progress import ReaderProgress
 from services.runtime.settings import KafkaSettings
 from services.runtime.worker import Backoff, Worker
 
-POLL_MS: Final = 200
+POLL_MS: Final = 1_000
 LOOK_SECONDS: Final = 2.0
 """How often the reader tells the brokers how far it is, and looks where the logs end."""
 LOOK_WITHIN_SECONDS: Final = 5.0
@@ -50,11 +50,18 @@ class Consumer(Worker, ConsumerRebalanceListener):  # type: ignore[misc]
         self._had_turn: set[TopicPartition] = set()
         self._failed: Exception | None = None
         self._consumer: Any = None
+        self._polling: asyncio.Task[Mapping[TopicPartition, Sequence[Any]]] | None = None
         self._clock = SystemClock()
         self._progress = ReaderProgress(identity.group, self._clock.now())
         self._look_at = 0.0
         self._is_untold = False
         self.assigned = asyncio.Event()
+
+    def stop(self) -> None:
+        """Finish the batch in hand, then leave; a wait for records ends at once."""
+        super().stop()
+        if self._polling:
+            self._polling.cancel()
 
     def alarms(self) -> list[Alarm]:
         """What stands over this reader's partitions, and what does not get on; from memory."""
@@ -120,9 +127,23 @@ class Consumer(Worker, ConsumerRebalanceListener):  # type: ignore[misc]
             fetched = await self._consumer.getmany(*others, timeout_ms=0, max_records=self._records_max)
         if not fetched:
             self._had_turn.clear()
-            fetched = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=self._records_max)
+            fetched = await self._poll()
         self._had_turn |= set(fetched)
         return fetched
+
+    async def _poll(self) -> Mapping[TopicPartition, Sequence[Any]]:
+        """Wait for records, or for the order to stop."""
+        self._polling = asyncio.create_task(
+            self._consumer.getmany(timeout_ms=POLL_MS, max_records=self._records_max)
+        )
+        try:
+            return await self._polling
+        except asyncio.CancelledError:
+            if not self.is_stopping:
+                raise
+            return {}
+        finally:
+            self._polling = None
 
     async def _look(self) -> None:
         """Every few seconds: how far we are, where the logs end, which alarms an operator has ended."""

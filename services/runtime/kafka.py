@@ -25,6 +25,8 @@ SESSION_MS: Final = 15_000
 HEARTBEAT_MS: Final = 3_000
 REBALANCE_MS: Final = 60_000
 POLL_INTERVAL_MS: Final = 300_000
+FETCH_WAIT_MS: Final = 1_000
+"""How long the brokers hold a fetch while nothing comes; other questions on the connection wait as long."""
 _HEADERS: Final = list(HEADERS)
 
 
@@ -61,6 +63,7 @@ def new_consumer(settings: KafkaSettings, identity: Identity, topics: Sequence[s
         rebalance_timeout_ms=REBALANCE_MS,
         max_poll_interval_ms=POLL_INTERVAL_MS,
         max_partition_fetch_bytes=1 << 20,
+        fetch_max_wait_ms=FETCH_WAIT_MS,
         **security(settings),
     )
 

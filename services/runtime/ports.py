@@ -5,7 +5,7 @@ import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from fastapi import APIRouter, Depends, FastAPI, Request
@@ -33,6 +33,7 @@ _COMMON: Final[Mapping[str, Any]] = {
     "h11_max_incomplete_event_size": HEADER_BYTES_MAX,
     "ws": "none",
 }
+DATE_SECONDS: Final = 1.0
 
 
 class WrongPorts(Exception):
@@ -68,10 +69,16 @@ class QuietServer(Server):
         ]
         self.started = True
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+    async def main_loop(self) -> None:
+        """Keep the date in answers; uvicorn alone would look ten times a second whether it is to end."""
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._draining.wait(), DATE_SECONDS)
+
+    def end(self) -> None:
         """Let who waits for news have its answer, then end; what takes longer than the grace is told so."""
+        self.should_exit = True
         self._draining.set()
-        await super().shutdown(sockets)
 
 
 def internal_app(app: FastAPI | None, operators: Sequence[APIRouter], identity: Identity) -> FastAPI | None:

@@ -202,7 +202,7 @@ class ServiceProcess:
         """Close the ports, and let everybody finish what is in hand."""
         self.health.draining = True
         for server, _ in self._servers:
-            server.should_exit = True
+            server.end()
         for worker in self._workers:
             worker.stop()
         await asyncio.wait(self._tasks)

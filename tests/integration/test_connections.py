@@ -109,7 +109,7 @@ def serving(app: FastAPI, loop: LoopThread) -> Iterator[Port]:
     server = QuietServer(config)
     served = loop.start(server.serve([bound]))
     yield Port(bound.getsockname()[1], server)
-    server.should_exit = True
+    server.end()
     served.result()
 
 
@@ -204,7 +204,7 @@ def test_a_drain_answers_who_waits_for_news_at_once_and_whoever_it_cuts_by_a_pro
         waits.sendall(b"GET /v1/news HTTP/1.1\r\n" + HOST + b"\r\n")
         sleeps.sendall(b"GET /v1/sleeps HTTP/1.1\r\n" + HOST + b"\r\n")
         loop.call(until(lambda: len(port.server.server_state.tasks) == 2, ANSWERED_WITHIN_SECONDS))
-        port.server.should_exit = True
+        port.server.end()
         news, cut = all_of(waits), all_of(sleeps)
 
     assert (news[:12], news[-6:]) == (b"HTTP/1.1 200", b'"none"')

@@ -29,7 +29,7 @@ async def a_server(space: Space, name: str) -> AsyncIterator[str]:
     try:
         yield f"https://127.0.0.1:{bound.getsockname()[1]}"
     finally:
-        server.should_exit = True
+        server.end()
         await task
 
 

@@ -30,10 +30,12 @@ MARK: Final = "# Below this line the supervisor writes; a port that is taken is 
 WORD: Final = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 
 
-class ExternalKafka(BaseModel):
-    """Brokers that somebody else runs, and the administrator that makes topics, users and rights there."""
-
+class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ExternalKafka(_Section):
+    """Brokers that somebody else runs, and the administrator that makes topics, users and rights there."""
 
     bootstrap: str
     user: str
@@ -41,19 +43,15 @@ class ExternalKafka(BaseModel):
     namespace: str = ""
 
 
-class ExternalDatabase(BaseModel):
+class ExternalDatabase(_Section):
     """A PostgreSQL server that somebody else runs, and its administrator."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     url: str
     password_file: Path
 
 
-class MailServer(BaseModel):
+class MailServer(_Section):
     """Where notifications hand in their mail; without it the local sink takes them."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     host: str
     port: int = 25
@@ -64,10 +62,8 @@ class MailServer(BaseModel):
     """The authority, in PEM, that signed the server's certificate, where it is not a public one."""
 
 
-class Issuer(BaseModel):
+class Issuer(_Section):
     """Who signs agencies' access tokens, where it is not the local issuer."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     keys_file: Path
@@ -175,7 +171,7 @@ def _check_mode(found: Configuration) -> None:
 def trial(data: Path, **changes: Any) -> Configuration:
     """The configuration of a temporary installation, for demonstrations and tests."""
     values = {"cache": cache_directory(os.environ), "year": datetime.now(UTC).year, "data": data, **changes}
-    return Configuration.model_construct(**(_defaults() | values))
+    return Configuration.model_construct(**values)
 
 
 def write(configuration: Configuration) -> None:
@@ -214,8 +210,3 @@ def _refuse_unknown(environment: Mapping[str, str]) -> None:
     unknown = sorted(name for name in given if name.split("__")[0] not in known)
     if unknown:
         raise CannotRun("unknown_setting", f"No setting is named {', '.join(unknown)}; correct it.")
-
-
-def _defaults() -> dict[str, Any]:
-    fields = Configuration.model_fields.items()
-    return {name: field.default for name, field in fields if not field.is_required()}

@@ -48,7 +48,7 @@ class ServiceDatabase:
 DATABASES: Final = {service: ServiceDatabase(service) for service in SERVICES}
 
 
-class Server:
+class DatabaseServer:
     """What an administrator does to a server."""
 
     def __init__(self, url: URL) -> None:

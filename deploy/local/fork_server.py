@@ -23,27 +23,14 @@ from deploy.local.places import may_enter
 from deploy.local.tether import become_account, call_process, die_with
 
 IMPORTED_ONCE: Final = (
-    "aiokafka",
-    "alembic",
+    "services.runtime.process",
     "asyncpg",
-    "cryptography.x509",
-    "cryptography.hazmat.primitives.ciphers.aead",
-    "fastapi",
-    "httpx2",
     "joserfc.jwt",
-    "kafka.admin",
-    "prometheus_client",
-    "pydantic_settings",
     "rfc8785",
-    "sqlalchemy.dialects.postgresql.asyncpg",
-    "sqlalchemy.ext.asyncio",
-    "structlog",
     "uvicorn.lifespan.on",
     "uvicorn.loops.auto",
-    "uvicorn.protocols.http.h11_impl",
-    "services.runtime.process",
 )
-"""What most services need: third-party packages, and our own runtime."""
+"""The runtime with all that it imports, and what most services need besides."""
 
 READ_BYTES: Final = 65_536
 DESCRIPTORS_MAX: Final = 8

@@ -10,7 +10,7 @@ from deploy.local import accounts, ports
 from deploy.local import configuration as configurations
 from deploy.local.certificates import Certificates
 from deploy.local.configuration import Configuration, MailServer
-from deploy.local.databases import DATABASES, FURTHER_ROLES, Server
+from deploy.local.databases import DATABASES, FURTHER_ROLES, DatabaseServer
 from deploy.local.places import make_directory, must_reach
 from deploy.local.ports import HOST
 from deploy.local.postgres import ADMIN
@@ -66,9 +66,9 @@ class Installation:
         return KAFKA_ADMIN, self.secrets.password("kafka", KAFKA_ADMIN)
 
     @property
-    def server(self) -> Server:
+    def server(self) -> DatabaseServer:
         """The database server, as its administrator sees it."""
-        return Server(self.admin_url())
+        return DatabaseServer(self.admin_url())
 
     def admin_url(self, database: str = "postgres") -> URL:
         """An address of the server's administrator, with the password."""

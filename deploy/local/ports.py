@@ -4,7 +4,7 @@ import errno
 import random
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Final
 
@@ -64,7 +64,7 @@ def choose(
     return ports
 
 
-def usual_none(names: Mapping[str, int]) -> dict[str, int]:
+def trial_ports(names: Iterable[str]) -> dict[str, int]:
     """For trial installations: a random choice for each name, so that they never meet an ordinary one."""
     return choose(dict.fromkeys(names, 0), {}, {})
 

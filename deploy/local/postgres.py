@@ -4,7 +4,6 @@ import asyncio
 import os
 import shutil
 import signal
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -29,7 +28,7 @@ INITDB: Final = (
     "--locale-provider=builtin",
     "--builtin-locale=C.UTF-8",
 )
-SETTINGS: Final[Mapping[str, str]] = {
+SETTINGS: Final = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "shared_buffers": "64MB",
@@ -57,17 +56,8 @@ class Postgres(Part):
     stopped_within_seconds = 12.0
     """The checkpoint of a shutdown synchronises some three thousand files."""
 
-    def __init__(
-        self,
-        folder: Path,
-        log: Path,
-        port: int,
-        secrets: Secrets,
-        cache: Path,
-        settings: Mapping[str, str] = SETTINGS,
-    ) -> None:
+    def __init__(self, folder: Path, log: Path, port: int, secrets: Secrets, cache: Path) -> None:
         super().__init__("postgres", log)
-        self._settings = settings
         self.folder = folder
         self.port = port
         self._secrets = secrets
@@ -98,7 +88,7 @@ class Postgres(Part):
     async def start(self) -> None:
         """Starts the server."""
         let_start_again(self.cluster / "postmaster.pid")
-        settings = [word for name, value in self._settings.items() for word in ("-c", f"{name}={value}")]
+        settings = [word for name, value in SETTINGS.items() for word in ("-c", f"{name}={value}")]
         self.process = await start_subprocess(
             [self._binaries / "postgres", "-D", self.cluster, "-p", str(self.port), *settings],
             self.log,

@@ -15,6 +15,7 @@ from deploy.local.ports import HOST
 from deploy.local.processes import Process
 
 ANSWERED_WITHIN_SECONDS: Final = 2.0
+READY: Final = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
 class ServicePart(Part):
@@ -63,28 +64,25 @@ class ServicePart(Part):
 
     async def answers(self) -> bool:
         """Whether it says itself that it is ready."""
-        kind = "health" if "health" in self._sockets else "smtp"
-        port = self._sockets[kind].getsockname()[1]
+        numbers = {kind: each.getsockname()[1] for kind, each in self._sockets.items()}
         try:
             async with asyncio.timeout(ANSWERED_WITHIN_SECONDS):
-                return await (_is_ready if kind == "health" else greets)(port)
+                if "smtp" in numbers:
+                    return await greets(numbers["smtp"])
+                return b" 200 " in await _first_line(numbers["health"], READY)
         except (OSError, TimeoutError):
             return False
 
 
-async def _is_ready(port: int) -> bool:
-    reader, writer = await asyncio.open_connection(HOST, port)
-    try:
-        writer.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-        return b" 200 " in await reader.readline()
-    finally:
-        writer.close()
-
-
 async def greets(port: int) -> bool:
     """Whether a mail server says that it is ready."""
+    return (await _first_line(port)).startswith(b"220")
+
+
+async def _first_line(port: int, question: bytes = b"") -> bytes:
     reader, writer = await asyncio.open_connection(HOST, port)
     try:
-        return (await reader.readline()).startswith(b"220")
+        writer.write(question)
+        return await reader.readline()
     finally:
         writer.close()

@@ -109,6 +109,4 @@ async def port_answers(port: int) -> bool:
     except OSError:
         return False
     writer.close()
-    with contextlib.suppress(OSError):
-        await writer.wait_closed()
     return True

@@ -280,32 +280,25 @@ async def serve(
 
     Raises if it has to give up.
     """
-    signals = _Signals()
-    is_ready = False
+    task = asyncio.current_task()
+    assert task  # noqa: S101  a coroutine runs in a task
+    is_stopping = is_ready = False
+
+    def stop() -> None:
+        nonlocal is_stopping
+        if not is_stopping:  # later signals change nothing
+            is_stopping = True
+            task.cancel()
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
     try:
         async with running(configuration, say=say, restarts=restarts) as platform:
             is_ready = True
             on_ready(platform)
             await platform.wait()
     except asyncio.CancelledError:
-        if not signals.came:
+        if not is_stopping:
             raise
-        signals.task.uncancel()
+        task.uncancel()
     return is_ready
-
-
-class _Signals:
-    """Cancels the current task at the first signal; later ones change nothing."""
-
-    def __init__(self) -> None:
-        self.came = False
-        task = asyncio.current_task()
-        assert task  # noqa: S101  a coroutine runs in a task
-        self.task = task
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            asyncio.get_running_loop().add_signal_handler(number, self._stop)
-
-    def _stop(self) -> None:
-        if not self.came:
-            self.came = True
-            self.task.cancel()

@@ -7,9 +7,9 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from deploy.local import accounts, aot, ports
+from deploy.local import accounts, ports
 from deploy.local.jars import class_path
-from deploy.local.kafka import OPTIONS, Kafka, KafkaPorts
+from deploy.local.kafka import Kafka, KafkaPorts, aot_cache
 from deploy.local.places import make_directory
 from deploy.local.secrets import Secrets
 
@@ -21,7 +21,7 @@ KEPT_FILES: Final = 3
 async def train(cache: Path) -> bool:
     """Makes the cache if there is none; true if it was made. Cancelled, it leaves nothing running."""
     classes = await asyncio.to_thread(class_path, cache, os.environ)
-    file = aot.cache_file(cache, OPTIONS, classes)
+    file = aot_cache(cache, classes)
     if file.exists():
         return False
     with (cache / "training.lock").open("w") as lock:
@@ -40,7 +40,7 @@ async def train(cache: Path) -> bool:
 
 async def _train(folder: Path, cache: Path, file: Path) -> None:
     accounts.give(accounts.account_of(accounts.KAFKA), folder)  # the JVM writes its cache there
-    chosen = ports.usual_none({"client": 0, "internal": 0, "controller": 0})
+    chosen = ports.trial_ports(("client", "internal", "controller"))
     secrets = Secrets(folder / "secrets")
     kafka = Kafka(folder / "kafka", folder / "kafka.log", KafkaPorts(**chosen), secrets, cache)
     await kafka.prepare()

@@ -10,6 +10,7 @@ from services.cli.agency_client import listening
 from services.cli.demo.evidence import Evidence
 from services.cli.demo.run import Phases, perform
 from services.cli.demo.trial import Trial, running_trial
+from tests.support.servers import unflushed
 
 REFERRALS = 24
 
@@ -26,7 +27,7 @@ class Session:
 async def session(anyio_backend: str) -> AsyncIterator[Session]:
     """All processes, as `concert up` starts them, after one run of the demo."""
     said: list[str] = []
-    with temporary_directory("concert-e2e-") as folder:
+    with temporary_directory("concert-e2e-") as folder, unflushed():
         async with running_trial(folder / "installation", said.append) as trial:
             evidence, _ = await perform(trial, folder, REFERRALS, None, Phases(said.append))
             async with listening(trial.clients.values()):

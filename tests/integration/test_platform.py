@@ -25,7 +25,7 @@ from deploy.local import accounts, configuration, control, kafka, keeper, provis
 from deploy.local.configuration import Configuration
 from deploy.local.databases import DATABASES, LOGIN_CONNECTIONS_MAX
 from deploy.local.places import temporary_directory
-from deploy.local.ports import usual_none
+from deploy.local.ports import trial_ports
 from deploy.local.processes import PROCESSES, Process, usual_ports
 from deploy.local.refusals import CannotRun
 from deploy.local.supervisor import Platform, running
@@ -33,6 +33,7 @@ from schemas.topics import SERVICES
 from services.runtime import administration
 from services.runtime.administration import Difference, right
 from tests.support.onlookers import looking_on
+from tests.support.servers import unflushed
 from tests.support.waiting import until
 
 FEW: Final = tuple(each for each in PROCESSES if each.name in ("mail_sink", "audit", "referrals"))
@@ -84,16 +85,22 @@ def folder() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def trial(folder: Path) -> Configuration:
     """A data directory in a path with spaces, on ports that nobody else uses."""
-    return configuration.trial(folder / "some where", chosen_ports=usual_none(usual_ports()))
+    return configuration.trial(folder / "some where", chosen_ports=trial_ports(usual_ports()))
 
 
 @pytest.fixture(scope="module")
-def spare(folder: Path) -> Configuration:
-    """A second data directory, for tests whose platform does not stay well."""
-    trial = configuration.trial(folder / "spare", chosen_ports=usual_none(usual_ports()))
+def second(folder: Path) -> Configuration:
+    trial = configuration.trial(folder / "spare", chosen_ports=trial_ports(usual_ports()))
     trial.data.mkdir()
     configuration.write(trial)
     return trial
+
+
+@pytest.fixture
+def spare(second: Configuration) -> Iterator[Configuration]:
+    """A second data directory, for tests whose platform does not stay well."""
+    with unflushed():
+        yield second
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import URL
 
 from deploy.local.certificates import Certificates
-from deploy.local.databases import DATABASES, Server
+from deploy.local.databases import DATABASES, DatabaseServer
 from deploy.local.kafka import Kafka
 from deploy.local.places import temporary_directory
 from deploy.local.secrets import Secrets
@@ -57,9 +57,9 @@ class TestPlatform:
         return self.servers.database_url
 
     @property
-    def server(self) -> Server:
+    def server(self) -> DatabaseServer:
         """The database server, as administrator."""
-        return Server(self.database_url)
+        return DatabaseServer(self.database_url)
 
     def template(self, service: str) -> str:
         """A migrated database to copy; made when it is first asked for."""

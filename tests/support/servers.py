@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import asyncpg
+import pytest
 from kafka.admin import UserScramCredentialDeletion
 from sqlalchemy import URL, make_url
 
+from deploy.local import kafka as broker
 from deploy.local import ports
 from deploy.local.databases import DATABASES, quoted
 from deploy.local.kafka import Kafka, KafkaPorts
@@ -84,8 +86,20 @@ def found_servers(
         with contained(made) as servers, _cleared(servers, loop):
             yield servers
     else:
-        with _embedded(folder, made, loop) as servers:
+        with unflushed(), _embedded(folder, made, loop) as servers:
             yield servers
+
+
+@contextmanager
+def unflushed() -> Iterator[None]:
+    """Servers that start meanwhile flush nothing: what a killed one has written the system keeps.
+
+    No test cuts the power; flushing the files of every module's databases took most of its time.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SETTINGS, "fsync", "off")
+        patch.setattr(broker, "PROPERTIES", broker.PROPERTIES.replace("log.flush.interval.messages=1\n", ""))
+        yield
 
 
 @contextmanager
@@ -160,13 +174,10 @@ async def _fetched(servers: Servers, sql: str) -> list[str]:
 @contextmanager
 def _embedded(folder: Path, made: Secrets, loop: LoopThread) -> Iterator[Servers]:
     cache = cache_directory(os.environ)
-    chosen = ports.usual_none({"client": 0, "internal": 0, "controller": 0, "database": 0})
+    chosen = ports.trial_ports(("client", "internal", "controller", "database"))
     database_port = chosen.pop("database")
-    # No test cuts the power: what a killed server has written, the system keeps. Flushing took long.
     kafka = Kafka(folder / "kafka", folder / "kafka.log", KafkaPorts(**chosen), made, cache)
-    postgres = Postgres(
-        folder / "postgres", folder / "postgres.log", database_port, made, cache, {**SETTINGS, "fsync": "off"}
-    )
+    postgres = Postgres(folder / "postgres", folder / "postgres.log", database_port, made, cache)
     try:
         loop.call(_start(kafka, postgres))
         yield Servers(

@@ -51,7 +51,7 @@ class Trial:
 @asynccontextmanager
 async def running_trial(folder: Path, say: Callable[[str], None]) -> AsyncIterator[Trial]:
     """Bring everything up by the code of `concert up`; leaving stops it."""
-    configuration = trial(folder, chosen_ports=ports.usual_none(usual_ports()))
+    configuration = trial(folder, chosen_ports=ports.trial_ports(usual_ports()))
     async with running(configuration, say=say, more=MORE) as platform, AsyncExitStack() as open_clients:
         for refusal in platform.failing.values():
             raise refusal

@@ -39,7 +39,7 @@ def test_no_two_parts_get_the_same_port() -> None:
 
 
 def test_a_trial_never_takes_a_usual_port() -> None:
-    found = ports.usual_none(USUAL)
+    found = ports.trial_ports(USUAL)
     assert set(found.values()) <= set(ports.CHOSEN_FROM)
     assert len(set(found.values())) == len(USUAL)
 

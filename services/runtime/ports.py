@@ -93,7 +93,7 @@ def internal_app(app: FastAPI | None, operators: Sequence[APIRouter], identity: 
 
 def servers_of(
     settings: RuntimeSettings, *, health: FastAPI, api: FastAPI | None, internal: FastAPI | None
-) -> list[tuple[Server, list[socket.socket]]]:
+) -> list[tuple[QuietServer, list[socket.socket]]]:
     """A server for each port that has something to serve, with its socket; raises WrongPorts."""
     configs: dict[str, Config] = {"health": listening(health)}
     if api:

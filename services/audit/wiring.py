@@ -27,6 +27,7 @@ from services.runtime.settings import secret_from
 from services.runtime.sweeper import Sweeper
 
 TICK_SECONDS: Final = 0.25
+SIGNER_LOOKS_SECONDS: Final = 0.5
 LEADER_CONNECTIONS: Final = 2
 """One holds the log's lock, one writes."""
 OPERATOR: Final = "operator"
@@ -77,7 +78,7 @@ def wire_signer(runtime: Runtime, settings: SignerSettings) -> Parts:
         HighWater(settings.high_water_file),
         runtime.clock,
     )
-    sweeper = Sweeper("signer", TICK_SECONDS, signer.sweep)
+    sweeper = Sweeper("signer", SIGNER_LOOKS_SECONDS, signer.sweep)
     return Parts(sweepers=(sweeper,), why_halted=signer.why_halted, alarms=(signer.alarms,))
 
 

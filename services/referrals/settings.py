@@ -6,5 +6,5 @@ from services.runtime.settings import RuntimeSettings
 class Settings(RuntimeSettings):
     """Settings of the referrals service."""
 
-    look_for_due_every_seconds: float = 0.5
+    look_for_due_every_seconds: float = 1.0
     """How often deadlines that have passed are looked for."""

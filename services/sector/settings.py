@@ -30,5 +30,5 @@ class SectorSettings(RuntimeSettings):
     audit: AuditSettings
     signing_key_file: Path
     """The Ed25519 seed, 32 bytes in base64, with which this service signs consents."""
-    report_every_seconds: float = 1.0
+    report_every_seconds: float = 4.0
     """How often reports to the trail are looked for that no commit of this process announced."""

@@ -104,7 +104,8 @@ def test_up_leaves_everything_running_recovers_from_any_death_and_down_leaves_no
         differing = concert("topology", "plan", "--data", str(data))
         applied = concert("topology", "apply", "--data", str(data))
     readers = concert("readers", "list", "--data", str(data))
-    kill_all(data)
+    os.kill(told["supervisor"], signal.SIGKILL)
+    until(lambda: not pids(data))
     dead = status(data)
     foreground = in_foreground(data)
     until(lambda: is_ready(data, foreground))
@@ -124,6 +125,7 @@ def test_up_leaves_everything_running_recovers_from_any_death_and_down_leaves_no
     assert (readers.returncode, readers.stdout) == (0, "Nothing stands over any partition.\n")
     assert [alarm["rule"] for alarm in dead["alarms"]] == ["not_running"]
     assert recovered["is_well"] is True
+    assert recovered["ports"] == told["ports"]
     assert (down.returncode, foreground.wait(WITHIN_SECONDS)) == (0, 0)
     assert stat.S_IMODE(data.stat().st_mode) == 0o2755, "a folder that was given keeps its mode"
     assert pids(data) == []

@@ -9,8 +9,6 @@ import pwd
 import re
 import signal
 import stat
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -39,25 +37,10 @@ from tests.support.waiting import until
 FEW: Final = tuple(each for each in PROCESSES if each.name in ("mail_sink", "audit", "referrals"))
 MAIL_SINK: Final = FEW[:1]
 SHORT_LIVED: Final = Process("audit", "tests.support.short_lived", ("health",), (), ())
-REPOSITORY: Final = Path(__file__).resolve().parents[2]
 
 FACTS: Final = "concert.referrals.facts.v1"
 EXTRA_RIGHT: Final = right("health", "READ", "TOPIC", FACTS)
 LISTED_RIGHT: Final = right("notifications", "READ", "TOPIC", FACTS)
-
-UP: Final = """
-import asyncio, sys
-from pathlib import Path
-from deploy.local import configuration, supervisor
-from tests.integration.test_platform import FEW
-
-async def main():
-    supervisor.running.__wrapped__.__kwdefaults__["processes"] = FEW
-    found = configuration.load(Path(sys.argv[1]))
-    await supervisor.serve(found, on_ready=lambda platform: print("ready", flush=True))
-
-asyncio.run(main())
-"""
 
 
 def wait_for_difference(plan: Callable[[], list[Difference]]) -> list[Difference]:
@@ -67,13 +50,6 @@ def wait_for_difference(plan: Callable[[], list[Difference]]) -> list[Difference
         assert time.monotonic() < ends
         time.sleep(0.02)
     return found
-
-
-def wait_until_none(plan: Callable[[], list[Difference]]) -> None:
-    ends = time.monotonic() + 20
-    while plan():
-        assert time.monotonic() < ends
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")
@@ -149,10 +125,6 @@ async def test_everything_is_ready_and_the_state_file_tells_it(supervised: Platf
         == set(supervised.names)
         == {"kafka", "postgres", "mail_sink", "audit", "referrals"}
     )
-
-
-async def test_the_brokers_are_as_the_table_says(supervised: Platform) -> None:
-    assert await asyncio.to_thread(provisioning.plan_topology, supervised.installation) == []
 
 
 async def test_a_power_cut_takes_nothing_back_that_broker_or_database_answered(supervised: Platform) -> None:
@@ -327,21 +299,6 @@ async def test_planted_drift_of_each_kind_is_found_and_put_right(supervised: Pla
     assert await asyncio.to_thread(provisioning.plan_topology, installation) == []
 
 
-async def test_a_topic_that_nobody_listed_is_left_for_people(supervised: Platform) -> None:
-    installation = supervised.installation
-
-    def plant_and_apply() -> list[Difference]:
-        with administration.connect(installation.bootstrap, *installation.kafka_admin) as admin:
-            admin.create_topics({"concert.unknown.v1": {"num_partitions": 1, "replication_factor": 1}})
-            _, left = provisioning.apply_topology(installation)
-            admin.delete_topics(["concert.unknown.v1"])
-        wait_until_none(lambda: provisioning.plan_topology(installation))
-        return left
-
-    left = await asyncio.to_thread(plant_and_apply)
-    assert [(each.kind, each.subject) for each in left] == [("topic_unknown", "concert.unknown.v1")]
-
-
 async def test_each_role_enters_its_own_database_alone_and_owns_nothing(supervised: Platform) -> None:
     installation, entered = supervised.installation, set()
     for role, password in installation.database_passwords.items():
@@ -366,13 +323,6 @@ async def test_making_the_databases_again_changes_nothing(supervised: Platform) 
     said = list[str]()
     await provisioning.make_databases(supervised.installation, said.append)
     assert said == []
-
-
-async def test_a_second_supervisor_on_the_same_directory_is_refused(supervised: Platform) -> None:
-    with pytest.raises(CannotRun) as refusal:
-        async with running(supervised.configuration, processes=FEW):
-            pass
-    assert (refusal.value.code, refusal.value.exit_code) == ("directory_in_use", 5)
 
 
 @pytest.mark.parametrize("name", ["referrals", "kafka", "postgres"])
@@ -461,69 +411,3 @@ async def test_without_restarts_a_dead_part_stays_down(spare: Configuration) -> 
         await kill_process(platform, "mail_sink")
         await platform.restart("kafka")
         assert platform.pid("mail_sink") is None
-
-
-async def test_a_port_that_the_operator_named_and_that_is_taken_is_refused(folder: Path) -> None:
-    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
-        trial = configuration.trial(folder / "taken", ports={"kafka": port})
-        with pytest.raises(CannotRun, match="named for kafka") as refusal:
-            async with running(trial):
-                pass
-    assert refusal.value.exit_code == 5
-
-
-def start_up(data: Path) -> subprocess.Popen[str]:
-    environment = {"PATH": os.environ["PATH"], "HOME": str(data.parent), "PYTHONPATH": str(REPOSITORY)}
-    cache = configuration.trial(data).cache
-    process = subprocess.Popen(
-        [sys.executable, "-c", UP, str(data)],
-        env={**environment, "XDG_CACHE_HOME": str(cache.parent)},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout
-    assert process.stdout.readline() == "ready\n"
-    return process
-
-
-def living(pids: list[int]) -> list[int]:
-    """Those that still run; what has ended and was not waited for by its new parent counts as ended."""
-
-    def state(pid: int) -> str:
-        try:
-            return (Path("/proc") / str(pid) / "stat").read_text().rsplit(")", 1)[1].split()[0]
-        except FileNotFoundError:
-            return "gone"
-
-    return [pid for pid in pids if state(pid) not in ("gone", "Z", "X")]
-
-
-def all_pids(data: Path) -> list[int]:
-    state = control.read_state(data / "run")
-    assert state
-    return [part["pid"] for part in state["parts"].values()]
-
-
-async def test_after_everything_was_killed_the_next_start_recovers_and_sigterm_leaves_no_process(
-    spare: Configuration,
-) -> None:
-    data = spare.data
-    first = start_up(data)
-    pids = all_pids(data)
-    first.kill()
-    first.communicate()
-    deadline = asyncio.get_running_loop().time() + 10
-    while living(pids):
-        assert asyncio.get_running_loop().time() < deadline
-        await asyncio.sleep(0.02)
-
-    second = start_up(data)
-    pids = all_pids(data)
-    assert living(pids) == pids
-    assert await asyncio.to_thread(control.stop_running, data / "run")
-    second.communicate()
-    assert second.returncode == 0
-    assert living(pids) == []
-    assert configuration.load(data).chosen_ports == spare.chosen_ports, "the same addresses as before"

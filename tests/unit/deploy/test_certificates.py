@@ -40,15 +40,6 @@ def test_a_service_is_met_under_its_own_name_alone(tmp_path: Path, asked: str, i
         verifier.verify(read(certificates.certificate_file("social_services")), [])
 
 
-def test_another_authoritys_certificate_is_not_taken(tmp_path: Path) -> None:
-    ours, theirs = Certificates(tmp_path / "a", "test-local"), Certificates(tmp_path / "b", "test-local")
-    ours.renew(["health"])
-    theirs.renew(["health"])
-    verifier = PolicyBuilder().store(Store([read(ours.authority_file)])).build_client_verifier()
-    with pytest.raises(x509.verification.VerificationError):
-        verifier.verify(read(theirs.certificate_file("health")), [])
-
-
 def test_it_is_made_anew_when_half_of_its_day_is_over_and_not_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,12 +39,6 @@ def test_the_data_directory_can_be_named_by_a_variable_but_an_argument_wins(
     assert configuration.load(tmp_path / "argument").data == tmp_path / "argument"
 
 
-def test_ports_that_the_operator_named_stay_named(tmp_path: Path) -> None:
-    (tmp_path / "concert.toml").write_text("[ports]\nkafka = 9999\n")
-    found = configuration.load(tmp_path).with_ports({"kafka": 9999, "postgres": 21_001})
-    assert (found.ports, found.chosen_ports) == ({"kafka": 9999}, {"postgres": 21_001})
-
-
 def test_what_the_operator_wrote_stays_as_it_is(tmp_path: Path) -> None:
     file = tmp_path / "concert.toml"
     text = '# mine\ncell = "test-mine"\n\n[ports]\nkafka = 9999  # reserved\n'

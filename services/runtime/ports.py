@@ -46,6 +46,7 @@ class QuietServer(Server):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self._draining = asyncio.Event()
+        self._ending = asyncio.Event()
 
     @contextmanager
     def capture_signals(self) -> Any:
@@ -69,16 +70,21 @@ class QuietServer(Server):
         ]
         self.started = True
 
+    def end(self) -> None:
+        """Take no more requests and let those in hand have their answers."""
+        self.should_exit = True
+        self._ending.set()
+
     async def main_loop(self) -> None:
         """Keep the date in answers; uvicorn alone would look ten times a second whether it is to end."""
         while not await self.on_tick(0):
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._draining.wait(), DATE_SECONDS)
+                await asyncio.wait_for(self._ending.wait(), DATE_SECONDS)
 
-    def end(self) -> None:
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let who waits for news have its answer, then end; what takes longer than the grace is told so."""
-        self.should_exit = True
         self._draining.set()
+        await super().shutdown(sockets)
 
 
 def internal_app(app: FastAPI | None, operators: Sequence[APIRouter], identity: Identity) -> FastAPI | None:

@@ -60,8 +60,7 @@ class Consumer(Worker, ConsumerRebalanceListener):  # type: ignore[misc]
     def stop(self) -> None:
         """Finish the batch in hand, then leave; a wait for records ends at once."""
         super().stop()
-        if self._polling:
-            self._polling.cancel()
+        self._end_poll()
 
     def alarms(self) -> list[Alarm]:
         """What stands over this reader's partitions, and what does not get on; from memory."""
@@ -132,18 +131,22 @@ class Consumer(Worker, ConsumerRebalanceListener):  # type: ignore[misc]
         return fetched
 
     async def _poll(self) -> Mapping[TopicPartition, Sequence[Any]]:
-        """Wait for records, or for the order to stop."""
+        """Wait for records, for the order to stop, or for other places to read from."""
         self._polling = asyncio.create_task(
             self._consumer.getmany(timeout_ms=POLL_MS, max_records=self._records_max)
         )
         try:
             return await self._polling
         except asyncio.CancelledError:
-            if not self.is_stopping:
+            if (task := asyncio.current_task()) and task.cancelling():
                 raise
             return {}
         finally:
             self._polling = None
+
+    def _end_poll(self) -> None:
+        if self._polling:
+            self._polling.cancel()
 
     async def _look(self) -> None:
         """Every few seconds: how far we are, where the logs end, which alarms an operator has ended."""
@@ -256,6 +259,7 @@ class Consumer(Worker, ConsumerRebalanceListener):  # type: ignore[misc]
                 log().error(start.alarm, topic=one[0], partition=one[1])
             self._consumer.seek(TopicPartition(*one), start.next)
         self._placings += 1
+        self._end_poll()
         self._hold_stopped()
         stopped = self._batches.stopped
         self._batches.expected |= {one: start.next for one, start in starts.items() if one not in stopped}

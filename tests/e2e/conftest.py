@@ -1,6 +1,7 @@
 """Everything started once for the whole session: a small run of the demo, and what it left behind."""
 
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 import pytest
@@ -27,8 +28,10 @@ class Session:
 async def session(anyio_backend: str) -> AsyncIterator[Session]:
     """All processes, as `concert up` starts them, after one run of the demo."""
     said: list[str] = []
-    with temporary_directory("concert-e2e-") as folder, unflushed():
-        async with running_trial(folder / "installation", said.append) as trial:
+    with temporary_directory("concert-e2e-") as folder:
+        async with AsyncExitStack() as stack:
+            with unflushed():
+                trial = await stack.enter_async_context(running_trial(folder / "installation", said.append))
             evidence, _ = await perform(trial, folder, REFERRALS, None, Phases(said.append))
-            async with listening(trial.clients.values()):
-                yield Session(trial, evidence)
+            await stack.enter_async_context(listening(trial.clients.values()))
+            yield Session(trial, evidence)

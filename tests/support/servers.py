@@ -86,7 +86,7 @@ def found_servers(
         with contained(made) as servers, _cleared(servers, loop):
             yield servers
     else:
-        with unflushed(), _embedded(folder, made, loop) as servers:
+        with _embedded(folder, made, loop) as servers:
             yield servers
 
 
@@ -179,7 +179,8 @@ def _embedded(folder: Path, made: Secrets, loop: LoopThread) -> Iterator[Servers
     kafka = Kafka(folder / "kafka", folder / "kafka.log", KafkaPorts(**chosen), made, cache)
     postgres = Postgres(folder / "postgres", folder / "postgres.log", database_port, made, cache)
     try:
-        loop.call(_start(kafka, postgres))
+        with unflushed():
+            loop.call(_start(kafka, postgres))
         yield Servers(
             kafka.bootstrap,
             "admin",

@@ -28,7 +28,6 @@ from schemas.wire.topic import Topic, source_of
 from services.audit.settings import LogKeySettings, Settings, SignerSettings
 from services.audit.wiring import wire as wire_audit
 from services.audit.wiring import wire_signer
-from services.cli.operator_client import JSON
 from services.cli.tokens import LocalIssuer
 from services.health.profile import PROFILE
 from services.runtime.ids import new_id

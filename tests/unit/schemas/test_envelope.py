@@ -15,7 +15,14 @@ from pydantic_core import to_json
 from schemas import topics
 from schemas.events import directory, referral
 from schemas.wire.body import COUNT_MAX, Body
-from schemas.wire.cloudevents import RECORD_BYTES_MAX, CloudEvent, LetterReason, Unusable, decode
+from schemas.wire.cloudevents import (
+    RECORD_BYTES_MAX,
+    CloudEvent,
+    LetterReason,
+    PartialEvent,
+    Unusable,
+    decode,
+)
 from schemas.wire.envelope import (
     HEADERS,
     NotCarried,
@@ -448,13 +455,22 @@ def test_the_record_key_must_be_the_partition_key() -> None:
     assert refusal_of(a_value(), key=b"ref_other") == ("key_mismatch", None)
 
 
-def test_a_seal_on_a_plain_topic_is_refused() -> None:
-    sealed = edited(
-        a_value(topics.DIRECTORY_STATE, REGISTERED), lambda event: event.update(data={"v": "xopen/1"})
-    )
+@pytest.mark.parametrize(
+    ("attribute", "content", "refusal"),
+    [
+        ("data", {"v": "xopen/1"}, ("unexpected_seal", None)),
+        ("time", "2026-02-30T00:00:00Z", ("bad_attribute", "time")),
+        ("type", "org.concert.directory.vanished.v1", ("unknown_type", None)),
+        ("dataschema", "urn:concert:schema:directory.vanished:1.0", ("bad_attribute", "dataschema")),
+    ],
+)
+def test_a_plain_topic_has_the_same_rules_and_no_seal(
+    attribute: str, content: Any, refusal: tuple[str, str | None]
+) -> None:
+    plain = a_value(topics.DIRECTORY_STATE, REGISTERED)
+    spoilt = edited(plain, lambda event: event.update({attribute: content}))
 
-    refused = refusal_of(sealed, topic=topics.DIRECTORY_STATE, key=SERVICE.encode())
-    assert refused == ("unexpected_seal", None)
+    assert refusal_of(spoilt, topic=topics.DIRECTORY_STATE, key=SERVICE.encode()) == refusal
 
 
 def test_data_in_the_clear_is_refused_by_a_live_installation() -> None:
@@ -507,9 +523,10 @@ def test_a_dead_letter_learns_what_could_be_read() -> None:
     known = refused.value.known
     assert (known.source, known.event_id, known.sequence) == ("urn:concert:test-local:referrals", EVENT, 7)
     assert known.type == "org.concert.referral.vanished.v1"
-    with pytest.raises(Unusable) as unreadable:
-        a_read(b"{")
-    assert unreadable.value.known.source is None
+    for value in (b"{", with_attribute("Upper", "x"), with_attribute("source", "with space")):
+        with pytest.raises(Unusable) as unreadable:
+            a_read(value)
+        assert unreadable.value.known == PartialEvent()
 
 
 def test_no_refusal_repeats_what_it_refuses() -> None:

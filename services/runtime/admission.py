@@ -1,4 +1,4 @@
-"""Who may ask at an agencies' port, and for what: the person by her role, the agency by its admission."""
+"""Who may ask at an agencies' port, and for what: the person by their role, the agency by its admission."""
 
 from dataclasses import dataclass
 

@@ -47,7 +47,7 @@ class TokenMissing(Unauthenticated):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The person behind a request, by the agency's own pseudonym, and the system that she uses."""
+    """The person behind a request, by the agency's own pseudonym, and the system that they use."""
 
     staff: str
     client: str

@@ -164,7 +164,7 @@ async def answer(
 
 @asynccontextmanager
 async def noting_denials(engine: Engine, by: Asker, typed: str | None) -> AsyncIterator[None]:
-    """Tell the trail when somebody asks for what is not hers, before she is told that it is not there."""
+    """Tell the trail when somebody asks for what is not theirs, before they are told that it is not there."""
     try:
         yield
     except NotFound:

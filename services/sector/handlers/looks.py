@@ -49,7 +49,7 @@ async def look_at_referral(referral: str, by: Asker, purpose: str, work: Work) -
 
 
 async def own_view(referral: str, by: Asker, work: Work) -> ReferralView:
-    """The asker's view of a referral; unknown and not hers are the same."""
+    """The asker's view of a referral; unknown and not theirs are the same."""
     for view in await work.views.find([referral], by.agency):
         return view
     raise NotFound

@@ -141,7 +141,7 @@ async def ask_step(
 
 
 async def record_denial(by: Asker, typed: str | None, work: Work) -> None:
-    """Tell the trail that somebody asked for what is not hers; `typed` is the id, if it looks like one.
+    """Tell the trail that somebody asked for what is not theirs; `typed` is the id, if it looks like one.
 
     The first is told at once, those behind it are counted: whoever tries thousands must not fill the trail.
     """

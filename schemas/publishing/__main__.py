@@ -20,7 +20,7 @@ from pydantic import BaseModel
 
 from schemas.events.governance import ProtocolDocument
 from schemas.publishing.asyncapi import document
-from schemas.publishing.outside import envelope_schema, sealed_schema
+from schemas.publishing.envelope_schemas import envelope_schema, sealed_schema
 from schemas.publishing.simple_schema import DIALECT, simple_schema
 from schemas.topics import TOPICS
 from schemas.wire.body import Body

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from schemas.ids import KINDS
-from schemas.publishing.outside import CLOUDEVENT, envelope_schema, outside_of, sealed_schema
+from schemas.publishing.envelope_schemas import CLOUDEVENT, envelope_schema, sealed_schema
 from schemas.publishing.simple_schema import simple_schema
 from schemas.wire.cloudevents import STRUCTURED
 from schemas.wire.envelope import dataschema_of, full_type, outer_names
@@ -82,10 +82,8 @@ def _messages(topics: Sequence[Topic]) -> dict[str, Any]:
                 {"type": full_type(short), "dataschema": dataschema_of(body), "schema": _reference(short)}
                 for short, body in topic.carries.items()
             ]
-            outside = outer_names(topic)
-            messages[topic.outer] = _message(topic, *outside, topic.outer, topic.carries) | {
-                "x-opened": opened
-            }
+            names = outer_names(topic)
+            messages[topic.outer] = _message(topic, *names, topic.outer, topic.carries) | {"x-opened": opened}
         else:
             messages |= {
                 short: _message(topic, full_type(short), dataschema_of(body), short, (short,))
@@ -98,11 +96,12 @@ def _message(
     topic: Topic, true_or_outer: str, dataschema: str, data: str, carries: Collection[str]
 ) -> dict[str, Any]:
     patterns = sorted({KINDS[kind].pattern for kind in topic.keys})
-    outside = outside_of(topic.classification, true_or_outer, dataschema)
-    outside["properties"]["data"] = _reference(data)
+    said = {"type": true_or_outer, "dataschema": dataschema, "dataclassification": topic.classification}
+    own = {name: {"const": content} for name, content in said.items()} | {"data": _reference(data)}
+    around = [_reference("cloudevent"), _reference("envelope")]
     return {
         "contentType": STRUCTURED,
-        "payload": {"allOf": [_reference("cloudevent"), _reference("envelope"), outside]},
+        "payload": {"allOf": [*around, {"type": "object", "properties": own}]},
         "correlationId": {"location": "$message.payload#/correlationid"},
         "bindings": {
             "kafka": {

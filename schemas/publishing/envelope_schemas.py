@@ -72,15 +72,3 @@ def sealed_schema(outer: str) -> dict[str, Any]:
         "if": {"properties": {"v": {"const": "xopen/1"}}},
         "then": {"required": ["event"], "properties": {"event": opened}},
     }
-
-
-def outside_of(classification: str, full_type: str, dataschema: str) -> dict[str, Any]:
-    """What the attributes of one kind of message say besides."""
-    return {
-        "type": "object",
-        "properties": {
-            "type": {"const": full_type},
-            "dataschema": {"const": dataschema},
-            "dataclassification": {"const": classification},
-        },
-    }

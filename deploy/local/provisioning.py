@@ -9,6 +9,7 @@ from deploy.local.refusals import CannotRun
 from deploy.local.secrets import bad_secret
 from deploy.local.subprocesses import Say, silence
 from schemas.topics import SERVICES, TOPICS
+from schemas.wire.topic import Topic
 from services.runtime import administration
 from services.runtime.administration import Difference, Topology
 from services.runtime.database import Database
@@ -16,11 +17,11 @@ from services.runtime.migrate import heads, migrate, stored_heads
 from services.runtime.settings import DatabaseSettings
 
 
-def topology(installation: Installation) -> Topology:
-    """What the table of topics asks of this installation's brokers."""
+def topology(installation: Installation, *more: Topic) -> Topology:
+    """What the table of topics, and whatever stands beside it, asks of this installation's brokers."""
     configuration = installation.configuration
     is_one_broker = configuration.kafka is None or configuration.mode == "local"
-    return administration.topology(TOPICS, SERVICES, installation.namespace, local=is_one_broker)
+    return administration.topology((*TOPICS, *more), SERVICES, installation.namespace, local=is_one_broker)
 
 
 def plan_topology(installation: Installation) -> list[Difference]:
@@ -29,11 +30,11 @@ def plan_topology(installation: Installation) -> list[Difference]:
         return administration.plan(admin, topology(installation))
 
 
-def apply_topology(installation: Installation) -> tuple[list[Difference], list[Difference]]:
+def apply_topology(installation: Installation, *more: Topic) -> tuple[list[Difference], list[Difference]]:
     """Makes the brokers as the table says: what changed, and what is left for people. Blocks."""
     with administration.connect(installation.bootstrap, *installation.kafka_admin) as admin:
         return administration.apply(
-            admin, topology(installation), lambda user: installation.secrets.password("kafka", user)
+            admin, topology(installation, *more), lambda user: installation.secrets.password("kafka", user)
         )
 
 

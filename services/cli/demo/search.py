@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Final
 
 from deploy.local.databases import DATABASES
-from schemas.topics import SERVICES, TOPICS
+from deploy.local.provisioning import apply_topology
 from schemas.wire.topic import Topic
 from services.cli.demo.evidence import NameTrace
 from services.cli.demo.onlooker import Onlooker
 from services.cli.demo.trial import Trial
-from services.runtime import administration
 
 RAW, ESCAPED = "raw", "JSON-escaped"
 SHIFTS: Final = ("base64 at 0", "base64 at 1", "base64 at 2")
@@ -43,7 +42,7 @@ async def plant_control(trial: Trial, onlooker: Onlooker) -> None:
     An outbox row of governance goes to a topic that nobody reads, and stays behind as sent; the database
     server writes a line into its log.
     """
-    await asyncio.to_thread(_make_topic, trial)
+    await asyncio.to_thread(apply_topology, trial.installation, CONTROL_TOPIC)
     value = b" ".join(forms_of(CONTROL).values())
     connection = onlooker.connections["governance"]
     name = CONTROL_TOPIC.name(trial.installation.namespace)
@@ -118,12 +117,3 @@ async def _in_databases(onlooker: Onlooker, strings: OwnedStrings) -> SearchResu
         size += len(content)
         traces += await asyncio.to_thread(in_content, DATABASE, service, content, strings)
     return traces, size
-
-
-def _make_topic(trial: Trial) -> None:
-    installation = trial.installation
-    is_embedded = installation.configuration.kafka is None
-    topics = (*TOPICS, CONTROL_TOPIC)
-    wanted = administration.topology(topics, SERVICES, installation.namespace, local=is_embedded)
-    with administration.connect(installation.bootstrap, *installation.kafka_admin) as admin:
-        administration.apply(admin, wanted, lambda user: installation.secrets.password("kafka", user))

@@ -57,11 +57,14 @@ def settings(space: Space, server: MailServer, port: int) -> Settings:
     )
 
 
+ClientOf = Callable[[str], httpx2.AsyncClient]
+
+
 @asynccontextmanager
-async def a_service(space: Space, server: MailServer) -> AsyncIterator[Callable[[str], httpx2.AsyncClient]]:
+async def a_service(space: Space, server: MailServer, **changes: Any) -> AsyncIterator[ClientOf]:
     """The service in this process; gives clients of its API by agency."""
     port = free_port()
-    chosen = settings(space, server, port)
+    chosen = settings(space, server, port).model_copy(update=changes)
 
     def client(agency: str) -> httpx2.AsyncClient:
         headers = {"authorization": f"Bearer {a_token(space, agency)}"}
@@ -73,6 +76,15 @@ async def a_service(space: Space, server: MailServer) -> AsyncIterator[Callable[
 
     async with running("notifications", chosen, wire):
         yield client
+
+
+@pytest.fixture(scope="module")
+async def client(space: Space) -> AsyncIterator[ClientOf]:
+    """Clients of one service that only answers: it reads no facts and sends no mails."""
+    async with a_mail_server() as server:
+        idle = {"kafka": None, "sweep_every": timedelta(hours=1)}
+        async with a_service(space, server, **idle) as client:
+            yield client
 
 
 def a_token(space: Space, agency: str, role: str = "caseworker", service: str = "notifications") -> str:
@@ -166,11 +178,11 @@ async def _all_sent(space: Space, agency: str) -> bool:
 
 
 async def test_an_agency_sees_and_changes_its_own_desks_alone(
-    space: Space, server: MailServer, place: tuple[str, str]
+    space: Space, client: ClientOf, place: tuple[str, str]
 ) -> None:
     agency, address = place
     await admit(space, an_agency(agency), an_agency(agency + "-other"))
-    async with a_service(space, server) as client, client(agency) as own, client(agency + "-other") as other:
+    async with client(agency) as own, client(agency + "-other") as other:
         created = await own.put("/v1/duty-desks/night", json={"mail": address, "language": "fr"})
         theirs = await other.put("/v1/duty-desks/night", json={"mail": "x@other.example", "language": "ar"})
         changed = await own.put("/v1/duty-desks/night", json={"mail": address, "language": "sw"})
@@ -184,7 +196,7 @@ async def test_an_agency_sees_and_changes_its_own_desks_alone(
 
 
 async def test_bad_input_is_refused_by_name_and_never_echoed(
-    space: Space, server: MailServer, place: tuple[str, str]
+    space: Space, client: ClientOf, place: tuple[str, str]
 ) -> None:
     agency, _ = place
     good = {"mail": "planted@desk.example", "language": "en"}
@@ -201,7 +213,7 @@ async def test_bad_input_is_refused_by_name_and_never_echoed(
         "p" * 300,
     ]
     await admit(space, an_agency(agency))
-    async with a_service(space, server) as client, client(agency) as own:
+    async with client(agency) as own:
         answers = [await own.put("/v1/duty-desks/night", json={**good, "mail": mail}) for mail in bad_mails]
         answers += [
             await own.put("/v1/duty-desks/night", json={**good, "language": "planted"}),
@@ -222,7 +234,7 @@ async def test_bad_input_is_refused_by_name_and_never_echoed(
 
 
 async def test_an_agency_cannot_register_desks_without_end(
-    space: Space, server: MailServer, place: tuple[str, str]
+    space: Space, client: ClientOf, place: tuple[str, str]
 ) -> None:
     agency, address = place
     hundred = "SELECT :agency, 'desk-' || n, 'a@b.example', 'en' FROM generate_series(1, 100) AS n"
@@ -230,7 +242,7 @@ async def test_an_agency_cannot_register_desks_without_end(
     entry = {"mail": address, "language": "en"}
     await admit(space, an_agency(agency))
 
-    async with a_service(space, server) as client, client(agency) as own:
+    async with client(agency) as own:
         one_more = await own.put("/v1/duty-desks/night", json=entry)
         known = await own.put("/v1/duty-desks/desk-7", json=entry)
 
@@ -278,11 +290,11 @@ async def _is(answer: Awaitable[httpx2.Response], status: int) -> bool:
 
 
 async def test_nobody_is_answered_without_a_token_for_this_service(
-    space: Space, server: MailServer, place: tuple[str, str]
+    space: Space, client: ClientOf, place: tuple[str, str]
 ) -> None:
     agency, _ = place
     foreign = a_token(space, agency, service="health")
-    async with a_service(space, server) as client, client(agency) as own:
+    async with client(agency) as own:
         answers = [
             await own.get("/v1/duty-desks", headers={"authorization": header})
             for header in ("", "Bearer nothing", f"Bearer {foreign}")

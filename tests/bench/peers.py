@@ -6,7 +6,6 @@ They are spared numbers, stored offsets and the outbox: a crash between commit a
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, fields
@@ -103,7 +102,7 @@ class Course:
 async def with_faststream(course: Course, settings: KafkaSettings, group: str) -> None:
     """A subscriber that publishes; its offset is committed behind each message."""
     login = SASLScram512(username=settings.user, password=settings.password_file.read_text().strip())
-    broker = KafkaBroker(settings.bootstrap, security=login, acks="all", log_level=logging.WARNING)
+    broker = KafkaBroker(settings.bootstrap, security=login, acks="all", logger=None)
 
     async def on_step(message: KafkaMessage) -> None:
         raw = message.raw_message
@@ -160,7 +159,7 @@ async def with_faust(course: Course, settings: KafkaSettings, group: str) -> Non
     steps = app.topic(course.topic.name(course.namespace), value_serializer="raw", key_serializer="raw")
     app.agent(steps)(on_steps)
     async with faust_app_running(app):
-        await course.ended.wait()
+        await app.wait(course.ended)  # or until it crashes
 
 
 Peer = Callable[[Course, KafkaSettings, str], Awaitable[None]]

@@ -11,7 +11,7 @@ _NAMED: Final = re.compile(r"(?<!:):([a-z_]+)")
 
 
 class Row(asyncpg.Record):  # type: ignore[misc]  # the library has no types
-    """One row: its columns in order, and each as an attribute."""
+    """One row: its columns in order, each also as an attribute, but `get`, `items`, `keys` and `values`."""
 
     def __getattr__(self, column: str) -> Any:
         try:

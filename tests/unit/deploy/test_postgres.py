@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local import copies, postgres
+from deploy.local import postgres, programs
 from deploy.local.accounts import Account
 
 
@@ -52,10 +52,10 @@ def test_without_a_usable_file_there_is_nothing_to_do(tmp_path: Path, content: s
 def test_programs_out_of_reach_are_copied_with_the_libraries_that_they_need(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(copies, "can_reach", lambda path, account: False)
-    programs = postgres.reachable_binaries(tmp_path / "cache", Account(os.getuid(), os.getgid()))
-    assert programs.is_relative_to(tmp_path)
+    monkeypatch.setattr(programs, "can_reach", lambda path, account: False)
+    binaries = postgres.reachable_binaries(tmp_path / "cache", Account(os.getuid(), os.getgid()))
+    assert binaries.is_relative_to(tmp_path)
     told = subprocess.run(
-        [programs / "initdb", "--version"], env={}, capture_output=True, text=True, check=True
+        [binaries / "initdb", "--version"], env={}, capture_output=True, text=True, check=True
     )
     assert told.stdout.startswith("initdb (PostgreSQL) 18")

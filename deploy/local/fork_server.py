@@ -23,14 +23,14 @@ from deploy.local.places import may_enter
 from deploy.local.tether import become_account, call_process, die_with
 
 IMPORTED_ONCE: Final = (
-    "services.runtime.process",
-    "asyncpg",
-    "joserfc.jwt",
-    "rfc8785",
+    "services.sector.wiring",
+    "services.referrals.wiring",
+    "services.notifications.wiring",
+    "services.governance.wiring",
     "uvicorn.lifespan.on",
     "uvicorn.loops.auto",
 )
-"""The runtime with all that it imports, and what most services need besides."""
+"""What services are made of, with all that they import. `audit` stays out: its gauge is its own process's."""
 
 READ_BYTES: Final = 65_536
 DESCRIPTORS_MAX: Final = 8

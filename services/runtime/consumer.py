@@ -22,7 +22,7 @@ from services.runtime.settings import KafkaSettings
 from services.runtime.worker import Backoff, Worker
 
 POLL_MS: Final = 1_000
-LOOK_SECONDS: Final = 2.0
+LOOK_SECONDS: Final = 4.0
 """How often the reader tells the brokers how far it is, and looks where the logs end."""
 LOOK_WITHIN_SECONDS: Final = 5.0
 

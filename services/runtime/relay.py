@@ -13,8 +13,10 @@ from services.runtime.transaction import Transaction
 from services.runtime.worker import Backoff, Worker
 
 ROWS_MAX: Final = 500
-POLL_SECONDS: Final = 1.0
+POLL_SECONDS: Final = 3.0
 """How long to wait for a row that no commit of this process announced."""
+LOCK_SECONDS: Final = 1.0
+"""How often a second process looks whether the shard's owner is gone."""
 LOCK_CLASS: Final = 7_001
 """The first half of every relay's advisory lock; the second is the shard."""
 
@@ -78,7 +80,7 @@ class Relay(Worker):
         while not self.is_stopping:
             if await session.fetchval(_LOCK, LOCK_CLASS, self._shard):
                 return
-            await self.pause(POLL_SECONDS)
+            await self.pause(LOCK_SECONDS)
 
     async def _send_all(self, session: Any, backoff: Backoff) -> None:
         while not self.is_stopping:

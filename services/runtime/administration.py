@@ -1,6 +1,5 @@
 """Topics, rights and users on the brokers, made from a table of topics; blocks, so call it in a thread."""
 
-import re
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -211,27 +210,6 @@ def ends(admin: KafkaAdminClient, names: Sequence[str]) -> dict[tuple[str, int],
     first = admin.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.EARLIEST))
     after = admin.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.LATEST))
     return {(each.topic, each.partition): (first[each].offset, after[each].offset) for each in partitions}
-
-
-# who asks
-
-_LOGGER: Final = "kafka.request.logger"
-_LINE: Final = re.compile(rb'"connection":"[^"]+?:\d+-[^"]+?:(\d+)-[^"]*".*?"principal":"User:([^"]+)"')
-
-
-def log_requests(admin: KafkaAdminClient, broker: int, *, wanted: bool) -> None:
-    """Make a broker write down each request with its connection and its principal, or stop that."""
-    resource = ConfigResource(ConfigResourceType.BROKER_LOGGER, str(broker), {_LOGGER: "DEBUG"})
-    change = admin.alter_configs if wanted else admin.reset_configs
-    result = change([resource], raise_on_unknown=False)
-    if result["broker_logger"][str(broker)] != "OK":
-        raise Unavailable("the broker does not tell who asks")
-
-
-def logged_connections(log: bytes) -> Iterator[tuple[int, str]]:
-    """Client port and user of each request in a broker's log."""
-    for port, user in _LINE.findall(log):
-        yield int(port), user.decode()
 
 
 # what the cluster has

@@ -8,7 +8,7 @@ import pytest
 
 from services.cli.demo.agencies import listed_only
 from services.cli.demo.checks import CHECKS, EMPTY_WHEN_GOOD, parts_of, run_checks
-from services.cli.demo.evidence import Evidence, NameTrace, ProcessIdentity
+from services.cli.demo.evidence import Evidence, NameTrace
 from services.cli.demo.search import DATABASE, LOGS, SEGMENTS
 from tests.e2e.conftest import Session
 
@@ -134,16 +134,6 @@ PLANTED: Final[tuple[tuple[str, str, Plant], ...]] = (
     ("no control in segments", "the search finds its control", without_control(SEGMENTS)),
     ("no control in logs", "the search finds its control", without_control(LOGS)),
     ("no control in databases", "the search finds its control", without_control(DATABASE)),
-    (
-        "two processes share a role",
-        "every process has its own identity",
-        lambda e: {"identities": changed(e.identities, is_police, database_roles=("health",))},
-    ),
-    (
-        "a process without a Kafka user",
-        "every process has its own identity",
-        lambda e: {"identities": changed(e.identities, is_police, kafka_users=())},
-    ),
 )
 """What is planted, the check that must turn red, and the parts of the evidence that it changes."""
 
@@ -151,10 +141,6 @@ PLANTED: Final[tuple[tuple[str, str, Plant], ...]] = (
 def accepted(evidence: Evidence) -> set[str]:
     events = [each.event for each in evidence.addressed]
     return {event.referral for event in events if event.type == "referral.accepted"}
-
-
-def is_police(identity: ProcessIdentity) -> bool:
-    return identity.name == "police"
 
 
 def red(evidence: Evidence) -> list[str]:

@@ -25,7 +25,6 @@ CHECKS: Final[tuple[tuple[str, Callable[..., list[str]]], ...]] = (
     ("every awaited desk is told", privacy.mails_once),
     ("planted names stay at home", privacy.names_stay_home),
     ("the search finds its control", privacy.search_finds),
-    ("every process has its own identity", privacy.own_identities),
 )
 EMPTY_WHEN_GOOD: Final = frozenset({"failures"})
 

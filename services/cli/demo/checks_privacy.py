@@ -1,21 +1,18 @@
-"""Checks of what was seen and by whom: the trail, the mails, the planted names, the processes' identities."""
+"""Checks of what was seen and by whom: the trail, the mails and the planted names."""
 
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from deploy.local.processes import MAIL_SINK
 from schemas.events.referral import NEEDS
 from schemas.topics import SECTORS
 from services.cli.agency_client import GrantedLook
 from services.cli.demo.evidence import (
     NameTrace,
-    ProcessIdentity,
     SinkMail,
     StatisticalFact,
 )
-from services.cli.demo.identities import ON_KAFKA
 from services.cli.demo.search import FORMS, PLACES
 
 UNSAID: Final = (
@@ -105,21 +102,4 @@ def search_finds(traces: Sequence[NameTrace], control_traces: Sequence[NameTrace
             if (place, form) not in found
         ),
         *(f"no name of {sector} was found at home" for sector in SECTORS if sector not in home),
-    ]
-
-
-def own_identities(identities: Sequence[ProcessIdentity]) -> list[str]:
-    """Each process has its own database role and its own Kafka user, as the servers see it."""
-    seen = [
-        seen
-        for each in identities
-        for seen in (
-            (each.name, "database role", each.database_roles, each.name != MAIL_SINK),
-            (each.name, "Kafka user", each.kafka_users, each.name in ON_KAFKA),
-        )
-    ]
-    return [
-        f"{name} has the {kind} {', '.join(found) or 'none'}, not {name if is_on_it else 'none'}"
-        for name, kind, found, is_on_it in seen
-        if found != ((name,) if is_on_it else ())
     ]

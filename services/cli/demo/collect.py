@@ -13,7 +13,6 @@ from typing import Any, Final
 from schemas.topics import SECTORS, SERVICES
 from services.cli.agency_client import DESK
 from services.cli.demo.evidence import Evidence, Kill, PartyKey, SinkMail
-from services.cli.demo.identities import identities
 from services.cli.demo.onlooker import looking
 from services.cli.demo.play import Play
 from services.cli.demo.search import NOBODY, plant_control, search
@@ -33,8 +32,6 @@ async def collect(play: Play, kills: tuple[Kill, ...], folder: Path) -> Evidence
         await onlooker.quiet()
         await plant_control(trial, onlooker)
         views = await _views(play)
-        seen = await identities(trial, onlooker)
-        await onlooker.quiet()
         await onlooker.signed()
         verdict, entries = await _export(trial, folder)
         addressed, counted = await onlooker.arbiter_sent()
@@ -59,7 +56,6 @@ async def collect(play: Play, kills: tuple[Kill, ...], folder: Path) -> Evidence
             traces=tuple(trace for trace in traces if trace.sector != NOBODY),
             control_traces=tuple(trace for trace in traces if trace.sector == NOBODY),
             searched_bytes={place: size for place, (_, size) in places.items()},
-            identities=seen,
             kills=kills,
             gaps_ms=play.gaps_ms,
             outsiders=play.outsiders,

@@ -69,16 +69,6 @@ class NameTrace:
 
 
 @dataclass(frozen=True, slots=True)
-class ProcessIdentity:
-    """A process, and as whom database and brokers say that they know it."""
-
-    name: str
-    pid: int
-    database_roles: tuple[str, ...]
-    kafka_users: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Kill:
     """A process that was killed with SIGKILL in the middle of its work."""
 
@@ -118,7 +108,6 @@ class Evidence:
     """Where a string was found that must be found."""
     searched_bytes: Mapping[str, int]
     """How much was looked through, by kind of place."""
-    identities: tuple[ProcessIdentity, ...]
     kills: tuple[Kill, ...]
     gaps_ms: Mapping[str, float]
     """How far apart acceptance and withdrawal of a referral left, where both were sent at once."""

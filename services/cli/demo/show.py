@@ -34,7 +34,6 @@ def document(run: DemoRun) -> dict[str, Any]:
         },
         "listed": evidence.outsiders,
         "directories": [report.as_json() | {"rows": len(report.refused)} for report in run.reports],
-        "processes": [asdict(each) for each in evidence.identities],
         "searched_bytes": evidence.searched_bytes,
         "checks": [
             {"name": result.name, "holds": result.holds, "problems": list(result.problems)}

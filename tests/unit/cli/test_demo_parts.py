@@ -29,7 +29,6 @@ from services.cli.demo.search import (
     in_files,
 )
 from services.cli.demo.stories import STORIES, dealt
-from services.runtime.administration import logged_connections
 
 NAME = "Ysolde Brannigåle"
 
@@ -139,13 +138,3 @@ def test_the_control_string_is_found_in_every_form() -> None:
 
 def test_a_databases_values_keep_text_and_bytes() -> None:
     assert content_of([NAME, b"\x00\xff", None, 7]) == NAME.encode() + b"\n\x00\xff\n7"
-
-
-def test_the_brokers_own_log_tells_who_is_behind_a_connection() -> None:
-    line = (
-        b'[2026-11-24] DEBUG Completed request:{"requestHeader":{"clientId":"x"},'
-        b'"connection":"127.0.0.1:9092-127.0.0.1:42850-1-3","totalTimeMs":2.4,'
-        b'"securityProtocol":"SASL_PLAINTEXT","principal":"User:health","listener":"CLIENT"}\n'
-    )
-
-    assert list(logged_connections(line * 2)) == [(42850, "health"), (42850, "health")]

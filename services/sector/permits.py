@@ -26,7 +26,7 @@ _UNKNOWN_ITEM: Final = re.compile(rb'"/items/([0-9]{1,4})/subject"')
 
 
 class Permits:
-    """Asks the trail, and shows what a look is for once the trail holds it; a `Show` of the handlers."""
+    """Asks the trail, and shows what a look is for once the trail holds it; a `TrailGate` of the handlers."""
 
     def __init__(
         self, client: httpx2.AsyncClient, *, audience: str, trust: Trust, open_work: OpenWork
@@ -66,17 +66,18 @@ class Permits:
             size_seen=self._size_seen,
             tag_key=look.tag_key,
         )
-        answer = await self._answer(request)
+        content = await self._answer(request)
         crash_point("permit.asked")  # an intent without outcome, a review item; nothing was shown
         try:
+            answer = PermitAnswer.model_validate_json(content)
             body = check_permit(answer.model_dump(), question, self._trust, now=time.monotonic())
-        except BadPermit as bad:
-            log().error("permit_refused", error_code=bad.code)
+        except (BadPermit, ValidationError) as bad:
+            log().error("permit_refused", error_code=getattr(bad, "code", "malformed"))
             raise TrailUnavailable from bad
         self._size_seen = max(self._size_seen, body.size)
         return body
 
-    async def _answer(self, request: PermitRequest) -> PermitAnswer:
+    async def _answer(self, request: PermitRequest) -> bytes:
         content = request.model_dump_json(exclude_none=True)
         refusal = TrailUnavailable()
         for attempt in range(ATTEMPTS_MAX):
@@ -86,7 +87,7 @@ class Permits:
             if response is None:
                 continue
             if response.status_code == 201:
-                return _permit_answer(response)
+                return response.content
             refusal = refusal_of(response, request.items)
             if isinstance(refusal, SubjectNotRegistered):
                 if refusal.subjects:
@@ -103,13 +104,6 @@ class Permits:
         except (httpx2.TransportError, RuntimeError) as error:  # httpx says the latter of a closed client
             log().warning("trail_does_not_answer", error_class=type(error).__name__)
             return None
-
-
-def _permit_answer(response: httpx2.Response) -> PermitAnswer:
-    try:
-        return PermitAnswer.model_validate_json(response.content)
-    except ValidationError as error:
-        raise TrailUnavailable from error
 
 
 def refusal_of(response: httpx2.Response, items: Sequence[Item]) -> TrailUnavailable:

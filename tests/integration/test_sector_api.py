@@ -486,16 +486,26 @@ def a_post(path: str, body: Mapping[str, Any]) -> Ask:
     return lambda scene, agency, role: scene.post(path, body, agency=agency, role=role, **{"If-Match": '"1"'})
 
 
-REFERRAL = f"/v1/referrals/{an_id('referral')}"
+PROTECTIVE = ("withdrawals", "cancellations", "seal-confirmations")
+CASE, REFERRAL = f"/v1/cases/{an_id('case')}", f"/v1/referrals/{an_id('referral')}"
+
+
+def a_step(resource: str) -> Ask:
+    return a_post(f"{REFERRAL}/{resource}", {"duty": "desk"} | STEP_BODIES[resource])
+
+
 REQUESTS: Mapping[str, tuple[Ask, ...]] = {
-    "look": (a_look("/v1/worklist"), a_look(REFERRAL), a_look("/v1/referrals/x"),
-             a_look(f"/v1/cases/{an_id('case')}")),
+    "look": tuple(map(a_look, ("/v1/worklist", REFERRAL, "/v1/referrals/x", CASE))),
     "directory": (a_look("/v1/services"),),
     "events": (a_look("/v1/events"),),
-    "ask": (a_post("/v1/cases", {"reference": "1"}),
-            a_post(f"{REFERRAL}/acceptances", {"duty": "desk", "appointment": "today"})),
-    "protect": (a_post(f"{REFERRAL}/withdrawals", {"duty": "desk"}),),
-}  # fmt: skip
+    "ask": (
+        a_post("/v1/cases", {"reference": "1"}),
+        a_post(f"{CASE}/consents", CONSENT),
+        a_post("/v1/referrals", an_offer_asked(an_id("case"), an_id("consent"))),
+        *(a_step(resource) for resource in STEP_BODIES if resource not in PROTECTIVE),
+    ),
+    "protect": tuple(map(a_step, PROTECTIVE)),
+}
 REFUSED: Mapping[str, Mapping[str, str]] = {
     "of this sector": {},
     "of another sector": dict.fromkeys(REQUESTS, "wrong_sector"),
@@ -517,6 +527,8 @@ async def test_an_agency_is_let_in_as_governance_says(scene: Scene, kind: str) -
             answer = await ask(scene, agency, "caseworker")
             code = answer.json()["code"] if answer.status_code == 403 else None
             assert code == REFUSED[kind].get(request), request
+    if kind != "of this sector":
+        assert scene.trail.asked == await scene.sector.sent() == []
 
 
 @pytest.mark.parametrize("role", ["caseworker", "coordinator", "system", "planted_role"])
@@ -535,32 +547,9 @@ async def test_a_role_may_do_what_its_row_says(scene: Scene, role: str) -> None:
                 assert all(known in answer.json()["detail"] for known in ROLES)
 
 
-async def test_a_suspended_agency_sees_nothing_and_sends_nothing(scene: Scene) -> None:
-    referral, case = await scene.received(), await scene.case()
-    consent = (await scene.post(f"/v1/cases/{case}/consents", CONSENT)).json()["id"]
-    before = len(await scene.sector.sent()), len(await scene.sector.reported())
-    await scene.sector.suspend(OWN)
-
-    paths = (f"/v1/referrals/{referral}", f"/v1/cases/{case}", "/v1/worklist", "/v1/services")
-    answers = [await scene.get(path) for path in paths]
-    answers += [
-        await scene.post("/v1/cases", {"reference": PERSONAL}),
-        await scene.post(f"/v1/cases/{case}/consents", CONSENT),
-        await scene.post("/v1/referrals", an_offer_asked(case, consent)),
-        *[await step_of(scene, referral, resource) for resource in STEP_BODIES if resource not in PROTECTIVE],
-    ]
-
-    assert {(answer.status_code, answer.json()["code"]) for answer in answers} == {(403, "agency_inactive")}
-    assert (len(await scene.sector.sent()), len(await scene.sector.reported())) == before
-    assert scene.trail.asked == []
-
-
 async def step_of(scene: Scene, referral: str, resource: str, key: str = "") -> httpx2.Response:
     body = {"duty": "desk"} | STEP_BODIES[resource]
     return await scene.post(f"/v1/referrals/{referral}/{resource}", body, key, **{"If-Match": '"1"'})
-
-
-PROTECTIVE = ("withdrawals", "cancellations", "seal-confirmations")
 
 
 @pytest.mark.parametrize("resource", PROTECTIVE)

@@ -97,6 +97,8 @@ async def test_what_is_in_force_is_kept_and_an_older_version_changes_nothing(sec
 
     register = sector.work.register
     assert (await register.standings(["quay-social"]))["quay-social"].is_active
-    assert await register.protocol_with(protocol.hash) == protocol.document.id
+    kept = await register.protocol_with(protocol.hash)
+    assert kept is not None
+    assert (kept.id, kept.hash.hex()) == (protocol.document.id, protocol.hash)
     [listed] = await register.entries("", 9)
     assert listed.model_dump() == entry.model_dump() | {"agency": "quay-social", "sector": "social_services"}

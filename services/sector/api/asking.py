@@ -32,8 +32,8 @@ from services.sector.domain.refusals import (
     TagMalformed,
 )
 from services.sector.domain.requests import Asker, Reply
-from services.sector.handlers.looks import Show
-from services.sector.handlers.requests import Once, answer_once, record_denial
+from services.sector.handlers.looks import TrailGate
+from services.sector.handlers.requests import KeyedRequest, answer_once, record_denial
 from services.sector.handlers.work import OpenWork, Work
 
 _KEY: Final = re.compile(r"[!-~]{1,255}")
@@ -80,7 +80,7 @@ class Engine:
     profile: Profile
     caller: Callable[[Request], Caller]
     open: OpenWork
-    show: Show
+    show: TrailGate
     feeds: FeedNotifier
 
 
@@ -96,7 +96,7 @@ def asker_of(engine: Engine, act: Act) -> Callable[[Request], Awaitable[Asker]]:
     return asker
 
 
-def once_of(asker: Callable[..., Awaitable[Asker]]) -> Callable[..., Awaitable[Once]]:
+def once_of(asker: Callable[..., Awaitable[Asker]]) -> Callable[..., Awaitable[KeyedRequest]]:
     """A dependency: the request under its idempotency key."""
 
     @refuses(IdempotencyKeyMissing, IdempotencyMismatch)
@@ -104,11 +104,11 @@ def once_of(asker: Callable[..., Awaitable[Asker]]) -> Callable[..., Awaitable[O
         request: Request,
         by: Annotated[Asker, Depends(asker)],
         key: Annotated[str | None, _KEY_HEADER] = None,
-    ) -> Once:
+    ) -> KeyedRequest:
         if key is None or not _KEY.fullmatch(key):
             raise IdempotencyKeyMissing
         said = request.url.path.encode() + b"\n" + await request.body()
-        return Once(by, hashlib.sha256(key.encode()).digest(), hashlib.sha256(said).digest())
+        return KeyedRequest(by, hashlib.sha256(key.encode()).digest(), hashlib.sha256(said).digest())
 
     return once
 
@@ -150,7 +150,7 @@ async def purpose(concert_purpose: Annotated[str | None, _PURPOSE_HEADER] = None
 
 async def answer(
     engine: Engine,
-    once: Once,
+    once: KeyedRequest,
     act: Callable[[Work], Awaitable[Reply]],
     typed: str | None = None,
     *,

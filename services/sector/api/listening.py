@@ -28,33 +28,6 @@ ENTRIES_MAX: Final = 200
 POSITION_MAX: Final = 2**62
 
 
-@contextmanager
-def counted_among(waiting: Counter[str], agency: str) -> Iterator[None]:
-    """Counted as one of an agency's waiting requests; raises TooManyWaiting when it may have no more."""
-    if waiting[agency] >= POLLS_PER_AGENCY_MAX:
-        raise TooManyWaiting
-    waiting[agency] += 1
-    try:
-        yield
-    finally:
-        waiting[agency] -= 1
-
-
-async def _departure(request: Request) -> None:
-    """Returns when the client has gone: nobody waits on its behalf any more."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-async def _wait(growth: asyncio.Event, request: Request, seconds: float) -> None:
-    ways = (growth.wait(), _departure(request), draining_of(request).wait())
-    async with asyncio.TaskGroup() as group:
-        tasks: list[asyncio.Task[Any]] = [group.create_task(way) for way in ways]
-        await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        for task in tasks:
-            task.cancel()
-
-
 def listening_routes(engine: Engine) -> APIRouter:
     """The routes that need no permit."""
     router = APIRouter(prefix="/v1", tags=["listening"])
@@ -109,3 +82,30 @@ def listening_routes(engine: Engine) -> APIRouter:
         return JSONResponse({"data": rows, "next": following})
 
     return router
+
+
+@contextmanager
+def counted_among(waiting: Counter[str], agency: str) -> Iterator[None]:
+    """Counted as one of an agency's waiting requests; raises TooManyWaiting when it may have no more."""
+    if waiting[agency] >= POLLS_PER_AGENCY_MAX:
+        raise TooManyWaiting
+    waiting[agency] += 1
+    try:
+        yield
+    finally:
+        waiting[agency] -= 1
+
+
+async def _departure(request: Request) -> None:
+    """Returns when the client has gone: nobody waits on its behalf any more."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _wait(growth: asyncio.Event, request: Request, seconds: float) -> None:
+    ways = (growth.wait(), _departure(request), draining_of(request).wait())
+    async with asyncio.TaskGroup() as group:
+        tasks: list[asyncio.Task[Any]] = [group.create_task(way) for way in ways]
+        await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()

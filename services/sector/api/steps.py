@@ -28,51 +28,40 @@ from services.sector.domain.refusals import (
     TooManyConsents,
 )
 from services.sector.domain.requests import RESOURCES, WITHOUT_IF_MATCH, Reply
-from services.sector.handlers.requests import Once, ask_step, offer, open_case, record_consent
+from services.sector.handlers.requests import KeyedRequest, ask_step, offer, open_case, record_consent
 from services.sector.handlers.work import Work
-
-
-def _answers(status: int, model: type[BaseModel]) -> dict[str, Any]:
-    """How a route that keeps something answers, for its document."""
-    return {
-        "status_code": status,
-        "response_model": model,
-        "responses": {status: {"headers": LOCATION | REPLAYED}},
-    }
 
 
 def step_routes(engine: Engine) -> APIRouter:
     """The routes that change something."""
     router = APIRouter(prefix="/v1", tags=["steps"])
-    once_dependency = Depends(once_of(asker_of(engine, "ask")))
+    keyed = Depends(once_of(asker_of(engine, "ask")))
 
     @router.post("/cases", operation_id="open_case", **_answers(201, CaseReceipt))
-    async def post_case(once: Annotated[Once, once_dependency], body: CaseRequest) -> JSONResponse:
+    async def post_case(once: Annotated[KeyedRequest, keyed], body: CaseRequest) -> JSONResponse:
         """Open a case under the agency's own number."""
         return await answer(engine, once, lambda work: open_case(body, once.by, work))
 
     @router.post("/cases/{case}/consents", operation_id="record_consent", **_answers(201, ConsentReceipt))
     @refuses(NotFound, TooManyConsents, RecipientNotAdmitted)
     async def post_consent(
-        case: CasePath, once: Annotated[Once, once_dependency], body: ConsentRequest
+        case: CasePath, once: Annotated[KeyedRequest, keyed], body: ConsentRequest
     ) -> JSONResponse:
         """Record what she agreed to."""
         return await answer(engine, once, lambda work: record_consent(case, body, once.by, work))
 
     @router.post("/referrals", operation_id="offer_referral", **_answers(202, StepReceipt))
     @refuses(NotFound, RecipientIsOwner, OutsideHerConsent)
-    async def post_referral(once: Annotated[Once, once_dependency], body: OfferRequest) -> JSONResponse:
+    async def post_referral(once: Annotated[KeyedRequest, keyed], body: OfferRequest) -> JSONResponse:
         """Offer a referral to another agency's service."""
         return await answer(engine, once, lambda work: offer(body, once.by, work))
 
     for resource, step in RESOURCES.items():
-        _add_step(router, engine, resource, step, once_dependency)
+        _add_step(router, engine, resource, step, keyed)
     return router
 
 
-def _add_step(
-    router: APIRouter, engine: Engine, resource: str, step: type[StepBase], once_dependency: Any
-) -> None:
+def _add_step(router: APIRouter, engine: Engine, resource: str, step: type[StepBase], keyed: Any) -> None:
     """One route of the table: the body is the step's own fields, the rest comes from path and token."""
     step_body: Any = body_of(step, engine.profile.decline_reasons)
     number_dependency = Depends(_nothing if step in WITHOUT_IF_MATCH else seen)
@@ -80,7 +69,7 @@ def _add_step(
     @refuses(NotFound, *((OutsideHerConsent,) if step is GiveFeedback else ()))
     async def post_step(
         referral: ReferralPath,
-        once: Annotated[Once, once_dependency],
+        once: Annotated[KeyedRequest, keyed],
         body: step_body,
         number: Annotated[frozenset[int] | None, number_dependency],
     ) -> JSONResponse:
@@ -101,3 +90,12 @@ def _add_step(
 
 async def _nothing() -> None:
     """No `If-Match` is asked for: no stale view may hold up a withdrawal."""
+
+
+def _answers(status: int, model: type[BaseModel]) -> dict[str, Any]:
+    """How a route that keeps something answers, for its document."""
+    return {
+        "status_code": status,
+        "response_model": model,
+        "responses": {status: {"headers": LOCATION | REPLAYED}},
+    }

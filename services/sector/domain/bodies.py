@@ -41,13 +41,6 @@ class RequestBody(BaseModel):
         return value
 
 
-def _codes_of(field: FieldInfo) -> frozenset[str]:
-    """The code list of a field, or of what its list holds; empty where any value of its form will do."""
-    shown = [field, *(one for kind in get_args(field.annotation) for one in get_args(kind)[1:])]
-    extras: list[Any] = [one.json_schema_extra for one in shown if isinstance(one, FieldInfo)]
-    return frozenset(code for one in extras if one for code in one.get(CODE_LIST, ()))
-
-
 def _shown(text: str) -> str:
     if not shows_itself(text):
         raise PydanticCustomError("hidden_character", "text that shows itself")
@@ -99,3 +92,10 @@ def body_of(step: type[StepBase], reasons: frozenset[str]) -> type[RequestBody]:
     if step is DeclineReferral:
         own["reason"] = (Annotated[Code, listed(reasons)], ...)
     return create_model(f"{step.__name__}Request", __base__=RequestBody, __doc__=step.__doc__, **own)
+
+
+def _codes_of(field: FieldInfo) -> frozenset[str]:
+    """The code list of a field, or of what its list holds; empty where any value of its form will do."""
+    shown = [field, *(one for kind in get_args(field.annotation) for one in get_args(kind)[1:])]
+    extras: list[Any] = [one.json_schema_extra for one in shown if isinstance(one, FieldInfo)]
+    return frozenset(code for one in extras if one for code in one.get(CODE_LIST, ()))

@@ -4,13 +4,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from schemas.events.access import Access, Explanation, Item, ProtocolVersion
+from schemas.events.access import Access, Explanation, Item
 from schemas.trail.bytes import subject_key
 from schemas.wire.body import instant_text
 from services.runtime.errors import NotFound
 from services.sector.domain.requests import Asker
 from services.sector.domain.views import ReferralView
-from services.sector.handlers.work import Case, Work
+from services.sector.handlers.work import Work
 
 Shown = TypeVar("Shown")
 
@@ -24,7 +24,7 @@ class Look:
     tag_key: bytes | None = field(default=None, repr=False)
 
 
-class Show(Protocol):
+class TrailGate(Protocol):
     """Shows what a look is for once the trail holds it; raises TrailUnavailable."""
 
     async def __call__(self, look: Look, load: Callable[[Work], Awaitable[Shown]]) -> Shown:
@@ -42,7 +42,7 @@ async def look_at_referral(referral: str, by: Asker, purpose: str, work: Work) -
         subject=view.referral,
         referral=view.referral,
         consent=view.consent,
-        protocol=await _protocol(view, work),
+        protocol=await work.register.protocol_with(view.protocol) if view.protocol else None,
         explain=(Explanation(code=f"is_{view.role}", ref=view.referral),),
     )
     return Look(access, tag_key=await _tag_key(view, work))
@@ -63,19 +63,11 @@ def look_at_worklist(referrals: Sequence[str], by: Asker, purpose: str) -> Look:
 
 async def look_at_case(case: str, by: Asker, purpose: str, work: Work) -> Look:
     """The look at an agency's own case."""
-    own = await own_case(case, by, work)
+    own = await work.cases.find(case, by.agency)
     access = _access(
         "view", by, purpose, basis="own_case", subject=own.subject, explain=(Explanation(code="is_owner"),)
     )
     return Look(access, tag_key=subject_key(own.key, 0))
-
-
-async def own_case(case: str, by: Asker, work: Work) -> Case:
-    """The asker's case; unknown and another agency's are the same."""
-    found = await work.cases.find(case, by.agency)
-    if found is None:
-        raise NotFound
-    return found
 
 
 def row_of(view: ReferralView) -> Mapping[str, Any]:
@@ -100,7 +92,7 @@ def page_of(view: ReferralView) -> Mapping[str, Any]:
 
 async def case_page(case: str, by: Asker, work: Work) -> Mapping[str, Any]:
     """A case as its agency sees it."""
-    own = await own_case(case, by, work)
+    own = await work.cases.find(case, by.agency)
     consents = await work.cases.consents(case)
     return {
         "id": own.id,
@@ -115,13 +107,7 @@ def _access(act: str, by: Asker, purpose: str, **more: Any) -> Access:
     return Access(act=act, purpose=purpose, actor=by.actor, agency=by.agency, **more)
 
 
-async def _protocol(view: ReferralView, work: Work) -> ProtocolVersion | None:
-    found = await work.register.protocol_with(view.protocol) if view.protocol else None
-    return ProtocolVersion(id=found, hash=bytes.fromhex(view.protocol or "")) if found else None
-
-
 async def _tag_key(view: ReferralView, work: Work) -> bytes | None:
     if view.case is None or view.subject_number is None:
         return None
-    case = await work.cases.find(view.case, view.agency)
-    return subject_key(case.key, view.subject_number) if case else None
+    return subject_key((await work.cases.find(view.case, view.agency)).key, view.subject_number)

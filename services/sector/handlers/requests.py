@@ -33,7 +33,7 @@ RETENTION: Final = "case"
 
 
 @dataclass(frozen=True, slots=True)
-class Once:
+class KeyedRequest:
     """A request that may come again: who sent it, the digest of its key (an agency's own words), and that
     of all that it says."""
 
@@ -49,7 +49,11 @@ async def check_admitted(by: Asker, work: Work, *, though_suspended: bool = Fals
 
 
 async def answer_once(
-    once: Once, work: Work, act: Callable[[Work], Awaitable[Reply]], *, protects_her: bool = False
+    once: KeyedRequest,
+    work: Work,
+    act: Callable[[Work], Awaitable[Reply]],
+    *,
+    protects_her: bool = False,
 ) -> Reply:
     """Act on a request, or answer its repeat as the first time; what is refused leaves nothing behind."""
     await check_admitted(once.by, work, though_suspended=protects_her)
@@ -76,7 +80,7 @@ async def open_case(asked: CaseRequest, by: Asker, work: Work) -> Reply:
 
 async def record_consent(case_id: str, asked: ConsentRequest, by: Asker, work: Work) -> Reply:
     """What she agreed to, signed by this service; the trail learns of it in the same transaction."""
-    case = await _locked_case(case_id, by, work)
+    case = await work.cases.lock(case_id, by.agency)
     if len(await work.cases.consents(case.id)) >= CONSENTS_PER_CASE_MAX:
         raise TooManyConsents
     recipients = set(asked.scope.recipients)
@@ -107,7 +111,7 @@ async def record_consent(case_id: str, asked: ConsentRequest, by: Asker, work: W
 async def offer(asked: OfferRequest, by: Asker, work: Work) -> Reply:
     """Offer a referral: own view, the trail's subject and the step are one transaction, without a permit."""
     at = work.clock.now()
-    case = await _locked_case(asked.case, by, work)  # from here no withdrawal on this case overtakes us
+    case = await work.cases.lock(asked.case, by.agency)  # from here no withdrawal on this case overtakes us
     if asked.recipient == by.agency:
         raise RecipientIsOwner
     proof = check_covers(await work.cases.consent(asked.consent), asked, by.agency, at=at)
@@ -153,21 +157,10 @@ async def record_denial(by: Asker, typed: str | None, work: Work) -> None:
 async def fold_denials(work: Work) -> bool:
     """Tell the trail of the denials behind each first one whose time is over; whether there may be more."""
     ended = await work.reports.end_denials(work.clock.now() - DENIALS_FOLD_WITHIN)
-    folded = [
-        _event(one.access.model_copy(update={"times": one.times}), one.since, one.until)
-        for one in ended
-        if one.times
-    ]
+    folded = [_event(access, since, until) for access, since, until in ended if access.times]
     if folded:
         await work.reports.add(folded)
     return len(ended) == REPORTS_MAX
-
-
-async def _locked_case(case_id: str, by: Asker, work: Work) -> Case:
-    case = await work.cases.lock(case_id, by.agency)
-    if case is None:
-        raise NotFound
-    return case
 
 
 async def _stop_releases(view: ReferralView, by: Asker, work: Work, at: datetime) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel
 
-from schemas.events.access import Access
+from schemas.events.access import Access, ProtocolVersion
 from schemas.events.consent import ConsentRef, ConsentVersion
 from schemas.events.directory import ServiceRegistered
 from schemas.events.governance import Sector
@@ -30,6 +30,8 @@ Place = tuple[datetime, str]
 """Where a referral stands in a worklist: when it last changed, and its id."""
 ShownConsent = tuple[Mapping[str, Any], bool]
 """A consent version as its document, its signature unchecked, and whether she took it back."""
+Denials = tuple[Access, datetime, datetime]
+"""How many `times` one actor was denied behind the first, and when the first and last were."""
 ReportKind = Literal["subjects", "events", "outcomes"]
 
 
@@ -53,26 +55,16 @@ class DirectoryEntry(ServiceRegistered):
     sector: Annotated[Sector, listed(SECTORS)] | None
 
 
-@dataclass(frozen=True, slots=True)
-class DenialCount:
-    """How many denials followed the first of one actor and reason, and when the first and last were."""
-
-    access: Access
-    times: int
-    since: datetime
-    until: datetime
-
-
 class Cases(Protocol):
     """Cases and her consents."""
 
     async def add(self, case: Case) -> None:
         """Keep a new case."""
 
-    async def find(self, case: str, agency: str) -> Case | None:
-        """The agency's own case, or None."""
+    async def find(self, case: str, agency: str) -> Case:
+        """The agency's own case; raises NotFound, unknown and another agency's are the same."""
 
-    async def lock(self, case: str, agency: str) -> Case | None:
+    async def lock(self, case: str, agency: str) -> Case:
         """The same, and nobody else may withdraw or offer on it until the commit; waits for those who do."""
 
     async def next_subject(self, case: str) -> int:
@@ -132,8 +124,8 @@ class Register(Protocol):
     async def entries(self, after: str, limit: int) -> Sequence[DirectoryEntry]:
         """Directory entries behind a service id, by service id."""
 
-    async def protocol_with(self, document_hash: str) -> str | None:
-        """The id of the protocol with this hash, or None."""
+    async def protocol_with(self, document_hash: str) -> ProtocolVersion | None:
+        """The protocol with this hash, or None."""
 
 
 class Steps(Protocol):
@@ -167,7 +159,7 @@ class Reports(Protocol):
     async def is_first_denial(self, access: Access, at: datetime) -> bool:
         """Count a denial; whether it is the first of its actor and reason in its time."""
 
-    async def end_denials(self, before: datetime) -> Sequence[DenialCount]:
+    async def end_denials(self, before: datetime) -> Sequence[Denials]:
         """Take out what was counted since before then, as much as one report takes."""
 
 

@@ -8,6 +8,7 @@ from hmac import compare_digest
 from typing import Final
 
 from schemas.events.consent import ConsentRef, ConsentVersion
+from services.runtime.errors import NotFound
 from services.runtime.transaction import Transaction
 from services.sector.domain.consents import ConsentRecord
 from services.sector.domain.requests import Reply
@@ -54,16 +55,16 @@ class CaseStore(Cases):
     async def add(self, case: Case) -> None:
         await self._transaction.run(_ADD, **asdict(case))
 
-    async def find(self, case: str, agency: str) -> Case | None:
+    async def find(self, case: str, agency: str) -> Case:
         return await self._case(_FIND, case, agency)
 
-    async def lock(self, case: str, agency: str) -> Case | None:
+    async def lock(self, case: str, agency: str) -> Case:
         return await self._case(_LOCK, case, agency)
 
-    async def _case(self, sql: str, case: str, agency: str) -> Case | None:
+    async def _case(self, sql: str, case: str, agency: str) -> Case:
         for row in await self._transaction.rows(sql, id=case, agency=agency):
             return Case(*tuple(row))
-        return None
+        raise NotFound
 
     async def next_subject(self, case: str) -> int:
         rows = await self._transaction.rows(_NEXT_SUBJECT, id=case)

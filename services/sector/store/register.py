@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
+from schemas.events.access import ProtocolVersion
 from schemas.events.directory import ServiceRegistered
 from schemas.events.governance import AgencyCurrent, ProtocolCurrent
 from schemas.wire.body import Body
@@ -64,9 +65,9 @@ class RegisterStore(Register):
         rows = await self._transaction.rows(_ENTRIES, after=after, limit=limit)
         return [DirectoryEntry.model_validate(row, from_attributes=True) for row in rows]
 
-    async def protocol_with(self, document_hash: str) -> str | None:
+    async def protocol_with(self, document_hash: str) -> ProtocolVersion | None:
         for row in await self._transaction.rows(_PROTOCOL, hash=document_hash):
-            return str(row.id)
+            return ProtocolVersion(id=row.id, hash=bytes.fromhex(document_hash))
         return None
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from schemas.events.access import REPORTS_MAX, Access, Actor, EventReport, OutcomeReport, SubjectKey
 from services.runtime.alarms import Alarm
 from services.runtime.transaction import Transaction
-from services.sector.handlers.work import DenialCount, ReportKind, Reports
+from services.sector.handlers.work import Denials, ReportKind, Reports
 
 KINDS: Final[Mapping[type[BaseModel], ReportKind]] = {
     SubjectKey: "subjects",
@@ -75,12 +75,9 @@ class ReportStore(Reports):
         rows = await self._transaction.rows(_BEGIN, access=_key(access), agency=access.agency, at=at)
         return bool(rows[0].times == 0)
 
-    async def end_denials(self, before: datetime) -> Sequence[DenialCount]:
+    async def end_denials(self, before: datetime) -> Sequence[Denials]:
         rows = await self._transaction.rows(_END, before=before)
-        return [
-            DenialCount(Access.model_validate_json(row.access), row.times, row.since, row.until)
-            for row in rows
-        ]
+        return [(_access(row.access, row.times), row.since, row.until) for row in rows]
 
     async def waiting(self, kind: ReportKind, after: int) -> Sequence[tuple[int, str]]:
         rows = await self._transaction.rows(_WAITING, kind=kind, after=after)
@@ -95,6 +92,10 @@ class ReportStore(Reports):
     async def alarms(self) -> Sequence[Alarm]:
         rows = await self._transaction.rows(_REFUSED)
         return [Alarm("report_refused", f"{row.code} ({row.reports})", row.since) for row in rows]
+
+
+def _access(key: str, times: int) -> Access:
+    return Access.model_validate_json(key).model_copy(update={"times": times})
 
 
 def _key(access: Access) -> str:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, Final
 
-from fastapi import Depends, Header, Path, Request
+from fastapi import Depends, Header, Path, Query, Request
 from fastapi.responses import JSONResponse
 
 from schemas.events.access import Actor
@@ -51,6 +51,8 @@ _PURPOSE_HEADER: Final = needed_header(
     "Concert-Purpose", "What the look is for; the trail records it.", **{CODE_LIST: sorted(PURPOSES)}
 )
 
+PAGE_USUAL: Final = 50
+PageLimit = Annotated[int, Query(ge=1, le=200)]
 CasePath = Annotated[str, Path(json_schema_extra={"pattern": KINDS["case"].pattern})]
 ReferralPath = Annotated[str, Path(json_schema_extra={"pattern": KINDS["referral"].pattern})]
 """Ids in a path; another form is answered like an unknown one."""

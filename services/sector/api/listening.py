@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from services.runtime.openapi import refuses
 from services.runtime.requests import draining_of
 from services.sector.api.answers import DirectoryPage, Feed
-from services.sector.api.asking import Engine, asker_of, looks_like
+from services.sector.api.asking import PAGE_USUAL, Engine, PageLimit, asker_of, looks_like
 from services.sector.domain.refusals import CursorUnreadable, TooManyWaiting
 from services.sector.domain.requests import Asker
 from services.sector.handlers.requests import check_admitted
@@ -23,8 +23,6 @@ POLLS_PER_AGENCY_MAX: Final = 16
 LOOKS_MAX: Final = 2
 """How many waiting requests look at once, so that one commit leaves connections of the pool to the rest."""
 EVENTS_MAX: Final = 200
-ENTRIES_USUAL: Final = 50
-ENTRIES_MAX: Final = 200
 POSITION_MAX: Final = 2**62
 
 
@@ -68,7 +66,7 @@ def listening_routes(engine: Engine) -> APIRouter:
     @refuses(CursorUnreadable)
     async def get_services(
         by: Annotated[Asker, asker],
-        limit: Annotated[int, Query(ge=1, le=ENTRIES_MAX)] = ENTRIES_USUAL,
+        limit: PageLimit = PAGE_USUAL,
         after: str = "",
     ) -> JSONResponse:
         """The service directory, with the agency that answers where its organisation is admitted."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Response
 from fastapi.responses import JSONResponse
 from pydantic import TypeAdapter
 
@@ -14,8 +14,10 @@ from services.runtime.errors import NotFound
 from services.runtime.openapi import refuses
 from services.sector.api.answers import NUMBER, CasePage, ReferralPage, Worklist
 from services.sector.api.asking import (
+    PAGE_USUAL,
     CasePath,
     Engine,
+    PageLimit,
     ReferralPath,
     already_known,
     asker_of,
@@ -38,8 +40,6 @@ from services.sector.handlers.looks import (
 from services.sector.handlers.requests import check_admitted
 from services.sector.handlers.work import Place
 
-LIMIT_MAX = 200
-LIMIT_USUAL = 50
 _INSTANT: Final = TypeAdapter[datetime](Instant)
 
 
@@ -93,7 +93,7 @@ def reading_routes(engine: Engine) -> APIRouter:
     async def get_worklist(
         by: Annotated[Asker, asker],
         why: Annotated[str, Depends(purpose)],
-        limit: Annotated[int, Query(ge=1, le=LIMIT_MAX)] = LIMIT_USUAL,
+        limit: PageLimit = PAGE_USUAL,
         after: str | None = None,
     ) -> JSONResponse:
         """What awaits the agency, newest first; an empty list is a look too."""

@@ -1,6 +1,5 @@
 """Nothing is shown without a valid permit, used once; each failing check shows nothing."""
 
-from collections.abc import Callable
 from typing import Any
 
 import httpx2
@@ -8,7 +7,6 @@ import pytest
 
 from schemas.events.access import PermitAnswer
 from schemas.events.governance import ProtocolCurrent
-from schemas.trail.bytes import encoded
 from services.runtime.errors import NotFound
 from services.sector.domain.refusals import TrailUnavailable
 from services.sector.handlers.looks import look_at_case, look_at_referral, look_at_worklist, own_view
@@ -17,7 +15,7 @@ from services.sector.permits import ATTEMPTS_MAX, Permits
 from tests.support.builders import RECEIVER, REFERRAL, STRANGER, a_protocol_current, an_id
 from tests.support.scenes import an_offered_referral, asker
 from tests.support.sector import StoredSector
-from tests.support.trail import TrailTwin, changed
+from tests.support.trail import TrailTwin
 from tests.unit.sector.test_views import folded, offered
 
 HERE = "urn:concert:test-local:health"
@@ -78,38 +76,18 @@ async def test_a_permit_serves_once(sector: StoredSector, trail: TrailTwin) -> N
     assert await sector.reported() == []
 
 
-def other_body(answer: PermitAnswer) -> PermitAnswer:
-    return changed(answer, permit={"body": encoded(answer.permit.body + b" ")})
+async def test_a_bad_permit_shows_nothing(sector: StoredSector, trail: TrailTwin) -> None:
+    """What makes a permit bad, V1 to V7, stands in the suite of its checks."""
 
+    def without_signature(answer: PermitAnswer) -> PermitAnswer:
+        return answer.model_copy(update={"permit": answer.permit.model_copy(update={"sig": bytes(64)})})
 
-SPOILS: dict[str, Callable[[PermitAnswer], PermitAnswer]] = {
-    "V1 another signature": lambda answer: changed(answer, permit={"sig": encoded(bytes(64))}),
-    "V1 other signed bytes": other_body,
-    "V4 another salt": lambda answer: changed(answer, opening={"salt": encoded(b"\x07" * 32)}),
-    "V4 another detail": lambda answer: changed(answer, opening={"detail": encoded(b"{}")}),
-    "V5 a path that leads elsewhere": lambda answer: changed(answer, receipt={"path": [encoded(bytes(32))]}),
-    "V6 an unsigned checkpoint": lambda answer: changed(answer, receipt={"checkpoint": "a\n0\nb\n"}),
-    "V7 a proof too long": lambda answer: changed(answer, receipt={"consistency": [encoded(bytes(32))]}),
-}
-
-
-@pytest.mark.parametrize("spoil", SPOILS.values(), ids=SPOILS)
-async def test_a_bad_permit_shows_nothing(
-    sector: StoredSector, trail: TrailTwin, spoil: Callable[[PermitAnswer], PermitAnswer]
-) -> None:
-    trail.spoil = spoil
+    trail.spoil = without_signature
 
     with pytest.raises(TrailUnavailable):
         await show_it(sector, trail)
 
     assert await used(sector) == 0
-
-
-async def test_a_permit_for_another_service_shows_nothing(sector: StoredSector, trail: TrailTwin) -> None:
-    trail.audience = "urn:concert:test-local:police"  # V2
-
-    with pytest.raises(TrailUnavailable):
-        await show_it(sector, trail)
 
 
 async def test_the_answer_to_another_request_shows_nothing(sector: StoredSector, trail: TrailTwin) -> None:

@@ -1,6 +1,5 @@
 """A small trail that gives real, signed permits, and may spoil them."""
 
-import json
 from collections.abc import Awaitable, Callable, Sequence
 from hashlib import sha256
 from typing import Any
@@ -106,11 +105,3 @@ class TrailTwin:
         mark = tag(key, 1) if key else bytes(16)
         opening = Opening(detail=detail, salt=bytes(32), tag=mark)
         return opening, leaf(mark, commitment(opening.salt, detail))
-
-
-def changed(answer: PermitAnswer, **parts: Any) -> PermitAnswer:
-    """An answer with another permit, opening or receipt part."""
-    content = json.loads(answer.model_dump_json())
-    for name, values in parts.items():
-        content[name] |= values
-    return PermitAnswer.model_validate_json(json.dumps(content))

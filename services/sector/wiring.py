@@ -44,7 +44,6 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
             return Work(
                 profile=profile,
                 clock=runtime.clock,
-                sign=sign,
                 cases=CaseStore(transaction, sign),
                 views=ViewStore(transaction, feeds.notify),
                 register=RegisterStore(transaction),

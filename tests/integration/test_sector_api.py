@@ -229,19 +229,17 @@ async def test_a_case_names_its_consents_and_its_newest_hundred_referrals(scene:
     await scene.registered()
     case = (await scene.get(f"/v1/referrals/{referral}")).json()["case"]
     before = (await scene.get(f"/v1/cases/{case}")).json()
-    later = await scene.sector.rows(
-        """INSERT INTO referral_view (referral, agency, role, case_id, subject_number, number, is_awaited,
-             facts, updated_at)
-           SELECT 'later-' || n, :agency, 'owner', :case_id, n, 0, false, '[]', now()
-           FROM generate_series(2, 102) n RETURNING referral""",
-        agency=OWN,
-        case_id=case,
-    )
+    view = await scene.sector.view(OWN, referral)
+    later = [
+        replace(view, referral=an_id("referral", f"{number}"), subject_number=number)
+        for number in range(2, 103)
+    ]
+    await scene.sector.work.views.save(later)
 
     after = (await scene.get(f"/v1/cases/{case}")).json()
 
     assert ([one["withdrawn"] for one in before["consents"]], before["referrals"]) == ([False], [referral])
-    assert after["referrals"] == [row.referral for row in reversed(later)][:100]
+    assert after["referrals"] == [view.referral for view in reversed(later)][:100]
 
 
 def same(answer: httpx2.Response) -> Mapping[str, Any]:

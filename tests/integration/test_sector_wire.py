@@ -46,18 +46,16 @@ from tests.support.builders import (
 )
 from tests.support.platform import CELL, Space
 from tests.support.ports import free_port
-from tests.support.processes import a_process
+from tests.support.processes import KILLED_BY_ITSELF, a_process
 from tests.support.scenes import CONSENT as SHORT_CONSENT
 from tests.support.scenes import PERSONAL, SCOPE, an_offer_asked
 from tests.support.waiting import until
 
-REPOSITORY = Path(__file__).parents[2]
 ORIGIN = "audit.localhost/demo/2026"
 ISSUER = f"urn:concert:{CELL}:local-issuer"
 HERE = source_of(CELL, "health")
 OWN, OTHER = "quay-clinic", "hill-clinic"
 FAR = "harbour-social"
-KILLED = 137
 CONSENT = SHORT_CONSENT | {"scope": SCOPE | {"expires_at": "2099-01-01T00:00:00Z"}}
 numbers = itertools.count(1)
 
@@ -481,7 +479,7 @@ async def test_a_killed_sector_shows_nothing_unrecorded_and_its_reports_all_arri
         seen = await shown(client, path)
         await until(lambda: _nothing_left(made))
 
-    assert process.returncode == KILLED
+    assert process.returncode == KILLED_BY_ITSELF
     assert seen.status_code == 200
     # What was answered is settled; what died before the commit has used nothing up and shown nothing.
     assert used_by_the_killed == (0 if crash_at in ("permit.asked", "permit.checked") else 1)

@@ -50,7 +50,6 @@ class StoredSector:
         return Work(
             profile=self.profile,
             clock=self.clock,
-            sign=SIGN,
             cases=CaseStore(transaction, SIGN),
             views=ViewStore(transaction, lambda agencies: None),
             register=RegisterStore(transaction),

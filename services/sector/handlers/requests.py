@@ -95,8 +95,7 @@ async def record_consent(case_id: str, asked: ConsentRequest, by: Asker, work: W
         agency=by.agency,
         recorded_at=work.clock.now(),
     )
-    signature = work.sign(version.signed_bytes())
-    await work.cases.add_consent(case.id, version, signature)
+    signature = await work.cases.add_consent(case.id, version)
     named = ConsentRef(id=version.id, version=version.version)
     access = _consent_access(by, named, "recorded", subject=case.subject)
     await work.reports.add([_event(access, version.recorded_at)])

@@ -70,8 +70,8 @@ class Cases(Protocol):
     async def next_subject(self, case: str) -> int:
         """The number of the case's next referral in the trail; the case is locked."""
 
-    async def add_consent(self, case: str, version: ConsentVersion, signature: bytes) -> None:
-        """Keep a signed version; versions are never changed."""
+    async def add_consent(self, case: str, version: ConsentVersion) -> bytes:
+        """Sign a version with this service's key and keep it, never to be changed; gives the signature."""
 
     async def consent(self, named: ConsentRef) -> ConsentRecord | None:
         """A version with its signature checked and its withdrawals looked up, or None."""
@@ -180,8 +180,6 @@ class Work:
 
     profile: Profile
     clock: Clock
-    sign: Callable[[bytes], bytes]
-    """Ed25519 over a message, with this service's key."""
     cases: Cases
     views: Views
     register: Register

@@ -70,7 +70,8 @@ class CaseStore(Cases):
         rows = await self._transaction.rows(_NEXT_SUBJECT, id=case)
         return int(rows[0].number)
 
-    async def add_consent(self, case: str, version: ConsentVersion, signature: bytes) -> None:
+    async def add_consent(self, case: str, version: ConsentVersion) -> bytes:
+        signature = self._sign(version.signed_bytes())
         await self._transaction.run(
             _ADD_CONSENT,
             id=version.id,
@@ -80,6 +81,7 @@ class CaseStore(Cases):
             document=version.model_dump_json(),
             signature=signature,
         )
+        return signature
 
     async def consent(self, named: ConsentRef) -> ConsentRecord | None:
         for row in await self._transaction.rows(_CONSENT, id=named.id, version=named.version):

@@ -7,7 +7,7 @@ in the transaction that shows.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from schemas.trail.bytes import (
@@ -108,8 +108,8 @@ class Question:
 
 def signed_permit(body: PermitBody, signer: Signer) -> dict[str, Any]:
     """A permit's exact bytes, signed."""
-    words = {name: encoded(one) if isinstance(one, bytes) else one for name, one in asdict(body).items()}
-    raw = canonical(words)
+    words = {one.name: getattr(body, one.name) for one in fields(body)}
+    raw = canonical({name: encoded(one) if isinstance(one, bytes) else one for name, one in words.items()})
     return {"body": raw, "key": signer.name, "sig": signer.sign(PERMIT_CONTEXT + raw)}
 
 

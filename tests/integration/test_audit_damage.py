@@ -161,7 +161,7 @@ async def test_start_up_refuses_a_changed_row_and_names_it(
 
 BAD_DETAIL = """UPDATE entry SET detail_ct = set_byte(detail_ct, 40, get_byte(detail_ct, 40) # 1)
 WHERE log = :log AND idx = :index"""
-BAD_CALLER = "UPDATE entry SET caller = 'urn:concert:test-local:police' WHERE log = :log AND idx = :index"
+BAD_CALLER = "UPDATE entry SET caller = 'police' WHERE log = :log AND idx = :index"
 BAD_MONTH_KEY = """UPDATE data_key SET wrapped = set_byte(wrapped, 40, get_byte(wrapped, 40) # 1)
 WHERE name IN (SELECT key FROM entry WHERE log = :log AND idx <> :index AND key LIKE '%/standard/%')"""
 

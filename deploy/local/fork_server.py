@@ -27,6 +27,7 @@ IMPORTED_ONCE: Final = (
     "services.referrals.wiring",
     "services.notifications.wiring",
     "services.governance.wiring",
+    "joserfc.jwt",
     "uvicorn.lifespan.on",
     "uvicorn.loops.auto",
 )

@@ -6,9 +6,8 @@ import pwd
 import subprocess
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from deploy.local.refusals import CannotRun
 
@@ -25,8 +24,7 @@ TRIES_MAX: Final = 10
 TRIED_AGAIN_SECONDS: Final = 0.3
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(NamedTuple):
     """An account of this machine that a part is run as."""
 
     uid: int

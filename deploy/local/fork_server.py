@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from deploy.local.accounts import STRANGER, is_root
+from deploy.local.accounts import STRANGER, Account, is_root
 from deploy.local.places import may_enter
 from deploy.local.tether import become_account, call_process, die_with
 
@@ -48,8 +48,8 @@ class Order:
     sockets: Sequence[str]
     """What each socket that comes with the order is for."""
     log: str
-    account: tuple[int, int] | None = None
-    """User and group to become, where the supervisor is root."""
+    account: Account | None
+    """Who to become, where the supervisor is root."""
 
     def line(self) -> bytes:
         """As it goes to the fork server."""

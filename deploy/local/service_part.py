@@ -1,7 +1,6 @@
 """One process of the table as a part: forked with its sockets, ready by its own word."""
 
 import asyncio
-import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -11,8 +10,8 @@ from deploy.local.fork_server import Order
 from deploy.local.forks import ForkServer
 from deploy.local.installation import Installation
 from deploy.local.parts import Part
-from deploy.local.ports import HOST
-from deploy.local.processes import Process
+from deploy.local.ports import HOST, listen
+from deploy.local.processes import Process, port_name
 
 ANSWERED_WITHIN_SECONDS: Final = 2.0
 READY: Final = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
@@ -28,7 +27,6 @@ class ServicePart(Part):
         process: Process,
         installation: Installation,
         fork_server: ForkServer,
-        sockets: Mapping[str, socket.socket],
         more: Mapping[str, str],
     ) -> None:
         super().__init__(process.name, installation.configuration.logs / f"{process.name}.log")
@@ -37,8 +35,14 @@ class ServicePart(Part):
         self._row = process
         self._installation = installation
         self._fork_server = fork_server
-        self._sockets = sockets
+        numbers = installation.ports
+        self._sockets = {kind: listen(numbers[port_name(self.name, kind)]) for kind in process.ports}
         self._account = accounts.account_of(accounts.SERVICES)
+
+    def close(self) -> None:
+        """Gives up its ports, once it has stopped for good."""
+        for each in self._sockets.values():
+            each.close()
 
     async def prepare(self) -> None:
         """Nothing: what it needs is made by those that it waits for."""
@@ -58,7 +62,7 @@ class ServicePart(Part):
             environment,
             tuple(self._sockets),
             str(self.log),
-            (self._account.uid, self._account.gid) if self._account else None,
+            self._account,
         )
         self.process = await self._fork_server.fork(order, self._sockets.values())
 

@@ -4,12 +4,11 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from deploy.local import control, ports, provisioning
+from deploy.local import control, provisioning
 from deploy.local.configuration import Configuration
 from deploy.local.forks import ForkServer
 from deploy.local.installation import Installation, install
@@ -17,7 +16,7 @@ from deploy.local.kafka import Kafka, KafkaPorts
 from deploy.local.keeper import PartKeeper
 from deploy.local.parts import READY_WITHIN_SECONDS, Part
 from deploy.local.postgres import Postgres
-from deploy.local.processes import KAFKA, MAIL_SINK, POSTGRES, PROCESSES, Process, port_name, usual_ports
+from deploy.local.processes import KAFKA, MAIL_SINK, POSTGRES, PROCESSES, Process, usual_ports
 from deploy.local.refusals import CannotRun
 from deploy.local.service_part import ServicePart
 from deploy.local.subprocesses import Say, silence
@@ -46,11 +45,10 @@ class Platform:
         self.failed: asyncio.Future[CannotRun] = asyncio.get_running_loop().create_future()
         self._tell_person = say
         self._processes = processes
-        self._sockets = {each.name: self._listen(each) for each in processes}
         self._fork_server = ForkServer(self.configuration.logs / "fork_server.log")
         self._keepers = {
             part.name: PartKeeper(part, self._say, self._tell, restarts=restarts)
-            for part in (*self._servers(), *self._services(more))
+            for part in self._parts(more)
         }
         self._prepared = {KAFKA: asyncio.Event(), POSTGRES: asyncio.Event()}
         self._tasks: list[asyncio.Task[None]] = []
@@ -143,30 +141,20 @@ class Platform:
         await asyncio.gather(*(part.stop() for part in services))
         await self._fork_server.stop()
         await asyncio.gather(*(part.stop() for part in parts if part not in services))
-        for sockets in self._sockets.values():
-            for each in sockets.values():
-                each.close()
+        for part in services:
+            part.close()
 
-    def _listen(self, process: Process) -> dict[str, socket.socket]:
-        numbers = self.installation.ports
-        return {kind: ports.listen(numbers[port_name(process.name, kind)]) for kind in process.ports}
-
-    def _servers(self) -> Iterator[Part]:
-        installation, folder = self.installation, self.configuration.data
+    def _parts(self, more: More) -> Iterator[Part]:
+        installation, data = self.installation, self.configuration.data
         logs, cache, numbers = self.configuration.logs, self.configuration.cache, installation.ports
         secrets = installation.secrets
         if not self.configuration.kafka:
             three = KafkaPorts(numbers["kafka"], numbers["kafka_internal"], numbers["kafka_controller"])
-            log = logs / "kafka.log"
-            yield Kafka(folder / KAFKA, log, three, secrets, cache, say=self._say)
+            yield Kafka(data / KAFKA, logs / "kafka.log", three, secrets, cache, say=self._say)
         if not self.configuration.database:
-            log = logs / "postgres.log"
-            yield Postgres(folder / POSTGRES, log, numbers["postgres"], secrets, cache)
-
-    def _services(self, more: More) -> Iterator[Part]:
+            yield Postgres(data / POSTGRES, logs / "postgres.log", numbers["postgres"], secrets, cache)
         for each in self._processes:
-            sockets = self._sockets[each.name]
-            yield ServicePart(each, self.installation, self._fork_server, sockets, more.get(each.name, {}))
+            yield ServicePart(each, installation, self._fork_server, more.get(each.name, {}))
 
     async def _fill(self, name: str) -> None:
         """Once a server answers, puts into it what services need."""

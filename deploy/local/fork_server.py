@@ -67,9 +67,9 @@ def next_order(control: socket.socket) -> tuple[Order, list[int]]:
     return Order(**json.loads(line)), descriptors
 
 
-def import_packages(names: Sequence[str] = IMPORTED_ONCE) -> None:
+def import_modules() -> None:
     """Imports what every service needs and keeps its memory shared by all of them."""
-    for name in names:
+    for name in IMPORTED_ONCE:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()
@@ -125,7 +125,7 @@ def main() -> None:
     control, server = socket.socket(fileno=int(sys.argv[1])), os.getpid()
     if is_root():
         anchor_modules()
-    import_packages()
+    import_modules()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for a child: its pipe tells its end
     while True:
         order, (told, *sockets) = next_order(control)

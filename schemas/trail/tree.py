@@ -96,19 +96,15 @@ class Tree:
 
     def extend(self, hashes: Sequence[bytes]) -> None:
         """Add leaf hashes at the right, and every subtree that they complete."""
-        self._levels[0] += b"".join(hashes)
-        level = 0
-        while len(self._levels[level]) >= 2 * HASH_BYTES:
-            if level + 1 == len(self._levels):
-                self._levels.append(bytearray())
-            self._complete(level)
-            level += 1
-
-    def _complete(self, level: int) -> None:
-        below, above = self._levels[level], self._levels[level + 1]
-        for at in range(len(above) * 2, len(below) - 2 * HASH_BYTES + 1, 2 * HASH_BYTES):
-            middle = at + HASH_BYTES
-            above += node_hash(bytes(below[at:middle]), bytes(below[middle : middle + HASH_BYTES]))
+        for node in hashes:
+            level, position = 0, self.size
+            self._levels[0] += node
+            while position & 1:
+                node = node_hash(self.node(level, position - 1), node)
+                level, position = level + 1, position >> 1
+                if level == len(self._levels):
+                    self._levels.append(bytearray())
+                self._levels[level] += node
 
     def node(self, level: int, position: int) -> bytes:
         """The hash of a complete subtree."""

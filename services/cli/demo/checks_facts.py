@@ -12,8 +12,8 @@ from services.cli.demo.evidence import (
     PlayedReferral,
     StatisticalFact,
 )
-from services.cli.demo.races import GAP_MS_MAX
 
+GAP_MS_MAX: Final = 5.0
 ORDERS_AT_LEAST: Final = 5
 UNANSWERED_AT_LEAST: Final = 20
 KILLED: Final = ("referrals", "kafka")

@@ -1,6 +1,8 @@
-"""One run from nothing to its checks."""
+"""One run from nothing to its checks; arbiter and broker are killed in the middle of their work."""
 
 import asyncio
+import os
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,16 +11,21 @@ from typing import Final
 
 from services.cli.agency_client import listening
 from services.cli.demo.checks import CheckResult, run_checks
+from services.cli.demo.checks_facts import UNANSWERED_AT_LEAST
 from services.cli.demo.collect import collect
 from services.cli.demo.evidence import Evidence, Kill
 from services.cli.demo.founding import set_up
-from services.cli.demo.kills import strike
-from services.cli.demo.play import Play
+from services.cli.demo.play import Gate, Play
 from services.cli.demo.stories import dealt
 from services.cli.demo.trial import Trial, running_trial
 from services.cli.directory import ImportReport
 
 KILLED: Final = {"referrals": "the arbiter", "kafka": "the broker"}
+STOPPED_AT: Final = 6
+"""So many unanswered steps show that it is at work; it is stopped there until enough have piled up."""
+RUSH_WITHIN_SECONDS: Final = 20.0
+GATHERED_WITHIN_SECONDS: Final = 40.0
+POLL_SECONDS: Final = 0.001
 
 
 @dataclass
@@ -90,7 +97,7 @@ async def _play(play: Play, count: int, phases: Phases) -> tuple[Kill, ...]:
         for part, gate, gathered in (("referrals", play.offers, count), ("kafka", play.answers, answering)):
             name = KILLED[part]
             phases.say(f"next: {name} is killed on purpose, in the middle of its work")
-            kill = await strike(play.trial, part, gate, gathered)
+            kill = await _strike(play.trial, part, gate, gathered)
             kills.append(kill)
             phases.done(f"{name} was killed on purpose with {kill.unanswered} steps unanswered, and is back")
         await telling
@@ -98,3 +105,30 @@ async def _play(play: Play, count: int, phases: Phases) -> tuple[Kill, ...]:
         await play.race_on()
     phases.done(f"{len(play.played)} referrals have ended")
     return tuple(kills)
+
+
+async def _strike(trial: Trial, part: str, gate: Gate, gathered: int) -> Kill:
+    """Open the gate once enough stories wait there, kill among their steps, wait until the part is back."""
+    await _grown(lambda: gate.waiting, gathered, GATHERED_WITHIN_SECONDS)
+    pid = trial.platform.pid(part)
+    gate.open()
+    if pid is None:
+        return Kill(part, 0, 0, 0.0)
+    await _grown(lambda: trial.unanswered, STOPPED_AT, RUSH_WITHIN_SECONDS)
+    os.kill(pid, signal.SIGSTOP)
+    await _grown(lambda: trial.unanswered, UNANSWERED_AT_LEAST, RUSH_WITHIN_SECONDS)
+    unanswered = trial.unanswered
+    os.kill(pid, signal.SIGKILL)
+    began = time.monotonic()
+    await trial.platform.died(part)
+    await trial.platform.ready(part)
+    return Kill(part, pid, unanswered, round(time.monotonic() - began, 1))
+
+
+async def _grown(count: Callable[[], int], enough: int, within_seconds: float) -> None:
+    """Wait until a count is high enough, or the time is over: a blow that falls too early tells so itself."""
+    ends = time.monotonic() + within_seconds
+    while time.monotonic() < ends:
+        if count() >= enough:
+            return
+        await asyncio.sleep(POLL_SECONDS)

@@ -177,7 +177,7 @@ async def _send_both(
     answer = await receiver.answer(sent) if sent else None
     order = "accepted" if answer and answer.type == ACCEPT.fact else "refused"
     departures = (*left, *withdrawing.result()[1])
-    gap_ms = (max(departures) - min(departures)) * 1_000
+    gap_ms = (max(departures, default=0.0) - min(departures, default=0.0)) * 1_000
     return (gap_ms if len(departures) == 2 and gap_ms <= GAP_MS_MAX else None), order
 
 

@@ -154,12 +154,7 @@ def needs_of(texts: Sequence[str]) -> tuple[str, ...]:
 
 
 class Unfit(Exception):
-    """Something in a row that keeps it from being taken."""
-
-    def __init__(self, field: str, code: str) -> None:
-        super().__init__(field, code)
-        self.field = field
-        self.code = code
+    """Something in a row that keeps it from being taken: the field at fault, and a code."""
 
 
 def _all_of(path: Path, at: datetime) -> Iterator[Finding]:
@@ -226,7 +221,8 @@ def _judged(source: str, row: int, place: str, read: Callable[[], ServiceRegiste
     try:
         return DirectoryRow(source, row, read())
     except Unfit as unfit:
-        return RefusedRow(source, row, place + unfit.field, unfit.code)
+        field, code = unfit.args
+        return RefusedRow(source, row, place + field, code)
 
 
 def _services_of(row: Any) -> Iterator[tuple[str, Any]]:

@@ -57,10 +57,10 @@ class Mail:
         return "taken"
 
     async def _send(self, attempt: Attempt) -> None:
-        to = attempt.mail.get_secret_value()
+        to = attempt.desk.mail.get_secret_value()
         name = message_id(attempt.event, attempt.key, self.sender)
         content = mail_bytes(
-            attempt.language, sender=self.sender, to=to, message=name, written_at=attempt.written_at
+            attempt.desk.language, sender=self.sender, to=to, message=name, written_at=attempt.written_at
         )
         await aiosmtplib.send(
             content,
@@ -125,7 +125,7 @@ class MailDispatcher:
             await work.notices.settle(attempt, result or "not_now", at=self._clock.now())
         if result in ("not_now", "refused"):
             number = max(attempt.numbers.values())
-            log().warning("mail_not_taken", attempt=number, state=result, agency_id=attempt.agency)
+            log().warning("mail_not_taken", attempt=number, state=result, agency_id=attempt.desk.agency)
         return result is not None
 
     async def _try(self, attempt: Attempt) -> Result | None:

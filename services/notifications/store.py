@@ -162,10 +162,8 @@ class NoticeStore(Notices):
         rows = sorted(rows, key=lambda row: (row.written_at, row.event))  # RETURNING promises no order
         first = rows[0]
         numbers = {row.event: row.attempts for row in rows}
-        mail = SecretStr(first.mail)
-        return Attempt(
-            numbers, at, first.agency, first.desk, mail, first.language, first.written_at, first.key
-        )
+        desk = Desk(first.agency, first.desk, SecretStr(first.mail), first.language)
+        return Attempt(desk, numbers, at, first.written_at, first.key)
 
     async def settle(self, attempt: Attempt, result: Result, *, at: datetime) -> None:
         outcomes = [outcome_of(number, result, at=at) for number in attempt.numbers.values()]
@@ -175,11 +173,11 @@ class NoticeStore(Notices):
             number=list(attempt.numbers.values()),
             **columns(outcomes, "state", "due_at"),
         )
-        place = {"agency": attempt.agency, "desk": attempt.desk}
+        place = {"agency": attempt.desk.agency, "desk": attempt.desk.code}
         if result == "taken":
             await self._transaction.run(_MARK_SENT, **place, at=attempt.at)
         if result != "not_now" or any(outcome.state == "given_up" for outcome in outcomes):
-            mail = attempt.mail.get_secret_value()
+            mail = attempt.desk.mail.get_secret_value()
             await self._transaction.run(_TAKES_MAIL, **place, mail=mail, takes=result == "taken", at=at)
 
     async def undeliverable(self, most: int) -> Sequence[Desk]:

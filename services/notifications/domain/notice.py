@@ -62,13 +62,10 @@ class Notice:
 class Attempt:
     """One mail on its way out, for all notices that were due at its desk as that is registered now."""
 
+    desk: Desk
     numbers: Mapping[str, int]
-    """Event of each notice → the how manieth attempt this is for it; the oldest first."""
+    """Event of each notice → the number of this attempt for it; the oldest first."""
     at: datetime
-    agency: str
-    desk: str
-    mail: SecretStr
-    language: Language
     written_at: datetime
     key: bytes
     """The installation's key for names of messages."""

@@ -39,7 +39,7 @@ def test_an_address_is_masked_wherever_a_desk_or_an_attempt_is_printed() -> None
 
     shown = [
         repr(Desk("agency-a", "night", address, "en")),
-        repr(Attempt({"evt_a": 1}, AT, "agency-a", "night", address, "en", AT, b"key")),
+        repr(Attempt(Desk("agency-a", "night", address, "en"), {"evt_a": 1}, AT, AT, b"key")),
     ]
 
     assert not [text for text in shown if "desk.example" in text]

@@ -57,12 +57,14 @@ class Course:
     began_at: float = 0.0
     ended_at: float = 0.0
     done: int = 0
+    failure: Exception | None = None
 
     async def decide(self, key: bytes, value: bytes) -> Sequence[Sent]:
         """One message in one transaction; gives the events that are to be sent. A failure ends the course."""
         try:
             return await self._decide(key, value)
-        except Exception:
+        except Exception as error:
+            self.failure = error
             self.ended.set()
             raise
 

@@ -121,7 +121,9 @@ async def theirs(peer: str, space: Space, referrals: int) -> float:
             pool, TOPIC, CELL, space.namespace, known, referrals * STEPS_EACH, ended=asyncio.Event()
         )
         await PEERS[peer](course, space.kafka_settings("referrals"), f"{space.namespace}referrals")
-        assert await pool.fetchval("SELECT count(*) FROM referral WHERE state = 'closed'") == referrals
+        if course.failure:
+            raise course.failure
+        assert await is_drained(pool, referrals)
     return course.ended_at - course.began_at
 
 

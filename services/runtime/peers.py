@@ -9,6 +9,8 @@ from schemas.wire.topic import host_of
 from services.runtime.settings import TlsSettings
 
 ANSWER_WITHIN_SECONDS: Final = 2.0
+KEPT_SECONDS: Final = 10.0
+"""How long a connection is kept for the next request; a port closes it after fifteen, a handshake is dear."""
 
 
 def internal_client(
@@ -24,4 +26,7 @@ def internal_client(
         request.extensions["sni_hostname"] = host_of(peer)
 
     hooks = {"request": [name_the_peer]}
-    return httpx2.AsyncClient(base_url=base_url, verify=context, timeout=seconds, event_hooks=hooks)
+    limits = httpx2.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=KEPT_SECONDS)
+    return httpx2.AsyncClient(
+        base_url=base_url, verify=context, timeout=seconds, event_hooks=hooks, limits=limits
+    )

@@ -53,6 +53,7 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
             )
 
         open_work = runtime.database.opener(work_on)
+        read_work = runtime.database.opener(work_on, reads_only=True)
 
         async def fold() -> bool:
             async with open_work() as work:
@@ -70,7 +71,7 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
         return Parts(
             subscriptions=subscriptions(profile),
             open_work=work_on,
-            api=sector_app(Engine(profile, caller, open_work, show, feeds)),
+            api=sector_app(Engine(profile, caller, open_work, read_work, show, feeds)),
             sweepers=(sweeper, Sweeper("denials", FOLD_SECONDS, fold)),
             alarms=(delivery.alarms,),
             closes=[client.aclose for client in clients],

@@ -67,7 +67,7 @@ class Scene:
             self.trail.client(), audience=self.source, trust=self.trail.trust, open_work=self.sector.open
         )
         caller = token_reader(KeySet([KEY]), issuer=ISSUER, audience=self.source, clock=self.sector.clock)
-        app = sector_app(Engine(profile, caller, self.sector.open, shows, FeedNotifier()))
+        app = sector_app(Engine(profile, caller, self.sector.open, self.sector.open, shows, FeedNotifier()))
         self.client = httpx2.AsyncClient(
             base_url="http://sector.example",
             transport=httpx2.ASGITransport(app=app),

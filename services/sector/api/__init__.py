@@ -27,4 +27,4 @@ def sector_app(engine: Engine) -> FastAPI:
 def described_app(profile: Profile) -> FastAPI:
     """The routes of a sector without anything behind them, for its document."""
     nothing: Any = None
-    return sector_app(Engine(profile, nothing, nothing, nothing, nothing))
+    return sector_app(Engine(profile, nothing, nothing, nothing, nothing, nothing))

@@ -82,6 +82,8 @@ class Engine:
     profile: Profile
     caller: Callable[[Request], Caller]
     open: OpenWork
+    read: OpenWork
+    """The same for what only reads."""
     show: TrailGate
     feeds: FeedNotifier
 

@@ -50,7 +50,7 @@ def listening_routes(engine: Engine) -> APIRouter:
         with counted_among(waiting, by.agency) if wait else nullcontext():
             while True:
                 growth = engine.feeds.subscribe(by.agency)  # before looking, so that no commit is missed
-                async with looks, engine.open() as work:
+                async with looks, engine.read() as work:
                     await check_admitted(by, work, though_suspended=True)
                     told = await work.views.feed(by.agency, after, EVENTS_MAX)
                     if not told and after > 0 and after > await work.views.feed_end(by.agency):
@@ -72,7 +72,7 @@ def listening_routes(engine: Engine) -> APIRouter:
         """The service directory, with the agency that answers where its organisation is admitted."""
         if after and not looks_like("service", after):
             raise CursorUnreadable
-        async with engine.open() as work:
+        async with engine.read() as work:
             await check_admitted(by, work)
             entries = await work.register.entries(after, limit + 1)
         following = entries[limit - 1].service if len(entries) > limit else None

@@ -66,7 +66,7 @@ def reading_routes(engine: Engine) -> APIRouter:
     ) -> Response:
         """One referral as the agency may see it, with the number of its last fact as ETag."""
         async with noting_denials(engine, by, referral):
-            async with engine.open() as work:
+            async with engine.read() as work:
                 await check_admitted(by, work)
                 look = await look_at_referral(referral, by, why, work)
             view = await engine.show(look, lambda work: own_view(referral, by, work))
@@ -82,7 +82,7 @@ def reading_routes(engine: Engine) -> APIRouter:
     ) -> JSONResponse:
         """One of the agency's own cases."""
         async with noting_denials(engine, by, None):
-            async with engine.open() as work:
+            async with engine.read() as work:
                 await check_admitted(by, work)
                 look = await look_at_case(case, by, why, work)
             page = await engine.show(look, lambda work: case_page(case, by, work))
@@ -97,7 +97,7 @@ def reading_routes(engine: Engine) -> APIRouter:
         after: str | None = None,
     ) -> JSONResponse:
         """What awaits the agency, newest first; an empty list is a look too."""
-        async with engine.open() as work:
+        async with engine.read() as work:
             await check_admitted(by, work)
             places = await work.views.awaiting(by.agency, place_of(after), limit + 1)
         shown = places[:limit]

@@ -6,18 +6,22 @@ They are spared numbers, stored offsets and the outbox: a crash between commit a
 """
 
 import asyncio
+import json
+import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, fields
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+import asyncpg
 import faust
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 from faststream.security import SASLScram512
 from faust.contrib.asgi import faust_app_running
 
-from schemas.topics import INBOX, REFERRALS_FACTS
+from schemas.topics import INBOX, REFERRALS_FACTS, STEPS
 from schemas.wire import envelope
 from schemas.wire.topic import Topic, source_of
 from services.referrals.domain.addressing import Numbers, address_facts, count_numbers
@@ -29,7 +33,16 @@ from services.runtime.clock import SystemClock
 from services.runtime.ids import new_id
 from services.runtime.settings import KafkaSettings
 from services.runtime.subscription import OutboxEvent
+from tests.support.builders import OWNER, RECEIVER, a_protocol_current, an_agency, an_entry, in_force
+from tests.support.platform import CELL
 
+NOW: Final = datetime.now(UTC)
+DAY: Final = timedelta(days=1)
+TOPIC: Final = STEPS["health"]
+"""Both agencies are of one sector here: the steps of a referral share a topic and keep their order."""
+AGENCIES: Final = (an_agency(OWNER, sector="health"), an_agency(RECEIVER))
+PROTOCOL: Final = a_protocol_current(valid_from=NOW - DAY, valid_until=NOW + DAY)
+ENTRY: Final = an_entry(confirmed_at=NOW - DAY)
 COLUMNS: Final = tuple(field.name for field in fields(Referral))
 TAKE: Final = "INSERT INTO inbox (source, id, digest) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING RETURNING id"
 LOAD: Final = f"SELECT {', '.join(COLUMNS)} FROM referral WHERE id = $1 FOR UPDATE"
@@ -166,3 +179,21 @@ async def with_faust(course: Course, settings: KafkaSettings, group: str) -> Non
 
 Peer = Callable[[Course, KafkaSettings, str], Awaitable[None]]
 PEERS: Final[dict[str, Peer]] = {"FastStream": with_faststream, "faust": with_faust}
+
+
+async def measure(peer: str, dsn: str, kafka: KafkaSettings, steps: int) -> tuple[float, float]:
+    """Seconds from the first message until the last event is acknowledged, and those of CPU."""
+    known = in_force(agencies=AGENCIES, entries=[ENTRY], protocols=[PROTOCOL.document])
+    async with asyncpg.create_pool(dsn, min_size=4, max_size=4) as pool:
+        course = Course(pool, TOPIC, CELL, kafka.namespace, known, steps, asyncio.Event())
+        before = time.process_time()
+        await PEERS[peer](course, kafka, f"{kafka.namespace}referrals")
+    if course.failure:
+        raise course.failure
+    return course.ended_at - course.began_at, time.process_time() - before
+
+
+if __name__ == "__main__":  # a process for each: faust does not start where FastStream has run
+    asked = json.loads(sys.stdin.read())
+    settings = KafkaSettings.model_validate(asked["kafka"])
+    print(json.dumps(asyncio.run(measure(sys.argv[1], asked["dsn"], settings, asked["steps"]))))

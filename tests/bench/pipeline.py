@@ -7,17 +7,18 @@ packages of `requirements-bench.lock`, which nothing else does.
 
 import argparse
 import asyncio
+import json
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import asyncpg
 from aiokafka import AIOKafkaProducer
 
 from schemas.events.referral import OfferReferral, StepBase
-from schemas.topics import STEPS
 from schemas.wire import envelope
 from schemas.wire.topic import source_of
 from services.referrals.settings import Settings
@@ -27,29 +28,13 @@ from services.runtime import metrics
 from services.runtime.ids import new_id
 from services.runtime.kafka import security
 from services.runtime.process import running
-from tests.bench.peers import PEERS, Course
-from tests.support.builders import (
-    OWNER,
-    RECEIVER,
-    a_protocol_current,
-    a_step,
-    an_agency,
-    an_entry,
-    an_offer,
-    in_force,
-)
+from tests.bench.peers import AGENCIES, DAY, ENTRY, NOW, PEERS, PROTOCOL, TOPIC
+from tests.support.builders import OWNER, RECEIVER, a_step, an_offer
 from tests.support.platform import CELL, Space, TestPlatform, started_platform
 from tests.support.waiting import until
 
-NOW: Final = datetime.now(UTC)
-DAY: Final = timedelta(days=1)
 LIFE: Final = ("acknowledge", "accept", "start", "provide", "give_feedback")
 STEPS_EACH: Final = len(LIFE) + 2
-TOPIC: Final = STEPS["health"]
-"""Both agencies are of one sector here: the steps of a referral share a topic and keep their order."""
-AGENCIES: Final = (an_agency(OWNER, sector="health"), an_agency(RECEIVER))
-PROTOCOL: Final = a_protocol_current(valid_from=NOW - DAY, valid_until=NOW + DAY)
-ENTRY: Final = an_entry(confirmed_at=NOW - DAY)
 
 
 def steps_of(referral: str) -> Sequence[StepBase]:
@@ -88,10 +73,9 @@ async def surround(space: Space) -> None:
     await database.close()
 
 
-def pool_of(space: Space) -> Any:
-    """Connections to the arbiter's database, straight on asyncpg."""
-    url = space.platform.url_as_admin(space.database_name("referrals"))
-    return asyncpg.create_pool(url.replace("+asyncpg", ""), min_size=4, max_size=4)
+def dsn_of(space: Space) -> str:
+    """The arbiter's database, straight on asyncpg."""
+    return space.platform.url_as_admin(space.database_name("referrals")).replace("+asyncpg", "")
 
 
 async def is_drained(pool: Any, referrals: int) -> bool:
@@ -100,31 +84,32 @@ async def is_drained(pool: Any, referrals: int) -> bool:
     return closed == referrals and not await pool.fetchval("SELECT EXISTS (SELECT FROM outbox)")
 
 
-async def ours(space: Space, referrals: int) -> float:
-    """Seconds that the arbiter takes, from its partitions to its last event."""
+async def ours(space: Space, referrals: int) -> tuple[float, float]:
+    """Seconds that the arbiter takes, from its partitions to its last event, and those of CPU."""
+    settings, before = space.settings(Settings, "referrals"), time.process_time()
     async with (
-        pool_of(space) as pool,
-        running("referrals", space.settings(Settings, "referrals"), wire) as us,
+        asyncpg.create_pool(dsn_of(space), min_size=1) as pool,
+        running("referrals", settings, wire) as service,
     ):
-        assert us.consumer
-        await us.consumer.assigned.wait()
+        assert service.consumer
+        await service.consumer.assigned.wait()
         began = time.perf_counter()
         await until(lambda: is_drained(pool, referrals), within_seconds=300)
-        return time.perf_counter() - began
+        return time.perf_counter() - began, time.process_time() - before
 
 
-async def theirs(peer: str, space: Space, referrals: int) -> float:
-    """Seconds that a framework takes, from its first message until its last event is acknowledged."""
-    known = in_force(agencies=AGENCIES, entries=[ENTRY], protocols=[PROTOCOL.document])
-    async with pool_of(space) as pool:
-        course = Course(
-            pool, TOPIC, CELL, space.namespace, known, referrals * STEPS_EACH, ended=asyncio.Event()
-        )
-        await PEERS[peer](course, space.kafka_settings("referrals"), f"{space.namespace}referrals")
-        if course.failure:
-            raise course.failure
+async def theirs(peer: str, space: Space, referrals: int) -> tuple[float, float]:
+    """The same of a framework, in a process of its own."""
+    kafka = space.kafka_settings("referrals").model_dump(mode="json")
+    asked = {"dsn": dsn_of(space), "kafka": kafka, "steps": referrals * STEPS_EACH}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.bench.peers", peer, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    said, _ = await process.communicate(json.dumps(asked).encode())
+    async with asyncpg.create_pool(dsn_of(space), min_size=1) as pool:
         assert await is_drained(pool, referrals)
-    return course.ended_at - course.began_at
+    seconds, cpu_seconds = json.loads(said.splitlines()[-1])
+    return seconds, cpu_seconds
 
 
 def _commits() -> float:
@@ -145,9 +130,8 @@ async def compare(platform: TestPlatform, referrals: int, share: int, rounds: in
         await surround(space)
         count = referrals if who == "arbiter" else referrals // share
         await prefill(space, count)
-        commits, before = _commits(), time.process_time()
-        seconds = await (ours(space, count) if who == "arbiter" else theirs(who, space, count))
-        steps, spent = count * STEPS_EACH, time.process_time() - before
+        commits, steps = _commits(), count * STEPS_EACH
+        seconds, spent = await (ours(space, count) if who == "arbiter" else theirs(who, space, count))
         more = f", {(_commits() - commits) / steps * 1000:.1f} commits per 1000" if who == "arbiter" else ""
         print(f"{who:10} {steps / seconds:8.0f} steps/s, {spent / steps * 1e6:.0f} µs of CPU a step{more}")
         figures[who].append(steps / seconds)

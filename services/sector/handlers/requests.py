@@ -114,8 +114,8 @@ async def offer(asked: OfferRequest, by: Asker, work: Work) -> Reply:
     if asked.recipient == by.agency:
         raise RecipientIsOwner
     proof = check_covers(await work.cases.consent(asked.consent), asked, by.agency, at=at)
-    own = asked.model_dump(include={*OfferFields.model_fields, "duty"})
-    step = OfferReferral(referral=new_id("referral"), agency=by.agency, consent=proof, **own)
+    own = {name: getattr(asked, name) for name in (*OfferFields.model_fields, "duty")}  # checked at the door
+    step = OfferReferral.model_construct(referral=new_id("referral"), agency=by.agency, consent=proof, **own)
     number = await work.cases.next_subject(case.id)
     view = ReferralView(step.referral, by.agency, "owner", case.id, number, asked.consent, updated_at=at)
     await work.views.save([view])
@@ -140,7 +140,8 @@ async def ask_step(
     at = work.clock.now()
     if kind is WithdrawReferral:
         await _stop_releases(view, by, work, at)
-    return await _sent(kind(referral=referral, agency=by.agency, **asked.model_dump()), work, at)
+    step = kind.model_construct(referral=referral, agency=by.agency, **dict(asked))  # checked at the door
+    return await _sent(step, work, at)
 
 
 async def record_denial(by: Asker, typed: str | None, work: Work) -> None:

@@ -18,24 +18,23 @@ LEAST_URGENT: Final = 19
 KEPT_FILES: Final = 3
 
 
-async def train(cache: Path) -> bool:
-    """Makes the cache if there is none; true if it was made. Cancelled, it leaves nothing running."""
+async def train(cache: Path) -> None:
+    """Makes the cache if there is none. Cancelled, it leaves nothing running."""
     classes = await asyncio.to_thread(class_path, cache, os.environ)
     file = aot_cache(cache, classes)
     if file.exists():
-        return False
+        return
     with (cache / "training.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            return False
+            return
         folder = cache / "training"
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         try:
             await _train(make_directory(folder), cache, file)
         finally:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-    return file.exists()
 
 
 async def _train(folder: Path, cache: Path, file: Path) -> None:

@@ -53,7 +53,7 @@ def locked(run: Path) -> Iterator[None]:
     make_directory(run)
     with (run / LOCK_FILE).open("a+") as lock:
         ends = time.monotonic() + LOOKERS_GONE_SECONDS
-        while not _is_taken(lock):  # somebody who only looks holds it for a moment
+        while not _take(lock):  # somebody who only looks holds it for a moment
             if time.monotonic() > ends:
                 raise CannotRun("directory_in_use", f"Concert already runs in {run.parent}.")
             time.sleep(POLL_SECONDS)
@@ -65,7 +65,7 @@ def locked(run: Path) -> Iterator[None]:
         yield
 
 
-def _is_taken(lock: IO[str]) -> bool:
+def _take(lock: IO[str]) -> bool:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -77,14 +77,14 @@ def is_running(run: Path) -> bool:
     """Whether a supervisor holds this data directory."""
     try:
         with (run / LOCK_FILE).open("r+") as lock:
-            return not _is_taken(lock)
+            return not _take(lock)
     except FileNotFoundError:
         return False
 
 
 def write_state(run: Path, state: Mapping[str, Any]) -> None:
-    """Tells others what runs; they never see half of it."""
-    write_private(run / STATE_FILE, json.dumps(state, indent=1))
+    """Tells others what runs; they never see half of it, and none after a power cut."""
+    write_private(run / STATE_FILE, json.dumps(state, indent=1), durably=False)
 
 
 def read_state(run: Path) -> dict[str, Any] | None:

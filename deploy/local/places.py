@@ -84,14 +84,15 @@ def must_reach(folder: Path, account: Account | None) -> None:
         )
 
 
-def write_private(path: Path, content: str | bytes) -> Path:
+def write_private(path: Path, content: str | bytes, *, durably: bool = True) -> Path:
     """Writes a file that only its owner may read; readers see the old content or the new, never a part."""
     fresh = path.with_name(f"{path.name}.new")
     fresh.unlink(missing_ok=True)
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(content.encode() if isinstance(content, str) else content)
         file.flush()
-        os.fsync(file.fileno())
+        if durably:
+            os.fsync(file.fileno())
     return fresh.replace(path)
 
 

@@ -98,6 +98,19 @@ def with_fact(view: ReferralView | None, fact: FactBase, *, at: datetime) -> Ref
     return _moved(view, fact, at)
 
 
+def thin_event(fact: FactBase, *, at: datetime) -> ThinEvent:
+    """What an agency is told of a fact in its feed, its time cut to the minute."""
+    refusal = fact.model_dump(include={"code", "step"}) if isinstance(fact, StepRefused) else {}
+    return ThinEvent(
+        type=fact.type,
+        referral=fact.referral,
+        number=fact.number or 0,
+        state=fact.state,
+        at=at.replace(second=0, microsecond=0),
+        **refusal,
+    )
+
+
 def _first_sight(fact: FactBase, to: str) -> ReferralView:
     if not isinstance(fact, ReferralOffered) or fact.receiver != to:
         raise Invalid("schema_mismatch", "/referral")
@@ -131,16 +144,3 @@ def _shown(fact: FactBase, at: datetime) -> Mapping[str, Any]:
     if isinstance(fact, ReferralOffered):
         return named | fact.model_dump(mode="json", exclude_none=True, include={"number", "state"})
     return named | fact.model_dump(mode="json", exclude_none=True, exclude={"referral", "to", "protocol"})
-
-
-def thin_event(fact: FactBase, *, at: datetime) -> ThinEvent:
-    """What an agency is told of a fact in its feed, its time cut to the minute."""
-    refusal = fact.model_dump(include={"code", "step"}) if isinstance(fact, StepRefused) else {}
-    return ThinEvent(
-        type=fact.type,
-        referral=fact.referral,
-        number=fact.number or 0,
-        state=fact.state,
-        at=at.replace(second=0, microsecond=0),
-        **refusal,
-    )

@@ -11,7 +11,15 @@ from typing import Final
 import pytest
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-TOP: Final = ("README.md", "pyproject.toml", "concert", "requirements.lock", "requirements-dev.lock", ".ci")
+TOP: Final = (
+    "README.md",
+    "pyproject.toml",
+    "concert",
+    "requirements.lock",
+    "requirements-dev.lock",
+    "requirements-bench.lock",
+    ".ci",
+)
 PRODUCT: Final = ("schemas", "services", "deploy")
 LINES_MAX: Final = 400
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef

@@ -51,6 +51,12 @@ def ask_all(data: Path | None, services: Sequence[str], path: str) -> Mapping[st
     return {service: answer.json() for service, answer in answers.items() if answer}
 
 
+def check_all_answered(data: Path | None, services: Sequence[str], answers: Mapping[str, Any]) -> None:
+    """End the command with an exit code of its own where somebody did not answer."""
+    if silent := [name for name in services if name not in answers]:
+        fail(f"no answer from {', '.join(silent)}; see {command('status', data)}", TEMPORARY)
+
+
 async def _ask_each(
     data: Path | None, services: Sequence[str], method: str, path: str, content: bytes | None = None
 ) -> Mapping[str, httpx2.Response | None]:

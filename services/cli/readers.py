@@ -7,8 +7,8 @@ import typer
 
 from services.cli.dead_letters import READERS
 from services.cli.installed import DataDirectory
-from services.cli.operator_client import ask, ask_all
-from services.cli.talk import TEMPORARY, AsJson, check_choices, command, fail, say, show
+from services.cli.operator_client import ask, ask_all, check_all_answered
+from services.cli.talk import AsJson, check_choices, command, say, show
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -25,8 +25,7 @@ def list_alarms(data: DataDirectory = None, as_json: AsJson = False) -> None:
     show({"data": rows}, lines, as_json=as_json)
     if rows:
         say(f"Next, once the cause is known: {command('readers resume --help', data)}")
-    if silent := [name for name in READERS if name not in answers]:
-        fail(f"no answer from {', '.join(silent)}; see {command('status', data)}", TEMPORARY)
+    check_all_answered(data, READERS, answers)
 
 
 @app.command("resume", short_help="Let a partition go on.")

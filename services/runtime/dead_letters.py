@@ -23,6 +23,12 @@ VALUES (:id, :grp, :topic, :topic_id, :part, :offset, :record_at, :key, CAST(:he
 ON CONFLICT (grp, topic, topic_id, part, "offset")
 DO UPDATE SET attempts = dead_letter.attempts + 1, last_at = now()"""
 
+_COUNT: Final = """
+SELECT topic, part AS partition, reason, count(*) AS count, min(first_at) AS since
+FROM dead_letter WHERE state = 'waiting' GROUP BY topic, part, reason ORDER BY topic, part, reason"""
+_DISCARD: Final = """
+UPDATE dead_letter SET state = 'discarded' WHERE state = 'waiting' AND reason = :reason RETURNING id"""
+
 NOTHING_KNOWN: Final = PartialEvent()
 LINES_OF_A_BATCH_MAX: Final = 20
 """How many letters of one transaction get a line in the log; the number of all is told besides."""
@@ -42,6 +48,17 @@ class DeadLetter:
         return f"DeadLetter({self.reason})"
 
 
+@dataclass(frozen=True, slots=True)
+class LetterCount:
+    """How many letters of one reason a partition has, and since when the first of them waits."""
+
+    topic: str
+    partition: int
+    reason: str
+    count: int
+    since: datetime
+
+
 def headers_text(headers: Sequence[tuple[str, bytes | None]]) -> str:
     """A record's headers as JSON pairs of name and base64: duplicates survive."""
     return json.dumps([[_text(name), base64.b64encode(content or b"").decode()] for name, content in headers])
@@ -56,6 +73,16 @@ async def keep(
     rows = [_row(letter) | {"grp": group, "topic_id": topic_ids[letter.record.topic]} for letter in letters]
     await transaction.run_each(_KEEP, rows)
     transaction.after_commit.append(lambda: _tell(group, letters))
+
+
+async def count_waiting(transaction: Transaction) -> list[LetterCount]:
+    """What waits for a person to look, by partition and reason."""
+    return [LetterCount(*row) for row in await transaction.rows(_COUNT)]
+
+
+async def discard(transaction: Transaction, reason: str) -> int:
+    """Say of all that wait with this reason that nobody needs them; their bytes stay. Gives their number."""
+    return len(await transaction.rows(_DISCARD, reason=reason))
 
 
 def _row(letter: DeadLetter) -> dict[str, Any]:

@@ -1,21 +1,14 @@
 """What stands over a partition until an operator has looked: it stopped, or its reader lost something.
 
-Rows outlive the process. `concert readers` lists and ends them through each service's internal port.
+Rows outlive the process. `concert readers` lists and ends them through `operations`.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Final
-
-from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Final
 
 from services.runtime.alarms import Alarm
-from services.runtime.database import Database
-from services.runtime.logs import log
 from services.runtime.offsets import Partition
-from services.runtime.refusals import NothingStands
 from services.runtime.transaction import Transaction
 
 STOPPED: Final = "partition_stopped"
@@ -63,35 +56,7 @@ async def standing(transaction: Transaction, group: str) -> list[PartitionAlarm]
     ]
 
 
-PartitionNumber = Annotated[int, Field(ge=0, lt=1 << 31)]
-
-
-class Resumption(BaseModel):
-    """Why an operator lets a partition go on."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    reason: Annotated[str, Field(pattern=r"^[ -~]{1,200}$")]
-
-
-def routes(database: Database, group: str) -> APIRouter:
-    """The operator's door to a service's readers."""
-    router = APIRouter(prefix="/v1/readers")
-
-    @router.get("")
-    async def list_alarms() -> Mapping[str, list[Alarm]]:
-        """What stands over this service's partitions."""
-        async with database.transaction() as transaction:
-            return {"data": [one.alarm() for one in await standing(transaction, group)]}
-
-    @router.post("/{topic}/{part}/resumption")
-    async def resume(topic: str, part: PartitionNumber, why: Resumption) -> Mapping[str, list[str]]:
-        """End what stands over a partition; its reader looks every few seconds, and goes on."""
-        async with database.transaction() as transaction:
-            rows = await transaction.rows(_END, grp=group, topic=topic, part=part, why=why.reason)
-        if not rows:
-            raise NothingStands
-        log().warning("partition_resumed", topic=topic, partition=part, group=group)
-        return {"ended": sorted(row.rule for row in rows)}
-
-    return router
+async def end_alarms(transaction: Transaction, group: str, partition: Partition, why: str) -> list[str]:
+    """End what stands over a partition; gives the rules that stood there."""
+    topic, part = partition
+    return [row.rule for row in await transaction.rows(_END, grp=group, topic=topic, part=part, why=why)]

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI
 
-from services.runtime import kafka, partition_alarms
+from services.runtime import kafka, operations
 from services.runtime.alarms import AlarmSource
 from services.runtime.batches import Batches, OpenWork
 from services.runtime.clock import Clock, SystemClock
@@ -181,7 +181,7 @@ class ServiceProcess:
             records_max = settings.batch_records_max
             self.consumer = Consumer(batches, database, identity, settings.kafka, records_max=records_max)
             self._workers.append(self.consumer)
-            operators.append(partition_alarms.routes(database, identity.group))
+            operators.append(operations.routes(database, identity.group))
         self.health = Health(
             probed,
             outbox_rows_max=settings.outbox_rows_max if relays else None,

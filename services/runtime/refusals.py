@@ -61,6 +61,9 @@ OperatorOnly: Final = _define("operator_only", "only the operator's certificate 
 NothingStands: Final = _define(
     "nothing_stands", "no alarm stands over this partition; see `concert readers list`", 404
 )
+OtherCount: Final = _define(
+    "other_count", "more or fewer wait by now, and nothing was changed; see `concert dead-letters list`", 409
+)
 UnknownRole: Final = _define(
     "unknown_role",
     f"There is no such role; the token's role must be one of {', '.join(sorted(ROLES))}.",

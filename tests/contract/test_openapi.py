@@ -34,7 +34,11 @@ DOCUMENTS: Final = {
     name: json.loads((PUBLISHED / "openapi" / f"{name}.json").read_text("utf-8")) for name in APPS
 }
 INTERNAL_ALONE: Final = frozenset(
-    {"services.runtime.refusals.OperatorOnly", "services.runtime.refusals.NothingStands"}
+    {
+        "services.runtime.refusals.OperatorOnly",
+        "services.runtime.refusals.NothingStands",
+        "services.runtime.refusals.OtherCount",
+    }
 )
 """Refusals of the runtime that only internal ports answer."""
 

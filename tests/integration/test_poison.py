@@ -1,8 +1,9 @@
 """A record that can never be used stops nothing: it is kept with its reason, and the batch goes on."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 from typing import Any
 
+import httpx2
 import pytest
 
 from schemas.topics import GOVERNANCE_STATE
@@ -210,19 +211,46 @@ async def test_a_handler_that_fails_on_everything_stops_its_partition_alone_unti
         await send_raw(space, "police", police, [a_good_record(key, 2, topic=POLICE_STEPS) for key in beside])
         await until(lambda: set(beside) <= set(mended.seen))
         assert not set(mended.seen) & {*bad, *behind}
-        address = f"https://127.0.0.1:{port}"
-        assert await resumed(space, address, f"{health}/1", "health") == (403, "operator_only")
-        assert await resumed(space, address, f"{health}/2", "operator") == (404, "nothing_stands")
-        assert await resumed(space, address, f"{health}/1", "operator") == (
-            200,
-            {"ended": ["partition_stopped"]},
-        )
+        resume, why = f"/v1/readers/{health}/1/resumption", {"reason": "handler mended"}
+        other = f"/v1/readers/{health}/2/resumption"
+        async with a_caller(space, port, "health") as caller, a_caller(space, port, "operator") as operator:
+            assert await asked(caller.post(resume, json=why)) == (403, "operator_only")
+            assert await asked(operator.post(other, json=why)) == (404, "nothing_stands")
+            assert await asked(operator.post(resume, json=why)) == (200, {"ended": ["partition_stopped"]})
         await until(lambda: {*bad[51:], *behind} <= set(mended.seen))
         assert "partition_stopped" not in dict(alarms_of(service))
 
 
-async def resumed(space: Space, address: str, place: str, who: str) -> tuple[int, Any]:
-    """What a service's internal port answers to whoever wants a partition to go on."""
-    async with internal_client(space.tls_settings(who), "referrals", base_url=address) as client:
-        answer = await client.post(f"/v1/readers/{place}/resumption", json={"reason": "handler mended"})
-    return answer.status_code, answer.json().get("code") or answer.json()
+def a_caller(space: Space, port: int, who: str) -> httpx2.AsyncClient:
+    """Somebody with a certificate of this installation, at the arbiter's internal port."""
+    address = f"https://127.0.0.1:{port}"
+    return internal_client(space.tls_settings(who), "referrals", base_url=address)
+
+
+async def asked(answer: Awaitable[httpx2.Response]) -> tuple[int, Any]:
+    """An answer's status, and its code or content."""
+    found = await answer
+    return found.status_code, found.json().get("code") or found.json()
+
+
+async def test_the_operator_discards_as_many_letters_as_were_shown_or_none(space: Space) -> None:
+    port, reader = free_port(), Reader()
+    settings = space.settings(RuntimeSettings, "referrals", ports=PortSettings(internal=port))
+    path, topic = "/v1/dead-letters", HEALTH_STEPS.name(space.namespace)
+    discard = f"{path}/discard"
+
+    async with running("referrals", settings, reader.wire), a_caller(space, port, "operator") as operator:
+        await send_raw(space, "health", topic, [(b"nobody", [], None)], 2)
+        await until(lambda: letter_of(space, b"nobody"))
+        shown = [one for one in (await operator.get(path)).json()["data"] if one["reason"] == "no_value"]
+        count = sum(one["count"] for one in shown)
+        async with a_caller(space, port, "health") as caller:
+            refused = await asked(caller.post(discard, json={"reason": "no_value", "count": count}))
+        wrong = await asked(operator.post(discard, json={"reason": "no_value", "count": count + 1}))
+        again = await asked(operator.post(discard, json={"reason": "no_value", "count": count}))
+        left = (await operator.get(path)).json()["data"]
+
+    assert [(one["topic"], one["partition"]) for one in shown if one["partition"] == 2] == [(topic, 2)]
+    assert (refused, wrong) == ((403, "operator_only"), (409, "other_count"))
+    assert again == (200, {"discarded": count})
+    assert not [one for one in left if one["reason"] == "no_value"]

@@ -1,0 +1,73 @@
+"""What the operator may ask every service that reads: stopped partitions, and records that were set aside."""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+
+from services.runtime import dead_letters, partition_alarms
+from services.runtime.alarms import Alarm
+from services.runtime.database import Database
+from services.runtime.dead_letters import LetterCount
+from services.runtime.logs import log
+from services.runtime.refusals import NothingStands, OtherCount
+
+PartitionNumber = Annotated[int, Field(ge=0, lt=1 << 31)]
+
+
+class Resumption(BaseModel):
+    """Why an operator lets a partition go on."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: Annotated[str, Field(pattern=r"^[ -~]{1,200}$")]
+
+
+class Discard(BaseModel):
+    """Which letters nobody needs, and how many the operator was shown."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: Annotated[str, Field(pattern=r"^[a-z_]{1,40}$")]
+    count: Annotated[int, Field(ge=0, lt=1 << 31)]
+
+
+def routes(database: Database, group: str) -> APIRouter:
+    """The operator's door to a service's readers."""
+    router = APIRouter(prefix="/v1")
+
+    @router.get("/readers")
+    async def list_alarms() -> Mapping[str, list[Alarm]]:
+        """What stands over this service's partitions."""
+        async with database.transaction() as transaction:
+            standing = await partition_alarms.standing(transaction, group)
+        return {"data": [one.alarm() for one in standing]}
+
+    @router.post("/readers/{topic}/{part}/resumption")
+    async def resume(topic: str, part: PartitionNumber, why: Resumption) -> Mapping[str, list[str]]:
+        """End what stands over a partition; its reader looks every few seconds, and goes on."""
+        async with database.transaction() as transaction:
+            ended = await partition_alarms.end_alarms(transaction, group, (topic, part), why.reason)
+        if not ended:
+            raise NothingStands
+        log().warning("partition_resumed", topic=topic, partition=part, group=group)
+        return {"ended": sorted(ended)}
+
+    @router.get("/dead-letters")
+    async def list_letters() -> Mapping[str, list[LetterCount]]:
+        """What was set aside and waits for a person."""
+        async with database.transaction() as transaction:
+            return {"data": await dead_letters.count_waiting(transaction)}
+
+    @router.post("/dead-letters/discard")
+    async def discard(asked: Discard) -> Mapping[str, int]:
+        """Discard all letters of one reason, if they are as many as was said."""
+        async with database.transaction() as transaction:
+            found = await dead_letters.discard(transaction, asked.reason)
+            if found != asked.count:
+                raise OtherCount  # rolls back
+        log().warning("dead_letters_discarded", error_code=asked.reason, count=found, group=group)
+        return {"discarded": found}
+
+    return router

@@ -13,7 +13,7 @@ from schemas.wire.topic import Topic
 from services.runtime import administration
 from services.runtime.administration import Difference, Topology
 from services.runtime.database import Database
-from services.runtime.migrate import heads, migrate, stored_heads
+from services.runtime.migrate import is_current, migrate
 from services.runtime.settings import DatabaseSettings
 
 
@@ -52,7 +52,7 @@ async def make_databases(installation: Installation, say: Say = silence) -> None
     # One at a time: the migration tool keeps its context in globals.
     for service in (service for service, is_behind in zip(DATABASES, behind, strict=True) if is_behind):
         say(f"making the tables of {service}")
-        await migrate(service, _url(installation, service))
+        await migrate(service, _admin_of(installation, service))
 
 
 async def check_high_water(installation: Installation) -> None:
@@ -81,13 +81,13 @@ async def check_high_water(installation: Installation) -> None:
 
 
 async def _is_behind(installation: Installation, service: str) -> bool:
-    settings = DatabaseSettings(url=_url(installation, service))
-    database = Database.connect(settings, application="concert", pool=1)
+    database = Database.connect(_admin_of(installation, service), application="concert", pool=1)
     try:
-        return await stored_heads(database) != heads(service)
+        return not await is_current(database, service)
     finally:
         await database.close()
 
 
-def _url(installation: Installation, service: str) -> str:
-    return installation.admin_url(DATABASES[service].name).render_as_string(hide_password=False)
+def _admin_of(installation: Installation, service: str) -> DatabaseSettings:
+    url = installation.admin_url(DATABASES[service].name)
+    return DatabaseSettings(url=url.render_as_string(hide_password=False))

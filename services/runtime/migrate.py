@@ -1,22 +1,27 @@
-"""Brings a service's database to the schema its code needs, as the owner role; services only check it."""
+"""Brings a service's database to the schema its code needs, as the owner role; services only check it.
+
+A migration is a numbered script of plain SQL; `{service}` in it is the service's name, also its login role.
+No script is ever taken back: that would lose what was answered 202. Restore a backup instead.
+"""
 
 from pathlib import Path
 from typing import Final
 
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import URL, Connection, make_url, text
-from sqlalchemy.ext.asyncio import create_async_engine
+import asyncpg
 
 from services.runtime.database import Database
 from services.runtime.errors import Unavailable
-from services.runtime.settings import RuntimeSettings, secret_from
+from services.runtime.settings import DatabaseSettings, RuntimeSettings, secret_from
 
 SERVICES_FOLDER: Final = Path(__file__).parent.parent
 DURABLE: Final = SERVICES_FOLDER / "runtime" / "migrations"
 ENGINE: Final = SERVICES_FOLDER / "sector" / "migrations"
-ENVIRONMENT: Final = SERVICES_FOLDER / "runtime" / "migration_environment"
 WITHOUT_KAFKA: Final = ("audit",)
+_VERSIONS: Final = """
+CREATE TABLE IF NOT EXISTS schema_version (
+  script text PRIMARY KEY, run_at timestamptz NOT NULL DEFAULT now());
+GRANT SELECT ON schema_version TO "{service}";
+"""
 
 
 class WrongSchema(Exception):
@@ -28,64 +33,51 @@ class WrongSchema(Exception):
         )
 
 
-def folders(service: str) -> list[Path]:
-    """Where a service's migrations lie: the durable path's, then its own; sectors have the engine's."""
+def scripts(service: str) -> list[Path]:
+    """A service's migrations in order: the durable path's, then its own; sectors have the engine's."""
     durable = [] if service in WITHOUT_KAFKA else [DURABLE]
     own = SERVICES_FOLDER / service / "migrations"
-    return [*durable, own if own.is_dir() else ENGINE]
+    folders = [*durable, own if own.is_dir() else ENGINE]
+    return [script for folder in folders for script in sorted(folder.glob("*.sql"))]
 
 
-def heads(service: str) -> frozenset[str]:
-    """The newest revision of each folder; files are named for their revisions, which are numbered."""
-    return frozenset(max(file.stem for file in folder.glob("*_[0-9]*.py")) for folder in folders(service))
-
-
-async def stored_heads(database: Database) -> frozenset[str]:
-    """The versions that a database says it has; none in a fresh one."""
+async def is_current(database: Database, service: str) -> bool:
+    """Whether just the scripts of this code have run."""
     async with database.transaction() as transaction:
-        exists = await transaction.rows("SELECT to_regclass('alembic_version') IS NOT NULL AS it_does")
+        exists = await transaction.rows("SELECT to_regclass('schema_version') IS NOT NULL AS it_does")
         if not exists[0].it_does:
-            return frozenset()
-        rows = await transaction.rows("SELECT version_num FROM alembic_version")
-    return frozenset(row.version_num for row in rows)
+            return False
+        rows = await transaction.rows("SELECT script FROM schema_version")
+    return {row.script for row in rows} == {script.stem for script in scripts(service)}
 
 
 async def check_schema(database: Database, service: str) -> None:
     """Raise WrongSchema unless the database is at this code's version."""
-    if await stored_heads(database) != heads(service):
+    if not await is_current(database, service):
         raise WrongSchema(service)
 
 
-async def migrate(service: str, url: str | URL) -> None:
-    """Upgrade to the newest version; `url` is that of a role that may act as `<service>_owner`."""
-    engine = create_async_engine(url)
+async def migrate(service: str, settings: DatabaseSettings) -> None:
+    """Run what has not run, all or nothing, as a role that may act as `<service>_owner`."""
+    password = secret_from(settings.password_file).get_secret_value() if settings.password_file else None
     try:
-        async with engine.begin() as connection:
-            await connection.run_sync(_upgrade, service)
+        connection = await asyncpg.connect(settings.url.replace("+asyncpg", "", 1), password=password)
     except OSError as error:
         raise Unavailable("the database does not answer") from error
+    try:
+        async with connection.transaction():
+            await connection.execute(f'SET LOCAL ROLE "{service}_owner"')
+            await connection.execute(_VERSIONS.replace("{service}", service))
+            await connection.execute("LOCK TABLE schema_version")  # one migration at a time
+            done = {row[0] for row in await connection.fetch("SELECT script FROM schema_version")}
+            for script in scripts(service):
+                if script.stem not in done:
+                    await connection.execute(script.read_text().replace("{service}", service))
+                    await connection.execute("INSERT INTO schema_version VALUES ($1)", script.stem)
     finally:
-        await engine.dispose()
+        await connection.close()
 
 
 async def migrate_from_environment(service: str) -> None:
-    """`python -m services.<service> migrate`: with the database URL of the environment."""
-    settings = RuntimeSettings.from_environment().database
-    url = make_url(settings.url)
-    if settings.password_file:
-        url = url.set(password=secret_from(settings.password_file).get_secret_value())
-    await migrate(service, url)
-
-
-def _upgrade(connection: Connection, service: str) -> None:
-    connection.execute(text(f'SET ROLE "{service}_owner"'))
-    config = Config()
-    config.set_main_option("script_location", str(ENVIRONMENT).replace("%", "%%"))
-    config.set_main_option("path_separator", "newline")
-    config.set_main_option(
-        "version_locations", "\n".join(str(folder).replace("%", "%%") for folder in folders(service))
-    )
-    config.attributes["connection"] = connection
-    config.attributes["service"] = service
-    command.upgrade(config, "heads")
-    connection.execute(text(f'GRANT SELECT ON alembic_version TO "{service}"'))
+    """`python -m services.<service> migrate`: with the database of the environment."""
+    await migrate(service, RuntimeSettings.from_environment().database)

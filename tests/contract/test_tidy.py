@@ -74,7 +74,7 @@ def test_names_say_what_a_thing_is() -> None:
         (place(path), name)
         for path in files_below(*PRODUCT)
         for name in {*names_in(tree_of(path)), path.stem}
-        if is_banned(name) and "migrations" not in path.parts  # revisions are numbered
+        if is_banned(name)
     }
 
     assert found == set()
@@ -170,7 +170,7 @@ def test_whatever_is_public_says_in_a_sentence_what_it_is() -> None:
 
 
 def test_every_file_of_code_says_what_it_is_for() -> None:
-    trees = {place(path): tree_of(path) for path in files_below(*PRODUCT) if "migrations" not in path.parts}
+    trees = {place(path): tree_of(path) for path in files_below(*PRODUCT)}
 
     assert [name for name, tree in trees.items() if tree.body and not ast.get_docstring(tree)] == []
 

@@ -66,7 +66,7 @@ class TestPlatform:
         name = f"template_{service}"
         if name not in self._templates:
             self.loop.call(self.server.create_database(name, DATABASES[service]))
-            self.loop.call(migrate.migrate(service, self.url_as_admin(name)))
+            self.loop.call(migrate.migrate(service, DatabaseSettings(url=self.url_as_admin(name))))
             self._templates.add(name)
         return name
 

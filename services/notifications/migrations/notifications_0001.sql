@@ -1,13 +1,5 @@
-"""Agencies as they stand, their duty desks, and the notices on their way to them."""
+-- Agencies as they stand, their duty desks, and the notices on their way to them.
 
-from services.runtime.ddl import script
-
-revision = "notifications_0001"
-down_revision = None
-branch_labels = None
-depends_on = None
-
-TABLES = """
 CREATE TABLE agency (
   id text PRIMARY KEY, version bigint NOT NULL, sector text NOT NULL, status text NOT NULL);
 CREATE TABLE desk (
@@ -23,11 +15,5 @@ CREATE INDEX notice_place ON notice (agency, desk) WHERE state IN ('waiting', 's
 CREATE INDEX notice_referral ON notice (referral) WHERE state IN ('waiting', 'sending');
 CREATE TABLE message_key (one boolean PRIMARY KEY DEFAULT true CHECK (one), key bytea NOT NULL);
 INSERT INTO message_key (key) SELECT sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()));
-GRANT SELECT, INSERT, UPDATE ON agency, desk, notice TO {role};
-GRANT SELECT ON message_key TO {role};
-"""
-
-
-def upgrade() -> None:
-    """Make the tables and give the service its rights on them."""
-    script(TABLES)
+GRANT SELECT, INSERT, UPDATE ON agency, desk, notice TO "{service}";
+GRANT SELECT ON message_key TO "{service}";

@@ -1,13 +1,5 @@
-"""Referrals, the numbers given to each party, and what stands around them: agencies, protocols, directory."""
+-- Referrals, the numbers given to each party, and what stands around them: agencies, protocols, directory.
 
-from services.runtime.ddl import script
-
-revision = "referrals_0001"
-down_revision = None
-branch_labels = None
-depends_on = None
-
-TABLES = """
 CREATE TABLE referral (
   id text PRIMARY KEY, version bigint NOT NULL CHECK (version > 0), state text NOT NULL,
   owner text NOT NULL, owner_desk text NOT NULL, receiver text NOT NULL, receiver_desk text NOT NULL,
@@ -28,11 +20,5 @@ CREATE INDEX ON protocol (id, version DESC);
 CREATE TABLE directory_entry (
   service text PRIMARY KEY, organization text NOT NULL, title text NOT NULL, organization_title text NOT NULL,
   status text NOT NULL, needs jsonb NOT NULL, desk text NOT NULL, confirmed_at timestamptz NOT NULL);
-GRANT SELECT, INSERT, UPDATE ON referral, addressed, agency, directory_entry TO {role};
-GRANT SELECT, INSERT ON protocol TO {role};
-"""
-
-
-def upgrade() -> None:
-    """Make the tables and give the service the rights it needs: nothing is ever deleted."""
-    script(TABLES)
+GRANT SELECT, INSERT, UPDATE ON referral, addressed, agency, directory_entry TO "{service}";
+GRANT SELECT, INSERT ON protocol TO "{service}";

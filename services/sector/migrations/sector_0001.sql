@@ -1,13 +1,5 @@
-"""The tables of a sector service: cases, consents, views, feeds, what is in force, the way to the trail."""
+-- The tables of a sector service: cases, consents, views, feeds, what is in force, the way to the trail.
 
-from services.runtime.ddl import script
-
-revision = "sector_0001"
-down_revision = None
-branch_labels = None
-depends_on = None
-
-TABLES = """
 CREATE TABLE case_file (
   id text PRIMARY KEY,
   agency text NOT NULL,
@@ -114,17 +106,9 @@ CREATE TABLE idempotency (
   body text,
   taken_at timestamptz NOT NULL DEFAULT now(),
   PRIMARY KEY (agency, key_digest));
-"""
 
-RIGHTS = """
 GRANT SELECT, INSERT, UPDATE ON case_file, referral_view, feed_end, agency, directory_entry, idempotency
-  TO {role};
-GRANT SELECT, INSERT ON consent_version, consent_withdrawal, feed_event, protocol, permit_used TO {role};
-GRANT SELECT, INSERT, DELETE, UPDATE (refused) ON trail_outbox TO {role};
-GRANT SELECT, INSERT, DELETE, UPDATE (times, until) ON denial TO {role};
-"""
-
-
-def upgrade() -> None:
-    """Make the tables, and give the service's role what it needs and no more."""
-    script(TABLES + RIGHTS)
+  TO "{service}";
+GRANT SELECT, INSERT ON consent_version, consent_withdrawal, feed_event, protocol, permit_used TO "{service}";
+GRANT SELECT, INSERT, DELETE, UPDATE (refused) ON trail_outbox TO "{service}";
+GRANT SELECT, INSERT, DELETE, UPDATE (times, until) ON denial TO "{service}";

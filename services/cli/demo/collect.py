@@ -32,6 +32,7 @@ async def collect(play: Play, kills: tuple[Kill, ...], folder: Path) -> Evidence
         await onlooker.quiet()
         await plant_control(trial, onlooker)
         views = await _views(play)
+        await onlooker.quiet()
         await onlooker.signed()
         verdict, entries = await _export(trial, folder)
         addressed, counted = await onlooker.arbiter_sent()

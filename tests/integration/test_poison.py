@@ -107,7 +107,7 @@ async def test_a_batch_of_a_megabyte_that_unpacks_to_a_gigabyte_does_not_get_pas
 
 
 async def test_events_are_read_in_every_codec_and_a_flipped_byte_costs_its_own_batch(space: Space) -> None:
-    if not space.platform.kafka:
+    if not space.platform.servers.kafka:
         pytest.skip("the brokers' files are not ours")
     topic, part, reader = POLICE_STEPS.name(space.namespace), 2, Reader()
     events = {codec: new_id("referral") for codec in CODECS}
@@ -115,7 +115,7 @@ async def test_events_are_read_in_every_codec_and_a_flipped_byte_costs_its_own_b
         key, headers, value = a_good_record(referral, topic=POLICE_STEPS)
         record = a_record(0, key, [(name.encode(), content) for name, content in headers], value)
         assert await send_batch(space, "police", topic, a_batch([record], codec=codec), part) == 0
-    segment = space.platform.kafka.records / f"{topic}-{part}" / f"{0:020}.log"
+    segment = space.platform.servers.kafka.records / f"{topic}-{part}" / f"{0:020}.log"
     struck = events.pop("none").encode()
     place = segment.read_bytes().index(struck)
     with segment.open("r+b") as file:

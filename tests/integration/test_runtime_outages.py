@@ -208,9 +208,9 @@ class Stopped:
 @pytest.fixture
 def broker(space: Space) -> Kafka:
     """The run's broker, if it is ours to stop."""
-    if not space.platform.kafka:
+    if not space.platform.servers.kafka:
         pytest.skip("the broker of this run belongs to somebody else and is not stopped")
-    return space.platform.kafka
+    return space.platform.servers.kafka
 
 
 @asynccontextmanager

@@ -5,14 +5,10 @@ import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final, TypeVar
-
-from sqlalchemy import URL
 
 from deploy.local.certificates import Certificates
 from deploy.local.databases import DATABASES, DatabaseServer
-from deploy.local.kafka import Kafka
 from deploy.local.places import temporary_directory
 from deploy.local.secrets import Secrets
 from schemas.topics import SERVICES, TOPICS
@@ -34,7 +30,6 @@ class TestPlatform:
 
     __test__ = False
 
-    folder: Path
     secrets: Secrets
     certificates: Certificates
     servers: Servers
@@ -42,24 +37,9 @@ class TestPlatform:
     _templates: set[str] = field(default_factory=set)
 
     @property
-    def kafka(self) -> Kafka | None:
-        """The broker, where it is ours to stop and start."""
-        return self.servers.kafka
-
-    @property
-    def bootstrap(self) -> str:
-        """The brokers' address."""
-        return self.servers.bootstrap
-
-    @property
-    def database_url(self) -> URL:
-        """The administrator's address of the database server, with the password."""
-        return self.servers.database_url
-
-    @property
     def server(self) -> DatabaseServer:
         """The database server, as administrator."""
-        return DatabaseServer(self.database_url)
+        return DatabaseServer(self.servers.database_url)
 
     def template(self, service: str) -> str:
         """A migrated database to copy; made when it is first asked for."""
@@ -72,12 +52,12 @@ class TestPlatform:
 
     def url_as_admin(self, database: str) -> str:
         """The administrator's address of a database, with the password."""
-        url = self.database_url.set(drivername="postgresql+asyncpg", database=database)
+        url = self.servers.database_url.set(drivername="postgresql+asyncpg", database=database)
         return url.render_as_string(hide_password=False)
 
     def url_as(self, role: str, database: str) -> str:
         """A role's address of a database, without the password."""
-        url = self.database_url
+        url = self.servers.database_url
         return f"postgresql+asyncpg://{role}@{url.host}:{url.port}/{database}"
 
 
@@ -148,7 +128,7 @@ class Space:
         """How a user reaches the brokers, with this space's names."""
         self.make_topics()
         return KafkaSettings(
-            bootstrap=self.platform.bootstrap,
+            bootstrap=self.platform.servers.bootstrap,
             user=user,
             password_file=self.platform.secrets.password_file("kafka", user),
             namespace=self.namespace,
@@ -179,7 +159,7 @@ class Space:
         """Drop the databases, and topics and rights where they do not go with the broker."""
         for name in self._databases.values():
             self.platform.loop.call(self.platform.server.drop_database(name))
-        if self._has_topics and not self.platform.kafka:
+        if self._has_topics and not self.platform.servers.kafka:
             self._drop_topics()
 
     def _drop_topics(self) -> None:
@@ -197,7 +177,7 @@ def started_platform() -> Iterator[TestPlatform]:
         try:
             with found_servers(os.environ, folder, made, loop) as servers:
                 certificates = Certificates(folder / "certificates", CELL)
-                platform = TestPlatform(folder, made, certificates, servers, loop)
+                platform = TestPlatform(made, certificates, servers, loop)
                 loop.call(platform.server.apply(_Passwords(made)))
                 yield platform
         finally:

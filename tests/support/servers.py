@@ -58,14 +58,13 @@ class LoopThread:
 
 @dataclass(frozen=True)
 class Servers:
-    """One broker and one database server, with an administrator's rights; the parts where they are ours."""
+    """One broker and one database server, with an administrator's rights; `kafka` where it is ours."""
 
     bootstrap: str
     admin_user: str
     admin_password: str
     database_url: URL
     kafka: Kafka | None = None
-    postgres: Postgres | None = None
 
 
 class NotForTests(Exception):
@@ -187,7 +186,6 @@ def _embedded(folder: Path, made: Secrets, loop: LoopThread) -> Iterator[Servers
             made.password("kafka", "admin"),
             make_url(postgres.url).set(password=made.password("database", "postgres")),
             kafka,
-            postgres,
         )
     finally:
         loop.call(_stop(kafka, postgres))

@@ -81,7 +81,7 @@ async def check_high_water(installation: Installation) -> None:
 
 
 async def _is_behind(installation: Installation, service: str) -> bool:
-    database = Database.connect(_admin_of(installation, service), application="concert", pool=1)
+    database = Database(_admin_of(installation, service), application="concert", pool=1)
     try:
         return not await is_current(database, service)
     finally:

@@ -41,7 +41,7 @@ CHECKPOINT_AGE.set(math.nan)  # in the signer's process, which reads none
 def wire(runtime: Runtime, settings: Settings) -> Parts:
     """The process that records and signs permits."""
     ledger = LogDatabase(runtime.database, settings.log)
-    own = Database.connect(settings.database, application="audit", pool=LEADER_CONNECTIONS)
+    own = Database(settings.database, application="audit", pool=LEADER_CONNECTIONS)
     keyring = Keyring(settings.log, _key(settings.wrap_key_file), random_bytes)
     sequencer = Sequencer(
         LogDatabase(own, settings.log),

@@ -1,7 +1,7 @@
 """PostgreSQL for a service: one pool, transactions that the runtime alone opens and commits."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from typing import Any, Final, TypeVar
 
@@ -23,34 +23,20 @@ FAILURES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 """What the database, its driver or the way to it can raise."""
 
 
-def is_temporary(sqlstate: str | None) -> bool:
-    """Whether a failure with this SQLSTATE passes by itself; no SQLSTATE means the connection is gone."""
-    return sqlstate is None or sqlstate.startswith(TEMPORARY)
-
-
 class Database:
     """The pool of one database role; `transaction` is the only door."""
 
-    def __init__(self, arguments: Mapping[str, Any], connections_max: int) -> None:
-        self._arguments = arguments
-        self._connections_max = connections_max
-        self._pool: Any = None
-
-    @classmethod
-    def connect(
-        cls, settings: DatabaseSettings, *, application: str, pool: int = POOL_CONNECTIONS
-    ) -> "Database":
+    def __init__(self, settings: DatabaseSettings, *, application: str, pool: int = POOL_CONNECTIONS) -> None:
         """A pool that opens its first connection when it is first used."""
-        arguments: dict[str, Any] = {
-            "dsn": settings.url.replace("+asyncpg", "", 1),
+        self._connections_max = pool
+        self._pool: Any = None
+        self._arguments: dict[str, Any] = {
+            **address_of(settings),
             "command_timeout": COMMAND_TIMEOUT_SECONDS,
             "max_cached_statement_lifetime": 0,  # prepared once, as long as the connection lives
             "record_class": Row,
             "server_settings": {"application_name": application, "jit": "off"},
         }
-        if settings.password_file:
-            arguments["password"] = secret_from(settings.password_file).get_secret_value()
-        return cls(arguments, pool)
 
     @asynccontextmanager
     async def transaction(self, *, reads_only: bool = False) -> AsyncIterator[Transaction]:
@@ -68,9 +54,8 @@ class Database:
                 transaction = Transaction(connection)
                 yield transaction
         except FAILURES as error:
-            if transaction is None:  # no connection: whatever the server says of it, nothing was asked yet
+            if transaction is None or is_temporary(error):  # without a connection nothing was asked yet
                 raise Unavailable(AWAY) from error
-            raise_unavailable(error)
             raise
         for wake in transaction.after_commit:
             wake()
@@ -116,12 +101,17 @@ class Database:
         return self._pool
 
 
-def raise_unavailable(error: Exception) -> None:
-    """Raise Unavailable if the same again may work; else do nothing."""
-    is_refused_here = isinstance(error, ValueError)  # the driver's own: a value that no column takes
-    if is_refused_here or (isinstance(error, asyncpg.PostgresError) and not is_temporary(error.sqlstate)):
-        return
-    raise Unavailable(AWAY) from error
+def address_of(settings: DatabaseSettings) -> dict[str, Any]:
+    """Where the driver connects to, with the password of its file."""
+    password = secret_from(settings.password_file).get_secret_value() if settings.password_file else None
+    return {"dsn": settings.url.replace("+asyncpg", "", 1), "password": password}
+
+
+def is_temporary(error: Exception) -> bool:
+    """Whether the same again may work: the database did not answer, or says itself that it passes."""
+    if isinstance(error, asyncpg.PostgresError):
+        return error.sqlstate is None or error.sqlstate.startswith(TEMPORARY)
+    return not isinstance(error, ValueError)  # the driver's own: a value that no column takes
 
 
 async def _nothing(_connection: Any) -> None:

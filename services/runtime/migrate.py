@@ -9,9 +9,9 @@ from typing import Final
 
 import asyncpg
 
-from services.runtime.database import Database
+from services.runtime.database import Database, address_of
 from services.runtime.errors import Unavailable
-from services.runtime.settings import DatabaseSettings, RuntimeSettings, secret_from
+from services.runtime.settings import DatabaseSettings, RuntimeSettings
 
 SERVICES_FOLDER: Final = Path(__file__).parent.parent
 DURABLE: Final = SERVICES_FOLDER / "runtime" / "migrations"
@@ -59,9 +59,8 @@ async def check_schema(database: Database, service: str) -> None:
 
 async def migrate(service: str, settings: DatabaseSettings) -> None:
     """Run what has not run, all or nothing, as a role that may act as `<service>_owner`."""
-    password = secret_from(settings.password_file).get_secret_value() if settings.password_file else None
     try:
-        connection = await asyncpg.connect(settings.url.replace("+asyncpg", "", 1), password=password)
+        connection = await asyncpg.connect(**address_of(settings))
     except OSError as error:
         raise Unavailable("the database does not answer") from error
     try:

@@ -132,9 +132,9 @@ async def running(service: str, settings: RuntimeSettings, wire: Wire) -> AsyncI
     """A service that runs for as long as the block; leaving drains it in order."""
     namespace = settings.kafka.namespace if settings.kafka else ""
     identity = Identity(service, settings.cell, settings.mode, namespace, settings.outbox_shards)
-    database = Database.connect(settings.database, application=service)
+    database = Database(settings.database, application=service)
     # Of its own: requests that hold every other connection must not make the service look dead.
-    probed = Database.connect(settings.database, application=f"{service}-health", pool=1)
+    probed = Database(settings.database, application=f"{service}-health", pool=1)
     clock = SystemClock()
     producer = kafka.RelayProducer(settings.kafka, clock) if settings.kafka else None
     relays = [Relay(database, producer, shard=shard) for shard in range(identity.shards)] if producer else []

@@ -103,7 +103,7 @@ class Space:
 
     def database(self, service: str, role: str | None = None) -> Database:
         """A pool as one of a service's roles; the caller closes it."""
-        return Database.connect(self.database_settings(service, role), application="tests", pool=4)
+        return Database(self.database_settings(service, role), application="tests", pool=4)
 
     def outbox(self, service: str) -> Outbox:
         """Writes what a service tells, in this space's names; wakes no relay."""
@@ -112,7 +112,7 @@ class Space:
     def database_as_admin(self, service: str) -> Database:
         """A pool as administrator, to look and to tamper."""
         url = self.platform.url_as_admin(self.database_name(service))
-        return Database.connect(DatabaseSettings(url=url), application="tests", pool=2)
+        return Database(DatabaseSettings(url=url), application="tests", pool=2)
 
     @asynccontextmanager
     async def transaction(self, service: str, *, as_admin: bool = False) -> AsyncIterator[Transaction]:

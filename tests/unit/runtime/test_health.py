@@ -20,7 +20,7 @@ STOPPED = Alarm("partition_stopped", "steps 3", SINCE)
 
 def a_health(*alarms: Alarm, why_halted: str | None = None, url: str = NOWHERE.url) -> Health:
     """Over a database that does not answer."""
-    database = Database.connect(DatabaseSettings(url=url), application="tests")
+    database = Database(DatabaseSettings(url=url), application="tests")
     return Health(
         database,
         outbox_rows_max=10,

@@ -19,6 +19,14 @@ CLOSE_WITHIN_SECONDS: Final = 5
 AWAY: Final = "the database does not answer; the same again will be tried"
 TEMPORARY: Final = ("08", "53", "57", "40001", "40P01")
 """SQLSTATE classes and codes after which the same again may work (stack.md §4.1)."""
+PLANNING: Final = {
+    "jit": "off",
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+}
+"""Every statement of ours finds its rows by an index: planned once so, not anew each time it runs."""
 FAILURES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 """What the database, its driver or the way to it can raise."""
 
@@ -35,7 +43,7 @@ class Database:
             "command_timeout": COMMAND_TIMEOUT_SECONDS,
             "max_cached_statement_lifetime": 0,  # prepared once, as long as the connection lives
             "record_class": Row,
-            "server_settings": {"application_name": application, "jit": "off"},
+            "server_settings": {"application_name": application, **PLANNING},
         }
 
     @asynccontextmanager

@@ -1,27 +1,26 @@
-"""Brings a service's database to the schema its code needs, as the owner role; services only check it.
+"""Brings a database to the schema its code needs, by Alembic as the owner role; services only check it.
 
-A migration is a numbered script of plain SQL; `{service}` in it is the service's name, also its login role.
-No script is ever taken back: that would lose what was answered 202. Restore a backup instead.
+A migration is a script of plain SQL beside its revision; `{service}` in it is the service's login role.
+No revision is ever taken back: that would lose what was answered 202. Restore a backup instead.
 """
 
 from pathlib import Path
 from typing import Final
 
-import asyncpg
+from alembic import command, op
+from alembic.config import Config
+from sqlalchemy import Connection, make_url, text
+from sqlalchemy.ext.asyncio import create_async_engine
 
-from services.runtime.database import Database, address_of
+from services.runtime.database import Database
 from services.runtime.errors import Unavailable
-from services.runtime.settings import DatabaseSettings, RuntimeSettings
+from services.runtime.settings import DatabaseSettings, RuntimeSettings, secret_from
 
 SERVICES_FOLDER: Final = Path(__file__).parent.parent
 DURABLE: Final = SERVICES_FOLDER / "runtime" / "migrations"
 ENGINE: Final = SERVICES_FOLDER / "sector" / "migrations"
+ENVIRONMENT: Final = SERVICES_FOLDER / "runtime" / "migration_environment"
 WITHOUT_KAFKA: Final = ("audit",)
-_VERSIONS: Final = """
-CREATE TABLE IF NOT EXISTS schema_version (
-  script text PRIMARY KEY, run_at timestamptz NOT NULL DEFAULT now());
-GRANT SELECT ON schema_version TO "{service}";
-"""
 
 
 class WrongSchema(Exception):
@@ -33,22 +32,22 @@ class WrongSchema(Exception):
         )
 
 
-def scripts(service: str) -> list[Path]:
-    """A service's migrations in order: the durable path's, then its own; sectors have the engine's."""
+def folders(service: str) -> list[Path]:
+    """Where a service's migrations lie: the durable path's, then its own; sectors have the engine's."""
     durable = [] if service in WITHOUT_KAFKA else [DURABLE]
     own = SERVICES_FOLDER / service / "migrations"
-    folders = [*durable, own if own.is_dir() else ENGINE]
-    return [script for folder in folders for script in sorted(folder.glob("*.sql"))]
+    return [*durable, own if own.is_dir() else ENGINE]
 
 
 async def is_current(database: Database, service: str) -> bool:
-    """Whether just the scripts of this code have run."""
+    """Whether the database has the newest revision of each folder; files are named for their revisions."""
     async with database.transaction() as transaction:
-        exists = await transaction.rows("SELECT to_regclass('schema_version') IS NOT NULL AS it_does")
+        exists = await transaction.rows("SELECT to_regclass('alembic_version') IS NOT NULL AS it_does")
         if not exists[0].it_does:
             return False
-        rows = await transaction.rows("SELECT script FROM schema_version")
-    return {row.script for row in rows} == {script.stem for script in scripts(service)}
+        rows = await transaction.rows("SELECT version_num FROM alembic_version")
+    newest = {max(script.stem for script in folder.glob("*.sql")) for folder in folders(service)}
+    return {row.version_num for row in rows} == newest
 
 
 async def check_schema(database: Database, service: str) -> None:
@@ -58,25 +57,46 @@ async def check_schema(database: Database, service: str) -> None:
 
 
 async def migrate(service: str, settings: DatabaseSettings) -> None:
-    """Run what has not run, all or nothing, as a role that may act as `<service>_owner`."""
+    """Upgrade to the newest version, all or nothing, as a role that may act as `<service>_owner`."""
+    url = make_url(settings.url).set(drivername="postgresql+asyncpg")
+    if settings.password_file:
+        url = url.set(password=secret_from(settings.password_file).get_secret_value())
+    engine = create_async_engine(url)
     try:
-        connection = await asyncpg.connect(**address_of(settings))
+        async with engine.begin() as connection:
+            await connection.run_sync(_upgrade, service)
     except OSError as error:
         raise Unavailable("the database does not answer") from error
-    try:
-        async with connection.transaction():
-            await connection.execute(f'SET LOCAL ROLE "{service}_owner"')
-            await connection.execute(_VERSIONS.replace("{service}", service))
-            await connection.execute("LOCK TABLE schema_version")  # one migration at a time
-            done = {row[0] for row in await connection.fetch("SELECT script FROM schema_version")}
-            for script in scripts(service):
-                if script.stem not in done:
-                    await connection.execute(script.read_text().replace("{service}", service))
-                    await connection.execute("INSERT INTO schema_version VALUES ($1)", script.stem)
     finally:
-        await connection.close()
+        await engine.dispose()
 
 
 async def migrate_from_environment(service: str) -> None:
     """`python -m services.<service> migrate`: with the database of the environment."""
     await migrate(service, RuntimeSettings.from_environment().database)
+
+
+def run_script(revision: str) -> None:
+    """Run the script beside a revision's file, several statements within the migration's one transaction."""
+    sql = Path(revision).with_suffix(".sql").read_text("utf-8")
+    connection = op.get_bind().connection.dbapi_connection
+    assert connection  # noqa: S101  a migration runs on an open connection
+    connection.run_async(lambda driver: driver.execute(sql.replace("{service}", _service())))
+
+
+def _service() -> str:
+    config = op.get_context().config
+    assert config  # noqa: S101  `_upgrade` hands one over
+    return str(config.attributes["service"])
+
+
+def _upgrade(connection: Connection, service: str) -> None:
+    connection.execute(text(f'SET ROLE "{service}_owner"'))
+    config = Config()
+    config.set_main_option("script_location", str(ENVIRONMENT).replace("%", "%%"))
+    config.set_main_option("path_separator", "newline")
+    locations = "\n".join(str(folder).replace("%", "%%") for folder in folders(service))
+    config.set_main_option("version_locations", locations)
+    config.attributes.update(connection=connection, service=service)
+    command.upgrade(config, "heads")
+    connection.execute(text(f'GRANT SELECT ON alembic_version TO "{service}"'))

@@ -20,7 +20,7 @@ ACTS = {
 DURABLE = {
     "outbox": "SID", "inbox": "SID", "outbox_sent": "SI", "outbox_sent_default": "", "sequence_out": "SIU",
     "sequence_in": "SIU", "consumer_offset": "SIU", "dead_letter": "SIU", "partition_alarm": "SIU",
-    "schema_version": "S",
+    "alembic_version": "S",
 }  # fmt: skip
 SECTOR = DURABLE | {
     "case_file": "SIU", "consent_version": "SI", "consent_withdrawal": "SI", "referral_view": "SIU",
@@ -35,11 +35,11 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     "governance": DURABLE | {"publication": "SI", "key_holder": "SI"},
     "audit": {
         "log_state": "S", "entry": "S", "tile": "S", "checkpoint": "S", "subject": "Si", "data_key": "SI",
-        "schema_version": "S",
+        "alembic_version": "S",
     },
     "audit_sign": {
         "log_state": "S", "entry": "", "tile": "S", "checkpoint": "SI", "subject": "", "data_key": "",
-        "schema_version": "S",
+        "alembic_version": "S",
     },
 }  # fmt: skip
 """Role → table → what it may do: select, insert, update, delete; in lower case, on some columns only."""

@@ -77,5 +77,5 @@ GRANT EXECUTE ON FUNCTION take_lead, append_entries TO "{service}";
 GRANT SELECT ON log_state, entry, tile, checkpoint, subject, data_key TO "{service}";
 GRANT INSERT (id, owner, retention, wrapped) ON subject TO "{service}";
 GRANT INSERT ON data_key TO "{service}";
-GRANT SELECT ON log_state, tile, checkpoint, schema_version TO "{service}_sign";
+GRANT SELECT ON log_state, tile, checkpoint, alembic_version TO "{service}_sign";
 GRANT INSERT ON checkpoint TO "{service}_sign";

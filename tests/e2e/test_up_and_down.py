@@ -96,6 +96,7 @@ def data() -> Iterator[Path]:
 def test_up_leaves_everything_running_recovers_from_any_death_and_down_leaves_no_process(data: Path) -> None:
     data.chmod(0o2755)
     started = concert("up", "--detach", "--data", str(data))
+    assert started.returncode == 0, started.stderr
     told = status(data)
     first_log = (data / "logs" / "up.log").read_text()
     again = concert("up", "--detach", "--data", str(data))
@@ -112,7 +113,6 @@ def test_up_leaves_everything_running_recovers_from_any_death_and_down_leaves_no
     recovered = status(data)
     down = concert("down", "--data", str(data))
 
-    assert started.returncode == 0, started.stderr
     assert started.stdout == ""
     assert (told["is_well"], told["alarms"]) == (True, [])
     assert set(told["parts"]) == {"kafka", "postgres", *(each.name for each in PROCESSES)}

@@ -6,9 +6,10 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import httpx2
+from pydantic.dataclasses import dataclass as reading_dataclass
 from pydantic_core import to_json
 
 from deploy.local.refusals import CannotRun
@@ -31,9 +32,9 @@ ROLE: Final = "caseworker"
 Json = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AgencyAccount:
-    """An agency as its system knows it."""
+    """An agency as its system knows it, and what it plants where no name belongs."""
 
     id: str
     sector: str
@@ -41,10 +42,11 @@ class AgencyAccount:
     """What its people look at referrals for."""
     services: Mapping[str, tuple[str, ...]]
     """Its services in the directory, each with the needs that it answers."""
-    case_prefix: str = "A-"
-    """What its case numbers begin with."""
-    key_prefix: str = ""
-    """What its idempotency keys begin with."""
+    organization: str
+    language: str
+    mail: str
+    planted: tuple[str, str]
+    """Its name inside case numbers, and inside idempotency keys, which are ASCII without spaces."""
 
     @property
     def staff(self) -> tuple[str, str]:
@@ -84,19 +86,21 @@ class SentStep:
     fact: str
 
 
-@dataclass(frozen=True, slots=True)
+@reading_dataclass(frozen=True, slots=True)
 class NumberedFact:
     """One numbered fact of a referral, as one agency is told it."""
 
     referral: str
     agency: str
-    number: int
     type: str
-    state: str | None
+    number: int = 0
+    state: str | None = None
     code: str | None = None
     """Why a step was refused."""
     step: str | None = None
     """Which step was refused."""
+    caused_by: str | None = field(default=None, compare=False)
+    """The step behind it, as the arbiter says; no agency is told."""
 
     def answers(self, sent: SentStep) -> bool:
         """Whether this is the fact of a step, or its refusal."""
@@ -138,15 +142,10 @@ class AgencyClient:
         )
         self._issuer = issuer
         self._tokens: dict[str, tuple[str, float]] = {}
-        self._events: dict[str, list[NumberedFact]] = defaultdict(list)
+        self.events: dict[str, list[NumberedFact]] = defaultdict(list)
+        """What was told of each referral so far."""
         self._growth: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._position = 0
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.http.aclose()
 
     async def ask(self, method: str, path: str, body: Any = None, **more: Any) -> httpx2.Response:
         """One request under one key, sent again under the same key for as long as nobody answers it."""
@@ -156,14 +155,13 @@ class AgencyClient:
             try:
                 answer = await self.request(method, path, body, **more)
             except httpx2.TransportError as error:
-                trouble = type(error).__name__
+                trouble, passes = type(error).__name__, True
             else:
                 if answer.is_success or answer.status_code == STALE:
                     return answer
                 trouble = f"{answer.status_code} {answer.text[:300]}"
-                if answer.status_code not in AGAIN and answer.json().get("code") != NOT_YET_ADMITTED:
-                    raise UnexpectedAnswer(f"{self.agency.id}: {method} {path}: {trouble}")
-            if time.monotonic() > ends:
+                passes = answer.status_code in AGAIN or answer.json().get("code") == NOT_YET_ADMITTED
+            if not passes or time.monotonic() > ends:
                 raise UnexpectedAnswer(f"{self.agency.id}: {method} {path}: {trouble}")
             await asyncio.sleep(RETRY_SECONDS)
 
@@ -211,7 +209,7 @@ class AgencyClient:
 
     async def open_case(self) -> str:
         """A case of one's own; gives its id."""
-        reference = f"{self.agency.case_prefix}{random_bytes(3).hex()}"
+        reference = f"{self.agency.planted[0]} / {random_bytes(3).hex()}"
         return str((await self.ask("POST", "/v1/cases", {"reference": reference})).json()["id"])
 
     async def offer(self, body: Json) -> SentStep:
@@ -276,24 +274,20 @@ class AgencyClient:
 
     def take(self, event: NumberedFact) -> None:
         """The feed brought an event."""
-        self._events[event.referral].append(event)
+        self.events[event.referral].append(event)
         for sent in [each for each in self.unanswered.values() if each.referral == event.referral]:
             if event.answers(sent):
                 del self.unanswered[sent.id]
         self._growth.pop(event.referral, asyncio.Event()).set()
 
-    def events(self, referral: str) -> list[NumberedFact]:
-        """What was told of a referral so far."""
-        return self._events[referral]
-
     def number(self, referral: str) -> int:
         """The number of the last fact of a referral."""
-        return max((event.number for event in self._events[referral]), default=0)
+        return max((event.number for event in self.events[referral]), default=0)
 
     async def until(self, referral: str, holds: Callable[[NumberedFact], bool]) -> NumberedFact:
         """Wait until something is told of a referral; raises TimeoutError when it takes too long."""
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while not (found := next(filter(holds, self._events[referral]), None)):
+            while not (found := next(filter(holds, self.events[referral]), None)):
                 await self._growth[referral].wait()
         return found
 
@@ -308,7 +302,7 @@ class AgencyClient:
     def _remember(self, answer: Json, fact: str) -> SentStep:
         sent = SentStep(answer["step"], answer["referral"], self.agency.id, fact)
         self.sent.append(sent)
-        if not any(event.answers(sent) for event in self._events[sent.referral]):
+        if not any(event.answers(sent) for event in self.events[sent.referral]):
             self.unanswered[sent.id] = sent
         return sent
 
@@ -318,24 +312,11 @@ class AgencyClient:
 
     async def _page(self, after: int, wait: int) -> list[tuple[int, NumberedFact]]:
         answer = await self.ask("GET", "/v1/events", params={"after": after, "wait": wait})
-        return [
-            (
-                row["position"],
-                NumberedFact(
-                    row["referral"],
-                    self.agency.id,
-                    row["number"],
-                    row["type"],
-                    row["state"],
-                    row.get("code"),
-                    row.get("step"),
-                ),
-            )
-            for row in answer.json()["data"]
-        ]
+        rows = answer.json()["data"]
+        return [(row["position"], NumberedFact(agency=self.agency.id, **row)) for row in rows]
 
     def _key(self) -> str:
-        return f"{self.agency.key_prefix}{random_bytes(8).hex()}"
+        return f"{self.agency.planted[1]}-{random_bytes(8).hex()}"
 
     def _token(self, person: int) -> str:
         staff = self.agency.staff[person]

@@ -9,7 +9,7 @@ import pytest
 from services.cli.demo.agencies import listed_only
 from services.cli.demo.checks import CHECKS, EMPTY_WHEN_GOOD, parts_of, run_checks
 from services.cli.demo.evidence import Evidence, NameTrace
-from services.cli.demo.search import DATABASE, LOGS, SEGMENTS
+from services.cli.demo.search import DATABASE, LOGS, NOBODY, SEGMENTS
 from tests.e2e.conftest import Session
 
 Plant = Callable[[Evidence], dict[str, Any]]
@@ -38,8 +38,10 @@ def no_entry_of_a_look(evidence: Evidence) -> tuple[Any, ...]:
 
 def without_control(place: str) -> Plant:
     return lambda evidence: {
-        "control_traces": tuple(
-            trace for trace in evidence.control_traces if (trace.place, trace.form) != (place, "base64 at 2")
+        "traces": tuple(
+            trace
+            for trace in evidence.traces
+            if (trace.sector, trace.place, trace.form) != (NOBODY, place, "base64 at 2")
         )
     }
 
@@ -58,7 +60,7 @@ PLANTED: Final[tuple[tuple[str, str, Plant], ...]] = (
     (
         "a step was counted twice",
         "no effect twice",
-        lambda e: {"counted": (*e.counted, next(each for each in e.counted if each.awaits is None))},
+        lambda e: {"counted": (*e.counted, next(each for each in e.counted if not each.get("awaits")))},
     ),
     ("a step was lost", "every step answered", lambda e: {"sent": changed(e.sent, id="evt_lost")}),
     (
@@ -139,8 +141,7 @@ PLANTED: Final[tuple[tuple[str, str, Plant], ...]] = (
 
 
 def accepted(evidence: Evidence) -> set[str]:
-    events = [each.event for each in evidence.addressed]
-    return {event.referral for event in events if event.type == "referral.accepted"}
+    return {each.referral for each in evidence.addressed if each.type == "referral.accepted"}
 
 
 def red(evidence: Evidence) -> list[str]:
@@ -167,7 +168,7 @@ def test_a_planted_violation_turns_exactly_its_check_red(
 def test_a_fact_that_was_told_twice_is_seen(session: Session) -> None:
     told = session.evidence.addressed[0]
     addressed = (*session.evidence.addressed, told)
-    received = (*session.evidence.received, told.event)
+    received = (*session.evidence.received, told)
 
     assert "no effect twice" in red(replace(session.evidence, addressed=addressed, received=received))
 

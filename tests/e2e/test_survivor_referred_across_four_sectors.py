@@ -25,8 +25,7 @@ from services.cli.agency_client import (
     Json,
     consent_to,
 )
-from services.cli.demo.founding import admission, protocol, publish
-from services.cli.demo.trial import Trial, until
+from services.cli.demo.trial import Trial, admission, protocol, publish, until
 from services.cli.directory import import_directory
 from services.cli.operator_client import operator_client
 from services.runtime.clock import SystemClock
@@ -119,7 +118,7 @@ async def test_a_referral_goes_from_the_offer_to_the_sealed_copy(sectors: Sector
     ends = [await party.read_referral(referral) for party in (owner, receiver)]
     assert [end["state"] for end in ends] == ["sealed", "sealed"]
     for party in (owner, receiver):
-        numbers = [event.number for event in party.events(referral)]
+        numbers = [event.number for event in party.events[referral]]
         assert numbers == list(range(1, len(numbers) + 1))
     assert ends[0]["case"].startswith("cas_")
     assert "case" not in ends[1]

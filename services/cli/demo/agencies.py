@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,18 +41,7 @@ NAMES: Final = (
 As many agencies as names take part; the directory's further organisations are listed only."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FictionalAgency(AgencyAccount):
-    """One agency of the demo, and what it plants where no name belongs."""
-
-    organization: str
-    language: str
-    mail: str
-    planted: tuple[str, str]
-    """Its name inside case numbers, and inside idempotency keys, which are ASCII without spaces."""
-
-
-def fictional_agencies() -> tuple[FictionalAgency, ...]:
+def fictional_agencies() -> tuple[AgencyAccount, ...]:
     """An agency for each of the first organisations, in the order of the directory."""
     rows_of = list(_organizations().values())[: len(NAMES)]
     return tuple(_agency(place, rows) for place, rows in enumerate(rows_of))
@@ -77,19 +65,17 @@ def _organizations() -> Mapping[str, Sequence[Any]]:
     return found
 
 
-def _agency(place: int, rows: Sequence[Any]) -> FictionalAgency:
+def _agency(place: int, rows: Sequence[Any]) -> AgencyAccount:
     organization = rows[0]["organization"]
     services = {row["id"]: _needs(row) for row in rows if row["status"] == "active"}
     sector = _sector_of(need for needs in services.values() for need in needs)
     name = NAMES[place]
     name_in_keys = name.encode("ascii", "replace").decode().replace("?", "x").replace(" ", ".")
-    return FictionalAgency(
+    return AgencyAccount(
         id=slug(organization["name"]),
         sector=sector,
         purpose=PURPOSES[sector],
         services=services,
-        case_prefix=f"{name} / ",
-        key_prefix=f"{name_in_keys}-",
         organization=organization["id"],
         language=LANGUAGES[place % len(LANGUAGES)],
         mail=f"desk-{place + 1}@mail.example",

@@ -1,30 +1,240 @@
 """The checks of a run: each says what does not hold; its parameters name the evidence that it stands on."""
 
 import inspect
-from collections.abc import Callable
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from services.cli.demo import checks_facts as facts
-from services.cli.demo import checks_privacy as privacy
-from services.cli.demo.evidence import Evidence
+from schemas.events.referral import NEEDS
+from schemas.topics import SECTORS
+from services.cli.agency_client import ACCEPT, GrantedLook, NumberedFact, SentStep
+from services.cli.demo.evidence import Evidence, Kill, NameTrace, PartyKey, PlayedReferral, SinkMail
+from services.cli.demo.search import FORMS, NOBODY, PLACES
+
+GAP_MS_MAX: Final = 5.0
+ORDERS_AT_LEAST: Final = 5
+UNANSWERED_AT_LEAST: Final = 20
+KILLED: Final = {"referrals": "the arbiter", "kafka": "the broker"}
+SHOWN_MAX: Final = 20
+UNSAID: Final = (
+    *(sector.replace("_", " ") for sector in SECTORS),
+    *(need.replace("_", " ") for need in NEEDS),
+    "referral", "survivor", "violence", "consent", "clinic", "hospital", "shelter", "legal", "school",
+    "ref_", "cas_", "evt_", "urgent", "accepted", "withdrawn", "declined",
+)  # fmt: skip
+"""Words that no mail may hold, in any letter case."""
+_DIGIT: Final = re.compile(r"\d")
+
+
+def facts_numbered(addressed: Sequence[NumberedFact], received: Sequence[NumberedFact]) -> list[str]:
+    """Each party got the facts addressed to it, 1..n without gap, and no others."""
+    sent, got = _by_party(addressed), _by_party(received)
+    problems = []
+    for party in sorted(sent.keys() | got.keys()):
+        referral, agency = party
+        numbers = [event.number for event in got[party]]
+        if numbers != list(range(1, len(numbers) + 1)):
+            problems.append(f"{agency} got facts {numbers[:SHOWN_MAX]} of referral {referral}")
+        elif got[party] != sorted(sent[party], key=lambda event: event.number):
+            problems.append(f"{agency} got other facts of referral {referral} than the arbiter sent it")
+    return problems
+
+
+def states_agree(
+    played: Sequence[PlayedReferral], states: Mapping[str, str], views: Mapping[PartyKey, str]
+) -> list[str]:
+    """The arbiter and both parties see each referral in the same state."""
+    parties = [(each.referral, agency) for each in played for agency in (each.owner, each.receiver)]
+    seen = [(*party, views.get(party), states.get(party[0])) for party in parties]
+    return [
+        f"{agency} sees referral {referral} {view}, the arbiter {state}"
+        for referral, agency, view, state in seen
+        if state is None or view != state
+    ]
+
+
+def nothing_twice(addressed: Sequence[NumberedFact], counted: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Nothing happened twice to a referral, for whichever reader; no refusal was said twice."""
+    told = Counter((each.referral, each.type, f"told to {each.agency}", each.step) for each in addressed)
+    told.update((each["referral"], each["type"], "counted", None) for each in counted)
+    return [
+        f"{kind} of referral {referral} was {what} {times} times"
+        for (referral, kind, what, _), times in told.items()
+        if times > 1
+    ]
+
+
+def every_step_answered(sent: Sequence[SentStep], addressed: Sequence[NumberedFact]) -> list[str]:
+    """Whatever was answered 202 has its fact or its refusal: nothing was lost."""
+    caused = {each.caused_by for each in addressed}
+    lost = [step for step in sent if step.id not in caused]
+    return [f"no answer to a step of {one.agency} on referral {one.referral} ({one.fact})" for one in lost]
+
+
+def stories_ended(
+    played: Sequence[PlayedReferral], received: Sequence[NumberedFact], failures: Sequence[str]
+) -> list[str]:
+    """Every referral of the run ended as its story says, by the last fact to its owner."""
+    ends = {(event.referral, event.agency): event.state for event in received}
+    problems = list(failures)
+    for each in played:
+        found = ends.get((each.referral, each.owner))
+        if found != each.ends:
+            problems.append(f"referral {each.referral} ({each.story}) ended {found}, not {each.ends}")
+    return problems
+
+
+def both_orders(gaps_ms: Mapping[str, float], addressed: Sequence[NumberedFact]) -> list[str]:
+    """Acceptance before withdrawal and the other way round, each at least five times, within 5 ms."""
+    orders = orders_of(gaps_ms, addressed)
+    return [
+        *(f"a pair left {gap:.1f} ms apart" for gap in gaps_ms.values() if gap > GAP_MS_MAX),
+        *(
+            f"the acceptance was {order} {orders[order]} times, wanted {ORDERS_AT_LEAST}"
+            for order in ("accepted", "refused")
+            if orders[order] < ORDERS_AT_LEAST
+        ),
+    ]
+
+
+def orders_of(raced: Iterable[str], addressed: Sequence[NumberedFact]) -> Counter[str]:
+    """What became of the acceptances of referrals that were withdrawn at once."""
+    order = {each.referral: "refused" for each in addressed if each.code == "withdrawn"}
+    order |= {each.referral: "accepted" for each in addressed if each.type == ACCEPT.fact}
+    return Counter(order.get(referral, "lost") for referral in raced)
+
+
+def killed_at_work(kills: Sequence[Kill]) -> list[str]:
+    """The arbiter and the broker were killed while enough steps waited for their answers."""
+    waited = {kill.part: kill.unanswered for kill in kills}
+    return [
+        f"{part} was killed with only {waited.get(part, 0)} steps unanswered"
+        for part in KILLED
+        if waited.get(part, 0) < UNANSWERED_AT_LEAST
+    ]
+
+
+def nothing_dead(dead_letters: Mapping[str, int], refused_reports: Mapping[str, int]) -> list[str]:
+    """No event became a dead letter, and the trail refused no report."""
+    return [
+        *(f"{service} has {count} dead letters" for service, count in dead_letters.items() if count),
+        *(f"the trail refused {n} reports of {service}" for service, n in refused_reports.items() if n),
+    ]
+
+
+def listed_only(outsiders: Mapping[str, str | None]) -> list[str]:
+    """An organisation that is listed and not admitted gets nothing: the offer is refused for that reason."""
+    return [
+        f"an offer to the listed organisation {title} was answered {code}"
+        for title, code in outsiders.items()
+        if code != "agency_inactive"
+    ]
+
+
+def looks_in_trail(looks: Sequence[GrantedLook], entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Each look that somebody was granted has its own entry, opened, with who, what for and at whom."""
+    wanted = Counter(looks)
+    found = Counter(
+        GrantedLook(
+            entry["act"], entry["agency"], entry["actor"]["id"], entry["purpose"], entry.get("referral")
+        )
+        for entry in entries
+        if entry.get("kind") in ("intent", "item")
+    )
+    return [
+        f"{look.agency} was granted {count} looks ({look.act}) at {look.referral or 'a case'}, "
+        f"the trail holds {found[look]}"
+        for look, count in wanted.items()
+        if found[look] < count
+    ]
+
+
+def trail_verifies(verdict: Mapping[str, Any]) -> list[str]:
+    """The exported trail is sound by the offline verifier, with every entry's detail opened."""
+    if verdict["exit_code"] != 0:
+        return [f"the verifier ended with {verdict['exit_code']}: {verdict.get('failure')}"]
+    if not verdict["size"] or verdict["details_checked"] != verdict["size"]:
+        return [f"{verdict['details_checked']} of {verdict['size']} entries were opened"]
+    return []
+
+
+def mails_say_nothing(mails: Sequence[SinkMail], names: Sequence[str]) -> list[str]:
+    """Every mail is as long as every other, and holds no word, name or number that tells anything."""
+    problems = []
+    if len({mail.size_bytes for mail in mails}) > 1:
+        problems.append("mails differ in length")
+    for text in {mail.text for mail in mails}:
+        said = [word for word in (*UNSAID, *names) if word.casefold() in text.casefold()]
+        if said or _DIGIT.search(text):
+            problems.append(f"a mail says {', '.join(said) or 'a number'}")
+    return problems
+
+
+def mails_once(
+    mails: Sequence[SinkMail], desks: Mapping[str, str], counted: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    """Each desk that a fact awaited was told, at most once for each fact, and no mail was sent twice."""
+    wanted = Counter(desks[each["awaits"]] for each in counted if each.get("awaits") in desks)
+    found = Counter(mail.to for mail in mails)
+    problems = [
+        f"{to} got {found[to]} mails, {wanted[to]} facts await it"
+        for to in sorted(wanted.keys() | found.keys())
+        if not min(wanted[to], 1) <= found[to] <= wanted[to]
+    ]
+    if len({mail.name for mail in mails}) != len(mails):
+        problems.append("a mail was sent twice")
+    return problems
+
+
+def names_stay_home(traces: Sequence[NameTrace], searched_bytes: Mapping[str, int]) -> list[str]:
+    """What agencies planted is nowhere but in the database of their own sector."""
+    return [
+        f"a name of {trace.sector} is in {trace.place}, {trace.where} ({trace.form})"
+        for trace in traces
+        if trace.sector != NOBODY and not trace.is_at_home
+    ]
+
+
+def search_finds(traces: Sequence[NameTrace]) -> list[str]:
+    """The search is no empty gesture: it finds the control string everywhere in every form, names at home."""
+    found = {(trace.place, trace.form) for trace in traces if trace.sector == NOBODY}
+    home = {trace.sector for trace in traces if trace.is_at_home}
+    return [
+        *(
+            f"the control string was not found in the {place} as {form}"
+            for place in PLACES
+            for form in FORMS
+            if (place, form) not in found
+        ),
+        *(f"no name of {sector} was found at home" for sector in SECTORS if sector not in home),
+    ]
+
+
+def _by_party(events: Iterable[NumberedFact]) -> dict[PartyKey, list[NumberedFact]]:
+    found: dict[PartyKey, list[NumberedFact]] = defaultdict(list)
+    for event in events:
+        found[event.referral, event.agency].append(event)
+    return found
+
 
 CHECKS: Final[tuple[tuple[str, Callable[..., list[str]]], ...]] = (
-    ("facts numbered without gap", facts.facts_numbered),
-    ("last states agree", facts.states_agree),
-    ("no effect twice", facts.nothing_twice),
-    ("every step answered", facts.every_step_answered),
-    ("stories ended as told", facts.stories_ended),
-    ("both orders of acceptance and withdrawal", facts.both_orders),
-    ("killed in the middle of work", facts.killed_at_work),
-    ("no dead letters", facts.nothing_dead),
-    ("listed organisations get nothing", facts.listed_only),
-    ("every look is in the trail", privacy.looks_in_trail),
-    ("the exported trail verifies", privacy.trail_verifies),
-    ("mails say nothing", privacy.mails_say_nothing),
-    ("every awaited desk is told", privacy.mails_once),
-    ("planted names stay at home", privacy.names_stay_home),
-    ("the search finds its control", privacy.search_finds),
+    ("facts numbered without gap", facts_numbered),
+    ("last states agree", states_agree),
+    ("no effect twice", nothing_twice),
+    ("every step answered", every_step_answered),
+    ("stories ended as told", stories_ended),
+    ("both orders of acceptance and withdrawal", both_orders),
+    ("killed in the middle of work", killed_at_work),
+    ("no dead letters", nothing_dead),
+    ("listed organisations get nothing", listed_only),
+    ("every look is in the trail", looks_in_trail),
+    ("the exported trail verifies", trail_verifies),
+    ("mails say nothing", mails_say_nothing),
+    ("every awaited desk is told", mails_once),
+    ("planted names stay at home", names_stay_home),
+    ("the search finds its control", search_finds),
 )
 EMPTY_WHEN_GOOD: Final = frozenset({"failures"})
 

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from schemas.topics import SECTORS, SERVICES
-from services.cli.agency_client import DESK
 from services.cli.demo.evidence import Evidence, Kill, PartyKey, SinkMail
 from services.cli.demo.onlooker import looking
 from services.cli.demo.play import Play
-from services.cli.demo.search import NOBODY, plant_control, search
+from services.cli.demo.search import plant_control, search
 from services.cli.demo.trial import Trial
 from services.cli.operator_client import operator_client
 from services.cli.trail import download
@@ -33,11 +32,10 @@ async def collect(play: Play, kills: tuple[Kill, ...], folder: Path) -> Evidence
         await plant_control(trial, onlooker)
         views = await _views(play)
         await onlooker.quiet()
-        await onlooker.signed()
         verdict, entries = await _export(trial, folder)
         addressed, counted = await onlooker.arbiter_sent()
-        places = await search(trial, onlooker)
-        traces = [trace for found, _ in places.values() for trace in found]
+        traces, searched_bytes = await search(trial, onlooker)
+        states = await onlooker.connections["referrals"].fetch("SELECT id, state FROM referral")
         feeds = await asyncio.gather(*(client.whole_feed() for client in clients))
         return Evidence(
             played=tuple(play.played),
@@ -46,17 +44,16 @@ async def collect(play: Play, kills: tuple[Kill, ...], folder: Path) -> Evidence
             addressed=tuple(addressed),
             received=tuple(event for feed in feeds for event in feed),
             counted=tuple(counted),
-            states=await onlooker.states(),
+            states=dict(states),
             views=views,
             looks=tuple(look for client in clients for look in client.looks),
             entries=tuple(entries),
             verdict=verdict,
             mails=tuple(_mails(trial.installation.mail_folder)),
-            desks={(agency.id, DESK): agency.mail for agency in trial.agencies},
+            desks={agency.id: agency.mail for agency in trial.agencies},
             names=tuple(name for agency in trial.agencies for name in agency.planted),
-            traces=tuple(trace for trace in traces if trace.sector != NOBODY),
-            control_traces=tuple(trace for trace in traces if trace.sector == NOBODY),
-            searched_bytes={place: size for place, (_, size) in places.items()},
+            traces=tuple(traces),
+            searched_bytes=searched_bytes,
             kills=kills,
             gaps_ms=play.gaps_ms,
             outsiders=play.outsiders,

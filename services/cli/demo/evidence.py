@@ -22,24 +22,6 @@ class PlayedReferral:
 
 
 @dataclass(frozen=True, slots=True)
-class AddressedFact:
-    """A fact as the arbiter addressed it to one party, with the step that caused it."""
-
-    event: NumberedFact
-    caused_by: str
-
-
-@dataclass(frozen=True, slots=True)
-class StatisticalFact:
-    """A fact as it went out for statistics and notices, with whose desk it awaits."""
-
-    referral: str
-    type: str
-    awaits: str | None
-    desk: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class SinkMail:
     """A mail in the sink: what anybody on its way could read, and how long it was."""
 
@@ -60,7 +42,7 @@ class NameTrace:
     """The file, or the service whose database it is."""
     form: str
     sector: str
-    """The sector whose agency planted it."""
+    """The sector whose agency planted it; `control` for the string that must be found."""
 
     @property
     def is_at_home(self) -> bool:
@@ -86,9 +68,11 @@ class Evidence:
     failures: tuple[str, ...]
     """Stories that could not be told to their end."""
     sent: tuple[SentStep, ...]
-    addressed: tuple[AddressedFact, ...]
+    addressed: tuple[NumberedFact, ...]
+    """What the arbiter addressed to either party."""
     received: tuple[NumberedFact, ...]
-    counted: tuple[StatisticalFact, ...]
+    counted: tuple[Mapping[str, Any], ...]
+    """What it sent out for statistics and notices."""
     states: Mapping[str, str]
     """The arbiter's last word on each referral."""
     views: Mapping[PartyKey, str]
@@ -99,13 +83,11 @@ class Evidence:
     verdict: Mapping[str, Any]
     """What the offline verifier said of it, and its exit code."""
     mails: tuple[SinkMail, ...]
-    desks: Mapping[tuple[str, str], str]
-    """Agency and desk → its mail address."""
+    desks: Mapping[str, str]
+    """Agency → the mail address of its desk."""
     names: tuple[str, ...]
     """What the agencies planted, and no mail may hold."""
     traces: tuple[NameTrace, ...]
-    control_traces: tuple[NameTrace, ...]
-    """Where a string was found that must be found."""
     searched_bytes: Mapping[str, int]
     """How much was looked through, by kind of place."""
     kills: tuple[Kill, ...]

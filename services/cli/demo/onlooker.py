@@ -1,8 +1,9 @@
 """The administrator's eyes: reads databases and brokers, and waits until nothing is on its way any more."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final
 
 from deploy.local.databases import DATABASES
@@ -12,25 +13,24 @@ from schemas.wire.cloudevents import decode
 from schemas.wire.envelope import HEADERS
 from schemas.wire.sealing import open_event
 from services.cli.agency_client import NumberedFact
-from services.cli.demo.evidence import AddressedFact, StatisticalFact
 from services.cli.demo.trial import until
 from services.runtime import administration
 
 _UNSENT: Final = "SELECT count(*) FROM outbox"
 _UNREPORTED: Final = "SELECT count(*) FROM trail_outbox WHERE refused IS NULL"
 _UNTOLD: Final = "SELECT count(*) FROM notice WHERE state IN ('waiting', 'sending')"
+_UNSIGNED: Final = "SELECT (SELECT size FROM log_state) - coalesce((SELECT max(size) FROM checkpoint), 0)"
 _WAITING: Final = (
     *((service, _UNSENT) for service in DATABASES if service != "audit"),
     *((sector, _UNREPORTED) for sector in SECTORS),
     ("notifications", _UNTOLD),
+    ("audit", _UNSIGNED),
 )
 _SENT: Final = "SELECT topic, value FROM outbox_sent UNION ALL SELECT topic, value FROM outbox"
 _OFFSETS: Final = "SELECT topic, part, next FROM consumer_offset"
 _TABLES: Final = """
 SELECT quote_ident(schemaname) || '.' || quote_ident(tablename) FROM pg_tables
 WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"""
-_UNSIGNED: Final = """
-SELECT (SELECT size FROM log_state) - coalesce((SELECT max(size) FROM checkpoint), 0)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,53 +45,37 @@ class Onlooker:
         return int(await self.connections[service].fetchval(sql))
 
     async def quiet(self) -> None:
-        """Wait until nothing is in an outbox, or on its way to a reader, the trail or a mail server."""
+        """Wait until nothing is in an outbox or on its way to a reader or a desk, and the trail is signed."""
         await until(self._is_quiet, "every queue is empty")
 
-    async def signed(self) -> None:
-        """Wait until the newest checkpoint covers every entry of the trail."""
-
-        async def is_signed() -> bool:
-            return await self.count("audit", _UNSIGNED) == 0
-
-        await until(is_signed, "the trail is signed")
-
-    async def arbiter_sent(self) -> tuple[list[AddressedFact], list[StatisticalFact]]:
+    async def arbiter_sent(self) -> tuple[list[NumberedFact], list[Mapping[str, Any]]]:
         """All that the arbiter addressed to parties, and all that it sent out for statistics."""
+        addressed: list[NumberedFact] = []
+        counted: list[Mapping[str, Any]] = []
         by_name = {
             topic.name(self.installation.namespace): topic for topic in (*INBOX.values(), REFERRALS_FACTS)
         }
-        addressed, counted = [], []
         for row in await self.connections["referrals"].fetch(_SENT):
             if not (topic := by_name.get(row["topic"])):
                 continue
             event = decode(HEADERS, row["value"])
             opened = open_event(event, topic, mode=self.installation.configuration.mode)
             full_type = str(opened.attributes["type"])
-            kind, fact = full_type.removeprefix("org.concert.").rpartition(".v")[0], opened.data
+            fact = {**opened.data, "type": full_type.removeprefix("org.concert.").rpartition(".v")[0]}
             if topic is REFERRALS_FACTS:
-                counted.append(
-                    StatisticalFact(fact["referral"], kind, fact.get("awaits"), fact.get("awaits_desk"))
-                )
+                counted.append(fact)
             else:
-                told = NumberedFact(
-                    fact["referral"], fact["to"], fact.get("number", 0), kind, fact.get("state"),
-                    fact.get("code"), fact.get("step"),
-                )  # fmt: skip
-                addressed.append(AddressedFact(told, str(event.attributes.get("causationid"))))
+                cause = str(event.attributes.get("causationid"))
+                addressed.append(NumberedFact(**fact, agency=fact["to"], caused_by=cause))
         return addressed, counted
 
-    async def states(self) -> dict[str, str]:
-        """Where the arbiter's table says that each referral stands."""
-        rows = await self.connections["referrals"].fetch("SELECT id, state FROM referral")
-        return {row["id"]: row["state"] for row in rows}
-
-    async def values(self, service: str) -> AsyncIterator[Sequence[object]]:
-        """Every value of every table of a database, a table at a time."""
+    async def values(self, service: str) -> AsyncIterator[object]:
+        """Every value of every table of a database."""
         connection = self.connections[service]
         for (table,) in await connection.fetch(_TABLES):
             rows = await connection.fetch(f"SELECT * FROM {table}")  # noqa: S608 - names from the catalogue
-            yield [value for row in rows for value in row.values()]
+            for value in chain.from_iterable(rows):
+                yield value
 
     async def _is_quiet(self) -> bool:
         for service, question in _WAITING:

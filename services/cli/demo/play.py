@@ -10,13 +10,14 @@ from services.cli.agency_client import (
     ACCEPT,
     REFUSED,
     WITHDRAW,
+    AgencyAccount,
     AgencyClient,
     AgencyStep,
     SentStep,
     UnexpectedAnswer,
 )
-from services.cli.demo.agencies import FictionalAgency, listed_only
-from services.cli.demo.checks_facts import GAP_MS_MAX
+from services.cli.demo.agencies import listed_only
+from services.cli.demo.checks import GAP_MS_MAX, ORDERS_AT_LEAST
 from services.cli.demo.evidence import PlayedReferral
 from services.cli.demo.stories import STORIES, Story
 from services.cli.demo.trial import Trial
@@ -26,7 +27,6 @@ STALE_MAX: Final = 20
 STALE_PAUSE_SECONDS: Final = 0.1
 PREPARED_AT_ONCE: Final = 24
 PAIRS_MAX: Final = 80
-ORDERS_WANTED: Final = 5
 STRANGERS_TRIED: Final = 3
 LEFT: Final = "http11.send_request_headers.complete"
 """The client's own word that a request is on its way; it is measured, not promised."""
@@ -34,21 +34,15 @@ HEAD_START_SECONDS: Final = 0.001
 RACE: Final = next(story for story in STORIES if story.is_race)
 
 
-class Gate:
-    """Holds stories back until it opens, so that many go on at the same moment."""
+class Gate(asyncio.Event):
+    """Holds stories back until it is set, so that many go on at the same moment."""
 
-    def __init__(self) -> None:
-        self.waiting = 0
-        self._open = asyncio.Event()
-
-    def open(self) -> None:
-        """Let everybody through, now and later."""
-        self._open.set()
+    waiting = 0
 
     async def passed(self) -> None:
-        """Wait here until it opens."""
+        """Wait here until it is set."""
         self.waiting += 1
-        await self._open.wait()
+        await self.wait()
 
 
 @dataclass
@@ -76,7 +70,7 @@ class Play:
     async def race_on(self) -> None:
         """Pair after pair, until both orders have come often enough; bounded."""
         for place in range(PAIRS_MAX):
-            if min(self.orders.values()) >= ORDERS_WANTED:
+            if min(self.orders.values()) >= ORDERS_AT_LEAST:
                 return
             await self._play_one(RACE, place)
 
@@ -130,13 +124,25 @@ class Play:
         await owner.read_case(body["case"])
 
     async def _race(self, referral: str, owner: AgencyClient, receiver: AgencyClient) -> None:
-        lacking = min(self.orders, key=lambda order: self.orders[order])
-        gap_ms, order = await _send_both(referral, owner, receiver, lacking)
-        if gap_ms is not None:
-            self.gaps_ms[referral] = gap_ms
-            self.orders[order] += 1
+        """Acceptance and withdrawal at once; the order that came least often gets a small head start.
 
-    def _parties(self, place: int) -> tuple[FictionalAgency, FictionalAgency]:
+        No gap is told where the requests did not leave once each, close enough together to be a race.
+        """
+        accept_later = HEAD_START_SECONDS if self.orders["refused"] < self.orders["accepted"] else 0.0
+        async with asyncio.TaskGroup() as group:
+            accepting = group.create_task(_send(receiver, referral, ACCEPT, accept_later))
+            withdrawing = group.create_task(
+                _send(owner, referral, WITHDRAW, HEAD_START_SECONDS - accept_later)
+            )
+        sent, left = accepting.result()
+        answer = await receiver.answer(sent) if sent else None
+        departures = (*left, *withdrawing.result()[1])
+        gap_ms = (max(departures, default=0.0) - min(departures, default=0.0)) * 1_000
+        if len(departures) == 2 and gap_ms <= GAP_MS_MAX:
+            self.gaps_ms[referral] = gap_ms
+            self.orders["accepted" if answer and answer.type == ACCEPT.fact else "refused"] += 1
+
+    def _parties(self, place: int) -> tuple[AgencyAccount, AgencyAccount]:
         """Every agency offers and receives; the two are of different sectors."""
         agencies = self.trial.agencies
         owner = agencies[place % len(agencies)]
@@ -159,26 +165,6 @@ async def _take(step: AgencyStep, by: AgencyClient, referral: str) -> None:
 async def _all_told(parties: Mapping[str, AgencyClient], referral: str, fact: str) -> None:
     for party in parties.values():
         await party.told(referral, fact)
-
-
-async def _send_both(
-    referral: str, owner: AgencyClient, receiver: AgencyClient, lacking: str
-) -> tuple[float | None, str]:
-    """Send both and wait for the acceptance's answer: how far apart they left, and what became of it.
-
-    The order that came least often gets a small head start. No gap is told where the requests did not leave
-    once each, close enough together to be a race.
-    """
-    accept_later = HEAD_START_SECONDS if lacking == "refused" else 0.0
-    async with asyncio.TaskGroup() as group:
-        accepting = group.create_task(_send(receiver, referral, ACCEPT, accept_later))
-        withdrawing = group.create_task(_send(owner, referral, WITHDRAW, HEAD_START_SECONDS - accept_later))
-    sent, left = accepting.result()
-    answer = await receiver.answer(sent) if sent else None
-    order = "accepted" if answer and answer.type == ACCEPT.fact else "refused"
-    departures = (*left, *withdrawing.result()[1])
-    gap_ms = (max(departures, default=0.0) - min(departures, default=0.0)) * 1_000
-    return (gap_ms if len(departures) == 2 and gap_ms <= GAP_MS_MAX else None), order
 
 
 async def _send(

@@ -10,17 +10,14 @@ from pathlib import Path
 from typing import Final
 
 from services.cli.agency_client import listening
-from services.cli.demo.checks import CheckResult, run_checks
-from services.cli.demo.checks_facts import UNANSWERED_AT_LEAST
+from services.cli.demo.checks import KILLED, UNANSWERED_AT_LEAST, CheckResult, run_checks
 from services.cli.demo.collect import collect
 from services.cli.demo.evidence import Evidence, Kill
-from services.cli.demo.founding import set_up
 from services.cli.demo.play import Gate, Play
 from services.cli.demo.stories import dealt
-from services.cli.demo.trial import Trial, running_trial
+from services.cli.demo.trial import Trial, running_trial, set_up
 from services.cli.directory import ImportReport
 
-KILLED: Final = {"referrals": "the arbiter", "kafka": "the broker"}
 STOPPED_AT: Final = 6
 """So many unanswered steps show that it is at work; it is stopped there until enough have piled up."""
 RUSH_WITHIN_SECONDS: Final = 20.0
@@ -111,7 +108,7 @@ async def _strike(trial: Trial, part: str, gate: Gate, gathered: int) -> Kill:
     """Open the gate once enough stories wait there, kill among their steps, wait until the part is back."""
     await _grown(lambda: gate.waiting, gathered, GATHERED_WITHIN_SECONDS)
     pid = trial.platform.pid(part)
-    gate.open()
+    gate.set()
     if pid is None:
         return Kill(part, 0, 0, 0.0)
     await _grown(lambda: trial.unanswered, STOPPED_AT, RUSH_WITHIN_SECONDS)

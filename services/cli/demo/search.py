@@ -3,7 +3,8 @@
 import asyncio
 import base64
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -32,8 +33,6 @@ _CONTROL_LINE: Final = "DO $$ BEGIN RAISE LOG '%', '{}'; END $$"
 
 OwnedStrings = Sequence[tuple[str, Mapping[str, bytes]]]
 """Whose string, and each form of it."""
-SearchResult = tuple[list[NameTrace], int]
-"""Traces, and how many bytes were looked through."""
 
 
 async def plant_control(trial: Trial, onlooker: Onlooker) -> None:
@@ -50,28 +49,29 @@ async def plant_control(trial: Trial, onlooker: Onlooker) -> None:
     await connection.execute(_CONTROL_LINE.format(value.decode()))
 
 
-async def search(trial: Trial, onlooker: Onlooker) -> Mapping[str, SearchResult]:
-    """Look for what was planted, and for the control string, in segments, logs and databases."""
-    configuration = trial.installation.configuration
+async def search(trial: Trial, onlooker: Onlooker) -> tuple[list[NameTrace], Mapping[str, int]]:
+    """Traces of what was planted and of the control string, and how many bytes were looked through where."""
     strings = [(agency.sector, forms_of(name)) for agency in trial.agencies for name in agency.planted]
     strings.append((NOBODY, forms_of(CONTROL)))
-    segments = list((configuration.data / "kafka" / "records").rglob("*.log"))
-    logs = [path for path in configuration.logs.rglob("*") if path.is_file()]
-    return {
-        SEGMENTS: await asyncio.to_thread(in_files, SEGMENTS, segments, strings),
-        LOGS: await asyncio.to_thread(in_files, LOGS, logs, strings),
-        DATABASE: await _in_databases(onlooker, strings),
-    }
+    traces: list[NameTrace] = []
+    size_bytes: Counter[str] = Counter()
+    async for place, where, content in _contents(trial, onlooker):
+        size_bytes[place] += len(content)
+        traces += await asyncio.to_thread(in_content, place, where, content, strings)
+    return traces, size_bytes
 
 
-def in_files(place: str, files: Iterable[Path], strings: OwnedStrings) -> SearchResult:
-    """The traces in files of one kind of place."""
-    traces, size = [], 0
-    for path in files:
-        content = path.read_bytes()
-        size += len(content)
-        traces += in_content(place, f"{path.parent.name}/{path.name}", content, strings)
-    return traces, size
+async def _contents(trial: Trial, onlooker: Onlooker) -> AsyncIterator[tuple[str, str, bytes]]:
+    """Each segment, log and database, and what lies in it."""
+    configuration = trial.installation.configuration
+    for place, files in (
+        (SEGMENTS, (configuration.data / "kafka" / "records").rglob("*.log")),
+        (LOGS, configuration.logs.rglob("*")),
+    ):
+        for file in filter(Path.is_file, files):
+            yield place, f"{file.parent.name}/{file.name}", await asyncio.to_thread(file.read_bytes)
+    for service in DATABASES:
+        yield DATABASE, service, content_of([value async for value in onlooker.values(service)])
 
 
 def in_content(place: str, where: str, content: bytes, strings: OwnedStrings) -> list[NameTrace]:
@@ -108,12 +108,3 @@ def _in_base64(raw: bytes, shift: int) -> bytes:
     """The characters that nothing before or after can change, `shift` bytes into a group of three."""
     encoded = base64.b64encode(bytes(shift) + raw)
     return encoded[(shift * 8 + 5) // 6 : (shift + len(raw)) * 8 // 6]
-
-
-async def _in_databases(onlooker: Onlooker, strings: OwnedStrings) -> SearchResult:
-    traces, size = [], 0
-    for service in DATABASES:
-        content = content_of([value async for table in onlooker.values(service) for value in table])
-        size += len(content)
-        traces += await asyncio.to_thread(in_content, DATABASE, service, content, strings)
-    return traces, size

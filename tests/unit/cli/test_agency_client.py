@@ -16,7 +16,10 @@ from services.cli.agency_client import (
 )
 
 REFERRAL = "ref_1"
-AGENCY = AgencyAccount("clinic", "health", "care", {"day-clinic": ("medical_care",)})
+AGENCY = AgencyAccount(
+    id="clinic", sector="health", purpose="care", services={"day-clinic": ("medical_care",)},
+    organization="", language="en", mail="", planted=("Ysolde", "Ysolde"),
+)  # fmt: skip
 
 
 class Issuer:
@@ -38,7 +41,7 @@ def taken(request: httpx2.Request) -> httpx2.Response:
 
 
 def an_event(number: int, kind: str, state: str | None = None, step: str | None = None) -> NumberedFact:
-    return NumberedFact(REFERRAL, AGENCY.id, number, kind, state, "wrong_state" if step else None, step)
+    return NumberedFact(REFERRAL, AGENCY.id, kind, number, state, "wrong_state" if step else None, step)
 
 
 async def test_a_step_waits_until_its_fact_or_its_own_refusal_comes() -> None:

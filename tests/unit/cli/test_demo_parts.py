@@ -4,7 +4,6 @@ import base64
 import json
 import re
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
@@ -26,7 +25,6 @@ from services.cli.demo.search import (
     forms_of,
     found_in,
     in_content,
-    in_files,
 )
 from services.cli.demo.stories import STORIES, dealt
 
@@ -57,7 +55,7 @@ def test_agency_ids_are_of_the_kind_that_governance_admits() -> None:
 
 
 def test_planted_keys_are_visible_ascii() -> None:
-    keys = [agency.key_prefix for agency in fictional_agencies()]
+    keys = [agency.planted[1] for agency in fictional_agencies()]
 
     assert all(key.isascii() and " " not in key for key in keys)
 
@@ -103,19 +101,14 @@ FORMS_IN_BYTES: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_the_search_finds_a_planted_name_in_a_file_in_each_form(tmp_path: Path, form: str) -> None:
+def test_the_search_finds_a_planted_name_in_a_file_in_each_form(form: str) -> None:
     noise = bytes(range(256)) * 300
-    folder = tmp_path / "some-topic-0"
-    folder.mkdir()
-    file, other = folder / "00000000000000000000.log", folder / "00000000000000000001.log"
-    file.write_bytes(noise + FORMS_IN_BYTES[form] + noise)
-    other.write_bytes(noise)
     strings = [("police", forms_of("Zuleikha Orlovay")), ("health", forms_of(NAME))]
 
-    traces, size = in_files(SEGMENTS, [file, other], strings)
+    traces = in_content(SEGMENTS, "0.log", noise + FORMS_IN_BYTES[form] + noise, strings)
 
-    assert traces == [NameTrace(SEGMENTS, f"some-topic-0/{file.name}", form, "health")]
-    assert size == file.stat().st_size + other.stat().st_size
+    assert traces == [NameTrace(SEGMENTS, "0.log", form, "health")]
+    assert in_content(SEGMENTS, "0.log", noise, strings) == []
 
 
 @pytest.mark.parametrize("form", FORMS)

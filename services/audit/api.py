@@ -32,7 +32,7 @@ from services.audit.handlers import (
     report_outcomes,
 )
 from services.runtime.errors import NotFound, Refused
-from services.runtime.problems import ProblemResponse, problem
+from services.runtime.problems import ProblemResponse, refusal
 from services.runtime.web import caller_of, create_app
 
 REQUEST_BYTES_MAX: Final = 1024 * 1024
@@ -166,5 +166,4 @@ def _one(result: Result | str) -> dict[str, Any]:
 
 async def _closed(_request: Request, error: Exception) -> ProblemResponse:
     assert isinstance(error, TrailClosed)  # noqa: S101  Starlette types every handler's error as Exception
-    detail = f"{error.sentence}; reason: {error.reason}"
-    return problem(error.status, error.code, detail, headers={"retry-after": "1"})
+    return refusal(error, detail=f"{error.sentence}; reason: {error.reason}")

@@ -1,7 +1,6 @@
 """Health on a port of its own: alive, ready, started, and the figures for Prometheus."""
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,21 +15,14 @@ from services.runtime.alarms import RULES, Alarm, AlarmSource
 from services.runtime.backlog import Backlog, read_backlog
 from services.runtime.clock import SystemClock
 from services.runtime.database import Database
-from services.runtime.errors import NotFound, Unavailable
-from services.runtime.metrics import (
-    ALARMS,
-    DEAD_LETTER_DEPTH,
-    OUTBOX_OLDEST_SECONDS,
-    OUTBOX_PENDING,
-)
-from services.runtime.problems import RETRY_AFTER_SECONDS, problem
+from services.runtime.errors import NotFound, Unavailable, define_refusal
+from services.runtime.metrics import ALARMS, DEAD_LETTER_DEPTH, OUTBOX_OLDEST_SECONDS, OUTBOX_PENDING
+from services.runtime.problems import refusal
 from services.runtime.web import create_app
 
-HEARTBEAT_SECONDS: Final = 1.0
-STALE_SECONDS: Final = 10.0
-RETRY: Final = {"retry-after": RETRY_AFTER_SECONDS}
 PROBED_WITHIN_SECONDS: Final = 1.0
 """A database that does not answer within this time does not answer: whoever probes waits little longer."""
+NotReady: Final = define_refusal(__name__, "not_ready", "the service takes no requests now", 503)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +36,7 @@ class Readiness:
 
 
 class Health:
-    """What the probes look at: the loop's heartbeat, the database, what waits in it, the alarms.
+    """What the probes look at: the database, what waits in it, the alarms.
 
     Brokers and lag never make a service unready: writes stay open without them. Without a limit of its rows
     there is no outbox.
@@ -62,19 +54,10 @@ class Health:
         self._outbox_rows_max = outbox_rows_max
         self._why_halted = why_halted
         self._alarm_sources = alarms
-        self._beat_at = time.monotonic()
         self._clock = SystemClock()
         self._asking: asyncio.Task[Backlog | None] | None = None
         self._not_ready: Alarm | None = None
         self.draining = False
-
-    def beat(self) -> None:
-        """Tell that the event loop turns."""
-        self._beat_at = time.monotonic()
-
-    def is_alive(self) -> bool:
-        """Whether the loop has turned lately."""
-        return time.monotonic() - self._beat_at < STALE_SECONDS
 
     async def look(self) -> Readiness:
         """Ask the database and every source of alarms, and set the figures."""
@@ -145,11 +128,10 @@ def health_app(health: Health) -> FastAPI:
     app = create_app("health", _nobody)
 
     @app.get("/livez")
+    @app.get("/startupz")
     async def livez() -> Response:
-        """The process's loop turns."""
-        if health.is_alive():
-            return Response("ok")
-        return problem(503, "stalled", "the event loop does not turn")
+        """The loop turns, or nobody would answer; and the schema is the one this code needs."""
+        return Response("ok")
 
     @app.get("/readyz")
     async def readyz() -> Response:
@@ -157,15 +139,10 @@ def health_app(health: Health) -> FastAPI:
         found = await health.look()
         told = {"alarms": jsonable_encoder(found.alarms)}
         if found.reason is not None:
-            return problem(503, "not_ready", f"waiting: {found.reason}", headers=RETRY, **told)
+            return refusal(NotReady(), detail=f"waiting: {found.reason}", **told)
         assert found.backlog  # noqa: S101  without it the reason is `database`
         outbox = {"pending": found.backlog.pending, "oldest_seconds": found.backlog.oldest_seconds}
         return JSONResponse({**told, "outbox": outbox, "dead_letters": found.backlog.letters})
-
-    @app.get("/startupz")
-    async def startupz() -> Response:
-        """The schema is the one this code needs; a process that answers here has checked it."""
-        return Response("ok")
 
     @app.get("/metrics")
     async def metrics() -> Response:

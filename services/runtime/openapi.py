@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache, partial
 from typing import Any, Final, TypeVar
 
 from fastapi import FastAPI, Header, Response
@@ -10,7 +11,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute, iter_route_contexts
 
 from services.runtime.errors import Refused
-from services.runtime.refusals import EVERY_BODY, EVERY_CONNECTION, EVERY_REQUEST, EVERY_ROUTE, NO_ROUTE
+from services.runtime.refusals import EVERY_BODY, EVERY_OPERATION, NO_ROUTE
 from services.runtime.tokens import TYPE, Unauthenticated
 
 VERSION: Final = "1.0"
@@ -36,8 +37,6 @@ def needed_header(name: str, description: str, **schema: Any) -> Any:
     """A header without which a route refuses under a code of its own, so FastAPI must not ask for it."""
     return Header(alias=name, description=description, json_schema_extra={**schema, _REQUIRED: True})
 
-
-EVERY_OPERATION: Final = (*EVERY_CONNECTION, *EVERY_REQUEST, Unauthenticated, *EVERY_ROUTE)
 
 PROBLEM: Final = {
     "type": "object",
@@ -71,8 +70,6 @@ HEADERS: Final[Mapping[int, Mapping[str, str]]] = {
 }
 """Headers that come with every refusal of a status."""
 
-LINE_MAX: Final = 110
-
 ABOUT: Final = (
     "Every answer that is no success is a problem document (RFC 9457) whose `code` never changes. "
     "Members and codes may be added within this major version: a list under `x-extensible-enum` holds "
@@ -90,7 +87,7 @@ def document_of(app: FastAPI) -> dict[str, Any]:
     for path, method, route in _operations(app):
         operation = written["paths"][path][method]
         _complete(operation)
-        found: list[type[Refused]] = [*EVERY_OPERATION, *refusals_of(route.dependant)]
+        found: list[type[Refused]] = [*EVERY_OPERATION, Unauthenticated, *refusals_of(route.dependant)]
         found += EVERY_BODY if "requestBody" in operation else ()
         problems |= {f"problem.{one.code}": _schema_of(one) for one in found}
         for status in sorted({one.status for one in found}):
@@ -109,31 +106,17 @@ def document_of(app: FastAPI) -> dict[str, Any]:
 
 
 def text_of(app: FastAPI) -> str:
-    """The document as it is published: what fits on a line stands on one."""
-    return _laid_out(document_of(app), 0) + "\n"
-
-
-def _laid_out(value: Any, depth: int) -> str:
-    line = json.dumps(value, ensure_ascii=False)
-    if depth + len(line) <= LINE_MAX or not isinstance(value, dict | list):
-        return line
-    inner = [_laid_out(one, depth + 1) for one in (value.values() if isinstance(value, dict) else value)]
-    names = [f"{json.dumps(name)}: " for name in value] if isinstance(value, dict) else [""] * len(inner)
-    margin = "\n" + " " * depth
-    opening, closing = "{}" if isinstance(value, dict) else "[]"
-    members = ",".join(f"{margin} {name}{text}" for name, text in zip(names, inner, strict=True))
-    return f"{opening}{members}{margin}{closing}"
+    """The document as it is published."""
+    return json.dumps(document_of(app), ensure_ascii=False, indent=1) + "\n"
 
 
 def serve_openapi(app: FastAPI) -> None:
     """Answer the document to whoever asks: it holds nothing that is not published."""
-    made: list[str] = []  # at the first request: a start should not wait for it
+    text = cache(partial(text_of, app))  # made at the first request: a start should not wait for it
 
     @app.get(OPENAPI_PATH, include_in_schema=False)
     async def openapi() -> Response:
-        if not made:
-            made.append(text_of(app))
-        return Response(made[0], media_type="application/json")
+        return Response(text(), media_type="application/json")
 
 
 def refusals_of(dependant: Dependant) -> Iterator[type[Refused]]:

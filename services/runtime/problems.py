@@ -1,6 +1,5 @@
 """Problem documents (RFC 9457): a stable code, a sentence of ours, and never a value that was sent."""
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 from fastapi.responses import JSONResponse
@@ -17,32 +16,20 @@ class ProblemResponse(JSONResponse):
     media_type = "application/problem+json"
 
 
-def problem(
-    status: int,
-    code: str,
-    detail: str,
-    *,
-    headers: Mapping[str, str] | None = None,
-    **more: Any,
-) -> ProblemResponse:
-    """Say what is wrong and what to do, under a code that never changes; `more` are further members."""
-    content = {
-        "type": f"urn:concert:problem:{code}",
-        "title": code.replace("_", " ").capitalize(),
-        "status": status,
-        "detail": detail,
-        "instance": new_id("request"),
-        "code": code,
-        **more,
-    }
-    return ProblemResponse(content, status, headers=dict(headers or {}))
-
-
 def refusal(refused: Refused, **more: Any) -> ProblemResponse:
-    """A refusal as a problem document, with the headers that its status asks for."""
+    """What is wrong and what to do, with the headers that its status asks for; `more` are further members."""
     headers = dict(refused.headers)
     if refused.status in (429, 503):
         headers["retry-after"] = RETRY_AFTER_SECONDS
     if errors := getattr(refused, "errors", None):
         more["errors"] = errors
-    return problem(refused.status, refused.code, refused.sentence, headers=headers, **more)
+    content = {
+        "type": f"urn:concert:problem:{refused.code}",
+        "title": refused.code.replace("_", " ").capitalize(),
+        "status": refused.status,
+        "detail": refused.sentence,
+        "instance": new_id("request"),
+        "code": refused.code,
+        **more,
+    }
+    return ProblemResponse(content, refused.status, headers)

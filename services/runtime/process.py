@@ -19,7 +19,7 @@ from services.runtime.batches import Batches, OpenWork
 from services.runtime.clock import Clock, SystemClock
 from services.runtime.consumer import Consumer
 from services.runtime.database import Database
-from services.runtime.health import HEARTBEAT_SECONDS, Health, health_app
+from services.runtime.health import Health, health_app
 from services.runtime.identity import Identity
 from services.runtime.logs import configure, log, tell_end
 from services.runtime.migrate import WrongSchema, check_schema, migrate_from_environment
@@ -194,7 +194,6 @@ class ServiceProcess:
 
     def start(self, group: asyncio.TaskGroup) -> None:
         """Start everything; HTTP answers at once, Kafka joins when it can."""
-        self._beating = group.create_task(self._beat())
         self._tasks += [group.create_task(server.serve(sockets)) for server, sockets in self._servers]
         self._tasks += [group.create_task(worker.run()) for worker in self._workers]
 
@@ -209,12 +208,6 @@ class ServiceProcess:
         for close in self._closes:
             await close()
         await self.health.close()
-        self._beating.cancel()
-
-    async def _beat(self) -> None:
-        while True:
-            self.health.beat()
-            await asyncio.sleep(HEARTBEAT_SECONDS)
 
 
 def watchdog(seconds: float = GRACE_SECONDS) -> None:

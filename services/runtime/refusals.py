@@ -82,38 +82,16 @@ AgencyNotAdmitted: Final = _define(
 WrongSector: Final = _define(
     "wrong_sector", "Your agency belongs to another sector; use your own sector's service.", 403
 )
-
-
-class JsonMalformed(Refused):
-    """A body that is not what JSON allows, or deeper than allowed."""
-
-    code = "malformed"
-    sentence = "send one JSON value in UTF-8, without duplicate names, at most 32 levels deep"
-    status = 400
-
-
-class BodyTooLarge(Refused):
-    """A body over the limit."""
-
-    code = "too_large"
-    sentence = "send at most 256 KiB"
-    status = 413
-
-
-class PartUnavailable(Refused):
-    """A database or another service is away, or this process stops."""
-
-    code = "unavailable"
-    sentence = "a part that this needs does not answer; try again"
-    status = 503
-
-
-class AgencySuspended(Refused):
-    """Governance has suspended the agency; what protects her stays open to it."""
-
-    code = "agency_inactive"
-    sentence = "Your agency is suspended; it can still withdraw, cancel and confirm a seal. Ask governance."
-    status = 403
+JsonMalformed: Final = _define(
+    "malformed", "send one JSON value in UTF-8, without duplicate names, at most 32 levels deep", 400
+)
+BodyTooLarge: Final = _define("too_large", "send at most 256 KiB", 413)
+PartUnavailable: Final = _define("unavailable", "a part that this needs does not answer; try again", 503)
+AgencySuspended: Final = _define(
+    "agency_inactive",
+    "Your agency is suspended; it can still withdraw, cancel and confirm a seal. Ask governance.",
+    403,
+)
 
 
 class InvalidRequest(Refused):
@@ -145,19 +123,12 @@ class ServiceFault(Refused):
     """Starlette raises the error on after the answer, and uvicorn then cuts the connection."""
 
 
-EVERY_CONNECTION: Final = (
-    HttpMalformed,
-    HeadersTooLarge,
-    TransferCodingUnknown,
-    TooManyConnections,
-    RequestTimeout,
-)
-"""What any request can be answered before the application sees it."""
-EVERY_REQUEST: Final = (PathMalformed, HeaderRepeated, QueryInvalid)
-"""What any request can be answered before its route sees it."""
+EVERY_OPERATION: Final = (
+    HttpMalformed, HeadersTooLarge, TransferCodingUnknown, TooManyConnections, RequestTimeout,
+    PathMalformed, HeaderRepeated, QueryInvalid, InvalidRequest, PartUnavailable, ServiceFault,
+)  # fmt: skip
+"""What any request can be answered: before the application sees it, and then."""
 EVERY_BODY: Final = (JsonMalformed, BodyTooLarge, MediaTypeUnsupported)
-EVERY_ROUTE: Final = (InvalidRequest, PartUnavailable, ServiceFault)
-"""What any route can be answered besides its own refusals."""
 NO_ROUTE: Final = (NoSuchRoute, MethodNotAllowed)
 """What no operation can answer, because there is none; told at the top of the document."""
 NO_ENTRY: Final = (UnknownRole, RoleForbids, AgencyNotAdmitted, WrongSector, AgencySuspended)

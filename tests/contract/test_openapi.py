@@ -35,6 +35,7 @@ DOCUMENTS: Final = {
 }
 INTERNAL_ALONE: Final = frozenset(
     {
+        "services.runtime.health.NotReady",
         "services.runtime.refusals.OperatorOnly",
         "services.runtime.refusals.NothingStands",
         "services.runtime.refusals.OtherCount",

@@ -1,4 +1,4 @@
-"""Alive means that the loop turns; what waits in a database is tried with a real one elsewhere."""
+"""Alive means that it answers; what waits in a database is tried with a real one elsewhere."""
 
 import asyncio
 import socket
@@ -10,7 +10,7 @@ import pytest
 
 from services.runtime.alarms import Alarm
 from services.runtime.database import Database
-from services.runtime.health import STALE_SECONDS, Health, health_app
+from services.runtime.health import Health, health_app
 from services.runtime.settings import DatabaseSettings
 
 NOWHERE = DatabaseSettings(url="postgresql+asyncpg://nobody@127.0.0.1:1/nothing")
@@ -44,16 +44,6 @@ async def test_while_it_drains_it_takes_nothing_and_is_still_alive() -> None:
     assert (ready.status_code, ready.json()["code"]) == (503, "not_ready")
     assert "draining" in ready.json()["detail"]
     assert ready.headers["retry-after"]
-    assert (await probed(health, "/livez")).status_code == 200
-
-
-async def test_a_loop_that_stands_still_is_not_alive(monkeypatch: pytest.MonkeyPatch) -> None:
-    health = a_health()
-    now = time.monotonic()
-    monkeypatch.setattr("services.runtime.health.time.monotonic", lambda: now + STALE_SECONDS + 1)
-
-    assert (await probed(health, "/livez")).status_code == 503
-    health.beat()
     assert (await probed(health, "/livez")).status_code == 200
 
 

@@ -3,13 +3,7 @@
 from dataclasses import dataclass
 
 from schemas.roles import ROLES, Act
-from services.runtime.refusals import (
-    AgencyNotAdmitted,
-    AgencySuspended,
-    RoleForbids,
-    UnknownRole,
-    WrongSector,
-)
+from services.runtime import refusals
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +17,9 @@ class AgencyStanding:
 def check_role(role: str, act: Act) -> None:
     """Refuse a role that no table knows, and one that may not do this."""
     if role not in ROLES:
-        raise UnknownRole
+        raise refusals.UnknownRole
     if act not in ROLES[role]:
-        raise RoleForbids
+        raise refusals.RoleForbids
 
 
 def check_admission(
@@ -33,8 +27,8 @@ def check_admission(
 ) -> None:
     """Refuse an agency that was not heard of, one of another sector, and one that is suspended."""
     if admission is None:
-        raise AgencyNotAdmitted
+        raise refusals.AgencyNotAdmitted
     if sector not in (None, admission.sector):
-        raise WrongSector
+        raise refusals.WrongSector
     if not (admission.is_active or though_suspended):
-        raise AgencySuspended
+        raise refusals.AgencyInactive

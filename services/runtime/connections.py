@@ -11,15 +11,9 @@ from h11._receivebuffer import ReceiveBuffer
 from uvicorn.protocols.http.flow_control import CLOSE_HEADER
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from services.runtime import refusals
 from services.runtime.errors import Refused
 from services.runtime.problems import refusal
-from services.runtime.refusals import (
-    HeadersTooLarge,
-    HttpMalformed,
-    RequestTimeout,
-    TooManyConnections,
-    TransferCodingUnknown,
-)
 from services.runtime.requests import App, Receive, Scope, Send
 
 HEADER_BYTES_MAX: Final = 32 * 1024
@@ -36,7 +30,7 @@ REFUSED_CONNECTIONS_MAX: Final = 200
 """How many connections over the limit are told so at a time; any more are cut."""
 
 
-PROTOCOL_REFUSALS: Final = {431: HeadersTooLarge, 501: TransferCodingUnknown}
+PROTOCOL_REFUSALS: Final = {431: refusals.HeadersTooLarge, 501: refusals.TransferCodingUnknown}
 _LENIENT: Final = re.compile(
     rb"^[ \t]"  # a line that goes on from the last one
     rb"|^content-length:[^,\n]*,"
@@ -126,7 +120,7 @@ class BoundedProtocol(H11Protocol):
     def send_400_response(self, msg: str) -> None:
         """Answer what h11 refused; uvicorn calls this while it handles h11's error."""
         status = getattr(sys.exc_info()[1], "error_status_hint", 400)
-        self._refuse(PROTOCOL_REFUSALS.get(status, HttpMalformed)())
+        self._refuse(PROTOCOL_REFUSALS.get(status, refusals.HttpMalformed)())
 
     def _refuse(self, refused: Refused) -> None:
         """Answer without the application, and close; an answer that has begun is cut instead."""
@@ -163,7 +157,7 @@ class BoundedProtocol(H11Protocol):
         if self.transport.is_closing():
             self.transport.abort()  # the last answer was never taken
         elif self.conn.our_state is h11.IDLE and self.conn.trailing_data[0]:
-            self._refuse(RequestTimeout())
+            self._refuse(refusals.RequestTimeout())
         else:
             self.transport.close()
         self._watch()
@@ -179,6 +173,6 @@ def _certified(application: App, certificate: Mapping[str, Any]) -> App:
 
 
 async def _refuse_connection(scope: Scope, receive: Receive, send: Send) -> None:
-    answer = refusal(TooManyConnections())
+    answer = refusal(refusals.TooManyConnections())
     answer.headers["connection"] = "close"
     await answer(scope, receive, send)

@@ -6,12 +6,11 @@ from typing import Annotated
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.runtime import dead_letters, partition_alarms
+from services.runtime import dead_letters, partition_alarms, refusals
 from services.runtime.alarms import Alarm
 from services.runtime.database import Database
 from services.runtime.dead_letters import LetterCount
 from services.runtime.logs import log
-from services.runtime.refusals import NothingStands, OtherCount
 
 PartitionNumber = Annotated[int, Field(ge=0, lt=1 << 31)]
 
@@ -50,7 +49,7 @@ def routes(database: Database, group: str) -> APIRouter:
         async with database.transaction() as transaction:
             ended = await partition_alarms.end_alarms(transaction, group, (topic, part), why.reason)
         if not ended:
-            raise NothingStands
+            raise refusals.NothingStands
         log().warning("partition_resumed", topic=topic, partition=part, group=group)
         return {"ended": sorted(ended)}
 
@@ -66,7 +65,7 @@ def routes(database: Database, group: str) -> APIRouter:
         async with database.transaction() as transaction:
             found = await dead_letters.discard(transaction, asked.reason)
             if found != asked.count:
-                raise OtherCount  # rolls back
+                raise refusals.OtherCount  # rolls back
         log().warning("dead_letters_discarded", error_code=asked.reason, count=found, group=group)
         return {"discarded": found}
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 from fastapi import APIRouter, Depends, FastAPI, Request
 from uvicorn import Config, Server
 
+from services.runtime import refusals
 from services.runtime.connections import (
     HANDSHAKE_SECONDS,
     HEADER_BYTES_MAX,
@@ -18,7 +19,6 @@ from services.runtime.connections import (
     BoundedProtocol,
 )
 from services.runtime.identity import Identity
-from services.runtime.refusals import OperatorOnly
 from services.runtime.requests import DRAINING
 from services.runtime.settings import RuntimeSettings, TlsSettings
 from services.runtime.web import caller_of, create_app
@@ -135,7 +135,7 @@ def _operator_alone(operator: str) -> Callable[[Request], Awaitable[None]]:
 
     async def check(request: Request) -> None:
         if caller_of(request) != operator:
-            raise OperatorOnly
+            raise refusals.OperatorOnly
 
     return check
 

@@ -82,16 +82,23 @@ AgencyNotAdmitted: Final = _define(
 WrongSector: Final = _define(
     "wrong_sector", "Your agency belongs to another sector; use your own sector's service.", 403
 )
-JsonMalformed: Final = _define(
+Malformed: Final = _define(
     "malformed", "send one JSON value in UTF-8, without duplicate names, at most 32 levels deep", 400
 )
-BodyTooLarge: Final = _define("too_large", "send at most 256 KiB", 413)
-PartUnavailable: Final = _define("unavailable", "a part that this needs does not answer; try again", 503)
-AgencySuspended: Final = _define(
+TooLarge: Final = _define("too_large", "send at most 256 KiB", 413)
+AgencyInactive: Final = _define(
     "agency_inactive",
     "Your agency is suspended; it can still withdraw, cancel and confirm a seal. Ask governance.",
     403,
 )
+
+
+class PartUnavailable(Refused):
+    """A database or another service is away, or this process stops."""
+
+    code = "unavailable"
+    sentence = "a part that this needs does not answer; try again"
+    status = 503
 
 
 class InvalidRequest(Refused):
@@ -128,8 +135,8 @@ EVERY_OPERATION: Final = (
     PathMalformed, HeaderRepeated, QueryInvalid, InvalidRequest, PartUnavailable, ServiceFault,
 )  # fmt: skip
 """What any request can be answered: before the application sees it, and then."""
-EVERY_BODY: Final = (JsonMalformed, BodyTooLarge, MediaTypeUnsupported)
+EVERY_BODY: Final = (Malformed, TooLarge, MediaTypeUnsupported)
 NO_ROUTE: Final = (NoSuchRoute, MethodNotAllowed)
 """What no operation can answer, because there is none; told at the top of the document."""
-NO_ENTRY: Final = (UnknownRole, RoleForbids, AgencyNotAdmitted, WrongSector, AgencySuspended)
+NO_ENTRY: Final = (UnknownRole, RoleForbids, AgencyNotAdmitted, WrongSector, AgencyInactive)
 """What an agencies' port can answer before it looks at what is asked."""

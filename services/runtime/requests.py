@@ -12,19 +12,9 @@ from fastapi.dependencies.models import Dependant
 from starlette.datastructures import Headers, MutableHeaders
 
 from schemas.wire.strict_json import MalformedJson, parse_json
+from services.runtime import refusals
 from services.runtime.errors import Refused
 from services.runtime.problems import refusal
-from services.runtime.refusals import (
-    SINGLE_HEADERS,
-    BodyTooLarge,
-    HeaderRepeated,
-    JsonMalformed,
-    MediaTypeUnsupported,
-    PartUnavailable,
-    PathMalformed,
-    QueryInvalid,
-    RequestTimeout,
-)
 
 REQUEST_BYTES_MAX: Final = 256 * 1024
 BODY_SECONDS: Final = 30.0
@@ -68,7 +58,7 @@ class StrictRequests:
             await self._answer(scope, receive, send)
         except asyncio.CancelledError:  # the drain waits no longer; what was committed stands for the repeat
             with suppress(RuntimeError):  # an answer that has begun is cut
-                await refusal(PartUnavailable())(scope, receive, send)
+                await refusal(refusals.PartUnavailable())(scope, receive, send)
             raise
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -81,21 +71,21 @@ class StrictRequests:
                 return
             self._caller(Request(scope))  # first: whoever may not ask costs us no look at what they send
             if "content-encoding" in headers:
-                raise MediaTypeUnsupported
+                raise refusals.MediaTypeUnsupported
             if int(headers.get("content-length") or 0) > self._bytes_max:
-                raise BodyTooLarge
+                raise refusals.TooLarge
             async with asyncio.timeout(BODY_SECONDS):
                 body = await self._read(receive)
             if body and not _JSON.fullmatch(headers.get("content-type", "")):
-                raise MediaTypeUnsupported
+                raise refusals.MediaTypeUnsupported
             if body:
                 parse_json(body)
         except Refused as refused:
             answer = refusal(refused)
         except TimeoutError:
-            answer = refusal(RequestTimeout())
+            answer = refusal(refusals.RequestTimeout())
         except MalformedJson:
-            answer = refusal(JsonMalformed())
+            answer = refusal(refusals.Malformed())
         else:
             await self._app(scope, _replay(body, receive), send)
             return
@@ -106,20 +96,20 @@ class StrictRequests:
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
-                raise JsonMalformed
+                raise refusals.Malformed
             pieces.append(message.get("body", b""))
             size += len(pieces[-1])
             if size > self._bytes_max:
-                raise BodyTooLarge
+                raise refusals.TooLarge
             more = message.get("more_body", False)
         return b"".join(pieces)
 
 
 def _check_target(scope: Scope, headers: Headers) -> None:
     if not _PATH.fullmatch(scope.get("raw_path") or scope["path"].encode()):
-        raise PathMalformed
-    if any(len(headers.getlist(name)) > 1 for name in SINGLE_HEADERS):
-        raise HeaderRepeated
+        raise refusals.PathMalformed
+    if any(len(headers.getlist(name)) > 1 for name in refusals.SINGLE_HEADERS):
+        raise refusals.HeaderRepeated
 
 
 def _unstored(send: Send, *, without_body: bool) -> Send:
@@ -156,7 +146,7 @@ async def check_query(request: Request) -> None:
     if not set(given) <= set(known):
         errors.append({"pointer": "#/query/*", "detail": "unknown", "allowed": ", ".join(known) or "none"})
     if errors:
-        raise QueryInvalid(errors)
+        raise refusals.QueryInvalid(errors)
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

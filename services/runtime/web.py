@@ -9,18 +9,11 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from schemas.wire.body import UNKNOWN_CODE
+from services.runtime import refusals
 from services.runtime.errors import NotFound, Refused, Unavailable
 from services.runtime.ids import new_id
 from services.runtime.logs import log
 from services.runtime.problems import ProblemResponse, refusal
-from services.runtime.refusals import (
-    InvalidRequest,
-    JsonMalformed,
-    MethodNotAllowed,
-    NoSuchRoute,
-    PartUnavailable,
-    ServiceFault,
-)
 from services.runtime.requests import REQUEST_BYTES_MAX, CallerOf, StrictRequests, check_query
 
 ERRORS_MAX: Final = 50
@@ -61,7 +54,7 @@ async def _refused(_request: Request, refused: Any) -> ProblemResponse:
 
 
 async def _unavailable(_request: Request, _error: Any) -> ProblemResponse:
-    return refusal(PartUnavailable())
+    return refusal(refusals.PartUnavailable())
 
 
 async def _invalid(_request: Request, error: Any) -> ProblemResponse:
@@ -69,7 +62,7 @@ async def _invalid(_request: Request, error: Any) -> ProblemResponse:
         {"pointer": _pointer(one), "detail": str(one["type"]), **_allowed(one)}
         for one in error.errors()[:ERRORS_MAX]
     ]
-    return refusal(InvalidRequest(errors))
+    return refusal(refusals.InvalidRequest(errors))
 
 
 _TELLING: Final = (UNKNOWN_CODE, "literal_error", "enum", "less_than_equal", "greater_than_equal")
@@ -97,9 +90,9 @@ def _is_ours(step: int | str) -> bool:
 async def _http(request: Request, error: Any) -> Response:
     """The router's own refusals: no route, or one for other methods, among which OPTIONS asks for those."""
     if error.status_code == 404:
-        return refusal(NoSuchRoute())
+        return refusal(refusals.NoSuchRoute())
     if error.status_code != 405:
-        return refusal(JsonMalformed())
+        return refusal(refusals.Malformed())
     routes = request.app.routes
     found = [
         method
@@ -109,7 +102,7 @@ async def _http(request: Request, error: Any) -> Response:
     allow = {"allow": ", ".join([*found, *(["HEAD"] if "GET" in found else []), "OPTIONS"])}
     if request.method == "OPTIONS":
         return Response(status_code=204, headers=allow)
-    answer = refusal(MethodNotAllowed())
+    answer = refusal(refusals.MethodNotAllowed())
     answer.headers.update(allow)
     return answer
 
@@ -117,4 +110,4 @@ async def _http(request: Request, error: Any) -> Response:
 async def _unexpected(request: Request, error: Exception) -> ProblemResponse:
     instance, route = new_id("request"), str(getattr(request.scope.get("route"), "path", ""))
     log().error("request_failed", error_class=type(error).__name__, route=route, request_id=instance)
-    return refusal(ServiceFault(), instance=instance)
+    return refusal(refusals.ServiceFault(), instance=instance)

@@ -146,7 +146,8 @@ def _rights(topic: Topic, name: str, namespace: str) -> Iterator[ACL]:
 
 def plan(admin: KafkaAdminClient, wanted: Topology) -> list[Difference]:
     """Every difference between the cluster and the table; empty when nothing is to be done."""
-    rights, users = _found_rights(admin, wanted.namespace), _found_users(admin)
+    rights, credentials = _found_rights(admin, wanted.namespace), admin.describe_user_scram_credentials()
+    users = {user for user, told in credentials.items() if told["credential_infos"]}
     return sorted(
         [
             *_topic_differences(admin, wanted),
@@ -200,16 +201,15 @@ def topic_ids(admin: KafkaAdminClient, names: Sequence[str]) -> dict[str, uuid.U
     }
 
 
-def ends(admin: KafkaAdminClient, names: Sequence[str]) -> dict[tuple[str, int], tuple[int, int]]:
-    """First and next offset of each partition of these topics."""
+def ends(admin: KafkaAdminClient, names: Sequence[str]) -> dict[tuple[str, int], int]:
+    """The next offset of each partition of these topics."""
     partitions = [
         TopicPartition(topic["name"], partition["partition_index"])
         for topic in admin.describe_topics(list(names))
         for partition in topic["partitions"]
     ]
-    first = admin.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.EARLIEST))
-    after = admin.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.LATEST))
-    return {(each.topic, each.partition): (first[each].offset, after[each].offset) for each in partitions}
+    following = admin.list_partition_offsets(dict.fromkeys(partitions, OffsetSpec.LATEST))
+    return {(each.topic, each.partition): found.offset for each, found in following.items()}
 
 
 # what the cluster has
@@ -268,11 +268,6 @@ def _told(acl: ACL) -> str:
     extra = "" if unusual == ("LITERAL", "ALLOW", "host *") else f" ({', '.join(unusual)})"
     resource = f"{pattern.resource_type.name.lower()} {pattern.resource_name}"
     return f"{user}: {acl.operation.name} on {resource}{extra}"
-
-
-def _found_users(admin: KafkaAdminClient) -> frozenset[str]:
-    described = admin.describe_user_scram_credentials()
-    return frozenset(user for user, told in described.items() if told["credential_infos"])
 
 
 # what is changed

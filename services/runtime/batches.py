@@ -8,6 +8,7 @@ from schemas.wire.cloudevents import LetterReason, PartialEvent, Unusable
 from schemas.wire.envelope import ReadEvent, read
 from schemas.wire.topic import Topic
 from services.runtime import dead_letters, inbox, offsets, partition_alarms
+from services.runtime.alarms import Alarm
 from services.runtime.crash import crash_point
 from services.runtime.database import Database
 from services.runtime.dead_letters import DeadLetter
@@ -18,7 +19,7 @@ from services.runtime.limits import NO_LETTERS, LetterTally, counted
 from services.runtime.logs import log
 from services.runtime.metrics import APPLIED, COMMITS, DUPLICATES, LAST_COMMIT, TRANSACTION_SECONDS
 from services.runtime.offsets import Partition
-from services.runtime.partition_alarms import STOPPED, UNREADABLE, PartitionAlarm
+from services.runtime.partition_alarms import STOPPED, UNREADABLE
 from services.runtime.records import Record
 from services.runtime.subscription import Subscription
 from services.runtime.transaction import Transaction
@@ -61,7 +62,7 @@ class Batches:
         self._tallies: dict[Partition, LetterTally] = {}
         self.expected: dict[Partition, int] = {}
         """Where each partition goes on; one that is not ours, or has stopped, is not among them."""
-        self.standing: list[PartitionAlarm] = []
+        self.standing: list[tuple[Partition, Alarm]] = []
         self.topic_ids: dict[str, UUID] = {}
 
     @property
@@ -72,7 +73,7 @@ class Batches:
     @property
     def stopped(self) -> set[Partition]:
         """Partitions that wait for an operator."""
-        return {alarm.partition for alarm in self.standing if alarm.rule == STOPPED}
+        return {partition for partition, alarm in self.standing if alarm.rule == STOPPED}
 
     def forget(self, partitions: Collection[Partition]) -> None:
         """Partitions that are another process's now, or go on from another place."""

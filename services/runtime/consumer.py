@@ -64,7 +64,7 @@ class Consumer(Worker, ConsumerRebalanceListener):  # type: ignore[misc]
 
     def alarms(self) -> list[Alarm]:
         """What stands over this reader's partitions, and what does not get on; from memory."""
-        standing = [one.alarm() for one in self._batches.standing]
+        standing = [alarm for _, alarm in self._batches.standing]
         return [*standing, *self._progress.alarms(self._clock.now())]
 
     async def run(self) -> None:

@@ -48,17 +48,6 @@ class DeadLetter:
         return f"DeadLetter({self.reason})"
 
 
-@dataclass(frozen=True, slots=True)
-class LetterCount:
-    """How many letters of one reason a partition has, and since when the first of them waits."""
-
-    topic: str
-    partition: int
-    reason: str
-    count: int
-    since: datetime
-
-
 def headers_text(headers: Sequence[tuple[str, bytes | None]]) -> str:
     """A record's headers as JSON pairs of name and base64: duplicates survive."""
     return json.dumps([[_text(name), base64.b64encode(content or b"").decode()] for name, content in headers])
@@ -75,9 +64,9 @@ async def keep(
     transaction.after_commit.append(lambda: _tell(group, letters))
 
 
-async def count_waiting(transaction: Transaction) -> list[LetterCount]:
-    """What waits for a person to look, by partition and reason."""
-    return [LetterCount(*row) for row in await transaction.rows(_COUNT)]
+async def count_waiting(transaction: Transaction) -> list[dict[str, Any]]:
+    """How many letters wait for a person to look, and since when, by partition and reason."""
+    return [dict(row) for row in await transaction.rows(_COUNT)]
 
 
 async def discard(transaction: Transaction, reason: str) -> int:

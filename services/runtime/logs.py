@@ -26,7 +26,11 @@ def only_allowed(_logger: Any, _method: str, event: Event) -> Event:
     if error:
         cause = error if isinstance(error, BaseException) else sys.exc_info()[1]
         event["error_class"] = type(cause).__name__
-    return {key: _short(value) for key, value in event.items() if key in ALLOWED}
+    return {
+        key: value[:LINE_CHARACTERS_MAX] if isinstance(value, str) else value
+        for key, value in event.items()
+        if key in ALLOWED
+    }
 
 
 def foreign(_logger: Any, _method: str, event: Event) -> Event:
@@ -54,7 +58,11 @@ def configure(service: str, *, level: int = logging.INFO) -> None:
     )
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[*shared, foreign],
-        processors=[_bound_to(service), only_allowed, structlog.processors.JSONRenderer()],
+        processors=[
+            lambda _logger, _method, event: {**event, "service": service},
+            only_allowed,
+            structlog.processors.JSONRenderer(),
+        ],
         use_get_message=False,
     )
     output = logging.StreamHandler(sys.stdout)
@@ -80,15 +88,3 @@ def tell_end(error: BaseException) -> None:
         return
     log().critical("service_failed", error_class=type(error).__name__)
     sys.stderr.write("".join(traceback.format_tb(error.__traceback__)))
-
-
-def _bound_to(service: str) -> Any:
-    def bind(_logger: Any, _method: str, event: Event) -> Event:
-        event["service"] = service
-        return event
-
-    return bind
-
-
-def _short(value: Any) -> Any:
-    return value[:LINE_CHARACTERS_MAX] if isinstance(value, str) else value

@@ -7,7 +7,7 @@ No revision is ever taken back: that would lose what was answered 202. Restore a
 from pathlib import Path
 from typing import Final
 
-from alembic import command, op
+from alembic import command, context, op
 from alembic.config import Config
 from sqlalchemy import Connection, make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -25,11 +25,6 @@ WITHOUT_KAFKA: Final = ("audit",)
 
 class WrongSchema(Exception):
     """The database is not at the version this code needs."""
-
-    def __init__(self, service: str) -> None:
-        super().__init__(
-            f"the database of {service} has another schema; run: python -m services.{service} migrate"
-        )
 
 
 def folders(service: str) -> list[Path]:
@@ -53,7 +48,9 @@ async def is_current(database: Database, service: str) -> bool:
 async def check_schema(database: Database, service: str) -> None:
     """Raise WrongSchema unless the database is at this code's version."""
     if not await is_current(database, service):
-        raise WrongSchema(service)
+        raise WrongSchema(
+            f"the database of {service} has another schema; run: python -m services.{service} migrate"
+        )
 
 
 async def migrate(service: str, settings: DatabaseSettings) -> None:
@@ -81,13 +78,8 @@ def run_script(revision: str) -> None:
     sql = Path(revision).with_suffix(".sql").read_text("utf-8")
     connection = op.get_bind().connection.dbapi_connection
     assert connection  # noqa: S101  a migration runs on an open connection
-    connection.run_async(lambda driver: driver.execute(sql.replace("{service}", _service())))
-
-
-def _service() -> str:
-    config = op.get_context().config
-    assert config  # noqa: S101  `_upgrade` hands one over
-    return str(config.attributes["service"])
+    service = context.config.attributes["service"]
+    connection.run_async(lambda driver: driver.execute(sql.replace("{service}", service)))
 
 
 def _upgrade(connection: Connection, service: str) -> None:

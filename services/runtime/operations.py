@@ -1,7 +1,7 @@
 """What the operator may ask every service that reads: stopped partitions, and records that were set aside."""
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from services.runtime import dead_letters, partition_alarms, refusals
 from services.runtime.alarms import Alarm
 from services.runtime.database import Database
-from services.runtime.dead_letters import LetterCount
 from services.runtime.logs import log
 
 PartitionNumber = Annotated[int, Field(ge=0, lt=1 << 31)]
@@ -41,7 +40,7 @@ def routes(database: Database, group: str) -> APIRouter:
         """What stands over this service's partitions."""
         async with database.transaction() as transaction:
             standing = await partition_alarms.standing(transaction, group)
-        return {"data": [one.alarm() for one in standing]}
+        return {"data": [alarm for _, alarm in standing]}
 
     @router.post("/readers/{topic}/{part}/resumption")
     async def resume(topic: str, part: PartitionNumber, why: Resumption) -> Mapping[str, list[str]]:
@@ -54,7 +53,7 @@ def routes(database: Database, group: str) -> APIRouter:
         return {"ended": sorted(ended)}
 
     @router.get("/dead-letters")
-    async def list_letters() -> Mapping[str, list[LetterCount]]:
+    async def list_letters() -> Mapping[str, list[dict[str, Any]]]:
         """What was set aside and waits for a person."""
         async with database.transaction() as transaction:
             return {"data": await dead_letters.count_waiting(transaction)}

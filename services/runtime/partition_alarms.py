@@ -3,8 +3,6 @@
 Rows outlive the process. `concert readers` lists and ends them through `operations`.
 """
 
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 
 from services.runtime.alarms import Alarm
@@ -24,21 +22,6 @@ UPDATE partition_alarm SET ended_at = clock_timestamp(), ended_for = :why
 WHERE grp = :grp AND topic = :topic AND part = :part AND ended_at IS NULL RETURNING rule"""
 
 
-@dataclass(frozen=True, slots=True)
-class PartitionAlarm:
-    """One rule that stands over one partition, and the code of what made it fire."""
-
-    partition: Partition
-    rule: str
-    reason: str
-    since: datetime
-
-    def alarm(self) -> Alarm:
-        """As probes show it."""
-        topic, part = self.partition
-        return Alarm(self.rule, f"{topic}/{part}: {self.reason}", self.since)
-
-
 async def raise_alarm(
     transaction: Transaction, group: str, partition: Partition, rule: str, reason: str
 ) -> None:
@@ -48,11 +31,11 @@ async def raise_alarm(
     )
 
 
-async def standing(transaction: Transaction, group: str) -> list[PartitionAlarm]:
-    """All that stands over this group's partitions."""
+async def standing(transaction: Transaction, group: str) -> list[tuple[Partition, Alarm]]:
+    """All that stands over this group's partitions, with the code of what made it fire."""
     return [
-        PartitionAlarm((row.topic, row.part), row.rule, row.reason, row.since)
-        for row in await transaction.rows(_STANDING, grp=group)
+        ((topic, part), Alarm(rule, f"{topic}/{part}: {reason}", since))
+        for topic, part, rule, reason, since in await transaction.rows(_STANDING, grp=group)
     ]
 
 

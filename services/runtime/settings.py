@@ -18,9 +18,6 @@ READ_ELSEWHERE: Final = ("CONCERT_MAVEN_REPOSITORY", "CONCERT_CRASH_AT", "CONCER
 class UnknownSetting(Exception):
     """A `CONCERT_…` variable that no setting reads: probably a slip of the pen."""
 
-    def __init__(self, names: list[str]) -> None:
-        super().__init__(f"no setting has the name {', '.join(names)}; correct it or take it away")
-
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
@@ -60,8 +57,6 @@ class IssuerSettings(_Part):
     """The `iss` of every token."""
     keys_file: Path
     """The issuer's public keys, as a JSON Web Key Set."""
-    token_life_seconds_max: int = 3_600
-    """A token that is made to live longer is refused."""
 
 
 class PortSettings(_Part):
@@ -134,7 +129,9 @@ def refuse_unknown(environment: Mapping[str, str], cls: type[RuntimeSettings]) -
         and not name.startswith(READ_ELSEWHERE)
     ]
     if unknown:
-        raise UnknownSetting(sorted(unknown))
+        raise UnknownSetting(
+            f"no setting has the name {', '.join(sorted(unknown))}; correct it or take it away"
+        )
 
 
 def secret_from(file: Path) -> SecretStr:

@@ -80,16 +80,6 @@ class Claims(BaseModel):
     role: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{1,39}$")]
 
 
-def _signed(token: str, keys: KeySet) -> Claims:
-    """The claims of a token whose signature and type hold, for now and ever."""
-    try:
-        _check_header(token)
-        opened = jws.deserialize_compact(token, keys, algorithms=[ALGORITHM])
-        return Claims.model_validate(parse_json(opened.payload or b""))
-    except Exception as error:  # whatever a library raises over bytes from outside: the unexpected denies
-        raise Unauthenticated from error
-
-
 def _check_header(token: str) -> None:
     """Refuse what the library would read in a lenient way, or stumble over."""
     if len(token) > TOKEN_BYTES_MAX:
@@ -105,14 +95,7 @@ def _check_header(token: str) -> None:
         raise Unauthenticated
 
 
-def token_reader(
-    keys: KeySet,
-    *,
-    issuer: str,
-    audience: str,
-    clock: Clock,
-    life_seconds_max: float = LIFE_SECONDS_MAX,
-) -> Callable[[Request], Caller]:
+def token_reader(keys: KeySet, *, issuer: str, audience: str, clock: Clock) -> Callable[[Request], Caller]:
     """Gives the caller of a request; raises Unauthenticated, and never says which check failed.
 
     A signature once checked is not checked again, the times are.
@@ -120,7 +103,12 @@ def token_reader(
 
     @lru_cache(maxsize=TOKENS_REMEMBERED)
     def signed(token: str) -> Claims:
-        return _signed(token, keys)
+        try:
+            _check_header(token)
+            opened = jws.deserialize_compact(token, keys, algorithms=[ALGORITHM])
+            return Claims.model_validate(parse_json(opened.payload or b""))
+        except Exception as error:  # whatever a library raises over bytes from outside: the unexpected denies
+            raise Unauthenticated from error
 
     def caller(request: Request) -> Caller:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -131,7 +119,7 @@ def token_reader(
         is_meant = claims.iss == issuer and audience in audiences
         begins = max(claims.iat, claims.nbf) - LEEWAY_SECONDS
         is_live = begins <= now < claims.exp + LEEWAY_SECONDS
-        if not (is_meant and is_live and 0 < claims.exp - claims.iat <= life_seconds_max):
+        if not (is_meant and is_live and 0 < claims.exp - claims.iat <= LIFE_SECONDS_MAX):
             raise Unauthenticated
         return Caller(claims.sub, claims.act.client_id, claims.agency, claims.role)
 
@@ -141,7 +129,4 @@ def token_reader(
 def token_reader_of(settings: IssuerSettings, audience: str, clock: Clock) -> Callable[[Request], Caller]:
     """The same, for the issuer that the operator chose."""
     keys = KeySet.import_key_set(json.loads(settings.keys_file.read_text()))
-    life_seconds_max = settings.token_life_seconds_max
-    return token_reader(
-        keys, issuer=settings.name, audience=audience, clock=clock, life_seconds_max=life_seconds_max
-    )
+    return token_reader(keys, issuer=settings.name, audience=audience, clock=clock)

@@ -59,7 +59,8 @@ async def _unavailable(_request: Request, _error: Any) -> ProblemResponse:
 
 async def _invalid(_request: Request, error: Any) -> ProblemResponse:
     errors = [
-        {"pointer": _pointer(one), "detail": str(one["type"]), **_allowed(one)}
+        {"pointer": _pointer(one), "detail": str(one["type"])}
+        | ({"allowed": str(one["msg"])} if one["type"] in _TELLING else {})
         for one in error.errors()[:ERRORS_MAX]
     ]
     return refusal(refusals.InvalidRequest(errors))
@@ -67,10 +68,6 @@ async def _invalid(_request: Request, error: Any) -> ProblemResponse:
 
 _TELLING: Final = (UNKNOWN_CODE, "literal_error", "enum", "less_than_equal", "greater_than_equal")
 """Failures whose text is made of our own lists and limits alone, never of what was sent."""
-
-
-def _allowed(error: Mapping[str, Any]) -> dict[str, str]:
-    return {"allowed": str(error["msg"])} if error["type"] in _TELLING else {}
 
 
 def _pointer(error: Mapping[str, Any]) -> str:

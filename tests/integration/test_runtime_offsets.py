@@ -150,7 +150,8 @@ async def standing(space: Space, topic: Topic, part: int = 0) -> list[tuple[str,
     """The alarms over a partition that no operator has ended, with what made them fire."""
     async with space.transaction("referrals") as transaction:
         found = await partition_alarms.standing(transaction, f"{space.namespace}referrals")
-    return [(one.rule, one.reason) for one in found if one.partition == (topic.name(space.namespace), part)]
+    place = (topic.name(space.namespace), part)
+    return [(one.rule, one.where.partition(": ")[2]) for partition, one in found if partition == place]
 
 
 async def test_who_finds_that_another_process_moved_on_rolls_back_and_follows(space: Space) -> None:

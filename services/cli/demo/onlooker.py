@@ -87,7 +87,7 @@ class Onlooker:
         """Whether any reader has not applied all that the brokers hold for it."""
         names = {topic.name(self.installation.namespace): topic for topic in TOPICS}
         with administration.connect(self.installation.bootstrap, *self.installation.kafka_admin) as admin:
-            ends = {place: after for place, (_, after) in administration.ends(admin, list(names)).items()}
+            ends = administration.ends(admin, list(names))
         for reader in {reader for topic in TOPICS for reader in topic.readers}:
             rows = await self.connections[reader].fetch(_OFFSETS)
             applied = {(row["topic"], row["part"]): row["next"] for row in rows}

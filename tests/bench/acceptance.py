@@ -72,8 +72,8 @@ async def accept_at(rate: int, trial: Trial, arrivals: Arrivals, count: int) -> 
     """Accept so many offers at a steady rate, and print legs and costs."""
     agencies, waiting = trial.agencies, []
     for number in range(count):
-        owner = trial.client(agencies[number % len(agencies)])
-        receiver = trial.client(agencies[(number + 3) % len(agencies)])
+        owner = trial.clients[agencies[number % len(agencies)].id]
+        receiver = trial.clients[agencies[(number + 3) % len(agencies)].id]
         waiting.append((receiver, await offered(owner, receiver)))
     await asyncio.sleep(QUIET_SECONDS)
     arrivals.clear()

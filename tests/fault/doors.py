@@ -253,7 +253,7 @@ async def referrals_until(attack: Attack, ends: float, slowest: list[float]) -> 
         began = time.monotonic()
         try:
             async with asyncio.timeout(REFERRAL_WITHIN_SECONDS):
-                await one_referral(attack.trial.client(owner), attack.trial.client(receiver))
+                await one_referral(attack.trial.clients[owner.id], attack.trial.clients[receiver.id])
         except TimeoutError:
             attack.fault(f"referral {number} was not accepted in {REFERRAL_WITHIN_SECONDS:.0f} s")
         slowest.append(time.monotonic() - began)
@@ -314,7 +314,7 @@ async def last_look(attack: Attack, before: dict[str, int | None], megabytes: di
     for owner, receiver in ((stolen, other), (other, stolen)):
         try:
             async with asyncio.timeout(REFERRAL_WITHIN_SECONDS):
-                await one_referral(attack.trial.client(owner), attack.trial.client(receiver))
+                await one_referral(attack.trial.clients[owner.id], attack.trial.clients[receiver.id])
         except TimeoutError:
             attack.fault(f"{owner.sector} to {receiver.sector} does not work again")
 

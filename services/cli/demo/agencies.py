@@ -1,27 +1,26 @@
 """The fictional agencies of the demo: the first organisations of the directory that the project ships."""
 
-import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from schemas.events.directory import ServiceRegistered
 from services.cli.agency_client import AgencyAccount
+from services.cli.directory_source import DirectoryRow, read_directory
+from services.runtime.clock import SystemClock
 
 DIRECTORY: Final = Path(__file__).resolve().parents[3] / "deploy" / "local" / "directory" / "services.json"
 LANGUAGES: Final = ("en", "fr", "es", "ar", "sw")
-SECTOR_BY_NEED: Final[Mapping[str, str]] = {
-    "medical_care": "health",
-    "police_protection": "police",
-    "school_support": "education",
+SECTOR_BY_NEED: Final[Mapping[str, tuple[str, str]]] = {
+    "medical_care": ("health", "care"),
+    "police_protection": ("police", "protection"),
+    "school_support": ("education", "schooling"),
 }
-"""A need that only one sector answers; whoever answers none of these is of the social services."""
-PURPOSES: Final[Mapping[str, str]] = {
-    "health": "care",
-    "police": "protection",
-    "social_services": "shelter",
-    "education": "schooling",
-}
+"""A need that only one sector answers, with that sector and its people's purpose."""
+OTHERWISE: Final = ("social_services", "shelter")
+"""Whoever answers none of these needs."""
 NAMES: Final = (
     "Ysolde Brannigåle",
     "Temperance Okwuosá",
@@ -43,14 +42,14 @@ As many agencies as names take part; the directory's further organisations are l
 
 def fictional_agencies() -> tuple[AgencyAccount, ...]:
     """An agency for each of the first organisations, in the order of the directory."""
-    rows_of = list(_organizations().values())[: len(NAMES)]
-    return tuple(_agency(place, rows) for place, rows in enumerate(rows_of))
+    taking_part = list(_organizations().values())[: len(NAMES)]
+    return tuple(_agency(place, entries) for place, entries in enumerate(taking_part))
 
 
 def listed_only() -> Mapping[str, str]:
     """The organisations of the directory that take no part: id → name."""
     listed = tuple(_organizations().items())[len(NAMES) :]
-    return {organization: str(rows[0]["organization"]["name"]) for organization, rows in listed}
+    return {organization: entries[0].organization_title for organization, entries in listed}
 
 
 def slug(title: str) -> str:
@@ -58,34 +57,27 @@ def slug(title: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", title.lower().replace("'", "")).strip("-")[:31].rstrip("-")
 
 
-def _organizations() -> Mapping[str, Sequence[Any]]:
-    found: dict[str, list[Any]] = {}
-    for row in json.loads(DIRECTORY.read_text(encoding="utf-8"))["contents"]:
-        found.setdefault(row["organization"]["id"], []).append(row)
+def _organizations() -> Mapping[str, Sequence[ServiceRegistered]]:
+    found: dict[str, list[ServiceRegistered]] = defaultdict(list)
+    for one in read_directory(DIRECTORY, SystemClock().now()):
+        if isinstance(one, DirectoryRow):
+            found[one.entry.organization].append(one.entry)
     return found
 
 
-def _agency(place: int, rows: Sequence[Any]) -> AgencyAccount:
-    organization = rows[0]["organization"]
-    services = {row["id"]: _needs(row) for row in rows if row["status"] == "active"}
-    sector = _sector_of(need for needs in services.values() for need in needs)
+def _agency(place: int, entries: Sequence[ServiceRegistered]) -> AgencyAccount:
+    services = {entry.service: entry.needs for entry in entries if entry.status == "active"}
+    needs = (need for answered in services.values() for need in answered)
+    sector, purpose = next((SECTOR_BY_NEED[need] for need in needs if need in SECTOR_BY_NEED), OTHERWISE)
     name = NAMES[place]
     name_in_keys = name.encode("ascii", "replace").decode().replace("?", "x").replace(" ", ".")
     return AgencyAccount(
-        id=slug(organization["name"]),
+        id=slug(entries[0].organization_title),
         sector=sector,
-        purpose=PURPOSES[sector],
+        purpose=purpose,
         services=services,
-        organization=organization["id"],
+        organization=entries[0].organization,
         language=LANGUAGES[place % len(LANGUAGES)],
         mail=f"desk-{place + 1}@mail.example",
         planted=(name, name_in_keys),
     )
-
-
-def _sector_of(needs: Iterable[str]) -> str:
-    return next((SECTOR_BY_NEED[need] for need in needs if need in SECTOR_BY_NEED), "social_services")
-
-
-def _needs(row: Any) -> tuple[str, ...]:
-    return tuple(attribute["taxonomy_term"]["code"] for attribute in row["attributes"])

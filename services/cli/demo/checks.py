@@ -264,7 +264,7 @@ def parts_of(check: Callable[..., list[str]]) -> tuple[str, ...]:
 
 
 def _result(name: str, check: Callable[..., list[str]], evidence: Evidence) -> CheckResult:
-    parts = {part: getattr(evidence, part) for part in parts_of(check)}
+    parts = {part: evidence[part] for part in parts_of(check)}
     lacking = [part for part, found in parts.items() if not found and part not in EMPTY_WHEN_GOOD]
     problems = (*(f"there is no evidence: {part} is empty" for part in lacking), *check(**parts))
     return CheckResult(name, inspect.getdoc(check) or "", problems)

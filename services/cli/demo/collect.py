@@ -37,29 +37,29 @@ async def collect(play: Play, kills: tuple[Kill, ...], folder: Path) -> Evidence
         traces, searched_bytes = await search(trial, onlooker)
         states = await onlooker.connections["referrals"].fetch("SELECT id, state FROM referral")
         feeds = await asyncio.gather(*(client.whole_feed() for client in clients))
-        return Evidence(
-            played=tuple(play.played),
-            failures=tuple(play.failures),
-            sent=tuple(sent for client in clients for sent in client.sent),
-            addressed=tuple(addressed),
-            received=tuple(event for feed in feeds for event in feed),
-            counted=tuple(counted),
-            states=dict(states),
-            views=views,
-            looks=tuple(look for client in clients for look in client.looks),
-            entries=tuple(entries),
-            verdict=verdict,
-            mails=tuple(_mails(trial.installation.mail_folder)),
-            desks={agency.id: agency.mail for agency in trial.agencies},
-            names=tuple(name for agency in trial.agencies for name in agency.planted),
-            traces=tuple(traces),
-            searched_bytes=searched_bytes,
-            kills=kills,
-            gaps_ms=play.gaps_ms,
-            outsiders=play.outsiders,
-            dead_letters={each: await onlooker.count(each, _DEAD) for each in SERVICES if each != "audit"},
-            refused_reports={each: await onlooker.count(each, _REFUSED) for each in SECTORS},
-        )
+        return {
+            "played": tuple(play.played),
+            "failures": tuple(play.failures),
+            "sent": tuple(sent for client in clients for sent in client.sent),
+            "addressed": tuple(addressed),
+            "received": tuple(event for feed in feeds for event in feed),
+            "counted": tuple(counted),
+            "states": dict(states),
+            "views": views,
+            "looks": tuple(look for client in clients for look in client.looks),
+            "entries": tuple(entries),
+            "verdict": verdict,
+            "mails": tuple(_mails(trial.installation.mail_folder)),
+            "desks": {agency.id: agency.mail for agency in trial.agencies},
+            "names": tuple(name for agency in trial.agencies for name in agency.planted),
+            "traces": tuple(traces),
+            "searched_bytes": searched_bytes,
+            "kills": kills,
+            "gaps_ms": play.gaps_ms,
+            "outsiders": play.outsiders,
+            "dead_letters": {each: await onlooker.count(each, _DEAD) for each in SERVICES if each != "audit"},
+            "refused_reports": {each: await onlooker.count(each, _REFUSED) for each in SECTORS},
+        }
 
 
 async def _views(play: Play) -> dict[PartyKey, str]:

@@ -62,25 +62,25 @@ def demo(
 def document(run: DemoRun) -> dict[str, Any]:
     """The run for machines."""
     evidence = run.evidence
-    orders = orders_of(evidence.gaps_ms, evidence.addressed)
+    orders = orders_of(evidence["gaps_ms"], evidence["addressed"])
     return {
         "holds": run.holds,
-        "referrals": len(evidence.played),
-        "stories": dict(Counter(each.story for each in evidence.played)),
-        "steps": len(evidence.sent),
-        "facts": len(evidence.received),
-        "looks": len(evidence.looks),
-        "entries": evidence.verdict["size"],
-        "mails": len(evidence.mails),
-        "kills": [asdict(kill) for kill in evidence.kills],
+        "referrals": len(evidence["played"]),
+        "stories": dict(Counter(each.story for each in evidence["played"])),
+        "steps": len(evidence["sent"]),
+        "facts": len(evidence["received"]),
+        "looks": len(evidence["looks"]),
+        "entries": evidence["verdict"]["size"],
+        "mails": len(evidence["mails"]),
+        "kills": [asdict(kill) for kill in evidence["kills"]],
         "races": {
             "accepted_first": orders["accepted"],
             "withdrawn_first": orders["refused"],
-            "gap_ms_max": round(max(evidence.gaps_ms.values(), default=0.0), 2),
+            "gap_ms_max": round(max(evidence["gaps_ms"].values(), default=0.0), 2),
         },
-        "listed": evidence.outsiders,
+        "listed": evidence["outsiders"],
         "directories": [report.as_json() | {"rows": len(report.refused)} for report in run.reports],
-        "searched_bytes": evidence.searched_bytes,
+        "searched_bytes": evidence["searched_bytes"],
         "checks": [
             {"name": result.name, "holds": result.holds, "problems": list(result.problems)}
             for result in run.results

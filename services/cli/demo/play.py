@@ -77,7 +77,7 @@ class Play:
     async def try_outsiders(self) -> None:
         """Offer referrals to organisations that are listed and not admitted: all of ours, a few of others."""
         owner, recipient = self.trial.agencies[0], self.trial.agencies[3]
-        client = self.trial.client(owner)
+        client = self.trial.clients[owner.id]
         listed = {row["organization"]: row for row in await client.services() if row["agency"] is None}
         ours = listed_only()
         others = [organization for organization in listed if organization not in ours]
@@ -90,7 +90,7 @@ class Play:
                 self.outsiders[ours[organization]] = "not_listed"
 
     async def _play_one(self, story: Story, place: int) -> None:
-        owner, receiver = (self.trial.client(agency) for agency in self._parties(place))
+        owner, receiver = (self.trial.clients[agency.id] for agency in self._parties(place))
         try:
             async with asyncio.timeout(STORY_WITHIN_SECONDS):
                 await self._play(story, {"owner": owner, "receiver": receiver})

@@ -56,10 +56,6 @@ class Trial:
         """How many steps of all agencies wait for their answer."""
         return sum(len(client.unanswered) for client in self.clients.values())
 
-    def client(self, agency: AgencyAccount) -> AgencyClient:
-        """An agency's system."""
-        return self.clients[agency.id]
-
 
 @asynccontextmanager
 async def running_trial(folder: Path, say: Callable[[str], None]) -> AsyncIterator[Trial]:
@@ -150,7 +146,7 @@ async def _import_directories(trial: Trial, directory: Path | None) -> list[Impo
 
 
 async def _knows_all(trial: Trial, agency: AgencyAccount) -> bool:
-    known = {row["service"]: row["agency"] for row in await trial.client(agency).services()}
+    known = {row["service"]: row["agency"] for row in await trial.clients[agency.id].services()}
     return all(known.get(service) == other.id for other in trial.agencies for service in other.services)
 
 

@@ -34,7 +34,7 @@ WORDS: Final = (
     Word("protocols", "governance", OPERATORS, "Publish sharing protocols, and list them.", is_noun=True),
     Word("directory", "directory", OPERATORS, "Import the service directory.", is_noun=True),
     Word("topology", "topology", OPERATORS, "Topics, users and rights on the brokers.", is_noun=True),
-    Word("dead-letters", "dead_letters", OPERATORS, "Records that services set aside.", is_noun=True),
+    Word("dead-letters", "readers", OPERATORS, "Records that services set aside.", is_noun=True),
     Word("readers", "readers", OPERATORS, "Partitions that stopped, and letting them go on.", is_noun=True),
     Word("trail", "trail", OPERATORS, "Export the access trail, and verify it.", is_noun=True),
     Word("token", "tokens", OPERATORS, "Print an access token of the local issuer."),
@@ -76,7 +76,7 @@ def _nothing() -> None:
 def _mount(app: typer.Typer, word: Word) -> None:
     module = import_module(f"services.cli.{word.module}")
     if word.is_noun:
-        noun: typer.Typer = getattr(module, word.name, None) or module.app
+        noun: typer.Typer = getattr(module, word.name.replace("-", "_"), None) or module.app
         app.add_typer(noun, name=word.name, help=word.sentence, no_args_is_help=True)
     else:
         app.registered_commands += [each for each in module.app.registered_commands if each.name == word.name]

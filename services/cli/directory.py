@@ -45,11 +45,6 @@ class ImportReport:
     failure: Refused | Unavailable | None = None
     """Why some batch was not taken."""
 
-    def leave_out(self, batch: Sequence[DirectoryRow], failure: Refused | Unavailable) -> None:
-        """Report a batch that did not arrive."""
-        self.failure = failure
-        self.refused += [RefusedRow(row.source, row.row, "batch", "not_taken") for row in batch]
-
     def as_json(self) -> dict[str, Any]:
         """The report for machines: counts by field and code, and each row; never a value."""
         reasons = Counter(f"{one.field}: {one.code}" for one in self.refused)
@@ -89,13 +84,13 @@ async def import_directory(path: Path, client: httpx2.AsyncClient, at: datetime)
     report.read = len(rows) + len(report.refused)
     for first in range(0, len(rows), BATCH_ENTRIES_MAX):
         batch = rows[first : first + BATCH_ENTRIES_MAX]
-        if isinstance(report.failure, Unavailable):  # nobody answers: the rest need not wait for that as well
-            report.leave_out(batch, report.failure)
-            continue
         try:
+            if isinstance(report.failure, Unavailable):  # the rest need not wait for that as well
+                raise report.failure
             await _hand_in(batch, client, report)
         except (NotTaken, Unavailable) as failure:
-            report.leave_out(batch, failure)
+            report.failure = failure
+            report.refused += [RefusedRow(row.source, row.row, "batch", "not_taken") for row in batch]
     return report
 
 

@@ -45,15 +45,17 @@ def ask(data: Path | None, service: str, method: str, path: str, content: bytes 
     return document
 
 
-def ask_all(data: Path | None, services: Sequence[str], path: str) -> Mapping[str, Any]:
-    """What each service shows, without those that do not answer."""
+def ask_all(data: Path | None, services: Sequence[str], path: str) -> tuple[list[dict[str, Any]], list[str]]:
+    """The rows that services show, each with its service's name; and who does not answer."""
     answers = asyncio.run(_ask_each(data, services, "GET", path))
-    return {service: answer.json() for service, answer in answers.items() if answer}
+    shown = {service: answer.json()["data"] for service, answer in answers.items() if answer}
+    rows = [{"service": service, **row} for service, found in shown.items() for row in found]
+    return rows, [service for service in services if service not in shown]
 
 
-def check_all_answered(data: Path | None, services: Sequence[str], answers: Mapping[str, Any]) -> None:
+def check_all_answered(data: Path | None, silent: Sequence[str]) -> None:
     """End the command with an exit code of its own where somebody did not answer."""
-    if silent := [name for name in services if name not in answers]:
+    if silent:
         fail(f"no answer from {', '.join(silent)}; see {command('status', data)}", TEMPORARY)
 
 

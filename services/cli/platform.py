@@ -78,7 +78,8 @@ def _start_detached(configuration: Configuration, data: Path | None) -> None:
         started.wait()
         raise
     finally:
-        _repeat(log, start)
+        for line in log.read_bytes()[start:].decode("utf-8", "replace").splitlines():
+            say(line)
 
 
 def _wait_until_ready(configuration: Configuration, started: "subprocess.Popen[bytes]") -> None:
@@ -96,11 +97,6 @@ def _wait_until_ready(configuration: Configuration, started: "subprocess.Popen[b
 def _is_ready(configuration: Configuration, supervisor: int) -> bool:
     state = control.read_state(configuration.run) or {}
     return state.get("supervisor") == supervisor and state["state"] == READY
-
-
-def _repeat(log: Path, start: int) -> None:
-    for line in log.read_bytes()[start:].decode("utf-8", "replace").splitlines():
-        say(line)
 
 
 @app.command("down")

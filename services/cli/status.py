@@ -100,10 +100,7 @@ async def _told_in_time(
             if name == MAIL_SINK:
                 return [] if await greets(installation.ports["mail_sink_smtp"]) else None
             answer = await client.get(f"http://{HOST}:{installation.ports[f'{name}_health']}/readyz")
-            return [_within(name, alarm) for alarm in ALARMS.validate_python(answer.json()["alarms"])]
+            alarms = ALARMS.validate_python(answer.json()["alarms"])
+            return [replace(one, where=f"{name}: {one.where}" if one.where else name) for one in alarms]
     except UNANSWERED:
         return None
-
-
-def _within(part: str, alarm: Alarm) -> Alarm:
-    return replace(alarm, where=f"{part}: {alarm.where}" if alarm.where else part)

@@ -61,10 +61,13 @@ def failures_told() -> Iterator[None]:
     """Turn a named failure into its sentence and the command's exit code."""
     try:
         yield
+        return
     except KeyboardInterrupt:
-        _leave("interrupted", INTERRUPTED)
+        sentence, code = "interrupted", INTERRUPTED
     except Exception as error:
-        _leave(*_sentence_and_code(error))
+        sentence, code = _sentence_and_code(error)
+    say(f"concert: {sentence}")
+    raise SystemExit(code)
 
 
 def _sentence_and_code(error: Exception) -> tuple[str, int]:
@@ -78,8 +81,3 @@ def _sentence_and_code(error: Exception) -> tuple[str, int]:
     if isinstance(error, Unavailable):
         return f"{error}.", TEMPORARY
     raise error
-
-
-def _leave(sentence: str, code: int) -> None:
-    say(f"concert: {sentence}")
-    raise SystemExit(code)

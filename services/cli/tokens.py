@@ -86,5 +86,5 @@ def token(
 
 def local_issuer(installation: Installation) -> LocalIssuer:
     """The local issuer of an installation."""
-    cell, key_file = installation.configuration.cell, installation.secrets.issuer_key_file()
-    return LocalIssuer(installation.issuer_name, cell, key_file)
+    key_file = installation.secrets.issuer_key_file()
+    return LocalIssuer(installation.issuer_name, installation.configuration.cell, key_file)

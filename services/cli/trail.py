@@ -25,13 +25,6 @@ from services.runtime.ids import random_bytes
 app = typer.Typer(no_args_is_help=True, help="The access trail: export it, verify it offline.")
 
 
-class CannotExport(CannotRun):
-    """The trail was not exported; the sentence says why."""
-
-    def __init__(self, sentence: str) -> None:
-        super().__init__("cannot_export", sentence)
-
-
 @app.command("verify")
 def verify(
     source: Annotated[Path, typer.Argument(help="A directory with an exported trail.")],
@@ -80,7 +73,10 @@ async def download(
     origin = log_key.partition("+")[0]
     log = "/log/" + origin.partition("/")[2]
     note = await _fetched(client, f"{log}/checkpoint")
-    size = _size(note, log_key)
+    try:
+        size = signed_checkpoint(note.decode("utf-8"), named_key(log_key)).size
+    except ValueError:
+        raise _refusal("showed a checkpoint that the log's key did not sign") from None
     _write(directory / POLICY, f"log {log_key}\nquorum none\n".encode())
     for level in (ENTRIES, *levels_of(size)):
         for tile in tiles_of_level(level, size):
@@ -96,19 +92,16 @@ def _write(file: Path, content: bytes) -> None:
     file.write_bytes(content)
 
 
-def _size(note: bytes, log_key: str) -> int:
-    try:
-        return signed_checkpoint(note.decode("utf-8"), named_key(log_key)).size
-    except ValueError:
-        raise CannotExport("the trail's checkpoint is not one that the log's key signed") from None
+def _refusal(why: str) -> CannotRun:
+    return CannotRun("cannot_export", f"The trail {why}.")
 
 
 async def _fetched(client: httpx2.AsyncClient, path: str) -> bytes:
     answer = await client.get(path)
     if answer.status_code == 404:
-        raise CannotExport("the trail has no such part, or has signed nothing yet; try again")
+        raise _refusal("has no such part, or has signed nothing yet; try again")
     if answer.status_code != 200:
-        raise CannotExport(f"the trail answered with status {answer.status_code}")
+        raise _refusal(f"answered with status {answer.status_code}")
     return answer.content
 
 
@@ -116,7 +109,7 @@ async def _open_details(client: httpx2.AsyncClient, file: Path, size: int, purpo
     body = {"idem": encoded(random_bytes(16)), "purpose": purpose, "size": size}
     async with client.stream("POST", "/v1/openings", json=body) as answer:
         if answer.status_code != 200:
-            raise CannotExport(f"the trail did not open its details: status {answer.status_code}")
+            raise _refusal(f"did not open its details: status {answer.status_code}")
         with file.open("wb") as out:
             async for piece in answer.aiter_bytes():
                 out.write(piece)

@@ -1,8 +1,7 @@
 """The trail's interface for other services, on the internal port, and the published static layout."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
-from typing import Annotated, Any, Final, Protocol
+from collections.abc import Sequence
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
@@ -20,10 +19,10 @@ from schemas.events.access import (
 from schemas.trail.tiles import ENTRIES, Tile, bundle, tile_at
 from schemas.trail.tree import HASH_BYTES
 from schemas.wire.exact_bytes import Bytes16
-from services.audit.domain.records import StoredCheckpoint
 from services.audit.domain.refusals import TrailClosed
 from services.audit.handlers import (
     Result,
+    Store,
     Work,
     ask_permit,
     open_entries,
@@ -48,22 +47,6 @@ async def _caller(request: Request) -> str:
 Caller = Annotated[str, Depends(_caller)]
 
 
-class Published(Protocol):
-    """The rows that are published."""
-
-    async def newest_checkpoint(self) -> StoredCheckpoint | None:
-        """The newest signed head."""
-
-    async def tiles(self, level: int, start: int, stop: int) -> list[bytes]:
-        """Tiles of a level as far as they are filled, from one number to before another."""
-
-    async def leaves(self, start: int, stop: int) -> list[bytes]:
-        """The public bytes of entries."""
-
-
-OpenPublished = Callable[[], AbstractAsyncContextManager[Published]]
-
-
 class OpeningsRequest(BaseModel):
     """`POST /v1/openings`: the details of the first entries, for an export."""
 
@@ -74,12 +57,12 @@ class OpeningsRequest(BaseModel):
     size: Whole
 
 
-def audit_app(work: Work, open_published: OpenPublished, origin: str) -> FastAPI:
+def audit_app(work: Work) -> FastAPI:
     """The application of the internal port."""
     app = create_app("audit", caller_of, bytes_max=REQUEST_BYTES_MAX)
     app.add_exception_handler(TrailClosed, _closed)
     app.include_router(trail_routes(work))
-    app.include_router(log_routes(open_published, origin))
+    app.include_router(log_routes(work))
     return app
 
 
@@ -116,14 +99,14 @@ def trail_routes(work: Work) -> APIRouter:
     return router
 
 
-def log_routes(open_published: OpenPublished, origin: str) -> APIRouter:
+def log_routes(work: Work) -> APIRouter:
     """The static layout: checkpoint, tiles, entry bundles; only what the signed size covers."""
-    router = APIRouter(prefix="/log/" + origin.partition("/")[2])
+    router = APIRouter(prefix="/log/" + work.writer.origin.partition("/")[2])
 
     @router.get("/checkpoint")
     async def checkpoint() -> Response:
         """The newest signed head."""
-        async with open_published() as store:
+        async with work.open_store() as store:
             newest = await store.newest_checkpoint()
         if newest is None:
             raise NotFound
@@ -133,7 +116,7 @@ def log_routes(open_published: OpenPublished, origin: str) -> APIRouter:
     async def tile(path: str) -> Response:
         """A tile of hashes or a bundle of entries; it never changes."""
         asked = tile_at(f"tile/{path}")
-        async with open_published() as store:
+        async with work.open_store() as store:
             newest = await store.newest_checkpoint()
             if asked is None or newest is None or not asked.is_within(newest.size):
                 raise NotFound
@@ -143,7 +126,7 @@ def log_routes(open_published: OpenPublished, origin: str) -> APIRouter:
     return router
 
 
-async def _content(asked: Tile, store: Published) -> bytes:
+async def _content(asked: Tile, store: Store) -> bytes:
     if asked.level == ENTRIES:
         return bundle(await store.leaves(asked.first, asked.first + asked.width))
     tiles = await store.tiles(asked.level, asked.number, asked.number + 1)

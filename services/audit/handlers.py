@@ -28,7 +28,7 @@ from schemas.wire.body import instant_text
 from services.audit.domain.drafts import Draft, EntryWriter
 from services.audit.domain.group import Answer, LogEntry
 from services.audit.domain.keyring import Keyring
-from services.audit.domain.records import Head, StoredEntry, StoredSubject
+from services.audit.domain.records import Head, StoredCheckpoint, StoredEntry, StoredSubject
 from services.audit.domain.refusals import IdemConflict, NotYours
 from services.audit.domain.soundness import opened_detail, opening_line
 from services.runtime.clock import Clock
@@ -57,6 +57,15 @@ class Store(Protocol):
 
     async def entries(self, start: int, stop: int) -> list[StoredEntry]:
         """Entries in order."""
+
+    async def leaves(self, start: int, stop: int) -> list[bytes]:
+        """The public bytes of entries."""
+
+    async def tiles(self, level: int, start: int, stop: int) -> list[bytes]:
+        """Tiles of a level as far as they are filled, from one number to before another."""
+
+    async def newest_checkpoint(self) -> StoredCheckpoint | None:
+        """The newest signed head."""
 
     async def subjects(self, ids: Collection[str]) -> dict[str, StoredSubject]:
         """The registered ones among these."""

@@ -7,11 +7,11 @@ for whatever reason, gives up the lead and starts over from the database, as at 
 import asyncio
 import math
 from collections import Counter, deque
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from typing import Final
 
 from schemas.events.access import Receipt
 from schemas.trail.bytes import TrailFault
@@ -22,9 +22,10 @@ from services.audit.domain.checkpoint_lag import NOTHING_SIGNED, CheckpointLag
 from services.audit.domain.drafts import Draft
 from services.audit.domain.group import Answer, Group, Intent
 from services.audit.domain.keyring import DataKey, Keyring
-from services.audit.domain.records import Head, StoredCheckpoint, StoredEntry, StoredSubject
+from services.audit.domain.records import Head, StoredCheckpoint, StoredEntry
 from services.audit.domain.refusals import DetailDamaged, NotLeader, SlowDown, TrailClosed, TrailDamaged
 from services.audit.domain.soundness import Findings, check_entries, opened_detail
+from services.audit.store import LogDatabase, TrailStore
 from services.runtime.alarms import Alarm
 from services.runtime.clock import Clock
 from services.runtime.crash import crash_point
@@ -48,52 +49,6 @@ RETENTION: Final = "standard"
 """The retention class of entries that are about no registered subject."""
 
 
-class Store(Protocol):
-    """The log's rows within one transaction; each waits, what is written is durable when its block ends."""
-
-    async def take_lead(self) -> Head:
-        """Begin a new epoch."""
-
-    async def append(
-        self, head: Head, group: Group, root: bytes, tiles: Sequence[tuple[int, int, bytes]], *, is_due: bool
-    ) -> bool:
-        """Add a group behind the head; false where the head is another by now."""
-
-    async def known(self, asked: Collection[tuple[str, bytes]]) -> dict[tuple[str, bytes], tuple[int, bytes]]:
-        """Caller and idem → where that request was recorded, and its body."""
-
-    async def entries(self, start: int, stop: int) -> list[StoredEntry]:
-        """Entries in order."""
-
-    async def entries_at(self, indices: Collection[int]) -> list[StoredEntry]:
-        """Entries by index."""
-
-    async def tiles(self, level: int, start: int, stop: int) -> list[bytes]:
-        """Tiles of a level as far as they are filled, from one number to before another."""
-
-    async def newest_checkpoint(self) -> StoredCheckpoint | None:
-        """What the signer signed last."""
-
-    async def subjects(self, ids: Collection[str]) -> dict[str, StoredSubject]:
-        """The registered ones among these."""
-
-    async def add_data_key(self, name: str, wrapped: bytes) -> None:
-        """Keep a new wrapped key."""
-
-
-class Ledger(Protocol):
-    """The database of one log; every method raises Unavailable when it does not answer."""
-
-    def open(self) -> AbstractAsyncContextManager[Store]:
-        """One transaction."""
-
-    def leadership(self) -> AbstractAsyncContextManager[bool]:
-        """The log's lock, if no other process holds it."""
-
-    async def close(self) -> None:
-        """Close every connection."""
-
-
 @dataclass(slots=True)
 class _Ticket:
     """A draft that waits for its group."""
@@ -109,7 +64,7 @@ class Sequencer(Sweeper):
     """
 
     def __init__(
-        self, ledger: Ledger, keyring: Keyring, log_key: NamedKey, lag: CheckpointLag, clock: Clock
+        self, ledger: LogDatabase, keyring: Keyring, log_key: NamedKey, lag: CheckpointLag, clock: Clock
     ) -> None:
         super().__init__("sequencer", LEAD_SECONDS, self.sweep)
         self.clock = clock
@@ -317,7 +272,7 @@ class Sequencer(Sweeper):
         for ticket, answer in zip(taken, answers, strict=True):
             _answer(ticket, answer)
 
-    async def _append(self, store: Store, head: Head, group: Group, *, is_due: bool) -> Head:
+    async def _append(self, store: TrailStore, head: Head, group: Group, *, is_due: bool) -> Head:
         self._tree.extend([leaf_hash(entry.leaf) for entry in group.entries])
         size, root = self._tree.size, self._tree.root()
         places = self._tree.tiles_since(head.size)
@@ -336,7 +291,7 @@ class Sequencer(Sweeper):
             taken.append(ticket)
         return taken
 
-    async def _open_group(self, drafts: Sequence[Draft], head: Head, store: Store) -> Group:
+    async def _open_group(self, drafts: Sequence[Draft], head: Head, store: TrailStore) -> Group:
         """An empty group over everything that these drafts depend on."""
         known = await store.known({(draft.caller, draft.idem) for draft in drafts}) if drafts else {}
         asked = {draft.intent for draft in drafts if draft.intent is not None}
@@ -349,7 +304,7 @@ class Sequencer(Sweeper):
         key, at = await self._month_key(store), instant_text(self.clock.now())
         return Group(self._keyring, head.size, at, key, known, subjects, intents)
 
-    async def _month_key(self, store: Store) -> DataKey:
+    async def _month_key(self, store: TrailStore) -> DataKey:
         """The key of this month's entries that are about no registered subject; each term makes its own.
 
         Should this transaction roll back, resigning forgets the key with all else.

@@ -6,16 +6,16 @@ signing again would be a second history.
 """
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from schemas.trail.bytes import TrailFault
 from schemas.trail.notes import Checkpoint, Signer, checkpoint_text, read_checkpoint, signed_note
 from schemas.trail.tree import EMPTY_ROOT, HASH_BYTES, TILE_HASHES, Tree
 from services.audit.domain.records import StoredCheckpoint
+from services.audit.store import LogDatabase, TrailStore
 from services.runtime.alarms import Alarm
 from services.runtime.clock import Clock
 from services.runtime.crash import crash_point
@@ -26,22 +26,6 @@ BEHIND: Final = "the database is behind what was signed"
 
 class SignerHalted(Exception):
     """The database does not hold the tree that was signed: a person must look."""
-
-
-class Store(Protocol):
-    """What the signer may see and write; each waits, what is written is durable when the block is left."""
-
-    async def due(self) -> tuple[int, bytes] | None:
-        """Size and root that wait to be signed."""
-
-    async def tiles(self, level: int, start: int, stop: int) -> list[bytes]:
-        """The tiles of a level, from one number to before another."""
-
-    async def newest_checkpoint(self) -> StoredCheckpoint | None:
-        """The largest checkpoint that is stored."""
-
-    async def add_checkpoint(self, checkpoint: StoredCheckpoint) -> None:
-        """Store a checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +61,8 @@ class HighWater:
 class CheckpointSigner:
     """Signs one log's checkpoints."""
 
-    def __init__(
-        self,
-        open_store: Callable[[], AbstractAsyncContextManager[Store]],
-        signer: Signer,
-        high_water: HighWater,
-        clock: Clock,
-    ) -> None:
-        self._open_store = open_store
+    def __init__(self, ledger: LogDatabase, signer: Signer, high_water: HighWater, clock: Clock) -> None:
+        self._open_store = ledger.open
         self._signer = signer
         self._high_water = high_water
         self._clock = clock
@@ -131,7 +109,7 @@ class CheckpointSigner:
             raise SignerHalted("the tiles do not lead to the root that is due")
         await self._sign(Checkpoint(self._signer.name, size, root))
 
-    async def _begin(self, store: Store, due_size: int) -> Tree:
+    async def _begin(self, store: TrailStore, due_size: int) -> Tree:
         """Find where the last run ended; the tree up to there must still be the one that was signed."""
         head = self._high_water.read()
         if head is None:
@@ -158,7 +136,7 @@ class CheckpointSigner:
         self._signed = head
 
 
-async def _read_tiles(store: Store, tree: Tree, size: int) -> None:
+async def _read_tiles(store: TrailStore, tree: Tree, size: int) -> None:
     """Add the leaf hashes up to a size; those that are known already must not have changed."""
     first = tree.size // TILE_HASHES
     tiles = await store.tiles(0, first, -(-size // TILE_HASHES))

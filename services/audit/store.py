@@ -144,7 +144,7 @@ class TrailStore:
 
 @dataclass(frozen=True, slots=True)
 class LogDatabase:
-    """One log in one database."""
+    """One log in one database; its methods raise Unavailable when that does not answer."""
 
     database: Database
     log: str

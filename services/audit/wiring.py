@@ -65,7 +65,7 @@ def wire(runtime: Runtime, settings: Settings) -> Parts:
     )
     CHECKPOINT_AGE.set_function(sequencer.checkpoint_age_seconds)
     return Parts(
-        internal=audit_app(work, ledger.open, settings.log),
+        internal=audit_app(work),
         sweepers=(sequencer, Sweeper("checkpoint", TICK_SECONDS, sequencer.tick)),
     )
 
@@ -73,7 +73,7 @@ def wire(runtime: Runtime, settings: Settings) -> Parts:
 def wire_signer(runtime: Runtime, settings: SignerSettings) -> Parts:
     """The process that signs checkpoints."""
     signer = CheckpointSigner(
-        LogDatabase(runtime.database, settings.log).open,
+        LogDatabase(runtime.database, settings.log),
         Signer.from_seed(settings.log, _key(settings.log_key_file)),
         HighWater(settings.high_water_file),
         runtime.clock,

@@ -348,7 +348,7 @@ async def sweep_signer(trail: Trail, folder: Path) -> None:
 def _signer(trail: Trail, folder: Path, database: Any) -> CheckpointSigner:
     key = Signer.from_seed(trail.origin, decoded(trail.keys["log"].read_text()))
     return CheckpointSigner(
-        LogDatabase(database, trail.origin).open, key, HighWater(folder / "high_water"), StoppedClock()
+        LogDatabase(database, trail.origin), key, HighWater(folder / "high_water"), StoppedClock()
     )
 
 

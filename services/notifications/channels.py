@@ -11,13 +11,12 @@ import asyncio
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Final
 
 import aiosmtplib
 
 from services.notifications.domain.mail import mail_bytes, message_id
-from services.notifications.domain.notice import ATTEMPT_WITHIN, Attempt, Desk, Result
+from services.notifications.domain.notice import ATTEMPT_WITHIN, SENDING_FOR, Attempt, Desk, Result
 from services.notifications.handlers import OpenWork
 from services.runtime.alarms import Alarm
 from services.runtime.clock import Clock
@@ -85,11 +84,10 @@ Deliver = Callable[[Attempt], Awaitable[Result]]
 class MailDispatcher:
     """Sends the notices that are due; several at once are safe."""
 
-    def __init__(self, open_work: OpenWork, deliver: Deliver, clock: Clock, sending_for: timedelta) -> None:
+    def __init__(self, open_work: OpenWork, deliver: Deliver, clock: Clock) -> None:
         self._open_work = open_work
         self._deliver = deliver
         self._clock = clock
-        self._sending_for = sending_for
         self._undeliverable: Sequence[Desk] = ()
         self._away: Alarm | None = None
 
@@ -99,7 +97,7 @@ class MailDispatcher:
             if not await self._send_one():
                 break
         async with self._open_work() as work:
-            self._undeliverable = await work.notices.undeliverable(DESKS_TOLD_MAX)
+            self._undeliverable = await work.store.undeliverable(DESKS_TOLD_MAX)
         return False
 
     def alarms(self) -> Iterable[Alarm]:
@@ -113,7 +111,7 @@ class MailDispatcher:
     async def _send_one(self) -> bool:
         now = self._clock.now()
         async with self._open_work() as work:
-            attempt = await work.notices.claim(at=now, until=now + self._sending_for)
+            attempt = await work.store.claim(at=now, until=now + SENDING_FOR)
         if attempt is None:
             return False
         crash_point("notice.sending")
@@ -122,7 +120,7 @@ class MailDispatcher:
         crash_point("notice.sent")
         # Crash point: sent, not written down; sent again under the same Message-ID (see above).
         async with self._open_work() as work:
-            await work.notices.settle(attempt, result or "not_now", at=self._clock.now())
+            await work.store.settle(attempt, result or "not_now", at=self._clock.now())
         if result in ("not_now", "refused"):
             number = max(attempt.numbers.values())
             log().warning("mail_not_taken", attempt=number, state=result, agency_id=attempt.desk.agency)

@@ -24,28 +24,23 @@ Place = tuple[str, str]
 """Agency and code of a desk."""
 
 
-class Desks(Protocol):
-    """The registered desks; each method may raise Unavailable, all is durable at commit."""
+class Store(Protocol):
+    """Agencies, desks and notices; each method may raise Unavailable, all is durable at commit."""
 
-    async def of(self, agency: str) -> Sequence[Desk]:
-        """The desks of one agency, by code."""
-
-    async def register(self, desk: Desk) -> Desk:
-        """Keep a desk as it is now, and give it; at a new address what waits is tried at once."""
-
-
-class Agencies(Protocol):
-    """The agencies that governance has named; each method may raise Unavailable, all is durable at commit."""
-
-    async def keep(self, agencies: Collection[AgencyCurrent]) -> None:
+    async def keep_agencies(self, agencies: Collection[AgencyCurrent]) -> None:
         """Keep each agency unless a newer version is known."""
 
     async def admission(self, agency: str) -> AgencyStanding | None:
         """How an agency stands, or None if it was not heard of."""
 
+    async def desks_of(self, agency: str) -> Sequence[Desk]:
+        """The desks of one agency, by code."""
 
-class Notices(Protocol):
-    """The notices; each method may raise Unavailable, all is durable at commit."""
+    async def register(self, desk: Desk) -> Desk:
+        """Keep a desk as it is now, and give it; at a new address what waits is tried at once."""
+
+    async def undeliverable(self, most: int) -> Sequence[Desk]:
+        """Desks that take no mail, the longest first."""
 
     async def add(self, notices: Sequence[Notice]) -> None:
         """Keep each notice whose event has none yet and whose desk is registered."""
@@ -59,17 +54,12 @@ class Notices(Protocol):
     async def settle(self, attempt: Attempt, result: Result, *, at: datetime) -> None:
         """Write how the attempt ended, if it is the last one; one mail tells of all that waited there."""
 
-    async def undeliverable(self, most: int) -> Sequence[Desk]:
-        """Desks that take no mail, the longest first."""
-
 
 @dataclass(frozen=True, slots=True)
 class Work:
     """What a handler of this service may touch, opened for one transaction."""
 
-    agencies: Agencies
-    desks: Desks
-    notices: Notices
+    store: Store
     clock: Clock
 
 
@@ -82,34 +72,34 @@ async def write_notices(facts: Sequence[ReadEvent[FactBase]], work: Work) -> Non
     newest = {fact.body.referral: fact for fact in facts}  # the last one says whom the referral waits for
     waiting = {referral: _place(fact.body) for referral, fact in newest.items()}
     at = work.clock.now()
-    await work.notices.drop(waiting)
+    await work.store.drop(waiting)
     places = {referral: place for referral, place in waiting.items() if place}
-    await work.notices.add([Notice(newest[one].id, one, *place, at) for one, place in places.items()])
+    await work.store.add([Notice(newest[one].id, one, *place, at) for one, place in places.items()])
 
 
 async def keep_agencies(received: Sequence[ReadEvent[Any]], work: Work) -> None:
     """Keep agencies as they stand now; protocols are of no use here."""
     agencies = {one.body.agency: one.body for one in received if isinstance(one.body, AgencyCurrent)}
-    await work.agencies.keep(agencies.values())
+    await work.store.keep_agencies(agencies.values())
 
 
 async def register_desk(desk: Desk, work: Work) -> Desk:
     """Keep a desk of the admitted, active agency that asks; refuse desks without end."""
     await _check_admitted(desk.agency, work)
-    codes = {known.code for known in await work.desks.of(desk.agency)}
+    codes = {known.code for known in await work.store.desks_of(desk.agency)}
     if desk.code not in codes and len(codes) >= DESKS_PER_AGENCY_MAX:
         raise TooManyDesks
-    return await work.desks.register(desk)
+    return await work.store.register(desk)
 
 
 async def desks_of(agency: str, work: Work) -> Sequence[Desk]:
     """The desks of the admitted, active agency that asks."""
     await _check_admitted(agency, work)
-    return await work.desks.of(agency)
+    return await work.store.desks_of(agency)
 
 
 async def _check_admitted(agency: str, work: Work) -> None:
-    check_admission(await work.agencies.admission(agency), sector=None)
+    check_admission(await work.store.admission(agency), sector=None)
 
 
 def _place(fact: FactBase) -> Place | None:

@@ -7,7 +7,6 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from services.notifications.domain.mail import ADDRESS_BYTES_MAX
-from services.notifications.domain.notice import ATTEMPT_WITHIN
 from services.runtime.settings import IssuerSettings, RuntimeSettings
 
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
@@ -41,5 +40,3 @@ class Settings(RuntimeSettings):
     smtp: SmtpSettings
     sweep_every: timedelta = timedelta(seconds=1)
     """How often due notices are looked for; at most `MAILS_PER_SWEEP_MAX` mails leave each time."""
-    sending_for: Annotated[timedelta, Field(gt=ATTEMPT_WITHIN)] = timedelta(seconds=60)
-    """How long a notice stays with the process that took it; one that died is followed only after that."""

@@ -15,7 +15,7 @@ from services.notifications.domain.notice import (
     Result,
     outcome_of,
 )
-from services.notifications.handlers import Agencies, Desks, Notices, Place
+from services.notifications.handlers import Place, Store
 from services.runtime.admission import AgencyStanding
 from services.runtime.transaction import Row, Transaction, columns
 
@@ -98,13 +98,13 @@ ORDER BY undeliverable_since, agency, code LIMIT :most
 """
 
 
-class AgencyStore(Agencies):
-    """The agencies that governance has named."""
+class NotificationStore(Store):
+    """The agencies that governance has named, the desks that they registered, a notice for each event."""
 
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
 
-    async def keep(self, agencies: Collection[AgencyCurrent]) -> None:
+    async def keep_agencies(self, agencies: Collection[AgencyCurrent]) -> None:
         names = ("agency", "version", "sector", "status")
         await self._transaction.run(_KEEP_AGENCIES, **columns(agencies, *names))
 
@@ -113,14 +113,7 @@ class AgencyStore(Agencies):
             return AgencyStanding(row.sector, row.is_active)
         return None
 
-
-class DeskStore(Desks):
-    """The desks that agencies registered."""
-
-    def __init__(self, transaction: Transaction) -> None:
-        self._transaction = transaction
-
-    async def of(self, agency: str) -> Sequence[Desk]:
+    async def desks_of(self, agency: str) -> Sequence[Desk]:
         rows = await self._transaction.rows(_OF_AGENCY, agency=agency)
         return [_desk(row) for row in rows]
 
@@ -129,17 +122,6 @@ class DeskStore(Desks):
         await self._transaction.run(_HASTEN, **place)
         [row] = await self._transaction.rows(_REGISTER, **place, language=desk.language)
         return _desk(row)
-
-
-def _desk(row: Row) -> Desk:
-    return Desk(row.agency, row.code, SecretStr(row.mail), row.language, row.undeliverable_since)
-
-
-class NoticeStore(Notices):
-    """The notices; one for each event, whatever comes again."""
-
-    def __init__(self, transaction: Transaction) -> None:
-        self._transaction = transaction
 
     async def add(self, notices: Sequence[Notice]) -> None:
         if notices:
@@ -166,20 +148,21 @@ class NoticeStore(Notices):
         return Attempt(desk, numbers, at, first.written_at, first.key)
 
     async def settle(self, attempt: Attempt, result: Result, *, at: datetime) -> None:
-        outcomes = [outcome_of(number, result, at=at) for number in attempt.numbers.values()]
-        await self._transaction.run(
-            _SETTLE,
-            event=list(attempt.numbers),
-            number=list(attempt.numbers.values()),
-            **columns(outcomes, "state", "due_at"),
-        )
+        events, numbers = list(attempt.numbers), list(attempt.numbers.values())
+        outcomes = [outcome_of(number, result, at=at) for number in numbers]
+        states, due_at = [state for state, _ in outcomes], [due for _, due in outcomes]
+        await self._transaction.run(_SETTLE, event=events, number=numbers, state=states, due_at=due_at)
         place = {"agency": attempt.desk.agency, "desk": attempt.desk.code}
         if result == "taken":
             await self._transaction.run(_MARK_SENT, **place, at=attempt.at)
-        if result != "not_now" or any(outcome.state == "given_up" for outcome in outcomes):
+        if result != "not_now" or "given_up" in states:
             mail = attempt.desk.mail.get_secret_value()
             await self._transaction.run(_TAKES_MAIL, **place, mail=mail, takes=result == "taken", at=at)
 
     async def undeliverable(self, most: int) -> Sequence[Desk]:
         rows = await self._transaction.rows(_UNDELIVERABLE, most=most)
         return [_desk(row) for row in rows]
+
+
+def _desk(row: Row) -> Desk:
+    return Desk(row.agency, row.code, SecretStr(row.mail), row.language, row.undeliverable_since)

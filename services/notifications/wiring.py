@@ -6,7 +6,7 @@ from services.notifications.api import desks_app
 from services.notifications.channels import Mail, MailDispatcher
 from services.notifications.handlers import Work
 from services.notifications.settings import Settings, SmtpSettings
-from services.notifications.store import AgencyStore, DeskStore, NoticeStore
+from services.notifications.store import NotificationStore
 from services.notifications.subscriptions import SUBSCRIPTIONS
 from services.runtime.process import Parts, Runtime
 from services.runtime.sweeper import Sweeper
@@ -18,12 +18,12 @@ def wire(runtime: Runtime, settings: Settings) -> Parts:
     """The desks' API, the reader of facts, and the dispatch of mails."""
 
     def work_on(transaction: Transaction) -> Work:
-        return Work(AgencyStore(transaction), DeskStore(transaction), NoticeStore(transaction), runtime.clock)
+        return Work(NotificationStore(transaction), runtime.clock)
 
     open_work = runtime.database.opener(work_on)
     caller = token_reader_of(settings.issuer, runtime.identity.source, runtime.clock)
     mail = mail_of(settings.smtp)
-    dispatcher = MailDispatcher(open_work, mail.deliver, runtime.clock, settings.sending_for)
+    dispatcher = MailDispatcher(open_work, mail.deliver, runtime.clock)
     return Parts(
         subscriptions=SUBSCRIPTIONS,
         open_work=work_on,

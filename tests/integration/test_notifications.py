@@ -21,7 +21,7 @@ from services.cli.tokens import LocalIssuer
 from services.notifications.api import described_app
 from services.notifications.domain.notice import Desk
 from services.notifications.settings import Settings, SmtpSettings
-from services.notifications.store import AgencyStore, DeskStore
+from services.notifications.store import NotificationStore
 from services.notifications.wiring import wire
 from services.runtime.ids import new_id
 from services.runtime.openapi import document_of
@@ -106,12 +106,12 @@ def place(numbers: Iterator[int]) -> tuple[str, str]:
 
 async def register(space: Space, agency: str, mail: str, code: str = "night", language: Any = "en") -> None:
     async with space.transaction("notifications") as transaction:
-        await DeskStore(transaction).register(Desk(agency, code, SecretStr(mail), language))
+        await NotificationStore(transaction).register(Desk(agency, code, SecretStr(mail), language))
 
 
 async def admit(space: Space, *agencies: AgencyCurrent) -> None:
     async with space.transaction("notifications") as transaction:
-        await AgencyStore(transaction).keep(agencies)
+        await NotificationStore(transaction).keep_agencies(agencies)
 
 
 def waiting(agency: str | None, desk: str | None = "night") -> FactBase:

@@ -20,7 +20,7 @@ from services.notifications.channels import Mail, MailDispatcher
 from services.notifications.domain.notice import Attempt, Desk, Notice, Result
 from services.notifications.handlers import Work, write_notices
 from services.notifications.settings import SmtpSettings
-from services.notifications.store import AgencyStore, DeskStore, NoticeStore
+from services.notifications.store import NotificationStore
 from services.notifications.wiring import mail_of
 from services.runtime.database import Database
 from services.runtime.ids import new_id
@@ -44,37 +44,36 @@ class Office:
     @asynccontextmanager
     async def work(self) -> AsyncIterator[Work]:
         async with self.database.transaction() as transaction:
-            desks, notices = DeskStore(transaction), NoticeStore(transaction)
-            yield Work(AgencyStore(transaction), desks, notices, self.clock)
+            yield Work(NotificationStore(transaction), self.clock)
 
     async def sweep(self) -> list[tuple[str, str]]:
         """Sends what is due; gives the alarms that stand then."""
-        dispatcher = MailDispatcher(self.work, self.mail.deliver, self.clock, LEASE)
+        dispatcher = MailDispatcher(self.work, self.mail.deliver, self.clock)
         await dispatcher.sweep()
         return [(alarm.rule, alarm.where) for alarm in dispatcher.alarms()]
 
     async def register(self, agency: str, mail: str, code: str = "night") -> None:
         async with self.work() as work:
-            await work.desks.register(Desk(agency, code, SecretStr(mail), "en"))
+            await work.store.register(Desk(agency, code, SecretStr(mail), "en"))
 
     async def add(self, agency: str, count: int = 1, desk: str = "night") -> list[Notice]:
         at = self.clock.now()
         made = [Notice(new_id("event"), new_id("referral"), agency, desk, at) for _ in range(count)]
         async with self.work() as work:
-            await work.notices.add(made)
+            await work.store.add(made)
         return made
 
     async def claim(self, at: datetime) -> Attempt | None:
         async with self.work() as work:
-            return await work.notices.claim(at=at, until=at + LEASE)
+            return await work.store.claim(at=at, until=at + LEASE)
 
     async def settle(self, attempt: Attempt, result: Result, at: datetime) -> None:
         async with self.work() as work:
-            await work.notices.settle(attempt, result, at=at)
+            await work.store.settle(attempt, result, at=at)
 
     async def refusing_since(self, agency: str = "agency-a") -> datetime | None:
         async with self.work() as work:
-            [desk] = await work.desks.of(agency)
+            [desk] = await work.store.desks_of(agency)
         return desk.undeliverable_since
 
     async def rows(self, agency: str = "agency-a") -> list[Any]:
@@ -203,7 +202,7 @@ async def test_several_notices_for_one_desk_are_one_mail(office: Office, server:
 async def test_a_notice_whose_reason_has_gone_is_not_sent(office: Office, server: MailServer) -> None:
     answered, moved, waiting = await office.add("agency-a", 3)
     async with office.work() as work:
-        await work.notices.drop(
+        await work.store.drop(
             {
                 answered.referral: None,
                 moved.referral: ("agency-b", "night"),
@@ -264,7 +263,7 @@ async def test_a_second_notice_for_an_event_changes_nothing(office: Office, serv
     await office.sweep()
 
     async with office.work() as work:
-        await work.notices.add(notices)
+        await work.store.add(notices)
     await office.sweep()
 
     assert len(server.mails) == 1

@@ -7,7 +7,6 @@ occasion.
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from email.utils import format_datetime
 from hmac import digest
@@ -23,56 +22,39 @@ ADDRESS_BYTES_MAX: Final = 254
 MESSAGE_ID_BYTES: Final = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Template:
-    """What a mail says in one language; it has no place where a value could be put in."""
-
-    subject: str
-    sentences: tuple[str, ...]
-
-
-TEMPLATES: Final[Mapping[Language, Template]] = {
-    "en": Template(
+TEMPLATES: Final[Mapping[Language, tuple[str, ...]]] = {
+    "en": (
         "An action is waiting",
-        (
-            "An action is waiting for your desk.",
-            "Please open your own system to see it.",
-            "This message was sent automatically. Replies are not read.",
-        ),
+        "An action is waiting for your desk.",
+        "Please open your own system to see it.",
+        "This message was sent automatically. Replies are not read.",
     ),
-    "fr": Template(
+    "fr": (
         "Une action est en attente",
-        (
-            "Une action est en attente pour votre permanence.",
-            "Veuillez ouvrir votre propre système pour la voir.",
-            "Ce message a été envoyé automatiquement. Les réponses ne sont pas lues.",
-        ),
+        "Une action est en attente pour votre permanence.",
+        "Veuillez ouvrir votre propre système pour la voir.",
+        "Ce message a été envoyé automatiquement. Les réponses ne sont pas lues.",
     ),
-    "es": Template(
+    "es": (
         "Hay una acción pendiente",
-        (
-            "Hay una acción pendiente para su puesto de turno.",
-            "Abra su propio sistema para verla.",
-            "Este mensaje se envió automáticamente. No se leen las respuestas.",
-        ),
+        "Hay una acción pendiente para su puesto de turno.",
+        "Abra su propio sistema para verla.",
+        "Este mensaje se envió automáticamente. No se leen las respuestas.",
     ),
-    "ar": Template(
+    "ar": (
         "إجراء في الانتظار",
-        (
-            "هناك إجراء في انتظار مكتب المناوبة لديكم.",
-            "يرجى فتح نظامكم الخاص للاطلاع عليه.",
-            "أُرسلت هذه الرسالة تلقائيا. لا تُقرأ الردود عليها.",
-        ),
+        "هناك إجراء في انتظار مكتب المناوبة لديكم.",
+        "يرجى فتح نظامكم الخاص للاطلاع عليه.",
+        "أُرسلت هذه الرسالة تلقائيا. لا تُقرأ الردود عليها.",
     ),
-    "sw": Template(
+    "sw": (
         "Kuna hatua inayosubiri",
-        (
-            "Kuna hatua inayosubiri dawati lenu la zamu.",
-            "Tafadhali fungueni mfumo wenu wenyewe ili kuiona.",
-            "Ujumbe huu umetumwa moja kwa moja. Majibu hayasomwi.",
-        ),
+        "Kuna hatua inayosubiri dawati lenu la zamu.",
+        "Tafadhali fungueni mfumo wenu wenyewe ili kuiona.",
+        "Ujumbe huu umetumwa moja kwa moja. Majibu hayasomwi.",
     ),
 }
+"""Subject and sentences in each language; there is no place where a value could be put in."""
 
 
 def message_id(event: str, key: bytes, sender: str) -> str:
@@ -83,12 +65,12 @@ def message_id(event: str, key: bytes, sender: str) -> str:
 
 def mail_bytes(language: Language, *, sender: str, to: str, message: str, written_at: datetime) -> bytes:
     """The whole mail; spaces in subject and body and the fill make all mails of one sender equally long."""
-    template = TEMPLATES[language]
+    subject, *sentences = TEMPLATES[language]
     headers = (
         f"From: {sender}",
         f"To: {to}",
         *_fill(ADDRESS_BYTES_MAX - len(to)),
-        f"Subject: =?utf-8?b?{_encoded(_padded(template.subject, SUBJECT_BYTES))}?=",
+        f"Subject: =?utf-8?b?{_encoded(_padded(subject, SUBJECT_BYTES))}?=",
         f"Date: {format_datetime(written_at)}",
         f"Message-ID: {message}",
         "MIME-Version: 1.0",
@@ -97,7 +79,7 @@ def mail_bytes(language: Language, *, sender: str, to: str, message: str, writte
         f"Content-Language: {language}",
         "Auto-Submitted: auto-generated",
     )
-    body = _encoded(_padded("\r\n\r\n".join(template.sentences) + "\r\n\r\n", BODY_BYTES))
+    body = _encoded(_padded("\r\n\r\n".join(sentences) + "\r\n\r\n", BODY_BYTES))
     lines = [body[start : start + 76] for start in range(0, len(body), 76)]
     return "\r\n".join((*headers, "", *lines, "")).encode("ascii")
 

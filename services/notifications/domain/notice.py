@@ -20,7 +20,9 @@ REFUSED_RETRY_AFTER_SECONDS: Final = (1800, 7200)
 """The same where the server said that it never takes mail for this address: a full box may be emptied."""
 
 ATTEMPT_WITHIN: Final = timedelta(seconds=20)
-"""How long an attempt may last; a notice stays with whoever took it for longer than that."""
+"""How long an attempt may last."""
+SENDING_FOR: Final = timedelta(seconds=60)
+"""How long a notice stays with the process that took it; one that died is followed only after that."""
 
 State = Literal["waiting", "sending", "sent", "moot", "given_up"]
 """A notice is moot when its referral waits for somebody else by now."""
@@ -76,19 +78,11 @@ class Attempt:
         return next(iter(self.numbers))
 
 
-@dataclass(frozen=True, slots=True)
-class NoticeOutcome:
-    """How an attempt ended, and when the next is due."""
-
-    state: State
-    due_at: datetime
-
-
-def outcome_of(number: int, result: Result, *, at: datetime) -> NoticeOutcome:
-    """What follows an attempt: sent, tried again after a longer wait, or given up."""
+def outcome_of(number: int, result: Result, *, at: datetime) -> tuple[State, datetime]:
+    """What follows an attempt: sent, tried again after a longer wait, or given up; and when it is due."""
     if result == "taken":
-        return NoticeOutcome("sent", at)
+        return "sent", at
     waits = REFUSED_RETRY_AFTER_SECONDS if result == "refused" else RETRY_AFTER_SECONDS
     if number > len(waits):
-        return NoticeOutcome("given_up", at)
-    return NoticeOutcome("waiting", at + timedelta(seconds=waits[number - 1]))
+        return "given_up", at
+    return "waiting", at + timedelta(seconds=waits[number - 1])

@@ -70,24 +70,18 @@ class Publication:
 
 _define: Final = partial(define_refusal, __name__)
 
-IdTaken: Final = _define(
-    "id_taken", "This id already belongs to something of another kind; choose another id."
-)
+IdTaken: Final = _define("id_taken", "This id already belongs to something of another kind; choose another.")
 VersionNotNext: Final = _define(
     "version_not_next", "A version follows the last one by one, and a published version never changes."
 )
-KeyInUse: Final = _define(
-    "key_in_use", "Another agency holds this key or held it; make a fresh pair of your own."
-)
+KeyInUse: Final = _define("key_in_use", "Another agency holds or held this key; make a fresh pair.")
 SectorFixed: Final = _define(
     "sector_fixed", "An agency stays in its sector; suspend it, and admit it under a new id in the other one."
 )
 OrganizationInUse: Final = _define(
     "organization_in_use", "Another active agency answers for this organisation; suspend that one first."
 )
-UnknownSector: Final = _define(
-    "unknown_sector", "This installation has no service for the agency's sector.", 422
-)
+UnknownSector: Final = _define("unknown_sector", "This installation has no service of that sector.", 422)
 OtherId: Final = _define("other_id", "The id in the address and the id in the content must be the same.", 422)
 PartyNotAdmitted: Final = _define(
     "party_not_admitted", "Each party must be an agency that was admitted before, and be named once.", 422
@@ -98,18 +92,12 @@ MatrixIncomplete: Final = _define(
     "The matrix must say what may be seen for each row and each party's sector, and for no unknown one.",
     422,
 )
-TimersIncomplete: Final = _define(
-    "timers_incomplete", "Each timer must say how long it runs for each urgency.", 422
-)
+TimersIncomplete: Final = _define("timers_incomplete", "Each timer needs a length for each urgency.", 422)
 UnknownSuite: Final = _define(
     "unknown_suite", "Write an Ed25519 key to sign as ed25519:…, an X25519 key to encrypt as x25519:….", 422
 )
-ExampleKey: Final = _define(
-    "example_key", "This key stands in a public example; make a fresh pair of your own.", 422
-)
-WeakKey: Final = _define(
-    "weak_key", "This key protects nothing; make a fresh pair and send its public half.", 422
-)
+ExampleKey: Final = _define("example_key", "This key stands in a public example; make a fresh pair.", 422)
+WeakKey: Final = _define("weak_key", "This key protects nothing; send the public half of a fresh pair.", 422)
 """Zero, of low order, or one of several ways to write the same key."""
 
 

@@ -2,12 +2,15 @@
 
 from base64 import b64decode
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from schemas.events.referral import StepRefused
 from schemas.trail.notes import named_key
 from schemas.trail.permits import Trust
+from services.runtime.logs import log
 from services.runtime.peers import internal_client
 from services.runtime.process import Parts, Runtime, main
 from services.runtime.settings import secret_from
@@ -24,7 +27,6 @@ from services.sector.settings import SectorSettings
 from services.sector.store.cases import CaseStore, ReplyStore
 from services.sector.store.register import RegisterStore
 from services.sector.store.reports import ReportStore
-from services.sector.store.steps import StepStore
 from services.sector.store.views import ViewStore
 from services.sector.subscriptions import subscriptions
 
@@ -47,9 +49,10 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
                 cases=CaseStore(transaction, sign),
                 views=ViewStore(transaction, feeds.notify),
                 register=RegisterStore(transaction),
-                steps=StepStore(transaction, runtime.outbox, profile.name),
                 reports=ReportStore(transaction, sweeper.wake),
                 replies=ReplyStore(transaction),
+                send=partial(runtime.outbox.add, transaction),
+                log_forged=log_forged,
             )
 
         open_work = runtime.database.opener(work_on)
@@ -78,6 +81,11 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
         )
 
     return parts
+
+
+def log_forged(refused: StepRefused) -> None:
+    """Tell that a step went out from here for an agency that is another sector's."""
+    log().error("step_forged", agency_id=refused.to, error_code=refused.code)
 
 
 def run_sector(profile: Profile) -> None:

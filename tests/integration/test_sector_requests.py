@@ -10,7 +10,7 @@ from schemas.trail.bytes import subject_key
 from services.sector.domain.bodies import OfferRequest, body_of
 from services.sector.domain.consents import CONSENTS_PER_CASE_MAX
 from services.sector.domain.refusals import (
-    OutsideHerConsent,
+    ConsentDoesNotCover,
     RecipientIsOwner,
     RecipientNotAdmitted,
     TooManyConsents,
@@ -83,7 +83,7 @@ async def test_an_offer_to_oneself_or_beyond_her_consent_is_refused_and_nothing_
 ) -> None:
     with pytest.raises(RecipientIsOwner):
         await an_offered_referral(sector, recipient=OWNER)
-    with pytest.raises(OutsideHerConsent):
+    with pytest.raises(ConsentDoesNotCover):
         await an_offered_referral(sector, recipient=STRANGER)
 
     assert await sector.sent() == []
@@ -119,7 +119,7 @@ async def test_a_withdrawal_stops_releases_in_the_transaction_that_sends_it_and_
     assert (event.access.act, event.access.referral) == ("consent", referral)
     assert missing_field(event.access, "event") is None
     again = OfferRequest.model_validate(an_offer_asked(view.case, view.consent.id))
-    with pytest.raises(OutsideHerConsent):
+    with pytest.raises(ConsentDoesNotCover):
         await offer(again, asker(), sector.work)
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -21,8 +22,8 @@ from services.sector.handlers.work import Work
 from services.sector.store.cases import CaseStore, ReplyStore
 from services.sector.store.register import RegisterStore
 from services.sector.store.reports import ReportStore
-from services.sector.store.steps import StepStore
 from services.sector.store.views import ViewStore
+from services.sector.wiring import log_forged
 from tests.support.builders import REFERRAL, an_agency
 from tests.support.clock import StoppedClock
 
@@ -53,9 +54,10 @@ class StoredSector:
             cases=CaseStore(transaction, SIGN),
             views=ViewStore(transaction, lambda agencies: None),
             register=RegisterStore(transaction),
-            steps=StepStore(transaction, Outbox(Identity(self.profile.name, CELL)), self.profile.name),
             reports=ReportStore(transaction, lambda: None),
             replies=ReplyStore(transaction),
+            send=partial(Outbox(Identity(self.profile.name, CELL)).add, transaction),
+            log_forged=log_forged,
         )
 
     @asynccontextmanager

@@ -17,7 +17,7 @@ from schemas.events.access import (
 )
 from schemas.trail.bytes import canonical, stamped, trail_words
 from schemas.wire.body import COUNT_MAX
-from services.audit.domain.refusals import DetailInvalid, DetailTooLarge, NotYours
+from services.audit.domain.refusals import DetailInvalid, NotYours, TooLarge
 
 Words = Mapping[str, Any]
 _NUMBER_MAX: Final = 2**53 - 1
@@ -141,7 +141,7 @@ def _fitting(draft: Draft) -> Draft:
     for words in (*draft.items, draft.words):
         longest = stamped(words, at=_LONGEST_TIME, number=_NUMBER_MAX, item_leaves=())
         if len(canonical(longest)) > DETAIL_BYTES_MAX - _SUBJECT_BYTES:
-            raise DetailTooLarge
+            raise TooLarge
     return draft
 
 

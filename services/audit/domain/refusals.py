@@ -16,14 +16,7 @@ NotYours: Final = _define(
 IdemConflict: Final = _define("idem_conflict", "this idem was used for another body; use a new one")
 SlowDown: Final = _define("slow_down", "too many requests wait for the trail; ask again later", 429)
 NotLeader: Final = _define("not_leader", "another process writes this log; ask at the next address", 503)
-
-
-class DetailTooLarge(Refused):
-    """An entry's detail over its limit."""
-
-    code = "too_large"
-    sentence = "an entry's detail is at most 4096 bytes; send less"
-    status = 413
+TooLarge: Final = _define("too_large", "an entry's detail is at most 4096 bytes; send less", 413)
 
 
 class SubjectUnknown(Refused):

@@ -31,9 +31,7 @@ Result = Literal["taken", "not_now", "refused"]
 
 
 TooManyDesks: Final = define_refusal(
-    __name__,
-    "too_many_desks",
-    f"An agency may register {DESKS_PER_AGENCY_MAX} duty desks; change one that you have.",
+    __name__, "too_many_desks", f"An agency may have {DESKS_PER_AGENCY_MAX} duty desks; change one."
 )
 
 

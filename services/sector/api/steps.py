@@ -22,7 +22,7 @@ from services.sector.api.asking import (
 )
 from services.sector.domain.bodies import CaseRequest, ConsentRequest, OfferRequest, body_of
 from services.sector.domain.refusals import (
-    OutsideHerConsent,
+    ConsentDoesNotCover,
     RecipientIsOwner,
     RecipientNotAdmitted,
     TooManyConsents,
@@ -51,7 +51,7 @@ def step_routes(engine: Engine) -> APIRouter:
         return await answer(engine, once, lambda work: record_consent(case, body, once.by, work))
 
     @router.post("/referrals", operation_id="offer_referral", **_answers(202, StepReceipt))
-    @refuses(NotFound, RecipientIsOwner, OutsideHerConsent)
+    @refuses(NotFound, RecipientIsOwner, ConsentDoesNotCover)
     async def post_referral(once: Annotated[KeyedRequest, keyed], body: OfferRequest) -> JSONResponse:
         """Offer a referral to another agency's service."""
         return await answer(engine, once, lambda work: offer(body, once.by, work))
@@ -66,7 +66,7 @@ def _add_step(router: APIRouter, engine: Engine, resource: str, step: type[StepB
     step_body: Any = body_of(step, engine.profile.decline_reasons)
     number_dependency = Depends(_nothing if step in WITHOUT_IF_MATCH else seen)
 
-    @refuses(NotFound, *((OutsideHerConsent,) if step is GiveFeedback else ()))
+    @refuses(NotFound, *((ConsentDoesNotCover,) if step is GiveFeedback else ()))
     async def post_step(
         referral: ReferralPath,
         once: Annotated[KeyedRequest, keyed],

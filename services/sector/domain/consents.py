@@ -7,7 +7,7 @@ from typing import Final
 
 from schemas.events.consent import ConsentProof, ConsentVersion
 from services.sector.domain.bodies import OfferRequest
-from services.sector.domain.refusals import OutsideHerConsent
+from services.sector.domain.refusals import ConsentDoesNotCover
 
 CONSENTS_PER_CASE_MAX: Final = 100
 """How many versions a case may have: its page shows them all."""
@@ -28,7 +28,7 @@ def check_covers(
 ) -> ConsentProof:
     """Give the part of her consent that the agency's offer shows the arbiter, or refuse."""
     if consent is None or not _covers(consent, offer, agency, at):
-        raise OutsideHerConsent
+        raise ConsentDoesNotCover
     scope = consent.version.scope
     return ConsentProof(
         recipient=offer.recipient,

@@ -10,47 +10,32 @@ from services.runtime.errors import Refused, define_refusal
 _define: Final = partial(define_refusal, __name__)
 
 PurposeMissing: Final = _define(
-    "purpose_missing",
-    "Say what you look for: send the header Concert-Purpose with one of the purpose codes.",
-    400,
+    "purpose_missing", "Send the header Concert-Purpose with a purpose code.", 400
 )
 PurposeUnknown: Final = _define(
     "purpose_unknown", f"Send the header Concert-Purpose with one of {', '.join(sorted(PURPOSES))}.", 422
 )
 IdempotencyKeyMissing: Final = _define(
-    "idempotency_key_missing",
-    "Send the header Idempotency-Key, 1 to 255 visible characters, new for each new request.",
-    400,
+    "idempotency_key_missing", "Send an Idempotency-Key of 1 to 255 visible characters, new each time.", 400
 )
 IdempotencyMismatch: Final = _define(
-    "idempotency_mismatch",
-    "This Idempotency-Key was used for another request; take a new key for a new request.",
-    422,
+    "idempotency_mismatch", "This Idempotency-Key was used for another request; take a new one.", 422
 )
 IfMatchMissing: Final = _define(
-    "if_match_missing",
-    'Send the header If-Match with the number of the last fact you have seen, such as "3".',
-    428,
+    "if_match_missing", 'Send If-Match with the number of the last fact you have seen, such as "3".', 428
 )
 TagMalformed: Final = _define(
-    "tag_malformed",
-    'Send the ETag as you got it, in double quotes, such as "3"; or several with commas; or *.',
-    400,
+    "tag_malformed", 'Send the ETag as you got it, quoted, such as "3"; or several with commas; or *.', 400
 )
-StaleView: Final = _define(
-    "stale_view", "The referral has moved on since you looked; read it again, then decide.", 412
-)
+StaleView: Final = _define("stale_view", "The referral has moved on; read it again, then decide.", 412)
 CursorUnreadable: Final = _define(
     "cursor_unreadable", "Send `after` exactly as the last answer's `next` gave it, or leave it out.", 422
 )
 TooManyWaiting: Final = _define(
-    "too_many_waiting",
-    "Sixteen requests of your agency wait for events already; end one, or ask without `wait`.",
-    429,
+    "too_many_waiting", "Sixteen requests of your agency wait already; end one, or ask without `wait`.", 429
 )
 TooManyConsents: Final = _define(
-    "too_many_consents",
-    "This case has a hundred consents; open a new case for what she agrees to from now on.",
+    "too_many_consents", "This case has a hundred consents; open a new case for what she agrees to next."
 )
 RecipientIsOwner: Final = _define(
     "recipient_is_owner", "A referral goes to another agency; name another one as recipient.", 422
@@ -59,16 +44,11 @@ RecipientNotAdmitted: Final = _define(
     "recipient_not_admitted", "Each recipient must be an admitted agency; GET /v1/services names them.", 422
 )
 """Consent to an agency that nobody knows would cover whoever takes that id one day."""
-
-
-class OutsideHerConsent(Refused):
-    """Her consent does not cover what was asked."""
-
-    code = "consent_does_not_cover"
-    sentence = (
-        "Her consent does not cover this, has ended, or was taken back; ask her, and record her answer."
-    )
-    status = 403
+ConsentDoesNotCover: Final = _define(
+    "consent_does_not_cover",
+    "Her consent does not cover this, has ended, or was taken back; ask her, and record her answer.",
+    403,
+)
 
 
 class TrailUnavailable(Refused):

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from schemas.events.access import Actor
 from schemas.events.referral import STEPS, GiveFeedback, StepBase, WithdrawReferral
-from services.sector.domain.refusals import OutsideHerConsent, StaleView
+from services.sector.domain.refusals import ConsentDoesNotCover, StaleView
 from services.sector.domain.views import ReferralView
 
 RESOURCES: Final[Mapping[str, type[StepBase]]] = {
@@ -41,4 +41,4 @@ def check_step(step: type[StepBase], view: ReferralView, *, seen: frozenset[int]
         raise StaleView
     says_no = view.role == "receiver" and view.offer is not None and not view.feedback_allowed
     if step is GiveFeedback and says_no:
-        raise OutsideHerConsent
+        raise ConsentDoesNotCover

@@ -60,5 +60,5 @@ def _is_forged(fact: FactBase, work: Work) -> bool:
     """
     if not isinstance(fact, StepRefused) or fact.number is not None:
         return False
-    work.steps.log_forged(fact)
+    work.log_forged(fact)
     return True

@@ -9,11 +9,13 @@ from typing import Any, Final
 from schemas.events.access import REPORTS_MAX, Access, EventReport, SubjectKey
 from schemas.events.consent import ConsentRef, ConsentVersion
 from schemas.events.referral import OfferFields, OfferReferral, StepBase, WithdrawReferral
+from schemas.topics import steps_of
 from schemas.trail.bytes import subject_key
 from schemas.wire.body import instant_text
 from services.runtime.admission import check_admission
 from services.runtime.errors import NotFound
 from services.runtime.ids import new_id, random_bytes
+from services.runtime.subscription import OutboxEvent
 from services.sector.domain.bodies import CaseRequest, ConsentRequest, OfferRequest, RequestBody
 from services.sector.domain.consents import CONSENTS_PER_CASE_MAX, check_covers, form_hash
 from services.sector.domain.refusals import (
@@ -173,7 +175,8 @@ async def _stop_releases(view: ReferralView, by: Asker, work: Work, at: datetime
 
 
 async def _sent(step: StepBase, work: Work, at: datetime) -> Reply:
-    event = await work.steps.send(step, at=at)
+    event = new_id("event")
+    await work.send([OutboxEvent(steps_of(work.profile.name), step, at, id=event)])
     body = {"referral": step.referral, "step": event, "received_at": instant_text(at)}
     return Reply(202, {"Location": f"/v1/referrals/{step.referral}"}, body)
 

@@ -1,6 +1,6 @@
 """What the handlers may touch, opened for one transaction; what a method did is durable at its commit."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,13 +12,14 @@ from schemas.events.access import Access, ProtocolVersion
 from schemas.events.consent import ConsentRef, ConsentVersion
 from schemas.events.directory import ServiceRegistered
 from schemas.events.governance import Sector
-from schemas.events.referral import StepBase, StepRefused
+from schemas.events.referral import StepRefused
 from schemas.ids import AgencyId
 from schemas.topics import SECTORS
 from schemas.wire.body import Body, listed
 from services.runtime.admission import AgencyStanding
 from services.runtime.alarms import Alarm
 from services.runtime.clock import Clock
+from services.runtime.subscription import OutboxEvent
 from services.sector.domain.consents import ConsentRecord
 from services.sector.domain.profile import Profile
 from services.sector.domain.requests import Reply
@@ -128,16 +129,6 @@ class Register(Protocol):
         """The protocol with this hash, or None."""
 
 
-class Steps(Protocol):
-    """The way to the arbiter."""
-
-    async def send(self, step: StepBase, *, at: datetime) -> str:
-        """Put the step into the outbox; gives its event id."""
-
-    def log_forged(self, refused: StepRefused) -> None:
-        """Log that a step went out from here for an agency that is another sector's."""
-
-
 class Reports(Protocol):
     """What the trail is told without a permit, kept until it has answered; and which permits are used up."""
 
@@ -183,9 +174,12 @@ class Work:
     cases: Cases
     views: Views
     register: Register
-    steps: Steps
     reports: Reports
     replies: Replies
+    send: Callable[[Sequence[OutboxEvent]], Awaitable[None]]
+    """Puts steps to the arbiter into the outbox."""
+    log_forged: Callable[[StepRefused], None]
+    """Logs that a step went out from here for an agency that is another sector's."""
 
 
 OpenWork = Callable[[], AbstractAsyncContextManager[Work]]

@@ -21,10 +21,10 @@ from services.audit.domain.records import StoredEntry, StoredSubject
 from services.audit.domain.refusals import (
     DetailDamaged,
     DetailInvalid,
-    DetailTooLarge,
     IdemConflict,
     NotYours,
     SubjectUnknown,
+    TooLarge,
     TrailDamaged,
 )
 from services.audit.domain.soundness import (
@@ -416,7 +416,7 @@ def test_a_detail_over_4096_bytes_is_refused() -> None:
     groups = {f"g{'x' * 60}{number}": "v" * 128 for number in range(9)}
     reasons = tuple({"code": "c" * 64, "ref": "r" * 128} for _ in range(9))
 
-    with pytest.raises(DetailTooLarge):
+    with pytest.raises(TooLarge):
         a_draft(Access.model_validate(an_access(groups=groups).plain() | {"explain": reasons}))
 
 

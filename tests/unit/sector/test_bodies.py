@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from schemas.events.referral import DeclineReferral, GiveFeedback, ProvideService
 from services.sector.domain.bodies import CaseRequest, ConsentRequest, OfferRequest, RequestBody, body_of
-from services.sector.domain.refusals import OutsideHerConsent
+from services.sector.domain.refusals import ConsentDoesNotCover
 from services.sector.domain.requests import check_step
 from services.sector.domain.views import ReferralView
 from services.social_services.profile import PROFILE
@@ -61,5 +61,5 @@ RECEIVED = ReferralView(
 def test_feedback_that_her_consent_excludes_is_refused_at_the_receiver() -> None:
     check_step(GiveFeedback, replace(RECEIVED, offer={"feedback_allowed": True}), seen=None)
 
-    with pytest.raises(OutsideHerConsent):
+    with pytest.raises(ConsentDoesNotCover):
         check_step(GiveFeedback, RECEIVED, seen=None)

@@ -9,7 +9,7 @@ import pytest
 from schemas.events.consent import ConsentScope, ConsentVersion
 from services.sector.domain.bodies import OfferRequest
 from services.sector.domain.consents import ConsentRecord, check_covers, form_hash
-from services.sector.domain.refusals import OutsideHerConsent
+from services.sector.domain.refusals import ConsentDoesNotCover
 from tests.support.builders import OWNER, RECEIVER, STRANGER, an_id
 from tests.support.clock import NOON
 from tests.support.scenes import an_offer_asked
@@ -74,12 +74,12 @@ REFUSED: dict[str, tuple[ConsentRecord | None, OfferRequest]] = {
 def test_a_consent_that_does_not_cover_is_refused(
     consent: ConsentRecord | None, wanted: OfferRequest
 ) -> None:
-    with pytest.raises(OutsideHerConsent):
+    with pytest.raises(ConsentDoesNotCover):
         check_covers(consent, wanted, OWNER, at=NOON)
 
 
 def test_a_consent_covers_no_offer_of_another_agency() -> None:
-    with pytest.raises(OutsideHerConsent):
+    with pytest.raises(ConsentDoesNotCover):
         check_covers(a_version(), WANTED, STRANGER, at=NOON)
 
 
@@ -90,7 +90,7 @@ def test_a_consent_ends_at_its_very_instant(after: timedelta, is_live: bool) -> 
     if is_live:
         check_covers(a_version(), WANTED, OWNER, at=NOON + after)
     else:
-        with pytest.raises(OutsideHerConsent):
+        with pytest.raises(ConsentDoesNotCover):
             check_covers(a_version(), WANTED, OWNER, at=NOON + after)
 
 

@@ -37,7 +37,7 @@ def routes(open_work: Callable[[], AbstractAsyncContextManager[Work]]) -> APIRou
         """Take a batch of directory entries."""
         entries, refused = judge_entries(batch.entries)
         async with open_work() as work:
-            changed = await work.surroundings.keep_entries(entries, work.clock.now())
+            changed = await work.store.keep_entries(entries, work.clock.now())
         return DirectoryAnswer(taken=len(entries), changed=changed, refused=refused)
 
     return router

@@ -19,8 +19,8 @@ SWEPT_MAX: Final = 500
 """How many due referrals one transaction of the sweeper takes."""
 
 
-class Referrals(Protocol):
-    """Referrals under their rows' locks; each method may raise Unavailable, all is durable at commit."""
+class Store(Protocol):
+    """Referrals and what stands around them; each method may raise Unavailable, all is durable at commit."""
 
     async def load(self, ids: Collection[str]) -> Mapping[str, Referral | None]:
         """Lock, in id order, waiting for others who hold them; a value or None for each id asked for."""
@@ -30,10 +30,6 @@ class Referrals(Protocol):
 
     async def save(self, outcomes: Sequence[Outcome], in_force: InForce) -> None:
         """Keep what changed, with the facts that explain it, numbered for each party."""
-
-
-class Surroundings(Protocol):
-    """What stands around referrals; each method may raise Unavailable, all is durable at commit."""
 
     async def in_force(
         self, agencies: Collection[str], services: Collection[str], protocols: Collection[str]
@@ -54,21 +50,20 @@ class Surroundings(Protocol):
 class Work:
     """What a handler may touch, opened for one transaction."""
 
-    referrals: Referrals
-    surroundings: Surroundings
+    store: Store
     clock: Clock
 
 
 async def decide_steps(steps: Sequence[ReadEvent[StepBase]], work: Work) -> None:
     """Answer each step in the order it came; a refusal is saved like any other fact."""
-    known = dict(await work.referrals.load({asked.body.referral for asked in steps}))
+    known = dict(await work.store.load({asked.body.referral for asked in steps}))
     in_force = await _around(known.values(), steps, work)
     outcomes = []
     for asked in steps:
         outcome = decide(known[asked.key], asked, in_force, at=work.clock.now())
         known[asked.key] = outcome.referral
         outcomes.append(outcome)
-    await work.referrals.save(outcomes, in_force)
+    await work.store.save(outcomes, in_force)
 
 
 async def keep_agencies_and_protocols(
@@ -79,18 +74,18 @@ async def keep_agencies_and_protocols(
     protocols = [body for body in bodies if isinstance(body, ProtocolCurrent)]
     if any(document_hash(one.document) != one.hash for one in protocols):
         raise Invalid("schema_mismatch", "hash")  # decisions will carry that hash
-    await work.surroundings.keep_agencies([body for body in bodies if isinstance(body, AgencyCurrent)])
-    await work.surroundings.keep_protocols(protocols)
+    await work.store.keep_agencies([body for body in bodies if isinstance(body, AgencyCurrent)])
+    await work.store.keep_protocols(protocols)
 
 
 async def expire_and_remind(work: Work) -> int:
     """Do what the clock asks of referrals that are due; says how many there were, at most `SWEPT_MAX`."""
     at = work.clock.now()
-    found = await work.referrals.due(at, SWEPT_MAX)
+    found = await work.store.due(at, SWEPT_MAX)
     if found:
         in_force = await _around(found, (), work)
         outcomes = [outcome for referral in found if (outcome := due(referral, at=at))]
-        await work.referrals.save(outcomes, in_force)
+        await work.store.save(outcomes, in_force)
     return len(found)
 
 
@@ -101,4 +96,4 @@ async def _around(
     asking = {asked.body.agency for asked in steps}
     parties = {agency for referral in live for agency in (referral.owner, referral.receiver)}
     services = {asked.body.service for asked in steps if isinstance(asked.body, OfferReferral)}
-    return await work.surroundings.in_force(asking | parties, services, {one.protocol for one in live})
+    return await work.store.in_force(asking | parties, services, {one.protocol for one in live})

@@ -9,11 +9,11 @@ from pydantic import TypeAdapter
 from schemas.events.directory import ServiceRegistered
 from schemas.events.governance import AgencyCurrent, ProtocolCurrent, ProtocolDocument
 from schemas.topics import DIRECTORY_STATE
-from services.referrals.domain.addressing import Numbers, Pair, address_facts, count_numbers
+from services.referrals.domain.addressing import Pair, address_facts, count_numbers, numbers_from
 from services.referrals.domain.gate import AdmittedAgency, InForce, ListedService
 from services.referrals.domain.life_cycle import State
 from services.referrals.domain.referral import Outcome, Referral
-from services.referrals.handlers import Referrals, Surroundings
+from services.referrals.handlers import Store
 from services.runtime.crash import crash_point
 from services.runtime.errors import Unavailable
 from services.runtime.outbox import Outbox
@@ -92,12 +92,13 @@ class LostUpdate(Unavailable):
     """Another process saved one of these referrals first; the same batch again finds it."""
 
 
-class ReferralStore(Referrals):
-    """Referrals under their rows' locks; none is saved without the fact that explains it."""
+class ReferralStore(Store):
+    """Referrals, none saved without the fact that explains it; agencies, protocols and the directory."""
 
-    def __init__(self, transaction: Transaction, outbox: Outbox) -> None:
+    def __init__(self, transaction: Transaction, outbox: Outbox, cache: ProtocolCache) -> None:
         self._transaction = transaction
         self._outbox = outbox
+        self._cache = cache
 
     async def load(self, ids: Collection[str]) -> dict[str, Referral | None]:
         rows = await self._transaction.rows(_LOAD, ids=list(ids))
@@ -112,9 +113,8 @@ class ReferralStore(Referrals):
     async def save(self, outcomes: Sequence[Outcome], in_force: InForce) -> None:
         await self._keep({one.referral.id: one.referral for one in outcomes if one.referral and one.facts})
         counts = count_numbers(outcomes)
-        numbers = Numbers(counts, await self._last(counts))
-        outgoing = list(address_facts(outcomes, numbers, in_force))
-        await self._outbox.add(self._transaction, outgoing)
+        numbers = numbers_from(counts, await self._last(counts))
+        await self._outbox.add(self._transaction, list(address_facts(outcomes, numbers, in_force)))
 
     async def _keep(self, changed: Mapping[str, Referral]) -> None:
         if not changed:
@@ -135,15 +135,6 @@ class ReferralStore(Referrals):
             counts=[counts[pair] for pair in pairs],
         )
         return {(referral, agency): last for referral, agency, last in rows}
-
-
-class SurroundingsStore(Surroundings):
-    """Agencies, protocols and the directory, as last heard of."""
-
-    def __init__(self, transaction: Transaction, outbox: Outbox, cache: ProtocolCache) -> None:
-        self._transaction = transaction
-        self._outbox = outbox
-        self._cache = cache
 
     async def in_force(
         self, agencies: Collection[str], services: Collection[str], protocols: Collection[str]
@@ -182,7 +173,7 @@ class SurroundingsStore(Surroundings):
     async def keep_entries(self, entries: Sequence[ServiceRegistered], at: datetime) -> int:
         kept = await self._transaction.rows(_KEEP_ENTRIES, entries=_AS_JSON.dump_json(list(entries)).decode())
         changed = {row.service for row in kept}
-        registered = [_registered(one, at) for one in entries if one.service in changed]
+        registered = [OutboxEvent(DIRECTORY_STATE, one, at) for one in entries if one.service in changed]
         await self._outbox.add(self._transaction, registered)
         return len(changed)
 
@@ -205,7 +196,3 @@ _NAMES: Final = tuple(name.strip() for name in _COLUMNS.split(","))
 def _referral(row: Row) -> Referral:
     values = dict(zip(_NAMES, row, strict=True))
     return Referral(**values | {"state": State(values["state"])})
-
-
-def _registered(entry: ServiceRegistered, at: datetime) -> OutboxEvent:
-    return OutboxEvent(DIRECTORY_STATE, entry, at)

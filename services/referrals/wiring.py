@@ -3,7 +3,7 @@
 from services.referrals.api import routes
 from services.referrals.handlers import SWEPT_MAX, Work, expire_and_remind
 from services.referrals.settings import Settings
-from services.referrals.store import ProtocolCache, ReferralStore, SurroundingsStore
+from services.referrals.store import ProtocolCache, ReferralStore
 from services.referrals.subscriptions import SUBSCRIPTIONS
 from services.runtime.crash import crash_point
 from services.runtime.process import Parts, Runtime
@@ -16,8 +16,7 @@ def wire(runtime: Runtime, settings: Settings) -> Parts:
     cache: ProtocolCache = {}
 
     def work_on(transaction: Transaction) -> Work:
-        referrals = ReferralStore(transaction, runtime.outbox)
-        return Work(referrals, SurroundingsStore(transaction, runtime.outbox, cache), runtime.clock)
+        return Work(ReferralStore(transaction, runtime.outbox, cache), runtime.clock)
 
     open_work = runtime.database.opener(work_on)
 

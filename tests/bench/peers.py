@@ -24,7 +24,7 @@ from faust.contrib.asgi import faust_app_running
 from schemas.topics import INBOX, REFERRALS_FACTS, STEPS
 from schemas.wire import envelope
 from schemas.wire.topic import Topic, source_of
-from services.referrals.domain.addressing import Numbers, address_facts, count_numbers
+from services.referrals.domain.addressing import address_facts, count_numbers, numbers_from
 from services.referrals.domain.gate import InForce
 from services.referrals.domain.life_cycle import State
 from services.referrals.domain.referral import Referral
@@ -95,7 +95,7 @@ class Course:
             kept = outcome.referral
             await connection.execute(KEEP, *(getattr(kept, name) for name in (*COLUMNS, "due_at")))
         counts = count_numbers([outcome])
-        numbers = Numbers(counts, dict.fromkeys(counts, kept.version))
+        numbers = numbers_from(counts, dict.fromkeys(counts, kept.version))
         return [self._write(one) for one in address_facts([outcome], numbers, self.in_force)]
 
     def finished(self) -> None:

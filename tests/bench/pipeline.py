@@ -22,7 +22,7 @@ from schemas.events.referral import OfferReferral, StepBase
 from schemas.wire import envelope
 from schemas.wire.topic import source_of
 from services.referrals.settings import Settings
-from services.referrals.store import SurroundingsStore
+from services.referrals.store import ReferralStore
 from services.referrals.wiring import wire
 from services.runtime import metrics
 from services.runtime.ids import new_id
@@ -65,7 +65,7 @@ async def surround(space: Space) -> None:
     """Tell the arbiter's database what is in force."""
     database = space.database("referrals")
     async with database.transaction() as transaction:
-        store = SurroundingsStore(transaction, space.outbox("referrals"), {})
+        store = ReferralStore(transaction, space.outbox("referrals"), {})
         await store.keep_agencies(AGENCIES)
         await store.keep_protocols([PROTOCOL])
         await store.keep_entries([ENTRY], NOW)

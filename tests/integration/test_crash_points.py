@@ -12,7 +12,7 @@ from schemas.topics import INBOX, REFERRALS_FACTS, STEPS
 from schemas.wire import envelope
 from schemas.wire.topic import Topic
 from services.referrals.settings import Settings
-from services.referrals.store import SurroundingsStore
+from services.referrals.store import ReferralStore
 from services.referrals.wiring import wire
 from services.runtime.ids import new_id
 from services.runtime.kafka import security
@@ -36,7 +36,7 @@ OWNERS_STEPS = STEPS[SECTOR_OF[OWNER]]
 @pytest.fixture(scope="module", autouse=True)
 async def surroundings(space: Space) -> None:
     async with space.transaction("referrals") as transaction:
-        store = SurroundingsStore(transaction, space.outbox("referrals"), {})
+        store = ReferralStore(transaction, space.outbox("referrals"), {})
         await store.keep_agencies([an_agency(agency) for agency in SECTOR_OF])
         await store.keep_protocols([a_protocol_current(valid_from=NOW - DAY, valid_until=NOW + DAY)])
         await store.keep_entries([an_entry(confirmed_at=NOW - DAY)], NOW)

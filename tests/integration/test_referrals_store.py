@@ -13,7 +13,7 @@ from schemas.wire.envelope import HEADERS, ReadEvent, read
 from services.referrals.domain.life_cycle import State
 from services.referrals.domain.referral import Outcome
 from services.referrals.handlers import Work, decide_steps, expire_and_remind, keep_agencies_and_protocols
-from services.referrals.store import LostUpdate, ReferralStore, SurroundingsStore
+from services.referrals.store import LostUpdate, ReferralStore
 from services.runtime.database import Database
 from services.runtime.errors import Invalid
 from services.runtime.identity import Identity
@@ -48,7 +48,7 @@ TOPIC_OF = {topic.name(): topic for topic in TOPICS}
 async def database(space: Space) -> AsyncIterator[Database]:
     database = space.database("referrals")
     async with database.transaction() as transaction:
-        surroundings = SurroundingsStore(transaction, OUTBOX, {})
+        surroundings = ReferralStore(transaction, OUTBOX, {})
         await surroundings.keep_agencies([an_agency(agency) for agency in SECTOR_OF])
         await surroundings.keep_protocols([a_protocol_current()])
         await surroundings.keep_entries([an_entry()], NOON)
@@ -57,11 +57,7 @@ async def database(space: Space) -> AsyncIterator[Database]:
 
 
 def work_in(transaction: Transaction, clock: StoppedClock | None = None) -> Work:
-    return Work(
-        ReferralStore(transaction, OUTBOX),
-        SurroundingsStore(transaction, OUTBOX, {}),
-        clock or StoppedClock(),
-    )
+    return Work(ReferralStore(transaction, OUTBOX, {}), clock or StoppedClock())
 
 
 async def decided(database: Database, *steps: StepBase) -> None:
@@ -88,7 +84,7 @@ async def told(database: Database, referral: str, agency: str) -> list[tuple[str
 
 async def state_of(database: Database, referral: str) -> str:
     async with database.transaction() as transaction:
-        found = (await ReferralStore(transaction, OUTBOX).load([referral]))[referral]
+        found = (await ReferralStore(transaction, OUTBOX, {}).load([referral]))[referral]
     assert found is not None
     return str(found.state)
 
@@ -125,10 +121,12 @@ async def test_what_was_loaded_is_what_was_saved(database: Database) -> None:
     referral = a_referral(State.WITHDRAWN, id=an_id("referral"), reminded=True)
     async with database.transaction() as transaction:
         fact = FACTS["referral.reminded"](referral=referral.id, timer="acknowledge")
-        await ReferralStore(transaction, OUTBOX).save([Outcome(referral, (fact,), NOON)], in_force())
+        await ReferralStore(transaction, OUTBOX, {}).save([Outcome(referral, (fact,), NOON)], in_force())
 
     async with database.transaction() as transaction:
-        loaded = await ReferralStore(transaction, OUTBOX).load([referral.id, an_id("referral", "unknown")])
+        loaded = await ReferralStore(transaction, OUTBOX, {}).load(
+            [referral.id, an_id("referral", "unknown")]
+        )
 
     assert loaded == {referral.id: referral, an_id("referral", "unknown"): None}
 
@@ -138,10 +136,10 @@ async def test_an_update_that_another_process_overtook_is_tried_again_not_lost(d
     await decided(database, an_offer(referral), a_step("accept", referral=referral))
 
     async with database.transaction() as transaction:
-        stale = await ReferralStore(transaction, OUTBOX).load([referral])
+        stale = await ReferralStore(transaction, OUTBOX, {}).load([referral])
         outcome = Outcome(stale[referral], (FACTS["referral.started"](referral=referral),), NOON)
         with pytest.raises(LostUpdate):
-            await ReferralStore(transaction, OUTBOX).save([outcome], in_force())
+            await ReferralStore(transaction, OUTBOX, {}).save([outcome], in_force())
 
 
 WITHDRAWN = {
@@ -197,7 +195,7 @@ async def test_a_sweeper_takes_no_more_than_it_was_told(database: Database) -> N
     await decided(database, *(an_offer(an_id("referral")) for _ in range(3)))
 
     async with database.transaction() as transaction:
-        found = await ReferralStore(transaction, OUTBOX).due(NOON + timedelta(hours=2), 2)
+        found = await ReferralStore(transaction, OUTBOX, {}).due(NOON + timedelta(hours=2), 2)
 
     assert len(found) == 2
 
@@ -207,7 +205,7 @@ async def test_the_newest_version_is_tried_first_whatever_order_they_come_in(dat
     suspended = an_agency("pier-clinic", version=3, status="suspended")
 
     async with database.transaction() as transaction:
-        surroundings = SurroundingsStore(transaction, OUTBOX, {})
+        surroundings = ReferralStore(transaction, OUTBOX, {})
         await surroundings.keep_protocols([new])
         await surroundings.keep_protocols([old])
         await surroundings.keep_agencies([suspended, an_agency("pier-clinic", version=2)])
@@ -236,7 +234,7 @@ async def test_entries_are_published_when_they_are_new_or_changed_only(database:
     async def keep(title: str) -> int:
         async with database.transaction() as transaction:
             changed = entry.model_copy(update={"title": title})
-            return await SurroundingsStore(transaction, OUTBOX, {}).keep_entries([changed], NOON)
+            return await ReferralStore(transaction, OUTBOX, {}).keep_entries([changed], NOON)
 
     assert [await keep("Day clinic"), await keep("Day clinic"), await keep("Night clinic")] == [1, 0, 1]
     async with database.transaction() as transaction:

@@ -11,7 +11,7 @@ from schemas.wire.envelope import HEADERS, read
 from services.referrals.domain.referral import Outcome
 from services.referrals.domain.steps import decide
 from services.referrals.settings import Settings
-from services.referrals.store import ReferralStore, SurroundingsStore
+from services.referrals.store import ReferralStore
 from services.referrals.wiring import wire
 from services.runtime.database import Database
 from services.runtime.process import running
@@ -45,10 +45,10 @@ async def offered_long_ago(space: Space, database: Database, count: int) -> list
         outcomes.append(decide(None, asked(offer, at=at), KNOWN, at=at))
     outbox = space.outbox("referrals")
     async with database.transaction() as transaction:
-        surroundings = SurroundingsStore(transaction, outbox, {})
+        surroundings = ReferralStore(transaction, outbox, {})
         await surroundings.keep_agencies([an_agency(agency) for agency in SECTOR_OF])
         await surroundings.keep_protocols([a_protocol_current(**LIVE)])
-        await ReferralStore(transaction, outbox).save(outcomes, KNOWN)
+        await ReferralStore(transaction, outbox, {}).save(outcomes, KNOWN)
     return [outcome.referral.id for outcome in outcomes if outcome.referral]
 
 
@@ -88,5 +88,5 @@ async def test_a_sweeper_killed_midway_leaves_nothing_half_done(space: Space, cr
 
 async def _all_expired(space: Space, database: Database, referrals: list[str]) -> bool:
     async with database.transaction() as transaction:
-        found = await ReferralStore(transaction, space.outbox("referrals")).load(referrals)
+        found = await ReferralStore(transaction, space.outbox("referrals"), {}).load(referrals)
     return all(referral and referral.state == "expired" for referral in found.values())

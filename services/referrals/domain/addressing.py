@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import count
 
 from schemas.events.referral import FactBase
 from schemas.topics import INBOX, REFERRALS_FACTS
@@ -12,6 +13,8 @@ from services.runtime.subscription import OutboxEvent
 
 Pair = tuple[str, str]
 """A referral and one agency that is told about it."""
+Numbers = Mapping[Pair, Iterator[int]]
+"""What numbers each pair gets next."""
 
 
 def count_numbers(outcomes: Iterable[Outcome]) -> Counter[Pair]:
@@ -26,16 +29,9 @@ def count_numbers(outcomes: Iterable[Outcome]) -> Counter[Pair]:
     return counts
 
 
-class Numbers:
-    """Hands out the numbers of a batch; `last` is the highest of each pair once all have theirs."""
-
-    def __init__(self, counts: Mapping[Pair, int], last: Mapping[Pair, int]) -> None:
-        self._given = {pair: last[pair] - count for pair, count in counts.items()}
-
-    def next(self, pair: Pair) -> int:
-        """The next number of a pair."""
-        self._given[pair] += 1
-        return self._given[pair]
+def numbers_from(counts: Mapping[Pair, int], last: Mapping[Pair, int]) -> Numbers:
+    """The numbers of a batch; `last` is the highest of each pair once all have theirs."""
+    return {pair: count(last[pair] - own + 1) for pair, own in counts.items()}
 
 
 def address_facts(outcomes: Sequence[Outcome], numbers: Numbers, in_force: InForce) -> Iterator[OutboxEvent]:
@@ -55,7 +51,7 @@ def _to_parties(
     matrix = in_force.protocols[referral.protocol].matrix
     for agency in (referral.owner, referral.receiver):
         sector = in_force.agencies[agency].sector
-        number = numbers.next((referral.id, agency))
+        number = next(numbers[referral.id, agency])
         seen = minimise(fact, sector, matrix, to=agency, number=number)
         yield OutboxEvent(INBOX[sector], seen, outcome.at, outcome.caused_by)
 
@@ -68,6 +64,6 @@ def _to_statistics(fact: FactBase, referral: Referral, outcome: Outcome, in_forc
 
 
 def _to_asker(refusal: Refusal, outcome: Outcome, numbers: Numbers) -> OutboxEvent:
-    number = numbers.next((refusal.fact.referral, refusal.agency)) if refusal.is_numbered else None
+    number = next(numbers[refusal.fact.referral, refusal.agency]) if refusal.is_numbered else None
     told = minimise(refusal.fact, refusal.sector, {}, to=refusal.agency, number=number)
     return OutboxEvent(INBOX[refusal.sector], told, outcome.at, outcome.caused_by)

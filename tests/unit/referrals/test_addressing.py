@@ -3,7 +3,7 @@
 from typing import Any
 
 from schemas.topics import INBOX, REFERRALS_FACTS
-from services.referrals.domain.addressing import Numbers, address_facts, count_numbers
+from services.referrals.domain.addressing import address_facts, count_numbers, numbers_from
 from services.referrals.domain.gate import InForce
 from services.referrals.domain.life_cycle import State
 from services.referrals.domain.referral import Outcome, due
@@ -29,7 +29,7 @@ from tests.support.clock import NOON
 def told(*outcomes: Outcome, before: int = 0, known: InForce | None = None) -> list[Any]:
     counts = count_numbers(outcomes)
     last = {pair: before + count for pair, count in counts.items()}
-    return list(address_facts(outcomes, Numbers(counts, last), known or in_force()))
+    return list(address_facts(outcomes, numbers_from(counts, last), known or in_force()))
 
 
 def to(agency: str, events: list[Any]) -> list[Any]:

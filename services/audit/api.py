@@ -7,29 +7,12 @@ from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict
 
-from schemas.events.access import (
-    Code,
-    EventReports,
-    OutcomeReports,
-    PermitAnswer,
-    PermitRequest,
-    SubjectKeys,
-    Whole,
-)
+from schemas.events import access
 from schemas.trail.tiles import ENTRIES, Tile, bundle, tile_at
 from schemas.trail.tree import HASH_BYTES
 from schemas.wire.exact_bytes import Bytes16
+from services.audit import handlers
 from services.audit.domain.refusals import TrailClosed
-from services.audit.handlers import (
-    Result,
-    Store,
-    Work,
-    ask_permit,
-    open_entries,
-    register_subjects,
-    report_events,
-    report_outcomes,
-)
 from services.runtime.errors import NotFound, Refused
 from services.runtime.problems import ProblemResponse, refusal
 from services.runtime.web import caller_of, create_app
@@ -53,11 +36,11 @@ class OpeningsRequest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     idem: Bytes16
-    purpose: Code
-    size: Whole
+    purpose: access.Code
+    size: access.Whole
 
 
-def audit_app(work: Work) -> FastAPI:
+def audit_app(work: handlers.Work) -> FastAPI:
     """The application of the internal port."""
     app = create_app("audit", caller_of, bytes_max=REQUEST_BYTES_MAX)
     app.add_exception_handler(TrailClosed, _closed)
@@ -66,40 +49,40 @@ def audit_app(work: Work) -> FastAPI:
     return app
 
 
-def trail_routes(work: Work) -> APIRouter:
+def trail_routes(work: handlers.Work) -> APIRouter:
     """What other services ask and report."""
     router = APIRouter(prefix="/v1")
 
     @router.post("/permits", status_code=201)
-    async def permits(body: PermitRequest, caller: Caller) -> PermitAnswer:
+    async def permits(body: access.PermitRequest, caller: Caller) -> access.PermitAnswer:
         """Record an intent, durably, and answer with the permit."""
-        return await ask_permit(body, caller, work)
+        return await handlers.ask_permit(body, caller, work)
 
     @router.post("/outcomes")
-    async def outcomes(body: OutcomeReports, caller: Caller) -> dict[str, Any]:
+    async def outcomes(body: access.OutcomeReports, caller: Caller) -> dict[str, Any]:
         """Record what came of intents."""
-        return _results(await report_outcomes(body.outcomes, caller, work))
+        return _results(await handlers.report_outcomes(body.outcomes, caller, work))
 
     @router.post("/events")
-    async def events(body: EventReports, caller: Caller) -> dict[str, Any]:
+    async def events(body: access.EventReports, caller: Caller) -> dict[str, Any]:
         """Record what was done and needed no permit."""
-        return _results(await report_events(body.events, caller, work))
+        return _results(await handlers.report_events(body.events, caller, work))
 
     @router.post("/subjects")
-    async def subjects(body: SubjectKeys, caller: Caller) -> dict[str, Any]:
+    async def subjects(body: access.SubjectKeys, caller: Caller) -> dict[str, Any]:
         """Register subjects and the keys of their tags."""
-        return _results(await register_subjects(body.subjects, caller, work))
+        return _results(await handlers.register_subjects(body.subjects, caller, work))
 
     @router.post("/openings")
     async def openings(body: OpeningsRequest, caller: Caller) -> StreamingResponse:
         """Open entries for the operator's export; recorded before the first one is sent."""
-        lines = await open_entries(body.idem, body.purpose, body.size, caller, work)
+        lines = await handlers.open_entries(body.idem, body.purpose, body.size, caller, work)
         return StreamingResponse(lines, media_type="application/x-ndjson")
 
     return router
 
 
-def log_routes(work: Work) -> APIRouter:
+def log_routes(work: handlers.Work) -> APIRouter:
     """The static layout: checkpoint, tiles, entry bundles; only what the signed size covers."""
     router = APIRouter(prefix="/log/" + work.writer.origin.partition("/")[2])
 
@@ -126,18 +109,18 @@ def log_routes(work: Work) -> APIRouter:
     return router
 
 
-async def _content(asked: Tile, store: Store) -> bytes:
+async def _content(asked: Tile, store: handlers.Store) -> bytes:
     if asked.level == ENTRIES:
         return bundle(await store.leaves(asked.first, asked.first + asked.width))
     tiles = await store.tiles(asked.level, asked.number, asked.number + 1)
     return b"".join(tiles)[: asked.width * HASH_BYTES]
 
 
-def _results(results: Sequence[Result | str]) -> dict[str, Any]:
+def _results(results: Sequence[handlers.Result | str]) -> dict[str, Any]:
     return {"results": [_one(result) for result in results]}
 
 
-def _one(result: Result | str) -> dict[str, Any]:
+def _one(result: handlers.Result | str) -> dict[str, Any]:
     if isinstance(result, str):
         return {"id": result}
     if not isinstance(result, Refused):

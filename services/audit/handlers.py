@@ -7,19 +7,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Final, Protocol
 
-from schemas.events.access import (
-    Access,
-    Actor,
-    EntryPlace,
-    EventReport,
-    Opening,
-    OutcomeReport,
-    PermitAnswer,
-    PermitRequest,
-    Receipt,
-    SignedPermit,
-    SubjectKey,
-)
+from schemas.events import access as contract
 from schemas.trail.bytes import commitment, leaf, request_digest, tag_of
 from schemas.trail.notes import Signer
 from schemas.trail.permits import NONCE_AGE_SECONDS_MAX, PermitBody, signed_permit
@@ -48,7 +36,7 @@ class Appender(Protocol):
     def check_open(self) -> None:
         """Refuse where no permit could follow, without waiting."""
 
-    def prove(self, index: int) -> tuple[Head, Receipt]:
+    def prove(self, index: int) -> tuple[Head, contract.Receipt]:
         """The durable head, and how an entry leads to it, without waiting."""
 
 
@@ -89,7 +77,7 @@ class Work:
     clock: Clock
 
 
-async def ask_permit(request: PermitRequest, caller: str, work: Work) -> PermitAnswer:
+async def ask_permit(request: contract.PermitRequest, caller: str, work: Work) -> contract.PermitAnswer:
     """Record the intent, then sign that it is recorded. The order is the promise."""
     entry = await _record_intent(request, caller, work)
     head, receipt = work.appender.prove(entry.index)
@@ -105,24 +93,26 @@ async def ask_permit(request: PermitRequest, caller: str, work: Work) -> PermitA
         root=head.root,
         expires=instant_text(work.clock.now() + timedelta(seconds=NONCE_AGE_SECONDS_MAX)),
     )
-    permit = SignedPermit(**signed_permit(body, work.permit_signer))
-    return PermitAnswer(permit=permit, opening=entry.opening, items=entry.items, receipt=receipt)
+    permit = contract.SignedPermit(**signed_permit(body, work.permit_signer))
+    return contract.PermitAnswer(permit=permit, opening=entry.opening, items=entry.items, receipt=receipt)
 
 
-Result = EntryPlace | Refused
+Result = contract.EntryPlace | Refused
 
 
-async def report_outcomes(reports: Sequence[OutcomeReport], caller: str, work: Work) -> list[Result]:
+async def report_outcomes(reports: Sequence[contract.OutcomeReport], caller: str, work: Work) -> list[Result]:
     """Record what came of intents; only the caller that asked may say so."""
     return await _report([partial(work.writer.outcome, one, caller=caller) for one in reports], work)
 
 
-async def report_events(reports: Sequence[EventReport], caller: str, work: Work) -> list[Result]:
+async def report_events(reports: Sequence[contract.EventReport], caller: str, work: Work) -> list[Result]:
     """Record what was done without a permit."""
     return await _report([partial(work.writer.event, one, caller=caller) for one in reports], work)
 
 
-async def register_subjects(subjects: Sequence[SubjectKey], caller: str, work: Work) -> list[Refused | str]:
+async def register_subjects(
+    subjects: Sequence[contract.SubjectKey], caller: str, work: Work
+) -> list[Refused | str]:
     """Keep the keys of subjects for their owner; the same key again is the same registration."""
     if caller not in work.writer.parties["sector"]:
         raise NotYours
@@ -132,13 +122,15 @@ async def register_subjects(subjects: Sequence[SubjectKey], caller: str, work: W
 
 async def open_entries(idem: bytes, purpose: str, size: int, caller: str, work: Work) -> AsyncIterator[bytes]:
     """The details of the first entries, for the operator's export, which is itself an entry first."""
-    access = Access(act="trail_read", purpose=purpose, basis=BASIS, actor=Actor(client=caller), explain=())
-    request = PermitRequest(idem=idem, nonce=idem, access=access)
+    access = contract.Access(
+        act="trail_read", purpose=purpose, basis=BASIS, actor=contract.Actor(client=caller), explain=()
+    )
+    request = contract.PermitRequest(idem=idem, nonce=idem, access=access)
     intent = (await _record_intent(request, caller, work)).index
     return _opened(min(size, intent), intent, caller, work)
 
 
-async def _record_intent(request: PermitRequest, caller: str, work: Work) -> LogEntry:
+async def _record_intent(request: contract.PermitRequest, caller: str, work: Work) -> LogEntry:
     """The entry of an intent, durable; the one before where the same request comes again."""
     draft = work.writer.permit(request, caller=caller)
     work.appender.check_open()  # refuse before anything is written, if no permit could follow
@@ -154,7 +146,7 @@ async def _reopened(index: int, work: Work) -> LogEntry:
         entry = (await store.entries(index, index + 1))[0]
         salt, detail, words = opened_detail(entry, work.keyring)
         items = await store.entries(index - words.get("items", {}).get("count", 0), index)
-    opening = Opening(detail=detail, salt=salt, tag=tag_of(entry.leaf))
+    opening = contract.Opening(detail=detail, salt=salt, tag=tag_of(entry.leaf))
     return LogEntry(index, opening, tuple(item.leaf for item in items))
 
 
@@ -175,10 +167,10 @@ def _result(answer: Answer, work: Work) -> Result:
     if isinstance(answer, Refused):
         return answer
     index = answer if isinstance(answer, int) else answer.index
-    return EntryPlace(origin=work.writer.origin, index=index)
+    return contract.EntryPlace(origin=work.writer.origin, index=index)
 
 
-async def _register(subject: SubjectKey, caller: str, store: Store, work: Work) -> Refused | str:
+async def _register(subject: contract.SubjectKey, caller: str, store: Store, work: Work) -> Refused | str:
     wrapped = work.keyring.wrapped_tag_key(subject.id, subject.key)
     if await store.add_subject(subject.id, caller, subject.retention, wrapped):
         await store.add_data_key(subject.id, work.keyring.new_key(subject.id)[1])
@@ -195,7 +187,7 @@ async def _opened(size: int, intent: int, caller: str, work: Work) -> AsyncItera
         async with work.open_store() as store:
             entries = await store.entries(start, min(start + OPENINGS_PAGE, size))
         yield b"".join(opening_line(entry, work.keyring) for entry in entries)
-    released = OutcomeReport(
+    released = contract.OutcomeReport(
         idem=work.keyring.random(16),
         origin=work.writer.origin,
         intent=intent,

@@ -5,28 +5,17 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from schemas.events.governance import AgencyCurrent, ProtocolDocument, document_hash
-from services.governance.domain import (
-    Content,
-    KeyInUse,
-    Kind,
-    OrganizationInUse,
-    Publication,
-    PublicationReceipt,
-    check_agency,
-    check_protocol,
-    is_new,
-    keys_of,
-)
+from services.governance import domain
 from services.runtime.clock import Clock
 
 
 class Publications(Protocol):
     """What was published; each method may raise Unavailable, all is durable at commit."""
 
-    async def current(self, name: str) -> Publication | None:
+    async def current(self, name: str) -> domain.Publication | None:
         """The last version of this id, of whatever kind; waits for others, and none adds one until commit."""
 
-    async def all(self, kind: Kind) -> Sequence[Publication]:
+    async def all(self, kind: domain.Kind) -> Sequence[domain.Publication]:
         """The last version of everything of this kind, by id."""
 
     async def admitted(self, ids: Collection[str]) -> Mapping[str, str]:
@@ -38,7 +27,7 @@ class Publications(Protocol):
     async def is_answered(self, organization: str, *, but: str) -> bool:
         """Whether an active agency but this one answers for it; waits for others; none joins until commit."""
 
-    async def publish(self, publication: Publication) -> None:
+    async def publish(self, publication: domain.Publication) -> None:
         """Keep a version, and its event in the outbox of the same transaction."""
 
 
@@ -50,30 +39,32 @@ class Work:
     clock: Clock
 
 
-async def admit_agency(agency: AgencyCurrent, work: Work) -> PublicationReceipt:
+async def admit_agency(agency: AgencyCurrent, work: Work) -> domain.PublicationReceipt:
     """Take the next version of an agency; its keys are its own, and it alone answers for its organisation."""
-    check_agency(agency)
+    domain.check_agency(agency)
     receipt = await _publish("agency", agency.agency, agency, work)
     if not receipt.is_news:
         return receipt
-    if not await work.publications.hold(agency.agency, keys_of(agency)):
-        raise KeyInUse
+    if not await work.publications.hold(agency.agency, domain.keys_of(agency)):
+        raise domain.KeyInUse
     answers = agency.status == "active"  # a suspension passes, whoever else is there
     if answers and await work.publications.is_answered(agency.organization, but=agency.agency):
-        raise OrganizationInUse
+        raise domain.OrganizationInUse
     return receipt
 
 
-async def publish_protocol(document: ProtocolDocument, work: Work) -> PublicationReceipt:
+async def publish_protocol(document: ProtocolDocument, work: Work) -> domain.PublicationReceipt:
     """Take the next version of a protocol between admitted agencies."""
-    check_protocol(document, await work.publications.admitted(document.parties))
+    domain.check_protocol(document, await work.publications.admitted(document.parties))
     return await _publish("protocol", document.id, document, work)
 
 
-async def _publish(kind: Kind, name: str, content: Content, work: Work) -> PublicationReceipt:
+async def _publish(
+    kind: domain.Kind, name: str, content: domain.Content, work: Work
+) -> domain.PublicationReceipt:
     now = work.clock.now()
-    publication = Publication(kind, name, content.version, document_hash(content), content, now)
-    is_news = is_new(publication, await work.publications.current(name))
+    publication = domain.Publication(kind, name, content.version, document_hash(content), content, now)
+    is_news = domain.is_new(publication, await work.publications.current(name))
     if is_news:
         await work.publications.publish(publication)
-    return PublicationReceipt(name, content.version, publication.hash, is_news)
+    return domain.PublicationReceipt(name, content.version, publication.hash, is_news)

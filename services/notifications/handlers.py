@@ -9,14 +9,7 @@ from typing import Any, Protocol
 from schemas.events.governance import AgencyCurrent
 from schemas.events.referral import FactBase
 from schemas.wire.envelope import ReadEvent
-from services.notifications.domain.notice import (
-    DESKS_PER_AGENCY_MAX,
-    Attempt,
-    Desk,
-    Notice,
-    Result,
-    TooManyDesks,
-)
+from services.notifications.domain import notice
 from services.runtime.admission import AgencyStanding, check_admission
 from services.runtime.clock import Clock
 
@@ -33,25 +26,25 @@ class Store(Protocol):
     async def admission(self, agency: str) -> AgencyStanding | None:
         """How an agency stands, or None if it was not heard of."""
 
-    async def desks_of(self, agency: str) -> Sequence[Desk]:
+    async def desks_of(self, agency: str) -> Sequence[notice.Desk]:
         """The desks of one agency, by code."""
 
-    async def register(self, desk: Desk) -> Desk:
+    async def register(self, desk: notice.Desk) -> notice.Desk:
         """Keep a desk as it is now, and give it; at a new address what waits is tried at once."""
 
-    async def undeliverable(self, most: int) -> Sequence[Desk]:
+    async def undeliverable(self, most: int) -> Sequence[notice.Desk]:
         """Desks that take no mail, the longest first."""
 
-    async def add(self, notices: Sequence[Notice]) -> None:
+    async def add(self, notices: Sequence[notice.Notice]) -> None:
         """Keep each notice whose event has none yet and whose desk is registered."""
 
     async def drop(self, waiting: Mapping[str, Place | None]) -> None:
         """Let no notice go out that tells another desk than the one which its referral waits for now."""
 
-    async def claim(self, *, at: datetime, until: datetime) -> Attempt | None:
+    async def claim(self, *, at: datetime, until: datetime) -> notice.Attempt | None:
         """Take all that is due at the desk longest due; nobody else gets it before `until` unless settled."""
 
-    async def settle(self, attempt: Attempt, result: Result, *, at: datetime) -> None:
+    async def settle(self, attempt: notice.Attempt, result: notice.Result, *, at: datetime) -> None:
         """Write how the attempt ended, if it is the last one; one mail tells of all that waited there."""
 
 
@@ -74,7 +67,7 @@ async def write_notices(facts: Sequence[ReadEvent[FactBase]], work: Work) -> Non
     at = work.clock.now()
     await work.store.drop(waiting)
     places = {referral: place for referral, place in waiting.items() if place}
-    await work.store.add([Notice(newest[one].id, one, *place, at) for one, place in places.items()])
+    await work.store.add([notice.Notice(newest[one].id, one, *place, at) for one, place in places.items()])
 
 
 async def keep_agencies(received: Sequence[ReadEvent[Any]], work: Work) -> None:
@@ -83,16 +76,16 @@ async def keep_agencies(received: Sequence[ReadEvent[Any]], work: Work) -> None:
     await work.store.keep_agencies(agencies.values())
 
 
-async def register_desk(desk: Desk, work: Work) -> Desk:
+async def register_desk(desk: notice.Desk, work: Work) -> notice.Desk:
     """Keep a desk of the admitted, active agency that asks; refuse desks without end."""
     await _check_admitted(desk.agency, work)
     codes = {known.code for known in await work.store.desks_of(desk.agency)}
-    if desk.code not in codes and len(codes) >= DESKS_PER_AGENCY_MAX:
-        raise TooManyDesks
+    if desk.code not in codes and len(codes) >= notice.DESKS_PER_AGENCY_MAX:
+        raise notice.TooManyDesks
     return await work.store.register(desk)
 
 
-async def desks_of(agency: str, work: Work) -> Sequence[Desk]:
+async def desks_of(agency: str, work: Work) -> Sequence[notice.Desk]:
     """The desks of the admitted, active agency that asks."""
     await _check_admitted(agency, work)
     return await work.store.desks_of(agency)

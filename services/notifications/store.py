@@ -7,14 +7,7 @@ from typing import Final
 from pydantic import SecretStr
 
 from schemas.events.governance import AgencyCurrent
-from services.notifications.domain.notice import (
-    NOTICES_PER_MAIL_MAX,
-    Attempt,
-    Desk,
-    Notice,
-    Result,
-    outcome_of,
-)
+from services.notifications.domain import notice
 from services.notifications.handlers import Place, Store
 from services.runtime.admission import AgencyStanding
 from services.runtime.transaction import Row, Transaction, columns
@@ -113,17 +106,17 @@ class NotificationStore(Store):
             return AgencyStanding(row.sector, row.is_active)
         return None
 
-    async def desks_of(self, agency: str) -> Sequence[Desk]:
+    async def desks_of(self, agency: str) -> Sequence[notice.Desk]:
         rows = await self._transaction.rows(_OF_AGENCY, agency=agency)
         return [_desk(row) for row in rows]
 
-    async def register(self, desk: Desk) -> Desk:
+    async def register(self, desk: notice.Desk) -> notice.Desk:
         place = {"agency": desk.agency, "code": desk.code, "mail": desk.mail.get_secret_value()}
         await self._transaction.run(_HASTEN, **place)
         [row] = await self._transaction.rows(_REGISTER, **place, language=desk.language)
         return _desk(row)
 
-    async def add(self, notices: Sequence[Notice]) -> None:
+    async def add(self, notices: Sequence[notice.Notice]) -> None:
         if notices:
             names = ("event", "referral", "agency", "desk", "written_at")
             await self._transaction.run(_ADD, **columns(notices, *names))
@@ -137,19 +130,19 @@ class NotificationStore(Store):
             desks=[desk for _, desk in places],
         )
 
-    async def claim(self, *, at: datetime, until: datetime) -> Attempt | None:
-        rows = await self._transaction.rows(_CLAIM, at=at, until=until, most=NOTICES_PER_MAIL_MAX)
+    async def claim(self, *, at: datetime, until: datetime) -> notice.Attempt | None:
+        rows = await self._transaction.rows(_CLAIM, at=at, until=until, most=notice.NOTICES_PER_MAIL_MAX)
         if not rows:
             return None
         rows = sorted(rows, key=lambda row: (row.written_at, row.event))  # RETURNING promises no order
         first = rows[0]
         numbers = {row.event: row.attempts for row in rows}
-        desk = Desk(first.agency, first.desk, SecretStr(first.mail), first.language)
-        return Attempt(desk, numbers, at, first.written_at, first.key)
+        desk = notice.Desk(first.agency, first.desk, SecretStr(first.mail), first.language)
+        return notice.Attempt(desk, numbers, at, first.written_at, first.key)
 
-    async def settle(self, attempt: Attempt, result: Result, *, at: datetime) -> None:
+    async def settle(self, attempt: notice.Attempt, result: notice.Result, *, at: datetime) -> None:
         events, numbers = list(attempt.numbers), list(attempt.numbers.values())
-        outcomes = [outcome_of(number, result, at=at) for number in numbers]
+        outcomes = [notice.outcome_of(number, result, at=at) for number in numbers]
         states, due_at = [state for state, _ in outcomes], [due for _, due in outcomes]
         await self._transaction.run(_SETTLE, event=events, number=numbers, state=states, due_at=due_at)
         place = {"agency": attempt.desk.agency, "desk": attempt.desk.code}
@@ -159,10 +152,10 @@ class NotificationStore(Store):
             mail = attempt.desk.mail.get_secret_value()
             await self._transaction.run(_TAKES_MAIL, **place, mail=mail, takes=result == "taken", at=at)
 
-    async def undeliverable(self, most: int) -> Sequence[Desk]:
+    async def undeliverable(self, most: int) -> Sequence[notice.Desk]:
         rows = await self._transaction.rows(_UNDELIVERABLE, most=most)
         return [_desk(row) for row in rows]
 
 
-def _desk(row: Row) -> Desk:
-    return Desk(row.agency, row.code, SecretStr(row.mail), row.language, row.undeliverable_since)
+def _desk(row: Row) -> notice.Desk:
+    return notice.Desk(row.agency, row.code, SecretStr(row.mail), row.language, row.undeliverable_since)

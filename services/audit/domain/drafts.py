@@ -6,15 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
-from schemas.events.access import (
-    ACTS,
-    DETAIL_BYTES_MAX,
-    Access,
-    EventReport,
-    OutcomeReport,
-    PermitRequest,
-    missing_field,
-)
+from schemas.events import access as contract
 from schemas.trail.bytes import canonical, stamped, trail_words
 from schemas.wire.body import COUNT_MAX
 from services.audit.domain.refusals import DetailInvalid, NotYours, TooLarge
@@ -57,11 +49,11 @@ class EntryWriter:
     origin: str
     parties: Mapping[str, frozenset[str]]
 
-    def permit(self, request: PermitRequest, *, caller: str) -> Draft:
+    def permit(self, request: contract.PermitRequest, *, caller: str) -> Draft:
         """The intent of a permit request, with its items before it."""
         access = request.access
         self._check(access, "intent", caller)
-        lists = ACTS[access.act].lists
+        lists = contract.ACTS[access.act].lists
         if access.times is not None:
             raise DetailInvalid("/access/times")
         if request.items and not lists:
@@ -79,7 +71,7 @@ class EntryWriter:
             )
         )
 
-    def event(self, report: EventReport, *, caller: str) -> Draft:
+    def event(self, report: contract.EventReport, *, caller: str) -> Draft:
         """Something that was done."""
         self._check(report.access, "event", caller)
         _check_instants(report)
@@ -88,7 +80,7 @@ class EntryWriter:
         words |= {name: said[name] for name in ("happened", "until") if name in said}
         return _fitting(Draft(caller, report.idem, _digest("event", said), words))
 
-    def outcome(self, report: OutcomeReport, *, caller: str) -> Draft:
+    def outcome(self, report: contract.OutcomeReport, *, caller: str) -> Draft:
         """What came of an intent; the intent's subject is added when it is read."""
         if report.origin != self.origin:
             raise DetailInvalid("/origin")
@@ -101,19 +93,19 @@ class EntryWriter:
         words["intent"] = {"origin": self.origin, "index": report.intent}
         return _fitting(Draft(caller, report.idem, _digest("outcome", said), words, intent=report.intent))
 
-    def _check(self, access: Access, kind: Literal["intent", "event"], caller: str) -> None:
+    def _check(self, access: contract.Access, kind: Literal["intent", "event"], caller: str) -> None:
         """Refuse an access that lacks what its act needs, or is another party's to ask for."""
-        missing = missing_field(access, kind)
+        missing = contract.missing_field(access, kind)
         if missing is not None:
             raise DetailInvalid("/access" + missing)
-        if caller not in self.parties[ACTS[access.act].party]:
+        if caller not in self.parties[contract.ACTS[access.act].party]:
             raise NotYours
 
     def _words(self, kind: str, mode: str, caller: str) -> dict[str, Any]:
         return trail_words(kind, mode, service=caller, site=self.origin)
 
 
-def _check_instants(report: EventReport) -> None:
+def _check_instants(report: contract.EventReport) -> None:
     """Refuse instants that do not exist, an end before its beginning, and a count without an end."""
     _check_instant(report.happened, "/happened")
     until, times = report.until, report.access.times
@@ -140,7 +132,7 @@ def _fitting(draft: Draft) -> Draft:
     """Refuse a detail that could exceed its limit, whatever time and counter it gets."""
     for words in (*draft.items, draft.words):
         longest = stamped(words, at=_LONGEST_TIME, number=_NUMBER_MAX, item_leaves=())
-        if len(canonical(longest)) > DETAIL_BYTES_MAX - _SUBJECT_BYTES:
+        if len(canonical(longest)) > contract.DETAIL_BYTES_MAX - _SUBJECT_BYTES:
             raise TooLarge
     return draft
 

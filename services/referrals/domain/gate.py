@@ -8,13 +8,7 @@ from schemas.events.consent import PURPOSES, ConsentProof
 from schemas.events.governance import ProtocolDocument
 from schemas.events.referral import ACCESS_NEEDS, NEEDS, OfferReferral
 from schemas.topics import INBOX
-from services.referrals.domain.refusals import (
-    AgencyInactive,
-    ConsentDoesNotCover,
-    EntryStale,
-    NoLiveProtocol,
-    UnknownCode,
-)
+from services.referrals.domain import refusals
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +54,7 @@ def admit(offer: OfferReferral, in_force: InForce, *, at: datetime) -> Admission
     owner = active([in_force.agencies.get(offer.agency)])
     entry = in_force.entries.get(offer.service)
     if entry is None:
-        raise EntryStale
+        raise refusals.EntryStale
     of_organization = (one for one in in_force.agencies.values() if one.organization == entry.organization)
     receiver = active(of_organization)
     protocol = live_protocol(owner.id, receiver.id, in_force, at=at)
@@ -73,7 +67,7 @@ def check_codes(offer: OfferReferral) -> None:
     """Every code of the offer is in its table."""
     known = NEEDS.issuperset(offer.needs) and ACCESS_NEEDS.issuperset(offer.access_needs)
     if not known or offer.consent.purpose not in PURPOSES:
-        raise UnknownCode
+        raise refusals.UnknownCode
 
 
 def active(agencies: Iterable[AdmittedAgency | None]) -> AdmittedAgency:
@@ -81,7 +75,7 @@ def active(agencies: Iterable[AdmittedAgency | None]) -> AdmittedAgency:
     for agency in agencies:
         if agency and agency.is_active and agency.sector in INBOX:
             return agency
-    raise AgencyInactive
+    raise refusals.AgencyInactive
 
 
 def live_protocol(owner: str, receiver: str, in_force: InForce, *, at: datetime) -> str:
@@ -90,7 +84,7 @@ def live_protocol(owner: str, receiver: str, in_force: InForce, *, at: datetime)
         document = in_force.protocols[candidate]
         if owner != receiver and document.is_live(at) and document.joins(owner, receiver):
             return candidate
-    raise NoLiveProtocol
+    raise refusals.NoLiveProtocol
 
 
 def newest_begun(in_force: InForce, *, at: datetime) -> Iterable[str]:
@@ -107,7 +101,7 @@ def check_fresh(entry: ListedService, document: ProtocolDocument, *, at: datetim
     """The entry is active, and somebody confirmed it recently enough for this protocol."""
     oldest = at - timedelta(days=document.entry_fresh_for_days)
     if not entry.is_active or entry.confirmed_at < oldest:
-        raise EntryStale
+        raise refusals.EntryStale
 
 
 def check_covers(consent: ConsentProof, receiver: str, *, at: datetime) -> None:
@@ -116,4 +110,4 @@ def check_covers(consent: ConsentProof, receiver: str, *, at: datetime) -> None:
     # purposes a sector serves). In the contract: that groups are listed; with none, nothing can be pulled.
     # In the owner's sector, which alone holds her signed consent: that it names purpose and groups.
     if consent.recipient != receiver or consent.expires_at <= at:
-        raise ConsentDoesNotCover
+        raise refusals.ConsentDoesNotCover

@@ -4,18 +4,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from schemas.events import referral as contract
 from schemas.events.governance import Urgency
-from schemas.events.referral import (
-    DeskReminded,
-    FactBase,
-    PartyName,
-    ReferralExpired,
-    StepRefused,
-    awaited,
-)
 from services.referrals.domain.life_cycle import AWAITING_ANSWER, State, Verb, after
 
-Facts = tuple[FactBase, ...]
+Facts = tuple[contract.FactBase, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +36,7 @@ class Referral:
         """The referral one move on; raises what `after` raises."""
         return replace(self, state=after(self.state, verb), version=self.version + 1)
 
-    def party(self, agency: str) -> PartyName | None:
+    def party(self, agency: str) -> contract.PartyName | None:
         """Which party an agency is, if any."""
         if agency == self.owner:
             return "owner"
@@ -51,7 +44,7 @@ class Referral:
 
     def awaits(self) -> tuple[str | None, str | None]:
         """Agency and desk that must act next, if any."""
-        match awaited(self.state, feedback_allowed=self.feedback_allowed):
+        match contract.awaited(self.state, feedback_allowed=self.feedback_allowed):
             case "owner":
                 return self.owner, self.owner_desk
             case "receiver":
@@ -72,7 +65,7 @@ class Referral:
 class Refusal:
     """A refused step and where to say so: to the asker alone, in the inbox of the sector it came from."""
 
-    fact: StepRefused
+    fact: contract.StepRefused
     agency: str
     sector: str
     is_numbered: bool
@@ -96,13 +89,13 @@ Move = tuple[Referral, Facts]
 def expire(referral: Referral) -> Move:
     """Nobody answered in time."""
     moved = referral.moved_by(Verb.EXPIRE)
-    return moved, (ReferralExpired(**about(moved), timer="answer"),)
+    return moved, (contract.ReferralExpired(**about(moved), timer="answer"),)
 
 
 def remind(referral: Referral) -> Move:
     """The receiver has not looked yet; the referral stays where it is."""
     moved = replace(referral, reminded=True, version=referral.version + 1)
-    return moved, (DeskReminded(**about(moved), timer="acknowledge"),)
+    return moved, (contract.DeskReminded(**about(moved), timer="acknowledge"),)
 
 
 def due(referral: Referral, *, at: datetime) -> Outcome | None:

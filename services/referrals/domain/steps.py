@@ -10,6 +10,7 @@ from schemas.events import referral as contract
 from schemas.events.governance import ProtocolDocument, Timer, Urgency
 from schemas.events.referral import FactBase, OfferReferral, StepBase, StepRefused, WithdrawReferral
 from schemas.wire.envelope import ReadEvent
+from services.referrals.domain import refusals
 from services.referrals.domain.gate import InForce, admit
 from services.referrals.domain.life_cycle import (
     ASKER,
@@ -21,14 +22,6 @@ from services.referrals.domain.life_cycle import (
     after,
 )
 from services.referrals.domain.referral import Facts, Move, Outcome, Referral, Refusal, about, expire
-from services.referrals.domain.refusals import (
-    AgencyInactive,
-    ConsentDoesNotCover,
-    NotAParty,
-    UnknownCode,
-    Withdrawn,
-    WrongState,
-)
 from services.runtime.errors import Refused
 
 
@@ -81,16 +74,16 @@ def decide(
 def check_may_speak(asked: ReadEvent[StepBase], in_force: InForce) -> None:
     """A sector speaks for its own agencies, and for a suspended one only where that protects her."""
     if _is_forged(asked, in_force):
-        raise NotAParty
+        raise refusals.NotAParty
     agency = in_force.agencies.get(asked.body.agency)
     if agency is None or not (agency.is_active or type(asked.body) in contract.PROTECTS_HER):
-        raise AgencyInactive
+        raise refusals.AgencyInactive
 
 
 def check_may_ask(referral: Referral, agency: str, verb: Verb) -> None:
     """The asker is the party that may ask this step."""
     if referral.party(agency) != ASKER[verb]:
-        raise NotAParty
+        raise refusals.NotAParty
 
 
 def lapse(referral: Referral, verb: Verb, *, at: datetime) -> Move:
@@ -104,7 +97,7 @@ def lapse(referral: Referral, verb: Verb, *, at: datetime) -> Move:
 def offer(step: StepBase, in_force: InForce, *, at: datetime) -> Move:
     """The owner asks another agency's service to take a need on; any other first step concerns nobody."""
     if not isinstance(step, OfferReferral):
-        raise NotAParty
+        raise refusals.NotAParty
     receiver, service, protocol = admit(step, in_force, at=at)
     document = in_force.protocols[protocol]
     offered = Referral(
@@ -145,22 +138,22 @@ def answer(referral: Referral, step: StepBase, in_force: InForce, *, at: datetim
     check_feedback(referral, verb)
     rule = RULES[verb]
     if rule.codes and getattr(step, rule.coded) not in rule.codes:
-        raise UnknownCode
+        raise refusals.UnknownCode
     return moved, (_fact(rule.fact, moved, step),)
 
 
 def check_feedback(referral: Referral, verb: Verb) -> None:
     """Feedback passes if her consent lets it; then it comes before the end."""
     if verb is Verb.GIVE_FEEDBACK and not referral.feedback_allowed:
-        raise ConsentDoesNotCover
+        raise refusals.ConsentDoesNotCover
     if verb is Verb.CLOSE and referral.state is State.PROVIDED and referral.feedback_allowed:
-        raise WrongState
+        raise refusals.WrongState
 
 
 def withdraw(referral: Referral, step: WithdrawReferral, in_force: InForce, *, at: datetime) -> Move:
     """She takes her consent back; after the end this only brings the sealing forward."""
     if referral.seal_by_at is not None:
-        raise Withdrawn
+        raise refusals.Withdrawn
     if referral.state in TERMINAL and referral.state is not State.SEALED:
         moved = replace(referral, version=referral.version + 1)
     else:

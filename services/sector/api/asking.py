@@ -21,16 +21,8 @@ from services.runtime.errors import NotFound
 from services.runtime.openapi import needed_header, refuses
 from services.runtime.refusals import NO_ENTRY
 from services.runtime.tokens import Caller
+from services.sector.domain import refusals
 from services.sector.domain.profile import Profile
-from services.sector.domain.refusals import (
-    IdempotencyKeyMissing,
-    IdempotencyMismatch,
-    IfMatchMissing,
-    PurposeMissing,
-    PurposeUnknown,
-    StaleView,
-    TagMalformed,
-)
 from services.sector.domain.requests import Asker, Reply
 from services.sector.handlers.looks import TrailGate
 from services.sector.handlers.requests import KeyedRequest, answer_once, record_denial
@@ -103,14 +95,14 @@ def asker_of(engine: Engine, act: Act) -> Callable[[Request], Awaitable[Asker]]:
 def once_of(asker: Callable[..., Awaitable[Asker]]) -> Callable[..., Awaitable[KeyedRequest]]:
     """A dependency: the request under its idempotency key."""
 
-    @refuses(IdempotencyKeyMissing, IdempotencyMismatch)
+    @refuses(refusals.IdempotencyKeyMissing, refusals.IdempotencyMismatch)
     async def once(
         request: Request,
         by: Annotated[Asker, Depends(asker)],
         key: Annotated[str | None, _KEY_HEADER] = None,
     ) -> KeyedRequest:
         if key is None or not _KEY.fullmatch(key):
-            raise IdempotencyKeyMissing
+            raise refusals.IdempotencyKeyMissing
         said = request.url.path.encode() + b"\n" + await request.body()
         return KeyedRequest(by, hashlib.sha256(key.encode()).digest(), hashlib.sha256(said).digest())
 
@@ -122,19 +114,19 @@ def numbers_of(tags: str) -> frozenset[int] | None:
     if tags.strip() == "*":
         return None
     if not _TAGS.fullmatch(tags.strip()):
-        raise TagMalformed
+        raise refusals.TagMalformed
     return frozenset(int(number) for number in _NUMBER.findall(tags))
 
 
-@refuses(IfMatchMissing, StaleView, TagMalformed)
+@refuses(refusals.IfMatchMissing, refusals.StaleView, refusals.TagMalformed)
 async def seen(if_match: Annotated[str | None, _SEEN_HEADER] = None) -> frozenset[int] | None:
     """A dependency: the numbers of the last fact that the sender may have seen; None for whichever."""
     if not if_match:
-        raise IfMatchMissing
+        raise refusals.IfMatchMissing
     return numbers_of(if_match)
 
 
-@refuses(TagMalformed)
+@refuses(refusals.TagMalformed)
 async def already_known(
     if_none_match: Annotated[str | None, Header(alias="If-None-Match")] = None,
 ) -> frozenset[int] | None:
@@ -142,13 +134,13 @@ async def already_known(
     return numbers_of(if_none_match) if if_none_match else frozenset()
 
 
-@refuses(PurposeMissing, PurposeUnknown)
+@refuses(refusals.PurposeMissing, refusals.PurposeUnknown)
 async def purpose(concert_purpose: Annotated[str | None, _PURPOSE_HEADER] = None) -> str:
     """A dependency: what a look is for."""
     if not concert_purpose:
-        raise PurposeMissing
+        raise refusals.PurposeMissing
     if concert_purpose not in PURPOSES:
-        raise PurposeUnknown
+        raise refusals.PurposeUnknown
     return concert_purpose
 
 

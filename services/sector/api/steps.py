@@ -10,65 +10,54 @@ from pydantic import BaseModel
 from schemas.events.referral import PROTECTS_HER, GiveFeedback, StepBase
 from services.runtime.errors import NotFound
 from services.runtime.openapi import refuses
+from services.sector.api import asking
 from services.sector.api.answers import LOCATION, REPLAYED, CaseReceipt, ConsentReceipt, StepReceipt
-from services.sector.api.asking import (
-    CasePath,
-    Engine,
-    ReferralPath,
-    answer,
-    asker_of,
-    once_of,
-    seen,
-)
+from services.sector.domain import refusals
 from services.sector.domain.bodies import CaseRequest, ConsentRequest, OfferRequest, body_of
-from services.sector.domain.refusals import (
-    ConsentDoesNotCover,
-    RecipientIsOwner,
-    RecipientNotAdmitted,
-    TooManyConsents,
-)
 from services.sector.domain.requests import RESOURCES, WITHOUT_IF_MATCH, Reply
 from services.sector.handlers.requests import KeyedRequest, ask_step, offer, open_case, record_consent
 from services.sector.handlers.work import Work
 
 
-def step_routes(engine: Engine) -> APIRouter:
+def step_routes(engine: asking.Engine) -> APIRouter:
     """The routes that change something."""
     router = APIRouter(prefix="/v1", tags=["steps"])
-    keyed = Depends(once_of(asker_of(engine, "ask")))
+    keyed = Depends(asking.once_of(asking.asker_of(engine, "ask")))
 
     @router.post("/cases", operation_id="open_case", **_answers(201, CaseReceipt))
     async def post_case(once: Annotated[KeyedRequest, keyed], body: CaseRequest) -> JSONResponse:
         """Open a case under the agency's own number."""
-        return await answer(engine, once, lambda work: open_case(body, once.by, work))
+        return await asking.answer(engine, once, lambda work: open_case(body, once.by, work))
 
     @router.post("/cases/{case}/consents", operation_id="record_consent", **_answers(201, ConsentReceipt))
-    @refuses(NotFound, TooManyConsents, RecipientNotAdmitted)
+    @refuses(NotFound, refusals.TooManyConsents, refusals.RecipientNotAdmitted)
     async def post_consent(
-        case: CasePath, once: Annotated[KeyedRequest, keyed], body: ConsentRequest
+        case: asking.CasePath, once: Annotated[KeyedRequest, keyed], body: ConsentRequest
     ) -> JSONResponse:
         """Record what she agreed to."""
-        return await answer(engine, once, lambda work: record_consent(case, body, once.by, work))
+        return await asking.answer(engine, once, lambda work: record_consent(case, body, once.by, work))
 
     @router.post("/referrals", operation_id="offer_referral", **_answers(202, StepReceipt))
-    @refuses(NotFound, RecipientIsOwner, ConsentDoesNotCover)
+    @refuses(NotFound, refusals.RecipientIsOwner, refusals.ConsentDoesNotCover)
     async def post_referral(once: Annotated[KeyedRequest, keyed], body: OfferRequest) -> JSONResponse:
         """Offer a referral to another agency's service."""
-        return await answer(engine, once, lambda work: offer(body, once.by, work))
+        return await asking.answer(engine, once, lambda work: offer(body, once.by, work))
 
     for resource, step in RESOURCES.items():
         _add_step(router, engine, resource, step, keyed)
     return router
 
 
-def _add_step(router: APIRouter, engine: Engine, resource: str, step: type[StepBase], keyed: Any) -> None:
+def _add_step(
+    router: APIRouter, engine: asking.Engine, resource: str, step: type[StepBase], keyed: Any
+) -> None:
     """One route of the table: the body is the step's own fields, the rest comes from path and token."""
     step_body: Any = body_of(step, engine.profile.decline_reasons)
-    number_dependency = Depends(_nothing if step in WITHOUT_IF_MATCH else seen)
+    number_dependency = Depends(_nothing if step in WITHOUT_IF_MATCH else asking.seen)
 
-    @refuses(NotFound, *((ConsentDoesNotCover,) if step is GiveFeedback else ()))
+    @refuses(NotFound, *((refusals.ConsentDoesNotCover,) if step is GiveFeedback else ()))
     async def post_step(
-        referral: ReferralPath,
+        referral: asking.ReferralPath,
         once: Annotated[KeyedRequest, keyed],
         body: step_body,
         number: Annotated[frozenset[int] | None, number_dependency],
@@ -76,7 +65,7 @@ def _add_step(router: APIRouter, engine: Engine, resource: str, step: type[StepB
         def act(work: Work) -> Awaitable[Reply]:
             return ask_step(step, referral, body, once.by, work, seen=number)
 
-        return await answer(engine, once, act, referral, protects_her=step in PROTECTS_HER)
+        return await asking.answer(engine, once, act, referral, protects_her=step in PROTECTS_HER)
 
     router.add_api_route(
         f"/referrals/{{referral}}/{resource}",

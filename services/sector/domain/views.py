@@ -7,18 +7,8 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from schemas.events import referral as contract
 from schemas.events.consent import ConsentRef
-from schemas.events.referral import (
-    FACTS,
-    FactBase,
-    PartyName,
-    ReferralOffered,
-    ReferralWithdrawn,
-    RefusalCode,
-    StateName,
-    StepRefused,
-    awaited,
-)
 from schemas.ids import EventId, ReferralId
 from schemas.wire.body import Instant, instant_text, listed
 from services.runtime.errors import Invalid
@@ -42,13 +32,13 @@ class ReferralView:
 
     referral: str
     agency: str
-    role: PartyName
+    role: contract.PartyName
     case: str | None = None
     subject_number: int | None = None
     """Which subject of the case this referral is in the trail; its owner alone knows."""
     consent: ConsentRef | None = None
     """Which consent it rests on; its owner alone knows."""
-    state: StateName | None = None
+    state: contract.StateName | None = None
     number: int = 0
     is_awaited: bool = False
     """Whether this party must act next; nobody must before the arbiter has answered."""
@@ -68,13 +58,13 @@ class ThinEvent(BaseModel):
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
-    type: Annotated[str, listed(FACTS)]
+    type: Annotated[str, listed(contract.FACTS)]
     referral: ReferralId
     number: int
-    state: StateName | None
+    state: contract.StateName | None
     at: Annotated[Instant, Field(json_schema_extra={"format": "date-time"})]
     """Cut to the minute."""
-    code: RefusalCode | None = None
+    code: contract.RefusalCode | None = None
     """Why a step was refused."""
     step: EventId | None = None
     """Which step was refused."""
@@ -86,7 +76,7 @@ class FeedEvent(ThinEvent):
     position: int
 
 
-def with_fact(view: ReferralView | None, fact: FactBase, *, at: datetime) -> ReferralView | None:
+def with_fact(view: ReferralView | None, fact: contract.FactBase, *, at: datetime) -> ReferralView | None:
     """The view after one more fact, None where the fact is a repeat; a gap or a stray fact is Invalid."""
     if fact.to is None or fact.number is None:
         raise Invalid("schema_mismatch", "/to" if fact.to is None else "/number")
@@ -98,9 +88,9 @@ def with_fact(view: ReferralView | None, fact: FactBase, *, at: datetime) -> Ref
     return _moved(view, fact, at)
 
 
-def thin_event(fact: FactBase, *, at: datetime) -> ThinEvent:
+def thin_event(fact: contract.FactBase, *, at: datetime) -> ThinEvent:
     """What an agency is told of a fact in its feed, its time cut to the minute."""
-    refusal = fact.model_dump(include={"code", "step"}) if isinstance(fact, StepRefused) else {}
+    refusal = fact.model_dump(include={"code", "step"}) if isinstance(fact, contract.StepRefused) else {}
     return ThinEvent(
         type=fact.type,
         referral=fact.referral,
@@ -111,16 +101,16 @@ def thin_event(fact: FactBase, *, at: datetime) -> ThinEvent:
     )
 
 
-def _first_sight(fact: FactBase, to: str) -> ReferralView:
-    if not isinstance(fact, ReferralOffered) or fact.receiver != to:
+def _first_sight(fact: contract.FactBase, to: str) -> ReferralView:
+    if not isinstance(fact, contract.ReferralOffered) or fact.receiver != to:
         raise Invalid("schema_mismatch", "/referral")
     return ReferralView(referral=fact.referral, agency=to, role="receiver")
 
 
-def _moved(view: ReferralView, fact: FactBase, at: datetime) -> ReferralView:
+def _moved(view: ReferralView, fact: contract.FactBase, at: datetime) -> ReferralView:
     state = fact.state or view.state
-    offer = _offer_of(fact) if isinstance(fact, ReferralOffered) else view.offer
-    has_stopped = state in WITHOUT_OFFER or isinstance(fact, ReferralWithdrawn)
+    offer = _offer_of(fact) if isinstance(fact, contract.ReferralOffered) else view.offer
+    has_stopped = state in WITHOUT_OFFER or isinstance(fact, contract.ReferralWithdrawn)
     moved = replace(
         view,
         state=state,
@@ -130,17 +120,17 @@ def _moved(view: ReferralView, fact: FactBase, at: datetime) -> ReferralView:
         facts=(*view.facts, _shown(fact, at))[-FACTS_KEPT_MAX:],
         updated_at=at,
     )
-    waits_for = state and awaited(state, feedback_allowed=moved.feedback_allowed)
+    waits_for = state and contract.awaited(state, feedback_allowed=moved.feedback_allowed)
     return replace(moved, is_awaited=waits_for == view.role)
 
 
-def _offer_of(fact: ReferralOffered) -> Mapping[str, Any]:
+def _offer_of(fact: contract.ReferralOffered) -> Mapping[str, Any]:
     return fact.model_dump(mode="json", exclude_none=True, exclude=set(HOP))
 
 
-def _shown(fact: FactBase, at: datetime) -> Mapping[str, Any]:
+def _shown(fact: contract.FactBase, at: datetime) -> Mapping[str, Any]:
     """A fact in the list of a view; what an offer carries stands in the view's `offer`, and only there."""
     named = {"type": fact.type, "at": instant_text(at)}
-    if isinstance(fact, ReferralOffered):
+    if isinstance(fact, contract.ReferralOffered):
         return named | fact.model_dump(mode="json", exclude_none=True, include={"number", "state"})
     return named | fact.model_dump(mode="json", exclude_none=True, exclude={"referral", "to", "protocol"})

@@ -16,14 +16,9 @@ from services.runtime.admission import check_admission
 from services.runtime.errors import NotFound
 from services.runtime.ids import new_id, random_bytes
 from services.runtime.subscription import OutboxEvent
+from services.sector.domain import refusals
 from services.sector.domain.bodies import CaseRequest, ConsentRequest, OfferRequest, RequestBody
 from services.sector.domain.consents import CONSENTS_PER_CASE_MAX, check_covers, form_hash
-from services.sector.domain.refusals import (
-    IdempotencyMismatch,
-    RecipientIsOwner,
-    RecipientNotAdmitted,
-    TooManyConsents,
-)
 from services.sector.domain.requests import Asker, Reply, check_step
 from services.sector.domain.views import ReferralView
 from services.sector.handlers.work import Case, Work
@@ -66,7 +61,7 @@ async def answer_once(
         return reply
     request_digest, reply = given
     if request_digest != once.request_digest:
-        raise IdempotencyMismatch
+        raise refusals.IdempotencyMismatch
     return Reply(reply.status, {**reply.headers, "Idempotent-Replayed": "true"}, reply.body)
 
 
@@ -84,10 +79,10 @@ async def record_consent(case_id: str, asked: ConsentRequest, by: Asker, work: W
     """What she agreed to, signed by this service; the trail learns of it in the same transaction."""
     case = await work.cases.lock(case_id, by.agency)
     if len(await work.cases.consents(case.id)) >= CONSENTS_PER_CASE_MAX:
-        raise TooManyConsents
+        raise refusals.TooManyConsents
     recipients = set(asked.scope.recipients)
     if recipients != set(await work.register.standings(recipients)):
-        raise RecipientNotAdmitted
+        raise refusals.RecipientNotAdmitted
     version = ConsentVersion(
         id=new_id("consent"),
         version=1,
@@ -114,7 +109,7 @@ async def offer(asked: OfferRequest, by: Asker, work: Work) -> Reply:
     at = work.clock.now()
     case = await work.cases.lock(asked.case, by.agency)  # from here no withdrawal on this case overtakes us
     if asked.recipient == by.agency:
-        raise RecipientIsOwner
+        raise refusals.RecipientIsOwner
     proof = check_covers(await work.cases.consent(asked.consent), asked, by.agency, at=at)
     own = {name: getattr(asked, name) for name in (*OfferFields.model_fields, "duty")}  # checked at the door
     step = OfferReferral.model_construct(referral=new_id("referral"), agency=by.agency, consent=proof, **own)

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from services.runtime.database import Database
 from services.runtime.errors import Unavailable
-from services.runtime.settings import DatabaseSettings, RuntimeSettings, secret_from
+from services.runtime.settings import DatabaseSettings, secret_from
 
 SERVICES_FOLDER: Final = Path(__file__).parent.parent
 DURABLE: Final = SERVICES_FOLDER / "runtime" / "migrations"
@@ -66,11 +66,6 @@ async def migrate(service: str, settings: DatabaseSettings) -> None:
         raise Unavailable("the database does not answer") from error
     finally:
         await engine.dispose()
-
-
-async def migrate_from_environment(service: str) -> None:
-    """`python -m services.<service> migrate`: with the database of the environment."""
-    await migrate(service, RuntimeSettings.from_environment().database)
 
 
 def run_script(revision: str) -> None:

@@ -1,8 +1,8 @@
 """Where a reader goes on: pure decisions over what the database remembers and what the brokers hold."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from services.runtime.transaction import Transaction
@@ -67,8 +67,7 @@ async def stored_places(
     transaction: Transaction, group: str, partitions: list[Partition]
 ) -> dict[Partition, Place]:
     """What the database remembers of these partitions."""
-    topics, parts = [topic for topic, _ in partitions], [part for _, part in partitions]
-    rows = await transaction.rows(_STORED, grp=group, topics=topics, parts=parts)
+    rows = await transaction.rows(_STORED, grp=group, **_arrays(partitions))
     return {(row.topic, row.part): (row.topic_id, row.next) for row in rows}
 
 
@@ -77,8 +76,7 @@ async def place(transaction: Transaction, group: str, places: Mapping[Partition,
     await transaction.run(
         _PLACE,
         grp=group,
-        topics=[topic for topic, _ in places],
-        parts=[part for _, part in places],
+        **_arrays(places),
         ids=[topic_id for topic_id, _ in places.values()],
         nexts=[following for _, following in places.values()],
     )
@@ -95,10 +93,13 @@ async def move(
     rows = await transaction.rows(
         _MOVE,
         grp=group,
-        topics=[topic for topic, _ in following],
-        parts=[part for _, part in following],
+        **_arrays(following),
         ids=[topic_ids[topic] for topic, _ in following],
         expected=[expected[partition] for partition in following],
         nexts=list(following.values()),
     )
     return following.keys() - {(row.topic, row.part) for row in rows}
+
+
+def _arrays(partitions: Collection[Partition]) -> dict[str, list[Any]]:
+    return {"topics": [topic for topic, _ in partitions], "parts": [part for _, part in partitions]}

@@ -11,13 +11,7 @@ from typing import Any, Final
 from fastapi import APIRouter, Depends, FastAPI, Request
 from uvicorn import Config, Server
 
-from services.runtime import refusals
-from services.runtime.connections import (
-    HANDSHAKE_SECONDS,
-    HEADER_BYTES_MAX,
-    HEADER_SECONDS,
-    BoundedProtocol,
-)
+from services.runtime import connections, refusals
 from services.runtime.identity import Identity
 from services.runtime.requests import DRAINING
 from services.runtime.settings import RuntimeSettings, TlsSettings
@@ -29,8 +23,8 @@ _COMMON: Final[Mapping[str, Any]] = {
     "access_log": False,
     "server_header": False,
     "timeout_graceful_shutdown": 3,
-    "timeout_keep_alive": int(HEADER_SECONDS),
-    "h11_max_incomplete_event_size": HEADER_BYTES_MAX,
+    "timeout_keep_alive": int(connections.HEADER_SECONDS),
+    "h11_max_incomplete_event_size": connections.HEADER_BYTES_MAX,
     "ws": "none",
 }
 DATE_SECONDS: Final = 1.0
@@ -60,7 +54,7 @@ class QuietServer(Server):
         def protocol() -> asyncio.Protocol:
             return config.http_protocol_class(config=config, server_state=state, app_state=shared)  # type: ignore[call-arg]
 
-        seconds = HANDSHAKE_SECONDS if config.ssl else None
+        seconds = connections.HANDSHAKE_SECONDS if config.ssl else None
         loop = asyncio.get_running_loop()
         self.servers = [
             await loop.create_server(
@@ -127,7 +121,7 @@ def listening(app: FastAPI, tls: TlsSettings | None = None) -> Config:
             "ssl_ca_certs": str(tls.authority_file),
             "ssl_cert_reqs": ssl.CERT_REQUIRED,
         }
-    return Config(app, http=BoundedProtocol, **_COMMON, **secured)
+    return Config(app, http=connections.BoundedProtocol, **_COMMON, **secured)
 
 
 def _operator_alone(operator: str) -> Callable[[Request], Awaitable[None]]:

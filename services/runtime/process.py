@@ -22,7 +22,7 @@ from services.runtime.database import Database
 from services.runtime.health import Health, health_app
 from services.runtime.identity import Identity
 from services.runtime.logs import configure, log, tell_end
-from services.runtime.migrate import WrongSchema, check_schema, migrate_from_environment
+from services.runtime.migrate import WrongSchema, check_schema, migrate
 from services.runtime.openapi import text_of
 from services.runtime.outbox import Outbox
 from services.runtime.ports import WrongPorts, internal_app, servers_of
@@ -80,7 +80,7 @@ def main(
     """`python -m services.<service> run|migrate`, and `openapi` where agencies have a port."""
     word = sys.argv[1] if len(sys.argv) == 2 else ""
     if word == "migrate":
-        asyncio.run(migrate_from_environment(service))
+        asyncio.run(migrate(service, RuntimeSettings.from_environment().database))
     elif word == "run":
         run_to_the_end(service, settings_class, wire, logs_as=service)
     elif word == "openapi" and api:
@@ -127,8 +127,16 @@ async def run(service: str, settings: RuntimeSettings, wire: Wire) -> None:
     log().info("service_stopped")
 
 
+@dataclass(frozen=True, slots=True)
+class ServiceProcess:
+    """What a test looks at while a service runs."""
+
+    health: Health
+    consumer: Consumer | None
+
+
 @asynccontextmanager
-async def running(service: str, settings: RuntimeSettings, wire: Wire) -> AsyncIterator["ServiceProcess"]:
+async def running(service: str, settings: RuntimeSettings, wire: Wire) -> AsyncIterator[ServiceProcess]:
     """A service that runs for as long as the block; leaving drains it in order."""
     namespace = settings.kafka.namespace if settings.kafka else ""
     identity = Identity(service, settings.cell, settings.mode, namespace, settings.outbox_shards)
@@ -146,68 +154,44 @@ async def running(service: str, settings: RuntimeSettings, wire: Wire) -> AsyncI
     try:
         await check_schema(database, service)
         parts = wire(Runtime(identity, database, Outbox(identity, wake), clock), settings)
-        made = ServiceProcess(settings, identity, database, parts, relays, probed)
+        operators = [parts.operators] if parts.operators else []
+        consumer = None
+        if parts.subscriptions and settings.kafka:
+            batches = Batches(database, identity, parts.subscriptions, parts.open_work)
+            records_max = settings.batch_records_max
+            consumer = Consumer(batches, database, identity, settings.kafka, records_max=records_max)
+            operators.append(operations.routes(database, identity.group))
+        watched: Sequence[Sweeper | Consumer] = [*parts.sweepers, consumer] if consumer else parts.sweepers
+        health = Health(
+            probed,
+            outbox_rows_max=settings.outbox_rows_max if relays else None,
+            why_halted=parts.why_halted,
+            alarms=[*parts.alarms, *(one.alarms for one in watched)],
+        )
+        internal = internal_app(parts.internal, operators, identity)
+        servers = servers_of(settings, health=health_app(health), api=parts.api, internal=internal)
+        workers = [*watched, *relays]
         async with asyncio.TaskGroup() as group:
-            made.start(group)
+            # HTTP answers at once, Kafka joins when it can.
+            tasks = [group.create_task(server.serve(sockets)) for server, sockets in servers]
+            tasks += [group.create_task(worker.run()) for worker in workers]
             try:
-                yield made
+                yield ServiceProcess(health, consumer)
             finally:
-                await made.drain()
+                health.draining = True
+                for server, _ in servers:
+                    server.end()
+                for worker in workers:
+                    worker.stop()
+                await asyncio.wait(tasks)
+                for close in parts.closes:
+                    await close()
+                await health.close()
                 if producer:
                     await producer.close()
     finally:
         await probed.close()
         await database.close()
-
-
-class ServiceProcess:
-    """The tasks of one service, and the order in which they stop."""
-
-    def __init__(
-        self,
-        settings: RuntimeSettings,
-        identity: Identity,
-        database: Database,
-        parts: Parts,
-        relays: Sequence[Relay],
-        probed: Database,
-    ) -> None:
-        self._closes = parts.closes
-        self._workers: list[Sweeper | Relay | Consumer] = [*parts.sweepers, *relays]
-        self.consumer: Consumer | None = None
-        operators = [parts.operators] if parts.operators else []
-        if parts.subscriptions and settings.kafka:
-            batches = Batches(database, identity, parts.subscriptions, parts.open_work)
-            records_max = settings.batch_records_max
-            self.consumer = Consumer(batches, database, identity, settings.kafka, records_max=records_max)
-            self._workers.append(self.consumer)
-            operators.append(operations.routes(database, identity.group))
-        self.health = Health(
-            probed,
-            outbox_rows_max=settings.outbox_rows_max if relays else None,
-            why_halted=parts.why_halted,
-            alarms=[*parts.alarms, *(one.alarms for one in self._workers if not isinstance(one, Relay))],
-        )
-        internal = internal_app(parts.internal, operators, identity)
-        self._servers = servers_of(settings, health=health_app(self.health), api=parts.api, internal=internal)
-        self._tasks: list[asyncio.Task[None]] = []
-
-    def start(self, group: asyncio.TaskGroup) -> None:
-        """Start everything; HTTP answers at once, Kafka joins when it can."""
-        self._tasks += [group.create_task(server.serve(sockets)) for server, sockets in self._servers]
-        self._tasks += [group.create_task(worker.run()) for worker in self._workers]
-
-    async def drain(self) -> None:
-        """Close the ports, and let everybody finish what is in hand."""
-        self.health.draining = True
-        for server, _ in self._servers:
-            server.end()
-        for worker in self._workers:
-            worker.stop()
-        await asyncio.wait(self._tasks)
-        for close in self._closes:
-            await close()
-        await self.health.close()
 
 
 def watchdog(seconds: float = GRACE_SECONDS) -> None:

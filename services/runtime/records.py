@@ -14,7 +14,7 @@ from typing import Final
 import cramjam
 from aiokafka.consumer import fetcher
 from aiokafka.record.control_record import ABORT_MARKER, ControlRecord
-from aiokafka.record.util import calc_crc32c
+from aiokafka.record.util import calc_crc32c, decode_varint_py  # its twin in C reads beyond the end
 
 from schemas.wire.cloudevents import RECORD_BYTES_MAX, LetterReason, Unusable
 
@@ -33,7 +33,6 @@ _MAGIC: Final = 2
 _CODEC, _BY_APPENDING, _TRANSACTIONAL, _CONTROL = 0x07, 0x08, 0x10, 0x20
 _XERIAL: Final = b"\x82SNAPPY\x00"
 _XERIAL_HEADER_BYTES: Final = 16
-_VARINT_BITS_MAX: Final = 63
 
 Headers = tuple[tuple[str, bytes | None], ...]
 _RawHeaders = list[tuple[bytes, bytes | None]]
@@ -314,16 +313,16 @@ def _record(place: tuple[str, int, int, int], parts: _Parts, headers: _RawHeader
 def _read_record(
     content: bytes, at: int
 ) -> tuple[int, int, int, bytes | None, bytes | None, _RawHeaders | None]:
-    """One record and where it ends; of too many headers none is read."""
-    length, at = _varint(content, at)
+    """One record and where it ends; of too many headers none is read. Raises IndexError or ValueError."""
+    length, at = decode_varint_py(content, at)
     end = at + length
     if length <= 0 or end > len(content):
         raise ValueError
-    age, at = _varint(content, at + 1)
-    delta, at = _varint(content, at)
+    age, at = decode_varint_py(content, at + 1)
+    delta, at = decode_varint_py(content, at)
     key, at = _bytes(content, at, end)
     value, at = _bytes(content, at, end)
-    count, at = _varint(content, at)
+    count, at = decode_varint_py(content, at)
     if not 0 <= count <= end - at:  # each takes two bytes and more
         raise ValueError
     if count > HEADERS_MAX:
@@ -340,22 +339,8 @@ def _read_record(
     return end, delta, age, key, value, headers
 
 
-def _varint(content: bytes, at: int) -> tuple[int, int]:
-    """A zigzag number of variable length, and where it ends; raises IndexError or ValueError."""
-    bits = shift = 0
-    while True:
-        byte = content[at]
-        at += 1
-        bits |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return (bits >> 1) ^ -(bits & 1), at
-        shift += 7
-        if shift > _VARINT_BITS_MAX:
-            raise ValueError
-
-
 def _bytes(content: bytes, at: int, end: int) -> tuple[bytes | None, int]:
-    length, at = _varint(content, at)
+    length, at = decode_varint_py(content, at)
     if length < 0:
         return None, at
     if at + length > end:

@@ -4,7 +4,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final
 
 from kafka import TopicPartition
 from kafka.admin import (
@@ -34,15 +34,6 @@ APPLIED_WITHIN_SECONDS: Final = 20.0
 POLL_SECONDS: Final = 0.02
 CLUSTER_SETTINGS: Final = {"min.insync.replicas": "2", "unclean.leader.election.enable": "false"}
 
-Kind = Literal[
-    "topic_missing",
-    "topic_unknown",
-    "partitions",
-    "setting",
-    "right_missing",
-    "right_unknown",
-    "user_missing",
-]
 NOT_APPLIED: Final = ("partitions", "topic_unknown")
 """A keyed topic never gets more partitions (make a new version), and records are never deleted from here."""
 
@@ -73,7 +64,7 @@ class Topology:
 class Difference:
     """One thing on the cluster that is not as the table says."""
 
-    kind: Kind
+    kind: str
     subject: str
     wanted: str = ""
     found: str = ""
@@ -165,11 +156,18 @@ def apply(
     """Makes the cluster as the table says; what was changed, and what is left for people."""
     before = plan(admin, wanted)
 
-    def of(kind: Kind) -> list[Difference]:
+    def of(kind: str) -> list[Difference]:
         return [each for each in before if each.kind == kind]
 
     if missing := of("topic_missing"):
-        asked = {each.subject: _new_topic(wanted, each.subject) for each in missing}
+        asked = {
+            each.subject: {
+                "num_partitions": wanted.partitions(each.subject),
+                "replication_factor": 1 if wanted.is_local else 3,
+                "configs": dict(wanted.settings(each.subject)),
+            }
+            for each in missing
+        }
         admin.create_topics(asked, wait_for_metadata=True)
     for each in of("setting"):
         _change_setting(admin, each)
@@ -271,14 +269,6 @@ def _told(acl: ACL) -> str:
 
 
 # what is changed
-
-
-def _new_topic(wanted: Topology, name: str) -> dict[str, Any]:
-    return {
-        "num_partitions": wanted.partitions(name),
-        "replication_factor": 1 if wanted.is_local else 3,
-        "configs": dict(wanted.settings(name)),
-    }
 
 
 def _change_setting(admin: KafkaAdminClient, each: Difference) -> None:

@@ -106,7 +106,8 @@ class Consumer(Worker, ConsumerRebalanceListener):  # type: ignore[misc]
             fetched = await self._next_in_turn()
         except (OffsetOutOfRangeError, NoOffsetForPartitionError) as error:
             # aiokafka would go elsewhere without a word; the place is found anew, and a jump is told.
-            self._batches.forget(_partitions_of(error))
+            (about,) = error.args  # a mapping by partition, or the partition itself
+            self._batches.forget(list(about) if isinstance(about, Mapping) else [about])
             return {}
         if self._failed:
             raise self._failed
@@ -272,9 +273,3 @@ class Consumer(Worker, ConsumerRebalanceListener):  # type: ignore[misc]
         ends = await self._consumer.end_offsets(partitions)
         ids = self._batches.topic_ids
         return {one: PartitionLog(ids[one.topic], beginnings[one], ends[one]) for one in partitions}
-
-
-def _partitions_of(error: KafkaError) -> list[TopicPartition]:
-    """The partitions of which aiokafka's error tells: a mapping by partition, or the partition itself."""
-    (about,) = error.args
-    return list(about) if isinstance(about, Mapping) else [about]

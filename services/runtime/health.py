@@ -15,10 +15,10 @@ from services.runtime.alarms import RULES, Alarm, AlarmSource
 from services.runtime.backlog import Backlog, read_backlog
 from services.runtime.clock import SystemClock
 from services.runtime.database import Database
-from services.runtime.errors import NotFound, Unavailable, define_refusal
+from services.runtime.errors import Unavailable, define_refusal
 from services.runtime.metrics import ALARMS, DEAD_LETTER_DEPTH, OUTBOX_OLDEST_SECONDS, OUTBOX_PENDING
 from services.runtime.problems import refusal
-from services.runtime.web import create_app
+from services.runtime.web import caller_of, create_app
 
 PROBED_WITHIN_SECONDS: Final = 1.0
 """A database that does not answer within this time does not answer: whoever probes waits little longer."""
@@ -118,14 +118,9 @@ def _set_figures(backlog: Backlog | None, alarms: Sequence[Alarm]) -> None:
         DEAD_LETTER_DEPTH.labels(reason).set(count)
 
 
-def _nobody(_request: object) -> None:
-    """The probes take no bodies, from nobody."""
-    raise NotFound
-
-
 def health_app(health: Health) -> FastAPI:
     """The probes' application."""
-    app = create_app("health", _nobody)
+    app = create_app("health", caller_of)  # nobody shows a certificate here, so no body is read
 
     @app.get("/livez")
     @app.get("/startupz")

@@ -38,6 +38,15 @@ def needed_header(name: str, description: str, **schema: Any) -> Any:
     return Header(alias=name, description=description, json_schema_extra={**schema, _REQUIRED: True})
 
 
+PLACE: Final = {
+    "type": "object",
+    "required": ["pointer", "detail"],
+    "properties": {
+        "pointer": {"type": "string"},
+        "detail": {"type": "string"},
+        "allowed": {"type": "string", "description": "What a closed list or a limit allows."},
+    },
+}
 PROBLEM: Final = {
     "type": "object",
     "description": "RFC 9457. `code` never changes; it never repeats a value that was sent.",
@@ -49,18 +58,7 @@ PROBLEM: Final = {
         "detail": {"type": "string", "description": "What is wrong and what to do."},
         "instance": {"type": "string", "pattern": "^urn:uuid:", "description": "Tell the operator this one."},
         "code": {"type": "string", "pattern": "^[a-z0-9_]+$"},
-        "errors": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["pointer", "detail"],
-                "properties": {
-                    "pointer": {"type": "string"},
-                    "detail": {"type": "string"},
-                    "allowed": {"type": "string", "description": "What a closed list or a limit allows."},
-                },
-            },
-        },
+        "errors": {"type": "array", "items": PLACE},
     },
 }
 HEADERS: Final[Mapping[int, Mapping[str, str]]] = {

@@ -50,9 +50,6 @@ class StrictRequests:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on with its body in one piece."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
         send = _unstored(send, without_body=scope["method"] == "HEAD")
         try:
             await self._answer(scope, receive, send)

@@ -95,16 +95,16 @@ class RelayProducer:
         """Send rows in order; returns once the brokers hold all of them, raises KafkaError otherwise."""
         producer = await self._connected()
         at = minute_ms(self._clock.now())
-        sent = [
-            await producer.send_batch(batch, topic, partition=partition)
-            for (topic, partition), share in (await _by_partition(producer, rows)).items()
-            for batch in _batches(producer, share, at)
-        ]
-        crash_point("relay.sent")  # some may have arrived; the same ids go out again
         try:
+            sent = [
+                await producer.send_batch(batch, topic, partition=partition)
+                for (topic, partition), share in (await _by_partition(producer, rows)).items()
+                for batch in _batches(producer, share, at)
+            ]
+            crash_point("relay.sent")  # some may have arrived; the same ids go out again
             await asyncio.gather(*sent)
         except BaseException:
-            await self.close()  # its numbering is broken off: a fresh one sends the batch again
+            await self.close()  # its numbering is broken off, also where a batch was not even taken
             raise
 
     async def close(self) -> None:

@@ -1,7 +1,16 @@
-"""Who a reader is to the brokers: the same over a restart, another one once it reads other topics."""
+"""Who a reader is to the brokers, also over a restart; and what becomes of a producer that failed."""
+
+import asyncio
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import pytest
+from aiokafka.errors import KafkaError
 
 from services.runtime.identity import Identity
-from services.runtime.kafka import member_of
+from services.runtime.kafka import RelayProducer, member_of
+from tests.support.clock import StoppedClock
 
 REFERRALS = Identity("referrals", "test-local")
 
@@ -17,3 +26,45 @@ def test_with_other_topics_it_is_another_member() -> None:
 
 def test_another_service_is_another_member() -> None:
     assert member_of(REFERRALS, ["one"]) != member_of(Identity("health", "test-local"), ["one"])
+
+
+class Row(NamedTuple):
+    """One row of the outbox."""
+
+    id: int
+    topic: str
+    key: bytes
+    value: bytes
+
+
+class RefusingProducer:
+    """Takes no batch any more, as aiokafka's does once its sender has ended."""
+
+    has_stopped = False
+
+    async def partitions_for(self, _topic: str) -> set[int]:
+        return {0}
+
+    def create_batch(self) -> Any:
+        return SimpleNamespace(append=lambda **_record: object())
+
+    async def send_batch(self, *_batch: Any, **_more: Any) -> None:
+        raise KafkaError
+
+    async def stop(self) -> None:
+        self.has_stopped = True
+
+
+def test_a_producer_that_takes_no_batch_is_left_for_a_fresh_one() -> None:
+    """It never takes one again: kept, it would hold up all that this process has to tell."""
+    clock: Any = StoppedClock(datetime(2026, 11, 24, tzinfo=UTC))
+    settings: Any = None
+    produce = RelayProducer(settings, clock)
+    refusing: Any = RefusingProducer()
+    produce._producer = refusing
+
+    with pytest.raises(KafkaError):
+        asyncio.run(produce([Row(1, "steps", b"key", b"{}")]))
+
+    assert refusing.has_stopped
+    assert produce._producer is None

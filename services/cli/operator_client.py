@@ -46,9 +46,9 @@ def ask(data: Path | None, service: str, method: str, path: str, content: bytes 
 
 
 def ask_all(data: Path | None, services: Sequence[str], path: str) -> tuple[list[dict[str, Any]], list[str]]:
-    """The rows that services show, each with its service's name; and who does not answer."""
+    """The rows that services show, each with its service's name; and who shows none, or has no database."""
     answers = asyncio.run(_ask_each(data, services, "GET", path))
-    shown = {service: answer.json()["data"] for service, answer in answers.items() if answer}
+    shown = {name: one.json()["data"] for name, one in answers.items() if one and one.is_success}
     rows = [{"service": service, **row} for service, found in shown.items() for row in found]
     return rows, [service for service in services if service not in shown]
 

@@ -27,6 +27,7 @@ REBALANCE_MS: Final = 60_000
 POLL_INTERVAL_MS: Final = 300_000
 FETCH_WAIT_MS: Final = 1_000
 """How long the brokers hold a fetch while nothing comes; other questions on the connection wait as long."""
+METADATA_AGAIN_SECONDS: Final = 0.2
 _HEADERS: Final = list(HEADERS)
 
 
@@ -122,6 +123,7 @@ class RelayProducer:
                 max_batch_size=BATCH_BYTES_MAX,
                 **security(self._settings),
             )
+            be_patient(producer.client)
             try:
                 await producer.start()
             except BaseException:
@@ -129,6 +131,23 @@ class RelayProducer:
                 raise
             self._producer = producer
         return self._producer
+
+
+def be_patient(client: Any) -> None:
+    """Let a client pause where nobody tells it the leaders; aiokafka's sender asks again without any pause.
+
+    A broker that ends in order takes its partitions' leaders away first, and each service with something to
+    send would then ask a closed port, and write so to its log, two thousand times a second.
+    """
+    update = client._metadata_update
+
+    async def updated(*asked: Any) -> bool:
+        is_told = bool(await update(*asked))
+        if not is_told:
+            await asyncio.sleep(METADATA_AGAIN_SECONDS)
+        return is_told
+
+    client._metadata_update = updated
 
 
 async def _by_partition(

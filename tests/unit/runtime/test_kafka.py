@@ -1,15 +1,17 @@
 """Who a reader is to the brokers, also over a restart; and what becomes of a producer that failed."""
 
 import asyncio
+import time
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
+from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
 from services.runtime.identity import Identity
-from services.runtime.kafka import RelayProducer, member_of
+from services.runtime.kafka import METADATA_AGAIN_SECONDS, RelayProducer, be_patient, member_of
 from tests.support.clock import StoppedClock
 
 REFERRALS = Identity("referrals", "test-local")
@@ -68,3 +70,20 @@ def test_a_producer_that_takes_no_batch_is_left_for_a_fresh_one() -> None:
 
     assert refusing.has_stopped
     assert produce._producer is None
+
+
+def test_a_client_that_nobody_tells_the_leaders_asks_again_after_a_pause() -> None:
+    """The sender asks in a loop without a pause of its own; its client must have one."""
+
+    async def times_asked() -> int:
+        client = AIOKafkaClient(bootstrap_servers="127.0.0.1:1")
+        be_patient(client)
+        following = asyncio.create_task(client._md_synchronizer())
+        asked, ends = 0, time.monotonic() + 2.5 * METADATA_AGAIN_SECONDS
+        while time.monotonic() < ends:
+            assert not await client.force_metadata_update()
+            asked += 1
+        following.cancel()
+        return asked
+
+    assert asyncio.run(times_asked()) <= 3

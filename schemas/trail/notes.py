@@ -55,10 +55,6 @@ class Signer:
         """The key that verifies."""
         return NamedKey(self.name, self.private.public_key().public_bytes_raw())
 
-    def sign(self, message: bytes) -> bytes:
-        """The signature over a message; the same message, the same signature."""
-        return self.private.sign(message)
-
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
@@ -108,7 +104,7 @@ def read_checkpoint(text: str) -> Checkpoint:
 
 def signed_note(text: str, signer: Signer) -> str:
     """A text with the signer's line below it."""
-    signature = encoded(signer.public.id + signer.sign(text.encode()))
+    signature = encoded(signer.public.id + signer.private.sign(text.encode()))
     return f"{text}\n{_DASH} {signer.name} {signature}\n"
 
 

@@ -110,7 +110,7 @@ def signed_permit(body: PermitBody, signer: Signer) -> dict[str, Any]:
     """A permit's exact bytes, signed."""
     words = {one.name: getattr(body, one.name) for one in fields(body)}
     raw = canonical({name: encoded(one) if isinstance(one, bytes) else one for name, one in words.items()})
-    return {"body": raw, "key": signer.name, "sig": signer.sign(PERMIT_CONTEXT + raw)}
+    return {"body": raw, "key": signer.name, "sig": signer.private.sign(PERMIT_CONTEXT + raw)}
 
 
 def read_permit(raw: bytes) -> PermitBody:

@@ -130,6 +130,5 @@ def _one(result: handlers.Result | str) -> dict[str, Any]:
     return {"problem": problem | ({"pointer": places[0]["pointer"]} if places else {})}
 
 
-async def _closed(_request: Request, error: Exception) -> ProblemResponse:
-    assert isinstance(error, TrailClosed)  # noqa: S101  Starlette types every handler's error as Exception
-    return refusal(error, detail=f"{error.sentence}; reason: {error.reason}")
+async def _closed(_request: Request, closed: Any) -> ProblemResponse:
+    return refusal(closed, detail=f"{closed.sentence}; reason: {closed.reason}")

@@ -9,7 +9,7 @@ import math
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -36,10 +36,8 @@ from services.runtime.sweeper import Sweeper
 LEAD_SECONDS: Final = 1.0
 """How often a process that does not lead looks whether the lead is free."""
 GROUP_ENTRIES_MAX: Final = 2_000
-WAITING_MAX: Final = 10_000
-"""How many entries wait, of all callers together: about what is written while an answer is waited for."""
 CALLER_WAITING_MAX: Final = 2_500
-"""How many of them one caller may have: the lists of one sector must not starve the others."""
+"""How many entries of one caller wait: the lists of one sector must not starve the others."""
 ANSWER_WITHIN_SECONDS: Final = 2.0
 CHECKPOINT_EVERY: Final = timedelta(seconds=1)
 UNSIGNED_FOR: Final = timedelta(seconds=10)
@@ -48,13 +46,8 @@ LOAD_TILES: Final = 10
 RETENTION: Final = "standard"
 """The retention class of entries that are about no registered subject."""
 
-
-@dataclass(slots=True)
-class _Ticket:
-    """A draft that waits for its group."""
-
-    draft: Draft
-    answer: asyncio.Future[Answer]
+_Ticket = tuple[Draft, asyncio.Future[Answer]]
+"""A draft that waits for its group, and what its caller waits for."""
 
 
 class Sequencer(Sweeper):
@@ -94,16 +87,16 @@ class Sequencer(Sweeper):
         for draft in drafts:
             asked[draft.caller] += draft.count
         after = self._entries + asked
-        if after.total() > WAITING_MAX or any(after[caller] > CALLER_WAITING_MAX for caller in asked):
+        if any(after[caller] > CALLER_WAITING_MAX for caller in asked):
             raise SlowDown
         self._entries = after
         loop = asyncio.get_running_loop()
-        tickets = [_Ticket(draft, loop.create_future()) for draft in drafts]
+        tickets = [(draft, loop.create_future()) for draft in drafts]
         self._waiting.extend(tickets)
         self.wake()
         try:
             async with asyncio.timeout(ANSWER_WITHIN_SECONDS):
-                return list(await asyncio.gather(*(ticket.answer for ticket in tickets)))
+                return list(await asyncio.gather(*(answer for _, answer in tickets)))
         except TimeoutError:
             raise TrailClosed("database") from None
 
@@ -188,7 +181,7 @@ class Sequencer(Sweeper):
         self._head, self._closed, self._checkpoint = None, why, None
         self._tree, self._month_keys, self._is_due = Tree(), {}, False
         while self._waiting:
-            _answer(self._waiting.popleft(), why)
+            _answer(self._waiting.popleft()[1], why)
         self._entries.clear()
         await self._lock.aclose()
 
@@ -257,8 +250,8 @@ class Sequencer(Sweeper):
             return
         try:
             async with self._ledger.open() as store:
-                group = await self._open_group([ticket.draft for ticket in taken], head, store)
-                answers = [group.add(ticket.draft) for ticket in taken]
+                group = await self._open_group([draft for draft, _ in taken], head, store)
+                answers = [group.add(draft) for draft, _ in taken]
                 if is_due:
                     group.add_padding()
                 if group.entries or is_due:
@@ -269,8 +262,8 @@ class Sequencer(Sweeper):
             raise
         crash_point("sequencer.committed")  # durable, not answered: the same idem gets the same index
         self._head, self._is_due = head, self._is_due and not is_due
-        for ticket, answer in zip(taken, answers, strict=True):
-            _answer(ticket, answer)
+        for (_, waits), answer in zip(taken, answers, strict=True):
+            _answer(waits, answer)
 
     async def _append(self, store: TrailStore, head: Head, group: Group, *, is_due: bool) -> Head:
         self._tree.extend([leaf_hash(entry.leaf) for entry in group.entries])
@@ -285,10 +278,10 @@ class Sequencer(Sweeper):
         taken: list[_Ticket] = []
         entries = 0
         while self._waiting and entries < GROUP_ENTRIES_MAX:
-            ticket = self._waiting.popleft()
-            entries += ticket.draft.count
-            self._entries -= Counter({ticket.draft.caller: ticket.draft.count})
-            taken.append(ticket)
+            draft, waits = self._waiting.popleft()
+            entries += draft.count
+            self._entries -= Counter({draft.caller: draft.count})
+            taken.append((draft, waits))
         return taken
 
     async def _open_group(self, drafts: Sequence[Draft], head: Head, store: TrailStore) -> Group:
@@ -317,6 +310,6 @@ class Sequencer(Sweeper):
         return self._month_keys[month]
 
 
-def _answer(ticket: _Ticket, answer: Answer) -> None:
-    if not ticket.answer.done():
-        ticket.answer.set_result(answer)
+def _answer(waits: asyncio.Future[Answer], answer: Answer) -> None:
+    if not waits.done():
+        waits.set_result(answer)

@@ -76,22 +76,13 @@ class PublicationStore(Publications):
         return bool(await self._transaction.rows(_ANSWERED, kind="agency", but=but, content=content))
 
     async def publish(self, publication: Publication) -> None:
-        await self._transaction.run(
-            _ADD,
-            kind=publication.kind,
-            id=publication.id,
-            version=publication.version,
-            hash=publication.hash,
-            content=publication.content.model_dump_json(),
-            published_at=publication.published_at,
-        )
-        content = publication.content
+        content, digest, at = publication.content, publication.hash, publication.published_at
+        columns = {name: getattr(publication, name) for name in ("kind", "id", "version", "hash")}
+        await self._transaction.run(_ADD, **columns, content=content.model_dump_json(), published_at=at)
         body = (
-            ProtocolCurrent(document=content, hash=publication.hash)
-            if isinstance(content, ProtocolDocument)
-            else content
+            content if isinstance(content, AgencyCurrent) else ProtocolCurrent(document=content, hash=digest)
         )
-        event = OutboxEvent(GOVERNANCE_STATE, body, publication.published_at)
+        event = OutboxEvent(GOVERNANCE_STATE, body, at)
         await self._outbox.add(self._transaction, [event])
 
 

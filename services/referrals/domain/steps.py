@@ -62,7 +62,8 @@ def decide(
         if referral is None:
             moved, facts = offer(asked.body, in_force, at=at)
         else:
-            check_may_ask(referral, asked.body.agency, verb)
+            if referral.party(asked.body.agency) != ASKER[verb]:
+                raise refusals.NotAParty
             referral, lapsed = lapse(referral, verb, at=at)
             moved, facts = answer(referral, asked.body, in_force, at=at)
     except Refused as refused:
@@ -78,12 +79,6 @@ def check_may_speak(asked: ReadEvent[StepBase], in_force: InForce) -> None:
     agency = in_force.agencies.get(asked.body.agency)
     if agency is None or not (agency.is_active or type(asked.body) in contract.PROTECTS_HER):
         raise refusals.AgencyInactive
-
-
-def check_may_ask(referral: Referral, agency: str, verb: Verb) -> None:
-    """The asker is the party that may ask this step."""
-    if referral.party(agency) != ASKER[verb]:
-        raise refusals.NotAParty
 
 
 def lapse(referral: Referral, verb: Verb, *, at: datetime) -> Move:

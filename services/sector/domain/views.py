@@ -109,7 +109,9 @@ def _first_sight(fact: contract.FactBase, to: str) -> ReferralView:
 
 def _moved(view: ReferralView, fact: contract.FactBase, at: datetime) -> ReferralView:
     state = fact.state or view.state
-    offer = _offer_of(fact) if isinstance(fact, contract.ReferralOffered) else view.offer
+    offer = view.offer
+    if isinstance(fact, contract.ReferralOffered):
+        offer = fact.model_dump(mode="json", exclude_none=True, exclude=set(HOP))
     has_stopped = state in WITHOUT_OFFER or isinstance(fact, contract.ReferralWithdrawn)
     moved = replace(
         view,
@@ -122,10 +124,6 @@ def _moved(view: ReferralView, fact: contract.FactBase, at: datetime) -> Referra
     )
     waits_for = state and contract.awaited(state, feedback_allowed=moved.feedback_allowed)
     return replace(moved, is_awaited=waits_for == view.role)
-
-
-def _offer_of(fact: contract.ReferralOffered) -> Mapping[str, Any]:
-    return fact.model_dump(mode="json", exclude_none=True, exclude=set(HOP))
 
 
 def _shown(fact: contract.FactBase, at: datetime) -> Mapping[str, Any]:

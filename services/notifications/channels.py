@@ -44,9 +44,24 @@ class Mail:
 
     async def deliver(self, attempt: Attempt) -> Result:
         """Hand one mail over, and say what became of it; raises Unavailable where the server takes none."""
+        to = attempt.desk.mail.get_secret_value()
+        name = message_id(attempt.event, attempt.key, self.sender)
+        content = mail_bytes(
+            attempt.desk.language, sender=self.sender, to=to, message=name, written_at=attempt.written_at
+        )
         try:
             async with asyncio.timeout(ATTEMPT_WITHIN.total_seconds()):
-                await self._send(attempt)
+                await aiosmtplib.send(
+                    content,
+                    sender=self.sender,
+                    recipients=[to],
+                    hostname=self.host,
+                    port=self.port,
+                    start_tls=self.tls is not None,
+                    tls_context=self.tls,
+                    # Without it this machine's own name is looked up, and told to the server.
+                    local_hostname=self.sender.rpartition("@")[2],
+                )
         except aiosmtplib.SMTPRecipientsRefused as error:
             return _result_of(error.recipients[0].code)
         except aiosmtplib.SMTPDataError as error:
@@ -54,24 +69,6 @@ class Mail:
         except (aiosmtplib.SMTPException, OSError) as error:  # TimeoutError is an OSError
             raise Unavailable("the mail server takes no mail now; the same again will be tried") from error
         return "taken"
-
-    async def _send(self, attempt: Attempt) -> None:
-        to = attempt.desk.mail.get_secret_value()
-        name = message_id(attempt.event, attempt.key, self.sender)
-        content = mail_bytes(
-            attempt.desk.language, sender=self.sender, to=to, message=name, written_at=attempt.written_at
-        )
-        await aiosmtplib.send(
-            content,
-            sender=self.sender,
-            recipients=[to],
-            hostname=self.host,
-            port=self.port,
-            start_tls=self.tls is not None,
-            tls_context=self.tls,
-            # Without it this machine's own name is looked up, and told to the server.
-            local_hostname=self.sender.rpartition("@")[2],
-        )
 
 
 def _result_of(code: int) -> Result:

@@ -70,7 +70,7 @@ def mail_bytes(language: Language, *, sender: str, to: str, message: str, writte
         f"From: {sender}",
         f"To: {to}",
         *_fill(ADDRESS_BYTES_MAX - len(to)),
-        f"Subject: =?utf-8?b?{_encoded(_padded(subject, SUBJECT_BYTES))}?=",
+        f"Subject: =?utf-8?b?{_encoded(subject.encode().ljust(SUBJECT_BYTES))}?=",
         f"Date: {format_datetime(written_at)}",
         f"Message-ID: {message}",
         "MIME-Version: 1.0",
@@ -79,7 +79,7 @@ def mail_bytes(language: Language, *, sender: str, to: str, message: str, writte
         f"Content-Language: {language}",
         "Auto-Submitted: auto-generated",
     )
-    body = _encoded(_padded("\r\n\r\n".join(sentences) + "\r\n\r\n", BODY_BYTES))
+    body = _encoded("\r\n\r\n".join((*sentences, "")).encode().ljust(BODY_BYTES))
     lines = [body[start : start + 76] for start in range(0, len(body), 76)]
     return "\r\n".join((*headers, "", *lines, "")).encode("ascii")
 
@@ -88,10 +88,6 @@ def _fill(characters: int) -> list[str]:
     """Header lines that say nothing, so many characters longer in all than the shortest."""
     sizes = [min(max(characters - FILL_CHARACTERS * line, 0), FILL_CHARACTERS) for line in range(FILL_LINES)]
     return [f"X-Fill: {'-' * (1 + size)}" for size in sizes]
-
-
-def _padded(text: str, size_bytes: int) -> bytes:
-    return text.encode().ljust(size_bytes, b" ")
 
 
 def _encoded(content: bytes) -> str:

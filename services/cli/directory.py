@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -54,8 +54,8 @@ class ImportReport:
             "changed": self.changed,
             "refused": len(self.refused),
             "reasons": dict(sorted(reasons.items())),
-            "rows": [asdict(one) for one in self.refused],
-            "pages": [{"source": one.source, "page": one.number, "of": one.total} for one in self.pages],
+            "rows": [one._asdict() for one in self.refused],
+            "pages": [one._asdict() for one in self.pages],
         }
 
 
@@ -127,5 +127,5 @@ def _lines(report: ImportReport) -> Iterator[str]:
             yield f"{count:7}  {reason}"
     if any(one.code == "windows_1252" for one in report.refused):
         yield NOT_UTF_8
-    for page in report.pages:
-        yield f"{page.source} is page {page.number} of {page.total}; the others are imported like it."
+    for one in report.pages:
+        yield f"{one.source} is page {one.page} of {one.of}; the others are imported like it."

@@ -10,11 +10,10 @@ import json
 import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
 
@@ -57,14 +56,11 @@ _NOT_UTF_8: Final = re.compile("[\udc80-\udcff]")
 """How Python keeps bytes that could not be decoded (PEP 383)."""
 
 NothingToRead: Final = define_refusal(
-    __name__,
-    "nothing_to_read",
-    "name a file or folder of HSDS 3.0 JSON, or a folder of the legal-aid layout",
+    __name__, "nothing_to_read", "name a file or folder of HSDS 3.0 JSON, or a folder of the legal-aid layout"
 )
 
 
-@dataclass(frozen=True, slots=True)
-class DirectoryRow:
+class DirectoryRow(NamedTuple):
     """What can be taken, and where it stands."""
 
     source: str
@@ -72,8 +68,7 @@ class DirectoryRow:
     entry: ServiceRegistered
 
 
-@dataclass(frozen=True, slots=True)
-class RefusedRow:
+class RefusedRow(NamedTuple):
     """What is not taken: where it stands, the field at fault, a code; never the value."""
 
     source: str
@@ -82,13 +77,12 @@ class RefusedRow:
     code: str
 
 
-@dataclass(frozen=True, slots=True)
-class SourcePage:
+class SourcePage(NamedTuple):
     """A document that is one of several by its own words."""
 
     source: str
-    number: int
-    total: int
+    page: int
+    of: int
 
 
 Row = Mapping[str, Any]
@@ -249,9 +243,7 @@ def _entry(**content: Any) -> ServiceRegistered:
     try:
         return ServiceRegistered.model_validate({"desk": DESK, **content})
     except ValidationError as error:
-        raise Unfit(
-            str(error.errors(include_url=False, include_input=False)[0]["loc"][0]), "invalid"
-        ) from None
+        raise Unfit(str(error.errors(include_input=False)[0]["loc"][0]), "invalid") from None
 
 
 def _confirmed_at(row: Row, imported_at: datetime) -> datetime:

@@ -14,7 +14,7 @@ from deploy.local.configuration import load
 from deploy.local.installation import Installation
 from schemas.ids import KINDS
 from schemas.roles import ROLES
-from schemas.topics import SECTORS, SERVICES
+from schemas.topics import SECTORS
 from schemas.wire.topic import source_of
 from services.cli.installed import DataDirectory, installed
 from services.cli.talk import check_choices
@@ -65,9 +65,6 @@ def token(
     agency: Annotated[str, typer.Option(help="Agency id, as admitted by governance.")],
     staff: Annotated[str, typer.Option(help="The agency's pseudonym of the person; never a name.")],
     role: Annotated[str, typer.Option(help="The person's role, such as `caseworker`.")],
-    audience: Annotated[
-        list[str] | None, typer.Option(help="Service that shall take it; repeat for more, default all.")
-    ] = None,
     data: DataDirectory = None,
 ) -> None:
     """Example: `concert token --agency harbour-clinic --staff s-17 --role nurse`.
@@ -77,11 +74,9 @@ def token(
     if not re.fullmatch(KINDS["agency"].pattern, agency):
         raise typer.BadParameter("it has lower-case letters, digits and hyphens", param_hint="--agency")
     check_choices([role], sorted(ROLES), "--role")
-    check_choices(audience or (), SERVICES, "--audience")
     if load(data).mode != "local":
         raise NotLocal
-    issuer = local_issuer(installed(data))
-    print(issuer.token(agency=agency, staff=staff, role=role, services=audience or TAKEN_BY))
+    print(local_issuer(installed(data)).token(agency=agency, staff=staff, role=role))
 
 
 def local_issuer(installation: Installation) -> LocalIssuer:

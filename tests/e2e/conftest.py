@@ -8,8 +8,8 @@ import pytest
 
 from deploy.local.places import temporary_directory
 from services.cli.agency_client import listening
-from services.cli.demo.evidence import Evidence
-from services.cli.demo.run import Phases, perform
+from services.cli.demo.checks import Evidence
+from services.cli.demo.command import Phases, perform
 from services.cli.demo.trial import Trial, running_trial
 from tests.support.servers import unflushed
 

@@ -12,7 +12,7 @@ import pytest
 from deploy.local.databases import DATABASES
 from deploy.local.secrets import Secrets
 from services.cli.agency_client import ACCEPT, ACKNOWLEDGE, DESK, AgencyClient
-from services.cli.demo.onlooker import looking
+from services.cli.demo.collect import looking
 from services.cli.tokens import LocalIssuer
 from tests.e2e.conftest import Session
 

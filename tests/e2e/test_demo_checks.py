@@ -7,9 +7,18 @@ from typing import Any, Final
 import pytest
 
 from services.cli.demo.agencies import listed_only
-from services.cli.demo.checks import CHECKS, EMPTY_WHEN_GOOD, parts_of, run_checks
-from services.cli.demo.evidence import Evidence, NameTrace
-from services.cli.demo.search import DATABASE, LOGS, NOBODY, SEGMENTS
+from services.cli.demo.checks import (
+    CHECKS,
+    DATABASE,
+    EMPTY_WHEN_GOOD,
+    LOGS,
+    NOBODY,
+    SEGMENTS,
+    Evidence,
+    NameTrace,
+    parts_of,
+    run_checks,
+)
 from tests.e2e.conftest import Session
 
 Plant = Callable[[Evidence], dict[str, Any]]

@@ -1,4 +1,4 @@
-"""The checks of a run: each says what does not hold; its parameters name the evidence that it stands on."""
+"""The checks of a run: each says what does not hold, its parameters the evidence that it stands on."""
 
 import inspect
 import re
@@ -10,14 +10,11 @@ from typing import Any, Final
 from schemas.events.referral import NEEDS
 from schemas.topics import SECTORS
 from services.cli.agency_client import ACCEPT, GrantedLook, NumberedFact, SentStep
-from services.cli.demo.evidence import Evidence, Kill, NameTrace, PartyKey, PlayedReferral, SinkMail
-from services.cli.demo.search import FORMS, NOBODY, PLACES
 
 GAP_MS_MAX: Final = 5.0
 ORDERS_AT_LEAST: Final = 5
 UNANSWERED_AT_LEAST: Final = 20
 KILLED: Final = {"referrals": "the arbiter", "kafka": "the broker"}
-SHOWN_MAX: Final = 20
 UNSAID: Final = (
     *(sector.replace("_", " ") for sector in SECTORS),
     *(need.replace("_", " ") for need in NEEDS),
@@ -25,7 +22,70 @@ UNSAID: Final = (
     "ref_", "cas_", "evt_", "urgent", "accepted", "withdrawn", "declined",
 )  # fmt: skip
 """Words that no mail may hold, in any letter case."""
+RAW, ESCAPED = "raw", "JSON-escaped"
+SHIFTS: Final = ("base64 at 0", "base64 at 1", "base64 at 2")
+FORMS: Final = (RAW, ESCAPED, *SHIFTS)
+"""How a string could lie there."""
+SEGMENTS, LOGS, DATABASE = "segments", "logs", "databases"
+PLACES: Final = (SEGMENTS, LOGS, DATABASE)
+NOBODY: Final = "control"
+"""Stands for the sector in a trace of the control string."""
 _DIGIT: Final = re.compile(r"\d")
+
+Evidence = dict[str, Any]
+"""Everything that was seen, from outside the services, by the names of the checks' parameters."""
+PartyKey = tuple[str, str]
+"""A referral and one of its agencies."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlayedReferral:
+    """One referral of the run, and how its story ends."""
+
+    referral: str
+    story: str
+    owner: str
+    receiver: str
+    ends: str
+
+
+@dataclass(frozen=True, slots=True)
+class SinkMail:
+    """A mail in the sink: what anybody on its way could read, and how long it was."""
+
+    to: str
+    name: str
+    """Its Message-ID."""
+    text: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class NameTrace:
+    """A planted string where it was found, and in which form."""
+
+    place: str
+    """segments, logs or databases."""
+    where: str
+    """The file, or the service whose database it is."""
+    form: str
+    sector: str
+    """The sector whose agency planted it; `control` for the string that must be found."""
+
+    @property
+    def is_at_home(self) -> bool:
+        """Whether it lies in the database of that sector."""
+        return (self.place, self.where) == (DATABASE, self.sector)
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """A process that was killed with SIGKILL in the middle of its work."""
+
+    part: str
+    pid: int
+    unanswered: int
+    back_after_seconds: float
 
 
 def facts_numbered(addressed: Sequence[NumberedFact], received: Sequence[NumberedFact]) -> list[str]:
@@ -35,10 +95,9 @@ def facts_numbered(addressed: Sequence[NumberedFact], received: Sequence[Numbere
     for party in sorted(sent.keys() | got.keys()):
         referral, agency = party
         numbers = [event.number for event in got[party]]
-        if numbers != list(range(1, len(numbers) + 1)):
-            problems.append(f"{agency} got facts {numbers[:SHOWN_MAX]} of referral {referral}")
-        elif got[party] != sorted(sent[party], key=lambda event: event.number):
-            problems.append(f"{agency} got other facts of referral {referral} than the arbiter sent it")
+        is_whole = numbers == list(range(1, len(numbers) + 1))
+        if not is_whole or got[party] != sorted(sent[party], key=lambda event: event.number):
+            problems.append(f"{agency} got other facts of referral {referral} than were sent: {numbers}")
     return problems
 
 
@@ -88,15 +147,12 @@ def stories_ended(
 
 def both_orders(gaps_ms: Mapping[str, float], addressed: Sequence[NumberedFact]) -> list[str]:
     """Acceptance before withdrawal and the other way round, each at least five times, within 5 ms."""
+    problems = [f"a pair left {gap:.1f} ms apart" for gap in gaps_ms.values() if gap > GAP_MS_MAX]
     orders = orders_of(gaps_ms, addressed)
-    return [
-        *(f"a pair left {gap:.1f} ms apart" for gap in gaps_ms.values() if gap > GAP_MS_MAX),
-        *(
-            f"the acceptance was {order} {orders[order]} times, wanted {ORDERS_AT_LEAST}"
-            for order in ("accepted", "refused")
-            if orders[order] < ORDERS_AT_LEAST
-        ),
-    ]
+    for order in ("accepted", "refused"):
+        if orders[order] < ORDERS_AT_LEAST:
+            problems.append(f"the acceptance was {order} {orders[order]} times, wanted {ORDERS_AT_LEAST}")
+    return problems
 
 
 def orders_of(raced: Iterable[str], addressed: Sequence[NumberedFact]) -> Counter[str]:
@@ -108,12 +164,9 @@ def orders_of(raced: Iterable[str], addressed: Sequence[NumberedFact]) -> Counte
 
 def killed_at_work(kills: Sequence[Kill]) -> list[str]:
     """The arbiter and the broker were killed while enough steps waited for their answers."""
-    waited = {kill.part: kill.unanswered for kill in kills}
-    return [
-        f"{part} was killed with only {waited.get(part, 0)} steps unanswered"
-        for part in KILLED
-        if waited.get(part, 0) < UNANSWERED_AT_LEAST
-    ]
+    waited = Counter({kill.part: kill.unanswered for kill in kills})
+    few = [part for part in KILLED if waited[part] < UNANSWERED_AT_LEAST]
+    return [f"{part} was killed with only {waited[part]} steps unanswered" for part in few]
 
 
 def nothing_dead(dead_letters: Mapping[str, int], refused_reports: Mapping[str, int]) -> list[str]:

@@ -6,22 +6,42 @@ import email
 import email.policy
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
-from schemas.topics import SECTORS, SERVICES
-from services.cli.demo.evidence import Evidence, Kill, PartyKey, SinkMail
-from services.cli.demo.onlooker import looking
+from deploy.local.databases import DATABASES
+from deploy.local.installation import Installation
+from schemas.topics import INBOX, REFERRALS_FACTS, SECTORS, SERVICES, TOPICS
+from schemas.wire.cloudevents import decode
+from schemas.wire.envelope import HEADERS
+from schemas.wire.sealing import open_event
+from services.cli.agency_client import AgencyClient, NumberedFact
+from services.cli.demo.checks import Evidence, Kill, PartyKey, SinkMail
 from services.cli.demo.play import Play
 from services.cli.demo.search import plant_control, search
-from services.cli.demo.trial import Trial
+from services.cli.demo.trial import Trial, until
 from services.cli.operator_client import operator_client
 from services.cli.trail import download
+from services.runtime import administration
 
-READ_AT_ONCE: Final = 16
 _DEAD: Final = "SELECT count(*) FROM dead_letter"
 _REFUSED: Final = "SELECT count(*) FROM trail_outbox WHERE refused IS NOT NULL"
+_UNSENT: Final = "SELECT count(*) FROM outbox"
+_UNREPORTED: Final = "SELECT count(*) FROM trail_outbox WHERE refused IS NULL"
+_UNTOLD: Final = "SELECT count(*) FROM notice WHERE state IN ('waiting', 'sending')"
+_UNSIGNED: Final = "SELECT (SELECT size FROM log_state) - coalesce((SELECT max(size) FROM checkpoint), 0)"
+_WAITING: Final = (
+    *((service, _UNSENT) for service in DATABASES if service != "audit"),
+    *((sector, _UNREPORTED) for sector in SECTORS),
+    ("notifications", _UNTOLD),
+    ("audit", _UNSIGNED),
+)
+_SENT: Final = "SELECT topic, value FROM outbox_sent UNION ALL SELECT topic, value FROM outbox"
+_OFFSETS: Final = "SELECT topic, part, next FROM consumer_offset"
 
 
 async def collect(play: Play, kills: tuple[Kill, ...], folder: Path) -> Evidence:
@@ -29,12 +49,12 @@ async def collect(play: Play, kills: tuple[Kill, ...], folder: Path) -> Evidence
     trial, clients = play.trial, play.trial.clients.values()
     async with looking(trial.installation) as onlooker:
         await onlooker.quiet()
-        await plant_control(trial, onlooker)
+        await plant_control(trial, onlooker.connections["governance"])
         views = await _views(play)
         await onlooker.quiet()
         verdict, entries = await _export(trial, folder)
         addressed, counted = await onlooker.arbiter_sent()
-        traces, searched_bytes = await search(trial, onlooker)
+        traces, searched_bytes = await search(trial, onlooker.connections)
         states = await onlooker.connections["referrals"].fetch("SELECT id, state FROM referral")
         feeds = await asyncio.gather(*(client.whole_feed() for client in clients))
         return {
@@ -64,15 +84,13 @@ async def collect(play: Play, kills: tuple[Kill, ...], folder: Path) -> Evidence
 
 async def _views(play: Play) -> dict[PartyKey, str]:
     """Both parties look at each referral once more."""
-    at_once = asyncio.Semaphore(READ_AT_ONCE)
 
-    async def read(referral: str, agency: str) -> tuple[PartyKey, str]:
-        async with at_once:
-            shown = await play.trial.clients[agency].read_referral(referral, person=1)
-        return (referral, agency), shown["state"]
+    async def read_all(client: AgencyClient) -> list[tuple[PartyKey, str]]:
+        name = client.agency.id
+        mine = [each.referral for each in play.played if name in (each.owner, each.receiver)]
+        return [((each, name), (await client.read_referral(each, person=1))["state"]) for each in mine]
 
-    parties = [(each.referral, agency) for each in play.played for agency in (each.owner, each.receiver)]
-    return dict(await asyncio.gather(*(read(*party) for party in parties)))
+    return dict(chain.from_iterable(await asyncio.gather(*map(read_all, play.trial.clients.values()))))
 
 
 async def _export(trial: Trial, folder: Path) -> tuple[dict[str, Any], list[Any]]:
@@ -99,3 +117,73 @@ def _mails(folder: Path) -> Iterable[SinkMail]:
         text = f"{message['From']}\n{message['Subject']}\n{body.get_content() if body else ''}"
         to = envelope.decode().partition(": ")[2]
         yield SinkMail(to, str(message["Message-ID"]), text, len(content))
+
+
+@dataclass(frozen=True, slots=True)
+class Onlooker:
+    """An administrator's connections to every database."""
+
+    installation: Installation
+    connections: Mapping[str, Any]
+
+    async def count(self, service: str, sql: str) -> int:
+        """A number from one database."""
+        return int(await self.connections[service].fetchval(sql))
+
+    async def quiet(self) -> None:
+        """Wait until nothing is in an outbox or on its way to a reader or a desk, and the trail is signed."""
+        await until(self._is_quiet, "every queue is empty")
+
+    async def arbiter_sent(self) -> tuple[list[NumberedFact], list[Mapping[str, Any]]]:
+        """All that the arbiter addressed to parties, and all that it sent out for statistics."""
+        addressed: list[NumberedFact] = []
+        counted: list[Mapping[str, Any]] = []
+        by_name = {
+            topic.name(self.installation.namespace): topic for topic in (*INBOX.values(), REFERRALS_FACTS)
+        }
+        for row in await self.connections["referrals"].fetch(_SENT):
+            if not (topic := by_name.get(row["topic"])):
+                continue
+            event = decode(HEADERS, row["value"])
+            opened = open_event(event, topic, mode=self.installation.configuration.mode)
+            full_type = str(opened.attributes["type"])
+            fact = {**opened.data, "type": full_type.removeprefix("org.concert.").rpartition(".v")[0]}
+            if topic is REFERRALS_FACTS:
+                counted.append(fact)
+            else:
+                cause = str(event.attributes.get("causationid"))
+                addressed.append(NumberedFact(**fact, agency=fact["to"], caused_by=cause))
+        return addressed, counted
+
+    async def _is_quiet(self) -> bool:
+        for service, question in _WAITING:
+            if await self.count(service, question):
+                return False
+        return not await self._is_behind()
+
+    async def _is_behind(self) -> bool:
+        """Whether any reader has not applied all that the brokers hold for it."""
+        names = {topic.name(self.installation.namespace): topic for topic in TOPICS}
+        with administration.connect(self.installation.bootstrap, *self.installation.kafka_admin) as admin:
+            ends = administration.ends(admin, list(names))
+        for reader in {reader for topic in TOPICS for reader in topic.readers}:
+            rows = await self.connections[reader].fetch(_OFFSETS)
+            applied = {(row["topic"], row["part"]): row["next"] for row in rows}
+            if any(
+                applied.get(place, 0) < end
+                for place, end in ends.items()
+                if reader in names[place[0]].readers
+            ):
+                return True
+        return False
+
+
+@asynccontextmanager
+async def looking(installation: Installation) -> AsyncIterator[Onlooker]:
+    """Open the connections, and close them."""
+    async with AsyncExitStack() as stack:
+        connections = {
+            service: await stack.enter_async_context(installation.server.connection(database.name))
+            for service, database in DATABASES.items()
+        }
+        yield Onlooker(installation, connections)

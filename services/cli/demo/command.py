@@ -1,9 +1,12 @@
-"""`concert demo`: one run, and what was found, for machines and for people to read."""
+"""`concert demo`: a run from nothing to its checks, and what was found, for machines and for people."""
 
 import asyncio
+import os
 import signal
+import time
 from collections import Counter
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -12,8 +15,20 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.local.places import temporary_directory
-from services.cli.demo.checks import orders_of
-from services.cli.demo.run import DemoRun, run_demo
+from services.cli.agency_client import listening
+from services.cli.demo.checks import (
+    KILLED,
+    UNANSWERED_AT_LEAST,
+    CheckResult,
+    Evidence,
+    Kill,
+    orders_of,
+    run_checks,
+)
+from services.cli.demo.collect import collect
+from services.cli.demo.play import Gate, Play, dealt
+from services.cli.demo.trial import Trial, running_trial, set_up
+from services.cli.directory import ImportReport
 from services.cli.talk import FAILED, AsJson, say, show
 
 app = typer.Typer()
@@ -21,6 +36,11 @@ app = typer.Typer()
 REFERRALS_LEAST: Final = 24
 """Fewer cannot leave twenty steps unanswered twice."""
 PROBLEMS_SHOWN: Final = 5
+STOPPED_AT: Final = 6
+"""So many unanswered steps show that it is at work; it is stopped there until enough have piled up."""
+RUSH_WITHIN_SECONDS: Final = 20.0
+GATHERED_WITHIN_SECONDS: Final = 40.0
+POLL_SECONDS: Final = 0.001
 
 
 @app.command("demo")
@@ -40,31 +60,125 @@ def demo(
     HTTP, kills the arbiter and the broker in the middle, then checks from outside. Exit 0 only if all holds.
     """
 
-    async def run(folder: Path) -> DemoRun:
+    async def run(folder: Path) -> tuple[dict[str, Any], Sequence[CheckResult]]:
         if task := asyncio.current_task():
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        return await run_demo(folder, referrals, directory, say)
+        return await run_demo(folder, referrals, directory)
 
     with temporary_directory("concert-demo-") as folder, Console(stderr=True).status("at work"):
         try:
-            found = asyncio.run(run(folder))
+            told, results = asyncio.run(run(folder))
         except asyncio.CancelledError:
             raise KeyboardInterrupt from None  # SIGTERM; everything was stopped in order
     if as_json:
-        show(document(found), (), as_json=True)
+        show(told, (), as_json=True)
     else:
-        show_run(found, Console(highlight=False))
-    if not found.holds:
-        say(f"Red: {', '.join(result.name for result in found.results if not result.holds)}.")
+        show_run(told, results, Console(highlight=False))
+    if red := [result.name for result in results if not result.holds]:
+        say(f"Red: {', '.join(red)}.")
         raise typer.Exit(FAILED)
 
 
-def document(run: DemoRun) -> dict[str, Any]:
-    """The run for machines."""
-    evidence = run.evidence
+@dataclass
+class Phases:
+    """How long each part of the run took."""
+
+    say: Callable[[str], None]
+    seconds: dict[str, float] = field(default_factory=dict)
+    _last: float = field(default_factory=time.monotonic)
+
+    def done(self, what: str) -> None:
+        """A part has ended."""
+        now = time.monotonic()
+        self.seconds[what] = round(now - self._last, 1)
+        self._last = now
+        self.say(f"{what} ({self.seconds[what]} s)")
+
+
+async def run_demo(
+    folder: Path, count: int, directory: Path | None
+) -> tuple[dict[str, Any], Sequence[CheckResult]]:
+    """Bring all up, play, gather the evidence, stop, judge: the run for machines, and what the checks say."""
+    phases = Phases(say)
+    async with running_trial(folder / "installation", say) as trial, asyncio.TaskGroup() as group:
+        phases.done("everything is up")
+        watching = group.create_task(trial.platform.wait())  # raises when the supervisor gives up
+        evidence, reports = await perform(trial, folder, count, directory, phases)
+        watching.cancel()
+    phases.done("everything is stopped")
+    results = run_checks(evidence)
+    phases.done("checked")
+    return document(evidence, results, reports) | {"seconds": phases.seconds}, results
+
+
+async def perform(
+    trial: Trial, folder: Path, count: int, directory: Path | None, phases: Phases
+) -> tuple[Evidence, list[ImportReport]]:
+    """Play on a platform that stands, and gather the evidence."""
+    reports = await set_up(trial, directory)
+    phases.done(f"{len(trial.agencies)} agencies, their protocol and desks are known everywhere")
+    play = Play(trial)
+    async with listening(trial.clients.values()):
+        kills = await _play(play, count, phases)
+        await play.try_outsiders()
+    evidence = await collect(play, kills, folder / "trail")
+    phases.done("evidence is gathered")
+    return evidence, reports
+
+
+async def _play(play: Play, count: int, phases: Phases) -> tuple[Kill, ...]:
+    stories = list(dealt(count))
+    answering = sum(1 for story in stories if not story.waits_for)
+    async with asyncio.TaskGroup() as group:
+        telling = group.create_task(play.play_all(stories))
+        kills = []
+        for part, gate, gathered in (("referrals", play.offers, count), ("kafka", play.answers, answering)):
+            name = KILLED[part]
+            phases.say(f"next: {name} is killed on purpose, in the middle of its work")
+            kill = await _strike(play.trial, part, gate, gathered)
+            kills.append(kill)
+            phases.done(f"{name} was killed on purpose with {kill.unanswered} steps unanswered, and is back")
+        await telling
+        await asyncio.gather(*(client.read_worklist() for client in play.trial.clients.values()))
+        await play.race_on()
+    phases.done(f"{len(play.played)} referrals have ended")
+    return tuple(kills)
+
+
+async def _strike(trial: Trial, part: str, gate: Gate, gathered: int) -> Kill:
+    """Open the gate once enough stories wait there, kill among their steps, wait until the part is back."""
+    await _grown(lambda: gate.waiting, gathered, GATHERED_WITHIN_SECONDS)
+    pid = trial.platform.pid(part)
+    gate.set()
+    if pid is None:
+        return Kill(part, 0, 0, 0.0)
+    await _grown(lambda: trial.unanswered, STOPPED_AT, RUSH_WITHIN_SECONDS)
+    os.kill(pid, signal.SIGSTOP)
+    await _grown(lambda: trial.unanswered, UNANSWERED_AT_LEAST, RUSH_WITHIN_SECONDS)
+    unanswered = trial.unanswered
+    os.kill(pid, signal.SIGKILL)
+    began = time.monotonic()
+    await trial.platform.died(part)
+    await trial.platform.ready(part)
+    return Kill(part, pid, unanswered, round(time.monotonic() - began, 1))
+
+
+async def _grown(count: Callable[[], int], enough: int, within_seconds: float) -> None:
+    """Wait until a count is high enough, or the time is over: a blow that falls too early tells so itself."""
+    ends = time.monotonic() + within_seconds
+    while time.monotonic() < ends:
+        if count() >= enough:
+            return
+        await asyncio.sleep(POLL_SECONDS)
+
+
+def document(
+    evidence: Evidence, results: Sequence[CheckResult], reports: Sequence[ImportReport]
+) -> dict[str, Any]:
+    """A run for machines."""
     orders = orders_of(evidence["gaps_ms"], evidence["addressed"])
     return {
-        "holds": run.holds,
+        "holds": all(result.holds for result in results),
         "referrals": len(evidence["played"]),
         "stories": dict(Counter(each.story for each in evidence["played"])),
         "steps": len(evidence["sent"]),
@@ -79,21 +193,20 @@ def document(run: DemoRun) -> dict[str, Any]:
             "gap_ms_max": round(max(evidence["gaps_ms"].values(), default=0.0), 2),
         },
         "listed": evidence["outsiders"],
-        "directories": [report.as_json() | {"rows": len(report.refused)} for report in run.reports],
+        "directories": [report.as_json() | {"rows": len(report.refused)} for report in reports],
         "searched_bytes": evidence["searched_bytes"],
         "checks": [
             {"name": result.name, "holds": result.holds, "problems": list(result.problems)}
-            for result in run.results
+            for result in results
         ],
-        "seconds": run.seconds,
     }
 
 
-def show_run(run: DemoRun, console: Console) -> None:
-    """The run for people: what the document tells, and every check with what it promises."""
-    told = document(run)
-    del told["checks"]
+def show_run(told: Mapping[str, Any], results: Sequence[CheckResult], console: Console) -> None:
+    """A run for people: what the document tells, and every check with what it promises."""
     for name, found in told.items():
+        if name == "checks":
+            continue
         if isinstance(found, list):
             console.print(_table(name, found))
         elif isinstance(found, dict):
@@ -102,14 +215,14 @@ def show_run(run: DemoRun, console: Console) -> None:
         else:
             console.print(f"{name}: {found}")
     console.print("[bold]Checks from outside[/bold]")
-    for result in run.results:
+    for result in results:
         mark = "[green]✓[/green]" if result.holds else "[red]✗[/red]"
         console.print(f"{mark} {result.name}: {result.promise}")
         for problem in result.problems[:PROBLEMS_SHOWN]:
             console.print(f"    {problem}", style="red", markup=False)
         if len(result.problems) > PROBLEMS_SHOWN:
             console.print(f"    and {len(result.problems) - PROBLEMS_SHOWN} more", style="red")
-    console.print(f"{sum(run.seconds.values()):.1f} s in all")
+    console.print(f"{sum(told['seconds'].values()):.1f} s in all")
 
 
 def _table(title: str, rows: list[dict[str, Any]]) -> Table:

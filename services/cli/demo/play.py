@@ -2,13 +2,22 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import cycle, islice
 from typing import Any, Final
 
 from services.cli.agency_client import (
     ACCEPT,
+    ACKNOWLEDGE,
+    CANCEL,
+    CLOSE,
+    DECLINE,
+    FEEDBACK,
+    PROVIDE,
     REFUSED,
+    SEAL,
+    START,
     WITHDRAW,
     AgencyAccount,
     AgencyClient,
@@ -17,9 +26,7 @@ from services.cli.agency_client import (
     UnexpectedAnswer,
 )
 from services.cli.demo.agencies import listed_only
-from services.cli.demo.checks import GAP_MS_MAX, ORDERS_AT_LEAST
-from services.cli.demo.evidence import PlayedReferral
-from services.cli.demo.stories import STORIES, Story
+from services.cli.demo.checks import GAP_MS_MAX, ORDERS_AT_LEAST, PlayedReferral
 from services.cli.demo.trial import Trial
 
 STORY_WITHIN_SECONDS: Final = 120.0
@@ -31,7 +38,42 @@ STRANGERS_TRIED: Final = 3
 LEFT: Final = "http11.send_request_headers.complete"
 """The client's own word that a request is on its way; it is measured, not promised."""
 HEAD_START_SECONDS: Final = 0.001
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """One way for a referral to go, and where it ends."""
+
+    name: str
+    share: int
+    steps: tuple[AgencyStep, ...]
+    ends: str
+    urgency: str = "priority"
+    waits_for: str | None = None
+    """A fact of the clock that comes before the steps, or instead of them."""
+    is_race: bool = False
+    """Acceptance and withdrawal leave at once, before the steps."""
+
+
+STORIES: Final = (
+    Story("served, with feedback, closed", 5,
+          (ACKNOWLEDGE, ACCEPT, START, PROVIDE, FEEDBACK, CLOSE), "closed"),
+    Story("declined", 3, (ACKNOWLEDGE, DECLINE), "declined"),
+    Story("withdrawn while accepted", 3, (SEAL,), "sealed", is_race=True),
+    Story("served and closed", 3, (ACCEPT, START, PROVIDE, CLOSE, SEAL), "sealed", urgency="routine"),
+    Story("expired", 2, (), "expired", urgency="critical", waits_for="referral.expired"),
+    Story("cancelled before an answer", 2, (CANCEL, SEAL), "sealed"),
+    Story("reminded, then served", 1, (ACCEPT, START, PROVIDE, CLOSE), "closed", urgency="urgent",
+          waits_for="referral.reminded"),
+    Story("cancelled after acceptance", 1, (ACCEPT, CANCEL), "cancelled"),
+)  # fmt: skip
 RACE: Final = next(story for story in STORIES if story.is_race)
+
+
+def dealt(count: int) -> Iterator[Story]:
+    """So many stories, mixed; one with a share of three sits out the rounds after the third."""
+    rounds = range(max(story.share for story in STORIES))
+    return islice(cycle([story for place in rounds for story in STORIES if place < story.share]), count)
 
 
 class Gate(asyncio.Event):
@@ -57,9 +99,7 @@ class Play:
     orders: dict[str, int] = field(default_factory=lambda: {"accepted": 0, "refused": 0})
     failures: list[str] = field(default_factory=list)
     outsiders: dict[str, str | None] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self._preparing = asyncio.Semaphore(PREPARED_AT_ONCE)
+    _preparing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(PREPARED_AT_ONCE))
 
     async def play_all(self, stories: Sequence[Story]) -> None:
         """Play stories side by side, each between two agencies of different sectors."""
@@ -101,7 +141,9 @@ class Play:
     async def _play(self, story: Story, parties: Mapping[str, AgencyClient]) -> None:
         owner, receiver = parties["owner"], parties["receiver"]
         async with self._preparing:
-            body = await owner.prepare(receiver.agency, feedback=story.feedback, urgency=story.urgency)
+            body = await owner.prepare(
+                receiver.agency, feedback=FEEDBACK in story.steps, urgency=story.urgency
+            )
         await self.offers.passed()
         sent = await owner.offer(body)
         referral = sent.referral

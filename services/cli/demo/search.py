@@ -6,36 +6,29 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from deploy.local.databases import DATABASES
 from deploy.local.provisioning import apply_topology
 from schemas.wire.topic import Topic
-from services.cli.demo.evidence import NameTrace
-from services.cli.demo.onlooker import Onlooker
+from services.cli.demo.checks import DATABASE, ESCAPED, LOGS, NOBODY, RAW, SEGMENTS, SHIFTS, NameTrace
 from services.cli.demo.trial import Trial
 
-RAW, ESCAPED = "raw", "JSON-escaped"
-SHIFTS: Final = ("base64 at 0", "base64 at 1", "base64 at 2")
-FORMS: Final = (RAW, ESCAPED, *SHIFTS)
-"""How a string could lie there."""
-SEGMENTS, LOGS, DATABASE = "segments", "logs", "databases"
-PLACES: Final = (SEGMENTS, LOGS, DATABASE)
 CONTROL: Final = "Contról Zephyrine Øktober"
 CONTROL_TOPIC: Final = Topic(
     title="demo.control", writer="governance", readers=(), classification="internal", keys=(), carries={}
 )
 """A topic that nobody reads, for a string that must be found where the planted ones must not."""
-NOBODY: Final = "control"
-"""Stands for the sector in a trace of the control string."""
 _CONTROL_ROW: Final = "INSERT INTO outbox (shard, topic, key, sequence, value) VALUES (0, $1, $2, 1, $3)"
+_TABLES: Final = """
+SELECT quote_ident(schemaname) || '.' || quote_ident(tablename) FROM pg_tables
+WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"""
 _CONTROL_LINE: Final = "DO $$ BEGIN RAISE LOG '%', '{}'; END $$"
 
 OwnedStrings = Sequence[tuple[str, Mapping[str, bytes]]]
 """Whose string, and each form of it."""
 
 
-async def plant_control(trial: Trial, onlooker: Onlooker) -> None:
+async def plant_control(trial: Trial, connection: Any) -> None:
     """Bring the control string in all its forms into a database, Kafka's segments and a log, by real ways.
 
     An outbox row of governance goes to a topic that nobody reads, and stays behind as sent; the database
@@ -43,25 +36,24 @@ async def plant_control(trial: Trial, onlooker: Onlooker) -> None:
     """
     await asyncio.to_thread(apply_topology, trial.installation, CONTROL_TOPIC)
     value = b" ".join(forms_of(CONTROL).values())
-    connection = onlooker.connections["governance"]
     name = CONTROL_TOPIC.name(trial.installation.namespace)
     await connection.execute(_CONTROL_ROW, name, b"control", value)
     await connection.execute(_CONTROL_LINE.format(value.decode()))
 
 
-async def search(trial: Trial, onlooker: Onlooker) -> tuple[list[NameTrace], Mapping[str, int]]:
+async def search(trial: Trial, connections: Mapping[str, Any]) -> tuple[list[NameTrace], Mapping[str, int]]:
     """Traces of what was planted and of the control string, and how many bytes were looked through where."""
     strings = [(agency.sector, forms_of(name)) for agency in trial.agencies for name in agency.planted]
     strings.append((NOBODY, forms_of(CONTROL)))
     traces: list[NameTrace] = []
     size_bytes: Counter[str] = Counter()
-    async for place, where, content in _contents(trial, onlooker):
+    async for place, where, content in _contents(trial, connections):
         size_bytes[place] += len(content)
         traces += await asyncio.to_thread(in_content, place, where, content, strings)
     return traces, size_bytes
 
 
-async def _contents(trial: Trial, onlooker: Onlooker) -> AsyncIterator[tuple[str, str, bytes]]:
+async def _contents(trial: Trial, connections: Mapping[str, Any]) -> AsyncIterator[tuple[str, str, bytes]]:
     """Each segment, log and database, and what lies in it."""
     configuration = trial.installation.configuration
     for place, files in (
@@ -70,8 +62,12 @@ async def _contents(trial: Trial, onlooker: Onlooker) -> AsyncIterator[tuple[str
     ):
         for file in filter(Path.is_file, files):
             yield place, f"{file.parent.name}/{file.name}", await asyncio.to_thread(file.read_bytes)
-    for service in DATABASES:
-        yield DATABASE, service, content_of([value async for value in onlooker.values(service)])
+    for service, connection in connections.items():
+        tables = [
+            await connection.fetch(f"SELECT * FROM {table}")  # noqa: S608 - names from the catalogue
+            for (table,) in await connection.fetch(_TABLES)
+        ]
+        yield DATABASE, service, content_of(value for rows in tables for row in rows for value in row)
 
 
 def in_content(place: str, where: str, content: bytes, strings: OwnedStrings) -> list[NameTrace]:

@@ -24,7 +24,6 @@ from deploy.local.refusals import CannotRun
 from deploy.local.supervisor import Platform, running
 from services.cli.agency_client import DESK, AgencyAccount, AgencyClient
 from services.cli.demo.agencies import DIRECTORY, fictional_agencies
-from services.cli.demo.stories import TIMERS
 from services.cli.directory import ImportReport, import_directory
 from services.cli.operator_client import operator_client
 from services.cli.tokens import LocalIssuer, local_issuer
@@ -35,6 +34,12 @@ MORE: Final = {"notifications": {"CONCERT_SWEEP_EVERY": "PT0.1S"}}
 """An installation sends fifty mails a second at most; the demo does not wait for that."""
 WITHIN_SECONDS: Final = 60.0
 POLL_SECONDS: Final = 0.05
+TIMERS: Final = {
+    "acknowledge": {"critical": 3, "urgent": 4, "priority": 600, "routine": 600},
+    "answer": {"critical": 6, "urgent": 600, "priority": 600, "routine": 600},
+    "seal": {"critical": 60, "urgent": 60, "priority": 60, "routine": 60},
+}
+"""Seconds of the demo's protocol: the clock is never moved, the protocol is short."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +90,21 @@ async def until(holds: Callable[[], Awaitable[bool]], what: str) -> None:
 
 async def set_up(trial: Trial, directory: Path | None = None) -> list[ImportReport]:
     """Put everything in place and wait until every service knows of it."""
-    reports = await _import_directories(trial, directory)
+    paths = [DIRECTORY, directory] if directory else [DIRECTORY]
+    async with operator_client(trial.installation, "referrals") as client:
+        reports = [await import_directory(path, client, SystemClock().now()) for path in paths]
+    for report in reports:
+        if report.failure:
+            raise report.failure
     for agency in trial.agencies:
         await publish(trial, f"/v1/agencies/{agency.id}", admission(agency, version=1))
     await publish(trial, "/v1/protocols/demo-protocol", protocol([agency.id for agency in trial.agencies]))
     url = trial.installation.api_url("notifications")
     for agency in trial.agencies:
         desk = {"mail": agency.mail, "language": agency.language}
-        client = AgencyClient(agency, url, trial.issuer)
-        async with client.http:
-            await client.ask("PUT", f"/v1/duty-desks/{DESK}", desk)
+        system = AgencyClient(agency, url, trial.issuer)
+        async with system.http:
+            await system.ask("PUT", f"/v1/duty-desks/{DESK}", desk)
         await until(partial(_knows_all, trial, agency), f"{agency.sector} knows the agencies")
     await until(partial(_arbiter_knows, trial), "the arbiter knows agencies and protocol")
     return reports
@@ -132,17 +142,6 @@ def protocol(parties: Sequence[str]) -> dict[str, Any]:
         "valid_until": (now + timedelta(days=30)).isoformat(),
         "timers": TIMERS,
     }
-
-
-async def _import_directories(trial: Trial, directory: Path | None) -> list[ImportReport]:
-    """The project's own directory, and the one that was named."""
-    paths = [DIRECTORY, directory] if directory else [DIRECTORY]
-    async with operator_client(trial.installation, "referrals") as client:
-        reports = [await import_directory(path, client, SystemClock().now()) for path in paths]
-    for report in reports:
-        if report.failure:
-            raise report.failure
-    return reports
 
 
 async def _knows_all(trial: Trial, agency: AgencyAccount) -> bool:

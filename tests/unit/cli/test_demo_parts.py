@@ -11,22 +11,9 @@ from schemas.events.consent import PURPOSES
 from schemas.ids import KINDS
 from schemas.topics import SECTORS
 from services.cli.demo.agencies import fictional_agencies, listed_only, slug
-from services.cli.demo.evidence import NameTrace
-from services.cli.demo.search import (
-    CONTROL,
-    DATABASE,
-    ESCAPED,
-    FORMS,
-    LOGS,
-    NOBODY,
-    RAW,
-    SEGMENTS,
-    content_of,
-    forms_of,
-    found_in,
-    in_content,
-)
-from services.cli.demo.stories import STORIES, dealt
+from services.cli.demo.checks import DATABASE, ESCAPED, FORMS, LOGS, NOBODY, RAW, SEGMENTS, NameTrace
+from services.cli.demo.play import STORIES, dealt
+from services.cli.demo.search import CONTROL, content_of, forms_of, found_in, in_content
 
 NAME = "Ysolde Brannigåle"
 

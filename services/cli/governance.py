@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from schemas.ids import KINDS
-from services.cli.installed import DataDirectory
-from services.cli.operator_client import ask
+from services.cli.installed import DataDirectory, ask
 from services.cli.talk import AsJson, command, fail, say, show
 
 agencies = typer.Typer(no_args_is_help=True, help="Agencies that take part.")

@@ -7,8 +7,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from schemas.topics import TOPICS
-from services.cli.installed import DataDirectory
-from services.cli.operator_client import ask, ask_all, check_all_answered
+from services.cli.installed import DataDirectory, ask, ask_all, check_all_answered
 from services.cli.talk import AsJson, check_choices, command, say, show
 
 dead_letters = typer.Typer(no_args_is_help=True, help="Records that were set aside.")

@@ -16,8 +16,7 @@ from schemas.trail.notes import named_key, signed_checkpoint
 from schemas.trail.tiles import ENTRIES, levels_of, tiles_of_level
 from services.audit.verifier.__main__ import run
 from services.audit.verifier.kit import CHECKPOINT, DETAILS, POLICY
-from services.cli.installed import DataDirectory, installed
-from services.cli.operator_client import operator_client
+from services.cli.installed import DataDirectory, installed, operator_client
 from services.cli.talk import CONFLICT, fail, failures_told, say
 from services.runtime.errors import Unavailable
 from services.runtime.ids import random_bytes

@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaProducer
 
 from schemas.topics import STEPS
 from services.cli.demo.trial import Trial
-from services.cli.operator_client import operator_client
+from services.cli.installed import operator_client
 from services.runtime.ids import new_id
 from services.runtime.kafka import security
 from services.runtime.settings import KafkaSettings

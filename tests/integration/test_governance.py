@@ -16,7 +16,7 @@ from deploy.local import control
 from schemas.events.governance import AgencyCurrent, ProtocolCurrent, document_hash
 from schemas.topics import GOVERNANCE_STATE
 from schemas.wire.envelope import ReadEvent, read
-from services.cli.operator_client import JSON
+from services.cli.installed import JSON
 from services.governance.wiring import wire
 from services.runtime.database import Database
 from services.runtime.peers import internal_client

@@ -24,7 +24,7 @@ from services.cli.demo.checks import Evidence, Kill, PartyKey, SinkMail
 from services.cli.demo.play import Play
 from services.cli.demo.search import plant_control, search
 from services.cli.demo.trial import Trial, until
-from services.cli.operator_client import operator_client
+from services.cli.installed import operator_client
 from services.cli.trail import download
 from services.runtime import administration
 

@@ -25,7 +25,7 @@ from deploy.local.supervisor import Platform, running
 from services.cli.agency_client import DESK, AgencyAccount, AgencyClient
 from services.cli.demo.agencies import DIRECTORY, fictional_agencies
 from services.cli.directory import ImportReport, import_directory
-from services.cli.operator_client import operator_client
+from services.cli.installed import operator_client
 from services.cli.tokens import LocalIssuer, local_issuer
 from services.runtime.clock import SystemClock
 

@@ -6,8 +6,8 @@ import httpx2
 import pytest
 import typer
 
-from services.cli import operator_client
-from services.cli.operator_client import ask_all, check_all_answered
+from services.cli import installed
+from services.cli.installed import ask_all, check_all_answered
 from services.cli.talk import TEMPORARY
 
 
@@ -25,8 +25,8 @@ def test_a_service_whose_database_is_away_is_told_like_one_that_is_silent(
 
         return httpx2.AsyncClient(transport=httpx2.MockTransport(reply), base_url="https://service")
 
-    monkeypatch.setattr(operator_client, "installed", lambda _data: None)
-    monkeypatch.setattr(operator_client, "operator_client", client)
+    monkeypatch.setattr(installed, "installed", lambda _data: None)
+    monkeypatch.setattr(installed, "operator_client", client)
 
     rows, silent = ask_all(None, ["health", "police"], "/v1/readers")
 

@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
@@ -85,9 +85,14 @@ def internal_app(app: FastAPI | None, operators: Sequence[APIRouter], identity: 
     """The internal port's application, if there is anything to ask it."""
     if not operators:
         return app
+
+    async def operator_alone(request: Request) -> None:
+        if caller_of(request) != identity.operator:  # the URI name in that certificate
+            raise refusals.OperatorOnly
+
     app = app or create_app(identity.service, caller_of)
     for router in operators:
-        app.include_router(router, dependencies=[Depends(_operator_alone(identity.operator))])
+        app.include_router(router, dependencies=[Depends(operator_alone)])
     return app
 
 
@@ -124,16 +129,6 @@ def listening(app: FastAPI, tls: TlsSettings | None = None) -> Config:
     return Config(app, http=connections.BoundedProtocol, **_COMMON, **secured)
 
 
-def _operator_alone(operator: str) -> Callable[[Request], Awaitable[None]]:
-    """A route's check that it is the operator who asks; `operator` is the URI name in that certificate."""
-
-    async def check(request: Request) -> None:
-        if caller_of(request) != operator:
-            raise refusals.OperatorOnly
-
-    return check
-
-
 def _inherited_sockets() -> dict[str, int]:
     """Sockets that whoever started this process bound for it: `CONCERT_SOCKETS=api=7,health=9`."""
     named = os.environ.get("CONCERT_SOCKETS", "")
@@ -144,9 +139,8 @@ def _inherited_sockets() -> dict[str, int]:
 def _socket_of(inherited: int | None, port: int) -> socket.socket:
     if inherited is not None:
         return socket.socket(fileno=inherited)
-    bound = socket.socket(
-        socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP
-    )  # else asyncio leaves Nagle on
+    # With the protocol named: asyncio leaves Nagle on without it.
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     bound.bind(("127.0.0.1", port))
     return bound

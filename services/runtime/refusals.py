@@ -20,39 +20,27 @@ SINGLE_HEADERS: Final = (
 _define: Final[Callable[[str, str, int], type[Refused]]] = partial(define_refusal, __name__)
 
 HttpMalformed: Final = _define(
-    "http_malformed",
-    "send HTTP/1.1 as RFC 9112 has it: one Host, one length of the body, no characters of control",
-    400,
+    "http_malformed", "send HTTP/1.1 as in RFC 9112: one Host, one body length, no control characters", 400
 )
 HeadersTooLarge: Final = _define("headers_too_large", "send at most 32 KiB of request line and headers", 431)
 TransferCodingUnknown: Final = _define(
-    "transfer_coding_unknown",
-    "send the body with Content-Length or as Transfer-Encoding: chunked, and not compressed",
-    501,
+    "transfer_coding_unknown", "send the body with Content-Length, or chunked, and not compressed", 501
 )
 TooManyConnections: Final = _define(
-    "too_many_connections",
-    "this port has all the connections that it takes; close idle ones, and try again",
-    503,
+    "too_many_connections", "this port has all the connections it takes; close idle ones and try again", 503
 )
 RequestTimeout: Final = _define("request_timeout", "send header and body of a request without pausing", 408)
 PathMalformed: Final = _define(
-    "path_malformed",
-    "send a path of ASCII from its first slash, with no slash or control character encoded in it",
-    400,
+    "path_malformed", "send a path of ASCII from its first slash, without encoded slashes or controls", 400
 )
 HeaderRepeated: Final = _define(
     "header_repeated", f"send each of these headers once at most: {', '.join(SINGLE_HEADERS)}", 400
 )
 MediaTypeUnsupported: Final = _define(
-    "media_type_unsupported",
-    "send the body as it is, without Content-Encoding, with Content-Type: application/json",
-    415,
+    "media_type_unsupported", "send Content-Type: application/json, and no Content-Encoding", 415
 )
 NoSuchRoute: Final = _define(
-    "no_such_route",
-    "this port has no such route; compare the path with the service's OpenAPI document",
-    404,
+    "no_such_route", "this port has no such route; see the service's OpenAPI document", 404
 )
 MethodNotAllowed: Final = _define(
     "method_not_allowed", "use a method that this resource has; the header Allow names them", 405
@@ -65,19 +53,13 @@ OtherCount: Final = _define(
     "other_count", "more or fewer wait by now, and nothing was changed; see `concert dead-letters list`", 409
 )
 UnknownRole: Final = _define(
-    "unknown_role",
-    f"There is no such role; the token's role must be one of {', '.join(sorted(ROLES))}.",
-    403,
+    "unknown_role", f"There is no such role; a token's must be one of {', '.join(sorted(ROLES))}.", 403
 )
 RoleForbids: Final = _define(
-    "role_forbids",
-    "The token's role may not do this; ask somebody whose role may, such as a caseworker.",
-    403,
+    "role_forbids", "The token's role may not do this; ask somebody whose role may, as a caseworker's.", 403
 )
 AgencyNotAdmitted: Final = _define(
-    "agency_not_admitted",
-    "Your agency is not admitted, or only just now; ask governance, or try again shortly.",
-    403,
+    "agency_not_admitted", "Your agency is not admitted (yet); ask governance, or try again shortly.", 403
 )
 WrongSector: Final = _define(
     "wrong_sector", "Your agency belongs to another sector; use your own sector's service.", 403

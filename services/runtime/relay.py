@@ -41,9 +41,7 @@ async def relay(transaction: Transaction, produce: Produce, *, shard: int, rows_
     crash_point("relay.claimed")  # the claim rolls back; nothing was sent
     if rows:
         await produce(rows)
-        crash_point(
-            "relay.acked"
-        )  # sent, not committed: sent again under the same ids, every inbox drops them
+        crash_point("relay.acked")  # sent, not committed: sent again, and every inbox drops the same ids
     return len(rows)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from contextlib import suppress
 from typing import Final
 
 FIRST_SECONDS: Final = 0.1
@@ -32,10 +33,8 @@ class Worker:
         """Wait so long at most; not at all once the order to stop has come."""
         if not seconds or self.is_stopping:
             return
-        try:
+        with suppress(TimeoutError):
             await asyncio.wait_for(self._woken.wait(), seconds)
-        except TimeoutError:
-            return
 
 
 class Backoff:

@@ -68,7 +68,8 @@ async def take(
     """Decide which events are new and remember them; commits with the effects or not at all."""
     if not events:
         return []
-    last = await _last(transaction, {stream_of(event) for event in events})
+    rows = await transaction.rows(_LAST, **_arrays({stream_of(event) for event in events}))
+    last = {(topic, source, key.decode()): number for topic, source, key, number in rows}
     turns, following = sort_out(events, last, across_gaps)
     candidates = [event for event, turn in zip(events, turns, strict=True) if turn.is_fresh]
     moved = {one: number for one, number in following.items() if number > last.get(one, 0)}
@@ -80,7 +81,8 @@ async def take(
         if turn is not Turn.WAITING and name_of(event) not in new
     ]
     if old:
-        seen |= await _seen(transaction, old)
+        rows = await transaction.rows(_SEEN, **columns(old, "source", "id"))
+        seen |= {(source, name): digest for source, name, digest in rows}
     return without_repeats(events, turns, new, seen)
 
 
@@ -132,11 +134,6 @@ def without_repeats(
     return found
 
 
-async def _last(transaction: Transaction, streams: Collection[Stream]) -> dict[Stream, int]:
-    rows = await transaction.rows(_LAST, **_arrays(streams))
-    return {(topic, source, key.decode()): last for topic, source, key, last in rows}
-
-
 async def _remember(
     transaction: Transaction, events: Sequence[ReadEvent[Any]], moved: Mapping[Stream, int]
 ) -> set[Name]:
@@ -145,11 +142,6 @@ async def _remember(
     arrays = _arrays(streams) | columns(events, "source", "id", "digest")
     rows = await transaction.rows(_TAKE, lasts=[moved[one] for one in streams], **arrays)
     return set(map(tuple, rows))
-
-
-async def _seen(transaction: Transaction, events: Sequence[ReadEvent[Any]]) -> dict[Name, bytes]:
-    rows = await transaction.rows(_SEEN, **columns(events, "source", "id"))
-    return {(source, name): digest for source, name, digest in rows}
 
 
 def _arrays(streams: Collection[Stream]) -> dict[str, list[Any]]:

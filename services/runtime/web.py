@@ -33,7 +33,7 @@ def create_app(title: str, caller: CallerOf, *, bytes_max: int = REQUEST_BYTES_M
     )
     app.add_middleware(StrictRequests, caller=caller, bytes_max=bytes_max)
     app.add_exception_handler(Refused, _refused)
-    app.add_exception_handler(Unavailable, _unavailable)
+    app.add_exception_handler(Unavailable, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _unexpected)
@@ -49,12 +49,8 @@ def caller_of(request: Request) -> str:
     raise NotFound
 
 
-async def _refused(_request: Request, refused: Any) -> ProblemResponse:
-    return refusal(refused)
-
-
-async def _unavailable(_request: Request, _error: Any) -> ProblemResponse:
-    return refusal(refusals.PartUnavailable())
+async def _refused(_request: Request, error: Exception) -> ProblemResponse:
+    return refusal(error if isinstance(error, Refused) else refusals.PartUnavailable())
 
 
 async def _invalid(_request: Request, error: Any) -> ProblemResponse:

@@ -101,6 +101,8 @@ class NumberedFact:
     """Which step was refused."""
     caused_by: str | None = field(default=None, compare=False)
     """The step behind it, as the arbiter says; no agency is told."""
+    position: int = field(default=0, compare=False)
+    """Where it stands in the agency's feed."""
 
     def answers(self, sent: SentStep) -> bool:
         """Whether this is the fact of a step, or its refusal."""
@@ -259,17 +261,15 @@ class AgencyClient:
     async def listen(self) -> None:
         """Follow the feed for ever."""
         while True:
-            for position, event in await self._page(self._position, LISTEN_SECONDS):
-                self._position = position
+            for event in await self._page(self._position, LISTEN_SECONDS):
+                self._position = event.position
                 self.take(event)
 
     async def whole_feed(self) -> list[NumberedFact]:
         """The feed once more, from its beginning."""
         found: list[NumberedFact] = []
-        after = 0
-        while page := await self._page(after, 0):
-            after = page[-1][0]
-            found += [event for _, event in page]
+        while page := await self._page(found[-1].position if found else 0, 0):
+            found += page
         return found
 
     def take(self, event: NumberedFact) -> None:
@@ -310,10 +310,9 @@ class AgencyClient:
         agency = self.agency
         self.looks.append(GrantedLook(act, agency.id, agency.staff[person], agency.purpose, referral))
 
-    async def _page(self, after: int, wait: int) -> list[tuple[int, NumberedFact]]:
+    async def _page(self, after: int, wait: int) -> list[NumberedFact]:
         answer = await self.ask("GET", "/v1/events", params={"after": after, "wait": wait})
-        rows = answer.json()["data"]
-        return [(row["position"], NumberedFact(agency=self.agency.id, **row)) for row in rows]
+        return [NumberedFact(agency=self.agency.id, **row) for row in answer.json()["data"]]
 
     def _key(self) -> str:
         return f"{self.agency.planted[1]}-{random_bytes(8).hex()}"

@@ -195,10 +195,7 @@ def document(
         "listed": evidence["outsiders"],
         "directories": [report.as_json() | {"rows": len(report.refused)} for report in reports],
         "searched_bytes": evidence["searched_bytes"],
-        "checks": [
-            {"name": result.name, "holds": result.holds, "problems": list(result.problems)}
-            for result in results
-        ],
+        "checks": [asdict(result) | {"holds": result.holds} for result in results],
     }
 
 

@@ -24,9 +24,6 @@ SELECT quote_ident(schemaname) || '.' || quote_ident(tablename) FROM pg_tables
 WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"""
 _CONTROL_LINE: Final = "DO $$ BEGIN RAISE LOG '%', '{}'; END $$"
 
-OwnedStrings = Sequence[tuple[str, Mapping[str, bytes]]]
-"""Whose string, and each form of it."""
-
 
 async def plant_control(trial: Trial, connection: Any) -> None:
     """Bring the control string in all its forms into a database, Kafka's segments and a log, by real ways.
@@ -70,8 +67,10 @@ async def _contents(trial: Trial, connections: Mapping[str, Any]) -> AsyncIterat
         yield DATABASE, service, content_of(value for rows in tables for row in rows for value in row)
 
 
-def in_content(place: str, where: str, content: bytes, strings: OwnedStrings) -> list[NameTrace]:
-    """The traces in one piece of content."""
+def in_content(
+    place: str, where: str, content: bytes, strings: Sequence[tuple[str, Mapping[str, bytes]]]
+) -> list[NameTrace]:
+    """The traces in one piece of content of strings: whose each is, and each form of it."""
     return [
         NameTrace(place, where, form, sector)
         for sector, forms in strings

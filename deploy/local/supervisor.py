@@ -12,7 +12,7 @@ from deploy.local import control, provisioning
 from deploy.local.configuration import Configuration
 from deploy.local.forks import ForkServer
 from deploy.local.installation import Installation, install
-from deploy.local.kafka import Kafka, KafkaPorts
+from deploy.local.kafka import Kafka
 from deploy.local.keeper import PartKeeper
 from deploy.local.parts import READY_WITHIN_SECONDS, Part
 from deploy.local.postgres import Postgres
@@ -20,7 +20,6 @@ from deploy.local.processes import KAFKA, MAIL_SINK, POSTGRES, PROCESSES, Proces
 from deploy.local.refusals import CannotRun
 from deploy.local.service_part import ServicePart
 from deploy.local.subprocesses import Say, silence
-from deploy.local.training import train
 
 RENEWED_EVERY_SECONDS: Final = 3600.0
 
@@ -127,8 +126,6 @@ class Platform:
         self._state = "ready"
         self._tell()
         self._tasks.append(self._task(self._renew_certificates))
-        if not self.configuration.kafka:
-            self._tasks.append(self._task(self._train))
 
     async def close(self) -> None:
         """Stops the services, then the servers that they need; kills what does not stop."""
@@ -149,8 +146,7 @@ class Platform:
         logs, cache, numbers = self.configuration.logs, self.configuration.cache, installation.ports
         secrets = installation.secrets
         if not self.configuration.kafka:
-            three = KafkaPorts(numbers["kafka"], numbers["kafka_internal"], numbers["kafka_controller"])
-            yield Kafka(data / KAFKA, logs / "kafka.log", three, secrets, cache, say=self._say)
+            yield Kafka(data / KAFKA, logs / "kafka.log", numbers, secrets, cache, self._say)
         if not self.configuration.database:
             yield Postgres(data / POSTGRES, logs / "postgres.log", numbers["postgres"], secrets, cache)
         for each in self._processes:
@@ -186,11 +182,6 @@ class Platform:
         with contextlib.suppress(OSError):
             await self._fork_server.start()
             self._tell()
-
-    async def _train(self) -> None:
-        # Only speed is lost when it fails, so nobody has to know.
-        with contextlib.suppress(CannotRun, OSError, TimeoutError):
-            await train(self.configuration.cache)
 
     def _task(self, work: Callable[..., Awaitable[None]], *arguments: Any) -> asyncio.Task[None]:
         return asyncio.create_task(self._guard(work, *arguments))

@@ -18,9 +18,10 @@ from sqlalchemy import URL, make_url
 from deploy.local import kafka as broker
 from deploy.local import ports
 from deploy.local.databases import DATABASES, quoted
-from deploy.local.kafka import Kafka, KafkaPorts
+from deploy.local.kafka import Kafka
 from deploy.local.places import cache_directory
 from deploy.local.postgres import SETTINGS, Postgres
+from deploy.local.processes import PLATFORM_PORTS
 from deploy.local.secrets import Secrets
 from schemas.topics import SERVICES
 from services.runtime import administration
@@ -173,10 +174,9 @@ async def _fetched(servers: Servers, sql: str) -> list[str]:
 @contextmanager
 def _embedded(folder: Path, made: Secrets, loop: LoopThread) -> Iterator[Servers]:
     cache = cache_directory(os.environ)
-    chosen = ports.trial_ports(("client", "internal", "controller", "database"))
-    database_port = chosen.pop("database")
-    kafka = Kafka(folder / "kafka", folder / "kafka.log", KafkaPorts(**chosen), made, cache)
-    postgres = Postgres(folder / "postgres", folder / "postgres.log", database_port, made, cache)
+    chosen = ports.trial_ports(PLATFORM_PORTS)
+    kafka = Kafka(folder / "kafka", folder / "kafka.log", chosen, made, cache)
+    postgres = Postgres(folder / "postgres", folder / "postgres.log", chosen["postgres"], made, cache)
     try:
         with unflushed():
             loop.call(_start(kafka, postgres))

@@ -9,7 +9,7 @@ from sqlalchemy import URL, make_url
 from deploy.local import accounts, ports
 from deploy.local import configuration as configurations
 from deploy.local.certificates import Certificates
-from deploy.local.configuration import Configuration, MailServer
+from deploy.local.configuration import Configuration, ExternalDatabase, ExternalKafka, Issuer, MailServer
 from deploy.local.databases import DATABASES, FURTHER_ROLES, DatabaseServer
 from deploy.local.places import make_directory, must_reach
 from deploy.local.ports import HOST
@@ -46,24 +46,18 @@ class Installation:
         return self.certificates.renew((*SERVICES, OPERATOR))
 
     @property
-    def bootstrap(self) -> str:
-        """The brokers' address."""
-        outside = self.configuration.kafka
-        return outside.bootstrap if outside else f"{HOST}:{self.ports['kafka']}"
+    def kafka(self) -> ExternalKafka:
+        """The brokers and their administrator, be they somebody else's or this machine's own."""
+        return self.configuration.kafka or ExternalKafka(
+            bootstrap=f"{HOST}:{self.ports['kafka']}",
+            user=KAFKA_ADMIN,
+            password_file=self.secrets.password_file("kafka", KAFKA_ADMIN),
+        )
 
     @property
-    def namespace(self) -> str:
-        """Put before every topic and group."""
-        outside = self.configuration.kafka
-        return outside.namespace if outside else ""
-
-    @property
-    def kafka_admin(self) -> tuple[str, str]:
-        """The administrator of the brokers and its password."""
-        outside = self.configuration.kafka
-        if outside:
-            return outside.user, outside.password_file.read_text().strip()
-        return KAFKA_ADMIN, self.secrets.password("kafka", KAFKA_ADMIN)
+    def kafka_admin(self) -> tuple[str, str, str]:
+        """The brokers' address, their administrator and its password."""
+        return self.kafka.bootstrap, self.kafka.user, self.kafka.password_file.read_text().strip()
 
     @property
     def server(self) -> DatabaseServer:
@@ -72,14 +66,12 @@ class Installation:
 
     def admin_url(self, database: str = "postgres") -> URL:
         """An address of the server's administrator, with the password."""
-        outside = self.configuration.database
-        if outside:
-            url = make_url(outside.url).set(password=outside.password_file.read_text().strip())
-        else:
-            url = URL.create(
-                "", ADMIN, self.secrets.password("database", ADMIN), HOST, self.ports["postgres"]
-            )
-        return url.set(drivername="postgresql+asyncpg", database=database)
+        server = self.configuration.database or ExternalDatabase(
+            url=f"postgresql://{ADMIN}@{HOST}:{self.ports['postgres']}",
+            password_file=self.secrets.password_file("database", ADMIN),
+        )
+        password = server.password_file.read_text().strip()
+        return make_url(server.url).set(drivername="postgresql+asyncpg", password=password, database=database)
 
     def database_url(self, role: str) -> str:
         """A process's address of its own database, without the password."""
@@ -102,16 +94,17 @@ class Installation:
         return f"http://{HOST}:{self.ports[f'{service}_api']}"
 
     @property
-    def issuer_name(self) -> str:
+    def issuer(self) -> Issuer:
         """Who signs access tokens."""
-        outside = self.configuration.issuer
-        return outside.name if outside else f"urn:concert:{self.configuration.cell}:local-issuer"
+        return self.configuration.issuer or Issuer(
+            name=f"urn:concert:{self.configuration.cell}:local-issuer",
+            keys_file=self.secrets.issuer_public_file(),
+        )
 
     @property
     def log_key(self) -> str:
         """What the access log's checkpoints are verified with."""
-        origin = self.configuration.origin
-        return self.secrets.verification_key("log", origin)
+        return self.secrets.verification_key("log", self.configuration.origin)
 
     @property
     def permit_key(self) -> str:

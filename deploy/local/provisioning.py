@@ -21,18 +21,20 @@ def topology(installation: Installation, *more: Topic) -> Topology:
     """What the table of topics, and whatever stands beside it, asks of this installation's brokers."""
     configuration = installation.configuration
     is_one_broker = configuration.kafka is None or configuration.mode == "local"
-    return administration.topology((*TOPICS, *more), SERVICES, installation.namespace, local=is_one_broker)
+    return administration.topology(
+        (*TOPICS, *more), SERVICES, installation.kafka.namespace, local=is_one_broker
+    )
 
 
 def plan_topology(installation: Installation) -> list[Difference]:
     """How the brokers differ from the table. Blocks."""
-    with administration.connect(installation.bootstrap, *installation.kafka_admin) as admin:
+    with administration.connect(*installation.kafka_admin) as admin:
         return administration.plan(admin, topology(installation))
 
 
 def apply_topology(installation: Installation, *more: Topic) -> tuple[list[Difference], list[Difference]]:
     """Makes the brokers as the table says: what changed, and what is left for people. Blocks."""
-    with administration.connect(installation.bootstrap, *installation.kafka_admin) as admin:
+    with administration.connect(*installation.kafka_admin) as admin:
         return administration.apply(
             admin, topology(installation, *more), lambda user: installation.secrets.password("kafka", user)
         )

@@ -11,7 +11,7 @@ from deploy.local.forks import ForkServer
 from deploy.local.installation import Installation
 from deploy.local.parts import Part
 from deploy.local.ports import HOST, listen
-from deploy.local.processes import Process, port_name
+from deploy.local.processes import Process
 
 ANSWERED_WITHIN_SECONDS: Final = 2.0
 READY: Final = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
@@ -36,7 +36,7 @@ class ServicePart(Part):
         self._installation = installation
         self._fork_server = fork_server
         numbers = installation.ports
-        self._sockets = {kind: listen(numbers[port_name(self.name, kind)]) for kind in process.ports}
+        self._sockets = {kind: listen(numbers[f"{self.name}_{kind}"]) for kind in process.ports}
         self._account = accounts.account_of(accounts.SERVICES)
 
     def close(self) -> None:

@@ -90,9 +90,7 @@ async def _told_in_time(
     try:
         async with asyncio.timeout(ANSWERED_WITHIN_SECONDS):
             if name == KAFKA:
-                is_in = await asyncio.to_thread(
-                    administration.answers, installation.bootstrap, *installation.kafka_admin
-                )
+                is_in = await asyncio.to_thread(administration.answers, *installation.kafka_admin)
                 return [] if is_in else None
             if name == POSTGRES:
                 async with installation.server.connection():

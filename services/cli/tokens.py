@@ -82,4 +82,4 @@ def token(
 def local_issuer(installation: Installation) -> LocalIssuer:
     """The local issuer of an installation."""
     key_file = installation.secrets.issuer_key_file()
-    return LocalIssuer(installation.issuer_name, installation.configuration.cell, key_file)
+    return LocalIssuer(installation.issuer.name, installation.configuration.cell, key_file)

@@ -43,9 +43,9 @@ def silent(_text: str) -> None:
 @asynccontextmanager
 async def observed(trial: Trial) -> AsyncIterator[Arrivals]:
     """Reads steps and inboxes beside the services, as the brokers' administrator."""
-    user, password = trial.installation.kafka_admin
+    bootstrap, user, password = trial.installation.kafka_admin
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=trial.installation.bootstrap, security_protocol="SASL_PLAINTEXT",
+        bootstrap_servers=bootstrap, security_protocol="SASL_PLAINTEXT",
         sasl_mechanism="SCRAM-SHA-512", sasl_plain_username=user, sasl_plain_password=password,
     )  # fmt: skip
     arrivals: Arrivals = defaultdict(list)

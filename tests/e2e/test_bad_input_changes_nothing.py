@@ -163,7 +163,7 @@ async def test_tokens_that_are_foreign_or_meant_for_another_service_are_refused(
     scene: Scene, tmp_path: Path
 ) -> None:
     installation, issuer = scene.session.trial.installation, scene.session.trial.issuer
-    name, cell = installation.issuer_name, installation.configuration.cell
+    name, cell = installation.issuer.name, installation.configuration.cell
     agency = scene.receiver.agency
     who = {"agency": agency.id, "staff": agency.staff[0], "role": "caseworker"}
     foreign = LocalIssuer(name, cell, Secrets(tmp_path / "others").issuer_key_file())

@@ -79,7 +79,7 @@ def kill_all(data: Path) -> None:
 def a_topic(data: Path, name: str) -> Iterator[None]:
     """A topic that no table knows, for as long as the block."""
     installation = installed(data)
-    with administration.connect(installation.bootstrap, *installation.kafka_admin) as admin:
+    with administration.connect(*installation.kafka_admin) as admin:
         admin.create_topics({name: {"num_partitions": 1, "replication_factor": 1}})
         yield
         admin.delete_topics([name])

@@ -26,11 +26,11 @@ async def send(trial: Trial, sector: str, chance: random.Random) -> Counter[str]
     """A bounded burst in one of Kafka's codecs, poison, wrong bits, noise; what came of each record."""
     installation = trial.installation
     settings = KafkaSettings(
-        bootstrap=installation.bootstrap,
+        bootstrap=installation.kafka.bootstrap,
         user=sector,
         password_file=installation.secrets.password_file("kafka", sector),
     )
-    topic = STEPS[sector].name(installation.namespace)
+    topic = STEPS[sector].name(installation.kafka.namespace)
     producer = AIOKafkaProducer(compression_type=chance.choice(CODECS), linger_ms=20, **security(settings))
     await producer.start()
     try:

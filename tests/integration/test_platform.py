@@ -36,7 +36,7 @@ from tests.support.waiting import until
 
 FEW: Final = tuple(each for each in PROCESSES if each.name in ("mail_sink", "audit", "referrals"))
 MAIL_SINK: Final = FEW[:1]
-SHORT_LIVED: Final = Process("audit", "tests.support.short_lived", ("health",), (), ())
+SHORT_LIVED: Final = Process("audit", "tests.support.short_lived", ("health",), (), {})
 
 FACTS: Final = "concert.referrals.facts.v1"
 EXTRA_RIGHT: Final = right("health", "READ", "TOPIC", FACTS)
@@ -131,7 +131,7 @@ async def test_a_power_cut_takes_nothing_back_that_broker_or_database_answered(s
     installation = supervised.installation
 
     def flushes() -> set[str]:
-        with administration.connect(installation.bootstrap, *installation.kafka_admin) as admin:
+        with administration.connect(*installation.kafka_admin) as admin:
             told = admin.describe_configs(
                 [ConfigResource(ConfigResourceType.TOPIC, FACTS)], config_filter="all"
             )
@@ -254,7 +254,7 @@ async def test_nothing_that_logs_in_stands_in_arguments_environments_or_logs(
     }
     logs = [file.read_bytes() for file in data.glob("logs/*.log")]
 
-    assert len(credentials) == 2
+    assert len(credentials) >= 2
     assert len(logs) == len(supervised.names) + 1
     assert any(b"kafka.tools.StorageTool" in text or b"format.arguments" in text for text in exposed)
     assert not any(secret in text for text in (*exposed, *logs) for secret in secrets)
@@ -288,7 +288,7 @@ async def test_planted_drift_of_each_kind_is_found_and_put_right(supervised: Pla
     installation = supervised.installation
 
     def plant_find_apply() -> tuple[set[str], set[str], list[Difference]]:
-        with administration.connect(installation.bootstrap, *installation.kafka_admin) as admin:
+        with administration.connect(*installation.kafka_admin) as admin:
             DRIFT[kind](admin)
         found = wait_for_difference(lambda: provisioning.plan_topology(installation))
         changed, left = provisioning.apply_topology(installation)

@@ -139,7 +139,7 @@ class Onlooker:
         addressed: list[NumberedFact] = []
         counted: list[Mapping[str, Any]] = []
         by_name = {
-            topic.name(self.installation.namespace): topic for topic in (*INBOX.values(), REFERRALS_FACTS)
+            topic.name(self.installation.kafka.namespace): topic for topic in (*INBOX.values(), REFERRALS_FACTS)
         }
         for row in await self.connections["referrals"].fetch(_SENT):
             if not (topic := by_name.get(row["topic"])):
@@ -163,8 +163,8 @@ class Onlooker:
 
     async def _is_behind(self) -> bool:
         """Whether any reader has not applied all that the brokers hold for it."""
-        names = {topic.name(self.installation.namespace): topic for topic in TOPICS}
-        with administration.connect(self.installation.bootstrap, *self.installation.kafka_admin) as admin:
+        names = {topic.name(self.installation.kafka.namespace): topic for topic in TOPICS}
+        with administration.connect(*self.installation.kafka_admin) as admin:
             ends = administration.ends(admin, list(names))
         for reader in {reader for topic in TOPICS for reader in topic.readers}:
             rows = await self.connections[reader].fetch(_OFFSETS)

@@ -33,7 +33,7 @@ async def plant_control(trial: Trial, connection: Any) -> None:
     """
     await asyncio.to_thread(apply_topology, trial.installation, CONTROL_TOPIC)
     value = b" ".join(forms_of(CONTROL).values())
-    name = CONTROL_TOPIC.name(trial.installation.namespace)
+    name = CONTROL_TOPIC.name(trial.installation.kafka.namespace)
     await connection.execute(_CONTROL_ROW, name, b"control", value)
     await connection.execute(_CONTROL_LINE.format(value.decode()))
 

@@ -10,6 +10,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ec import (
     SECP256R1,
     EllipticCurvePrivateKey,
+    EllipticCurvePublicKey,
     generate_private_key,
 )
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -57,7 +58,8 @@ class Certificates(SecretFolder):
 
     def renew(self, names: Iterable[str]) -> list[str]:
         """Makes what is missing or has less than half of its life left; the names of the new ones."""
-        self._make_authority()
+        self.made_once("authority.key", lambda: _private(generate_private_key(SECP256R1())))
+        self.made_once("authority.pem", self._new_authority)
         due = [name for name in names if self._is_due(name)]
         for name in due:
             self._issue(name)
@@ -91,61 +93,56 @@ class Certificates(SecretFolder):
         certificate = x509.load_pem_x509_certificate(self.certificate_file(name).read_bytes())
         return certificate.not_valid_after_utc - datetime.now(UTC) < RENEWED_BELOW
 
-    def _make_authority(self) -> None:
-        self.made_once("authority.key", lambda: _private(generate_private_key(SECP256R1())))
-        self.made_once("authority.pem", self._new_authority)
-
     def _new_authority(self) -> bytes:
-        key = self._authority_key()
-        identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
-        name = f"Concert {self.cell}"
-        return _certificate(name, key, name, key, AUTHORITY_LIFETIME, identifier, is_authority=True)
+        public = self._authority_key().public_key()
+        identifier = x509.SubjectKeyIdentifier.from_public_key(public)
+        return self._certificate(
+            f"Concert {self.cell}", public, AUTHORITY_LIFETIME, identifier, is_authority=True
+        )
 
     def _authority_key(self) -> EllipticCurvePrivateKey:
         content = self.key_file("authority").read_bytes()
         return cast(EllipticCurvePrivateKey, load_pem_private_key(content, None))
 
     def _issue(self, name: str) -> None:
-        signer, key = self._authority_key(), generate_private_key(SECP256R1())
-        certificate = _certificate(
-            name, key, f"Concert {self.cell}", signer, LIFETIME,
+        key = generate_private_key(SECP256R1())
+        certificate = self._certificate(
+            name, key.public_key(), LIFETIME,
             x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
             x509.SubjectAlternativeName([
                 x509.UniformResourceIdentifier(source_of(self.cell, name)), x509.DNSName(host_of(name)),
             ]),
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()),
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(self._authority_key().public_key()),
         )  # fmt: skip
         # A death between the two must leave no pair that does not match.
         self.certificate_file(name).unlink(missing_ok=True)
         write_private(self.key_file(name), _private(key))
         write_private(self.certificate_file(name), certificate)
 
-
-def _certificate(
-    subject: str,
-    key: EllipticCurvePrivateKey,
-    issuer: str,
-    signer: EllipticCurvePrivateKey,
-    lifetime: timedelta,
-    *further: x509.ExtensionType,
-    is_authority: bool = False,
-) -> bytes:
-    now = datetime.now(UTC)
-    usages = ("key_cert_sign", "crl_sign") if is_authority else ("digital_signature",)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)]))
-        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - CLOCK_TOLERANCE)
-        .not_valid_after(now + lifetime)
-        .add_extension(x509.BasicConstraints(is_authority, 0 if is_authority else None), critical=True)
-        .add_extension(x509.KeyUsage(**{name: name in usages for name in KEY_USAGES}), critical=True)
-    )
-    for extension in further:
-        builder = builder.add_extension(extension, critical=False)
-    return builder.sign(signer, SHA256()).public_bytes(Encoding.PEM)
+    def _certificate(
+        self,
+        subject: str,
+        key: EllipticCurvePublicKey,
+        lifetime: timedelta,
+        *further: x509.ExtensionType,
+        is_authority: bool = False,
+    ) -> bytes:
+        now = datetime.now(UTC)
+        usages = ("key_cert_sign", "crl_sign") if is_authority else ("digital_signature",)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)]))
+            .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Concert {self.cell}")]))
+            .public_key(key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - CLOCK_TOLERANCE)
+            .not_valid_after(now + lifetime)
+            .add_extension(x509.BasicConstraints(is_authority, 0 if is_authority else None), critical=True)
+            .add_extension(x509.KeyUsage(**{name: name in usages for name in KEY_USAGES}), critical=True)
+        )
+        for extension in further:
+            builder = builder.add_extension(extension, critical=False)
+        return builder.sign(self._authority_key(), SHA256()).public_bytes(Encoding.PEM)
 
 
 def _private(key: EllipticCurvePrivateKey) -> bytes:

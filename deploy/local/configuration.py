@@ -9,11 +9,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from deploy.local.places import cache_directory, default_directory, make_directory
 from deploy.local.refusals import CannotRun
@@ -100,16 +96,9 @@ class Configuration(BaseSettings):
     issuer: Issuer | None = None
 
     @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
+    def settings_customise_sources(cls, *_: Any, **sources: Any) -> tuple[Any, ...]:
         """The environment wins over the file, which `load` hands in."""
-        return env_settings, init_settings
+        return sources["env_settings"], sources["init_settings"]
 
     @property
     def origin(self) -> str:
@@ -181,16 +170,12 @@ def write(configuration: Configuration) -> None:
     try:
         above, _, _ = file.read_text(encoding="utf-8").partition(MARK)
     except FileNotFoundError:
-        above = _first_text(configuration)
+        lines = [f"{name} = {json.dumps(getattr(configuration, name))}" for name in KEPT]
+        above = "\n".join((HEADING, *lines))
     ports = "".join(f"{name} = {port}\n" for name, port in sorted(configuration.chosen_ports.items()))
     fresh = file.with_suffix(".new")
     fresh.write_text(f"{above.rstrip()}\n\n{MARK}\n[chosen_ports]\n{ports}", encoding="utf-8")
     fresh.replace(file)
-
-
-def _first_text(configuration: Configuration) -> str:
-    lines = [f"{name} = {json.dumps(getattr(configuration, name))}" for name in KEPT]
-    return "\n".join((HEADING, *lines))
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -51,10 +51,6 @@ class Order:
     account: Account | None
     """Who to become, where the supervisor is root."""
 
-    def line(self) -> bytes:
-        """As it goes to the fork server."""
-        return json.dumps(asdict(self)).encode() + b"\n"
-
 
 def next_order(control: socket.socket) -> tuple[Order, list[int]]:
     """Waits for an order, and for the descriptors that come with it."""
@@ -81,7 +77,10 @@ def become(order: Order, told: int, sockets: Sequence[int], parent: int) -> None
     os.set_inheritable(told, False)
     os.write(told, b"%d\n" % os.getpid())
     call_process(order.name)
-    _write_to(Path(order.log))
+    log = os.open(order.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
     if order.account:
         become_account(*order.account)
     die_with(parent)  # last: whoever changes its account is no longer told of its parent's death
@@ -111,13 +110,6 @@ def anchor_modules() -> None:
     for module in list(sys.modules.values()):
         if isinstance(folders := getattr(module, "__path__", None), list):
             folders[:] = map(anchored, folders)
-
-
-def _write_to(log: Path) -> None:
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    for standard in (1, 2):
-        os.dup2(descriptor, standard)
-    os.close(descriptor)
 
 
 def main() -> None:

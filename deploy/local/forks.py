@@ -1,10 +1,12 @@
 """The supervisor's end of the fork server: an order goes out, a process id and one day its end come back."""
 
 import asyncio
+import json
 import os
 import socket
 import sys
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
@@ -45,7 +47,8 @@ class ForkServer:
                 lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(told, "rb", buffering=0)
             )
             try:
-                socket.send_fds(control, [order.line()], [tells, *(each.fileno() for each in sockets)])
+                line = json.dumps(asdict(order)).encode() + b"\n"
+                socket.send_fds(control, [line], [tells, *(each.fileno() for each in sockets)])
             finally:
                 os.close(tells)
             pid = await reader.readline()

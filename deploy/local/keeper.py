@@ -4,18 +4,29 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from deploy.local.parts import Part
-from deploy.local.refusals import CannotRun, not_started, part_died
-from deploy.local.restart_policy import LIVED_LONG_SECONDS, RestartPolicy
+from deploy.local.refusals import CannotRun, part_died
 from deploy.local.subprocesses import Say
+
+LIVED_LONG_SECONDS: Final = 60.0
+"""The deaths of whoever was ready for so long are forgotten."""
+FAILING_FROM_DEATHS: Final = 5
+FIRST_DELAY_SECONDS: Final = 0.2
+DELAY_SECONDS_MAX: Final = 60.0
+DOUBLED_TIMES_MAX: Final = 10
+
+
+def delay_seconds(deaths: int) -> float:
+    """How long a part stays down after so many deaths in a row."""
+    return min(FIRST_DELAY_SECONDS * (1 << min(deaths - 1, DOUBLED_TIMES_MAX)), DELAY_SECONDS_MAX)
 
 
 class PartKeeper:
     """Keeps one part running for as long as it is wanted; `changed` is called whenever `document` has."""
 
-    def __init__(self, part: Part, say: Say, changed: Callable[[], None], *, restarts: bool) -> None:
+    def __init__(self, part: Part, say: Say, changed: Callable[[], None]) -> None:
         self.part = part
         self.refusal: CannotRun | None = None
         """Why it counts as failing, until it has lived long."""
@@ -28,10 +39,8 @@ class PartKeeper:
         self.down.set()
         self._say = say
         self._changed = changed
-        self._restarts = restarts
-        self._may_fail = restarts and not part.is_vital
         self._state = "waiting"
-        self._policy = RestartPolicy()
+        self._deaths = 0
         self._next_try_at: datetime | None = None
 
     def document(self) -> dict[str, Any]:
@@ -39,7 +48,7 @@ class PartKeeper:
         return {
             "state": "failing" if self.refusal else self._state,
             "pid": self.part.pid,
-            "deaths": self._policy.deaths,
+            "deaths": self._deaths,
             "next_try_at": self._next_try_at.isoformat(timespec="seconds") if self._next_try_at else None,
         }
 
@@ -53,12 +62,9 @@ class PartKeeper:
             refusal = await self._live_once()
             if not self.wanted.is_set():
                 continue
-            if not (self.settled.is_set() or self._may_fail):
+            if self.part.is_vital and not self.settled.is_set():
                 raise refusal
-            if self._restarts:
-                await self._wait_before_next_life(refusal)
-            else:
-                self.wanted.clear()
+            await self._wait_before_next_life(refusal)
 
     async def _live_once(self) -> CannotRun:
         """From a start to the end; tells how it ended."""
@@ -77,7 +83,10 @@ class PartKeeper:
         except (CannotRun, OSError) as error:  # the latter for lack of memory, descriptors or disk
             self.part.kill()
             await self.part.wait()
-            return error if isinstance(error, CannotRun) else not_started(self.part.name, error)
+            if isinstance(error, CannotRun):
+                return error
+            sentence = f"{self.part.name} could not be started: {error.strerror or 'no reason given'}."
+            return CannotRun("part_died", sentence)
         finally:
             self.ready.clear()
             self.down.set()
@@ -92,25 +101,23 @@ class PartKeeper:
                 return
         if self.refusal:
             self._say(f"{self.part.name} is well again")
-        self._policy = RestartPolicy()
-        self.refusal = None
+        self._deaths, self.refusal = 0, None
         self._changed()
         await self.part.wait()
 
     async def _wait_before_next_life(self, refusal: CannotRun) -> None:
-        name, delay = self.part.name, self._policy.next_delay()
-        is_failing = self._policy.is_failing or (self._may_fail and refusal.code == "not_ready")
-        if is_failing and not self._may_fail:
-            raise CannotRun(
-                "part_died", f"{name} died {self._policy.deaths} times in a row.", refusal.last_lines
-            )
-        if is_failing and not self.refusal:  # said once, for it is tried for ever
-            self._say(f"{name} cannot live; it is tried on, at least once a minute. See {self.part.log}")
-        elif not self.refusal:
-            self._say(f"{name} has ended; it is started again in {delay:.1f} s")
-        if is_failing:
+        self._deaths += 1
+        name, delay = self.part.name, delay_seconds(self._deaths)
+        dies_on = self._deaths >= FAILING_FROM_DEATHS
+        if dies_on and self.part.is_vital:
+            raise CannotRun("part_died", f"{name} died {self._deaths} times in a row.", refusal.last_lines)
+        if dies_on or (refusal.code == "not_ready" and not self.part.is_vital):
+            if not self.refusal:  # said once, for it is tried for ever
+                self._say(f"{name} cannot live; it is tried on, at least once a minute. See {self.part.log}")
             self.refusal = refusal
             self.settled.set()
+        elif not self.refusal:
+            self._say(f"{name} has ended; it is started again in {delay:.1f} s")
         self._next_try_at = datetime.now(UTC) + timedelta(seconds=delay)
         self._changed()
         await asyncio.sleep(delay)

@@ -102,9 +102,8 @@ class Postgres(Part):
             try:
                 return await super().wait_ready(within_seconds)
             except CannotRun as refusal:
-                if not any(ORPHANS in line for line in refusal.last_lines[-2:]):
-                    raise
-                if asyncio.get_running_loop().time() > orphans_end_at:
+                has_orphans = any(ORPHANS in line for line in refusal.last_lines[-2:])
+                if not has_orphans or asyncio.get_running_loop().time() > orphans_end_at:
                     raise
             await asyncio.sleep(ORPHANS_POLL_SECONDS)
             await self.start()

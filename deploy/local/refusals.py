@@ -5,11 +5,7 @@ from typing import Final
 
 FAILED, IN_USE, TEMPORARY = 1, 5, 6
 
-EXIT_CODES: Final = {
-    "no_network": TEMPORARY,
-    "port_taken": IN_USE,
-    "directory_in_use": IN_USE,
-}
+EXIT_CODES: Final = {"no_network": TEMPORARY, "port_taken": IN_USE, "directory_in_use": IN_USE}
 """What is not listed here ends with 1."""
 
 TRACES: Final = (
@@ -51,15 +47,10 @@ def part_died(name: str, log: Path) -> CannotRun:
     return CannotRun("part_died", f"{name} ended unexpectedly.", lines)
 
 
-def not_started(name: str, error: OSError) -> CannotRun:
-    """The refusal for a part that the system would not start."""
-    return CannotRun("part_died", f"{name} could not be started: {error.strerror or 'no reason given'}.")
-
-
-def last_lines(log: Path, count: int = SHOWN_LINES) -> tuple[str, ...]:
+def last_lines(log: Path) -> tuple[str, ...]:
     """The end of a log file."""
     try:
         text = log.read_bytes()[-16_384:].decode("utf-8", "replace")
     except FileNotFoundError:
         return ()
-    return tuple(line for line in text.splitlines() if line.strip())[-count:]
+    return tuple(line for line in text.splitlines() if line.strip())[-SHOWN_LINES:]

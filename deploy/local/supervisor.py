@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -35,8 +35,6 @@ class Platform:
         installation: Installation,
         processes: tuple[Process, ...],
         say: Say,
-        *,
-        restarts: bool,
         more: More,
     ) -> None:
         self.installation = installation
@@ -45,10 +43,7 @@ class Platform:
         self._tell_person = say
         self._processes = processes
         self._fork_server = ForkServer(self.configuration.logs / "fork_server.log")
-        self._keepers = {
-            part.name: PartKeeper(part, self._say, self._tell, restarts=restarts)
-            for part in self._parts(more)
-        }
+        self._keepers = {part.name: PartKeeper(part, self._say, self._tell) for part in self._parts(more)}
         self._prepared = {KAFKA: asyncio.Event(), POSTGRES: asyncio.Event()}
         self._tasks: list[asyncio.Task[None]] = []
         self._state = "starting"
@@ -115,17 +110,17 @@ class Platform:
         self._tell()
         self._say(f"starting {', '.join(self._keepers)}")
         self._tasks = [
-            self._task(each.keep, [self._prepared[need] for need in each.part.needs])
+            self._task(each.keep([self._prepared[need] for need in each.part.needs]))
             for each in self._keepers.values()
         ]
-        self._tasks += [self._task(self._fill, name) for name in self._prepared]
+        self._tasks += [self._task(self._fill(name)) for name in self._prepared]
         if self._processes:
-            self._tasks.append(self._task(self._import_early))
+            self._tasks.append(self._task(self._import_early()))
         for event in (*self._prepared.values(), *(each.settled for each in self._keepers.values())):
             await self._unless_failed(event.wait())
         self._state = "ready"
         self._tell()
-        self._tasks.append(self._task(self._renew_certificates))
+        self._tasks.append(self._task(self._renew_certificates()))
 
     async def close(self) -> None:
         """Stops the services, then the servers that they need; kills what does not stop."""
@@ -183,21 +178,17 @@ class Platform:
             await self._fork_server.start()
             self._tell()
 
-    def _task(self, work: Callable[..., Awaitable[None]], *arguments: Any) -> asyncio.Task[None]:
-        return asyncio.create_task(self._guard(work, *arguments))
+    def _task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._ended)
+        return task
 
-    async def _guard(self, work: Callable[..., Awaitable[None]], *arguments: Any) -> None:
+    def _ended(self, task: asyncio.Task[None]) -> None:
         """Whatever a task cannot go on from ends the platform."""
-        try:
-            await work(*arguments)
-        except CannotRun as refusal:
-            self._fail(refusal)
-        except Exception as error:
-            self._fail(CannotRun("failed", f"{type(error).__name__}: {error}"))
-
-    def _fail(self, refusal: CannotRun) -> None:
-        if not self.failed.done():
-            self.failed.set_result(refusal)
+        if not task.cancelled() and (error := task.exception()) and not self.failed.done():
+            if not isinstance(error, CannotRun):
+                error = CannotRun("failed", f"{type(error).__name__}: {error}")
+            self.failed.set_result(error)
 
     async def _unless_failed(self, work: Any) -> None:
         waiting = asyncio.ensure_future(work)
@@ -232,7 +223,6 @@ async def running(
     configuration: Configuration,
     *,
     say: Say = silence,
-    restarts: bool = True,
     more: More | None = None,
     processes: tuple[Process, ...] = PROCESSES,
 ) -> AsyncIterator[Platform]:
@@ -240,7 +230,7 @@ async def running(
     with control.locked(configuration.run):
         installation = await asyncio.to_thread(install, configuration, usual_ports(), say)
         wanted = tuple(each for each in processes if each.name != MAIL_SINK or not configuration.smtp)
-        platform = Platform(installation, wanted, say, restarts=restarts, more=more or {})
+        platform = Platform(installation, wanted, say, more or {})
         try:
             await platform.open()
             yield platform
@@ -253,7 +243,6 @@ async def serve(
     *,
     on_ready: Callable[[Platform], None],
     say: Say = silence,
-    restarts: bool = True,
 ) -> bool:
     """Runs a platform until SIGTERM, SIGINT or SIGHUP; false if one came before it was ready.
 
@@ -272,7 +261,7 @@ async def serve(
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop)
     try:
-        async with running(configuration, say=say, restarts=restarts) as platform:
+        async with running(configuration, say=say) as platform:
             is_ready = True
             on_ready(platform)
             await platform.wait()

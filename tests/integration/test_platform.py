@@ -19,7 +19,7 @@ import asyncpg
 import pytest
 from kafka.admin import ConfigResource, ConfigResourceType, UserScramCredentialDeletion
 
-from deploy.local import accounts, configuration, control, kafka, keeper, provisioning, restart_policy
+from deploy.local import accounts, configuration, control, kafka, keeper, provisioning
 from deploy.local.configuration import Configuration
 from deploy.local.databases import DATABASES, LOGIN_CONNECTIONS_MAX
 from deploy.local.places import temporary_directory
@@ -365,11 +365,11 @@ async def test_a_part_that_cannot_live_is_told_and_tried_again_while_the_others_
     spare: Configuration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keeper, "LIVED_LONG_SECONDS", 0.5)
-    monkeypatch.setattr(restart_policy, "FIRST_DELAY_SECONDS", 0.02)
+    monkeypatch.setattr(keeper, "FIRST_DELAY_SECONDS", 0.02)
     said: list[str] = []
     async with running(spare, processes=(*MAIL_SINK, SHORT_LIVED), say=said.append) as platform:
         state = control.read_state(spare.run)
-        for _ in range(restart_policy.FAILING_FROM):  # the demo's mail sink, killed again and again
+        for _ in range(keeper.FAILING_FROM_DEATHS):  # the demo's mail sink, killed again and again
             await platform.ready("mail_sink")
             await kill_process(platform, "mail_sink")
         failing = control.read_state(spare.run)
@@ -380,7 +380,7 @@ async def test_a_part_that_cannot_live_is_told_and_tried_again_while_the_others_
     assert failing
     assert state["state"] == "ready"
     audit = state["parts"]["audit"]
-    assert (audit["state"], audit["deaths"] >= restart_policy.FAILING_FROM) == ("failing", True)
+    assert (audit["state"], audit["deaths"] >= keeper.FAILING_FROM_DEATHS) == ("failing", True)
     assert datetime.fromisoformat(audit["next_try_at"]) > datetime.now(UTC) - timedelta(seconds=10)
     assert platform.failing["audit"].last_lines[-1] == "short_lived: this is the last line"
     assert state["parts"]["mail_sink"]["state"] == "ready"
@@ -391,7 +391,7 @@ async def test_a_part_that_cannot_live_is_told_and_tried_again_while_the_others_
 async def test_a_database_that_cannot_live_ends_the_whole_with_exit_1(
     spare: Configuration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(restart_policy, "FIRST_DELAY_SECONDS", 0.02)
+    monkeypatch.setattr(keeper, "FIRST_DELAY_SECONDS", 0.02)
 
     async def kill_again_and_again() -> None:
         async with running(spare, processes=()) as platform:
@@ -404,10 +404,3 @@ async def test_a_database_that_cannot_live_ends_the_whole_with_exit_1(
         await kill_again_and_again()
     assert refusal.value.exit_code == 1
     assert control.read_state(spare.run) is None
-
-
-async def test_without_restarts_a_dead_part_stays_down(spare: Configuration) -> None:
-    async with running(spare, restarts=False, processes=MAIL_SINK) as platform:
-        await kill_process(platform, "mail_sink")
-        await platform.restart("kafka")
-        assert platform.pid("mail_sink") is None

@@ -5,7 +5,6 @@ import os
 import pwd
 import subprocess
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -76,39 +75,35 @@ def _found(name: str) -> Account | None:
 def let_read(account: Account | None, *files: Path) -> None:
     """Lets a part read files that stay ours."""
     if account:
-        _change(files, -1, account.gid, 0o640)
+        change(0o640, *files, gid=account.gid)
 
 
 def let_enter(account: Account | None, *folders: Path) -> None:
     """Lets a part reach what it may read in folders that stay ours, without listing them."""
     if account:
-        _change(folders, -1, account.gid, 0o710)
+        change(0o710, *folders, gid=account.gid)
 
 
 def give(account: Account | None, *folders: Path) -> None:
     """Makes folders a part's own."""
     if account:
-        _change(folders, account.uid, account.gid, 0o700)
+        change(0o700, *folders, uid=account.uid, gid=account.gid)
 
 
-def _change(paths: Iterable[Path], uid: int, gid: int, mode: int) -> None:
+def change(mode: int, *paths: Path, uid: int = -1, gid: int = -1) -> None:
+    """Changes rights and owner of files or folders; refuses a link, which may lead to what is not ours."""
     for path in paths:
-        change(path, mode, uid, gid)
-
-
-def change(path: Path, mode: int, uid: int = -1, gid: int = -1) -> None:
-    """Changes rights and owner of a file or folder; refuses a link, which may lead to what is not ours."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError as error:
-        if error.errno != errno.ELOOP:
-            raise
-        raise link_refused(path) from None
-    try:
-        os.fchown(descriptor, uid, gid)
-        os.fchmod(descriptor, mode)
-    finally:
-        os.close(descriptor)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            raise link_refused(path) from None
+        try:
+            os.fchown(descriptor, uid, gid)
+            os.fchmod(descriptor, mode)
+        finally:
+            os.close(descriptor)
 
 
 def link_refused(path: Path) -> CannotRun:

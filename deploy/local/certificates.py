@@ -42,11 +42,8 @@ class Certificates(SecretFolder):
     def __init__(self, folder: Path, cell: str) -> None:
         super().__init__(folder)
         self.cell = cell
-
-    @property
-    def authority_file(self) -> Path:
+        self.authority_file = folder / "authority.pem"
         """The authority's certificate, which every service trusts."""
-        return self.folder / "authority.pem"
 
     def certificate_file(self, name: str) -> Path:
         """The certificate of a service or of `operator`."""

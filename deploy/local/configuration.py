@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -115,27 +115,14 @@ class Configuration(BaseSettings):
         """The lock and the state of the supervisor."""
         return self.data / "run"
 
-    @property
-    def private(self) -> tuple[Path, ...]:
-        """The folders of secrets and certificates."""
-        return self.data / "secrets", self.data / "certificates"
-
-    def with_ports(self, chosen: Mapping[str, int]) -> Self:
-        """The same with ports that were chosen; those that the operator named stay where they are."""
-        kept = {name: port for name, port in chosen.items() if name not in self.ports}
-        return self.model_copy(update={"chosen_ports": kept})
-
 
 def load(data: Path | None = None) -> Configuration:
     """The configuration of a data directory, or what a first start there would write."""
-    environment = os.environ
-    _refuse_unknown(environment)
-    folder = data or Path(environment.get("CONCERT_DATA") or default_directory(environment))
+    _refuse_unknown(os.environ)
+    folder = data or Path(os.environ.get("CONCERT_DATA") or default_directory())
     folder = folder.expanduser().absolute()
-    values: dict[str, Any] = {"cache": cache_directory(environment), "year": datetime.now(UTC).year}
-    values |= _read(folder / FILE_NAME)
-    if "CONCERT_DATA" not in environment or data is not None:
-        values["data"] = folder
+    values: dict[str, Any] = {"cache": cache_directory(), "year": datetime.now(UTC).year}
+    values |= {**_read(folder / FILE_NAME), "data": folder}
     try:
         found = Configuration(**values)
     except ValidationError as error:
@@ -159,7 +146,7 @@ def _check_mode(found: Configuration) -> None:
 
 def trial(data: Path, **changes: Any) -> Configuration:
     """The configuration of a temporary installation, for demonstrations and tests."""
-    values = {"cache": cache_directory(os.environ), "year": datetime.now(UTC).year, "data": data, **changes}
+    values = {"cache": cache_directory(), "year": datetime.now(UTC).year, "data": data, **changes}
     return Configuration.model_construct(**values)
 
 

@@ -99,11 +99,7 @@ def read_state(run: Path) -> dict[str, Any] | None:
         content = (run / STATE_FILE).read_bytes()
         PlatformState.model_validate_json(content)
         told = json.loads(content)
-    told = {"state": "starting", "parts": {}} | told
-    told.pop("supervisor", None)
-    if holder := _holder(run):
-        told["supervisor"] = holder
-    return told
+    return {"state": "starting", "parts": {}} | told | {"supervisor": _holder(run)}
 
 
 def _holder(run: Path) -> int | None:

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import hmac
 import secrets
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -64,24 +64,12 @@ class DatabaseServer:
         finally:
             await connection.close()
 
-    async def apply(
-        self, passwords: Mapping[str, str], databases: Iterable[ServiceDatabase] = DATABASES.values()
-    ) -> None:
+    async def apply(self, passwords: Mapping[str, str]) -> None:
         """Makes roles and databases that are missing and sets passwords and rights as they must be."""
         async with self.connection() as connection:
-            for database in databases:
+            for database in DATABASES.values():
                 await _make_roles(connection, database, passwords)
-                await _make_database(connection, database.name, database)
-
-    async def create_database(self, name: str, service: ServiceDatabase, template: str | None = None) -> None:
-        """One more database for a service's roles, such as a copy of `template` for one test module."""
-        async with self.connection() as connection:
-            await _make_database(connection, name, service, template)
-
-    async def drop_database(self, name: str) -> None:
-        """Removes a database and ends whoever uses it."""
-        async with self.connection() as connection:
-            await connection.execute(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)")
+                await make_database(connection, database.name, database)
 
 
 async def _make_roles(
@@ -112,12 +100,13 @@ def scram_verifier(password: str) -> str:
     return f"SCRAM-SHA-256${SCRAM_ITERATIONS}:" + "{}${}:{}".format(*shown)
 
 
-async def _make_database(
-    connection: asyncpg.Connection, name: str, service: ServiceDatabase, template: str | None = None
+async def make_database(
+    connection: asyncpg.Connection, name: str, service: ServiceDatabase, template: str = "template1"
 ) -> None:
+    """A database under this name for a service's roles alone."""
     if not await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", name):
-        source = f" TEMPLATE {quoted(template)}" if template else ""
-        await connection.execute(f"CREATE DATABASE {quoted(name)} OWNER {quoted(service.owner)}{source}")
+        owner, source = quoted(service.owner), quoted(template)
+        await connection.execute(f"CREATE DATABASE {quoted(name)} OWNER {owner} TEMPLATE {source}")
     await connection.execute(f"REVOKE ALL ON DATABASE {quoted(name)} FROM PUBLIC")
     for login in service.logins:
         await connection.execute(f"GRANT CONNECT ON DATABASE {quoted(name)} TO {quoted(login)}")

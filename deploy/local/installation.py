@@ -1,7 +1,6 @@
 """One installation: configuration, ports, secrets, certificates, and the addresses that follow from them."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 
 from sqlalchemy import URL, make_url
@@ -30,6 +29,10 @@ class Installation:
         self.ports = ports
         self.secrets = Secrets(configuration.data / "secrets")
         self.certificates = Certificates(configuration.data / "certificates", configuration.cell)
+        self.high_water_file = configuration.data / "audit" / "high_water"
+        """Up to where the access log has been signed."""
+        self.mail_folder = configuration.data / "mail"
+        """The mails that the local sink took."""
 
     def check_secrets(self) -> None:
         """Refuses a start on a bad secret file by its name, before anything runs."""
@@ -112,16 +115,6 @@ class Installation:
         return self.secrets.verification_key("permit", f"{self.configuration.origin}/permit")
 
     @property
-    def high_water_file(self) -> Path:
-        """Up to where the access log has been signed."""
-        return self.configuration.data / "audit" / "high_water"
-
-    @property
-    def mail_folder(self) -> Path:
-        """The mails that the local sink took."""
-        return self.configuration.data / "mail"
-
-    @property
     def mail_server(self) -> MailServer:
         """Where notifications hand in their mail."""
         return self.configuration.smtp or MailServer(
@@ -142,10 +135,11 @@ def install(configuration: Configuration, usual_ports: Mapping[str, int], say: S
         accounts.give(services, make_directory(configuration.data / name))
     ports.wait_until_free({**configuration.chosen_ports, **configuration.ports})
     chosen = ports.choose(usual_ports, configuration.ports, configuration.chosen_ports)
-    configuration = configuration.with_ports(chosen)
+    kept = {name: port for name, port in chosen.items() if name not in configuration.ports}
+    configuration = configuration.model_copy(update={"chosen_ports": kept})
     configurations.write(configuration)
     installation = Installation(configuration, chosen)
     installation.check_secrets()
     installation.renew_certificates()
-    accounts.let_enter(services, *configuration.private)
+    accounts.let_enter(services, installation.secrets.folder, installation.certificates.folder)
     return installation

@@ -4,13 +4,12 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from deploy.local.places import cache_directory, make_directory
+from deploy.local.places import make_directory
 from deploy.local.refusals import CannotRun
 from deploy.local.subprocesses import Say, silence
 
@@ -24,32 +23,24 @@ DISK_FULL: Final = (28, 122)
 class Jar:
     """One line of the lock file."""
 
-    group: str
-    artifact: str
-    version: str
+    name: str
+    """Group, artifact and version, with colons between."""
     sha256: str
     size: int
 
     @property
     def file_name(self) -> str:
         """Its name in the cache, where all jars lie in one folder."""
-        return f"{self.artifact}-{self.version}.jar"
+        return "{1}-{2}.jar".format(*self.name.split(":"))
 
 
 def read_lock(lock: Path = LOCK) -> tuple[Jar, ...]:
     """The jars of a lock file, in its order."""
     lines = (line.split() for line in lock.read_text().splitlines() if line and not line.startswith("#"))
-    return tuple(Jar(*_coordinates(name), digest, int(size)) for name, digest, size in lines)
+    return tuple(Jar(name, digest, int(size)) for name, digest, size in lines)
 
 
-def _coordinates(name: str) -> tuple[str, str, str]:
-    group, artifact, number = name.split(":")
-    return group, artifact, number
-
-
-def class_path(
-    cache: Path, environment: Mapping[str, str], say: Say = silence, lock: Path = LOCK
-) -> tuple[Path, ...]:
+def class_path(cache: Path, say: Say = silence, lock: Path = LOCK) -> tuple[Path, ...]:
     """Every jar of the lock in the cache, sorted; fetches what is missing. Blocks: call it in a thread."""
     folder = make_directory(cache / lock.stem, 0o755)
     jars = read_lock(lock)
@@ -57,13 +48,8 @@ def class_path(
     if missing:
         megabytes = sum(jar.size for jar in missing) // 1_000_000
         say(f"fetching Apache Kafka ({len(missing)} files, {megabytes} MB; once)")
-        _fetch(missing, folder, environment, say)
+        _fetch(missing, folder, say)
     return tuple(sorted(folder / jar.file_name for jar in jars))
-
-
-def fetch(say: Say) -> None:
-    """Fetches what is missing in this user's cache, for starts that may reach no other machine."""
-    class_path(cache_directory(os.environ), os.environ, say)
 
 
 def _is_there(folder: Path, jar: Jar) -> bool:
@@ -74,11 +60,11 @@ def _is_there(folder: Path, jar: Jar) -> bool:
         return False
 
 
-def _fetch(jars: list[Jar], folder: Path, environment: Mapping[str, str], say: Say) -> None:
+def _fetch(jars: list[Jar], folder: Path, say: Say) -> None:
     fetching = Path(tempfile.mkdtemp(prefix="fetching-", dir=folder))
     try:
         with ThreadPoolExecutor(THREADS) as pool:
-            finished = pool.map(lambda jar: _fetch_one(jar, fetching, folder, environment), jars)
+            finished = pool.map(lambda jar: _fetch_one(jar, fetching, folder), jars)
             for done, _ in enumerate(finished, 1):
                 if done % 10 == 0:
                     say(f"fetching Apache Kafka: {done} of {len(jars)}")
@@ -86,31 +72,26 @@ def _fetch(jars: list[Jar], folder: Path, environment: Mapping[str, str], say: S
         shutil.rmtree(fetching, ignore_errors=True)
 
 
-def _fetch_one(jar: Jar, fetching: Path, folder: Path, environment: Mapping[str, str]) -> None:
-    found = _download(jar, fetching, environment)
-    if hashlib.sha256(found.read_bytes()).hexdigest() != jar.sha256:
-        raise CannotRun("wrong_hash", f"{jar.file_name} has not the hash of the lock file; it was not used.")
-    found.chmod(0o644)
-    found.replace(folder / jar.file_name)
-
-
-def _download(jar: Jar, fetching: Path, environment: Mapping[str, str]) -> Path:
+def _fetch_one(jar: Jar, fetching: Path, folder: Path) -> None:
     from jgo.maven import MavenContext  # imported only at a first start
     from requests import RequestException
 
-    named = environment.get(REPOSITORY_VARIABLE)
+    named = os.environ.get(REPOSITORY_VARIABLE)
     context = MavenContext(repo_cache=fetching, remote_repos={"named": named} if named else None, timeout=60)
     # One artifact at a time: the library's dependency resolution once mixed two Kafka versions.
-    artifact = context.project(jar.group, jar.artifact).at_version(jar.version).artifact()
+    group, artifact, version = jar.name.split(":")
     try:
-        return Path(artifact.resolve())
+        found = Path(context.project(group, artifact).at_version(version).artifact().resolve())
     except RequestException:
-        raise CannotRun(
-            "no_network", f"No network: {jar.file_name} could not be fetched; try again later."
-        ) from None
+        sentence = f"No network: {jar.file_name} could not be fetched; try again later."
+        raise CannotRun("no_network", sentence) from None
     except OSError as error:
         if error.errno in DISK_FULL:
             raise CannotRun("disk_full", f"The disk is full: {jar.file_name} could not be kept.") from None
         raise
     except RuntimeError:
         raise CannotRun("not_in_repository", f"The package repository lacks {jar.file_name}.") from None
+    if hashlib.sha256(found.read_bytes()).hexdigest() != jar.sha256:
+        raise CannotRun("wrong_hash", f"{jar.file_name} has not the hash of the lock file; it was not used.")
+    found.chmod(0o644)
+    found.replace(folder / jar.file_name)

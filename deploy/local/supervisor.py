@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -200,7 +199,6 @@ class Platform:
 
     def _tell(self) -> None:
         state = {
-            "supervisor": os.getpid(),
             "fork_server": self._fork_server.pid,
             "state": self._state,
             "cell": self.configuration.cell,

@@ -10,7 +10,8 @@ from typing import Annotated, Final
 
 import typer
 
-from deploy.local.jars import fetch
+from deploy.local.jars import class_path
+from deploy.local.places import cache_directory
 from deploy.local.processes import PROCESSES
 from services.cli.talk import FAILED, INTERRUPTED, OK, USAGE, check_choices, say
 from services.referrals.domain.life_cycle import diagram
@@ -114,6 +115,6 @@ def _passes(name: str) -> bool:
 
 def _pytest(folders: Sequence[str], words: Sequence[str]) -> None:
     # Tests reach no address but this machine's, so what they start must be here before they begin.
-    fetch(say)
+    class_path(cache_directory(), say)
     code = subprocess.call(_module("pytest", *folders, *words), cwd=REPOSITORY)
     raise typer.Exit(PYTEST_CODES.get(code, FAILED))

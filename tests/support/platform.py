@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from deploy.local.certificates import Certificates
-from deploy.local.databases import DATABASES, DatabaseServer
+from deploy.local.databases import DATABASES, DatabaseServer, make_database, quoted
 from deploy.local.places import temporary_directory
 from deploy.local.secrets import Secrets
 from schemas.topics import SERVICES, TOPICS
@@ -41,11 +41,21 @@ class TestPlatform:
         """The database server, as administrator."""
         return DatabaseServer(self.servers.database_url)
 
+    async def make_database(self, name: str, service: str, template: str = "template1") -> None:
+        """One more database for a service's roles, such as a copy of `template` for one test module."""
+        async with self.server.connection() as connection:
+            await make_database(connection, name, DATABASES[service], template)
+
+    async def drop_database(self, name: str) -> None:
+        """Remove a database and end whoever uses it."""
+        async with self.server.connection() as connection:
+            await connection.execute(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)")
+
     def template(self, service: str) -> str:
         """A migrated database to copy; made when it is first asked for."""
         name = f"template_{service}"
         if name not in self._templates:
-            self.loop.call(self.server.create_database(name, DATABASES[service]))
+            self.loop.call(self.make_database(name, service))
             self.loop.call(migrate.migrate(service, DatabaseSettings(url=self.url_as_admin(name))))
             self._templates.add(name)
         return name
@@ -89,7 +99,7 @@ class Space:
         if service not in self._databases:
             name = f"{self.namespace[:-1]}_{service}"
             template = self.platform.template(service)
-            self.platform.loop.call(self.platform.server.create_database(name, DATABASES[service], template))
+            self.platform.loop.call(self.platform.make_database(name, service, template))
             self._databases[service] = name
         return self._databases[service]
 
@@ -158,7 +168,7 @@ class Space:
     def close(self) -> None:
         """Drop the databases, and topics and rights where they do not go with the broker."""
         for name in self._databases.values():
-            self.platform.loop.call(self.platform.server.drop_database(name))
+            self.platform.loop.call(self.platform.drop_database(name))
         if self._has_topics and not self.platform.servers.kafka:
             self._drop_topics()
 

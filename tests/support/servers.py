@@ -1,7 +1,6 @@
 """Where the tests' broker and database come from: addresses, else containers, else the embedded parts."""
 
 import asyncio
-import os
 import threading
 from collections.abc import Coroutine, Iterator, Mapping
 from concurrent.futures import Future
@@ -173,7 +172,7 @@ async def _fetched(servers: Servers, sql: str) -> list[str]:
 
 @contextmanager
 def _embedded(folder: Path, made: Secrets, loop: LoopThread) -> Iterator[Servers]:
-    cache = cache_directory(os.environ)
+    cache = cache_directory()
     chosen = ports.trial_ports(PLATFORM_PORTS)
     kafka = Kafka(folder / "kafka", folder / "kafka.log", chosen, made, cache)
     postgres = Postgres(folder / "postgres", folder / "postgres.log", chosen["postgres"], made, cache)

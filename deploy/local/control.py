@@ -21,7 +21,6 @@ POLL_SECONDS: Final = 0.05
 LOOKERS_GONE_SECONDS: Final = 1.0
 STOPPED_WITHIN_SECONDS: Final = 20.0
 PID_MAX: Final = 1 << 22
-PORT_MAX: Final = 65_535
 
 Pid = Annotated[int, Field(ge=1, le=PID_MAX)]
 
@@ -43,7 +42,7 @@ class PlatformState(BaseModel):
 
     state: Literal["starting", "ready", "stopping"] = "starting"
     fork_server: Pid | None = None
-    ports: dict[str, Annotated[int, Field(ge=1, le=PORT_MAX)]] = {}
+    ports: dict[str, Annotated[int, Field(ge=1, le=65_535)]] = {}
     parts: dict[str, PartState] = {}
 
 
@@ -108,7 +107,7 @@ def _holder(run: Path) -> int | None:
     return int(written) if written.isdigit() and 0 < int(written) <= PID_MAX else None
 
 
-def stop_running(run: Path, within_seconds: float = STOPPED_WITHIN_SECONDS) -> bool:
+def stop_running(run: Path) -> bool:
     """Asks a running supervisor to stop and waits until it has; false where none ran. Blocks."""
     if not is_running(run):
         return False
@@ -121,7 +120,7 @@ def stop_running(run: Path, within_seconds: float = STOPPED_WITHIN_SECONDS) -> b
         raise CannotRun("not_stopped", sentence)
     with contextlib.suppress(ProcessLookupError):
         os.kill(supervisor, signal.SIGTERM)
-    ends = time.monotonic() + within_seconds
+    ends = time.monotonic() + STOPPED_WITHIN_SECONDS
     while is_running(run) or _is_alive(supervisor):
         if time.monotonic() > ends:
             raise CannotRun("not_stopped", "The supervisor did not stop; see its logs.")

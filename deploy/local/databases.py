@@ -6,8 +6,7 @@ import hmac
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import asyncpg
 from sqlalchemy import URL
@@ -23,29 +22,19 @@ LOGIN_CONNECTIONS_MAX: Final = 30
 NO_RIGHTS: Final = "NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceDatabase:
+class ServiceDatabase(NamedTuple):
     """A service's database: its owner role cannot log in, and the roles that log in own nothing."""
 
     service: str
-
-    @property
-    def name(self) -> str:
-        """The database's ordinary name."""
-        return f"concert_{self.service}"
-
-    @property
-    def owner(self) -> str:
-        """The role that owns every object."""
-        return f"{self.service}_owner"
-
-    @property
-    def logins(self) -> tuple[str, ...]:
-        """The roles that may connect."""
-        return (self.service, *FURTHER_ROLES.get(self.service, ()))
+    name: str
+    owner: str
+    logins: tuple[str, ...]
 
 
-DATABASES: Final = {service: ServiceDatabase(service) for service in SERVICES}
+DATABASES: Final = {
+    each: ServiceDatabase(each, f"concert_{each}", f"{each}_owner", (each, *FURTHER_ROLES.get(each, ())))
+    for each in SERVICES
+}
 
 
 class DatabaseServer:

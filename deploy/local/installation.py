@@ -38,11 +38,10 @@ class Installation:
         """Refuses a start on a bad secret file by its name, before anything runs."""
         self.secrets.check()
         self.certificates.check((*SERVICES, OPERATOR))
-        for outside in (self.configuration.kafka, self.configuration.database):
-            if outside and not (
-                outside.password_file.is_file() and outside.password_file.read_text().strip()
-            ):
-                raise bad_secret(outside.password_file, "is missing or empty")
+        servers = self.configuration.kafka, self.configuration.database
+        for file in [server.password_file for server in servers if server]:
+            if not (file.is_file() and file.read_text().strip()):
+                raise bad_secret(file, "is missing or empty")
 
     def renew_certificates(self) -> list[str]:
         """New certificates for whoever's has less than half of its life left."""

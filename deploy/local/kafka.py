@@ -16,7 +16,7 @@ from deploy.local.jars import class_path
 from deploy.local.parts import Part
 from deploy.local.places import make_directory, must_reach, write_private
 from deploy.local.secrets import Secrets
-from deploy.local.subprocesses import Say, port_answers, run_subprocess, silence, start_subprocess
+from deploy.local.subprocesses import Say, port_answers, run_subprocess, start_subprocess
 from services.runtime import administration
 
 JAVA: Final = Path("java-runtime") / "bin" / "java"
@@ -99,13 +99,7 @@ class Kafka(Part):
     stopped_within_seconds = 5.0
 
     def __init__(
-        self,
-        folder: Path,
-        log: Path,
-        ports: Mapping[str, int],
-        secrets: Secrets,
-        cache: Path,
-        say: Say = silence,
+        self, folder: Path, log: Path, ports: Mapping[str, int], secrets: Secrets, cache: Path, say: Say
     ) -> None:
         super().__init__("kafka", log)
         self.folder = folder

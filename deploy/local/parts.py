@@ -44,16 +44,15 @@ class Part(ABC):
     async def answers(self) -> bool:
         """Whether it can be used now."""
 
-    async def wait_ready(self, within_seconds: float = READY_WITHIN_SECONDS) -> None:
+    async def wait_ready(self) -> None:
         """Waits until it answers; refused at once when it ends instead."""
-        ends = asyncio.get_running_loop().time() + within_seconds
+        ends = asyncio.get_running_loop().time() + READY_WITHIN_SECONDS
         while not await self.answers():
             if self.pid is None:
                 raise part_died(self.name, self.log)
             if asyncio.get_running_loop().time() > ends:
-                raise CannotRun(
-                    "not_ready", f"{self.name} was not ready within {within_seconds:.0f} seconds."
-                )
+                sentence = f"{self.name} was not ready within {READY_WITHIN_SECONDS:.0f} seconds."
+                raise CannotRun("not_ready", sentence)
             await asyncio.sleep(POLL_SECONDS)
 
     async def wait(self) -> None:

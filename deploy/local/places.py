@@ -99,11 +99,9 @@ def write_private(path: Path, content: str | bytes, *, durably: bool = True) -> 
 @contextlib.contextmanager
 def temporary_directory(prefix: str = "concert-") -> Iterator[Path]:
     """A directory that vanishes afterwards and that every part may reach."""
-    account = STRANGER if is_root() else None
-    roots = [Path(root) for root in TEMPORARY_ROOTS if Path(root).is_dir()]
-    reached = [root for root in roots if account is None or may_enter(root, account)]
-    path = Path(tempfile.mkdtemp(prefix=prefix, dir=(reached or roots)[0]))
-    path.chmod(0o711 if account else 0o700)
+    reached = [root for root in TEMPORARY_ROOTS if not is_root() or may_enter(Path(root), STRANGER)]
+    path = Path(tempfile.mkdtemp(prefix=prefix, dir=next(iter(reached), None)))
+    path.chmod(0o711 if is_root() else 0o700)
     try:
         yield path
     finally:

@@ -10,7 +10,7 @@ from typing import Final
 import asyncpg
 
 from deploy.local import accounts, programs
-from deploy.local.parts import READY_WITHIN_SECONDS, Part
+from deploy.local.parts import Part
 from deploy.local.places import make_directory, must_reach, write_private
 from deploy.local.refusals import CannotRun
 from deploy.local.secrets import Secrets
@@ -90,12 +90,12 @@ class Postgres(Part):
             account=self._account,
         )
 
-    async def wait_ready(self, within_seconds: float = READY_WITHIN_SECONDS) -> None:
+    async def wait_ready(self) -> None:
         """Waits until it answers; started again while the sessions of a killed server have not noticed."""
         orphans_end_at = asyncio.get_running_loop().time() + ORPHANS_END_WITHIN_SECONDS
         while True:
             try:
-                return await super().wait_ready(within_seconds)
+                return await super().wait_ready()
             except CannotRun as refusal:
                 has_orphans = any(ORPHANS in line for line in refusal.last_lines[-2:])
                 if not has_orphans or asyncio.get_running_loop().time() > orphans_end_at:
@@ -129,8 +129,8 @@ class Postgres(Part):
             if self._account:
                 for path in (self.cluster, password):
                     os.chown(path, self._account.uid, self._account.gid)
-            initdb = self._program.with_name("initdb")
-            command = [initdb, "-D", self.cluster, "-U", ADMIN, f"--pwfile={password}", *INITDB]
+            initdb, password_file = self._program.with_name("initdb"), f"--pwfile={password}"
+            command = (initdb, "-D", self.cluster, "-U", ADMIN, password_file, *INITDB)
             await run_subprocess("PostgreSQL's initdb", command, self.log, account=self._account)
         finally:
             password.unlink()

@@ -12,6 +12,7 @@ from deploy.local.installation import Installation
 from deploy.local.parts import Part
 from deploy.local.ports import HOST, listen
 from deploy.local.processes import Process
+from deploy.local.subprocesses import PLAIN_ENVIRONMENT
 
 ANSWERED_WITHIN_SECONDS: Final = 2.0
 READY: Final = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
@@ -23,15 +24,11 @@ class ServicePart(Part):
     stopped_within_seconds = 7.0
 
     def __init__(
-        self,
-        process: Process,
-        installation: Installation,
-        fork_server: ForkServer,
-        more: Mapping[str, str],
+        self, process: Process, installation: Installation, fork_server: ForkServer, more: Mapping[str, str]
     ) -> None:
         super().__init__(process.name, installation.configuration.logs / f"{process.name}.log")
         self.needs = process.needs
-        self.more = more
+        self._more = more
         self._row = process
         self._installation = installation
         self._fork_server = fork_server
@@ -49,20 +46,13 @@ class ServicePart(Part):
 
     async def start(self) -> None:
         """Forks it; the sockets are those of its last life, so that nobody is turned away meanwhile."""
-        environment = {
-            "LANG": "C.UTF-8", "TZ": "UTC", **self._row.environment(self._installation), **self.more,
-        }  # fmt: skip
+        row, sockets = self._row, tuple(self._sockets)
+        environment = {**PLAIN_ENVIRONMENT, **row.environment(self._installation), **self._more}
         private = self._installation.secrets.folder, self._installation.certificates.folder
         told = [Path(value) for name, value in environment.items() if name.endswith("_FILE")]
         accounts.let_read(self._account, *(file for file in told if file.parent in private))
         order = Order(
-            self.name,
-            self._row.module,
-            self._row.arguments,
-            environment,
-            tuple(self._sockets),
-            str(self.log),
-            self._account,
+            self.name, row.module, row.arguments, environment, sockets, str(self.log), self._account
         )
         self.process = await self._fork_server.fork(order, self._sockets.values())
 

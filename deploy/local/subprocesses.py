@@ -13,6 +13,8 @@ from deploy.local.accounts import Account
 from deploy.local.refusals import part_died
 
 TETHER: Final = Path(__file__).with_name("tether.py")
+PLAIN_ENVIRONMENT: Final = {"LANG": "C.UTF-8", "TZ": "UTC"}
+"""Of our own environment a part sees the path at most: no user's setting changes how it works."""
 
 Say = Callable[[str], None]
 
@@ -66,21 +68,16 @@ async def start_subprocess(
     descriptors: Sequence[int] = (),
     keeps_output: bool = True,
 ) -> Subprocess:
-    """Starts a program in a process group of its own; it dies with us and inherits only `descriptors`.
-
-    The log gets what it says, or only what it complains of. Of our environment it sees the path alone:
-    no user's setting changes how it works.
-    """
+    """Starts a program in a process group of its own; it dies with us and inherits only `descriptors`."""
     who = account or Account(0, 0)
     words = [str(TETHER), str(os.getpid()), str(who.uid), str(who.gid), *(str(word) for word in command)]
-    plain = {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", "TZ": "UTC"}
     with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab", buffering=0) as output:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-I", "-S", *words,
             stdin=asyncio.subprocess.DEVNULL, stderr=output,
             stdout=output if keeps_output else asyncio.subprocess.DEVNULL,
-            env=plain | dict(environment or {}), cwd=folder or "/", start_new_session=True,
-            pass_fds=descriptors,
+            env={"PATH": os.environ.get("PATH", os.defpath), **PLAIN_ENVIRONMENT, **(environment or {})},
+            cwd=folder or "/", start_new_session=True, pass_fds=descriptors,
         )  # fmt: skip
     return Subprocess(process.pid, process.wait())
 

@@ -30,11 +30,7 @@ class Platform:
     """Everything of one data directory; `running` makes, starts and stops one."""
 
     def __init__(
-        self,
-        installation: Installation,
-        processes: tuple[Process, ...],
-        say: Say,
-        more: More,
+        self, installation: Installation, processes: tuple[Process, ...], say: Say, more: More
     ) -> None:
         self.installation = installation
         self.configuration = installation.configuration
@@ -58,13 +54,6 @@ class Platform:
         """The process of a part, or None while it is down."""
         return self._keepers[name].part.pid
 
-    async def kill(self, name: str) -> None:
-        """SIGKILL, and the part stays down until `start`."""
-        keeper = self._keepers[name]
-        keeper.wanted.clear()
-        keeper.part.kill()
-        await keeper.down.wait()
-
     async def stop(self, name: str) -> None:
         """Stops a part in order; it stays down until `start`."""
         keeper = self._keepers[name]
@@ -72,18 +61,15 @@ class Platform:
         await keeper.part.stop()
         await keeper.down.wait()
 
-    async def start(self, name: str, more: Mapping[str, str] | None = None) -> None:
-        """Starts a part that is down and waits until it is ready; `more` replaces its further variables."""
-        keeper = self._keepers[name]
-        if more is not None and isinstance(keeper.part, ServicePart):
-            keeper.part.more = more
-        keeper.wanted.set()
-        await self._unless_failed(keeper.ready.wait())
+    async def start(self, name: str) -> None:
+        """Starts a part that is down and waits until it is ready."""
+        self._keepers[name].wanted.set()
+        await self.ready(name)
 
-    async def restart(self, name: str, more: Mapping[str, str] | None = None) -> None:
+    async def restart(self, name: str) -> None:
         """Stops a part in order and starts it again."""
         await self.stop(name)
-        await self.start(name, more)
+        await self.start(name)
 
     @property
     def failing(self) -> Mapping[str, CannotRun]:
@@ -237,15 +223,9 @@ async def running(
 
 
 async def serve(
-    configuration: Configuration,
-    *,
-    on_ready: Callable[[Platform], None],
-    say: Say = silence,
+    configuration: Configuration, *, on_ready: Callable[[Platform], None], say: Say = silence
 ) -> bool:
-    """Runs a platform until SIGTERM, SIGINT or SIGHUP; false if one came before it was ready.
-
-    Raises if it has to give up.
-    """
+    """Runs a platform until SIGTERM, SIGINT or SIGHUP; false if one came before it was ready."""
     task = asyncio.current_task()
     assert task  # noqa: S101  a coroutine runs in a task
     is_stopping = is_ready = False

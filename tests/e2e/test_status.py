@@ -72,7 +72,7 @@ async def test_parts_that_stand_still_give_no_answer_and_the_command_exits_1(ses
 
 @pytest.mark.usefixtures("_well")
 async def test_a_sector_that_is_gone_is_down(session: Session) -> None:
-    await session.trial.platform.kill("police")
+    await session.trial.platform.stop("police")
     try:
         assert await rules(session) == {("part_down", "police")}
     finally:

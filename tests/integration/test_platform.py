@@ -338,11 +338,11 @@ async def test_a_part_that_is_killed_is_started_again_and_said_so(
     assert await asyncio.to_thread(provisioning.plan_topology, supervised.installation) == []
 
 
-async def test_a_part_that_was_killed_on_purpose_stays_down_until_it_is_started(
+async def test_a_part_that_was_stopped_on_purpose_stays_down_until_it_is_started(
     supervised: Platform, said: list[str]
 ) -> None:
     already_said = len(said)
-    await supervised.kill("audit")
+    await supervised.stop("audit")
     assert supervised.pid("audit") is None
     await supervised.start("audit")
     assert supervised.pid("audit")

@@ -22,6 +22,7 @@ from deploy.local.places import cache_directory
 from deploy.local.postgres import SETTINGS, Postgres
 from deploy.local.processes import PLATFORM_PORTS
 from deploy.local.secrets import Secrets
+from deploy.local.subprocesses import silence
 from schemas.topics import SERVICES
 from services.runtime import administration
 
@@ -174,7 +175,7 @@ async def _fetched(servers: Servers, sql: str) -> list[str]:
 def _embedded(folder: Path, made: Secrets, loop: LoopThread) -> Iterator[Servers]:
     cache = cache_directory()
     chosen = ports.trial_ports(PLATFORM_PORTS)
-    kafka = Kafka(folder / "kafka", folder / "kafka.log", chosen, made, cache)
+    kafka = Kafka(folder / "kafka", folder / "kafka.log", chosen, made, cache, silence)
     postgres = Postgres(folder / "postgres", folder / "postgres.log", chosen["postgres"], made, cache)
     try:
         with unflushed():

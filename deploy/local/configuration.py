@@ -69,11 +69,7 @@ class Configuration(BaseSettings):
     """One installation on one machine."""
 
     model_config = SettingsConfigDict(
-        frozen=True,
-        extra="forbid",
-        env_prefix=PREFIX,
-        env_nested_delimiter="__",
-        use_attribute_docstrings=True,
+        frozen=True, extra="forbid", env_prefix=PREFIX, env_nested_delimiter="__"
     )
 
     data: Path

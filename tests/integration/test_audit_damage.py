@@ -99,7 +99,7 @@ async def test_an_export_is_sound_opens_every_entry_and_counts_without_a_gap(
     assert verdict.is_sound, verdict.failure
     assert verdict.checkpoint is not None
     assert verdict.details_checked == verdict.checkpoint.size
-    assert verdict.tags_checked == len(numbers) >= 20
+    assert verdict.tags_checked == len(numbers) > 10  # the fixture alone wrote more
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
 
 

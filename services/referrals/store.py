@@ -64,8 +64,8 @@ WHERE a.version < excluded.version"""
 _KEEP_PROTOCOLS: Final = """
 INSERT INTO protocol (hash, id, version, document)
 SELECT hash, id, version, CAST(document AS jsonb)
-FROM unnest(CAST(:hashes AS text[]), CAST(:ids AS text[]), CAST(:versions AS bigint[]),
-            CAST(:documents AS text[])) AS p (hash, id, version, document)
+FROM unnest(CAST(:hash AS text[]), CAST(:id AS text[]), CAST(:version AS bigint[]),
+            CAST(:document AS text[])) AS p (hash, id, version, document)
 ON CONFLICT (hash) DO NOTHING"""
 _KEEP_ENTRIES: Final = """
 INSERT INTO directory_entry AS e
@@ -139,12 +139,15 @@ class ReferralStore(Store):
     async def in_force(
         self, agencies: Collection[str], services: Collection[str], protocols: Collection[str]
     ) -> InForce:
-        entries = await self._entries(services)
+        listed = await self._transaction.rows(_ENTRIES, services=list(services)) if services else ()
+        entries = {row.service: ListedService(*tuple(row)) for row in listed}
         organizations = {entry.organization for entry in entries.values()}
         rows = await self._transaction.rows(_AGENCIES, ids=list(agencies), organizations=list(organizations))
         published = await self._transaction.rows(_CURRENT) if services else ()
         current = tuple(row.hash for row in published)
-        await self._fetch({*protocols, *current} - self._cache.keys())
+        missing = {*protocols, *current} - self._cache.keys()
+        for row in await self._transaction.rows(_DOCUMENTS, hashes=list(missing)) if missing else ():
+            self._cache[row.hash] = ProtocolDocument.model_validate_json(row.document)
         return InForce(
             agencies={row.id: AdmittedAgency(*tuple(row)) for row in rows},
             entries=entries,
@@ -162,13 +165,10 @@ class ReferralStore(Store):
     async def keep_protocols(self, protocols: Sequence[ProtocolCurrent]) -> None:
         rows = sorted({one.hash: one for one in protocols}.values(), key=lambda one: one.hash)
         if rows:
-            await self._transaction.run(
-                _KEEP_PROTOCOLS,
-                hashes=[row.hash for row in rows],
-                ids=[row.document.id for row in rows],
-                versions=[row.document.version for row in rows],
-                documents=[row.document.model_dump_json() for row in rows],
-            )
+            documents = [row.document for row in rows]
+            named = columns(rows, "hash") | columns(documents, "id", "version")
+            texts = [document.model_dump_json() for document in documents]
+            await self._transaction.run(_KEEP_PROTOCOLS, **named, document=texts)
 
     async def keep_entries(self, entries: Sequence[ServiceRegistered], at: datetime) -> int:
         kept = await self._transaction.rows(_KEEP_ENTRIES, entries=_AS_JSON.dump_json(list(entries)).decode())
@@ -176,18 +176,6 @@ class ReferralStore(Store):
         registered = [OutboxEvent(DIRECTORY_STATE, one, at) for one in entries if one.service in changed]
         await self._outbox.add(self._transaction, registered)
         return len(changed)
-
-    async def _entries(self, services: Collection[str]) -> dict[str, ListedService]:
-        if not services:
-            return {}
-        rows = await self._transaction.rows(_ENTRIES, services=list(services))
-        return {row.service: ListedService(*tuple(row)) for row in rows}
-
-    async def _fetch(self, hashes: Collection[str]) -> None:
-        if not hashes:
-            return
-        for row in await self._transaction.rows(_DOCUMENTS, hashes=list(hashes)):
-            self._cache[row.hash] = ProtocolDocument.model_validate_json(row.document)
 
 
 _NAMES: Final = tuple(name.strip() for name in _COLUMNS.split(","))

@@ -72,15 +72,9 @@ class CaseStore(Cases):
 
     async def add_consent(self, case: str, version: ConsentVersion) -> bytes:
         signature = self._sign(version.signed_bytes())
-        await self._transaction.run(
-            _ADD_CONSENT,
-            id=version.id,
-            version=version.version,
-            case_id=case,
-            agency=version.agency,
-            document=version.model_dump_json(),
-            signature=signature,
-        )
+        named = {"id": version.id, "version": version.version, "case_id": case, "agency": version.agency}
+        document = version.model_dump_json()
+        await self._transaction.run(_ADD_CONSENT, **named, document=document, signature=signature)
         return signature
 
     async def consent(self, named: ConsentRef) -> ConsentRecord | None:

@@ -9,7 +9,7 @@ import math
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -18,7 +18,6 @@ from schemas.trail.bytes import TrailFault
 from schemas.trail.notes import NamedKey, signed_checkpoint
 from schemas.trail.tree import HASH_BYTES, TILE_HASHES, Tree, leaf_hash
 from schemas.wire.body import instant_text
-from services.audit.domain.checkpoint_lag import NOTHING_SIGNED, CheckpointLag
 from services.audit.domain.drafts import Draft
 from services.audit.domain.group import Answer, Group, Intent
 from services.audit.domain.keyring import DataKey, Keyring
@@ -42,12 +41,34 @@ ANSWER_WITHIN_SECONDS: Final = 2.0
 CHECKPOINT_EVERY: Final = timedelta(seconds=1)
 UNSIGNED_FOR: Final = timedelta(seconds=10)
 """A due size that waits longer for the signer is an alarm."""
+NOTHING_SIGNED: Final = -1
+"""The size of no checkpoint: that of an empty log waits to be signed too."""
 LOAD_TILES: Final = 10
 RETENTION: Final = "standard"
 """The retention class of entries that are about no registered subject."""
 
 _Ticket = tuple[Draft, asyncio.Future[Answer]]
 """A draft that waits for its group, and what its caller waits for."""
+
+
+@dataclass(slots=True)
+class CheckpointLag:
+    """The first due size that no checkpoint covers, and since when it waits for the signer."""
+
+    waits_max: timedelta
+    waits_since: datetime | None = None
+    _size: int = 0
+
+    def look(self, due_size: int, signed_size: int, now: datetime) -> None:
+        """Take in what is due and what is signed."""
+        if signed_size >= self._size:
+            self.waits_since = None
+        if self.waits_since is None and due_size > signed_size:
+            self._size, self.waits_since = due_size, now
+
+    def is_late(self, now: datetime) -> bool:
+        """Whether a size has waited too long: the signer has halted or is gone."""
+        return self.waits_since is not None and now - self.waits_since > self.waits_max
 
 
 class Sequencer(Sweeper):
@@ -57,14 +78,14 @@ class Sequencer(Sweeper):
     """
 
     def __init__(
-        self, ledger: LogDatabase, keyring: Keyring, log_key: NamedKey, lag: CheckpointLag, clock: Clock
+        self, ledger: LogDatabase, keyring: Keyring, log_key: NamedKey, waits_max: timedelta, clock: Clock
     ) -> None:
         super().__init__("sequencer", LEAD_SECONDS, self.sweep)
         self.clock = clock
         self._ledger = ledger
         self._keyring = keyring
         self._log_key = log_key
-        self._lag = lag
+        self._lag = CheckpointLag(waits_max)
         self._waiting: deque[_Ticket] = deque()
         self._entries: Counter[str] = Counter()
         """Caller → how many entries of its drafts wait."""

@@ -12,7 +12,6 @@ from schemas.trail.bytes import decoded
 from schemas.trail.notes import Signer, named_key
 from schemas.wire.topic import source_of
 from services.audit.api import audit_app
-from services.audit.domain.checkpoint_lag import CheckpointLag
 from services.audit.domain.drafts import EntryWriter
 from services.audit.domain.keyring import Keyring
 from services.audit.handlers import Work
@@ -47,7 +46,7 @@ def wire(runtime: Runtime, settings: Settings) -> Parts:
         LogDatabase(own, settings.log),
         keyring,
         named_key(settings.audit.log_key),
-        CheckpointLag(timedelta(seconds=settings.unsigned_for_seconds_max)),
+        timedelta(seconds=settings.unsigned_for_seconds_max),
         runtime.clock,
     )
     cell = runtime.identity.cell

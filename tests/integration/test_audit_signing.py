@@ -15,7 +15,6 @@ from schemas.trail.bytes import decoded
 from schemas.trail.notes import Signer, named_key
 from schemas.trail.permits import read_permit
 from schemas.wire.topic import source_of
-from services.audit.domain.checkpoint_lag import CheckpointLag
 from services.audit.domain.drafts import Draft, EntryWriter
 from services.audit.domain.keyring import Keyring
 from services.audit.domain.refusals import SlowDown, TrailClosed
@@ -124,7 +123,7 @@ async def by_hand(trail: Trail, clock: StoppedClock) -> AsyncIterator[SlowTrail]
     database = trail.space.database("audit")
     ledger = LogDatabase(database, trail.origin)
     keyring = Keyring(trail.origin, decoded(trail.keys["wrap"].read_text()), random_bytes)
-    sequencer = Sequencer(ledger, keyring, named_key(trail.log_key), CheckpointLag(MOST), clock)
+    sequencer = Sequencer(ledger, keyring, named_key(trail.log_key), MOST, clock)
     permit = Signer.from_seed(f"{trail.origin}/permit", decoded(trail.keys["permit"].read_text()))
     parties = {"sector": frozenset({HEALTH})}
     work = Work(sequencer, ledger.open, EntryWriter(trail.origin, parties), keyring, permit, clock)

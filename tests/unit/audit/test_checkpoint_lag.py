@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from services.audit.domain.checkpoint_lag import NOTHING_SIGNED, CheckpointLag
+from services.audit.sequencer import NOTHING_SIGNED, CheckpointLag
 from tests.support.clock import NOON, StoppedClock
 
 MOST = timedelta(seconds=30)

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Final
 
 from deploy.local.accounts import STRANGER, Account, is_root
+from deploy.local.bound_program import become_account, call_process, die_with
 from deploy.local.places import may_enter
-from deploy.local.tether import become_account, call_process, die_with
 
 IMPORTED_ONCE: Final = (
     "services.sector.wiring",

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from deploy.local import accounts
+from deploy.local.fork_client import ForkServer
 from deploy.local.fork_server import Order
-from deploy.local.forks import ForkServer
 from deploy.local.installation import Installation
 from deploy.local.parts import Part
 from deploy.local.ports import HOST, listen

@@ -12,7 +12,7 @@ from typing import Final
 from deploy.local.accounts import Account
 from deploy.local.refusals import part_died
 
-TETHER: Final = Path(__file__).with_name("tether.py")
+BOUND_PROGRAM: Final = Path(__file__).with_name("bound_program.py")
 PLAIN_ENVIRONMENT: Final = {"LANG": "C.UTF-8", "TZ": "UTC"}
 """Of our own environment a part sees the path at most: no user's setting changes how it works."""
 
@@ -70,7 +70,8 @@ async def start_subprocess(
 ) -> Subprocess:
     """Starts a program in a process group of its own; it dies with us and inherits only `descriptors`."""
     who = account or Account(0, 0)
-    words = [str(TETHER), str(os.getpid()), str(who.uid), str(who.gid), *(str(word) for word in command)]
+    identity = (os.getpid(), who.uid, who.gid)
+    words = [str(word) for word in (BOUND_PROGRAM, *identity, *command)]
     with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab", buffering=0) as output:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-I", "-S", *words,

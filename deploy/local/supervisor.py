@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from deploy.local import control, provisioning
 from deploy.local.configuration import Configuration
-from deploy.local.forks import ForkServer
+from deploy.local.fork_client import ForkServer
 from deploy.local.installation import Installation, install
 from deploy.local.kafka import Kafka
 from deploy.local.keeper import PartKeeper

@@ -1,4 +1,4 @@
-"""Runs a program that dies with its parent: `tether.py PARENT UID GID PROGRAM ARGUMENT…`; 0 = stay yourself.
+"""Runs a program that dies with its parent: `bound_program.py PARENT UID GID PROGRAM …`; 0 = stay yourself.
 
 A program of its own, because code between fork and exec is not safe in a process that has threads.
 """

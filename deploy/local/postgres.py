@@ -99,14 +99,14 @@ class Postgres(Part):
             connection = await asyncpg.connect(
                 self.url, password=self._secrets.password("database", ADMIN), timeout=5, ssl=False
             )
-        except STARTING:
+            try:
+                found = await connection.fetchval("SHOW data_directory")
+            finally:
+                await connection.close()
+        except STARTING:  # or ended again, between its yes and the answer
             return False
         except asyncpg.InvalidPasswordError:
             raise CannotRun("port_taken", f"Another PostgreSQL answers on port {self.port}.") from None
-        try:
-            found = await connection.fetchval("SHOW data_directory")
-        finally:
-            await connection.close()
         if not await asyncio.to_thread(self.cluster.samefile, found):
             raise CannotRun("port_taken", f"Another PostgreSQL answers on port {self.port}.")
         return True

@@ -1,13 +1,18 @@
 """What stands between PostgreSQL and its start: leftovers of a killed server, and programs out of reach."""
 
+import asyncio
 import os
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import asyncpg
 import pytest
 
 from deploy.local import postgres, programs
 from deploy.local.accounts import Account
+from deploy.local.secrets import Secrets
 
 
 def a_pid_file(folder: Path, pid: int) -> Path:
@@ -60,3 +65,22 @@ def test_programs_out_of_reach_are_copied_with_the_libraries_that_they_need(
         [program.with_name("initdb"), "--version"], env={}, capture_output=True, text=True, check=True
     )
     assert told.stdout.startswith("initdb (PostgreSQL) 18")
+
+
+def test_a_server_that_ends_between_its_yes_and_its_answer_is_not_ready(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It is waited for, or started again; as an error of the driver's it would end the whole platform."""
+
+    async def gone(_question: str) -> str:
+        raise asyncpg.ConnectionDoesNotExistError
+
+    async def connect(_url: str, **_more: Any) -> Any:
+        return SimpleNamespace(fetchval=gone, close=lambda: asyncio.sleep(0))
+
+    monkeypatch.setattr(asyncpg, "connect", connect)
+    server = postgres.Postgres(
+        tmp_path / "postgres", tmp_path / "log", 1, Secrets(tmp_path / "secrets"), tmp_path
+    )
+
+    assert not asyncio.run(server.answers())

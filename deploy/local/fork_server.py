@@ -29,7 +29,6 @@ IMPORTED_ONCE: Final = (
     "services.governance.wiring",
     "joserfc.jwt",
     "uvicorn.lifespan.on",
-    "uvicorn.loops.auto",
 )
 """What services are made of, with all that they import. `audit` stays out: its gauge is its own process's."""
 

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import uvloop
 from fastapi import APIRouter, FastAPI
 
 from services.runtime import kafka, operations
@@ -104,7 +105,8 @@ def run_to_the_end(service: str, settings_class: type[RuntimeSettings], wire: Wi
     configure(logs_as)
     allow_open_files()
     try:
-        asyncio.run(run(service, settings, wire))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run(service, settings, wire))
     except (WrongPorts, WrongSchema) as wrong:
         raise SystemExit(str(wrong)) from None
     except Exception as error:

@@ -21,12 +21,12 @@ LOCK_CLASS: Final = 7_001
 """The first half of every relay's advisory lock; the second is the shard."""
 
 _LOCK: Final = "SELECT pg_try_advisory_lock($1, $2)"
-CLAIM: Final = """
-WITH c AS (SELECT id FROM outbox WHERE shard = :shard ORDER BY id LIMIT :rows_max),
-     d AS (DELETE FROM outbox o USING c WHERE o.id = c.id RETURNING o.*)
+NEXT: Final = """
+SELECT id, topic, key, value FROM outbox WHERE shard = :shard ORDER BY id LIMIT :rows_max"""
+MOVE: Final = """
+WITH sent AS (DELETE FROM outbox WHERE id = ANY(CAST(:ids AS bigint[])) RETURNING *)
 INSERT INTO outbox_sent (id, shard, topic, key, sequence, value, created_at)
-SELECT id, shard, topic, key, sequence, value, created_at FROM d
-RETURNING id, topic, key, value"""
+SELECT id, shard, topic, key, sequence, value, created_at FROM sent"""
 
 Produce = Callable[[Sequence[Any]], Awaitable[None]]
 """Sends rows in the order given and returns once the brokers hold every one of them."""
@@ -35,19 +35,15 @@ Produce = Callable[[Sequence[Any]], Awaitable[None]]
 async def relay(transaction: Transaction, produce: Produce, *, shard: int, rows_max: int = ROWS_MAX) -> int:
     """Send the oldest rows of one shard in order; a crash sends again, it never skips.
 
-    The caller owns the shard through its session's advisory lock, and commits when this returns.
+    The caller owns the shard through its session's advisory lock; rows move once the brokers hold them all.
     """
-    rows = in_order(await transaction.rows(CLAIM, shard=shard, rows_max=rows_max))
-    crash_point("relay.claimed")  # the claim rolls back; nothing was sent
+    rows = await transaction.rows(NEXT, shard=shard, rows_max=rows_max)
+    crash_point("relay.claimed")  # nothing was sent
     if rows:
         await produce(rows)
-        crash_point("relay.acked")  # sent, not committed: sent again, and every inbox drops the same ids
+        crash_point("relay.acked")  # sent, not moved: sent again under the same ids, every inbox drops them
+        await transaction.run(MOVE, ids=[row.id for row in rows])
     return len(rows)
-
-
-def in_order(rows: Sequence[Any]) -> list[Any]:
-    """Rows by id, the order in which they were written; RETURNING promises none."""
-    return sorted(rows, key=lambda row: int(row.id))
 
 
 class Relay(Worker):
@@ -83,8 +79,7 @@ class Relay(Worker):
     async def _send_all(self, session: Any, backoff: Backoff) -> None:
         while not self.is_stopping:
             self.clear()
-            async with session.transaction():
-                sent = await relay(Transaction(session), self._produce, shard=self._shard)
+            sent = await relay(Transaction(session), self._produce, shard=self._shard)
             if sent:
                 crash_point("relay.committed")
                 OUTBOX_SENT.inc(sent)

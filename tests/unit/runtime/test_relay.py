@@ -1,15 +1,6 @@
-"""The relay's decisions: order, waiting, numbering."""
-
-from types import SimpleNamespace
+"""The relay's decisions: numbers and shards."""
 
 from services.runtime.outbox import numbered, shard_of
-from services.runtime.relay import in_order
-
-
-def test_rows_go_out_in_the_order_in_which_they_were_written() -> None:
-    rows = [SimpleNamespace(id=3), SimpleNamespace(id=1), SimpleNamespace(id=2)]
-
-    assert [row.id for row in in_order(rows)] == [1, 2, 3]
 
 
 def test_numbers_go_on_within_each_key_and_end_at_its_last() -> None:

@@ -26,6 +26,8 @@ SECTOR = DURABLE | {
     "case_file": "SIU", "consent_version": "SI", "consent_withdrawal": "SI", "referral_view": "SIU",
     "feed_end": "SIU", "feed_event": "SI", "agency": "SIU", "protocol": "SI", "directory_entry": "SIU",
     "permit_used": "SI", "trail_outbox": "SIuD", "denial": "SIuD", "idempotency": "SIU",
+    "packet": "SI", "packet_group": "SI", "data_key": "SIu", "intake_key": "SID", "key_record": "SIu",
+    "release_made": "SI",
 }  # fmt: skip
 RIGHTS: Mapping[str, Mapping[str, str]] = {
     **dict.fromkeys(SECTORS, SECTOR),
@@ -46,6 +48,8 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
 COLUMNS: Mapping[tuple[str, str], set[str]] = {
     ("trail_outbox", "u"): {"refused"},
     ("denial", "u"): {"times", "until"},
+    ("data_key", "u"): {"epoch", "wrap", "is_adopted"},
+    ("key_record", "u"): {"is_revoked"},
     ("subject", "i"): {"id", "owner", "retention", "wrapped"},
 }
 """Table and act → the columns that a right in lower case is for."""

@@ -9,6 +9,58 @@ CREATE TABLE case_file (
   next_subject integer NOT NULL DEFAULT 1,
   opened_at timestamptz NOT NULL);
 
+-- What she told the agency, sealed group by group; nobody but the vault opens a row (xpkt/1).
+CREATE TABLE packet (
+  case_id text PRIMARY KEY REFERENCES case_file,
+  packet text NOT NULL UNIQUE,
+  keyset text NOT NULL UNIQUE); -- names the keys of the case, so that erasing them names no case
+CREATE TABLE data_key (
+  key text PRIMARY KEY,
+  keyset text NOT NULL REFERENCES packet (keyset),
+  "group" text NOT NULL, -- a field group, or `case`: the key of her tags in the trail, which has no packet
+  version integer NOT NULL,
+  epoch text NOT NULL,
+  wrap bytea NOT NULL, -- to the vault's intake key, then, adopted, under its key of the epoch
+  is_adopted boolean NOT NULL DEFAULT false,
+  UNIQUE (keyset, "group", version));
+CREATE INDEX ON data_key (key) WHERE NOT is_adopted;
+CREATE INDEX ON data_key (epoch, key);
+CREATE TABLE packet_group (
+  packet text NOT NULL REFERENCES packet (packet),
+  "group" text NOT NULL,
+  version integer NOT NULL,
+  key text NOT NULL UNIQUE REFERENCES data_key,
+  agency text NOT NULL,
+  schema text NOT NULL,
+  kc bytea NOT NULL CHECK (octet_length(kc) = 32),
+  ct bytea NOT NULL,
+  recorded_at timestamptz NOT NULL,
+  PRIMARY KEY (packet, "group", version));
+CREATE TABLE intake_key (
+  epoch text PRIMARY KEY,
+  document jsonb NOT NULL, -- xint/1, signed by the vault
+  not_before timestamptz NOT NULL,
+  not_after timestamptz NOT NULL);
+CREATE INDEX ON intake_key (not_after);
+CREATE TABLE key_record (
+  key text PRIMARY KEY,
+  agency text NOT NULL,
+  document jsonb NOT NULL, -- xkey/1, signed by the agency; travels with each pull
+  not_before timestamptz NOT NULL,
+  not_after timestamptz NOT NULL,
+  is_revoked boolean NOT NULL DEFAULT false);
+CREATE INDEX ON key_record (agency, not_before);
+CREATE TABLE release_made ( -- who holds what: a row for each group that left the vault
+  release text NOT NULL,
+  "group" text NOT NULL,
+  version integer NOT NULL,
+  case_id text NOT NULL REFERENCES case_file,
+  referral text NOT NULL,
+  agency text NOT NULL, -- the recipient
+  released_at timestamptz NOT NULL,
+  PRIMARY KEY (release, "group"));
+CREATE INDEX ON release_made (case_id, released_at);
+
 CREATE TABLE consent_version (
   id text NOT NULL,
   version integer NOT NULL,
@@ -109,6 +161,10 @@ CREATE TABLE idempotency (
 
 GRANT SELECT, INSERT, UPDATE ON case_file, referral_view, feed_end, agency, directory_entry, idempotency
   TO "{service}";
+GRANT SELECT, INSERT ON packet, packet_group, data_key, release_made TO "{service}";
+GRANT UPDATE (epoch, wrap, is_adopted) ON data_key TO "{service}";
+GRANT SELECT, INSERT, DELETE ON intake_key TO "{service}";
+GRANT SELECT, INSERT, UPDATE (is_revoked) ON key_record TO "{service}";
 GRANT SELECT, INSERT ON consent_version, consent_withdrawal, feed_event, protocol, permit_used TO "{service}";
 GRANT SELECT, INSERT, DELETE, UPDATE (refused) ON trail_outbox TO "{service}";
 GRANT SELECT, INSERT, DELETE, UPDATE (times, until) ON denial TO "{service}";

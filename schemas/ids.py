@@ -42,6 +42,11 @@ KINDS: Final[Mapping[str, IdKind]] = {
     "consent": _random("cns_"),  # the owner's sector service, when consent is recorded
     "dead_letter": _random("dl_"),  # the reader that could not use the event
     "subject": _random("sub_"),  # the owner's sector service: the case's alias in the trail
+    "packet": _random("pkt_"),  # the owner's sector service, with the case
+    "keyset": _random("ks_"),  # the same: all keys of one case, which erasure names
+    "data_key": _random("k_"),  # the same, for each version of a field group
+    "release": _random("rel_"),  # the owner's vault
+    "reader_key": IdKind("^rk_[a-z2-7]{26}$", "rk_"),  # derived from suite and public key
     "request": IdKind(f"^urn:uuid:{_UUID}$", "urn:uuid:", is_random=True),  # the service that answers it
     "agency": _CHOSEN,  # governance, at admission
     "desk": _CHOSEN,  # the agency, when it registers a duty desk
@@ -68,8 +73,17 @@ def make(kind: str, random_bytes: bytes) -> str:
         raise WrongLength(kind)
     if kind == "request":
         return row.prefix + str(uuid.UUID(bytes=random_bytes, version=4))  # 6 bits give way to the version
-    number = int.from_bytes(random_bytes) << 2  # 26 letters of five bits hold 130
-    return row.prefix + "".join([_PAIRS[number >> shift & 1023] for shift in range(120, -1, -10)])
+    return row.prefix + _letters(random_bytes)
+
+
+def derive(kind: str, digest: bytes) -> str:
+    """Write the first 16 bytes of a digest as an id of a kind that is derived from what it names."""
+    return KINDS[kind].prefix + _letters(digest[:RANDOM_BYTES])
+
+
+def _letters(raw: bytes) -> str:
+    number = int.from_bytes(raw) << 2  # 26 letters of five bits hold 130
+    return "".join([_PAIRS[number >> shift & 1023] for shift in range(120, -1, -10)])
 
 
 ReferralId = Annotated[str, StringConstraints(pattern=KINDS["referral"].pattern)]
@@ -81,3 +95,8 @@ DeskCode = Annotated[str, StringConstraints(pattern=KINDS["desk"].pattern)]
 ServiceId = Annotated[str, StringConstraints(pattern=KINDS["service"].pattern)]
 ProtocolId = Annotated[str, StringConstraints(pattern=KINDS["protocol"].pattern)]
 OrganizationId = Annotated[str, StringConstraints(pattern=KINDS["organization"].pattern)]
+PacketId = Annotated[str, StringConstraints(pattern=KINDS["packet"].pattern)]
+KeysetId = Annotated[str, StringConstraints(pattern=KINDS["keyset"].pattern)]
+DataKeyId = Annotated[str, StringConstraints(pattern=KINDS["data_key"].pattern)]
+ReleaseId = Annotated[str, StringConstraints(pattern=KINDS["release"].pattern)]
+ReaderKeyId = Annotated[str, StringConstraints(pattern=KINDS["reader_key"].pattern)]

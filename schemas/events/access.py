@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from schemas.events.consent import ConsentRef
-from schemas.ids import AgencyId, ProtocolId, ReferralId
+from schemas.ids import AgencyId, ProtocolId, ReaderKeyId, ReferralId
 from schemas.trail.permits import MOMENT
 from schemas.wire.exact_bytes import Bytes, Bytes16, Bytes32, Bytes52, Bytes64
 
@@ -84,7 +84,7 @@ class Recipient(_Shape):
     """The agency that gets the groups, and the key they are sealed to."""
 
     agency: AgencyId
-    key: Annotated[str, StringConstraints(pattern=r"^rk_[a-z2-7]{26}$")]
+    key: ReaderKeyId
 
 
 class Explanation(_Shape):

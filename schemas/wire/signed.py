@@ -1,0 +1,80 @@
+"""Signatures on objects: Ed25519 over `<format> sig` and the JCS form of the object without its signature."""
+
+import hashlib
+from typing import Any, Final, TypeVar
+
+import rfc8785
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from pydantic import BaseModel, ConfigDict, Field
+
+from schemas.trail.bytes import TrailFault, decoded, encoded
+from schemas.wire.exact_bytes import Bytes64
+
+ED25519: Final = "ed25519:"
+S = TypeVar("S", bound="SignedObject")
+
+
+class SignatureWrong(ValueError):
+    """The signature is missing, by another key, or over other words."""
+
+
+class ObjectSignature(BaseModel):
+    """Who signed, by the id of the key, and the signature."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    kid: str = Field(pattern=r"^[0-9a-f]{16}$")
+    value: Bytes64
+
+
+class SignedObject(BaseModel):
+    """What one key signs; its reader knows the key from elsewhere. Each format has a `v` of its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    v: str
+    sig: ObjectSignature | None = None
+
+    def signed_bytes(self) -> bytes:
+        """The exact bytes under the signature."""
+        words: Any = self.model_dump(mode="json", exclude={"sig"})
+        return f"{self.v} sig".encode("ascii") + rfc8785.dumps(words)
+
+
+def sign(words: S, private: Ed25519PrivateKey) -> S:
+    """The same object with its signature."""
+    kid = key_name(private.public_key().public_bytes_raw())
+    signature = ObjectSignature(kid=kid, value=private.sign(words.signed_bytes()))
+    return words.model_copy(update={"sig": signature})
+
+
+def check_signature(words: SignedObject, public: bytes) -> None:
+    """Raise SignatureWrong unless this key signed exactly these words."""
+    if words.sig is None or words.sig.kid != key_name(public):
+        raise SignatureWrong
+    try:
+        Ed25519PublicKey.from_public_bytes(public).verify(words.sig.value, words.signed_bytes())
+    except (InvalidSignature, ValueError):
+        raise SignatureWrong from None
+
+
+def key_name(public: bytes) -> str:
+    """The `kid` of an Ed25519 key: the first 16 hex digits of SHA-256 of its 32 bytes."""
+    return hashlib.sha256(public).hexdigest()[:16]
+
+
+def public_text(public: bytes) -> str:
+    """A signing key as admissions and settings write it: `ed25519:` and standard base64."""
+    return ED25519 + encoded(public)
+
+
+def public_bytes(text: str) -> bytes:
+    """The bytes of such a key; SignatureWrong for any other spelling."""
+    try:
+        raw = decoded(text.removeprefix(ED25519))
+    except TrailFault:
+        raise SignatureWrong from None
+    if not text.startswith(ED25519) or len(raw) != 32:
+        raise SignatureWrong
+    return raw

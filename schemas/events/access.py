@@ -165,6 +165,26 @@ class PermitAnswer(_Shape):
     receipt: Receipt
 
 
+class ProofRequest(_Shape):
+    """`POST /v1/proofs`: entries that should have been published by now."""
+
+    indexes: Annotated[tuple[Whole, ...], Field(min_length=1, max_length=REPORTS_MAX)]
+
+
+class EntryProof(_Shape):
+    """How one entry leads to a published head."""
+
+    index: Whole
+    path: Annotated[tuple[Bytes32, ...], Field(max_length=PROOF_HASHES_MAX)]
+
+
+class PublishedProofs(_Shape):
+    """The newest signed head, and the entries that it covers."""
+
+    checkpoint: str
+    proofs: tuple[EntryProof, ...]
+
+
 class OutcomeReport(_Shape):
     """What came of one intent."""
 

@@ -73,6 +73,11 @@ def trail_routes(work: handlers.Work) -> APIRouter:
         """Register subjects and the keys of their tags."""
         return _results(await handlers.register_subjects(body.subjects, caller, work))
 
+    @router.post("/proofs")
+    async def proofs(body: access.ProofRequest, caller: Caller) -> access.PublishedProofs:
+        """Proofs that entries were published: public facts, for a vault to settle what it opened upon."""
+        return work.appender.prove_published(body.indexes)
+
     @router.post("/openings")
     async def openings(body: OpeningsRequest, caller: Caller) -> StreamingResponse:
         """Open entries for the operator's export; recorded before the first one is sent."""

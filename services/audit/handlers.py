@@ -39,6 +39,9 @@ class Appender(Protocol):
     def prove(self, index: int) -> tuple[Head, contract.Receipt]:
         """The durable head, and how an entry leads to it, without waiting."""
 
+    def prove_published(self, indexes: Sequence[int]) -> contract.PublishedProofs:
+        """How entries lead to the newest checkpoint, without waiting; none of one that it does not cover."""
+
 
 class Store(Protocol):
     """Rows within one transaction; each method waits, and what is written is durable when its block ends."""

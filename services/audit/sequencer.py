@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from schemas.events.access import Receipt
+from schemas.events.access import EntryProof, PublishedProofs, Receipt
 from schemas.trail.bytes import TrailFault
 from schemas.trail.notes import NamedKey, signed_checkpoint
 from schemas.trail.tree import HASH_BYTES, TILE_HASHES, Tree, leaf_hash
@@ -131,6 +131,16 @@ class Sequencer(Sweeper):
         path = self._tree.inclusion_proof(index, head.size)
         growth = self._tree.consistency_proof(checkpoint.size, head.size)
         return head, Receipt(path=tuple(path), checkpoint=checkpoint.note, consistency=tuple(growth))
+
+    def prove_published(self, indexes: Sequence[int]) -> PublishedProofs:
+        """How entries lead to the newest checkpoint; those that it does not cover yet are left out."""
+        checkpoint = self._signed_head()[1]
+        covered = [index for index in indexes if index < checkpoint.size]
+        proofs = [
+            EntryProof(index=index, path=tuple(self._tree.inclusion_proof(index, checkpoint.size)))
+            for index in covered
+        ]
+        return PublishedProofs(checkpoint=checkpoint.note, proofs=tuple(proofs))
 
     def _signed_head(self) -> tuple[Head, StoredCheckpoint]:
         if self._head is None:

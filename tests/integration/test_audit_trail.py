@@ -12,10 +12,11 @@ import httpx2
 import pytest
 from asyncpg import PostgresError
 
-from schemas.events.access import ACTS, Access, Item, PermitAnswer, PermitRequest
+from schemas.events.access import ACTS, Access, Item, PermitAnswer, PermitRequest, PublishedProofs
 from schemas.trail.bytes import encoded
 from schemas.trail.notes import named_key, signed_checkpoint
 from schemas.trail.permits import PermitBody, Question, Trust, check_permit, read_permit
+from schemas.trail.tree import verify_inclusion
 from schemas.wire.topic import source_of
 from services.audit.settings import LogKeySettings, Settings, SignerSettings
 from services.audit.wiring import wire, wire_signer
@@ -333,6 +334,23 @@ async def test_checkpoints_are_signed_in_blocks_while_the_log_grows(trail: Trail
         note = await until(covered)
 
     assert signed_checkpoint(note, trail.trust.log_key).size % 16 == 0
+
+
+async def test_what_is_published_is_proved_to_whoever_asks(trail: Trail) -> None:
+    async with trail.client("health") as client:
+        permit = await permitted(trail, client, request(an_access()))
+        asked = {"indexes": [permit.index, 2**40]}
+
+        async def proved() -> PublishedProofs | None:
+            answer = await told(client, "/v1/proofs", asked)
+            found = PublishedProofs.model_validate_json(answer.content)
+            return found if found.proofs else None
+
+        found: PublishedProofs = await until(proved)
+
+    head = signed_checkpoint(found.checkpoint, trail.trust.log_key)
+    [proof] = found.proofs  # of what will never be there, nothing
+    assert verify_inclusion(permit.leaf, permit.index, head.size, proof.path, head.root)
 
 
 @pytest.mark.parametrize(

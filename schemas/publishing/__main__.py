@@ -19,6 +19,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from schemas.events.governance import ProtocolDocument
+from schemas.events.packet import GROUP_MODELS, GROUP_SCHEMA
 from schemas.publishing.asyncapi import document
 from schemas.publishing.envelope_schemas import envelope_schema, sealed_schema
 from schemas.publishing.simple_schema import DIALECT, simple_schema
@@ -31,7 +32,11 @@ BODIES: Final[Mapping[str, type[Body]]] = {
     short: body for topic in TOPICS for short, body in topic.carries.items()
 }
 """Short type → class of every event that some topic carries."""
-PROTOCOL_DOCUMENT: Final = "urn:concert:schema:governance.protocol_document:1.0"
+DOCUMENTS: Final[Mapping[str, type[BaseModel]]] = {
+    "urn:concert:schema:governance.protocol_document:1.0": ProtocolDocument,
+    **{GROUP_SCHEMA.format(group=group): model for group, model in GROUP_MODELS.items()},
+}
+"""What agencies and governance write down and no topic carries by itself."""
 
 
 def published() -> dict[str, str]:
@@ -70,7 +75,7 @@ def text_of(content: object) -> str:
 
 def _schemas() -> Iterator[dict[str, Any]]:
     models: dict[str, type[BaseModel]] = {dataschema_of(body): body for body in BODIES.values()}
-    for name, model in (models | {PROTOCOL_DOCUMENT: ProtocolDocument}).items():
+    for name, model in {**models, **DOCUMENTS}.items():
         yield {"$schema": DIALECT, "$id": name, **simple_schema(model, closed=True)}
         yield {"$schema": DIALECT, "$id": f"{name}:consumer", **simple_schema(model, closed=False)}
     yield envelope_schema()

@@ -44,11 +44,16 @@ class MatrixRow:
     def seen(self, value: Any, allowed: Visibility) -> Any:
         """A value as a reader with this right sees it; None where it may not see the field.
 
-        "O" (only if consent names the field) is read as "N" until consents name single fields.
+        "O" is "N" here: whoever knows that her consent names the field says "F" in its place.
         """
         if value is None or allowed not in ("F", "C"):
             return None
         return value if allowed == "F" else self.coarse(value)
+
+
+def allowed_to(row: str, reader: str, matrix: Matrix) -> Visibility:
+    """What a reader may see of a row; a row or column that is missing is "N"."""
+    return matrix.get(row, {}).get(reader, "N")
 
 
 def minimise(fact: B, reader: str, matrix: Matrix, **changes: Any) -> B:
@@ -59,7 +64,7 @@ def minimise(fact: B, reader: str, matrix: Matrix, **changes: Any) -> B:
     hidden, governed = _plan(type(fact), is_party=reader != STATISTICS)
     shown: dict[str, Any] = hidden | changes
     for field, row in governed:
-        shown[field] = row.seen(getattr(fact, field), matrix.get(row.name, {}).get(reader, "N"))
+        shown[field] = row.seen(getattr(fact, field), allowed_to(row.name, reader, matrix))
     return fact.model_copy(update=shown)
 
 

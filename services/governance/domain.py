@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from pydantic import ConfigDict
 
 from schemas.events.governance import TIMERS, URGENCIES, AgencyCurrent, ProtocolDocument
+from schemas.events.packet import PACKET_ROWS
 from schemas.events.referral import ROWS
 from schemas.topics import SECTORS
 from schemas.wire.minimisation import STATISTICS
@@ -68,6 +69,10 @@ class Publication:
     published_at: datetime
 
 
+COLUMNS: Final = frozenset({*SECTORS, "justice", "civil_society", STATISTICS})
+"""Whom a protocol may speak of: sectors without a service here too. A column that is missing sees nothing."""
+
+
 _define: Final = partial(define_refusal, __name__)
 
 IdTaken: Final = _define("id_taken", "This id already belongs to something of another kind; choose another.")
@@ -108,8 +113,8 @@ def check_protocol(document: ProtocolDocument, sector_of: Mapping[str, str]) -> 
     parties = set(document.parties)
     if len(parties) != len(document.parties) or not parties <= sector_of.keys():
         raise PartyNotAdmitted
-    readers = {STATISTICS, *(sector_of[party] for party in parties)}
-    if not _is_complete(document.matrix, ROWS, readers, {*SECTORS, STATISTICS}):
+    sectors = {sector_of[party] for party in parties}
+    if not _is_complete(document.matrix, ROWS | PACKET_ROWS, sectors, COLUMNS):
         raise MatrixIncomplete
     if not _is_complete(document.timers, set(TIMERS), set(URGENCIES)):
         raise TimersIncomplete

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from schemas.events.packet import GROUPS
 from schemas.publishing import __main__ as publish
 from schemas.publishing.__main__ import BODIES, PUBLISHED, differences
 from schemas.publishing.simple_schema import DIALECT, KEYWORDS
@@ -70,7 +71,9 @@ def test_a_schema_uses_only_words_that_every_dialect_reads_alike(name: str) -> N
         assert inner.get("properties", {}).keys() >= set(inner.get("required", ()))
 
 
-@pytest.mark.parametrize("short", sorted([*BODIES, "governance.protocol_document"]))
+@pytest.mark.parametrize(
+    "short", sorted([*BODIES, "governance.protocol_document", *(f"packet.{group}" for group in GROUPS)])
+)
 def test_the_producer_form_is_closed_and_the_consumer_form_open_at_every_level(short: str) -> None:
     for form, closing in ((f"{short}-1.0.json", False), (f"{short}-1.0.consumer.json", None)):
         objects = [inner for inner in subschemas(SCHEMAS[form]) if "properties" in inner]

@@ -3,9 +3,11 @@
 import base64
 import hashlib
 import itertools
+import json
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -46,13 +48,10 @@ SECONDS: Final = {
     "answer": {"critical": 3_600, "urgent": 10_800, "priority": 259_200, "routine": 604_800},
     "seal": dict.fromkeys(URGENCIES, 86_400),
 }
-MATRIX: Final[Matrix] = {
-    "need": {"social_services": "F", "health": "F", "police": "F", "education": "C", "referrals": "C"},
-    "age": {"social_services": "F", "health": "F", "police": "F", "education": "F", "referrals": "C"},
-    "access": {"social_services": "F", "health": "F", "police": "F", "education": "F", "referrals": "C"},
-    "danger": {"social_services": "F", "health": "F", "police": "F", "education": "C", "referrals": "C"},
-}
-"""The wire rows of domain.md §6; the column `referrals` is that of statistics and auditors."""
+DEFAULT_PROTOCOL: Final[Mapping[str, Any]] = json.loads(
+    (Path(__file__).parents[2] / "deploy/local/protocol.json").read_text("utf-8")
+)
+MATRIX: Final[Matrix] = DEFAULT_PROTOCOL["matrix"]
 
 _counter = itertools.count(1)
 

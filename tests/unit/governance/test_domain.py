@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from schemas.events.governance import URGENCIES, AgencyCurrent, ProtocolDocument, document_hash
+from schemas.events.packet import PACKET_ROWS
 from schemas.events.referral import ROWS
 from schemas.topics import SECTORS
 from schemas.wire.minimisation import STATISTICS
@@ -37,12 +38,6 @@ from tests.support.clock import NOON
 
 DEFAULT = Path(__file__).parents[3] / "deploy/local/protocol.json"
 
-MATRIX = {  # row: health, police, social services, education, statistics
-    "need": "F F F C C",
-    "age": "F F F F C",
-    "access": "F F F F C",
-    "danger": "F F F C C",
-}
 HOUR, DAY = 3_600, 86_400
 TIMERS = {
     "acknowledge": (HOUR // 4, HOUR, DAY, 3 * DAY),
@@ -77,14 +72,9 @@ def a_publication(version: int, digest: str = "a", kind: Kind = "agency", **chan
     return Publication(kind, "agency-a", version, digest, an_agency(**changes), NOON)
 
 
-def test_the_default_document_holds_the_wire_rows_and_timers_of_the_field() -> None:
-    readers = (*SECTORS, STATISTICS)
-
+def test_the_default_document_is_complete_and_holds_the_timers_of_the_field() -> None:
     check(parties=["agency-a", "agency-b"])
 
-    assert {
-        row: " ".join(cells[reader] for reader in readers) for row, cells in CONTENT["matrix"].items()
-    } == MATRIX
     assert {
         timer: tuple(cells[urgency] for urgency in URGENCIES) for timer, cells in CONTENT["timers"].items()
     } == TIMERS
@@ -99,8 +89,8 @@ def without(table: str, row: str, column: str | None = None) -> dict[str, Any]:
 
 AGE = CONTENT["matrix"]["age"]
 INCOMPLETE: list[tuple[dict[str, Any], type[Refused]]] = [
-    *((without("matrix", row), MatrixIncomplete) for row in sorted(ROWS)),
-    *((without("matrix", "age", reader), MatrixIncomplete) for reader in (*SECTORS, STATISTICS)),
+    *((without("matrix", row), MatrixIncomplete) for row in sorted(ROWS | PACKET_ROWS)),
+    *((without("matrix", "age", reader), MatrixIncomplete) for reader in SECTORS),
     ({"matrix": CONTENT["matrix"] | {"name": AGE}}, MatrixIncomplete),
     ({"matrix": CONTENT["matrix"] | {"age": AGE | {"press": "F"}}}, MatrixIncomplete),
     *((without("timers", timer), TimersIncomplete) for timer in TIMERS),
@@ -122,7 +112,8 @@ def test_a_protocol_says_everything_and_binds_admitted_agencies_alone(
 def test_a_sector_without_a_party_needs_no_column_of_the_matrix() -> None:
     parties = {"parties": ["agency-a", "agency-b"]}
 
-    check(**parties, **without("matrix", "age", "education"))
+    for reader in ("education", "civil_society", STATISTICS):
+        check(**parties, **without("matrix", "age", reader))
     with pytest.raises(MatrixIncomplete):
         check(**parties, **without("matrix", "age", "police"))
 

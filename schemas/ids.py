@@ -41,6 +41,7 @@ KINDS: Final[Mapping[str, IdKind]] = {
     "case": _random("cas_"),  # the owner's sector service; never leaves it
     "consent": _random("cns_"),  # the owner's sector service, when consent is recorded
     "dead_letter": _random("dl_"),  # the reader that could not use the event
+    "unmet": _random("unm_"),  # the sector service in which a search of the directory found no help
     "subject": _random("sub_"),  # the owner's sector service: the case's alias in the trail
     "packet": _random("pkt_"),  # the owner's sector service, with the case
     "keyset": _random("ks_"),  # the same: all keys of one case, which erasure names
@@ -92,6 +93,7 @@ CaseId = Annotated[str, StringConstraints(pattern=KINDS["case"].pattern)]
 ConsentId = Annotated[str, StringConstraints(pattern=KINDS["consent"].pattern)]
 AgencyId = Annotated[str, StringConstraints(pattern=KINDS["agency"].pattern)]
 DeskCode = Annotated[str, StringConstraints(pattern=KINDS["desk"].pattern)]
+UnmetNeedId = Annotated[str, StringConstraints(pattern=KINDS["unmet"].pattern)]
 ServiceId = Annotated[str, StringConstraints(pattern=KINDS["service"].pattern)]
 ProtocolId = Annotated[str, StringConstraints(pattern=KINDS["protocol"].pattern)]
 OrganizationId = Annotated[str, StringConstraints(pattern=KINDS["organization"].pattern)]

@@ -6,6 +6,7 @@ from typing import Final
 from schemas.events import referral
 from schemas.events.directory import ServiceRegistered
 from schemas.events.governance import AgencyCurrent, ProtocolCurrent
+from schemas.events.unmet_need import ReportUnmetNeed, UnmetNeedRecorded
 from schemas.wire.body import by_type
 from schemas.wire.topic import Topic
 
@@ -22,8 +23,8 @@ def steps_of(sector: str) -> Topic:
         writer=sector,
         readers=("referrals",),
         classification="restricted",
-        keys=("referral",),
-        carries=referral.STEPS,
+        keys=("referral", "unmet"),
+        carries={**referral.STEPS, **by_type(ReportUnmetNeed)},
         outer="sector.step",
     )
 
@@ -49,8 +50,8 @@ REFERRALS_FACTS: Final = Topic(
     writer="referrals",
     readers=("notifications",),
     classification="restricted",
-    keys=("referral",),
-    carries=referral.FACTS,
+    keys=("referral", "unmet"),
+    carries={**referral.FACTS, **by_type(UnmetNeedRecorded)},
     outer="referrals.fact",
 )
 GOVERNANCE_STATE: Final = Topic(

@@ -60,9 +60,14 @@ OpenWork = Callable[[], AbstractAsyncContextManager[Work]]
 """Opens a transaction for one work, and commits on leaving."""
 
 
-async def write_notices(facts: Sequence[ReadEvent[FactBase]], work: Work) -> None:
-    """Write one notice for each referral that waits for a registered desk, and drop those that are moot."""
-    newest = {fact.body.referral: fact for fact in facts}  # the last one says whom the referral waits for
+async def write_notices(facts: Sequence[ReadEvent[Any]], work: Work) -> None:
+    """Write one notice for each referral that waits for a registered desk, and drop those that are moot.
+
+    A need that no service answers waits for no desk.
+    """
+    newest = {
+        fact.body.referral: fact for fact in facts if isinstance(fact.body, FactBase)
+    }  # the last one says whom the referral waits for
     waiting = {referral: _place(fact.body) for referral, fact in newest.items()}
     at = work.clock.now()
     await work.store.drop(waiting)

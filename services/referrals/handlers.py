@@ -3,11 +3,12 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from schemas.events.directory import ServiceRegistered
 from schemas.events.governance import AgencyCurrent, ProtocolCurrent, document_hash
-from schemas.events.referral import OfferReferral, StepBase
+from schemas.events.referral import ACCESS_NEEDS, NEEDS, OfferReferral, StepBase
+from schemas.events.unmet_need import ReportUnmetNeed, UnmetNeedRecorded
 from schemas.wire.envelope import ReadEvent
 from services.referrals.domain.gate import InForce
 from services.referrals.domain.referral import Outcome, Referral, due
@@ -42,6 +43,9 @@ class Store(Protocol):
     async def keep_protocols(self, protocols: Sequence[ProtocolCurrent]) -> None:
         """Keep each by its hash, and which version of each is the newest."""
 
+    async def count_unmet(self, needs: Sequence[UnmetNeedRecorded], at: datetime) -> None:
+        """Keep and publish those needs whose id is new; each id once."""
+
     async def keep_entries(self, entries: Sequence[ServiceRegistered], at: datetime) -> int:
         """Keep and publish the directory's entries that are new or changed; says how many those are."""
 
@@ -52,6 +56,26 @@ class Work:
 
     store: Store
     clock: Clock
+
+
+async def answer_steps(steps: Sequence[ReadEvent[Any]], work: Work) -> None:
+    """Decide what is asked of referrals, and count the needs for which no service was found."""
+    asked = [event for event in steps if isinstance(event.body, StepBase)]
+    reported = [event.body for event in steps if isinstance(event.body, ReportUnmetNeed)]
+    if asked:
+        await decide_steps(asked, work)
+    if reported:
+        await count_unmet(reported, work)
+
+
+async def count_unmet(reported: Sequence[ReportUnmetNeed], work: Work) -> None:
+    """Count needs by what was needed, where, and in which month; a code that no list has counts nothing."""
+    if any(one.need not in NEEDS or not ACCESS_NEEDS.issuperset(one.access_needs) for one in reported):
+        raise Invalid("schema_mismatch", "data")
+    at = work.clock.now()
+    named = {one.unmet: one.model_dump() for one in reported}
+    facts = [UnmetNeedRecorded(**content, month=f"{at:%Y-%m}") for content in named.values()]
+    await work.store.count_unmet(facts, at)
 
 
 async def decide_steps(steps: Sequence[ReadEvent[StepBase]], work: Work) -> None:

@@ -4,11 +4,12 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
-from pydantic import TypeAdapter
+from pydantic_core import to_json
 
 from schemas.events.directory import ServiceRegistered
 from schemas.events.governance import AgencyCurrent, ProtocolCurrent, ProtocolDocument
-from schemas.topics import DIRECTORY_STATE
+from schemas.events.unmet_need import UnmetNeedRecorded
+from schemas.topics import DIRECTORY_STATE, REFERRALS_FACTS
 from services.referrals.domain.addressing import Pair, address_facts, count_numbers, numbers_from
 from services.referrals.domain.gate import AdmittedAgency, InForce, ListedService
 from services.referrals.domain.life_cycle import State
@@ -67,22 +68,23 @@ SELECT hash, id, version, CAST(document AS jsonb)
 FROM unnest(CAST(:hash AS text[]), CAST(:id AS text[]), CAST(:version AS bigint[]),
             CAST(:document AS text[])) AS p (hash, id, version, document)
 ON CONFLICT (hash) DO NOTHING"""
-_KEEP_ENTRIES: Final = """
-INSERT INTO directory_entry AS e
-  (service, organization, title, organization_title, status, needs, desk, confirmed_at)
-SELECT service, organization, title, organization_title, status, needs, desk, confirmed_at
-FROM jsonb_to_recordset(CAST(CAST(:entries AS text) AS jsonb)) AS n (
-  service text, organization text, title text, organization_title text, status text, needs jsonb, desk text,
-  confirmed_at timestamptz)
+_ENTRY: Final = """
+service, organization, title, organization_title, status, needs, areas, languages, access_needs, desk,
+confirmed_at"""
+_KEEP_ENTRIES: Final = f"""
+INSERT INTO directory_entry AS e ({_ENTRY})
+SELECT {_ENTRY} FROM jsonb_populate_recordset(
+  CAST(NULL AS directory_entry), CAST(CAST(:entries AS text) AS jsonb))
 ORDER BY service
-ON CONFLICT (service) DO UPDATE SET organization = excluded.organization, title = excluded.title,
-  organization_title = excluded.organization_title, status = excluded.status, needs = excluded.needs,
-  desk = excluded.desk, confirmed_at = excluded.confirmed_at
-WHERE (e.organization, e.title, e.organization_title, e.status, e.needs, e.desk, e.confirmed_at)
-  IS DISTINCT FROM (excluded.organization, excluded.title, excluded.organization_title, excluded.status,
-                    excluded.needs, excluded.desk, excluded.confirmed_at)
-RETURNING service"""
-_AS_JSON: Final = TypeAdapter(list[ServiceRegistered])
+ON CONFLICT (service) DO UPDATE SET ({_ENTRY}) = (SELECT {_ENTRY} FROM (SELECT excluded.*) n)
+WHERE e IS DISTINCT FROM excluded
+RETURNING service"""  # noqa: S608
+_COUNT_UNMET: Final = """
+INSERT INTO unmet_need
+SELECT * FROM jsonb_populate_recordset(
+  CAST(NULL AS unmet_need), CAST(CAST(:needs AS text) AS jsonb))
+ON CONFLICT (unmet) DO NOTHING
+RETURNING unmet"""
 
 ProtocolCache = dict[str, ProtocolDocument]
 """Protocol documents by hash, kept by the process: what a hash names never changes."""
@@ -171,11 +173,17 @@ class ReferralStore(Store):
             await self._transaction.run(_KEEP_PROTOCOLS, **named, document=texts)
 
     async def keep_entries(self, entries: Sequence[ServiceRegistered], at: datetime) -> int:
-        kept = await self._transaction.rows(_KEEP_ENTRIES, entries=_AS_JSON.dump_json(list(entries)).decode())
+        kept = await self._transaction.rows(_KEEP_ENTRIES, entries=to_json(entries).decode())
         changed = {row.service for row in kept}
         registered = [OutboxEvent(DIRECTORY_STATE, one, at) for one in entries if one.service in changed]
         await self._outbox.add(self._transaction, registered)
         return len(changed)
+
+    async def count_unmet(self, needs: Sequence[UnmetNeedRecorded], at: datetime) -> None:
+        kept = await self._transaction.rows(_COUNT_UNMET, needs=to_json(needs).decode())
+        fresh = {row.unmet for row in kept}
+        recorded = [OutboxEvent(REFERRALS_FACTS, one, at) for one in needs if one.unmet in fresh]
+        await self._outbox.add(self._transaction, recorded)
 
 
 _NAMES: Final = tuple(name.strip() for name in _COLUMNS.split(","))

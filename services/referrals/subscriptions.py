@@ -4,14 +4,14 @@ from typing import Final
 
 from schemas.events import referral
 from schemas.topics import GOVERNANCE_STATE, STEPS
-from services.referrals.handlers import decide_steps, keep_agencies_and_protocols
+from services.referrals.handlers import answer_steps, keep_agencies_and_protocols
 from services.runtime.subscription import Subscription
 
 SUBSCRIPTIONS: Final = (
     Subscription((GOVERNANCE_STATE,), handler=keep_agencies_and_protocols),
     Subscription(
         tuple(STEPS.values()),
-        handler=decide_steps,
+        handler=answer_steps,
         acts_across_gaps=frozenset({referral.WithdrawReferral.type}),
     ),
 )

@@ -32,7 +32,8 @@ SECTOR = DURABLE | {
 RIGHTS: Mapping[str, Mapping[str, str]] = {
     **dict.fromkeys(SECTORS, SECTOR),
     "referrals": DURABLE
-    | {"referral": "SIU", "addressed": "SIU", "agency": "SIU", "protocol": "SI", "directory_entry": "SIU"},
+    | {"referral": "SIU", "addressed": "SIU", "agency": "SIU", "protocol": "SI", "directory_entry": "SIU"}
+    | {"unmet_need": "SI"},
     "notifications": DURABLE | {"agency": "SIU", "desk": "SIU", "notice": "SIU", "message_key": "S"},
     "governance": DURABLE | {"publication": "SI", "key_holder": "SI"},
     "audit": {

@@ -8,11 +8,18 @@ from typing import Any
 import pytest
 
 from schemas.events.referral import FACTS, FactBase, StepBase
-from schemas.topics import DIRECTORY_STATE, GOVERNANCE_STATE, TOPICS
+from schemas.events.unmet_need import ReportUnmetNeed
+from schemas.topics import DIRECTORY_STATE, GOVERNANCE_STATE, STEPS, TOPICS
 from schemas.wire.envelope import HEADERS, ReadEvent, read
 from services.referrals.domain.life_cycle import State
 from services.referrals.domain.referral import Outcome
-from services.referrals.handlers import Work, decide_steps, expire_and_remind, keep_agencies_and_protocols
+from services.referrals.handlers import (
+    Work,
+    answer_steps,
+    decide_steps,
+    expire_and_remind,
+    keep_agencies_and_protocols,
+)
 from services.referrals.store import LostUpdate, ReferralStore
 from services.runtime.database import Database
 from services.runtime.errors import Invalid
@@ -115,6 +122,41 @@ async def test_each_fact_names_the_step_that_caused_it(database: Database) -> No
         await decide_steps([step], work_in(transaction))
 
     assert {event.caused_by for event in await written(database, step.key)} == {step.id}
+
+
+def an_unmet_need(**changes: Any) -> ReadEvent[Any]:
+    content = {
+        "unmet": an_id("unmet"),
+        "need": "safe_shelter",
+        "access_needs": ("wheelchair",),
+        "area": "KE047",
+    }
+    return an_event(STEPS["health"], ReportUnmetNeed.model_validate(content | changes))
+
+
+async def test_a_need_that_no_service_answers_is_counted_once_by_its_month(database: Database) -> None:
+    first, repeated = an_unmet_need(), an_unmet_need()
+
+    for clock in (StoppedClock(NOON), StoppedClock(NOON + timedelta(days=40))):
+        async with database.transaction() as transaction:
+            await answer_steps(
+                [first, asked(an_offer(an_id("referral"))), repeated], work_in(transaction, clock)
+            )
+
+    events = await written(database, first.key)
+    assert [(event.type, event.body.month) for event in events] == [
+        ("org.concert.referral.unmet_need_recorded.v1", f"{NOON:%Y-%m}")
+    ]
+    assert events[0].body.model_dump() == first.body.model_dump() | {"month": f"{NOON:%Y-%m}"}
+
+
+@pytest.mark.parametrize("wrong", [{"need": "time_travel"}, {"access_needs": ("time_travel",)}])
+async def test_a_need_that_no_list_has_is_not_counted(database: Database, wrong: dict[str, Any]) -> None:
+    with pytest.raises(Invalid):
+        async with database.transaction() as transaction:
+            await answer_steps([an_unmet_need(unmet=an_id("unmet", "wrong"), **wrong)], work_in(transaction))
+
+    assert await written(database, an_id("unmet", "wrong")) == []
 
 
 async def test_what_was_loaded_is_what_was_saved(database: Database) -> None:

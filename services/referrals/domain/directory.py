@@ -7,7 +7,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from schemas.events.directory import ServiceRegistered
-from schemas.events.referral import NEEDS
+from schemas.events.referral import ACCESS_NEEDS, NEEDS
 from schemas.wire.strict_json import shows_itself
 
 ENTRIES_MAX: Final = 500
@@ -49,6 +49,7 @@ def _read_entry(row: int, content: Any) -> ServiceRegistered | RefusedEntry:
             return RefusedEntry(row, field, "hidden_character")
     if not entry.needs:
         return RefusedEntry(row, "needs", "no_known_need")
-    if not NEEDS.issuperset(entry.needs):
-        return RefusedEntry(row, "needs", "unknown_code")
+    for field, codes in (("needs", NEEDS), ("access_needs", ACCESS_NEEDS)):
+        if not codes.issuperset(getattr(entry, field)):
+            return RefusedEntry(row, field, "unknown_code")
     return entry

@@ -19,6 +19,10 @@ CREATE TABLE protocol (
 CREATE INDEX ON protocol (id, version DESC);
 CREATE TABLE directory_entry (
   service text PRIMARY KEY, organization text NOT NULL, title text NOT NULL, organization_title text NOT NULL,
-  status text NOT NULL, needs jsonb NOT NULL, desk text NOT NULL, confirmed_at timestamptz NOT NULL);
+  status text NOT NULL, needs jsonb NOT NULL, areas jsonb NOT NULL, languages jsonb NOT NULL,
+  access_needs jsonb NOT NULL, desk text NOT NULL, confirmed_at timestamptz NOT NULL);
+CREATE TABLE unmet_need (
+  unmet text PRIMARY KEY, need text NOT NULL, access_needs jsonb NOT NULL, area text NOT NULL,
+  month text NOT NULL); -- no exact time, no agency: nobody can join it to a referral
 GRANT SELECT, INSERT, UPDATE ON referral, addressed, agency, directory_entry TO "{service}";
-GRANT SELECT, INSERT ON protocol TO "{service}";
+GRANT SELECT, INSERT ON protocol, unmet_need TO "{service}";

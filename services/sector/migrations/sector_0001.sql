@@ -128,6 +128,9 @@ CREATE TABLE directory_entry (
   organization_title text NOT NULL,
   status text NOT NULL,
   needs text[] NOT NULL,
+  areas text[] NOT NULL,
+  languages text[] NOT NULL,
+  access_needs text[] NOT NULL,
   desk text NOT NULL,
   confirmed_at timestamptz NOT NULL);
 

@@ -3,6 +3,8 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
+from pydantic_core import to_json
+
 from schemas.events.access import ProtocolVersion
 from schemas.events.directory import ServiceRegistered
 from schemas.events.governance import AgencyCurrent, ProtocolCurrent
@@ -11,6 +13,9 @@ from services.runtime.admission import AgencyStanding
 from services.runtime.transaction import Transaction, columns
 from services.sector.handlers.work import DirectoryEntry, Register
 
+_ENTRY: Final = """
+service, organization, title, organization_title, status, needs, areas, languages, access_needs, desk,
+confirmed_at"""
 _KEEP: Final[Mapping[type[Body], str]] = {
     AgencyCurrent: """
 INSERT INTO agency AS a (id, version, sector, organization, status)
@@ -23,25 +28,17 @@ WHERE a.version < excluded.version""",
 INSERT INTO protocol (hash, id, version)
 SELECT * FROM unnest(CAST(:hash AS text[]), CAST(:id AS text[]), CAST(:version AS bigint[]))
 ON CONFLICT (hash) DO NOTHING""",
-    ServiceRegistered: """
-INSERT INTO directory_entry
-  (service, organization, title, organization_title, status, needs, desk, confirmed_at)
-SELECT service, organization, title, organization_title, status, string_to_array(needs, ' '), desk,
-  confirmed_at
-FROM unnest(CAST(:service AS text[]), CAST(:organization AS text[]), CAST(:title AS text[]),
-    CAST(:organization_title AS text[]), CAST(:status AS text[]), CAST(:needs AS text[]),
-    CAST(:desk AS text[]), CAST(:confirmed_at AS timestamptz[]))
-  AS row (service, organization, title, organization_title, status, needs, desk, confirmed_at)
-ON CONFLICT (service) DO UPDATE SET organization = excluded.organization, title = excluded.title,
-  organization_title = excluded.organization_title, status = excluded.status, needs = excluded.needs,
-  desk = excluded.desk, confirmed_at = excluded.confirmed_at""",
+    ServiceRegistered: f"""
+INSERT INTO directory_entry ({_ENTRY})
+SELECT {_ENTRY} FROM jsonb_populate_recordset(
+  CAST(NULL AS directory_entry), CAST(CAST(:entries AS text) AS jsonb))
+ON CONFLICT (service) DO UPDATE SET ({_ENTRY}) = (SELECT {_ENTRY} FROM (SELECT excluded.*) n)""",  # noqa: S608
 }
 _STANDINGS: Final = """
 SELECT id, sector, status = 'active' AS is_active FROM agency WHERE id = ANY(CAST(:ids AS text[]))"""
 _PROTOCOL: Final = "SELECT id FROM protocol WHERE hash = :hash"
 _ENTRIES: Final = """
-SELECT e.service, e.organization, e.title, e.organization_title, e.status, e.needs, e.desk, e.confirmed_at,
-  a.id AS agency, a.sector
+SELECT e.*, a.id AS agency, a.sector
 FROM directory_entry e LEFT JOIN LATERAL (
   SELECT id, sector FROM agency
   WHERE organization = e.organization AND status = 'active' ORDER BY id LIMIT 1) a ON true
@@ -71,11 +68,9 @@ class RegisterStore(Register):
         return None
 
 
-def _parameters(kind: type[Body], bodies: Collection[Any]) -> dict[str, list[Any]]:
+def _parameters(kind: type[Body], bodies: Collection[Any]) -> Mapping[str, Any]:
     if kind is AgencyCurrent:
         return columns(bodies, "agency", "version", "sector", "organization", "status")
     if kind is ProtocolCurrent:
         return columns(bodies, "hash") | columns([one.document for one in bodies], "id", "version")
-    needs = [" ".join(one.needs) for one in bodies]
-    names = ("service", "organization", "title", "organization_title", "status", "desk", "confirmed_at")
-    return columns(bodies, *names) | {"needs": needs}
+    return {"entries": to_json(list(bodies)).decode()}

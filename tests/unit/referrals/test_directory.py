@@ -26,6 +26,9 @@ def content(**changes: Any) -> dict[str, Any]:
         (content(title="\ufeff"), "title", "hidden_character"),
         (content(needs=[]), "needs", "no_known_need"),
         (content(needs=["time_travel"]), "needs", "unknown_code"),
+        (content(access_needs=["time_travel"]), "access_needs", "unknown_code"),
+        (content(areas=["the harbour"]), "areas", "invalid"),
+        (content(languages=["English"]), "languages", "invalid"),
     ],
 )
 def test_one_bad_entry_is_refused_by_row_field_and_code_and_the_rest_is_taken(

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from schemas.events.consent import ConsentRef
+from schemas.events.consent import Closure, ConsentRef
 from schemas.ids import AgencyId, ProtocolId, ReaderKeyId, ReferralId
 from schemas.trail.permits import MOMENT
 from schemas.wire.exact_bytes import Bytes, Bytes16, Bytes32, Bytes52, Bytes64
@@ -39,6 +39,8 @@ ACTS: Final[Mapping[str, Act]] = {
     "trail_read": Act("intent", _WHY | {"actor"}, lists=True, party="operator"),
     "denial": Act("event", frozenset({"actor", "reason"})),
     "consent": Act("event", _WHO | {"subject", "consent"}),
+    "closure": Act("event", _WHO | {"closure"}),
+    "erasure": Act("event", _WHO | {"subject"}),
 }
 
 ITEMS_MAX: Final = 500
@@ -113,6 +115,8 @@ class Access(_Shape):
     explain: Annotated[tuple[Explanation, ...], Field(max_length=16)] | None = None
     reason: Code | None = None
     times: Whole | None = None
+    closure: Closure | None = None
+    """The row of the caller's ledger that this entry keeps; without a subject: no erasure may take it."""
     rid: Token | None = None
 
 

@@ -41,7 +41,7 @@ class ConsentReceipt(AnswerPart):
     version: int
     document: ConsentVersion
     signature: str
-    """Ed25519 in base64, over `concert/consent/v1`, a line end and the document's JCS form (RFC 8785)."""
+    """Ed25519 in base64, over `concert/consent/v2`, a line end and the document's JCS form (RFC 8785)."""
 
 
 class StepReceipt(AnswerPart):

@@ -33,7 +33,7 @@ class RequestBody(BaseModel):
     def _listed(cls, value: Any, field: ValidationInfo) -> Any:
         """Say here what the arbiter would refuse later; on the bus a reader must bear codes of tomorrow."""
         items = value if isinstance(value, tuple) else (value,)
-        if len(set(items)) < len(items):
+        if len(items) > 1 and len(set(items)) < len(items):
             raise PydanticCustomError("repeated", "name each once")
         codes = _codes_of(cls.model_fields[str(field.field_name)])
         if codes and not codes.issuperset(items):

@@ -68,7 +68,16 @@ async def answer_once(
 async def open_case(asked: CaseRequest, by: Asker, work: Work) -> Reply:
     """A new case: its key, and its alias in the trail, are drawn here and known here alone."""
     at = work.clock.now()
-    case = Case(new_id("case"), by.agency, asked.reference, new_id("subject"), random_bytes(32), at)
+    case = Case(
+        id=new_id("case"),
+        agency=by.agency,
+        reference=asked.reference,
+        subject=new_id("subject"),
+        key=random_bytes(32),
+        packet=new_id("packet"),
+        keyset=new_id("keyset"),
+        opened_at=at,
+    )
     await work.cases.add(case)
     await work.reports.add([_subject(case, case.subject, 0)])
     body = {"id": case.id, "opened_at": instant_text(at)}
@@ -86,6 +95,7 @@ async def record_consent(case_id: str, asked: ConsentRequest, by: Asker, work: W
     version = ConsentVersion(
         id=new_id("consent"),
         version=1,
+        keyset=case.keyset,
         scope=asked.scope,
         form_hash=form_hash(asked.form_version, asked.language),
         language=asked.language,

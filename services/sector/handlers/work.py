@@ -38,13 +38,18 @@ ReportKind = Literal["subjects", "events", "outcomes"]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One agency's file on one survivor; `subject` is its alias in the trail, used nowhere else."""
+    """One agency's file on one survivor; `subject` is its alias in the trail, used nowhere else.
+
+    `packet` is what she told the agency, `keyset` all keys of the case.
+    """
 
     id: str
     agency: str
     reference: str = field(repr=False)
     subject: str
     key: bytes = field(repr=False)
+    packet: str
+    keyset: str
     opened_at: datetime
 
 

@@ -66,7 +66,7 @@ CREATE TABLE consent_version (
   version integer NOT NULL,
   case_id text NOT NULL REFERENCES case_file,
   agency text NOT NULL,
-  document jsonb NOT NULL, -- xcns/1, whose JCS form was signed
+  document jsonb NOT NULL, -- xcns/2, whose JCS form was signed
   signature bytea NOT NULL,
   PRIMARY KEY (id, version));
 CREATE INDEX ON consent_version (case_id);

@@ -17,9 +17,11 @@ from services.sector.handlers.work import Case, Cases, Replies, ShownConsent
 _ADD: Final = """
 INSERT INTO case_file (id, agency, reference, subject, k_case, opened_at)
 VALUES (:id, :agency, :reference, :subject, :key, :opened_at)"""
+_ADD_PACKET: Final = "INSERT INTO packet (case_id, packet, keyset) VALUES (:id, :packet, :keyset)"
 _FIND: Final = """
-SELECT id, agency, reference, subject, k_case, opened_at FROM case_file WHERE id = :id AND agency = :agency"""
-_LOCK: Final = _FIND + " FOR UPDATE"
+SELECT c.id, c.agency, c.reference, c.subject, c.k_case, p.packet, p.keyset, c.opened_at
+FROM case_file c JOIN packet p ON p.case_id = c.id WHERE c.id = :id AND c.agency = :agency"""
+_LOCK: Final = _FIND + " FOR UPDATE OF c"
 _NEXT_SUBJECT: Final = """
 UPDATE case_file SET next_subject = next_subject + 1 WHERE id = :id RETURNING next_subject - 1 AS number"""
 _ADD_CONSENT: Final = """
@@ -53,7 +55,9 @@ class CaseStore(Cases):
         self._sign = sign
 
     async def add(self, case: Case) -> None:
-        await self._transaction.run(_ADD, **asdict(case))
+        fields = asdict(case)
+        await self._transaction.run(_ADD, **fields)
+        await self._transaction.run(_ADD_PACKET, **fields)
 
     async def find(self, case: str, agency: str) -> Case:
         return await self._case(_FIND, case, agency)

@@ -321,6 +321,9 @@ def test_an_event_at_an_impossible_time_is_refused_in_its_place(
         WRITER.event(a_count_of_denials(**changes), caller=CALLER)
 
 
+CLOSURE: Final = {"n": 1, "kind": "keyset", "id": "ks_" + "a" * 26}
+
+
 @pytest.mark.parametrize("act", sorted(ACTS))
 @pytest.mark.parametrize("caller", [CALLER, OPERATOR, "urn:concert:test-local:notifications"])
 def test_each_act_is_one_partys_to_ask_for_or_report(act: str, caller: str) -> None:
@@ -333,6 +336,7 @@ def test_each_act_is_one_partys_to_ask_for_or_report(act: str, caller: str) -> N
         protocol={"id": "p-1", "hash": encoded(bytes(32))},
         recipient={"agency": "clinic-a", "key": "rk_" + "a" * 26},
         consent={"id": "cns_" + "a" * 26, "version": 1},
+        closure=CLOSURE,
         reason="x",
     )
     report = EventReport(idem=b"e" * 16, mode="with", happened=AT, access=words)
@@ -362,7 +366,12 @@ EVENTS: Final = sorted(name for name, act in ACTS.items() if act.kind == "event"
 
 
 def an_event(act: str, caller: str, **changes: Any) -> Draft:
-    words = {"act": act, "reason": "x", "consent": {"id": "cns_" + "a" * 26, "version": 1}} | changes
+    needed = {
+        "reason": "x",
+        "consent": {"id": "cns_" + "a" * 26, "version": 1},
+        "closure": CLOSURE,
+    }
+    words = {"act": act} | needed | changes
     report = EventReport(idem=b"e" * 16, mode="with", happened=AT, access=an_access(**words))
     return WRITER.event(report, caller=caller)
 

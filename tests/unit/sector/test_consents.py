@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from schemas.events.consent import ConsentScope, ConsentVersion
 from services.sector.domain.bodies import OfferRequest
@@ -33,6 +34,7 @@ def a_version(**changes: Any) -> ConsentRecord:
     version = ConsentVersion(
         id=an_id("consent", 1),
         version=1,
+        keyset=an_id("keyset", "hers"),
         scope=SCOPE,
         form_hash=form_hash("f-1", "sw"),
         language="sw",
@@ -98,3 +100,50 @@ def test_the_proof_of_a_form_depends_on_version_and_language() -> None:
     # printf 'f-1\nsw' | sha256sum
     assert form_hash("f-1", "sw") == "68d0a2dec6dcb7c46b8902f3c8338dd31b24822005329d1653ad4d2a7f6d4659"
     assert form_hash("f-1", "sw") != form_hash("f-1", "en") != form_hash("f-2", "en")
+
+
+BAD_FIELDS: dict[str, tuple[dict[str, list[str]], str]] = {
+    "a recipient that is not hers": ({"harbour-school": ["contact.phone"]}, "not_a_recipient"),
+    "a group that she did not agree to": ({RECEIVER: ["legal.wish"]}, "group_not_consented"),
+    "a field twice": ({RECEIVER: ["contact.phone", "contact.phone"]}, "repeated"),
+    "no group of ours": ({RECEIVER: ["diary.page"]}, "string_pattern_mismatch"),
+    "none": ({RECEIVER: []}, "too_short"),
+}
+
+
+@pytest.mark.parametrize(("fields", "code"), BAD_FIELDS.values(), ids=BAD_FIELDS)
+def test_a_single_field_is_named_once_for_a_recipient_and_a_group_of_hers(
+    fields: dict[str, list[str]], code: str
+) -> None:
+    scope = SCOPE.model_dump(mode="json")
+    ConsentScope.model_validate(scope | {"fields": {RECEIVER: ["contact.phone", "clinical.injuries"]}})
+
+    with pytest.raises(ValidationError) as refused:
+        ConsentScope.model_validate(scope | {"fields": fields})
+
+    assert code in [error["type"] for error in refused.value.errors()]
+
+
+def test_each_word_of_a_consent_changes_what_is_signed() -> None:
+    signed = a_version().version.signed_bytes()
+    changes: dict[str, Any] = {
+        "id": an_id("consent", 2), "version": 2, "keyset": an_id("keyset", "another"), "agency": STRANGER,
+        "form_hash": "0" * 64, "language": "en", "recorded_at": NOON + timedelta(seconds=1),
+    }  # fmt: skip
+    scopes: dict[str, Any] = {
+        "recipients": (RECEIVER,), "groups": ("contact",), "purposes": ("care",), "statistics": True,
+        "fields": {RECEIVER: ("contact.phone",)}, "expires_at": NOON, "feedback": False,
+    }  # fmt: skip
+    assert signed.startswith(b"concert/consent/v2\n{")
+    assert {*changes, "scope", "v"} == {*ConsentVersion.model_fields}
+    assert {*scopes} == {*ConsentScope.model_fields}
+
+    others = [a_version().version.model_copy(update={name: new}) for name, new in changes.items()]
+    others += [
+        others[0].model_copy(
+            update={"id": an_id("consent", 1), "scope": SCOPE.model_copy(update={name: new})}
+        )
+        for name, new in scopes.items()
+    ]
+
+    assert len({signed, *(one.signed_bytes() for one in others)}) == 1 + len(others)

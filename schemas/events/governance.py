@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 import rfc8785
 from pydantic import BaseModel, ConfigDict, Field
 
+from schemas.events.consent import PURPOSES, FieldGroup, Purpose
 from schemas.ids import AgencyId, OrganizationId, ProtocolId
 from schemas.wire.body import Body, Code, Count, Instant, listed
 from schemas.wire.minimisation import Visibility
@@ -31,6 +32,22 @@ URGENCIES: Final = ("critical", "urgent", "priority", "routine")
 Seconds = Annotated[int, Field(strict=True, ge=1, le=366 * 86_400)]
 
 
+BASES: Final = ("consent", "own_case", "break_glass")
+"""What a pull can rest on: her consent, that the asker recorded it, or imminent danger and two approvers."""
+
+
+class PullRow(BaseModel):
+    """Which fields of a group agencies of one sector may pull, for which purposes, on which basis."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    recipient: Sector
+    group: FieldGroup
+    fields: tuple[Code, ...] = Field(min_length=1, max_length=20)
+    purposes: tuple[Purpose, ...] = Field(min_length=1, max_length=len(PURPOSES))
+    basis: Annotated[Code, listed(BASES)]
+
+
 class ProtocolDocument(BaseModel):
     """An information-sharing protocol as data: who, how long, what may be seen, how fast to answer."""
 
@@ -46,7 +63,9 @@ class ProtocolDocument(BaseModel):
     entry_fresh_for_days: Annotated[Count, Field(ge=1, le=1000)]
     """How old the last confirmation of a directory entry may be when an offer names it."""
     matrix: Mapping[Code, Mapping[Sector, Visibility]]
-    """Wire rows of the minimisation matrix: row → reader → what it may see."""
+    """Row → reader → what it may see, on the wire and of a packet."""
+    pulls: tuple[PullRow, ...] = Field(default=(), max_length=500)
+    """What may be pulled; whatever no row names, nobody gets."""
     timers: Mapping[Timer, Mapping[Urgency, Seconds]]
 
     def is_live(self, at: datetime) -> bool:

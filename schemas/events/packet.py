@@ -241,14 +241,18 @@ def show_group(
     matrix: Matrix,
     named_fields: Collection[str],
     *,
+    fields: Collection[str],
     at: datetime,
 ) -> dict[str, Any]:
     """A group's JSON content as a sector, or `OWN_CASE`, may see it: fields go or become coarse, none comes.
 
-    `named_fields` are those that her consent names for this recipient, as `group.field`.
+    `fields` are those that the protocol lets it pull, `named_fields` those that her consent names for this
+    recipient, as `group.field`.
     """
     shown: dict[str, Any] = {}
     for field, row in FIELD_ROWS[group].items():
+        if field not in fields:
+            continue
         allowed = "F" if reader == OWN_CASE else allowed_to(row.name, reader, matrix)
         if allowed == "O" and f"{group}.{field}" in named_fields:
             allowed = "F"

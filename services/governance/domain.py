@@ -11,8 +11,10 @@ from typing import Any, Final, Literal
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from pydantic import ConfigDict
 
-from schemas.events.governance import TIMERS, URGENCIES, AgencyCurrent, ProtocolDocument
-from schemas.events.packet import PACKET_ROWS
+from schemas.events.consent import PURPOSES
+from schemas.events.governance import BASES, TIMERS, URGENCIES, AgencyCurrent, ProtocolDocument, PullRow
+from schemas.events.packet import FIELD_ROWS, PACKET_ROWS
+from schemas.events.policy import visible
 from schemas.events.referral import ROWS
 from schemas.topics import SECTORS
 from schemas.wire.minimisation import STATISTICS
@@ -97,6 +99,17 @@ MatrixIncomplete: Final = _define(
     "The matrix must say what may be seen for each row and each party's sector, and for no unknown one.",
     422,
 )
+PullRowUnknown: Final = _define(
+    "pull_row_unknown",
+    "Each pull row must name a known sector, fields of its group, known purposes and a known basis.",
+    422,
+)
+PullRowForbidden: Final = _define(
+    "pull_row_forbidden",
+    "A pull row may name no field that the matrix hides, no name or number without safe_contact, and as"
+    " break_glass contact and protection alone.",
+    422,
+)
 TimersIncomplete: Final = _define("timers_incomplete", "Each timer needs a length for each urgency.", 422)
 UnknownSuite: Final = _define(
     "unknown_suite", "Write an Ed25519 key to sign as ed25519:…, an X25519 key to encrypt as x25519:….", 422
@@ -118,6 +131,25 @@ def check_protocol(document: ProtocolDocument, sector_of: Mapping[str, str]) -> 
         raise MatrixIncomplete
     if not _is_complete(document.timers, set(TIMERS), set(URGENCIES)):
         raise TimersIncomplete
+    for row in document.pulls:
+        check_pull_row(row, document)
+
+
+def check_pull_row(row: PullRow, document: ProtocolDocument) -> None:
+    """Refuse a row that says what nobody knows, or lets out what the matrix hides."""
+    known = FIELD_ROWS[row.group]
+    if not (
+        row.recipient in COLUMNS - {STATISTICS}
+        and row.basis in BASES
+        and known.keys() >= set(row.fields)
+        and set(row.purposes) <= set(PURPOSES)
+    ):
+        raise PullRowUnknown
+    needed = {known[field].only_with for field in row.fields} - {None}
+    if not set(row.fields) <= visible(row.recipient, row.group, row.basis, document) or needed - {
+        *row.fields
+    }:
+        raise PullRowForbidden
 
 
 def check_agency(agency: AgencyCurrent) -> None:

@@ -81,6 +81,7 @@ def a_protocol(**changes: Any) -> ProtocolDocument:
         "valid_until": NOON + timedelta(days=100),
         "entry_fresh_for_days": 180,
         "matrix": MATRIX,
+        "pulls": DEFAULT_PROTOCOL["pulls"],
         "timers": SECONDS,
     }
     return ProtocolDocument.model_validate(content | changes)

@@ -21,6 +21,8 @@ from services.governance.domain import (
     MatrixIncomplete,
     PartyNotAdmitted,
     Publication,
+    PullRowForbidden,
+    PullRowUnknown,
     SectorFixed,
     TimersIncomplete,
     UnknownSector,
@@ -87,6 +89,18 @@ def without(table: str, row: str, column: str | None = None) -> dict[str, Any]:
     return {table: rows}
 
 
+def a_row(**changes: Any) -> dict[str, Any]:
+    """A document whose only pull row is good but for the changes."""
+    row = {
+        "recipient": "health",
+        "group": "clinical",
+        "fields": ["pep"],
+        "purposes": ["care"],
+        "basis": "consent",
+    }
+    return {"pulls": [row | changes]}
+
+
 AGE = CONTENT["matrix"]["age"]
 INCOMPLETE: list[tuple[dict[str, Any], type[Refused]]] = [
     *((without("matrix", row), MatrixIncomplete) for row in sorted(ROWS | PACKET_ROWS)),
@@ -95,10 +109,24 @@ INCOMPLETE: list[tuple[dict[str, Any], type[Refused]]] = [
     ({"matrix": CONTENT["matrix"] | {"age": AGE | {"press": "F"}}}, MatrixIncomplete),
     *((without("timers", timer), TimersIncomplete) for timer in TIMERS),
     *((without("timers", timer, "routine"), TimersIncomplete) for timer in TIMERS),
+    (a_row(recipient="press"), PullRowUnknown),
+    (a_row(recipient=STATISTICS), PullRowUnknown),
+    (a_row(fields=["pep", "home"]), PullRowUnknown),
+    (a_row(purposes=["care", "curiosity"]), PullRowUnknown),
+    (a_row(basis="friendship"), PullRowUnknown),
+    (a_row(recipient="police"), PullRowForbidden),
+    (a_row(group="contact", fields=["phone"]), PullRowForbidden),
+    (a_row(basis="break_glass"), PullRowForbidden),
     ({"valid_until": CONTENT["valid_from"]}, ValidityOutOfOrder),
     ({"parties": ["agency-a", "agency-x"]}, PartyNotAdmitted),
     ({"parties": ["agency-a", "agency-a"]}, PartyNotAdmitted),
 ]
+
+
+def test_a_pull_row_that_the_matrix_bears_is_taken() -> None:
+    check(**a_row())
+    check(**a_row(recipient="police", basis="own_case"))
+    check(**a_row(group="contact", fields=["safe_contact", "phone"], basis="break_glass"))
 
 
 @pytest.mark.parametrize(("changes", "refusal"), INCOMPLETE)

@@ -19,10 +19,19 @@ DOCUMENT: dict[str, Any] = {
     "valid_until": "2027-01-01T00:00:00.5Z",
     "entry_fresh_for_days": 365,
     "matrix": {"need": {"police": "F", "health": "C"}, "age": {"health": "N"}},
+    "pulls": [
+        {
+            "recipient": "health",
+            "group": "legal",
+            "fields": ["wish"],
+            "purposes": ["care"],
+            "basis": "consent",
+        }
+    ],
     "timers": {"answer": {"urgent": 10800, "critical": 3600}, "acknowledge": {"critical": 900}},
 }
 AS_HASHED = {**DOCUMENT, "valid_from": "2026-01-01T00:00:00.000Z", "valid_until": "2027-01-01T00:00:00.500Z"}
-HASH = "ab596179b3156638fa8f56eca99fdfded13b548a682c5341ca0d09bb64c887c9"
+HASH = "22852678e6ab0d69a1b0174bf6916c331e34366a69c3e0e000f64f926cfeb79a"
 
 
 def canonical(value: Any) -> str:
@@ -64,6 +73,7 @@ def test_the_hash_survives_the_way_over_the_wire() -> None:
         {"valid_until": "2027-01-01T00:00:00.501Z"},
         {"entry_fresh_for_days": 364},
         {"matrix": {"need": {"police": "F", "health": "F"}, "age": {"health": "N"}}},
+        {"pulls": []},
         {"timers": {"answer": {"urgent": 10800, "critical": 3601}, "acknowledge": {"critical": 900}}},
     ],
     ids=lambda change: next(iter(change)),
@@ -85,6 +95,8 @@ def test_every_part_of_the_document_counts_in_the_hash(change: dict[str, Any]) -
         {"matrix": {"need": {"police": "X"}}},
         {"timers": {"answer": {"critical": 0}}},
         {"timers": {"answer": {"soon": 1}}},
+        {"pulls": [DOCUMENT["pulls"][0] | {"group": "secrets"}]},
+        {"pulls": [DOCUMENT["pulls"][0] | {"assurance": "high"}]},
     ],
     ids=str,
 )

@@ -1,6 +1,7 @@
 """What each reader sees of a packet: every cell of the default matrix, by the one filter."""
 
 import json
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,18 @@ def named(group: str) -> set[str]:
     return {f"{group}.{field}" for field in FIELD_ROWS[group]}
 
 
+def show(
+    group: str,
+    content: Any,
+    reader: str,
+    matrix: Matrix,
+    names: Collection[str] = (),
+    fields: Collection[str] | None = None,
+) -> dict[str, Any]:
+    wanted = FIELD_ROWS[group] if fields is None else fields
+    return show_group(group, content, reader, matrix, names, fields=wanted, at=AT)
+
+
 def test_the_default_protocol_holds_the_table_of_the_field() -> None:
     assert {row: cells for row, cells in TABLE.items() if row != "involvement"} == MATRIX
 
@@ -93,8 +106,8 @@ def test_a_reader_sees_each_field_as_its_cell_says(group: str, field: str, reade
     if reader == "education" and field == "perpetrator_relation":
         expected["C"] = "none"
 
-    unnamed = show_group(group, PACKET[group], reader, MATRIX, (), at=AT)
-    by_name = show_group(group, PACKET[group], reader, MATRIX, named(group), at=AT)
+    unnamed = show(group, PACKET[group], reader, MATRIX, ())
+    by_name = show(group, PACKET[group], reader, MATRIX, named(group))
 
     assert unnamed.get(field) == expected.get(cell)
     assert by_name.get(field) == (expected["F"] if cell == "O" else expected.get(cell))
@@ -102,7 +115,7 @@ def test_a_reader_sees_each_field_as_its_cell_says(group: str, field: str, reade
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_whoever_recorded_it_sees_all_of_it_and_the_example_is_one_of_its_group(group: str) -> None:
-    assert show_group(group, PACKET[group], OWN_CASE, {}, (), at=AT) == PACKET[group]
+    assert show(group, PACKET[group], OWN_CASE, {}, ()) == PACKET[group]
     parsed = GROUP_MODELS[group].model_validate_json(json.dumps(PACKET[group]))
     assert parsed.model_dump(mode="json", exclude_none=True) == PACKET[group]
     assert PACKET[group].keys() == FIELD_ROWS[group].keys()
@@ -110,16 +123,23 @@ def test_whoever_recorded_it_sees_all_of_it_and_the_example_is_one_of_its_group(
 
 @pytest.mark.parametrize("field", ["name", "phone"])
 def test_a_name_or_number_is_never_shown_without_her_rules(field: str) -> None:
-    shown = show_group("contact", PACKET["contact"], "justice", MATRIX, {f"contact.{field}"}, at=AT)
+    shown = show("contact", PACKET["contact"], "justice", MATRIX, {f"contact.{field}"})
 
     assert shown == {}
+
+
+def test_only_what_the_protocol_lets_it_pull_is_shown() -> None:
+    for asked in (["phone"], ["name", "phone"]):
+        assert show("contact", PACKET["contact"], OWN_CASE, {}, fields=asked) == {}
+    shown = show("contact", PACKET["contact"], OWN_CASE, {}, fields=["safe_contact", "phone"])
+    assert shown.keys() == {"safe_contact", "phone"}
 
 
 def test_what_is_no_field_of_the_group_is_not_shown_whatever_it_is() -> None:
     planted = {**PACKET["legal"], "home": "planted"}
 
     for reader in (OWN_CASE, *READERS):
-        assert "planted" not in str(show_group("legal", planted, reader, MATRIX, named("legal"), at=AT))
+        assert "planted" not in str(show("legal", planted, reader, MATRIX, named("legal")))
 
 
 RIGHTS = st.dictionaries(st.sampled_from(sorted(TABLE)), st.dictionaries(
@@ -141,7 +161,7 @@ def test_no_outlet_shows_what_another_hides(matrix: Any, reader: str, names: set
     for field, row in rows_of(ReferralOffered).items():
         assert (field in on_the_wire) == (matrix.get(row.name, {}).get(reader) in ("F", "C")), field
     for group, field in EVERY_FIELD:
-        shown = show_group(group, PACKET[group], reader, rights, names, at=AT)
+        shown = show(group, PACKET[group], reader, rights, names)
         assert shown.keys() <= PACKET[group].keys()
         cell = matrix.get(FIELD_ROWS[group][field].name, {}).get(reader, "N")
         if field in shown:

@@ -27,7 +27,10 @@ SELECT append_entries(
 _KNOWN: Final = """
 SELECT e.caller, e.idem, e.idx, e.body
 FROM unnest(CAST(:callers AS text[]), CAST(:idems AS bytea[])) AS w(caller, idem)
-JOIN entry e ON e.log = :log AND e.caller = w.caller AND e.idem = w.idem"""
+CROSS JOIN LATERAL (
+  SELECT caller, idem, idx, body FROM entry
+  WHERE log = :log AND caller = w.caller AND idem = w.idem OFFSET 0) e"""
+"""The offset: planned over a log that is still empty, a plain join reads all of it for each group."""
 
 _ENTRY: Final = """
 SELECT e.idx, e.caller, e.leaf, e.key, k.wrapped, e.detail_ct

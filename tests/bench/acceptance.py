@@ -1,7 +1,8 @@
 """`python -m tests.bench.acceptance`: one acceptance on a whole installation, leg by leg, and what it costs.
 
 An acceptance goes from the receiver's POST over the arbiter to both agencies' feeds, then the receiver looks
-at its worklist. Sent at steady rates; prints how long each leg takes, and the CPU time of each process.
+at its worklist. Sent at steady rates, with the settings of `concert up`; prints how long each leg takes, and
+the CPU time of each process.
 """
 
 import argparse
@@ -144,7 +145,7 @@ async def measure(count: int, idle_seconds: float) -> None:
     with temporary_directory("concert-bench-") as folder:
         for how in ("on new data", "again, warm"):
             began = time.perf_counter()
-            async with running_trial(folder / "installation", silent) as trial:
+            async with running_trial(folder / "installation", silent, more={}) as trial:
                 print(f"start {how}: {time.perf_counter() - began:.1f} s until everything is ready")
                 if how == "again, warm":
                     await set_up(trial)

@@ -64,10 +64,12 @@ class Trial:
 
 
 @asynccontextmanager
-async def running_trial(folder: Path, say: Callable[[str], None]) -> AsyncIterator[Trial]:
-    """Bring everything up by the code of `concert up`; leaving stops it."""
+async def running_trial(
+    folder: Path, say: Callable[[str], None], more: Mapping[str, Mapping[str, str]] = MORE
+) -> AsyncIterator[Trial]:
+    """Bring everything up by the code of `concert up`, with `more` variables; leaving stops it."""
     configuration = trial(folder, chosen_ports=ports.trial_ports(usual_ports()))
-    async with running(configuration, say=say, more=MORE) as platform, AsyncExitStack() as open_clients:
+    async with running(configuration, say=say, more=more) as platform, AsyncExitStack() as open_clients:
         for refusal in platform.failing.values():
             raise refusal
         issuer = local_issuer(platform.installation)

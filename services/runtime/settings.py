@@ -67,8 +67,8 @@ class PortSettings(_Part):
     health: int = 0
 
 
-class RuntimeSettings(BaseSettings):
-    """What every service needs; a service's own class adds its own."""
+class ProcessSettings(BaseSettings):
+    """What any process needs, whatever it can reach."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -82,6 +82,28 @@ class RuntimeSettings(BaseSettings):
     """`live` is refused until events are sealed: brokers could read what concerns a person."""
     cell: str
     """The cell's name in every event's source; a test installation's begins with `test-`."""
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """Read the environment; a name that no setting reads is refused."""
+        refuse_unknown(os.environ, cls)
+        settings = cls()
+        settings.check_mode()
+        return settings
+
+    def check_mode(self) -> None:
+        """Refuse mode `live` for now, and a cell that is not named a test's."""
+        if self.mode == "live" and TEST_CLOCK in os.environ:
+            raise WrongMode(f"mode live keeps the machine's time; take {TEST_CLOCK} away")
+        if self.mode == "live":
+            raise WrongMode("mode live needs sealed events, which this release does not write; use mode test")
+        if not self.cell.startswith("test-"):
+            raise WrongMode("the cell of an installation that is not live must begin with test-")
+
+
+class RuntimeSettings(ProcessSettings):
+    """What every service needs; a service's own class adds its own."""
+
     database: DatabaseSettings
     kafka: KafkaSettings | None = None
     tls: TlsSettings | None = None
@@ -94,22 +116,9 @@ class RuntimeSettings(BaseSettings):
     outbox_rows_max: int = 1_000_000
     """Above so many unsent events the service is not ready: the disk guard."""
 
-    @classmethod
-    def from_environment(cls) -> Self:
-        """Read the environment; a name that no setting reads is refused."""
-        refuse_unknown(os.environ, cls)
-        settings = cls()
-        settings.check_mode()
-        return settings
-
     def check_mode(self) -> None:
-        """Refuse mode `live` for now, a cell that is not named a test's, a local issuer beyond `local`."""
-        if self.mode == "live" and TEST_CLOCK in os.environ:
-            raise WrongMode(f"mode live keeps the machine's time; take {TEST_CLOCK} away")
-        if self.mode == "live":
-            raise WrongMode("mode live needs sealed events, which this release does not write; use mode test")
-        if not self.cell.startswith("test-"):
-            raise WrongMode("the cell of an installation that is not live must begin with test-")
+        """The rules of every process, and a local issuer for mode `local` alone."""
+        super().check_mode()
         if self.mode != "local" and self.issuer and self.issuer.name.endswith(":local-issuer"):
             raise WrongMode("the local issuer serves mode local only; name your own issuer")
 
@@ -118,7 +127,7 @@ class WrongMode(Exception):
     """Settings that do not go with the installation's mode."""
 
 
-def refuse_unknown(environment: Mapping[str, str], cls: type[RuntimeSettings]) -> None:
+def refuse_unknown(environment: Mapping[str, str], cls: type[ProcessSettings]) -> None:
     """Compare the names given with the settings there are; raises UnknownSetting."""
     known = {f"{PREFIX}{name.upper()}" for name in cls.model_fields}
     unknown = [

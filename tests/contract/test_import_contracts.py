@@ -38,6 +38,8 @@ PLANTED: Final[Mapping[str, tuple[str, str]]] = {
         "schemas/trail/bytes.py", "import schemas.ids"),
     "The offline verifier knows the trail's proofs alone": (
         "services/audit/verifier/check.py", "import schemas.events.access"),
+    "The vault reaches no database, no broker and no HTTP": (
+        "services/sector/vault/state.py", "import services.runtime.connections"),
     "No circles": (
         "schemas/ids.py", "import schemas.events"),
 }  # fmt: skip

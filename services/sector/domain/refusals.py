@@ -51,6 +51,14 @@ ConsentDoesNotCover: Final = _define(
 )
 
 
+class VaultUnavailable(Refused):
+    """The vault does not answer, or is closed: no packet is opened; writing goes on."""
+
+    code = "vault_unavailable"
+    sentence = "The vault that holds this packet does not answer, so nothing was opened; try again shortly."
+    status = 503
+
+
 class TrailUnavailable(Refused):
     """The trail did not give a valid permit: nothing is shown."""
 

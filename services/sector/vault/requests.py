@@ -1,0 +1,151 @@
+"""What a vault can be asked over its socket, and how a frame is written: 4 bytes of length, strict JSON."""
+
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from schemas.events.access import Access, PermitAnswer, PermitRequest, PublishedProofs
+from schemas.events.consent import Closure
+from schemas.ids import DataKeyId, KeysetId, PacketId
+from schemas.wire.body import Count, Flag, Instant
+from schemas.wire.exact_bytes import Bytes, Bytes32, Bytes64
+from schemas.wire.packets import Epoch, Version, WrapPlace
+
+FRAME_BYTES_MAX: Final = 4 * 1024 * 1024
+LENGTH_BYTES: Final = 4
+ROWS_MAX: Final = 500
+
+Group = Annotated[str, Field(pattern=r"^[a-z]{4,20}$")]
+Document = Annotated[str, Field(min_length=2, max_length=1_000_000)]
+"""A signed public document as its JSON text: its verdict is kept by this very text."""
+
+
+class _Frame(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class DataKeyWrap(_Frame):
+    """One row of the table of data keys: whose key it is, and who can unwrap it."""
+
+    keyset: KeysetId
+    key: DataKeyId
+    group: Group
+    version: Version
+    epoch: Epoch
+    wrap: Annotated[Bytes, Field(repr=False)]
+    is_adopted: Flag
+    """Whether the epoch's key-encryption key holds it; else its intake key."""
+
+    def place(self, sector: str) -> WrapPlace:
+        """What the wrap is bound to."""
+        return WrapPlace(sector, self.epoch, self.keyset, self.key, self.group, self.version)
+
+
+class SubjectPlace(_Frame):
+    """A subject of a case in the trail: the case's key, and the subject's number; 0 is the case itself."""
+
+    case: DataKeyWrap
+    number: Count
+
+
+class StoredGroup(_Frame):
+    """One field group as it lies in the database."""
+
+    wrap: DataKeyWrap
+    packet: PacketId
+    agency: str
+    schema_name: str
+    kc: Bytes32
+    ct: Annotated[Bytes, Field(repr=False)]
+
+
+class ConsentGround(_Frame):
+    """Her consent as the ground of a release: the signed version's exact JSON, and the signature."""
+
+    document: Document
+    signature: Bytes64
+
+
+class StatusRequest(_Frame):
+    """How the vault is."""
+
+    op: Literal["status"]
+
+
+class IntakeRequest(_Frame):
+    """The keys that writers wrap data keys with, of this epoch and the next."""
+
+    op: Literal["intake"]
+
+
+class SubjectRequest(_Frame):
+    """A subject's key, to register it with the trail."""
+
+    op: Literal["subject"]
+    subject: SubjectPlace
+
+
+class AskRequest(_Frame):
+    """A nonce for the intent of this access."""
+
+    op: Literal["ask"]
+    access: Access
+
+
+class OpenRequest(_Frame):
+    """A release, with everything that it rests on."""
+
+    op: Literal["open"]
+    asked_at: Instant
+    request: PermitRequest
+    answer: PermitAnswer
+    subject: SubjectPlace
+    groups: Annotated[tuple[StoredGroup, ...], Field(min_length=1, max_length=6)]
+    key_record: Document
+    recipient: Document
+    """The recipient's admission, `governance.agency_current`."""
+    service: Document
+    """The sector service's own keys, `governance.service_current`."""
+    protocol: Document
+    """`governance.protocol_current`."""
+    consent: ConsentGround | None = None
+
+
+class SettleRequest(_Frame):
+    """Proofs that entries which releases rested on were published."""
+
+    op: Literal["settle"]
+    published: PublishedProofs
+
+
+class AdoptRequest(_Frame):
+    """Wraps of writers, to be wrapped with the current epoch's key."""
+
+    op: Literal["adopt"]
+    rows: Annotated[tuple[DataKeyWrap, ...], Field(min_length=1, max_length=ROWS_MAX)]
+
+
+class RewrapRequest(_Frame):
+    """Wraps of older epochs, to be wrapped with the current epoch's key."""
+
+    op: Literal["rewrap"]
+    rows: Annotated[tuple[DataKeyWrap, ...], Field(min_length=1, max_length=ROWS_MAX)]
+
+
+class ClosedRequest(_Frame):
+    """Rows of the ledger, and how many the database holds."""
+
+    op: Literal["closed"]
+    rows: Annotated[tuple[Closure, ...], Field(max_length=ROWS_MAX)]
+    newest: Count
+
+
+class RotateRequest(_Frame):
+    """A new epoch."""
+
+    op: Literal["rotate"]
+
+
+def framed(content: bytes) -> bytes:
+    """A frame of this content."""
+    return len(content).to_bytes(LENGTH_BYTES) + content

@@ -1,11 +1,14 @@
 """Puts a sector service together; the only file that knows the real classes."""
 
+import hmac
 from base64 import b64decode
 from collections.abc import Callable
 from functools import partial
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from schemas.events.referral import StepRefused
 from schemas.trail.notes import named_key
@@ -25,6 +28,7 @@ from services.sector.permits import Permits
 from services.sector.reports import Delivery
 from services.sector.settings import SectorSettings
 from services.sector.store.cases import CaseStore, ReplyStore
+from services.sector.store.packets import PacketStore
 from services.sector.store.register import RegisterStore
 from services.sector.store.reports import ReportStore
 from services.sector.store.views import ViewStore
@@ -47,6 +51,7 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
                 profile=profile,
                 clock=runtime.clock,
                 cases=CaseStore(transaction, sign),
+                packets=PacketStore(transaction, lambda: None),
                 views=ViewStore(transaction, feeds.notify),
                 register=RegisterStore(transaction),
                 reports=ReportStore(transaction, sweeper.wake),
@@ -74,13 +79,19 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
         return Parts(
             subscriptions=subscriptions(profile),
             open_work=work_on,
-            api=sector_app(Engine(profile, caller, open_work, read_work, show, feeds)),
+            api=sector_app(Engine(profile, caller, open_work, read_work, show, keyed_digest(seed), feeds)),
             sweepers=(sweeper, Sweeper("denials", FOLD_SECONDS, fold)),
             alarms=(delivery.alarms,),
             closes=[client.aclose for client in clients],
         )
 
     return parts
+
+
+def keyed_digest(seed: bytes) -> Callable[[bytes], bytes]:
+    """HMAC-SHA256 under a key that follows from this service's secret."""
+    key = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"concert/idempotency/v1").derive(seed)
+    return partial(hmac.digest, key, digest="sha256")
 
 
 def log_forged(refused: StepRefused) -> None:

@@ -9,6 +9,7 @@ from services.social_services.profile import PROFILE
 from tests.support.builders import SECTOR_OF
 from tests.support.platform import Space
 from tests.support.sector import StoredSector
+from tests.support.vault import an_intake_key
 
 
 @pytest.fixture(scope="module")
@@ -26,4 +27,5 @@ async def sector(stores: Database) -> AsyncIterator[StoredSector]:
         await session.transaction().start()  # ends with the session
         sector = StoredSector(PROFILE, session)
         await sector.admit(*SECTOR_OF)
+        await sector.work.packets.keep_intake([an_intake_key(PROFILE.name)], sector.clock.now())
         yield sector

@@ -31,6 +31,7 @@ from services.sector.domain.profile import Profile
 from services.sector.domain.requests import RESOURCES
 from services.sector.permits import Permits
 from services.sector.subscriptions import subscriptions
+from services.sector.wiring import keyed_digest
 from services.social_services.profile import PROFILE as SOCIAL_SERVICES
 from tests.support.builders import an_entry, an_event, an_id
 from tests.support.clock import NOON
@@ -67,7 +68,10 @@ class Scene:
             self.trail.client(), audience=self.source, trust=self.trail.trust, open_work=self.sector.open
         )
         caller = token_reader(KeySet([KEY]), issuer=ISSUER, audience=self.source, clock=self.sector.clock)
-        app = sector_app(Engine(profile, caller, self.sector.open, self.sector.open, shows, FeedNotifier()))
+        opened = self.sector.open
+        app = sector_app(
+            Engine(profile, caller, opened, opened, shows, keyed_digest(bytes(32)), FeedNotifier())
+        )
         self.client = httpx2.AsyncClient(
             base_url="http://sector.example",
             transport=httpx2.ASGITransport(app=app),

@@ -20,6 +20,7 @@ from services.sector.domain.profile import Profile
 from services.sector.domain.views import ReferralView
 from services.sector.handlers.work import Work
 from services.sector.store.cases import CaseStore, ReplyStore
+from services.sector.store.packets import PacketStore
 from services.sector.store.register import RegisterStore
 from services.sector.store.reports import ReportStore
 from services.sector.store.views import ViewStore
@@ -52,6 +53,7 @@ class StoredSector:
             profile=self.profile,
             clock=self.clock,
             cases=CaseStore(transaction, SIGN),
+            packets=PacketStore(transaction, lambda: None),
             views=ViewStore(transaction, lambda agencies: None),
             register=RegisterStore(transaction),
             reports=ReportStore(transaction, lambda: None),

@@ -8,6 +8,7 @@ from services.runtime.openapi import serve_openapi
 from services.runtime.web import create_app
 from services.sector.api.asking import Engine, FeedNotifier
 from services.sector.api.listening import listening_routes
+from services.sector.api.packets import packet_routes
 from services.sector.api.reading import reading_routes
 from services.sector.api.steps import step_routes
 from services.sector.domain.profile import Profile
@@ -18,7 +19,7 @@ __all__ = ["Engine", "FeedNotifier", "described_app", "sector_app"]
 def sector_app(engine: Engine) -> FastAPI:
     """The application on the agencies' port of one sector."""
     app = create_app(engine.profile.calls_itself, engine.caller)
-    for routes in (step_routes, reading_routes, listening_routes):
+    for routes in (step_routes, packet_routes, reading_routes, listening_routes):
         app.include_router(routes(engine))
     serve_openapi(app)
     return app
@@ -27,4 +28,4 @@ def sector_app(engine: Engine) -> FastAPI:
 def described_app(profile: Profile) -> FastAPI:
     """The routes of a sector without anything behind them, for its document."""
     nothing: Any = None
-    return sector_app(Engine(profile, nothing, nothing, nothing, nothing, nothing))
+    return sector_app(Engine(profile, nothing, nothing, nothing, nothing, nothing, nothing))

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Final, Literal, Union
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from schemas.events.consent import ConsentRef, ConsentVersion
+from schemas.events.consent import ConsentRef, ConsentVersion, FieldGroup
 from schemas.events.governance import DocumentHash
 from schemas.events.referral import FACTS, FactBase, PartyName, ReferralOffered, StateName
 from schemas.ids import CaseId, ConsentId, EventId, ReferralId, ServiceId
@@ -32,6 +32,14 @@ class CaseReceipt(AnswerPart):
 
     id: CaseId
     opened_at: Time
+
+
+class GroupReceipt(AnswerPart):
+    """A field group was sealed as a new version; nobody but the vault reads it from here on."""
+
+    case: CaseId
+    group: FieldGroup
+    version: int
 
 
 class ConsentReceipt(AnswerPart):

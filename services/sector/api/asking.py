@@ -77,6 +77,8 @@ class Engine:
     read: OpenWork
     """The same for what only reads."""
     show: TrailGate
+    digest: Callable[[bytes], bytes]
+    """Of what a request says, under a key that no database holds: else a short body could be guessed."""
     feeds: FeedNotifier
 
 
@@ -92,19 +94,19 @@ def asker_of(engine: Engine, act: Act) -> Callable[[Request], Awaitable[Asker]]:
     return asker
 
 
-def once_of(asker: Callable[..., Awaitable[Asker]]) -> Callable[..., Awaitable[KeyedRequest]]:
+def once_of(engine: Engine, act: Act) -> Callable[..., Awaitable[KeyedRequest]]:
     """A dependency: the request under its idempotency key."""
 
     @refuses(refusals.IdempotencyKeyMissing, refusals.IdempotencyMismatch)
     async def once(
         request: Request,
-        by: Annotated[Asker, Depends(asker)],
+        by: Annotated[Asker, Depends(asker_of(engine, act))],
         key: Annotated[str | None, _KEY_HEADER] = None,
     ) -> KeyedRequest:
         if key is None or not _KEY.fullmatch(key):
             raise refusals.IdempotencyKeyMissing
         said = request.url.path.encode() + b"\n" + await request.body()
-        return KeyedRequest(by, hashlib.sha256(key.encode()).digest(), hashlib.sha256(said).digest())
+        return KeyedRequest(by, hashlib.sha256(key.encode()).digest(), engine.digest(said))
 
     return once
 

@@ -22,7 +22,7 @@ from services.sector.handlers.work import Work
 def step_routes(engine: asking.Engine) -> APIRouter:
     """The routes that change something."""
     router = APIRouter(prefix="/v1", tags=["steps"])
-    keyed = Depends(asking.once_of(asking.asker_of(engine, "ask")))
+    keyed = Depends(asking.once_of(engine, "ask"))
 
     @router.post("/cases", operation_id="open_case", **_answers(201, CaseReceipt))
     async def post_case(once: Annotated[KeyedRequest, keyed], body: CaseRequest) -> JSONResponse:

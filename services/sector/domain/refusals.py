@@ -37,6 +37,15 @@ TooManyWaiting: Final = _define(
 TooManyConsents: Final = _define(
     "too_many_consents", "This case has a hundred consents; open a new case for what she agrees to next."
 )
+TooManyVersions: Final = _define(
+    "too_many_versions", "This group has a hundred versions; open a new case for what she says next."
+)
+IntakeMissing: Final = _define(
+    "intake_missing",
+    "This service has no key of its vault yet, so nothing can be sealed; try again once the vault runs.",
+    503,
+)
+"""On a fresh installation, or after one to two weeks without a vault."""
 RecipientIsOwner: Final = _define(
     "recipient_is_owner", "A referral goes to another agency; name another one as recipient.", 422
 )

@@ -16,11 +16,13 @@ from schemas.events.referral import StepRefused
 from schemas.ids import AgencyId
 from schemas.topics import SECTORS
 from schemas.wire.body import Body, listed
+from schemas.wire.packets import IntakeKey
 from services.runtime.admission import AgencyStanding
 from services.runtime.alarms import Alarm
 from services.runtime.clock import Clock
 from services.runtime.subscription import OutboxEvent
 from services.sector.domain.consents import ConsentRecord
+from services.sector.domain.packets import GroupVersion, KeyWrap
 from services.sector.domain.profile import Profile
 from services.sector.domain.requests import Reply
 from services.sector.domain.views import FeedEvent, ReferralView, ThinEvent
@@ -87,6 +89,53 @@ class Cases(Protocol):
 
     async def withdraw(self, consent: ConsentRef, referral: str, at: datetime) -> bool:
         """Note that she took this version back, for this referral; False where that was noted before."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldGroup:
+    """Who was given which group of a case, up to which version, and when last."""
+
+    referral: str
+    agency: str
+    group: str
+    version: int
+    released_at: datetime
+
+
+class Packets(Protocol):
+    """What she told an agency, sealed: rows that this service writes and cannot read."""
+
+    async def intake(self, at: datetime) -> IntakeKey:
+        """The key of the vault that writers seal to; raises IntakeMissing before the vault has given one."""
+
+    async def keep_intake(self, keys: Sequence[IntakeKey], at: datetime) -> None:
+        """Keep keys that the vault gave, and drop those whose time is over."""
+
+    async def add(self, keys: Sequence[KeyWrap], groups: Sequence[GroupVersion] = ()) -> None:
+        """Keep new wrapped keys, and the versions that are sealed under them."""
+
+    async def versions(self, packet: str) -> Mapping[str, int]:
+        """Group → its newest version; nothing before the first was written."""
+
+    async def newest(self, packet: str, groups: Collection[str]) -> Sequence[tuple[KeyWrap, GroupVersion]]:
+        """The newest version of each of these groups, with its wrapped key."""
+
+    async def case_wraps(self, keysets: Collection[str]) -> Mapping[str, KeyWrap]:
+        """Keyset → the wrapped key of its case; an erased one has none."""
+
+    async def unadopted(self, limit: int) -> Sequence[KeyWrap]:
+        """Keys that the vault has not adopted yet."""
+
+    async def adopt(self, keys: Sequence[KeyWrap]) -> None:
+        """Replace wraps by those that the vault made of them."""
+
+    async def record_release(
+        self, release: str, case: str, referral: str, agency: str, groups: Mapping[str, int], at: datetime
+    ) -> None:
+        """Note which versions of which groups an agency is being given."""
+
+    async def holders(self, case: str) -> Sequence[HeldGroup]:
+        """Who was given what of a case."""
 
 
 class Views(Protocol):
@@ -177,6 +226,7 @@ class Work:
     profile: Profile
     clock: Clock
     cases: Cases
+    packets: Packets
     views: Views
     register: Register
     reports: Reports

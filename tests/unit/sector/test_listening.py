@@ -31,7 +31,7 @@ class Feed:
         self.feeds = FeedNotifier()
         self.looking = self.looking_max = self.looks = 0
         self.tells = False
-        engine = Engine(PROFILE, self.caller, self.open, self.open, self.show, self.feeds)
+        engine = Engine(PROFILE, self.caller, self.open, self.open, self.show, bytes, self.feeds)
         self.app = sector_app(engine)
         self.draining = asyncio.Event()
         transport = httpx2.ASGITransport(self.served)

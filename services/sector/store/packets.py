@@ -1,0 +1,115 @@
+"""Packets at rest, their wrapped keys and the vault's intake keys in PostgreSQL; the promises: `Packets`."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from schemas.wire.packets import CASE_KEY, IntakeKey
+from services.runtime.transaction import Row, Transaction, columns
+from services.sector.domain.packets import GroupVersion, KeyWrap
+from services.sector.domain.refusals import IntakeMissing
+from services.sector.handlers.work import HeldGroup, Packets
+
+_WRAP: Final = 'key, keyset, "group", version, epoch, wrap, is_adopted'
+_ADD_KEYS: Final = f"""
+INSERT INTO data_key ({_WRAP})
+SELECT * FROM unnest(CAST(:key AS text[]), CAST(:keyset AS text[]), CAST(:group AS text[]),
+  CAST(:version AS integer[]), CAST(:epoch AS text[]), CAST(:wrap AS bytea[]),
+  CAST(:is_adopted AS boolean[]))"""  # noqa: S608  names of columns
+_ADD_GROUPS: Final = """
+INSERT INTO packet_group (packet, "group", version, key, agency, schema, kc, ct, recorded_at)
+SELECT * FROM unnest(CAST(:packet AS text[]), CAST(:group AS text[]), CAST(:version AS integer[]),
+  CAST(:key AS text[]), CAST(:agency AS text[]), CAST(:schema AS text[]), CAST(:kc AS bytea[]),
+  CAST(:ct AS bytea[]), CAST(:recorded_at AS timestamptz[]))"""
+_VERSIONS: Final = """
+SELECT "group", max(version) AS version FROM packet_group WHERE packet = :packet GROUP BY "group" """
+_NEWEST: Final = """
+SELECT DISTINCT ON (g."group") g.packet, g."group", g.version, g.key, g.agency, g.schema, g.kc, g.ct,
+  g.recorded_at, k.keyset, k.epoch, k.wrap, k.is_adopted
+FROM packet_group g JOIN data_key k ON k.key = g.key
+WHERE g.packet = :packet AND g."group" = ANY(CAST(:groups AS text[]))
+ORDER BY g."group", g.version DESC"""
+_CASE_WRAPS: Final = f"""
+SELECT {_WRAP} FROM data_key
+WHERE keyset = ANY(CAST(:keysets AS text[])) AND "group" = '{CASE_KEY}' AND version = 1"""  # noqa: S608  constants
+_UNADOPTED: Final = f"""
+SELECT {_WRAP} FROM data_key WHERE NOT is_adopted ORDER BY key LIMIT :limit"""  # noqa: S608  names of columns
+_ADOPT: Final = """
+UPDATE data_key k SET epoch = w.epoch, wrap = w.wrap, is_adopted = true
+FROM unnest(CAST(:key AS text[]), CAST(:epoch AS text[]), CAST(:wrap AS bytea[])) AS w (key, epoch, wrap)
+WHERE k.key = w.key AND NOT k.is_adopted"""
+_INTAKE: Final = """
+SELECT CAST(document AS text) AS document FROM intake_key
+WHERE not_before <= :at AND not_after > :at ORDER BY not_before DESC LIMIT 1"""
+_KEEP_INTAKE: Final = """
+INSERT INTO intake_key (epoch, document, not_before, not_after)
+SELECT epoch, CAST(document AS jsonb), not_before, not_after
+FROM unnest(CAST(:epoch AS text[]), CAST(:document AS text[]), CAST(:not_before AS timestamptz[]),
+  CAST(:not_after AS timestamptz[])) AS row (epoch, document, not_before, not_after)
+ON CONFLICT DO NOTHING"""
+_FORGET_INTAKE: Final = "DELETE FROM intake_key WHERE not_after <= :at"
+_RELEASED: Final = """
+INSERT INTO release_made (release, "group", version, case_id, referral, agency, released_at)
+SELECT :release, "group", version, :case_id, :referral, :agency, :at
+FROM unnest(CAST(:groups AS text[]), CAST(:versions AS integer[])) AS row ("group", version)"""
+_HOLDERS: Final = """
+SELECT referral, agency, "group", max(version) AS version, max(released_at) AS released_at
+FROM release_made WHERE case_id = :case_id GROUP BY referral, agency, "group" ORDER BY referral, "group" """
+
+
+class PacketStore(Packets):
+    """Sealed rows alone: nothing here can be read without the vault."""
+
+    def __init__(self, transaction: Transaction, wake: Callable[[], None]) -> None:
+        """`wake` is called after a commit that left keys for the vault to adopt."""
+        self._transaction = transaction
+        self._wake = wake
+
+    async def intake(self, at: datetime) -> IntakeKey:
+        for row in await self._transaction.rows(_INTAKE, at=at):
+            return IntakeKey.model_validate_json(row.document)
+        raise IntakeMissing
+
+    async def keep_intake(self, keys: Sequence[IntakeKey], at: datetime) -> None:
+        documents = [key.model_dump_json() for key in keys]
+        named = columns(keys, "epoch", "not_before", "not_after")
+        await self._transaction.run(_KEEP_INTAKE, **named, document=documents)
+        await self._transaction.run(_FORGET_INTAKE, at=at)
+
+    async def add(self, keys: Sequence[KeyWrap], groups: Sequence[GroupVersion] = ()) -> None:
+        await self._transaction.run(_ADD_KEYS, **columns(keys, *KeyWrap.__slots__))
+        if groups:
+            await self._transaction.run(_ADD_GROUPS, **columns(groups, *GroupVersion.__slots__))
+        self._transaction.after_commit.append(self._wake)
+
+    async def versions(self, packet: str) -> Mapping[str, int]:
+        rows = await self._transaction.rows(_VERSIONS, packet=packet)
+        return {row.group: row.version for row in rows}
+
+    async def newest(self, packet: str, groups: Collection[str]) -> Sequence[tuple[KeyWrap, GroupVersion]]:
+        rows = await self._transaction.rows(_NEWEST, packet=packet, groups=list(groups))
+        return [(_of(KeyWrap, row), _of(GroupVersion, row)) for row in rows]
+
+    async def case_wraps(self, keysets: Collection[str]) -> Mapping[str, KeyWrap]:
+        rows = await self._transaction.rows(_CASE_WRAPS, keysets=list(keysets))
+        return {row.keyset: _of(KeyWrap, row) for row in rows}
+
+    async def unadopted(self, limit: int) -> Sequence[KeyWrap]:
+        return [_of(KeyWrap, row) for row in await self._transaction.rows(_UNADOPTED, limit=limit)]
+
+    async def adopt(self, keys: Sequence[KeyWrap]) -> None:
+        await self._transaction.run(_ADOPT, **columns(keys, "key", "epoch", "wrap"))
+
+    async def record_release(
+        self, release: str, case: str, referral: str, agency: str, groups: Mapping[str, int], at: datetime
+    ) -> None:
+        named = {"release": release, "case_id": case, "referral": referral, "agency": agency, "at": at}
+        await self._transaction.run(_RELEASED, **named, groups=list(groups), versions=list(groups.values()))
+
+    async def holders(self, case: str) -> Sequence[HeldGroup]:
+        return [HeldGroup(*row) for row in await self._transaction.rows(_HOLDERS, case_id=case)]
+
+
+def _of(kind: Any, row: Row) -> Any:
+    """The part of a row that is one of these."""
+    return kind(**{name: row[name] for name in kind.__slots__})

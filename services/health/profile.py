@@ -7,6 +7,7 @@ from services.sector.domain.profile import Profile
 PROFILE: Final = Profile(
     name="health",
     calls_itself="Health services",
+    purposes=frozenset({"care", "protection"}),
     decline_reasons=frozenset(
         {"no_capacity", "outside_area", "outside_mandate", "language_not_served", "conflict_of_interest"}
     ),

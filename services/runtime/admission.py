@@ -18,7 +18,7 @@ def check_role(role: str, act: Act) -> None:
     """Refuse a role that no table knows, and one that may not do this."""
     if role not in ROLES:
         raise refusals.UnknownRole
-    if act not in ROLES[role]:
+    if act not in ROLES[role].acts:
         raise refusals.RoleForbids
 
 

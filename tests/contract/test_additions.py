@@ -29,7 +29,7 @@ SECTOR: Final[Edits] = (
      "from services.sector.wiring import run_sector\n\nrun_sector(PROFILE)\n"),
     ("services/justice/profile.py", "",
      "from services.sector.domain.profile import Profile\n\n"
-     'PROFILE = Profile("justice", "Courts", frozenset({"no_capacity"}))\n'),
+     'PROFILE = Profile("justice", "Courts", frozenset({"legal_aid"}), frozenset({"no_capacity"}))\n'),
     ("pyproject.toml", '"health | police', '"justice | health | police'),
     ("pyproject.toml", '["services.health"', '["services.justice", "services.health"'),
 )  # fmt: skip

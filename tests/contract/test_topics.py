@@ -87,7 +87,7 @@ def test_rights_are_literal_and_no_wider_than_the_table() -> None:
 HANDLED = {
     "referrals": referrals.SUBSCRIPTIONS,
     "notifications": notifications.SUBSCRIPTIONS,
-    **{sector: subscriptions(Profile(sector, sector, frozenset())) for sector in SECTORS},
+    **{sector: subscriptions(Profile(sector, sector, frozenset(), frozenset())) for sector in SECTORS},
 }
 
 

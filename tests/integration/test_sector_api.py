@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet
 
+from schemas.events.access import Access, EventReport
 from schemas.events.directory import ServiceRegistered
 from schemas.events.referral import (
     FactBase,
@@ -18,7 +19,7 @@ from schemas.events.referral import (
     ReferralOffered,
     ReferralWithdrawn,
 )
-from schemas.roles import ROLES
+from schemas.roles import ROLES, Act
 from schemas.topics import inbox_of
 from schemas.wire.topic import source_of
 from services.education.profile import PROFILE as EDUCATION
@@ -40,7 +41,12 @@ from tests.support.scenes import CONSENT, PERSONAL, SCOPE, an_offer_asked
 from tests.support.sector import StoredSector
 from tests.support.trail import TrailTwin
 
-INVENTED = Profile("justice", "Courts and legal aid", frozenset({"no_capacity", "outside_area"}))
+INVENTED = Profile(
+    "justice",
+    "Courts and legal aid",
+    frozenset({"care", "legal_aid"}),
+    frozenset({"no_capacity", "outside_area"}),
+)
 WRITTEN = (HEALTH, POLICE, SOCIAL_SERVICES, EDUCATION)
 ISSUER = "urn:concert:test-local:local-issuer"
 KEY = ECKey.generate_key("P-384")
@@ -127,6 +133,11 @@ class Scene:
         }  # fmt: skip
         await self.tell(ReferralOffered.model_validate(content | changes))
         return referral
+
+    async def denials(self) -> list[Access]:
+        """What the trail is told was denied, in order."""
+        told = [one.access for one in await self.sector.reported() if isinstance(one, EventReport)]
+        return [access for access in told if access.act == "denial"]
 
     async def registered(self) -> None:
         """Let the trail know the subjects' keys, as the sweeper would."""
@@ -533,20 +544,51 @@ async def test_an_agency_is_let_in_as_governance_says(scene: Scene, kind: str) -
         assert scene.trail.asked == await scene.sector.sent() == []
 
 
-@pytest.mark.parametrize("role", ["caseworker", "coordinator", "system", "planted_role"])
-async def test_a_role_may_do_what_its_row_says(scene: Scene, role: str) -> None:
-    acts = {"look": "look", "directory": "listen", "events": "listen", "ask": "ask", "protect": "ask"}
+@pytest.mark.parametrize("role", ["caseworker", "coordinator", "system", "cleaner"])
+async def test_a_role_may_do_what_its_row_says_and_the_trail_learns_of_the_rest(
+    scene: Scene, role: str
+) -> None:
+    acts: dict[str, Act] = {
+        "look": "look",
+        "directory": "listen",
+        "events": "listen",
+        "ask": "ask",
+        "protect": "ask",
+    }
 
     for request, asks in REQUESTS.items():
         for ask in asks:
             answer = await ask(scene, OWN, role)
-            may = acts[request] in ROLES.get(role, ())
+            may = role in ROLES and acts[request] in ROLES[role].acts
             assert (answer.status_code != 403) == may
             if not may:
                 assert answer.json()["code"] == ("role_forbids" if role in ROLES else "unknown_role")
-                assert "planted" not in answer.text
+                assert "cleaner" not in answer.text
             if role not in ROLES:
                 assert all(known in answer.json()["detail"] for known in ROLES)
+    denials = {access.reason for access in await scene.denials()}
+    assert ({"unknown_role", "role_forbids"} & denials) == {
+        "caseworker": set(), "coordinator": {"role_forbids"}, "system": {"role_forbids"},
+        "cleaner": {"unknown_role"},
+    }[role]  # fmt: skip
+
+
+async def test_a_purpose_that_nobody_there_serves_shows_nothing_and_stands_in_the_trail(scene: Scene) -> None:
+    referral = await scene.received(purpose="care")
+    path, other = f"/v1/referrals/{referral}", "consent_does_not_cover"
+    asked = (
+        (path, "investigation", "caseworker", "purpose_not_served"),  # her sector here does not
+        ("/v1/worklist", "care", "lawyer", "purpose_not_served"),  # that role does not
+        (path, "legal_aid", "lawyer", other),  # she did not agree to that
+    )
+
+    for place, purpose, role, code in asked:
+        answer = await scene.get(place, purpose=purpose, role=role)
+        assert (answer.status_code, answer.json()["code"]) == (403, code)
+
+    assert [access.reason for access in await scene.denials()] == [code for *_, code in asked]
+    assert scene.trail.asked == []
+    assert (await scene.get(path, role="nurse")).status_code == 200
 
 
 async def step_of(scene: Scene, referral: str, resource: str, key: str = "") -> httpx2.Response:

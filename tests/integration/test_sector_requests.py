@@ -175,11 +175,11 @@ async def test_denials_of_one_actor_within_a_minute_are_the_first_and_one_that_c
     """Two minutes of denials, which were an entry each."""
     for second in range(120):
         for _ in range(3):
-            await record_denial(asker(STRANGER), REFERRAL, sector.work)
+            await record_denial(asker(STRANGER), "not_found", REFERRAL, sector.work)
         await fold_denials(sector.work)
         sector.clock.forward(timedelta(seconds=1))
         if second == 30:
-            await record_denial(asker(RECEIVER), None, sector.work)
+            await record_denial(asker(RECEIVER), "not_found", None, sector.work)
     sector.clock.forward(DENIALS_FOLD_WITHIN)
     await fold_denials(sector.work)
 

@@ -14,10 +14,10 @@ from fastapi.responses import JSONResponse
 from schemas.events.access import Actor
 from schemas.events.consent import PURPOSES
 from schemas.ids import KINDS
-from schemas.roles import Act
+from schemas.roles import WITHOUT_PURPOSE, Act, may
 from schemas.wire.body import CODE_LIST
 from services.runtime.admission import check_role
-from services.runtime.errors import NotFound
+from services.runtime.errors import Refused
 from services.runtime.openapi import needed_header, refuses
 from services.runtime.refusals import NO_ENTRY
 from services.runtime.tokens import Caller
@@ -85,13 +85,24 @@ class Engine:
 def asker_of(engine: Engine, act: Act) -> Callable[[Request], Awaitable[Asker]]:
     """A dependency: on whose behalf the request is made (async: a plain one would cost a thread)."""
 
-    @refuses(*NO_ENTRY)
+    @refuses(*NO_ENTRY, *(() if act in WITHOUT_PURPOSE else (refusals.PurposeNotServed,)))
     async def asker(request: Request) -> Asker:
         caller = engine.caller(request)
-        check_role(caller.role, act)
-        return Asker(caller.agency, Actor(id=caller.staff, role=caller.role, client=caller.client))
+        by = Asker(caller.agency, Actor(id=caller.staff, role=caller.role, client=caller.client))
+        said = request.headers.get("Concert-Purpose")
+        async with noting_denials(engine, by, None):
+            check_role(caller.role, act)
+            if act not in WITHOUT_PURPOSE and said in PURPOSES:
+                check_purpose(engine, by, act, said)
+        return by
 
     return asker
+
+
+def check_purpose(engine: Engine, by: Asker, act: Act, said: str) -> None:
+    """Refuse a purpose that this sector, or the asker's role, does not serve."""
+    if not may(by.actor.role or "", act, said, engine.profile.purposes):
+        raise refusals.PurposeNotServed
 
 
 def once_of(engine: Engine, act: Act) -> Callable[..., Awaitable[KeyedRequest]]:
@@ -162,12 +173,14 @@ async def answer(
 
 @asynccontextmanager
 async def noting_denials(engine: Engine, by: Asker, typed: str | None) -> AsyncIterator[None]:
-    """Tell the trail when somebody asks for what is not theirs, before they are told that it is not there."""
+    """Tell the trail when somebody asks for what they may not, before they are told so."""
     try:
         yield
-    except NotFound:
-        async with engine.open() as work:
-            await record_denial(by, typed if typed and looks_like("referral", typed) else None, work)
+    except Refused as refused:
+        if refused.status in (403, 404):
+            named = typed if typed and looks_like("referral", typed) else None
+            async with engine.open() as work:
+                await record_denial(by, refused.code, named, work)
         raise
 
 

@@ -14,7 +14,12 @@ from services.runtime.errors import NotFound
 from services.runtime.openapi import refuses
 from services.sector.api import asking
 from services.sector.api.answers import NUMBER, CasePage, ReferralPage, Worklist
-from services.sector.domain.refusals import CursorUnreadable, SubjectNotRegistered, TrailUnavailable
+from services.sector.domain.refusals import (
+    ConsentDoesNotCover,
+    CursorUnreadable,
+    SubjectNotRegistered,
+    TrailUnavailable,
+)
 from services.sector.domain.requests import Asker
 from services.sector.domain.views import ReferralView
 from services.sector.handlers import looks
@@ -38,7 +43,7 @@ def reading_routes(engine: asking.Engine) -> APIRouter:
             304: {"description": "If-None-Match names the last fact.", "headers": NUMBER},
         },
     )
-    @refuses(NotFound, TrailUnavailable)
+    @refuses(NotFound, ConsentDoesNotCover, TrailUnavailable)
     async def get_referral(
         referral: asking.ReferralPath,
         by: Annotated[Asker, asker],

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from schemas.events.referral import PROTECTS_HER, GiveFeedback, StepBase
+from schemas.events.referral import PROTECTS_HER, GiveFeedback, StepBase, WithdrawReferral
 from services.runtime.errors import NotFound
 from services.runtime.openapi import refuses
 from services.sector.api import asking
@@ -23,6 +23,7 @@ def step_routes(engine: asking.Engine) -> APIRouter:
     """The routes that change something."""
     router = APIRouter(prefix="/v1", tags=["steps"])
     keyed = Depends(asking.once_of(engine, "ask"))
+    withdrawing = Depends(asking.once_of(engine, "withdraw"))
 
     @router.post("/cases", operation_id="open_case", **_answers(201, CaseReceipt))
     async def post_case(once: Annotated[KeyedRequest, keyed], body: CaseRequest) -> JSONResponse:
@@ -44,7 +45,7 @@ def step_routes(engine: asking.Engine) -> APIRouter:
         return await asking.answer(engine, once, lambda work: offer(body, once.by, work))
 
     for resource, step in RESOURCES.items():
-        _add_step(router, engine, resource, step, keyed)
+        _add_step(router, engine, resource, step, withdrawing if step is WithdrawReferral else keyed)
     return router
 
 

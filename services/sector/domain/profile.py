@@ -11,5 +11,7 @@ class Profile:
     """Its name in `schemas.topics.SECTORS`: also its Kafka user, database role and certificate."""
     calls_itself: str
     """What it calls itself to people."""
+    purposes: frozenset[str]
+    """What its people may look for; a look for another purpose is refused."""
     decline_reasons: frozenset[str]
     """The reasons for which its agencies may decline a referral."""

@@ -15,6 +15,11 @@ PurposeMissing: Final = _define(
 PurposeUnknown: Final = _define(
     "purpose_unknown", f"Send the header Concert-Purpose with one of {', '.join(sorted(PURPOSES))}.", 422
 )
+PurposeNotServed: Final = _define(
+    "purpose_not_served",
+    "Your sector, or the token's role, does not serve this purpose; name one it does.",
+    403,
+)
 IdempotencyKeyMissing: Final = _define(
     "idempotency_key_missing", "Send an Idempotency-Key of 1 to 255 visible characters, new each time.", 400
 )

@@ -8,6 +8,7 @@ from schemas.events.access import Access, Explanation, Item
 from schemas.trail.bytes import subject_key
 from schemas.wire.body import instant_text
 from services.runtime.errors import NotFound
+from services.sector.domain.refusals import ConsentDoesNotCover
 from services.sector.domain.requests import Asker
 from services.sector.domain.views import ReferralView
 from services.sector.handlers.work import Work
@@ -32,8 +33,11 @@ class TrailGate(Protocol):
 
 
 async def look_at_referral(referral: str, by: Asker, purpose: str, work: Work) -> Look:
-    """The look at one referral: its owner sees its own case, the receiver what was addressed to it."""
+    """The look at one referral: its owner sees its own case, the receiver what it was offered, for that."""
     view = await own_view(referral, by, work)
+    asked_for = view.offer and view.offer.get("purpose")
+    if view.role == "receiver" and asked_for and asked_for != purpose:
+        raise ConsentDoesNotCover
     access = _access(
         "view",
         by,

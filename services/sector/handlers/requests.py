@@ -151,12 +151,12 @@ async def ask_step(
     return await _sent(step, work, at)
 
 
-async def record_denial(by: Asker, typed: str | None, work: Work) -> None:
-    """Tell the trail that somebody asked for what is not theirs; `typed` is the id, if it looks like one.
+async def record_denial(by: Asker, reason: str, typed: str | None, work: Work) -> None:
+    """Tell the trail that somebody asked for what they may not; `typed` is the id, if it looks like one.
 
     The first is told at once, those behind it are counted: whoever tries thousands must not fill the trail.
     """
-    access, at = Access(act="denial", actor=by.actor, agency=by.agency, reason="not_found"), work.clock.now()
+    access, at = Access(act="denial", actor=by.actor, agency=by.agency, reason=reason), work.clock.now()
     if await work.reports.is_first_denial(access, at):
         await work.reports.add([_event(access.model_copy(update={"referral": typed}), at)])
 

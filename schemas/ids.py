@@ -52,6 +52,8 @@ KINDS: Final[Mapping[str, IdKind]] = {
     "agency": _CHOSEN,  # governance, at admission
     "desk": _CHOSEN,  # the agency, when it registers a duty desk
     "protocol": _CHOSEN,  # governance, at publication
+    "service_name": IdKind("^[a-z][a-z_]{1,29}$"),  # this project: a name of `schemas/topics.py`
+    "governance_key": IdKind("^gk_[a-z2-7]{16}$", "gk_"),  # whoever makes the key: derived from it
     "organization": _HSDS,  # the publisher of the directory entry
     "service": _HSDS,  # the publisher of the directory entry
 }

@@ -5,7 +5,7 @@ from typing import Final
 
 from schemas.events import referral
 from schemas.events.directory import ServiceRegistered
-from schemas.events.governance import AgencyCurrent, ProtocolCurrent
+from schemas.events.governance import AgencyCurrent, ProtocolCurrent, ServiceCurrent
 from schemas.events.unmet_need import ReportUnmetNeed, UnmetNeedRecorded
 from schemas.wire.body import by_type
 from schemas.wire.topic import Topic
@@ -59,8 +59,8 @@ GOVERNANCE_STATE: Final = Topic(
     writer="governance",
     readers=(*SECTORS, "referrals", "notifications"),
     classification="internal",
-    keys=("agency", "protocol"),
-    carries=by_type(AgencyCurrent, ProtocolCurrent),
+    keys=("agency", "service_name", "protocol"),
+    carries=by_type(AgencyCurrent, ServiceCurrent, ProtocolCurrent),
     compacted=True,
     partitions=3,
 )

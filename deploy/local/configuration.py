@@ -90,6 +90,8 @@ class Configuration(BaseSettings):
     database: ExternalDatabase | None = None
     smtp: MailServer | None = None
     issuer: Issuer | None = None
+    governance_keys_file: Path | None = None
+    """The public keys of governance's three holders, where they are not this installation's own."""
 
     @classmethod
     def settings_customise_sources(cls, *_: Any, **sources: Any) -> tuple[Any, ...]:
@@ -138,6 +140,12 @@ def _check_mode(found: Configuration) -> None:
         raise CannotRun("wrong_mode", "A cell that is not live has a name that begins with test-.")
     if found.mode != "local" and not found.issuer:
         raise CannotRun("wrong_mode", "The local issuer serves mode local only; name your own issuer.")
+    if found.mode != "local" and not found.governance_keys_file:
+        raise CannotRun(
+            "wrong_mode",
+            "Mode local alone makes governance's keys itself; name the three holders' public keys as "
+            "governance_keys_file (`concert governance keys create`).",
+        )
 
 
 def trial(data: Path, **changes: Any) -> Configuration:

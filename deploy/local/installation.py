@@ -1,8 +1,10 @@
 """One installation: configuration, ports, secrets, certificates, and the addresses that follow from them."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import URL, make_url
 
 from deploy.local import accounts, ports
@@ -39,7 +41,8 @@ class Installation:
         self.secrets.check()
         self.certificates.check((*SERVICES, OPERATOR))
         servers = self.configuration.kafka, self.configuration.database
-        for file in [server.password_file for server in servers if server]:
+        files = [server.password_file for server in servers if server]
+        for file in [*files, self.governance_keys_file]:
             if not (file.is_file() and file.read_text().strip()):
                 raise bad_secret(file, "is missing or empty")
 
@@ -102,6 +105,16 @@ class Installation:
             name=f"urn:concert:{self.configuration.cell}:local-issuer",
             keys_file=self.secrets.issuer_public_file(),
         )
+
+    @property
+    def governance_keys_file(self) -> Path:
+        """The public keys, of which two must have signed what is in force."""
+        return self.configuration.governance_keys_file or self.secrets.governance_public_file()
+
+    @property
+    def holders(self) -> list[Ed25519PrivateKey]:
+        """Governance's private keys, where this installation made them itself; others' are never here."""
+        return [] if self.configuration.governance_keys_file else self.secrets.governance_keys
 
     @property
     def log_key(self) -> str:

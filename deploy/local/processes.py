@@ -19,6 +19,7 @@ Variables = dict[str, Callable[[Installation, str], object]]
 INSTALLED: Final[Variables] = {
     "MODE": lambda its, name: its.configuration.mode,
     "CELL": lambda its, name: its.configuration.cell,
+    "GOVERNANCE_KEYS_FILE": lambda its, name: its.governance_keys_file,
 }
 DATABASE: Final[Variables] = {
     "DATABASE__URL": lambda its, name: its.database_url(name),

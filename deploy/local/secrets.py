@@ -14,9 +14,11 @@ from joserfc.jwk import ECKey, KeySet
 
 from deploy.local.places import make_directory, write_private
 from deploy.local.refusals import CannotRun
+from schemas.events.governance_keys import HOLDERS, kid_of
 from schemas.trail.notes import NamedKey, vkey
+from schemas.wire.public_keys import written
 
-ENDS: Final = (".password", ".key", ".jwk", ".jwks")
+ENDS: Final = (".password", ".key", ".jwk", ".jwks", ".json")
 CHECKSUMS: Final = "SHA256SUMS"
 """As `sha256sum -c` reads it. It gives nothing away: every secret holds at least 128 random bits."""
 
@@ -89,9 +91,26 @@ class Secrets(SecretFolder):
 
     def verification_key(self, name: str, key_name: str) -> str:
         """The public half of an Ed25519 seed as a signed note's verifiers read it."""
-        seed = base64.b64decode(self.key_file(name).read_text())
-        public = Ed25519PrivateKey.from_private_bytes(seed).public_key()
-        return vkey(NamedKey(key_name, public.public_bytes_raw()))
+        return vkey(NamedKey(key_name, _public(self.signing_key(name))))
+
+    def signing_key(self, name: str) -> Ed25519PrivateKey:
+        """The Ed25519 key that a seed makes."""
+        return Ed25519PrivateKey.from_private_bytes(base64.b64decode(self.key_file(name).read_text()))
+
+    def public_key(self, name: str) -> str:
+        """Its public half, as `ed25519:…`."""
+        return written(_public(self.signing_key(name)), "ed25519")
+
+    @property
+    def governance_keys(self) -> list[Ed25519PrivateKey]:
+        """The keys of three holders, for an installation in which they are one."""
+        return [self.signing_key(f"governance-{holder}") for holder in range(1, HOLDERS + 1)]
+
+    def governance_public_file(self) -> Path:
+        """Their public halves, by their ids."""
+        public = [_public(key) for key in self.governance_keys]
+        written_down = {kid_of(key): written(key, "ed25519") for key in public}
+        return self.made_once("governance.public.json", lambda: json.dumps(written_down, indent=1))
 
     def issuer_key_file(self) -> Path:
         """The private key that the local issuer of access tokens signs with (JWK, ES384)."""
@@ -106,6 +125,10 @@ class Secrets(SecretFolder):
 def _new_issuer_key() -> str:
     key = ECKey.generate_key("P-384", {"use": "sig", "alg": "ES384"}, auto_kid=True)
     return json.dumps(key.as_dict(private=True))
+
+
+def _public(key: Ed25519PrivateKey) -> bytes:
+    return key.public_key().public_bytes_raw()
 
 
 def bad_secret(file: Path, what: str) -> CannotRun:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from deploy.local import control, provisioning
 from deploy.local.configuration import Configuration
 from deploy.local.fork_client import ForkServer
+from deploy.local.founding import publish_services
 from deploy.local.installation import Installation, install
 from deploy.local.kafka import Kafka
 from deploy.local.keeper import PartKeeper
@@ -219,6 +220,8 @@ async def running(
         platform = Platform(installation, wanted, say, more or {})
         try:
             await platform.open()
+            if platform.installation.holders and "governance" in platform.names:
+                await publish_services(platform.installation, say)
             yield platform
         finally:
             await platform.close()

@@ -1,4 +1,4 @@
-"""What governance says is in force: agencies with their keys, and the protocols that join them."""
+"""What governance says is in force: agencies, services, their keys, and the protocols that join agencies."""
 
 import hashlib
 from collections.abc import Mapping
@@ -9,19 +9,12 @@ import rfc8785
 from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.events.consent import PURPOSES, FieldGroup, Purpose
-from schemas.ids import AgencyId, OrganizationId, ProtocolId
+from schemas.ids import KINDS, AgencyId, OrganizationId, ProtocolId
 from schemas.wire.body import Body, Code, Count, Instant, listed
 from schemas.wire.minimisation import Visibility
+from schemas.wire.public_keys import PublicKey
 
 Sector = Annotated[str, Field(pattern=r"^[a-z][a-z_]{1,29}$")]
-PublicKey = Annotated[
-    str,
-    Field(
-        pattern=r"^[a-z0-9]{2,20}:([A-Za-z0-9+/]{4}){10,700}([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
-        max_length=2900,
-    ),
-]
-"""Its suite and the key in standard base64; so far `ed25519:…` for signing, `x25519:…` for encryption."""
 DocumentHash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 TIMERS: Final = ("acknowledge", "answer", "seal")
@@ -78,9 +71,23 @@ class ProtocolDocument(BaseModel):
 
 
 def document_hash(document: BaseModel) -> str:
-    """SHA-256 over a document's JCS form (RFC 8785), in hex; decisions and permits carry a protocol's."""
-    content: Any = document.model_dump(mode="json")
+    """SHA-256 over the JCS form (RFC 8785) without signatures, in hex; decisions carry a protocol's."""
+    content: Any = document.model_dump(mode="json", exclude={"signatures"})
     return hashlib.sha256(rfc8785.dumps(content)).hexdigest()
+
+
+class GovernanceSignature(BaseModel):
+    """One holder's signature over a document; `governance_keys` says over which bytes."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    kid: Annotated[str, Field(pattern=KINDS["governance_key"].pattern)]
+    value: Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{86}==$")]
+    """Ed25519, in standard base64."""
+
+
+Signatures = Annotated[tuple[GovernanceSignature, ...], Field(max_length=6)]
+"""Two holders' at least; none is needed for a suspension. More than three stand there while keys change."""
 
 
 class AgencyCurrent(Body):
@@ -97,6 +104,23 @@ class AgencyCurrent(Body):
     status: Literal["active", "suspended"]
     signing_key: PublicKey
     encryption_key: PublicKey
+    signatures: Signatures = ()
+
+
+class ServiceCurrent(Body):
+    """A sector service as it stands now, with the keys that its consents and its vault's releases carry."""
+
+    type: ClassVar[str] = "governance.service_current"
+    key_field: ClassVar[str] = "service"
+
+    service: Sector
+    version: Count
+    status: Literal["active", "suspended"]
+    signing_key: PublicKey
+    """What its consents are signed with."""
+    vault_key: PublicKey
+    """What its vault signs releases and intake keys with."""
+    signatures: Signatures = ()
 
 
 class ProtocolCurrent(Body):
@@ -107,3 +131,4 @@ class ProtocolCurrent(Body):
 
     document: ProtocolDocument
     hash: DocumentHash
+    signatures: Signatures = ()

@@ -59,6 +59,12 @@ class LetterReason(StrEnum):
     BAD_HEADER = "bad_header"
     CORRUPT_BATCH = "corrupt_batch"
     TOO_LARGE_UNPACKED = "too_large_unpacked"
+    UNSIGNED = "unsigned"
+    SIGNED_ONCE = "signed_once"
+    KEY_NOT_PINNED = "key_not_pinned"
+    SIGNATURE_MISMATCH = "signature_mismatch"
+    HASH_WRONG = "hash_wrong"
+    VERSION_NOT_NEWER = "version_not_newer"
 
 
 @dataclass(frozen=True, slots=True)

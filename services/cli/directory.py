@@ -12,8 +12,9 @@ import httpx2
 import typer
 from pydantic_core import to_json
 
+from deploy.local.founding import operator_client
 from services.cli.directory_source import DirectoryRow, RefusedRow, SourcePage, read_directory
-from services.cli.installed import JSON, DataDirectory, installed, operator_client
+from services.cli.installed import JSON, DataDirectory, installed
 from services.cli.talk import FAILED, AsJson, show
 from services.runtime.clock import SystemClock
 from services.runtime.errors import Refused, Unavailable, define_refusal

@@ -1,32 +1,48 @@
-"""`concert agencies …`, `concert protocols …`: what governance publishes, by the operator's certificate."""
+"""`concert agencies …`, `services …`, `protocols …`: what governance publishes, by the operator's word."""
 
 import json
 import re
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import typer
 
+from deploy.local.founding import SIGNS_ITSELF, signed_by_two
 from schemas.ids import KINDS
-from services.cli.installed import DataDirectory, ask
+from services.cli.governance_keys import NoDocument, read_document
+from services.cli.installed import DataDirectory, ask, installed
 from services.cli.talk import AsJson, command, fail, say, show
 
 agencies = typer.Typer(no_args_is_help=True, help="Agencies that take part.")
+services = typer.Typer(no_args_is_help=True, help="Sector services and their keys.")
 protocols = typer.Typer(no_args_is_help=True, help="Sharing protocols that join agencies.")
 
+PLURALS: Final = {"agency": "agencies", "service": "services", "protocol": "protocols"}
+NAMED: Final = {"agency": "agency", "service": "service_name", "protocol": "protocol"}
+"""Kinds of document, each with the kind of its id."""
 Document = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A JSON file with one document.")]
 
 
 @agencies.command("admit")
 def admit(file: Document, data: DataDirectory = None, as_json: AsJson = False) -> None:
-    """Example: `concert agencies admit FILE`. Admits it, or publishes its next version."""
-    _publish("Agency", "agency", file, data, as_json, command("protocols publish FILE", data))
+    """Example: `concert agencies admit FILE`. Admits it, or publishes its next version.
+
+    Two of governance's three holders have signed it (`concert governance keys sign`), unless it suspends.
+    """
+    _publish("agency", file, data, as_json, command("protocols publish FILE", data))
+
+
+@services.command("publish")
+def publish_service(file: Document, data: DataDirectory = None, as_json: AsJson = False) -> None:
+    """Example: `concert services publish FILE`. Says which keys a sector service signs with."""
+    _publish("service", file, data, as_json, command("services list", data))
 
 
 @protocols.command("publish")
 def publish(file: Document, data: DataDirectory = None, as_json: AsJson = False) -> None:
     """Example: `concert protocols publish FILE`. Its parties must have been admitted before."""
-    _publish("Protocol", "id", file, data, as_json, command("protocols list", data))
+    _publish("protocol", file, data, as_json, command("protocols list", data))
 
 
 @agencies.command("list")
@@ -35,30 +51,55 @@ def list_agencies(data: DataDirectory = None, as_json: AsJson = False) -> None:
     _list("/v1/agencies", ("agency", "version", "sector", "status"), data, as_json)
 
 
+@services.command("list")
+def list_services(data: DataDirectory = None, as_json: AsJson = False) -> None:
+    """Every sector service as it stands."""
+    _list("/v1/services", ("service", "version", "status", "signing_key", "vault_key"), data, as_json)
+
+
 @protocols.command("list")
 def list_protocols(data: DataDirectory = None, as_json: AsJson = False) -> None:
     """Every sharing protocol as it stands."""
     _list("/v1/protocols", ("id", "version", "valid_from", "valid_until"), data, as_json)
 
 
-def _publish(kind: str, name: str, file: Path, data: Path | None, as_json: bool, following: str) -> None:
-    """Send a document as it is, under the id that it gives itself."""
+def _publish(kind: str, file: Path, data: Path | None, as_json: bool, following: str) -> None:
+    """Send a document as its holders signed it, under the id that it gives itself."""
     content = file.read_bytes()
-    try:
-        found = json.loads(content)[name]
-    except (ValueError, TypeError, KeyError, RecursionError):
-        found = None
-    if not isinstance(found, str) or not re.fullmatch(KINDS["agency"].pattern, found):
-        fail(f"{file} must hold one JSON object that gives its id as {name}")
-    path = "agencies" if name == "agency" else "protocols"
-    answer = ask(data, "governance", "PUT", f"/v1/{path}/{found}", content)
+    name = _name_in(content, kind)
+    if name is None:
+        fail(f"{file} must hold one JSON object that gives its id as {'id' if kind == 'protocol' else kind}")
+    answer = ask(data, "governance", "PUT", f"/v1/{PLURALS[kind]}/{name}", _prepared(content, data))
     what = "published" if answer["is_news"] else "stands already, nothing changed"
-    line = f"{kind} {answer['id']}, version {answer['version']}, hash {answer['hash']}: {what}."
+    line = f"{kind.capitalize()} {answer['id']}, version {answer['version']}, hash {answer['hash']}: {what}."
     show(answer, [line], as_json=as_json)
     say(f"Next: {following}.")
 
 
+def _prepared(content: bytes, data: Path | None) -> bytes:
+    """The document, signed where nobody has and this installation may; what is none goes as it is."""
+    try:
+        body = read_document(content)
+    except NoDocument:
+        return content  # governance says in every detail what is wrong
+    if not body.signatures and (holders := installed(data).holders):
+        body = signed_by_two(body, holders)
+        say(SIGNS_ITSELF)
+    return body.model_dump_json().encode()
+
+
+def _name_in(content: bytes, kind: str) -> str | None:
+    """The id that a document gives itself, if it looks like one."""
+    found: Any = None
+    with suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        document = json.loads(content)
+        found = document.get("document", document)["id"] if kind == "protocol" else document[kind]
+    is_id = isinstance(found, str) and re.fullmatch(KINDS[NAMED[kind]].pattern, found)
+    return found if is_id else None
+
+
 def _list(path: str, names: tuple[str, ...], data: Path | None, as_json: bool) -> None:
     answer = ask(data, "governance", "GET", path)
-    rows = [[str(entry["content"][name]) for name in names] for entry in answer["data"]]
+    documents = [entry["content"].get("document", entry["content"]) for entry in answer["data"]]
+    rows = [[str(document[name]) for name in names] for document in documents]
     show(answer, map("\t".join, (names, *rows)), as_json=as_json)

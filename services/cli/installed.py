@@ -10,11 +10,10 @@ import typer
 
 from deploy.local import control
 from deploy.local.configuration import load
-from deploy.local.installation import OPERATOR, Installation
+from deploy.local.founding import operator_client
+from deploy.local.installation import Installation
 from deploy.local.refusals import CannotRun
 from services.cli.talk import CONFLICT, FAILED, NOT_AUTHORISED, NOT_FOUND, TEMPORARY, command, fail, say
-from services.runtime.peers import internal_client
-from services.runtime.settings import TlsSettings
 
 DataDirectory = Annotated[
     Path | None,
@@ -25,7 +24,6 @@ DataDirectory = Annotated[
     ),
 ]
 READY: Final = "ready"
-ANSWER_WITHIN_SECONDS: Final = 30.0
 EXIT_CODES: Final = {403: NOT_AUTHORISED, 404: NOT_FOUND, 409: CONFLICT, 503: TEMPORARY}
 """How an answer's status ends the command; any other refusal ends it with 1."""
 JSON: Final = {"content-type": "application/json"}
@@ -42,19 +40,6 @@ def installed(data: Path | None) -> Installation:
         sentence = f"What runs in {configuration.data} has not told its ports; ask again in a moment."
         raise CannotRun("not_ready", f"{sentence} If it stays so: {command('down', data)}, then `up`.")
     return Installation(configuration, state["ports"])
-
-
-def operator_client(installation: Installation, service: str) -> httpx2.AsyncClient:
-    """A connection to a service's internal port."""
-    certificates = installation.certificates
-    tls = TlsSettings(
-        certificate_file=certificates.certificate_file(OPERATOR),
-        key_file=certificates.key_file(OPERATOR),
-        authority_file=certificates.authority_file,
-    )
-    return internal_client(
-        tls, service, base_url=installation.internal_url(service), seconds=ANSWER_WITHIN_SECONDS
-    )
 
 
 def ask(data: Path | None, service: str, method: str, path: str, content: bytes | None = None) -> Any:

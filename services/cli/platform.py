@@ -13,6 +13,7 @@ import typer
 
 from deploy.local import control
 from deploy.local.configuration import Configuration, load
+from deploy.local.founding import SIGNS_ITSELF
 from deploy.local.places import make_directory
 from services.cli.installed import READY, DataDirectory
 from services.cli.talk import FAILED, INTERRUPTED, command, say
@@ -54,6 +55,8 @@ def _tell_ready(data: Path | None, platform: "Platform") -> None:
     for name, port in sorted(installation.ports.items()):
         if name.endswith("_api"):
             say(f"  {name.removesuffix('_api'):<16} http://127.0.0.1:{port}")
+    if installation.holders:
+        say(SIGNS_ITSELF)
     for name, refusal in platform.failing.items():
         say(f"{name} cannot live and is tried again and again: {refusal.sentence}")
     following = f"{command('status', data)}, `concert token --help`"

@@ -9,6 +9,7 @@ from typing import Annotated
 import httpx2
 import typer
 
+from deploy.local.founding import operator_client
 from deploy.local.installation import Installation
 from deploy.local.refusals import CannotRun
 from schemas.trail.bytes import encoded
@@ -16,7 +17,7 @@ from schemas.trail.notes import named_key, signed_checkpoint
 from schemas.trail.tiles import ENTRIES, levels_of, tiles_of_level
 from services.audit.verifier.__main__ import run
 from services.audit.verifier.kit import CHECKPOINT, DETAILS, POLICY
-from services.cli.installed import DataDirectory, installed, operator_client
+from services.cli.installed import DataDirectory, installed
 from services.cli.talk import CONFLICT, fail, failures_told, say
 from services.runtime.errors import Unavailable
 from services.runtime.ids import random_bytes

@@ -6,10 +6,17 @@ from contextlib import AbstractAsyncContextManager
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel
 
-from schemas.events.governance import ProtocolDocument
+from schemas.events.governance import Sector
 from schemas.ids import AgencyId, ProtocolId
-from services.governance.domain import AgencyDocument, OtherId, Publication, PublicationReceipt
-from services.governance.handlers import Work, admit_agency, publish_protocol
+from services.governance.domain import (
+    AgencyDocument,
+    OtherId,
+    Publication,
+    PublicationReceipt,
+    ServiceDocument,
+    SharingDocument,
+)
+from services.governance.handlers import Work, admit_agency, publish_protocol, publish_service
 from services.runtime.web import caller_of
 
 OpenWork = Callable[[], AbstractAsyncContextManager[Work]]
@@ -34,10 +41,18 @@ def operators_routes(open_work: OpenWork) -> APIRouter:
         async with open_work() as work:
             return await admit_agency(content, work)
 
+    @router.put("/services/{service}")
+    async def put_service(service: Sector, content: ServiceDocument) -> PublicationReceipt:
+        """Publish a sector service's keys, or its next version."""
+        if content.service != service:
+            raise OtherId
+        async with open_work() as work:
+            return await publish_service(content, work)
+
     @router.put("/protocols/{protocol}")
-    async def put_protocol(protocol: ProtocolId, content: ProtocolDocument) -> PublicationReceipt:
+    async def put_protocol(protocol: ProtocolId, content: SharingDocument) -> PublicationReceipt:
         """Publish a sharing protocol, or its next version."""
-        if content.id != protocol:
+        if content.document.id != protocol:
             raise OtherId
         async with open_work() as work:
             return await publish_protocol(content, work)
@@ -54,6 +69,12 @@ def routes(open_work: OpenWork) -> APIRouter:
         """Every agency as it stands."""
         async with open_work() as work:
             return PublicationList(data=await work.publications.all("agency"))
+
+    @router.get("/services")
+    async def list_services() -> PublicationList:
+        """Every sector service as it stands."""
+        async with open_work() as work:
+            return PublicationList(data=await work.publications.all("service"))
 
     @router.get("/protocols")
     async def list_protocols() -> PublicationList:

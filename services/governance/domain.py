@@ -1,6 +1,5 @@
 """What may be published: which version follows which, and what a document must say to be acted on."""
 
-import base64
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -8,43 +7,45 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final, Literal
 
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from pydantic import ConfigDict
 
 from schemas.events.consent import PURPOSES
-from schemas.events.governance import BASES, TIMERS, URGENCIES, AgencyCurrent, ProtocolDocument, PullRow
+from schemas.events.governance import (
+    BASES,
+    TIMERS,
+    URGENCIES,
+    AgencyCurrent,
+    ProtocolCurrent,
+    ProtocolDocument,
+    PullRow,
+    ServiceCurrent,
+)
+from schemas.events.governance_keys import GovernanceBody, GovernanceKeys, SignatureFault, is_suspension
 from schemas.events.packet import FIELD_ROWS, PACKET_ROWS
 from schemas.events.policy import visible
 from schemas.events.referral import ROWS
 from schemas.topics import SECTORS
 from schemas.wire.minimisation import STATISTICS
-from services.runtime.errors import define_refusal
+from schemas.wire.public_keys import KeyFault, public_bytes
+from services.runtime.errors import Refused, define_refusal
 
-Kind = Literal["agency", "protocol"]
-Content = AgencyCurrent | ProtocolDocument
-
-
-EXAMPLE_KEYS: Final = frozenset(
-    {
-        "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE=",  # schemas/examples
-        "BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBI=",
-        "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=",  # RFC 8032, section 7.1
-        "PUAXw+hDiVqStwqnTRt+vJyYLM8uxJaMwM1V8Sr0Zgw=",
-        "/FHNjmIYoaONpH7QAjDwWAgW7RO6MwOsXeuRFUiQgCU=",
-        "J4EX/BRMcjQPZ9DyMW6Dhs7/vyskKMnFH+98WX8dQm4=",
-        "7Bcrk61eVjv0kyxw4SRQNMNUZ+8u/U1k6/gZaDRn4r8=",
-        "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=",  # RFC 7748, section 6.1
-        "3p7bfXt9wbTTW2HC7OQ1Nz+DQ8hbeGdNrfx+FG+IK08=",
-    }
-)
-"""Public keys that stand in examples: their private halves are known to whoever can read, or to nobody."""
-_PRIME: Final = 2**255 - 19
-_PROBE: Final = X25519PrivateKey.from_private_bytes(bytes(range(32)))
-"""Keeps no secret: the library refuses to multiply it by a point of low order, and that is all it is for."""
+Kind = Literal["agency", "service", "protocol"]
 
 
 class AgencyDocument(AgencyCurrent):
     """An agency as the operator writes it down; what nobody reads is refused, not dropped."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ServiceDocument(ServiceCurrent):
+    """A sector service as the operator writes it down."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SharingDocument(ProtocolCurrent):
+    """A protocol as its holders have signed it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -61,13 +62,13 @@ class PublicationReceipt:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """One version of an agency or a protocol, as it is kept and published."""
+    """One version of an agency, a service or a protocol, as it is kept and published."""
 
     kind: Kind
     id: str
     version: int
     hash: str
-    content: Content
+    content: GovernanceBody
     published_at: datetime
 
 
@@ -117,6 +118,26 @@ UnknownSuite: Final = _define(
 ExampleKey: Final = _define("example_key", "This key stands in a public example; make a fresh pair.", 422)
 WeakKey: Final = _define("weak_key", "This key protects nothing; send the public half of a fresh pair.", 422)
 """Zero, of low order, or one of several ways to write the same key."""
+Unsigned: Final = _define(
+    "unsigned", "Let two of the three holders sign it: `concert governance keys sign FILE --key KEY`.", 422
+)
+SignedOnce: Final = _define(
+    "signed_once",
+    "One holder signed it, a second must: `concert governance keys sign FILE --key KEY`.",
+    422,
+)
+KeyNotPinned: Final = _define(
+    "key_not_pinned", "It has too few signatures by keys that this installation names, or names no more.", 422
+)
+SignatureMismatch: Final = _define(
+    "signature_mismatch", "It was altered after it was signed; let two holders sign it as it is now.", 422
+)
+HashWrong: Final = _define(
+    "hash_wrong", "The hash must be the document's; `concert governance keys sign` writes it.", 422
+)
+_OF_KEYS: Final = (UnknownSuite, ExampleKey, WeakKey)
+_OF_SIGNATURES: Final = (Unsigned, SignedOnce, KeyNotPinned, SignatureMismatch, HashWrong)
+_BY_REASON: Final[Mapping[str, type[Refused]]] = {one.code: one for one in (*_OF_KEYS, *_OF_SIGNATURES)}
 
 
 def check_protocol(document: ProtocolDocument, sector_of: Mapping[str, str]) -> None:
@@ -160,9 +181,28 @@ def check_agency(agency: AgencyCurrent) -> None:
     _check_key(agency.encryption_key, "x25519")
 
 
-def keys_of(agency: AgencyCurrent) -> set[str]:
-    """The agency's keys without their suites: the same bytes in two suites are one key."""
-    return {key.partition(":")[2] for key in (agency.signing_key, agency.encryption_key)}
+def check_service(service: ServiceCurrent) -> None:
+    """Refuse a service that this installation has not, or whose keys are not its own."""
+    if service.service not in SECTORS:
+        raise UnknownSector
+    _check_key(service.signing_key, "ed25519")
+    _check_key(service.vault_key, "ed25519")
+
+
+def check_signed(content: GovernanceBody, last: Publication | None, keys: GovernanceKeys) -> None:
+    """Refuse what two of the three holders have not signed, unless it suspends and changes nothing else."""
+    if is_suspension(content, last.content if last else None):
+        return
+    try:
+        keys.check(content)
+    except SignatureFault as fault:
+        raise _BY_REASON[fault.reason] from None
+
+
+def keys_of(holder: AgencyCurrent | ServiceCurrent) -> set[str]:
+    """The holder's keys without their suites: the same bytes in two suites are one key."""
+    second = holder.encryption_key if isinstance(holder, AgencyCurrent) else holder.vault_key
+    return {key.partition(":")[2] for key in (holder.signing_key, second)}
 
 
 def is_new(publication: Publication, last: Publication | None) -> bool:
@@ -192,21 +232,7 @@ def _is_complete(
 
 
 def _check_key(key: str, suite: str) -> None:
-    """Refuse a key of another suite, of an example, of low order, or written as no library writes it."""
-    named, _, text = key.partition(":")
-    if named != suite:
-        raise UnknownSuite
-    if text in EXAMPLE_KEYS:
-        raise ExampleKey
-    content = base64.b64decode(text)
-    number = int.from_bytes(content, "little")
-    point = number % 2**255 if suite == "ed25519" else number  # an Ed25519 key's last bit is the sign of x
-    # One way to write each key, else the same key would pass for two agencies' own.
-    if point >= _PRIME or len(content) != 32 or base64.b64encode(content).decode() != text:
-        raise WeakKey
-    if suite == "ed25519":  # the same point as X25519 writes it (RFC 7748, section 4.1)
-        point = (1 + point) * pow(1 - point, -1, _PRIME) % _PRIME if point != 1 else 0
     try:
-        _PROBE.exchange(X25519PublicKey.from_public_bytes(point.to_bytes(32, "little")))
-    except ValueError:
-        raise WeakKey from None
+        public_bytes(key, suite)
+    except KeyFault as fault:
+        raise _BY_REASON[fault.code] from None

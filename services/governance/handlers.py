@@ -1,10 +1,12 @@
-"""What governance does with an agency or a protocol that the operator hands in."""
+"""What governance does with an agency, a service or a protocol that the operator hands in."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from schemas.events.governance import AgencyCurrent, ProtocolDocument, document_hash
+from schemas.events.governance import AgencyCurrent, ProtocolCurrent, ServiceCurrent, document_hash
+from schemas.events.governance_keys import GovernanceBody, GovernanceKeys, version_of
+from schemas.wire.body import key_of
 from services.governance import domain
 from services.runtime.clock import Clock
 
@@ -21,7 +23,7 @@ class Publications(Protocol):
     async def admitted(self, ids: Collection[str]) -> Mapping[str, str]:
         """Which of these ids are agencies, each with its sector."""
 
-    async def hold(self, agency: str, keys: Collection[str]) -> bool:
+    async def hold(self, holder: str, keys: Collection[str]) -> bool:
         """Note whose keys these are, for good; waits for others who do. False if one is or was another's."""
 
     async def is_answered(self, organization: str, *, but: str) -> bool:
@@ -36,13 +38,14 @@ class Work:
     """What a handler of this service may touch, opened for one transaction."""
 
     publications: Publications
+    keys: GovernanceKeys
     clock: Clock
 
 
 async def admit_agency(agency: AgencyCurrent, work: Work) -> domain.PublicationReceipt:
     """Take the next version of an agency; its keys are its own, and it alone answers for its organisation."""
     domain.check_agency(agency)
-    receipt = await _publish("agency", agency.agency, agency, work)
+    receipt = await _publish("agency", agency, work)
     if not receipt.is_news:
         return receipt
     if not await work.publications.hold(agency.agency, domain.keys_of(agency)):
@@ -53,18 +56,29 @@ async def admit_agency(agency: AgencyCurrent, work: Work) -> domain.PublicationR
     return receipt
 
 
-async def publish_protocol(document: ProtocolDocument, work: Work) -> domain.PublicationReceipt:
+async def publish_service(service: ServiceCurrent, work: Work) -> domain.PublicationReceipt:
+    """Take the next version of a sector service; its keys are its own."""
+    domain.check_service(service)
+    receipt = await _publish("service", service, work)
+    if receipt.is_news and not await work.publications.hold(service.service, domain.keys_of(service)):
+        raise domain.KeyInUse
+    return receipt
+
+
+async def publish_protocol(protocol: ProtocolCurrent, work: Work) -> domain.PublicationReceipt:
     """Take the next version of a protocol between admitted agencies."""
+    document = protocol.document
     domain.check_protocol(document, await work.publications.admitted(document.parties))
-    return await _publish("protocol", document.id, document, work)
+    return await _publish("protocol", protocol, work)
 
 
-async def _publish(
-    kind: domain.Kind, name: str, content: domain.Content, work: Work
-) -> domain.PublicationReceipt:
-    now = work.clock.now()
-    publication = domain.Publication(kind, name, content.version, document_hash(content), content, now)
-    is_news = domain.is_new(publication, await work.publications.current(name))
+async def _publish(kind: domain.Kind, content: GovernanceBody, work: Work) -> domain.PublicationReceipt:
+    name, version = key_of(content), version_of(content)
+    digest = content.hash if isinstance(content, ProtocolCurrent) else document_hash(content)
+    publication = domain.Publication(kind, name, version, digest, content, work.clock.now())
+    last = await work.publications.current(name)
+    is_news = domain.is_new(publication, last)
     if is_news:
+        domain.check_signed(content, last, work.keys)
         await work.publications.publish(publication)
-    return domain.PublicationReceipt(name, content.version, publication.hash, is_news)
+    return domain.PublicationReceipt(name, version, digest, is_news)

@@ -5,7 +5,8 @@ from typing import Final
 
 from pydantic_core import to_json
 
-from schemas.events.governance import AgencyCurrent, ProtocolCurrent, ProtocolDocument
+from schemas.events.governance import AgencyCurrent, ProtocolCurrent, ServiceCurrent
+from schemas.events.governance_keys import GovernanceBody
 from schemas.topics import GOVERNANCE_STATE
 from services.governance.domain import Kind, Publication
 from services.governance.handlers import Publications
@@ -25,11 +26,11 @@ SELECT DISTINCT id, CAST(content AS jsonb) ->> 'sector' AS sector FROM publicati
 WHERE kind = 'agency' AND id = ANY(CAST(:ids AS text[]))
 """
 _HOLD: Final = """
-INSERT INTO key_holder (key, agency) SELECT key, :agency FROM unnest(CAST(:keys AS text[])) AS key
+INSERT INTO key_holder (key, holder) SELECT key, :holder FROM unnest(CAST(:keys AS text[])) AS key
 ON CONFLICT (key) DO NOTHING
 """
 _HELD: Final = """
-SELECT 1 FROM key_holder WHERE key = ANY(CAST(:keys AS text[])) AND agency <> :agency
+SELECT 1 FROM key_holder WHERE key = ANY(CAST(:keys AS text[])) AND holder <> :holder
 """
 _ANSWERED: Final = f"""
 SELECT 1 FROM ({_ALL}) AS last
@@ -40,9 +41,10 @@ INSERT INTO publication (kind, id, version, hash, content, published_at)
 VALUES (:kind, :id, :version, :hash, CAST(CAST(:content AS text) AS jsonb), :published_at)
 """
 
-_READ: Final[Mapping[Kind, type[AgencyCurrent] | type[ProtocolDocument]]] = {
+_READ: Final[Mapping[Kind, type[GovernanceBody]]] = {
     "agency": AgencyCurrent,
-    "protocol": ProtocolDocument,
+    "service": ServiceCurrent,
+    "protocol": ProtocolCurrent,
 }
 
 
@@ -65,10 +67,10 @@ class PublicationStore(Publications):
     async def admitted(self, ids: Collection[str]) -> Mapping[str, str]:
         return {row.id: row.sector for row in await self._transaction.rows(_ADMITTED, ids=list(ids))}
 
-    async def hold(self, agency: str, keys: Collection[str]) -> bool:
+    async def hold(self, holder: str, keys: Collection[str]) -> bool:
         sorted_keys = sorted(keys)  # in one order, so that two admissions wait for each other at most once
-        await self._transaction.run(_HOLD, agency=agency, keys=sorted_keys)
-        return not await self._transaction.rows(_HELD, agency=agency, keys=sorted_keys)
+        await self._transaction.run(_HOLD, holder=holder, keys=sorted_keys)
+        return not await self._transaction.rows(_HELD, holder=holder, keys=sorted_keys)
 
     async def is_answered(self, organization: str, *, but: str) -> bool:
         await self._transaction.run(_LOCK, id=organization)
@@ -76,14 +78,10 @@ class PublicationStore(Publications):
         return bool(await self._transaction.rows(_ANSWERED, kind="agency", but=but, content=content))
 
     async def publish(self, publication: Publication) -> None:
-        content, digest, at = publication.content, publication.hash, publication.published_at
+        content, at = publication.content, publication.published_at
         columns = {name: getattr(publication, name) for name in ("kind", "id", "version", "hash")}
         await self._transaction.run(_ADD, **columns, content=content.model_dump_json(), published_at=at)
-        body = (
-            content if isinstance(content, AgencyCurrent) else ProtocolCurrent(document=content, hash=digest)
-        )
-        event = OutboxEvent(GOVERNANCE_STATE, body, at)
-        await self._outbox.add(self._transaction, [event])
+        await self._outbox.add(self._transaction, [OutboxEvent(GOVERNANCE_STATE, content, at)])
 
 
 def _publication(row: Row) -> Publication:

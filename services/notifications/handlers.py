@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from schemas.events.governance import AgencyCurrent
+from schemas.events.governance_keys import GovernanceKeys, news_of
 from schemas.events.referral import FactBase
 from schemas.wire.envelope import ReadEvent
 from services.notifications.domain import notice
@@ -19,6 +20,9 @@ Place = tuple[str, str]
 
 class Store(Protocol):
     """Agencies, desks and notices; each method may raise Unavailable, all is durable at commit."""
+
+    async def last_agencies(self, agencies: Collection[str]) -> Mapping[str, AgencyCurrent]:
+        """The last good document of each that is known."""
 
     async def keep_agencies(self, agencies: Collection[AgencyCurrent]) -> None:
         """Keep each agency unless a newer version is known."""
@@ -54,6 +58,7 @@ class Work:
 
     store: Store
     clock: Clock
+    keys: GovernanceKeys
 
 
 OpenWork = Callable[[], AbstractAsyncContextManager[Work]]
@@ -76,9 +81,11 @@ async def write_notices(facts: Sequence[ReadEvent[Any]], work: Work) -> None:
 
 
 async def keep_agencies(received: Sequence[ReadEvent[Any]], work: Work) -> None:
-    """Keep agencies as they stand now; protocols are of no use here."""
-    agencies = {one.body.agency: one.body for one in received if isinstance(one.body, AgencyCurrent)}
-    await work.store.keep_agencies(agencies.values())
+    """Keep agencies as they stand now, signed by two keys of governance; all else is of no use here."""
+    agencies = [one.body for one in received if isinstance(one.body, AgencyCurrent)]
+    last = await work.store.last_agencies({one.agency for one in agencies})
+    newest = {one.agency: one for one in news_of(agencies, last, work.keys)}
+    await work.store.keep_agencies(newest.values())
 
 
 async def register_desk(desk: notice.Desk, work: Work) -> notice.Desk:

@@ -38,5 +38,7 @@ class Settings(RuntimeSettings):
 
     issuer: IssuerSettings
     smtp: SmtpSettings
+    governance_keys_file: Path
+    """The three public keys of which two must have signed what is in force, as a JSON object."""
     sweep_every: timedelta = timedelta(seconds=1)
     """How often due notices are looked for; at most `MAILS_PER_SWEEP_MAX` mails leave each time."""

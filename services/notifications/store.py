@@ -12,11 +12,16 @@ from services.notifications.handlers import Place, Store
 from services.runtime.admission import AgencyStanding
 from services.runtime.transaction import Row, Transaction, columns
 
+_LAST_AGENCIES: Final = """
+SELECT id, CAST(document AS text) AS document FROM agency WHERE id = ANY(CAST(:ids AS text[]))
+"""
 _KEEP_AGENCIES: Final = """
-INSERT INTO agency AS a (id, version, sector, status)
-SELECT * FROM unnest(CAST(:agency AS text[]), CAST(:version AS bigint[]), CAST(:sector AS text[]),
-  CAST(:status AS text[]))
-ON CONFLICT (id) DO UPDATE SET version = excluded.version, sector = excluded.sector, status = excluded.status
+INSERT INTO agency AS a (id, version, sector, status, document)
+SELECT id, version, sector, status, CAST(document AS jsonb)
+FROM unnest(CAST(:agency AS text[]), CAST(:version AS bigint[]), CAST(:sector AS text[]),
+  CAST(:status AS text[]), CAST(:document AS text[])) AS n (id, version, sector, status, document)
+ON CONFLICT (id) DO UPDATE SET version = excluded.version, sector = excluded.sector,
+  status = excluded.status, document = excluded.document
 WHERE a.version < excluded.version
 """
 _STANDING: Final = "SELECT sector, status = 'active' AS is_active FROM agency WHERE id = :agency"
@@ -97,9 +102,15 @@ class NotificationStore(Store):
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
 
+    async def last_agencies(self, agencies: Collection[str]) -> dict[str, AgencyCurrent]:
+        rows = await self._transaction.rows(_LAST_AGENCIES, ids=list(agencies)) if agencies else ()
+        return {row.id: AgencyCurrent.model_validate_json(row.document) for row in rows}
+
     async def keep_agencies(self, agencies: Collection[AgencyCurrent]) -> None:
-        names = ("agency", "version", "sector", "status")
-        await self._transaction.run(_KEEP_AGENCIES, **columns(agencies, *names))
+        if agencies:
+            named = columns(agencies, "agency", "version", "sector", "status")
+            texts = [one.model_dump_json() for one in agencies]
+            await self._transaction.run(_KEEP_AGENCIES, **named, document=texts)
 
     async def admission(self, agency: str) -> AgencyStanding | None:
         for row in await self._transaction.rows(_STANDING, agency=agency):

@@ -2,6 +2,7 @@
 
 import ssl
 
+from schemas.events.governance_keys import GovernanceKeys
 from services.notifications.api import desks_app
 from services.notifications.channels import Mail, MailDispatcher
 from services.notifications.handlers import Work
@@ -16,9 +17,10 @@ from services.runtime.transaction import Transaction
 
 def wire(runtime: Runtime, settings: Settings) -> Parts:
     """The desks' API, the reader of facts, and the dispatch of mails."""
+    keys = GovernanceKeys.read(settings.governance_keys_file.read_bytes())
 
     def work_on(transaction: Transaction) -> Work:
-        return Work(NotificationStore(transaction), runtime.clock)
+        return Work(NotificationStore(transaction), runtime.clock, keys)
 
     open_work = runtime.database.opener(work_on)
     caller = token_reader_of(settings.issuer, runtime.identity.source, runtime.clock)

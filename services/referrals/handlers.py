@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Any, Final, Protocol
 
 from schemas.events.directory import ServiceRegistered
-from schemas.events.governance import AgencyCurrent, ProtocolCurrent, document_hash
+from schemas.events.governance import AgencyCurrent, ProtocolCurrent
+from schemas.events.governance_keys import GovernanceKeys, news_of
 from schemas.events.referral import ACCESS_NEEDS, NEEDS, OfferReferral, StepBase
 from schemas.events.unmet_need import ReportUnmetNeed, UnmetNeedRecorded
 from schemas.wire.envelope import ReadEvent
@@ -37,6 +38,12 @@ class Store(Protocol):
     ) -> InForce:
         """What is known of these agencies and services, and of the agencies that offer the services."""
 
+    async def last_agencies(self, agencies: Collection[str]) -> Mapping[str, AgencyCurrent]:
+        """The last good document of each that is known."""
+
+    async def last_protocols(self, protocols: Collection[str]) -> Mapping[str, ProtocolCurrent]:
+        """The last good document of each that is known."""
+
     async def keep_agencies(self, agencies: Sequence[AgencyCurrent]) -> None:
         """Keep the newest version of each."""
 
@@ -56,6 +63,7 @@ class Work:
 
     store: Store
     clock: Clock
+    keys: GovernanceKeys
 
 
 async def answer_steps(steps: Sequence[ReadEvent[Any]], work: Work) -> None:
@@ -93,13 +101,14 @@ async def decide_steps(steps: Sequence[ReadEvent[StepBase]], work: Work) -> None
 async def keep_agencies_and_protocols(
     events: Sequence[ReadEvent[AgencyCurrent | ProtocolCurrent]], work: Work
 ) -> None:
-    """Remember what governance says is in force."""
+    """Remember what governance says is in force, once two of its keys have signed it."""
     bodies = [event.body for event in events]
+    agencies = [body for body in bodies if isinstance(body, AgencyCurrent)]
     protocols = [body for body in bodies if isinstance(body, ProtocolCurrent)]
-    if any(document_hash(one.document) != one.hash for one in protocols):
-        raise Invalid("schema_mismatch", "hash")  # decisions will carry that hash
-    await work.store.keep_agencies([body for body in bodies if isinstance(body, AgencyCurrent)])
-    await work.store.keep_protocols(protocols)
+    last_agencies = await work.store.last_agencies({one.agency for one in agencies})
+    last_protocols = await work.store.last_protocols({one.document.id for one in protocols})
+    await work.store.keep_agencies(news_of(agencies, last_agencies, work.keys))
+    await work.store.keep_protocols(news_of(protocols, last_protocols, work.keys))
 
 
 async def expire_and_remind(work: Work) -> int:

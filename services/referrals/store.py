@@ -52,15 +52,23 @@ WHERE service = ANY(CAST(:services AS text[]))"""
 _AGENCIES: Final = """
 SELECT id, sector, organization, status = 'active' AS is_active FROM agency
 WHERE id = ANY(CAST(:ids AS text[])) OR organization = ANY(CAST(:organizations AS text[])) ORDER BY id"""
+_LAST_AGENCIES: Final = """
+SELECT id, CAST(document AS text) AS document FROM agency WHERE id = ANY(CAST(:ids AS text[]))"""
+_LAST_PROTOCOLS: Final = """
+SELECT DISTINCT ON (id) id, CAST(document AS text) AS document FROM protocol
+WHERE id = ANY(CAST(:ids AS text[])) ORDER BY id, version DESC"""
 _CURRENT: Final = "SELECT hash FROM protocol ORDER BY id, version DESC"
 _DOCUMENTS: Final = """
-SELECT hash, CAST(document AS text) AS document FROM protocol WHERE hash = ANY(CAST(:hashes AS text[]))"""
+SELECT hash, CAST(document -> 'document' AS text) AS document FROM protocol
+WHERE hash = ANY(CAST(:hashes AS text[]))"""
 _KEEP_AGENCIES: Final = """
-INSERT INTO agency AS a (id, version, sector, organization, status)
-SELECT * FROM unnest(CAST(:agency AS text[]), CAST(:version AS bigint[]), CAST(:sector AS text[]),
-                     CAST(:organization AS text[]), CAST(:status AS text[]))
+INSERT INTO agency AS a (id, version, sector, organization, status, document)
+SELECT id, version, sector, organization, status, CAST(document AS jsonb)
+FROM unnest(CAST(:agency AS text[]), CAST(:version AS bigint[]), CAST(:sector AS text[]),
+            CAST(:organization AS text[]), CAST(:status AS text[]), CAST(:document AS text[]))
+  AS n (id, version, sector, organization, status, document)
 ON CONFLICT (id) DO UPDATE SET version = excluded.version, sector = excluded.sector,
-  organization = excluded.organization, status = excluded.status
+  organization = excluded.organization, status = excluded.status, document = excluded.document
 WHERE a.version < excluded.version"""
 _KEEP_PROTOCOLS: Final = """
 INSERT INTO protocol (hash, id, version, document)
@@ -157,19 +165,28 @@ class ReferralStore(Store):
             current=current,
         )
 
+    async def last_agencies(self, agencies: Collection[str]) -> dict[str, AgencyCurrent]:
+        rows = await self._transaction.rows(_LAST_AGENCIES, ids=list(agencies)) if agencies else ()
+        return {row.id: AgencyCurrent.model_validate_json(row.document) for row in rows}
+
+    async def last_protocols(self, protocols: Collection[str]) -> dict[str, ProtocolCurrent]:
+        rows = await self._transaction.rows(_LAST_PROTOCOLS, ids=list(protocols)) if protocols else ()
+        return {row.id: ProtocolCurrent.model_validate_json(row.document) for row in rows}
+
     async def keep_agencies(self, agencies: Sequence[AgencyCurrent]) -> None:
         newest = {one.agency: one for one in sorted(agencies, key=lambda one: one.version)}
         rows = [newest[agency] for agency in sorted(newest)]
         if rows:
             names = ("agency", "version", "sector", "organization", "status")
-            await self._transaction.run(_KEEP_AGENCIES, **columns(rows, *names))
+            texts = [row.model_dump_json() for row in rows]
+            await self._transaction.run(_KEEP_AGENCIES, **columns(rows, *names), document=texts)
 
     async def keep_protocols(self, protocols: Sequence[ProtocolCurrent]) -> None:
         rows = sorted({one.hash: one for one in protocols}.values(), key=lambda one: one.hash)
         if rows:
             documents = [row.document for row in rows]
             named = columns(rows, "hash") | columns(documents, "id", "version")
-            texts = [document.model_dump_json() for document in documents]
+            texts = [row.model_dump_json() for row in rows]
             await self._transaction.run(_KEEP_PROTOCOLS, **named, document=texts)
 
     async def keep_entries(self, entries: Sequence[ServiceRegistered], at: datetime) -> int:

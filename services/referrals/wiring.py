@@ -1,5 +1,6 @@
 """Puts the arbiter together."""
 
+from schemas.events.governance_keys import GovernanceKeys
 from services.referrals.api import routes
 from services.referrals.handlers import SWEPT_MAX, Work, expire_and_remind
 from services.referrals.settings import Settings
@@ -14,9 +15,10 @@ from services.runtime.transaction import Transaction
 def wire(runtime: Runtime, settings: Settings) -> Parts:
     """The arbiter decides steps, watches deadlines, and takes the directory from the operator."""
     cache: ProtocolCache = {}
+    keys = GovernanceKeys.read(settings.governance_keys_file.read_bytes())
 
     def work_on(transaction: Transaction) -> Work:
-        return Work(ReferralStore(transaction, runtime.outbox, cache), runtime.clock)
+        return Work(ReferralStore(transaction, runtime.outbox, cache), runtime.clock, keys)
 
     open_work = runtime.database.opener(work_on)
 

@@ -242,7 +242,9 @@ def effects_of(
 
 def _failed_on(record: Record, event: ReadEvent[Any], failure: Exception) -> DeadLetter:
     reason, path = (
-        (failure.reason, failure.path) if isinstance(failure, Invalid) else (LetterReason.HANDLER, None)
+        (failure.reason, failure.path)
+        if isinstance(failure, Invalid | Unusable)
+        else (LetterReason.HANDLER, None)
     )
     return DeadLetter(record, reason, path, type(failure).__name__, _known(event))
 

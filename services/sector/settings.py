@@ -25,6 +25,8 @@ class SectorSettings(RuntimeSettings):
 
     tls: TlsSettings
     issuer: IssuerSettings
+    governance_keys_file: Path
+    """The three public keys of which two must have signed what is in force, as a JSON object."""
     log: str
     """Origin of the access log: `audit.<host>/<jurisdiction>/<year>`."""
     audit: AuditSettings

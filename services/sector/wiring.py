@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from schemas.events.governance_keys import GovernanceKeys
 from schemas.events.referral import StepRefused
 from schemas.trail.notes import named_key
 from schemas.trail.permits import Trust
@@ -44,12 +45,14 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
     def parts(runtime: Runtime, settings: SectorSettings) -> Parts:
         seed = b64decode(secret_from(settings.signing_key_file).get_secret_value(), validate=True)
         sign = Ed25519PrivateKey.from_private_bytes(seed).sign
+        keys = GovernanceKeys.read(settings.governance_keys_file.read_bytes())
         feeds = FeedNotifier()
 
         def work_on(transaction: Transaction) -> Work:
             return Work(
                 profile=profile,
                 clock=runtime.clock,
+                keys=keys,
                 cases=CaseStore(transaction, sign),
                 packets=PacketStore(transaction, lambda: None),
                 views=ViewStore(transaction, feeds.notify),

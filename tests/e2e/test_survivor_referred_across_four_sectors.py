@@ -8,6 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from deploy.local.founding import operator_client
 from services.cli.agency_client import (
     ACCEPT,
     ACKNOWLEDGE,
@@ -27,7 +28,6 @@ from services.cli.agency_client import (
 )
 from services.cli.demo.trial import Trial, admission, protocol, publish, until
 from services.cli.directory import import_directory
-from services.cli.installed import operator_client
 from services.runtime.clock import SystemClock
 from tests.e2e.conftest import Session
 from tests.support.shared import shared_data

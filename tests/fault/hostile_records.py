@@ -7,9 +7,9 @@ from typing import Final
 
 from aiokafka import AIOKafkaProducer
 
+from deploy.local.founding import operator_client
 from schemas.topics import STEPS
 from services.cli.demo.trial import Trial
-from services.cli.installed import operator_client
 from services.runtime.ids import new_id
 from services.runtime.kafka import security
 from services.runtime.settings import KafkaSettings

@@ -1,9 +1,11 @@
 """Governance on its internal port: what the operator hands in is kept and published together, or refused."""
 
 import asyncio
+import base64
 import json
 import re
 import ssl
+import stat
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,19 +13,22 @@ from typing import Any
 import httpx2
 import pytest
 from asyncpg import PostgresError
+from pydantic import ValidationError
 
 from deploy.local import control
-from schemas.events.governance import AgencyCurrent, ProtocolCurrent, document_hash
+from schemas.events.governance import AgencyCurrent, ProtocolCurrent, ProtocolDocument, document_hash
 from schemas.topics import GOVERNANCE_STATE
 from schemas.wire.envelope import ReadEvent, read
 from services.cli.installed import JSON
+from services.governance.settings import Settings
 from services.governance.wiring import wire
 from services.runtime.database import Database
 from services.runtime.peers import internal_client
 from services.runtime.process import running
-from services.runtime.settings import PortSettings, RuntimeSettings
+from services.runtime.settings import PortSettings
 from tests.support.builders import an_agency
 from tests.support.commands import CommandResult, run_command
+from tests.support.governance import HOLDERS, KEYS_TEXT, signed
 from tests.support.kafka import a_bare_reader
 from tests.support.platform import CELL, Space
 from tests.support.ports import free_port
@@ -33,9 +38,21 @@ DEFAULT = json.loads((Path(__file__).parents[2] / "deploy/local/protocol.json").
 
 
 @pytest.fixture(scope="module")
-async def address(space: Space) -> AsyncIterator[str]:
+async def holder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """A third holder, who made their key by the command: the private file, and the public line."""
+    file = tmp_path_factory.mktemp("holder") / "holder.key"
+    created = await run_command("governance", "keys", "create", file)
+    return file, json.loads(created.out)
+
+
+@pytest.fixture(scope="module")
+async def address(space: Space, holder: tuple[Path, dict[str, str]]) -> AsyncIterator[str]:
     port = free_port()
-    settings = space.settings(RuntimeSettings, "governance", ports=PortSettings(internal=port))
+    settings = space.settings(Settings, "governance", ports=PortSettings(internal=port))
+    pinned = holder[0].with_name("governance.json")
+    first_two = dict(list(json.loads(KEYS_TEXT).items())[:2])
+    pinned.write_text(json.dumps(first_two | holder[1]))
+    settings = settings.model_copy(update={"governance_keys_file": pinned})
     async with running("governance", settings, wire):
         yield f"https://127.0.0.1:{port}"
 
@@ -50,12 +67,22 @@ def agency(name: str, **changes: Any) -> dict[str, Any]:
     return an_agency(name, **changes).model_dump(mode="json")
 
 
+def protocol(name: str, **changes: Any) -> dict[str, Any]:
+    """A protocol that two holders signed; one that is none is what they would have signed."""
+    document = {**DEFAULT, "id": name, **changes}
+    try:
+        content = ProtocolDocument.model_validate(document)
+    except ValidationError:
+        return {"document": document, "hash": "0" * 64}
+    return signed(ProtocolCurrent(document=content, hash=document_hash(content))).model_dump(mode="json")
+
+
 async def admit(client: httpx2.AsyncClient, name: str, **changes: Any) -> httpx2.Response:
     return await client.put(f"/v1/agencies/{name}", json=agency(name, **changes))
 
 
 async def publish(client: httpx2.AsyncClient, name: str, **changes: Any) -> httpx2.Response:
-    return await client.put(f"/v1/protocols/{name}", json={**DEFAULT, "id": name, **changes})
+    return await client.put(f"/v1/protocols/{name}", json=protocol(name, **changes))
 
 
 async def events_about(space: Space, name: str, count: int) -> list[ReadEvent[Any]]:
@@ -247,7 +274,7 @@ async def test_bad_input_is_refused_by_name_and_never_echoed(operator: httpx2.As
         await operator.put("/v1/agencies/agency-bad", json={**good, "signing_key": "planted"}),
         await operator.put("/v1/agencies/agency-bad", json={**good, "sector": "press"}),
         await operator.put("/v1/agencies/agency-other", json=good),
-        await operator.put("/v1/protocols/protocol-other", json=DEFAULT),
+        await operator.put("/v1/protocols/protocol-other", json=protocol("sharing-protocol")),
         await publish(operator, "protocol-bad", valid_until=DEFAULT["valid_from"]),
         await publish(operator, "protocol-bad", unknown="planted"),
         await operator.put("/v1/agencies/Planted!", json=good),
@@ -304,7 +331,9 @@ def a_file(folder: Path, content: str) -> Path:
     return file
 
 
-async def test_the_command_hands_in_agencies_and_protocols(data: Path) -> None:
+async def test_the_command_hands_in_what_two_holders_signed_on_files(
+    data: Path, holder: tuple[Path, dict[str, str]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
     async def run(noun: str, verb: str, *more: object) -> CommandResult:
         return await run_command(noun, verb, *more, "--data", data)
 
@@ -312,10 +341,19 @@ async def test_the_command_hands_in_agencies_and_protocols(data: Path) -> None:
         assert (await run("agencies", "admit", a_file(data, json.dumps(agency(name))))).code == 0
     again = await run("agencies", "admit", a_file(data, json.dumps(agency("cli-two"))))
     protocol = json.dumps({**DEFAULT, "id": "cli-protocol", "parties": ["cli-one", "cli-two"]})
-    published = await run("protocols", "publish", a_file(data, protocol), "--json")
+    file, other = a_file(data, protocol), tmp_path_factory.mktemp("other") / "other.key"
+    other.write_text(base64.b64encode(HOLDERS[0].private_bytes_raw()).decode())
+    sign = ("governance", "keys", "sign", file, "--key")
+    signed_once = await run_command(*sign, holder[0], "--json")
+    refused = [await run_command(*sign, holder[0]), await run("protocols", "publish", file)]
+    await run_command(*sign, other)
+    published = await run("protocols", "publish", file, "--json")
     listed = [(await run(noun, "list")).out for noun in ("agencies", "protocols")]
 
     assert "nothing changed" in again.out
+    assert stat.S_IMODE(holder[0].stat().st_mode) == 0o600
+    assert json.loads(signed_once.out)["hash"] == json.loads(published.out)["hash"]
+    assert ["by this key already" in refused[0].err, "signed_once" in refused[1].err] == [True, True]
     assert published.code == 0
     assert json.loads(published.out)["is_news"]
     assert "cli-one\t1\thealth\tactive" in listed[0]

@@ -26,6 +26,7 @@ from services.runtime.database import Database
 from services.runtime.ids import new_id
 from tests.support.builders import an_event
 from tests.support.clock import NOON, StoppedClock
+from tests.support.governance import KEYS
 from tests.support.mail_server import SENDER, MailServer, a_mail_server
 from tests.support.platform import Space, TestPlatform
 
@@ -44,7 +45,7 @@ class Office:
     @asynccontextmanager
     async def work(self) -> AsyncIterator[Work]:
         async with self.database.transaction() as transaction:
-            yield Work(NotificationStore(transaction), self.clock)
+            yield Work(NotificationStore(transaction), self.clock, KEYS)
 
     async def sweep(self) -> list[tuple[str, str]]:
         """Sends what is due; gives the alarms that stand then."""

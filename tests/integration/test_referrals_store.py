@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from schemas.events.governance_keys import SignatureFault
 from schemas.events.referral import FACTS, FactBase, StepBase
 from schemas.events.unmet_need import ReportUnmetNeed
 from schemas.topics import DIRECTORY_STATE, GOVERNANCE_STATE, STEPS, TOPICS
@@ -45,6 +46,7 @@ from tests.support.builders import (
     organization_of,
 )
 from tests.support.clock import NOON, StoppedClock
+from tests.support.governance import KEYS
 from tests.support.platform import CELL, Space
 
 OUTBOX = Outbox(Identity("referrals", CELL))
@@ -64,7 +66,7 @@ async def database(space: Space) -> AsyncIterator[Database]:
 
 
 def work_in(transaction: Transaction, clock: StoppedClock | None = None) -> Work:
-    return Work(ReferralStore(transaction, OUTBOX, {}), clock or StoppedClock())
+    return Work(ReferralStore(transaction, OUTBOX, {}), clock or StoppedClock(), KEYS)
 
 
 async def decided(database: Database, *steps: StepBase) -> None:
@@ -265,7 +267,7 @@ async def test_a_protocol_that_is_not_what_its_hash_says_is_never_used(database:
     forged = a_protocol_current(id="forged").model_copy(update={"hash": "0" * 64})
     event = an_event(GOVERNANCE_STATE, forged)
 
-    with pytest.raises(Invalid, match="schema_mismatch"):
+    with pytest.raises(SignatureFault, match="hash_wrong"):
         async with database.transaction() as transaction:
             await keep_agencies_and_protocols([event], work_in(transaction))
 

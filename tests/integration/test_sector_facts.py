@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pytest
 import structlog
 
+from schemas.events.governance_keys import SignatureFault
 from schemas.events.referral import FactBase, StepRefused
 from schemas.topics import DIRECTORY_STATE, GOVERNANCE_STATE, INBOX
 from schemas.wire.envelope import ReadEvent
@@ -91,8 +92,9 @@ async def test_what_is_in_force_is_kept_and_an_older_version_changes_nothing(sec
     entry = an_entry(organization=organization_of("quay-social"))
 
     await keep_in_force([an_event(GOVERNANCE_STATE, protocol)], sector.work)
-    for body in (agency, older):
-        await keep_in_force([an_event(GOVERNANCE_STATE, body)], sector.work)
+    await keep_in_force([an_event(GOVERNANCE_STATE, agency)], sector.work)
+    with pytest.raises(SignatureFault, match="version_not_newer"):
+        await keep_in_force([an_event(GOVERNANCE_STATE, older)], sector.work)
     await keep_in_force([an_event(DIRECTORY_STATE, entry)], sector.work)
 
     register = sector.work.register

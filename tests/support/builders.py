@@ -20,6 +20,7 @@ from schemas.events.governance import (
     AgencyCurrent,
     ProtocolCurrent,
     ProtocolDocument,
+    ServiceCurrent,
     document_hash,
 )
 from schemas.events.referral import STEPS as STEP_BODIES
@@ -34,6 +35,7 @@ from services.referrals.domain.gate import AdmittedAgency, InForce, ListedServic
 from services.referrals.domain.life_cycle import State
 from services.referrals.domain.referral import Referral
 from tests.support.clock import NOON
+from tests.support.governance import signed
 
 B = TypeVar("B", bound=Body)
 
@@ -88,13 +90,13 @@ def a_protocol(**changes: Any) -> ProtocolDocument:
 
 
 def a_protocol_current(**changes: Any) -> ProtocolCurrent:
-    """The event by which governance publishes `a_protocol`."""
+    """The event by which governance publishes `a_protocol`, signed by two."""
     document = a_protocol(**changes)
-    return ProtocolCurrent(document=document, hash=document_hash(document))
+    return signed(ProtocolCurrent(document=document, hash=document_hash(document)))
 
 
 def an_agency(agency: str = RECEIVER, **changes: Any) -> AgencyCurrent:
-    """An admitted, active agency."""
+    """An admitted, active agency, signed by two."""
     seed = hashlib.sha256(agency.encode()).digest()
     content: dict[str, Any] = {
         "agency": agency,
@@ -105,7 +107,16 @@ def an_agency(agency: str = RECEIVER, **changes: Any) -> AgencyCurrent:
         "signing_key": _public("ed25519", Ed25519PrivateKey.from_private_bytes(seed)),
         "encryption_key": _public("x25519", X25519PrivateKey.from_private_bytes(seed)),
     }
-    return AgencyCurrent.model_validate(content | changes)
+    return signed(AgencyCurrent.model_validate(content | changes))
+
+
+def a_service(service: str = "health", **changes: Any) -> ServiceCurrent:
+    """A sector service with keys of its own, as governance publishes it."""
+    content: dict[str, Any] = {"service": service, "version": 1, "status": "active"}
+    for name in ("signing_key", "vault_key"):
+        seed = hashlib.sha256(f"{service} {name}".encode()).digest()
+        content[name] = _public("ed25519", Ed25519PrivateKey.from_private_bytes(seed))
+    return signed(ServiceCurrent.model_validate(content | changes))
 
 
 def _public(suite: str, key: Ed25519PrivateKey | X25519PrivateKey) -> str:

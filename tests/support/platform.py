@@ -5,6 +5,7 @@ import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from deploy.local.certificates import Certificates
@@ -18,6 +19,7 @@ from services.runtime.identity import Identity
 from services.runtime.outbox import Outbox
 from services.runtime.settings import DatabaseSettings, KafkaSettings, RuntimeSettings, TlsSettings
 from services.runtime.transaction import Transaction
+from tests.support.governance import KEYS_TEXT
 from tests.support.servers import LoopThread, Servers, found_servers
 
 CELL: Final = "test-local"
@@ -35,6 +37,13 @@ class TestPlatform:
     servers: Servers
     loop: LoopThread
     _templates: set[str] = field(default_factory=set)
+
+    def governance_keys_file(self) -> Path:
+        """The public keys of the tests' three holders."""
+        file = self.secrets.folder / "governance.public.json"
+        if not file.exists():
+            file.write_bytes(KEYS_TEXT)
+        return file
 
     @property
     def server(self) -> DatabaseServer:
@@ -162,6 +171,7 @@ class Space:
             database=self.database_settings(service),
             kafka=self.kafka_settings(service),
             tls=self.tls_settings(service),
+            governance_keys_file=self.platform.governance_keys_file(),
             **more,
         )
 

@@ -27,6 +27,7 @@ from services.sector.store.views import ViewStore
 from services.sector.wiring import log_forged
 from tests.support.builders import REFERRAL, an_agency
 from tests.support.clock import StoppedClock
+from tests.support.governance import KEYS
 
 CELL = "test-local"
 SIGN = Ed25519PrivateKey.from_private_bytes(bytes(32)).sign
@@ -52,6 +53,7 @@ class StoredSector:
         return Work(
             profile=self.profile,
             clock=self.clock,
+            keys=KEYS,
             cases=CaseStore(transaction, SIGN),
             packets=PacketStore(transaction, lambda: None),
             views=ViewStore(transaction, lambda agencies: None),

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from deploy.local.databases import DATABASES
+from deploy.local.founding import operator_client
 from deploy.local.installation import Installation
 from schemas.topics import INBOX, REFERRALS_FACTS, SECTORS, SERVICES, TOPICS
 from schemas.wire.cloudevents import decode
@@ -24,7 +25,6 @@ from services.cli.demo.checks import Evidence, Kill, PartyKey, SinkMail
 from services.cli.demo.play import Play
 from services.cli.demo.search import plant_control, search
 from services.cli.demo.trial import Trial, until
-from services.cli.installed import operator_client
 from services.cli.trail import download
 from services.runtime import administration
 

@@ -14,10 +14,12 @@ from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from pydantic_core import to_json
 
 import deploy.local
 from deploy.local import ports
 from deploy.local.configuration import trial
+from deploy.local.founding import operator_client, signed_by_two
 from deploy.local.installation import Installation
 from deploy.local.processes import usual_ports
 from deploy.local.refusals import CannotRun
@@ -25,7 +27,7 @@ from deploy.local.supervisor import Platform, running
 from services.cli.agency_client import DESK, AgencyAccount, AgencyClient
 from services.cli.demo.agencies import DIRECTORY, fictional_agencies
 from services.cli.directory import ImportReport, import_directory
-from services.cli.installed import operator_client
+from services.cli.governance_keys import read_document
 from services.cli.tokens import LocalIssuer, local_issuer
 from services.runtime.clock import SystemClock
 
@@ -114,9 +116,10 @@ async def set_up(trial: Trial, directory: Path | None = None) -> list[ImportRepo
 
 
 async def publish(trial: Trial, path: str, document: Any) -> None:
-    """Let governance publish a document, by the operator's certificate."""
+    """Let governance publish a document, signed by the installation's own holders."""
+    signed = signed_by_two(read_document(to_json(document)), trial.installation.holders)
     async with operator_client(trial.installation, "governance") as client:
-        answer = await client.put(path, json=document)
+        answer = await client.put(path, json=signed.model_dump(mode="json"))
     if not answer.is_success:
         raise CannotRun("not_founded", f"{path} was answered {answer.status_code}: {answer.text[:300]}")
 

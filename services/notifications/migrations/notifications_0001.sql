@@ -1,7 +1,8 @@
 -- Agencies as they stand, their duty desks, and the notices on their way to them.
 
 CREATE TABLE agency (
-  id text PRIMARY KEY, version bigint NOT NULL, sector text NOT NULL, status text NOT NULL);
+  id text PRIMARY KEY, version bigint NOT NULL, sector text NOT NULL, status text NOT NULL,
+  document jsonb NOT NULL);
 CREATE TABLE desk (
   agency text NOT NULL, code text NOT NULL, mail text NOT NULL, language text NOT NULL,
   undeliverable_since timestamptz, PRIMARY KEY (agency, code));

@@ -12,7 +12,7 @@ CREATE TABLE addressed (
   referral text, agency text, last bigint NOT NULL CHECK (last > 0), PRIMARY KEY (referral, agency));
 CREATE TABLE agency (
   id text PRIMARY KEY, version bigint NOT NULL, sector text NOT NULL, organization text NOT NULL,
-  status text NOT NULL CHECK (status IN ('active', 'suspended')));
+  status text NOT NULL CHECK (status IN ('active', 'suspended')), document jsonb NOT NULL);
 CREATE INDEX ON agency (organization);
 CREATE TABLE protocol (
   hash text PRIMARY KEY, id text NOT NULL, version bigint NOT NULL, document jsonb NOT NULL);

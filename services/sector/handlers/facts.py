@@ -1,12 +1,13 @@
-"""What comes over the bus: facts, agencies, protocols, the directory; a batch is one statement a table."""
+"""What comes over the bus: facts, what governance signed, the directory; a batch is one statement a table."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from schemas.events.directory import ServiceRegistered
-from schemas.events.governance import AgencyCurrent, ProtocolCurrent
+from schemas.events.governance import AgencyCurrent, ProtocolCurrent, ServiceCurrent
+from schemas.events.governance_keys import news_of
 from schemas.events.referral import FactBase, StepRefused
-from schemas.wire.body import Body
+from schemas.wire.body import Body, key_of
 from schemas.wire.envelope import ReadEvent
 from services.runtime.errors import Invalid
 from services.sector.domain.views import ReferralView, thin_event, with_fact
@@ -14,10 +15,12 @@ from services.sector.handlers.work import ViewKey, Work
 
 KEYED_BY: Final[Mapping[type[Body], str]] = {
     AgencyCurrent: "agency",
+    ServiceCurrent: "service",
     ProtocolCurrent: "hash",
     ServiceRegistered: "service",
 }
 """What is in force, and the field of which each value is kept once."""
+SIGNED: Final = (AgencyCurrent, ServiceCurrent, ProtocolCurrent)
 
 
 async def keep_facts(received: Sequence[ReadEvent[FactBase]], work: Work) -> None:
@@ -38,11 +41,14 @@ async def keep_facts(received: Sequence[ReadEvent[FactBase]], work: Work) -> Non
 
 
 async def keep_in_force(received: Sequence[ReadEvent[Any]], work: Work) -> None:
-    """Keep agencies, protocols and directory entries as they stand now."""
+    """Keep directory entries as they stand now, and what two keys of governance have signed."""
     for kind, key in KEYED_BY.items():
-        newest = {getattr(one.body, key): one.body for one in received if isinstance(one.body, kind)}
-        if newest:
-            await work.register.keep(kind, newest.values())
+        bodies: Sequence[Any] = [one.body for one in received if isinstance(one.body, kind)]
+        if bodies and kind in SIGNED:
+            last = await work.register.last(kind, {key_of(body) for body in bodies})
+            bodies = news_of(bodies, last, work.keys)
+        if bodies:
+            await work.register.keep(kind, {getattr(body, key): body for body in bodies}.values())
 
 
 async def _check_addressed(keys: Sequence[ViewKey], work: Work) -> None:

@@ -12,6 +12,7 @@ from schemas.events.access import Access, ProtocolVersion
 from schemas.events.consent import ConsentRef, ConsentVersion
 from schemas.events.directory import ServiceRegistered
 from schemas.events.governance import Sector
+from schemas.events.governance_keys import GovernanceBody, GovernanceKeys
 from schemas.events.referral import StepRefused
 from schemas.ids import AgencyId
 from schemas.topics import SECTORS
@@ -167,11 +168,14 @@ class Views(Protocol):
 
 
 class Register(Protocol):
-    """Agencies, protocols and directory entries that are in force."""
+    """Agencies, services, protocols and directory entries that are in force."""
 
     async def keep(self, kind: type[Body], bodies: Collection[Body]) -> None:
-        """Keep bodies of one kind, each key once: an agency unless a newer version is known, a protocol
-        under its hash beside older ones (live referrals rest on them), an entry as it stands now."""
+        """Keep bodies of one kind, each key once: an agency or a service unless a newer version is known, a
+        protocol under its hash beside older ones (live referrals rest on them), an entry as it stands now."""
+
+    async def last(self, kind: type[GovernanceBody], names: Collection[str]) -> Mapping[str, Any]:
+        """The last good document of each agency, service or protocol that is known."""
 
     async def standings(self, agencies: Collection[str]) -> Mapping[str, AgencyStanding]:
         """Agency → how it stands, for those that governance has named."""
@@ -225,6 +229,8 @@ class Work:
 
     profile: Profile
     clock: Clock
+    keys: GovernanceKeys
+    """Two of them have signed whatever the register keeps of governance."""
     cases: Cases
     packets: Packets
     views: Views

@@ -118,9 +118,14 @@ CREATE TABLE agency (
   version bigint NOT NULL,
   sector text NOT NULL,
   organization text NOT NULL,
-  status text NOT NULL);
+  status text NOT NULL,
+  document jsonb NOT NULL); -- as governance signed it, whole: the vault checks it again
 CREATE INDEX ON agency (organization);
-CREATE TABLE protocol (hash text PRIMARY KEY, id text NOT NULL, version bigint NOT NULL);
+CREATE TABLE service_key (
+  service text PRIMARY KEY, version bigint NOT NULL, status text NOT NULL, document jsonb NOT NULL);
+CREATE TABLE protocol (
+  hash text PRIMARY KEY, id text NOT NULL, version bigint NOT NULL, document jsonb NOT NULL);
+CREATE INDEX ON protocol (id, version DESC);
 CREATE TABLE directory_entry (
   service text PRIMARY KEY,
   organization text NOT NULL,
@@ -162,8 +167,8 @@ CREATE TABLE idempotency (
   taken_at timestamptz NOT NULL DEFAULT now(),
   PRIMARY KEY (agency, key_digest));
 
-GRANT SELECT, INSERT, UPDATE ON case_file, referral_view, feed_end, agency, directory_entry, idempotency
-  TO "{service}";
+GRANT SELECT, INSERT, UPDATE ON case_file, referral_view, feed_end, agency, service_key, directory_entry,
+  idempotency TO "{service}";
 GRANT SELECT, INSERT ON packet, packet_group, data_key, release_made TO "{service}";
 GRANT UPDATE (epoch, wrap, is_adopted) ON data_key TO "{service}";
 GRANT SELECT, INSERT, DELETE ON intake_key TO "{service}";

@@ -1,4 +1,4 @@
-"""What is in force, in PostgreSQL: agencies, protocols, directory entries; the promises: `Register`."""
+"""What is in force, in PostgreSQL: what governance signed, and the directory; the promises: `Register`."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
@@ -7,7 +7,8 @@ from pydantic_core import to_json
 
 from schemas.events.access import ProtocolVersion
 from schemas.events.directory import ServiceRegistered
-from schemas.events.governance import AgencyCurrent, ProtocolCurrent
+from schemas.events.governance import AgencyCurrent, ProtocolCurrent, ServiceCurrent
+from schemas.events.governance_keys import GovernanceBody
 from schemas.wire.body import Body
 from services.runtime.admission import AgencyStanding
 from services.runtime.transaction import Transaction, columns
@@ -18,21 +19,43 @@ service, organization, title, organization_title, status, needs, areas, language
 confirmed_at"""
 _KEEP: Final[Mapping[type[Body], str]] = {
     AgencyCurrent: """
-INSERT INTO agency AS a (id, version, sector, organization, status)
-SELECT * FROM unnest(CAST(:agency AS text[]), CAST(:version AS bigint[]), CAST(:sector AS text[]),
-  CAST(:organization AS text[]), CAST(:status AS text[]))
+INSERT INTO agency AS a (id, version, sector, organization, status, document)
+SELECT id, version, sector, organization, status, CAST(document AS jsonb)
+FROM unnest(CAST(:agency AS text[]), CAST(:version AS bigint[]), CAST(:sector AS text[]),
+    CAST(:organization AS text[]), CAST(:status AS text[]), CAST(:document AS text[]))
+  AS row (id, version, sector, organization, status, document)
 ON CONFLICT (id) DO UPDATE SET version = excluded.version, sector = excluded.sector,
-  organization = excluded.organization, status = excluded.status
+  organization = excluded.organization, status = excluded.status, document = excluded.document
 WHERE a.version < excluded.version""",
+    ServiceCurrent: """
+INSERT INTO service_key AS s (service, version, status, document)
+SELECT service, version, status, CAST(document AS jsonb)
+FROM unnest(CAST(:service AS text[]), CAST(:version AS bigint[]), CAST(:status AS text[]),
+    CAST(:document AS text[])) AS row (service, version, status, document)
+ON CONFLICT (service) DO UPDATE SET version = excluded.version, status = excluded.status,
+  document = excluded.document
+WHERE s.version < excluded.version""",
     ProtocolCurrent: """
-INSERT INTO protocol (hash, id, version)
-SELECT * FROM unnest(CAST(:hash AS text[]), CAST(:id AS text[]), CAST(:version AS bigint[]))
+INSERT INTO protocol (hash, id, version, document)
+SELECT hash, id, version, CAST(document AS jsonb)
+FROM unnest(CAST(:hash AS text[]), CAST(:id AS text[]), CAST(:version AS bigint[]),
+    CAST(:document AS text[])) AS row (hash, id, version, document)
 ON CONFLICT (hash) DO NOTHING""",
     ServiceRegistered: f"""
 INSERT INTO directory_entry ({_ENTRY})
 SELECT {_ENTRY} FROM jsonb_populate_recordset(
   CAST(NULL AS directory_entry), CAST(CAST(:entries AS text) AS jsonb))
 ON CONFLICT (service) DO UPDATE SET ({_ENTRY}) = (SELECT {_ENTRY} FROM (SELECT excluded.*) n)""",  # noqa: S608
+}
+_LAST: Final[Mapping[type[GovernanceBody], str]] = {
+    AgencyCurrent: """
+SELECT id, CAST(document AS text) AS document FROM agency WHERE id = ANY(CAST(:names AS text[]))""",
+    ServiceCurrent: """
+SELECT service AS id, CAST(document AS text) AS document FROM service_key
+WHERE service = ANY(CAST(:names AS text[]))""",
+    ProtocolCurrent: """
+SELECT DISTINCT ON (id) id, CAST(document AS text) AS document FROM protocol
+WHERE id = ANY(CAST(:names AS text[])) ORDER BY id, version DESC""",
 }
 _STANDINGS: Final = """
 SELECT id, sector, status = 'active' AS is_active FROM agency WHERE id = ANY(CAST(:ids AS text[]))"""
@@ -45,14 +68,24 @@ FROM directory_entry e LEFT JOIN LATERAL (
 WHERE e.service > :after ORDER BY e.service LIMIT :limit"""
 
 
+_COLUMNS: Final[Mapping[type[Body], tuple[str, ...]]] = {
+    AgencyCurrent: ("agency", "version", "sector", "organization", "status"),
+    ServiceCurrent: ("service", "version", "status"),
+}
+
+
 class RegisterStore(Register):
-    """Agencies, protocols and directory entries as they stand now."""
+    """Agencies, services, protocols and directory entries as they stand now."""
 
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
 
     async def keep(self, kind: type[Body], bodies: Collection[Body]) -> None:
         await self._transaction.run(_KEEP[kind], **_parameters(kind, bodies))
+
+    async def last(self, kind: type[GovernanceBody], names: Collection[str]) -> Mapping[str, Any]:
+        rows = await self._transaction.rows(_LAST[kind], names=list(names))
+        return {row.id: kind.model_validate_json(row.document) for row in rows}
 
     async def standings(self, agencies: Collection[str]) -> Mapping[str, AgencyStanding]:
         rows = await self._transaction.rows(_STANDINGS, ids=list(agencies))
@@ -69,8 +102,9 @@ class RegisterStore(Register):
 
 
 def _parameters(kind: type[Body], bodies: Collection[Any]) -> Mapping[str, Any]:
-    if kind is AgencyCurrent:
-        return columns(bodies, "agency", "version", "sector", "organization", "status")
+    if kind is ServiceRegistered:
+        return {"entries": to_json(list(bodies)).decode()}
+    whole = {"document": [one.model_dump_json() for one in bodies]}
     if kind is ProtocolCurrent:
-        return columns(bodies, "hash") | columns([one.document for one in bodies], "id", "version")
-    return {"entries": to_json(list(bodies)).decode()}
+        return columns(bodies, "hash") | columns([one.document for one in bodies], "id", "version") | whole
+    return columns(bodies, *_COLUMNS[kind]) | whole

@@ -79,7 +79,15 @@ def test_what_has_no_name_keeps_its_traceback() -> None:
         raise ZeroDivisionError
 
 
-STANDS_FOR = {"FILE": "README.md", "PATH": "deploy", "DIR": "deploy", "PARTITION": "0", "COUNT": "3"}
+STANDS_FOR = {
+    "FILE": "README.md",
+    "PATH": "deploy",
+    "DIR": "deploy",
+    "PARTITION": "0",
+    "COUNT": "3",
+    "DOCUMENT": "README.md",
+    "KEY": "README.md",
+}
 """What is put where help writes in capitals what a person has to name."""
 
 

@@ -72,9 +72,13 @@ def test_a_wrong_file_is_refused_by_the_place_and_never_by_the_value(
 
 
 @pytest.mark.parametrize(
-    "text", ["mode = 'live'", "cell = 'cell-a'", "mode = 'test'", "mode = 'live'\ncell = 'cell-a'"]
-)
-def test_a_mode_that_does_not_go_with_cell_or_issuer_is_refused(tmp_path: Path, text: str) -> None:
+    "text",
+    [
+        "mode = 'live'", "cell = 'cell-a'", "mode = 'test'", "mode = 'live'\ncell = 'cell-a'",
+        "mode = 'test'\n[issuer]\nname = 'urn:example:issuer'\nkeys_file = '/keys'",
+    ],
+)  # fmt: skip
+def test_a_mode_that_does_not_go_with_cell_issuer_or_holders_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "concert.toml").write_text(text)
     with pytest.raises(CannotRun) as refusal:
         configuration.load(tmp_path)
@@ -83,7 +87,8 @@ def test_a_mode_that_does_not_go_with_cell_or_issuer_is_refused(tmp_path: Path, 
 
 def test_an_installation_beyond_local_names_its_own_issuer(tmp_path: Path) -> None:
     issuer = "[issuer]\nname = 'urn:example:issuer'\nkeys_file = '/keys'\n"
-    (tmp_path / "concert.toml").write_text(f"mode = 'test'\ncell = 'test-a'\n{issuer}")
+    own = "mode = 'test'\ncell = 'test-a'\ngovernance_keys_file = '/governance.json'\n"
+    (tmp_path / "concert.toml").write_text(own + issuer)
     assert configuration.load(tmp_path).issuer
 
 

@@ -16,8 +16,10 @@ def nothing_to_open() -> AbstractAsyncContextManager[Work]:
     ("method", "path"),
     [
         ("GET", "/v1/agencies"),
+        ("GET", "/v1/services"),
         ("GET", "/v1/protocols"),
         ("PUT", "/v1/agencies/agency-a"),
+        ("PUT", "/v1/services/health"),
         ("PUT", "/v1/protocols/protocol-a"),
     ],
 )

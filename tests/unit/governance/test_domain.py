@@ -13,8 +13,8 @@ from schemas.events.packet import PACKET_ROWS
 from schemas.events.referral import ROWS
 from schemas.topics import SECTORS
 from schemas.wire.minimisation import STATISTICS
+from schemas.wire.public_keys import EXAMPLE_KEYS
 from services.governance.domain import (
-    EXAMPLE_KEYS,
     ExampleKey,
     IdTaken,
     Kind,

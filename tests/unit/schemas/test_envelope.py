@@ -512,8 +512,9 @@ def test_the_codec_reaches_all_reasons_but_those_of_inbox_and_handler() -> None:
     assert set(LetterReason) - reached == {
         "unexpected_seal", "changed_duplicate", "sequence_gap", "handler",
         "bad_header", "corrupt_batch", "too_large_unpacked",
+        "unsigned", "signed_once", "key_not_pinned", "signature_mismatch", "hash_wrong", "version_not_newer",
     }  # fmt: skip
-    assert len(LetterReason) == 24
+    assert len(LetterReason) == 30
 
 
 def test_a_dead_letter_learns_what_could_be_read() -> None:

@@ -1,0 +1,66 @@
+"""What an installation that is its own governance signs by itself: what is handed in, and its services."""
+
+from typing import Any, Final
+
+import httpx2
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from deploy.local.installation import OPERATOR, Installation
+from deploy.local.subprocesses import Say
+from schemas.events.governance import ServiceCurrent
+from schemas.events.governance_keys import NEEDED, B, sign
+from schemas.topics import SECTORS
+from services.runtime.peers import internal_client
+from services.runtime.settings import TlsSettings
+
+ANSWER_WITHIN_SECONDS: Final = 30.0
+SIGNS_ITSELF: Final = "Mode local: this installation holds governance's three keys, and signs by itself."
+
+
+def signed_by_two(body: B, holders: list[Ed25519PrivateKey]) -> B:
+    """The document with the signatures that it needs."""
+    for key in holders[:NEEDED]:
+        body = sign(body, key)
+    return body
+
+
+def operator_client(installation: Installation, service: str) -> httpx2.AsyncClient:
+    """A connection to a service's internal port."""
+    certificates = installation.certificates
+    tls = TlsSettings(
+        certificate_file=certificates.certificate_file(OPERATOR),
+        key_file=certificates.key_file(OPERATOR),
+        authority_file=certificates.authority_file,
+    )
+    return internal_client(
+        tls, service, base_url=installation.internal_url(service), seconds=ANSWER_WITHIN_SECONDS
+    )
+
+
+async def publish_services(installation: Installation, say: Say) -> None:
+    """Let governance publish each sector service's keys, where it has not published these."""
+    async with operator_client(installation, "governance") as client:
+        try:
+            answer = await client.get("/v1/services")
+            known = {row["id"]: row["content"] for row in answer.raise_for_status().json()["data"]}
+            for sector in SECTORS:
+                if service := _news(installation, sector, known.get(sector)):
+                    signed = signed_by_two(service, installation.holders)
+                    path, document = f"/v1/services/{sector}", signed.model_dump(mode="json")
+                    (await client.put(path, json=document)).raise_for_status()
+        except httpx2.HTTPError as error:
+            fault = type(error).__name__
+            say(f"the services' keys could not be published: {fault}; the next start tries again")
+
+
+def _news(installation: Installation, sector: str, known: Any) -> ServiceCurrent | None:
+    """The next version of a service, unless its keys stand as they are."""
+    service = ServiceCurrent(
+        service=sector,
+        version=known["version"] + 1 if known else 1,
+        status="active",
+        signing_key=installation.secrets.public_key(f"signing-{sector}"),
+        vault_key=installation.secrets.public_key(f"vault-{sector}"),
+    )
+    names = ("signing_key", "vault_key")
+    return None if known and all(known[name] == getattr(service, name) for name in names) else service

@@ -1,0 +1,134 @@
+"""`concert governance keys …`: the three holders' keys and signatures, on files and offline."""
+
+import base64
+import binascii
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import ValidationError
+from pydantic_core import to_json
+
+from deploy.local.places import write_private
+from schemas.events.governance import (
+    AgencyCurrent,
+    ProtocolCurrent,
+    ProtocolDocument,
+    ServiceCurrent,
+    document_hash,
+)
+from schemas.events.governance_keys import GovernanceBody, kid_of, sign, version_of
+from schemas.wire.body import key_of
+from schemas.wire.cloudevents import Unusable
+from schemas.wire.public_keys import written
+from schemas.wire.strict_json import parse_json
+from services.cli.talk import AsJson, command, fail, say, show
+from services.runtime.ids import random_bytes
+
+governance = typer.Typer(no_args_is_help=True)
+keys = typer.Typer(no_args_is_help=True, help="Keys of governance's three holders, and their signatures.")
+governance.add_typer(keys, name="keys")
+
+SEED_BYTES: Final = 32
+DOCUMENTS: Final[tuple[tuple[str, type[GovernanceBody]], ...]] = (
+    ("agency", AgencyCurrent),
+    ("service", ServiceCurrent),
+    ("document", ProtocolCurrent),
+)
+"""A name that only one kind of document has, and that kind."""
+
+
+class NoDocument(ValueError):
+    """The file holds no agency, service or protocol."""
+
+
+@keys.command("create")
+def create(
+    file: Annotated[Path, typer.Argument(help="Where to write the private key; must not exist.")],
+) -> None:
+    """Example: `concert governance keys create FILE`.
+
+    The private key stays in the file; what is printed is public. Joined with those of the two other holders
+    into one JSON object, it is what every installation names as governance_keys_file.
+    """
+    seed = random_bytes(SEED_BYTES)
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        fail(f"{file} exists already, and a key is never written over; choose another name")
+    except OSError as error:
+        fail(f"{file} cannot be written: {error.strerror}")
+    with os.fdopen(descriptor, "w", encoding="ascii") as private:
+        private.write(base64.b64encode(seed).decode())
+        private.flush()
+        os.fsync(private.fileno())
+    public = Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
+    print(json.dumps({kid_of(public): written(public, "ed25519")}))
+    say(f"Keep {file} to yourself, and give the printed line to whoever runs the installation.")
+
+
+@keys.command("sign")
+def sign_document(
+    file: Annotated[Path, typer.Argument(metavar="DOCUMENT", exists=True, dir_okay=False)],
+    key: Annotated[Path, typer.Option("--key", exists=True, dir_okay=False, help="From `keys create`.")],
+    as_json: AsJson = False,
+) -> None:
+    """Example: `concert governance keys sign DOCUMENT --key KEY`.
+
+    Adds one signature to an agency, a service or a protocol. Read first what you sign: it is printed, and
+    stands in the file. Two of the three holders must sign; each needs the file and nothing else.
+    """
+    try:
+        body = read_document(file.read_bytes())
+    except NoDocument as wrong:
+        fail(f"{file} {wrong}; nothing was signed")
+    private = _private_key(key)
+    kid = kid_of(private.public_key().public_bytes_raw())
+    if any(one.kid == kid for one in body.signatures):
+        fail(f"{file} has a signature by this key already; another holder must give the next one")
+    signed = sign(body, private)
+    _replace(file, signed)
+    told = {
+        "id": key_of(signed),
+        "version": version_of(signed),
+        "hash": document_hash(signed.document if isinstance(signed, ProtocolCurrent) else signed),
+        "signatures": len(signed.signatures),
+    }
+    line = "{id}, version {version}, hash {hash}: signed, {signatures} in all.".format(**told)
+    show(told, [line], as_json=as_json)
+    if len(signed.signatures) > 1:
+        word = "protocols publish" if isinstance(signed, ProtocolCurrent) else "agencies admit"
+        say(f"Next: {command(f'{word} {file}', None)}.")
+
+
+def read_document(content: bytes) -> GovernanceBody:
+    """An agency, a service or a protocol, strictly; NoDocument says what is wrong, and repeats no value."""
+    try:
+        found = parse_json(content)
+        names = found if isinstance(found, dict) else {}
+        kind = next((kind for name, kind in DOCUMENTS if name in names), None)
+        if kind:
+            return kind.model_validate_json(content, strict=True, extra="forbid")
+        document = ProtocolDocument.model_validate_json(content, strict=True)
+    except (Unusable, ValueError) as error:
+        places = error.errors() if isinstance(error, ValidationError) else []
+        where = ".".join(str(step) for step in places[0]["loc"]) if places else ""
+        raise NoDocument(f"is no agency, service or protocol{f' (see {where})' if where else ''}") from None
+    return ProtocolCurrent(document=document, hash=document_hash(document))
+
+
+def _private_key(file: Path) -> Ed25519PrivateKey:
+    try:
+        seed = base64.b64decode(file.read_bytes().strip(), validate=True)
+        return Ed25519PrivateKey.from_private_bytes(seed)
+    except (binascii.Error, ValueError):
+        fail(f"{file} is no private key of governance: 32 bytes in base64")
+
+
+def _replace(file: Path, body: GovernanceBody) -> None:
+    """Write the document in one go: a holder's file is whole before and after."""
+    mode = file.stat().st_mode & 0o777
+    write_private(file, to_json(body, exclude_none=True, indent=1) + b"\n").chmod(mode)

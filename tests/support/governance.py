@@ -1,0 +1,23 @@
+"""Three holders of governance's keys, who sign what these tests publish."""
+
+import json
+from typing import Final, cast
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from schemas.events.governance_keys import B, GovernanceKeys, kid_of, sign
+from schemas.wire.public_keys import written
+
+HOLDERS: Final = tuple(Ed25519PrivateKey.from_private_bytes(bytes([holder]) * 32) for holder in (1, 2, 3))
+STRANGER_TO_ALL: Final = Ed25519PrivateKey.from_private_bytes(bytes([9]) * 32)
+PUBLIC: Final = {kid_of(key): key for key in (one.public_key().public_bytes_raw() for one in HOLDERS)}
+KEYS_TEXT: Final = json.dumps({kid: written(key, "ed25519") for kid, key in PUBLIC.items()}).encode()
+KEYS: Final = GovernanceKeys.read(KEYS_TEXT)
+
+
+def signed(body: B, *holders: Ed25519PrivateKey) -> B:
+    """The document with these holders' signatures and no others; by default those of the first two."""
+    body = cast(B, body.model_copy(update={"signatures": ()}))
+    for holder in holders or HOLDERS[:2]:
+        body = sign(body, holder)
+    return body

@@ -37,6 +37,8 @@ ACTS: Final[Mapping[str, Act]] = {
     "list": Act("intent", _WHO | _WHY, lists=True),
     "export": Act("intent", _WHO | _WHY | _WHAT, lists=True),
     "trail_read": Act("intent", _WHY | {"actor"}, lists=True, party="operator"),
+    "break_glass": Act("intent", _WHO | _WHY | _WHAT | {"subject", "reason", "approver"}),
+    "approval": Act("event", _WHO | {"referral", "reason"}),
     "denial": Act("event", frozenset({"actor", "reason"})),
     "consent": Act("event", _WHO | {"subject", "consent"}),
     "closure": Act("event", _WHO | {"closure"}),
@@ -89,6 +91,13 @@ class Recipient(_Shape):
     key: ReaderKeyId
 
 
+class Approver(_Shape):
+    """Who of another agency agreed to a look without her consent, by pseudonym."""
+
+    agency: AgencyId
+    id: Token
+
+
 class Explanation(_Shape):
     """Why this look is expected: a code, and what it points to."""
 
@@ -113,6 +122,7 @@ class Access(_Shape):
     protocol: ProtocolVersion | None = None
     recipient: Recipient | None = None
     explain: Annotated[tuple[Explanation, ...], Field(max_length=16)] | None = None
+    approver: Approver | None = None
     reason: Code | None = None
     times: Whole | None = None
     closure: Closure | None = None

@@ -338,6 +338,7 @@ def test_each_act_is_one_partys_to_ask_for_or_report(act: str, caller: str) -> N
         consent={"id": "cns_" + "a" * 26, "version": 1},
         closure=CLOSURE,
         reason="x",
+        approver={"agency": "clinic-b", "id": "st-2"},
     )
     report = EventReport(idem=b"e" * 16, mode="with", happened=AT, access=words)
     may = {CALLER} if act != "trail_read" else {OPERATOR}
@@ -368,6 +369,7 @@ EVENTS: Final = sorted(name for name, act in ACTS.items() if act.kind == "event"
 def an_event(act: str, caller: str, **changes: Any) -> Draft:
     needed = {
         "reason": "x",
+        "referral": SUBJECT,
         "consent": {"id": "cns_" + "a" * 26, "version": 1},
         "closure": CLOSURE,
     }

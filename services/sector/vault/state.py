@@ -1,5 +1,6 @@
 """What a vault must not forget: its ledger, the entries it opened upon, the newest head. All on disk."""
 
+import errno
 import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
@@ -29,7 +30,7 @@ class Ledger:
         self._ids: set[str] = set()
         self.why_closed: str | None = None
         if is_new:
-            append_durably(file, b"")
+            append(file, b"")
         self._read()
 
     @property
@@ -58,7 +59,7 @@ class Ledger:
             self.why_closed = "ledger_conflict"
             raise VaultRefusal("ledger_conflict")
         if fresh:
-            append_durably(self._file, b"".join(_line(row) for row in fresh))
+            append(self._file, b"".join(_line(row) for row in fresh))
             self._keep(fresh)
         if self.why_closed != "ledger_conflict":
             self.why_closed = "ledger_behind" if newest < self.newest else None
@@ -120,8 +121,7 @@ class OpenEntries:
 
     def add(self, index: int, leaf: bytes) -> None:
         """Remember an entry, before anything is released upon it."""
-        with self._file.open("a", encoding="ascii") as file:
-            file.write(_entry(index, leaf))
+        append(self._file, _entry(index, leaf), durably=False)
         self._waiting[index] = (leaf, self._clock())
 
     def settle(self, indexes: Sequence[int]) -> None:
@@ -133,34 +133,40 @@ class OpenEntries:
 
     def _rewrite(self) -> None:
         fresh = self._file.with_suffix(".new")
-        fresh.write_text("".join(_entry(index, leaf) for index, leaf in self.waiting.items()), "ascii")
+        fresh.unlink(missing_ok=True)
+        append(fresh, b"".join(_entry(*waiting) for waiting in self.waiting.items()), durably=False)
         fresh.replace(self._file)
 
 
-def _entry(index: int, leaf: bytes) -> str:
-    return f"{index} {encoded(leaf)}\n"
+def _entry(index: int, leaf: bytes) -> bytes:
+    return f"{index} {encoded(leaf)}\n".encode("ascii")
 
 
 def _line(row: Closure) -> bytes:
     return row.model_dump_json().encode() + b"\n"
 
 
-def append_durably(file: Path, content: bytes) -> None:
-    """Add to a file; when this returns, a power cut cannot take it back."""
+def append(file: Path, content: bytes, *, durably: bool = True) -> None:
+    """Add to a file of our own; when this returns, and unless told otherwise, a power cut cannot undo it."""
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, PRIVATE)
     try:
-        os.write(descriptor, content)
-        os.fsync(descriptor)
+        before = os.fstat(descriptor).st_size
+        if os.write(descriptor, content) != len(content):
+            os.ftruncate(descriptor, before)  # else the next line would begin within half of this one
+            raise OSError(errno.ENOSPC, "the disk is full")
+        if durably:
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    sync_folder(file.parent)
+    if durably:
+        sync_folder(file.parent)
 
 
 def write_durably(file: Path, content: bytes) -> None:
     """Replace a file as a whole; readers see the old content or the new."""
     fresh = file.with_name(f"{file.name}.new")
     fresh.unlink(missing_ok=True)
-    append_durably(fresh, content)
+    append(fresh, content)
     fresh.replace(file)
     sync_folder(file.parent)
 

@@ -18,6 +18,8 @@ VALID_FOR: Final = timedelta(hours=4)
 CLOCKS_APART_MAX: Final = timedelta(seconds=5)
 """How far two sectors' clocks may differ."""
 DANGERS: Final = ("threat_to_life", "abduction", "forced_marriage", "child_at_risk")
+DangerCode = Annotated[Code, listed(DANGERS)]
+DangerGroups = Annotated[tuple[Literal["contact", "protection"], ...], Field(min_length=1, max_length=2)]
 APPROVAL_FAULTS: Final[Mapping[str, str]] = {
     "approval_unsigned": "The approval is not signed by the service of the approver's sector.",
     "approval_differs": "The approval is for another referral, agency or group.",
@@ -44,8 +46,8 @@ class BreakGlassApproval(SignedObject):
     approver: AgencyId
     approved_by: Annotated[Token, Field(repr=False)]
     """The approver's pseudonym for its person."""
-    groups: Annotated[tuple[Literal["contact", "protection"], ...], Field(min_length=1, max_length=2)]
-    reason: Annotated[Code, listed(DANGERS)]
+    groups: DangerGroups
+    reason: DangerCode
     approved_at: Instant
 
 

@@ -14,6 +14,7 @@ from schemas.events.governance_keys import GovernanceKeys
 from schemas.events.referral import StepRefused
 from schemas.trail.notes import named_key
 from schemas.trail.permits import Trust
+from schemas.wire.signed import sign
 from services.runtime.logs import log
 from services.runtime.peers import internal_client
 from services.runtime.process import Parts, Runtime, main
@@ -44,7 +45,7 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
 
     def parts(runtime: Runtime, settings: SectorSettings) -> Parts:
         seed = b64decode(secret_from(settings.signing_key_file).get_secret_value(), validate=True)
-        sign = Ed25519PrivateKey.from_private_bytes(seed).sign
+        signing_key = Ed25519PrivateKey.from_private_bytes(seed)
         keys = GovernanceKeys.read(settings.governance_keys_file.read_bytes())
         feeds = FeedNotifier()
 
@@ -53,13 +54,14 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
                 profile=profile,
                 clock=runtime.clock,
                 keys=keys,
-                cases=CaseStore(transaction, sign),
+                cases=CaseStore(transaction, signing_key.sign),
                 packets=PacketStore(transaction, lambda: None),
                 views=ViewStore(transaction, feeds.notify),
                 register=RegisterStore(transaction),
                 reports=ReportStore(transaction, sweeper.wake),
                 replies=ReplyStore(transaction),
                 send=partial(runtime.outbox.add, transaction),
+                sign=partial(sign, private=signing_key),
                 log_forged=log_forged,
             )
 

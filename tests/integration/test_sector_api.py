@@ -12,6 +12,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet
 
 from schemas.events.access import Access, EventReport
+from schemas.events.break_glass import BreakGlassApproval, check_approval
 from schemas.events.directory import ServiceRegistered
 from schemas.events.referral import (
     FactBase,
@@ -38,7 +39,7 @@ from tests.support.builders import an_entry, an_event, an_id
 from tests.support.clock import NOON
 from tests.support.described import Description
 from tests.support.scenes import CONSENT, PERSONAL, SCOPE, an_offer_asked
-from tests.support.sector import StoredSector
+from tests.support.sector import SIGNING_KEY, StoredSector
 from tests.support.trail import TrailTwin
 
 INVENTED = Profile(
@@ -703,3 +704,46 @@ async def test_nobody_records_a_consent_or_offers_on_anothers_case(scene: Scene)
     assert [answer.status_code for answer in answers] == [404, 404]
     assert len(await scene.sector.rows("SELECT 1 FROM consent_version")) == 1
     assert await scene.sector.sent() == []
+
+
+APPROVAL: dict[str, Any] = {"requester": "hill-police", "groups": ["contact"], "reason": "threat_to_life"}
+
+
+async def test_a_supervisor_approves_a_look_of_another_agency_and_signs_it(scene: Scene) -> None:
+    await scene.sector.admit("hill-police", sector="police")
+    asked = APPROVAL | {"referral": an_id("referral")}
+
+    answer = await scene.post("/v1/break-glass-approvals", asked, role="supervisor")
+
+    assert answer.status_code == 201
+    approval = BreakGlassApproval.model_validate_json(answer.text)
+    public = SIGNING_KEY.public_key().public_bytes_raw()
+    named: dict[str, Any] = {"referral": asked["referral"], "requester": "hill-police", "groups": ["contact"]}
+    check_approval(approval, public, at=scene.sector.clock.now(), **named)
+    [told] = [one.access for one in await scene.sector.reported() if isinstance(one, EventReport)]
+    assert (told.act, told.agency, told.referral, told.reason) == (
+        "approval", OWN, asked["referral"], "threat_to_life",
+    )  # fmt: skip
+
+
+APPROVALS: list[tuple[dict[str, Any], str, int, str]] = [
+    ({"requester": OWN}, "supervisor", 422, "approver_is_requester"),
+    ({"requester": "never-admitted"}, "supervisor", 422, "requester_not_admitted"),
+    ({"requester": "suspended"}, "supervisor", 422, "requester_not_admitted"),
+    ({"groups": ["clinical"]}, "supervisor", 422, "invalid"),
+    ({"reason": "curiosity"}, "supervisor", 422, "invalid"),
+    ({}, "caseworker", 403, "role_forbids"),
+]
+
+
+@pytest.mark.parametrize(("changes", "role", "status", "code"), APPROVALS)
+async def test_an_approval_that_would_open_nothing_is_not_given(
+    scene: Scene, changes: dict[str, Any], role: str, status: int, code: str
+) -> None:
+    await scene.sector.admit("hill-police", sector="police")
+    await scene.sector.suspend("suspended")
+    asked = APPROVAL | {"referral": an_id("referral")} | changes
+
+    answer = await scene.post("/v1/break-glass-approvals", asked, role=role)
+
+    assert (answer.status_code, answer.json()["code"]) == (status, code)

@@ -13,6 +13,7 @@ from schemas.events.access import EventReport, OutcomeReport, SubjectKey
 from schemas.events.governance import AgencyCurrent
 from schemas.topics import steps_of
 from schemas.wire.envelope import HEADERS, read
+from schemas.wire.signed import sign
 from services.runtime.identity import Identity
 from services.runtime.outbox import Outbox
 from services.runtime.transaction import Transaction
@@ -30,7 +31,8 @@ from tests.support.clock import StoppedClock
 from tests.support.governance import KEYS
 
 CELL = "test-local"
-SIGN = Ed25519PrivateKey.from_private_bytes(bytes(32)).sign
+SIGNING_KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
+SIGN = SIGNING_KEY.sign
 KINDS: Mapping[str, type[BaseModel]] = {
     "subjects": SubjectKey,
     "events": EventReport,
@@ -61,6 +63,7 @@ class StoredSector:
             reports=ReportStore(transaction, lambda: None),
             replies=ReplyStore(transaction),
             send=partial(Outbox(Identity(self.profile.name, CELL)).add, transaction),
+            sign=partial(sign, private=SIGNING_KEY),
             log_forged=log_forged,
         )
 

@@ -16,9 +16,10 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
+from schemas.events.break_glass import DangerCode, DangerGroups
 from schemas.events.consent import ConsentRef, ConsentScope, FieldGroup, Purpose
 from schemas.events.referral import DeclineReferral, OfferFields, StepBase
-from schemas.ids import AgencyId, CaseId, DeskCode
+from schemas.ids import AgencyId, CaseId, DeskCode, ReferralId
 from schemas.wire.body import CODE_LIST, UNKNOWN_CODE, Code, listed
 from schemas.wire.strict_json import shows_itself
 
@@ -74,6 +75,15 @@ class OfferRequest(OfferFields, RequestBody):
     purpose: Purpose
     groups: tuple[FieldGroup, ...] = Field(default=(), max_length=6)
     duty: DeskCode
+
+
+class ApprovalRequest(RequestBody):
+    """Who of another agency may pull what of a referral because she is in danger, and of what."""
+
+    referral: ReferralId
+    requester: AgencyId
+    groups: DangerGroups
+    reason: DangerCode
 
 
 def fields_of(model: type[BaseModel], without: Collection[str]) -> dict[str, Any]:

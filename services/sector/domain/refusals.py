@@ -58,6 +58,14 @@ RecipientNotAdmitted: Final = _define(
     "recipient_not_admitted", "Each recipient must be an admitted agency; GET /v1/services names them.", 422
 )
 """Consent to an agency that nobody knows would cover whoever takes that id one day."""
+ApproverIsRequester: Final = _define(
+    "approver_is_requester",
+    "Another agency than the one that asks must approve; name another requester.",
+    422,
+)
+RequesterNotAdmitted: Final = _define(
+    "requester_not_admitted", "The requester must be an active agency; GET /v1/services names them.", 422
+)
 ConsentDoesNotCover: Final = _define(
     "consent_does_not_cover",
     "Her consent does not cover this, has ended, or was taken back; ask her, and record her answer.",

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Protocol
 from pydantic import BaseModel
 
 from schemas.events.access import Access, ProtocolVersion
+from schemas.events.break_glass import BreakGlassApproval
 from schemas.events.consent import ConsentRef, ConsentVersion
 from schemas.events.directory import ServiceRegistered
 from schemas.events.governance import Sector
@@ -239,6 +240,8 @@ class Work:
     replies: Replies
     send: Callable[[Sequence[OutboxEvent]], Awaitable[None]]
     """Puts steps to the arbiter into the outbox."""
+    sign: Callable[[BreakGlassApproval], BreakGlassApproval]
+    """Signs with this service's key, the one that consents are signed with."""
     log_forged: Callable[[StepRefused], None]
     """Logs that a step went out from here for an agency that is another sector's."""
 

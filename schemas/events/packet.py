@@ -19,8 +19,6 @@ from schemas.wire.minimisation import Matrix, MatrixRow, allowed_to
 
 GROUPS: Final[tuple[str, ...]] = get_args(FieldGroup)
 GROUP_SCHEMA: Final = "urn:concert:schema:packet.{group}:1.0"
-PACKET_BYTES_MAX: Final = 256 * 1024
-"""How long a group may be as its agency sends it."""
 OWN_CASE: Final = "own_case"
 """The reader that recorded the packet itself: it sees all of it, whatever its sector's column says."""
 

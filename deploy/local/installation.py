@@ -90,6 +90,14 @@ class Installation:
         logins = [login for database in DATABASES.values() for login in database.logins]
         return {login: self.secrets.password("database", login) for login in logins}
 
+    def vault_folder(self, sector: str) -> Path:
+        """Where a sector's vault keeps its keys and its ledger: in no backup."""
+        return self.configuration.data / "vaults" / sector
+
+    def vault_socket(self, sector: str) -> Path:
+        """Where a sector's service, or its vault by that process's name, finds the vault."""
+        return self.vault_folder(sector.removesuffix("_vault")) / "vault.socket"
+
     def internal_url(self, service: str) -> str:
         """Where a service answers other services."""
         return f"https://{HOST}:{self.ports[f'{service}_internal']}"
@@ -143,7 +151,7 @@ def install(configuration: Configuration, usual_ports: Mapping[str, int], say: S
     if made:
         say(f"made the system accounts {', '.join(made)}: without password, shell and home; they stay")
     must_reach(configuration.data, services)
-    for name in ("audit", "mail"):
+    for name in ("audit", "mail", "vaults"):
         accounts.give(services, make_directory(configuration.data / name))
     ports.wait_until_free({**configuration.chosen_ports, **configuration.ports})
     chosen = ports.choose(usual_ports, configuration.ports, configuration.chosen_ports)

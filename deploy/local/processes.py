@@ -47,6 +47,11 @@ SECTOR: Final[Variables] = {
     "AUDIT__PERMIT_KEY": lambda its, name: its.permit_key,
     "SIGNING_KEY_FILE": lambda its, name: its.secrets.key_file(f"signing-{name}"),
 }
+VAULT: Final[Variables] = {
+    "AUDIT__PERMIT_KEY": lambda its, name: its.permit_key,
+    "VAULT__FOLDER": lambda its, name: its.vault_folder(name.removesuffix("_vault")),
+    "VAULT__SIGNING_KEY_FILE": lambda its, name: its.secrets.key_file(f"vault-{name.removesuffix('_vault')}"),
+}
 SEQUENCER: Final[Variables] = {
     "PERMIT_KEY_FILE": lambda its, name: its.secrets.key_file("permit"),
     "WRAP_KEY_FILE": lambda its, name: its.secrets.key_file("wrap"),
@@ -67,7 +72,10 @@ SINK: Final[Variables] = {"DATA": lambda its, name: its.configuration.data}
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One service process; its name is its database role and, where it has one, its Kafka user."""
+    """One service process; its name is its database role and, where it has one, its Kafka user.
+
+    One without ports is a vault: it listens on a Unix socket in its own folder alone.
+    """
 
     name: str
     module: str
@@ -87,6 +95,7 @@ OUTSIDE: Final = ("api", *INSIDE)
 BOTH: Final = (KAFKA, POSTGRES)
 RECORD: Final = INSTALLED | DATABASE
 COMMON: Final = RECORD | BROKERS | TLS
+ALONE: Final = INSTALLED | LOG | LOG_VERIFIER | VAULT
 
 PROCESSES: Final = (
     Process(MAIL_SINK, "deploy.local.mail_sink", ("smtp",), (), SINK),
@@ -97,6 +106,17 @@ PROCESSES: Final = (
     Process("notifications", "services.notifications", OUTSIDE, BOTH, COMMON | ISSUER | MAIL),
     *(
         Process(sector, f"services.{sector}", OUTSIDE, BOTH, COMMON | ISSUER | LOG | LOG_VERIFIER | SECTOR)
+        for sector in SECTORS
+    ),
+    *(
+        Process(
+            f"{sector}_vault",
+            f"services.{sector}",
+            (),
+            (),
+            INSTALLED | LOG | LOG_VERIFIER | VAULT,
+            ("vault",),
+        )
         for sector in SECTORS
     ),
 )

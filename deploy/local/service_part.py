@@ -1,6 +1,7 @@
 """One process of the table as a part: forked with its sockets, ready by its own word."""
 
 import asyncio
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -61,6 +62,8 @@ class ServicePart(Part):
         numbers = {kind: each.getsockname()[1] for kind, each in self._sockets.items()}
         try:
             async with asyncio.timeout(ANSWERED_WITHIN_SECONDS):
+                if not numbers:
+                    return await listens(self._installation.vault_socket(self.name))
                 if "smtp" in numbers:
                     return await greets(numbers["smtp"])
                 return b" 200 " in await _first_line(numbers["health"], READY)
@@ -71,6 +74,17 @@ class ServicePart(Part):
 async def greets(port: int) -> bool:
     """Whether a mail server says that it is ready."""
     return (await _first_line(port)).startswith(b"220")
+
+
+async def listens(socket: Path) -> bool:
+    """Whether somebody takes connections on a Unix socket, whose path may be too long for the system."""
+    folder = os.open(socket.parent, os.O_PATH | os.O_DIRECTORY)
+    try:
+        _, writer = await asyncio.open_unix_connection(f"/proc/self/fd/{folder}/{socket.name}")
+    finally:
+        os.close(folder)
+    writer.close()
+    return True
 
 
 async def _first_line(port: int, question: bytes = b"") -> bytes:

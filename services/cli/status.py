@@ -15,7 +15,7 @@ from deploy.local.configuration import Configuration, load
 from deploy.local.installation import Installation
 from deploy.local.ports import HOST
 from deploy.local.processes import KAFKA, MAIL_SINK, POSTGRES
-from deploy.local.service_part import greets
+from deploy.local.service_part import greets, listens
 from services.cli.installed import READY, DataDirectory
 from services.cli.talk import FAILED, AsJson, command, show
 from services.runtime import administration
@@ -97,6 +97,8 @@ async def _told_in_time(
                     return []
             if name == MAIL_SINK:
                 return [] if await greets(installation.ports["mail_sink_smtp"]) else None
+            if name.endswith("_vault"):  # its sector tells whether it is closed, and why
+                return [] if await listens(installation.vault_socket(name)) else None
             answer = await client.get(f"http://{HOST}:{installation.ports[f'{name}_health']}/readyz")
             alarms = ALARMS.validate_python(answer.json()["alarms"])
             return [replace(one, where=f"{name}: {one.where}" if one.where else name) for one in alarms]

@@ -104,6 +104,6 @@ def log_forged(refused: StepRefused) -> None:
     log().error("step_forged", agency_id=refused.to, error_code=refused.code)
 
 
-def run_sector(profile: Profile) -> None:
+def run_service(profile: Profile) -> None:
     """`python -m services.<sector> run|migrate|openapi`."""
     main(profile.name, SectorSettings, wire(profile), lambda: described_app(profile))

@@ -1,6 +1,6 @@
-"""`python -m services.social_services run|migrate|openapi`."""
+"""`python -m services.social_services run|migrate|openapi|vault`."""
 
-from services.sector.wiring import run_sector
+from services.sector.entry import run_sector
 from services.social_services.profile import PROFILE
 
 if __name__ == "__main__":

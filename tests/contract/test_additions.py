@@ -26,7 +26,7 @@ SECTOR: Final[Edits] = (
     ("services/justice/__init__.py", "", '"""The courts."""\n'),
     ("services/justice/__main__.py", "",
      "from services.justice.profile import PROFILE\n"
-     "from services.sector.wiring import run_sector\n\nrun_sector(PROFILE)\n"),
+     "from services.sector.entry import run_sector\n\nrun_sector(PROFILE)\n"),
     ("services/justice/profile.py", "",
      "from services.sector.domain.profile import Profile\n\n"
      'PROFILE = Profile("justice", "Courts", frozenset({"legal_aid"}), frozenset({"no_capacity"}))\n'),

@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from typing import Final
 
+from schemas.events.break_glass import APPROVAL_FAULTS
 from schemas.trail.permits import FAULTS
 from schemas.wire.key_records import KEY_RECORD_FAULTS
 
 VAULT_FAULTS: Final[Mapping[str, str]] = {
     **FAULTS,
     **KEY_RECORD_FAULTS,
+    **APPROVAL_FAULTS,
     # The frame
     "malformed": "The frame is not strict JSON of a known operation.",
     "unexpected": "The vault failed; its log names the kind of error.",

@@ -73,6 +73,17 @@ class ConsentGround(_Frame):
     signature: Bytes64
 
 
+class DangerGround(_Frame):
+    """Imminent danger as the ground of a release: who of another agency agreed, and who that is."""
+
+    approval: Document
+    """`xbtg/1`."""
+    approver: Document
+    """The approver's admission, `governance.agency_current`."""
+    service: Document
+    """The keys of the service of the approver's sector, `governance.service_current`."""
+
+
 class StatusRequest(_Frame):
     """How the vault is."""
 
@@ -116,6 +127,7 @@ class OpenRequest(_Frame):
     protocol: Document
     """`governance.protocol_current`."""
     consent: ConsentGround | None = None
+    danger: DangerGround | None = None
 
 
 class SettleRequest(_Frame):

@@ -7,7 +7,7 @@ import pytest
 from deploy.local import configuration
 from deploy.local.installation import Installation
 from deploy.local.processes import KAFKA, MAIL_SINK, POSTGRES, PROCESSES, usual_ports
-from schemas.topics import SERVICES
+from schemas.topics import SECTORS, SERVICES
 
 PLACES = (KAFKA, POSTGRES)
 
@@ -18,7 +18,8 @@ def installation(tmp_path: Path) -> Installation:
 
 
 def test_every_service_has_a_process() -> None:
-    assert {each.name for each in PROCESSES} == {*SERVICES, "audit_sign", MAIL_SINK}
+    vaults = {f"{sector}_vault" for sector in SECTORS}
+    assert {each.name for each in PROCESSES} == {*SERVICES, "audit_sign", MAIL_SINK} | vaults
 
 
 def test_everything_needed_is_a_server() -> None:
@@ -46,6 +47,17 @@ def test_only_the_signer_is_told_the_key_of_the_log_and_only_the_sequencer_that_
 
     assert told("CONCERT_LOG_KEY_FILE") == ["audit_sign"]
     assert told("CONCERT_PERMIT_KEY_FILE") == told("CONCERT_WRAP_KEY_FILE") == ["audit"]
+
+
+def test_a_vault_is_told_no_way_to_a_database_a_broker_or_a_certificate(installation: Installation) -> None:
+    for sector in SECTORS:
+        [vault] = [each for each in PROCESSES if each.name == f"{sector}_vault"]
+        told = vault.environment(installation)
+        assert {name.removeprefix("CONCERT_") for name in told} == {
+            "MODE", "CELL", "GOVERNANCE_KEYS_FILE", "LOG", "AUDIT__LOG_KEY", "AUDIT__PERMIT_KEY",
+            "VAULT__FOLDER", "VAULT__SIGNING_KEY_FILE",
+        }  # fmt: skip
+        assert told["CONCERT_VAULT__FOLDER"].endswith(f"vaults/{sector}")
 
 
 def test_no_secret_itself_is_told_only_where_it_lies(installation: Installation) -> None:

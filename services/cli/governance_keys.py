@@ -114,10 +114,17 @@ def read_document(content: bytes) -> GovernanceBody:
             return kind.model_validate_json(content, strict=True, extra="forbid")
         document = ProtocolDocument.model_validate_json(content, strict=True)
     except (Unusable, ValueError) as error:
-        places = error.errors() if isinstance(error, ValidationError) else []
-        where = ".".join(str(step) for step in places[0]["loc"]) if places else ""
-        raise NoDocument(f"is no agency, service or protocol{f' (see {where})' if where else ''}") from None
+        raise NoDocument(f"is no agency, service or protocol{_place(error)}") from None
     return ProtocolCurrent(document=document, hash=document_hash(document))
+
+
+def _place(error: Exception) -> str:
+    """Where the first fault lies; a name that no document has is not repeated."""
+    if not isinstance(error, ValidationError):
+        return ""
+    first = error.errors(include_input=False, include_url=False)[0]
+    steps = first["loc"][:-1] if first["type"] == "extra_forbidden" else first["loc"]
+    return f" (see {'.'.join(map(str, steps)) or 'a name that none of them has'})"
 
 
 def _private_key(file: Path) -> Ed25519PrivateKey:

@@ -222,7 +222,7 @@ class Sequencer(Sweeper):
         if not await self._lock.enter_async_context(self._ledger.leadership()):
             await self.resign(NotLeader())
             return
-        async with self._ledger.open() as store:
+        async with self._ledger.open(singly=True) as store:
             head = await store.take_lead()
         self._tree, self._head, self._looks = await self._load(head), head, True
         log().info("trail_open", count=head.size)
@@ -234,7 +234,7 @@ class Sequencer(Sweeper):
         span = LOAD_TILES * TILE_HASHES
         for start in range(0, head.size, span):
             stop = min(start + span, head.size)
-            async with self._ledger.open() as store:
+            async with self._ledger.open(singly=True) as store:
                 entries = await store.entries(start, stop)
                 tiles = await store.tiles(0, start // TILE_HASHES, -(-stop // TILE_HASHES))
             hashes = b"".join(tiles)
@@ -261,7 +261,7 @@ class Sequencer(Sweeper):
 
     async def _read_checkpoint(self) -> None:
         """See what the signer signed last; in turn with commits, so that it is never ahead of our head."""
-        async with self._ledger.open() as store:
+        async with self._ledger.open(singly=True) as store:
             stored = await store.newest_checkpoint()
         self._looks = False
         if stored is None or self._head is None:
@@ -275,19 +275,22 @@ class Sequencer(Sweeper):
         self._checkpoint = replace(stored, size=signed.size, root=signed.root)
 
     async def _record(self, head: Head) -> None:
-        """Record all that waits as one group. The order of these lines is the promise."""
+        """Record all that waits as one group. The order of these lines is the promise.
+
+        One statement writes all of it, and only onto the head that was read: no transaction is needed.
+        """
         taken, is_due = self._take(), self._is_due
         if not taken and not is_due:
             return
         try:
-            async with self._ledger.open() as store:
+            async with self._ledger.open(singly=True) as store:
                 group = await self._open_group([draft for draft, _ in taken], head, store)
                 answers = [group.add(draft) for draft, _ in taken]
                 if is_due:
                     group.add_padding()
                 if group.entries or is_due:
+                    crash_point("sequencer.grouped")  # nothing was written; the idem comes again
                     head = await self._append(store, head, group, is_due=is_due)
-                    crash_point("sequencer.appended")  # rolls back; nobody was answered, the idem comes again
         except Exception:
             self._waiting.extendleft(reversed(taken))  # resigning answers them
             raise
@@ -329,10 +332,7 @@ class Sequencer(Sweeper):
         return Group(self._keyring, head.size, at, key, known, subjects, intents)
 
     async def _month_key(self, store: TrailStore) -> DataKey:
-        """The key of this month's entries that are about no registered subject; each term makes its own.
-
-        Should this transaction roll back, resigning forgets the key with all else.
-        """
+        """The key of this month's entries that are about no registered subject; each term makes its own."""
         month = f"{self.clock.now():%Y-%m}/{RETENTION}"
         if month not in self._month_keys:
             key, wrapped = self._keyring.new_key(f"{month}/{self._keyring.random(8).hex()}")

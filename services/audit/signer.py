@@ -8,6 +8,7 @@ signing again would be a second history.
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -62,7 +63,7 @@ class CheckpointSigner:
     """Signs one log's checkpoints."""
 
     def __init__(self, ledger: LogDatabase, signer: Signer, high_water: HighWater, clock: Clock) -> None:
-        self._open_store = ledger.open
+        self._open_store = partial(ledger.open, singly=True)
         self._signer = signer
         self._high_water = high_water
         self._clock = clock

@@ -153,9 +153,9 @@ class LogDatabase:
     log: str
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[TrailStore]:
-        """One transaction over the log's rows."""
-        async with self.database.transaction() as transaction:
+    async def open(self, *, singly: bool = False) -> AsyncIterator[TrailStore]:
+        """One transaction over the log's rows; where `singly`, one for each statement."""
+        async with self.database.transaction(singly=singly) as transaction:
             yield TrailStore(transaction, self.log)
 
     @asynccontextmanager

@@ -81,8 +81,10 @@ Deliver = Callable[[Attempt], Awaitable[Result]]
 class MailDispatcher:
     """Sends the notices that are due; several at once are safe."""
 
-    def __init__(self, open_work: OpenWork, deliver: Deliver, clock: Clock) -> None:
+    def __init__(self, open_work: OpenWork, singly: OpenWork, deliver: Deliver, clock: Clock) -> None:
+        """`singly` opens work of which each statement is committed by itself."""
         self._open_work = open_work
+        self._singly = singly
         self._deliver = deliver
         self._clock = clock
         self._undeliverable: Sequence[Desk] = ()
@@ -93,7 +95,7 @@ class MailDispatcher:
         for _ in range(MAILS_PER_SWEEP_MAX):
             if not await self._send_one():
                 break
-        async with self._open_work() as work:
+        async with self._singly() as work:
             self._undeliverable = await work.store.undeliverable(DESKS_TOLD_MAX)
         return False
 
@@ -107,7 +109,7 @@ class MailDispatcher:
 
     async def _send_one(self) -> bool:
         now = self._clock.now()
-        async with self._open_work() as work:
+        async with self._singly() as work:
             attempt = await work.store.claim(at=now, until=now + SENDING_FOR)
         if attempt is None:
             return False

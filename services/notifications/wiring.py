@@ -25,7 +25,8 @@ def wire(runtime: Runtime, settings: Settings) -> Parts:
     open_work = runtime.database.opener(work_on)
     caller = token_reader_of(settings.issuer, runtime.identity.source, runtime.clock)
     mail = mail_of(settings.smtp)
-    dispatcher = MailDispatcher(open_work, mail.deliver, runtime.clock)
+    singly = runtime.database.opener(work_on, singly=True)
+    dispatcher = MailDispatcher(open_work, singly, mail.deliver, runtime.clock)
     return Parts(
         subscriptions=SUBSCRIPTIONS,
         open_work=work_on,

@@ -21,7 +21,7 @@ from services.runtime.progress import ReaderProgress
 from services.runtime.settings import KafkaSettings
 from services.runtime.worker import Backoff, Worker
 
-POLL_MS: Final = 1_000
+POLL_MS: Final = 2_000
 LOOK_SECONDS: Final = 4.0
 """How often the reader tells the brokers how far it is, and looks where the logs end."""
 LOOK_WITHIN_SECONDS: Final = 5.0
@@ -38,6 +38,7 @@ class Consumer(Worker, ConsumerRebalanceListener):  # type: ignore[misc]
         settings: KafkaSettings,
         *,
         records_max: int,
+        gather_ms: int = 0,
     ) -> None:
         super().__init__()
         self._batches = batches
@@ -45,6 +46,7 @@ class Consumer(Worker, ConsumerRebalanceListener):  # type: ignore[misc]
         self._identity = identity
         self._settings = settings
         self._records_max = records_max
+        self._gather_ms = gather_ms
         self._applying = asyncio.Lock()
         self._placings = 0
         self._had_turn: set[TopicPartition] = set()
@@ -72,9 +74,10 @@ class Consumer(Worker, ConsumerRebalanceListener):  # type: ignore[misc]
         backoff = Backoff()
         while not self.is_stopping:
             self._failed = None
-            self._consumer = kafka.new_consumer(self._settings, self._identity, self._batches.topic_names)
+            names = self._batches.topic_names
+            self._consumer = kafka.new_consumer(self._settings, self._identity, names, self._gather_ms)
             try:
-                self._consumer.subscribe(self._batches.topic_names, listener=self)
+                self._consumer.subscribe(names, listener=self)
                 await self._consumer.start()
                 await self._consume(backoff)
             except (KafkaError, OSError, TimeoutError, Unavailable) as error:

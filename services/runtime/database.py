@@ -47,17 +47,17 @@ class Database:
         }
 
     @asynccontextmanager
-    async def transaction(self, *, reads_only: bool = False) -> AsyncIterator[Transaction]:
+    async def transaction(self, *, singly: bool = False) -> AsyncIterator[Transaction]:
         """Open, commit on leaving, roll back on any exception; raises Unavailable when the database is.
 
-        Where it `reads_only`, each statement stands alone, and two round trips are spared.
+        Where `singly`, each statement is a transaction of its own, and two round trips are spared.
         """
         transaction: Transaction | None = None
         try:
             pool = await self._opened()
             async with (
                 pool.acquire(timeout=COMMAND_TIMEOUT_SECONDS) as connection,
-                nullcontext() if reads_only else connection.transaction(),
+                nullcontext() if singly else connection.transaction(),
             ):
                 transaction = Transaction(connection)
                 yield transaction
@@ -78,13 +78,13 @@ class Database:
             connection.terminate()
 
     def opener(
-        self, make: Callable[[Transaction], W], *, reads_only: bool = False
+        self, make: Callable[[Transaction], W], *, singly: bool = False
     ) -> Callable[[], AbstractAsyncContextManager[W]]:
         """Opens what a service makes of a transaction, which is committed on leaving."""
 
         @asynccontextmanager
         async def opened() -> AsyncIterator[W]:
-            async with self.transaction(reads_only=reads_only) as transaction:
+            async with self.transaction(singly=singly) as transaction:
                 yield make(transaction)
 
         return opened

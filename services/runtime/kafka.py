@@ -25,8 +25,9 @@ SESSION_MS: Final = 15_000
 HEARTBEAT_MS: Final = 3_000
 REBALANCE_MS: Final = 60_000
 POLL_INTERVAL_MS: Final = 300_000
-FETCH_WAIT_MS: Final = 1_000
+FETCH_WAIT_MS: Final = 2_000
 """How long the brokers hold a fetch while nothing comes; other questions on the connection wait as long."""
+PARTITION_BYTES_MAX: Final = 1 << 20
 METADATA_AGAIN_SECONDS: Final = 0.2
 _HEADERS: Final = list(HEADERS)
 
@@ -50,7 +51,9 @@ def member_of(identity: Identity, topics: Sequence[str]) -> str:
     return f"{identity.service}-consumer-1-{zlib.crc32(' '.join(sorted(topics)).encode()):08x}"
 
 
-def new_consumer(settings: KafkaSettings, identity: Identity, topics: Sequence[str]) -> AIOKafkaConsumer:
+def new_consumer(
+    settings: KafkaSettings, identity: Identity, topics: Sequence[str], gather_ms: int
+) -> AIOKafkaConsumer:
     """A consumer that is not started; a static member keeps its partitions over a restart."""
     bound_fetching()
     return AIOKafkaConsumer(
@@ -63,8 +66,9 @@ def new_consumer(settings: KafkaSettings, identity: Identity, topics: Sequence[s
         heartbeat_interval_ms=HEARTBEAT_MS,
         rebalance_timeout_ms=REBALANCE_MS,
         max_poll_interval_ms=POLL_INTERVAL_MS,
-        max_partition_fetch_bytes=1 << 20,
-        fetch_max_wait_ms=FETCH_WAIT_MS,
+        max_partition_fetch_bytes=PARTITION_BYTES_MAX,
+        fetch_min_bytes=PARTITION_BYTES_MAX if gather_ms else 1,
+        fetch_max_wait_ms=gather_ms or FETCH_WAIT_MS,
         **security(settings),
     )
 

@@ -21,6 +21,7 @@ _COMMON: Final[Mapping[str, Any]] = {
     "lifespan": "off",
     "log_config": None,
     "access_log": False,
+    "proxy_headers": False,
     "server_header": False,
     "timeout_graceful_shutdown": 3,
     "timeout_keep_alive": int(connections.HEADER_SECONDS),

@@ -160,8 +160,8 @@ async def running(service: str, settings: RuntimeSettings, wire: Wire) -> AsyncI
         consumer = None
         if parts.subscriptions and settings.kafka:
             batches = Batches(database, identity, parts.subscriptions, parts.open_work)
-            records_max = settings.batch_records_max
-            consumer = Consumer(batches, database, identity, settings.kafka, records_max=records_max)
+            sizes = {"records_max": settings.batch_records_max, "gather_ms": settings.gather_ms}
+            consumer = Consumer(batches, database, identity, settings.kafka, **sizes)
             operators.append(operations.routes(database, identity.group))
         watched: Sequence[Sweeper | Consumer] = [*parts.sweepers, consumer] if consumer else parts.sweepers
         health = Health(

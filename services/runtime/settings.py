@@ -115,6 +115,8 @@ class RuntimeSettings(ProcessSettings):
     """How many relays share this service's outbox; events of one key stay on one shard."""
     batch_records_max: int = 500
     """How many records one transaction of the consumer takes."""
+    gather_ms: int = 0
+    """How long the brokers may hold back what is to be read, so that more is applied in one transaction."""
     outbox_rows_max: int = 1_000_000
     """Above so many unsent events the service is not ready: the disk guard."""
 

@@ -14,11 +14,19 @@ class Worker:
 
     def __init__(self) -> None:
         self._woken = asyncio.Event()
+        self._alarm_clock: asyncio.TimerHandle | None = None
         self.is_stopping = False
 
     def wake(self) -> None:
         """Tell that there is work: look now."""
         self._woken.set()
+
+    def wake_within(self, seconds: float) -> None:
+        """Tell that there is work which may wait so long for more of it."""
+        if not seconds:
+            self.wake()
+        elif self._alarm_clock is None:
+            self._alarm_clock = asyncio.get_running_loop().call_later(seconds, self.wake)
 
     def stop(self) -> None:
         """Finish the piece in hand, then leave."""
@@ -28,6 +36,9 @@ class Worker:
     def clear(self) -> None:
         """Only news from here on cuts the next pause short: call it before looking for work."""
         self._woken.clear()
+        if self._alarm_clock:
+            self._alarm_clock.cancel()
+            self._alarm_clock = None
 
     async def pause(self, seconds: float) -> None:
         """Wait so long at most; not at all once the order to stop has come."""

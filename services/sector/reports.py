@@ -26,6 +26,7 @@ class Delivery:
     """Posts what waits. No row is locked meanwhile: two deliveries at once send the same idem twice."""
 
     def __init__(self, client: httpx2.AsyncClient, open_work: OpenWork) -> None:
+        """`open_work` may commit each statement by itself: what goes out again changes nothing."""
         self._client = client
         self._open_work = open_work
         self._tried: dict[ReportKind, int] = dict.fromkeys(KINDS, 0)
@@ -40,7 +41,7 @@ class Delivery:
         """Deliver one batch of each kind; says whether there is more to deliver at once."""
         async with self._open_work() as work:
             self._alarms = await work.reports.alarms()
-            waiting = {kind: await work.reports.waiting(kind, self._tried[kind]) for kind in KINDS}
+            waiting = await work.reports.waiting(self._tried)
         return any([await self._deliver(kind, reports) for kind, reports in waiting.items()])
 
     async def _deliver(self, kind: ReportKind, reports: Sequence[tuple[int, str]]) -> bool:

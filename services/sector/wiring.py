@@ -58,7 +58,7 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
                 packets=PacketStore(transaction, lambda: None),
                 views=ViewStore(transaction, feeds.notify),
                 register=RegisterStore(transaction),
-                reports=ReportStore(transaction, sweeper.wake),
+                reports=ReportStore(transaction, sweeper.wake_within),
                 replies=ReplyStore(transaction),
                 send=partial(runtime.outbox.add, transaction),
                 sign=partial(sign, private=signing_key),
@@ -66,7 +66,7 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
             )
 
         open_work = runtime.database.opener(work_on)
-        read_work = runtime.database.opener(work_on, reads_only=True)
+        work_singly = runtime.database.opener(work_on, singly=True)
 
         async def fold() -> bool:
             async with open_work() as work:
@@ -74,7 +74,7 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
 
         # Looks and reports have a client each: neither can use up the other's connections.
         clients = [internal_client(settings.tls, "audit", base_url=settings.audit.url) for _ in range(2)]
-        delivery = Delivery(clients[0], open_work)
+        delivery = Delivery(clients[0], work_singly)
         sweeper = Sweeper("reports", settings.report_every_seconds, delivery.sweep)
         trust = Trust(
             settings.log, (named_key(settings.audit.permit_key),), named_key(settings.audit.log_key)
@@ -84,7 +84,7 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
         return Parts(
             subscriptions=subscriptions(profile),
             open_work=work_on,
-            api=sector_app(Engine(profile, caller, open_work, read_work, show, keyed_digest(seed), feeds)),
+            api=sector_app(Engine(profile, caller, open_work, work_singly, show, keyed_digest(seed), feeds)),
             sweepers=(sweeper, Sweeper("denials", FOLD_SECONDS, fold)),
             alarms=(delivery.alarms,),
             closes=[client.aclose for client in clients],

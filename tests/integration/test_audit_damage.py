@@ -296,7 +296,7 @@ async def whole(trail: Trail) -> None:
     assert rows[0].entries == rows[0].next == head[0].size
 
 
-@pytest.mark.parametrize("place", ["sequencer.appended", "sequencer.committed"])
+@pytest.mark.parametrize("place", ["sequencer.grouped", "sequencer.committed"])
 async def test_a_sequencer_killed_within_a_group_loses_and_doubles_nothing(trail: Trail, place: str) -> None:
     async with trail.up(), trail.client("health") as client:
         await until(lambda: _registered(client))

@@ -49,7 +49,7 @@ class Office:
 
     async def sweep(self) -> list[tuple[str, str]]:
         """Sends what is due; gives the alarms that stand then."""
-        dispatcher = MailDispatcher(self.work, self.mail.deliver, self.clock)
+        dispatcher = MailDispatcher(self.work, self.work, self.mail.deliver, self.clock)
         await dispatcher.sweep()
         return [(alarm.rule, alarm.where) for alarm in dispatcher.alarms()]
 

@@ -36,7 +36,8 @@ async def views(sector: StoredSector) -> set[tuple[str, str]]:
 
 
 async def told(sector: StoredSector, agency: str = OWNER) -> list[tuple[int, str]]:
-    return [(event.position, event.type) for event in await sector.work.views.feed(agency, 0, 200)]
+    events = await sector.work.views.feed(agency, 0, 200) or ()
+    return [(event.position, event.type) for event in events]
 
 
 async def test_a_batch_of_facts_moves_views_and_feeds_and_a_repeat_is_not_told_twice(

@@ -210,7 +210,7 @@ async def test_reports_that_the_trail_refused_are_an_alarm_by_code_until_they_ar
     sector: StoredSector,
 ) -> None:
     await a_case(sector)
-    [(place, _)] = await sector.work.reports.waiting("subjects", 0)
+    [(place, _)] = (await sector.work.reports.waiting({"subjects": 0}))["subjects"]
 
     await sector.work.reports.settle([], {place: "not_yours"})
     standing = await sector.work.reports.alarms()

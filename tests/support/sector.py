@@ -60,7 +60,7 @@ class StoredSector:
             packets=PacketStore(transaction, lambda: None),
             views=ViewStore(transaction, lambda agencies: None),
             register=RegisterStore(transaction),
-            reports=ReportStore(transaction, lambda: None),
+            reports=ReportStore(transaction, lambda _seconds: None),
             replies=ReplyStore(transaction),
             send=partial(Outbox(Identity(self.profile.name, CELL)).add, transaction),
             sign=partial(sign, private=SIGNING_KEY),

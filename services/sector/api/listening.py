@@ -48,12 +48,15 @@ def listening_routes(engine: Engine) -> APIRouter:
         loop = asyncio.get_running_loop()
         until = loop.time() + wait
         with counted_among(waiting, by.agency) if wait else nullcontext():
+            is_admitted = False
             while True:
                 growth = engine.feeds.subscribe(by.agency)  # before looking, so that no commit is missed
                 async with looks, engine.read() as work:
-                    await check_admitted(by, work, though_suspended=True)
+                    if not is_admitted:  # asked once: an agency stays in its sector
+                        await check_admitted(by, work, though_suspended=True)
+                        is_admitted = True
                     told = await work.views.feed(by.agency, after, EVENTS_MAX)
-                    if not told and after > 0 and after > await work.views.feed_end(by.agency):
+                    if told is None:
                         raise CursorUnreadable  # else all up to there would be lost in silence
                 left = until - loop.time()
                 if told or left <= 0 or draining_of(request).is_set() or await request.is_disconnected():

@@ -161,11 +161,8 @@ class Views(Protocol):
     async def append(self, events: Sequence[tuple[str, ThinEvent]]) -> None:
         """Add events to the feeds of the agencies beside them, each at its agency's next position."""
 
-    async def feed(self, agency: str, after: int, limit: int) -> Sequence[FeedEvent]:
-        """The agency's feed behind a position, in order."""
-
-    async def feed_end(self, agency: str) -> int:
-        """The position of the last event in the agency's feed; 0 before the first."""
+    async def feed(self, agency: str, after: int, limit: int) -> Sequence[FeedEvent] | None:
+        """The agency's feed behind a position, in order; None where it does not reach that position."""
 
 
 class Register(Protocol):
@@ -194,8 +191,10 @@ class Reports(Protocol):
     async def add(self, reports: Sequence[BaseModel]) -> None:
         """Put subjects, events or outcomes of `schemas.events.access` into the trail's outbox."""
 
-    async def waiting(self, kind: ReportKind, after: int) -> Sequence[tuple[int, str]]:
-        """Place and JSON of the oldest reports of a kind behind a place, as many as one request takes."""
+    async def waiting(
+        self, after: Mapping[ReportKind, int]
+    ) -> Mapping[ReportKind, Sequence[tuple[int, str]]]:
+        """Place and JSON of each kind's oldest reports behind a place, as many as one request takes."""
 
     async def settle(self, answered: Sequence[int], refused: Mapping[int, str]) -> None:
         """Drop what the trail has; keep what it refused for good, with its code."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from pydantic import BaseModel
@@ -17,6 +18,9 @@ KINDS: Final[Mapping[type[BaseModel], ReportKind]] = {
     OutcomeReport: "outcomes",
 }
 
+OUTCOMES_GATHER_SECONDS: Final = 1.0
+"""How long an outcome waits for others: nobody asks the trail for it at once, as for a subject."""
+
 _ADD: Final = """
 INSERT INTO trail_outbox (kind, content) SELECT kind, content
 FROM unnest(CAST(:kinds AS text[]), CAST(:contents AS text[])) WITH ORDINALITY AS row (kind, content, place)
@@ -24,8 +28,12 @@ ORDER BY place"""
 _USE: Final = """
 INSERT INTO permit_used (origin, index) VALUES (:origin, :index) ON CONFLICT DO NOTHING RETURNING index"""
 _WAITING: Final = f"""
-SELECT id, content FROM trail_outbox WHERE kind = :kind AND refused IS NULL AND id > :after
-ORDER BY id LIMIT {REPORTS_MAX}"""  # noqa: S608  a constant
+SELECT k.kind, waiting.id, waiting.content
+FROM unnest(CAST(:kinds AS text[]), CAST(:places AS bigint[])) AS k (kind, place)
+CROSS JOIN LATERAL (
+  SELECT id, content FROM trail_outbox WHERE kind = k.kind AND refused IS NULL AND id > k.place
+  ORDER BY id LIMIT {REPORTS_MAX}) waiting
+ORDER BY k.kind, waiting.id"""  # noqa: S608  a constant
 _SETTLE: Final = "DELETE FROM trail_outbox WHERE id = ANY(CAST(:ids AS bigint[]))"
 _REFUSE: Final = """
 UPDATE trail_outbox t SET refused = r.code
@@ -51,9 +59,9 @@ RETURNING access, times, since, until"""  # noqa: S608  a constant
 class ReportStore(Reports):
     """The trail's outbox; a report leaves it only once the trail has answered."""
 
-    def __init__(self, transaction: Transaction, wake: Callable[[], None]) -> None:
+    def __init__(self, transaction: Transaction, wake_within: Callable[[float], None]) -> None:
         self._transaction = transaction
-        self._wake = wake
+        self._wake_within = wake_within
 
     async def add(self, reports: Sequence[BaseModel]) -> None:
         await self._transaction.run(
@@ -61,7 +69,8 @@ class ReportStore(Reports):
             kinds=[KINDS[type(report)] for report in reports],
             contents=[report.model_dump_json(exclude_none=True) for report in reports],
         )
-        self._transaction.after_commit.append(self._wake)
+        seconds = OUTCOMES_GATHER_SECONDS if all(isinstance(one, OutcomeReport) for one in reports) else 0.0
+        self._transaction.after_commit.append(partial(self._wake_within, seconds))
 
     async def use(self, origin: str, index: int) -> bool:
         return bool(await self._transaction.rows(_USE, origin=origin, index=index))
@@ -79,9 +88,15 @@ class ReportStore(Reports):
         rows = await self._transaction.rows(_END, before=before)
         return [(_access(row.access, row.times), row.since, row.until) for row in rows]
 
-    async def waiting(self, kind: ReportKind, after: int) -> Sequence[tuple[int, str]]:
-        rows = await self._transaction.rows(_WAITING, kind=kind, after=after)
-        return [(row.id, row.content) for row in rows]
+    async def waiting(
+        self, after: Mapping[ReportKind, int]
+    ) -> Mapping[ReportKind, Sequence[tuple[int, str]]]:
+        found: dict[ReportKind, list[tuple[int, str]]] = {kind: [] for kind in after}
+        for kind, place, content in await self._transaction.rows(
+            _WAITING, kinds=list(after), places=list(after.values())
+        ):
+            found[kind].append((place, content))
+        return found
 
     async def settle(self, answered: Sequence[int], refused: Mapping[int, str]) -> None:
         if answered:

@@ -62,8 +62,7 @@ SELECT agency, last.position + 1 - row_number() OVER (PARTITION BY agency ORDER 
 FROM event JOIN last USING (agency)"""
 _FEED: Final = """
 SELECT position, type, referral, number, state, at, code, step FROM feed_event
-WHERE agency = :agency AND position > :after ORDER BY position LIMIT :limit"""
-_FEED_END: Final = "SELECT position FROM feed_end WHERE agency = :agency"
+WHERE agency = :agency AND position >= :after ORDER BY position LIMIT :limit + 1"""
 
 
 class ViewStore(Views):
@@ -116,13 +115,11 @@ class ViewStore(Views):
         await self._transaction.run(_APPEND, agency=agencies, **fields)
         self._transaction.after_commit.append(partial(self._notify, set(agencies)))
 
-    async def feed(self, agency: str, after: int, limit: int) -> Sequence[FeedEvent]:
+    async def feed(self, agency: str, after: int, limit: int) -> Sequence[FeedEvent] | None:
         rows = await self._transaction.rows(_FEED, agency=agency, after=after, limit=limit)
-        return [FeedEvent.model_construct(**row) for row in rows]
-
-    async def feed_end(self, agency: str) -> int:
-        rows = await self._transaction.rows(_FEED_END, agency=agency)
-        return rows[0].position if rows else 0
+        if after and not rows:
+            return None
+        return [FeedEvent.model_construct(**row) for row in rows[after > 0 :][:limit]]
 
 
 def _view(row: Row) -> ReferralView:

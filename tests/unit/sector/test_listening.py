@@ -58,12 +58,11 @@ class Feed:
     async def standings(self, agencies: set[str]) -> dict[str, AgencyStanding]:
         return dict.fromkeys(agencies, AgencyStanding(PROFILE.name, is_active=True))
 
-    async def feed(self, agency: str, after: int, limit: int) -> list[Any]:
+    async def feed(self, agency: str, after: int, limit: int) -> list[Any] | None:
+        if after > 1:
+            return None
         event = thin_event(offered(), at=NOON)
         return [FeedEvent(**event.model_dump(), position=1)] if self.tells and not after else []
-
-    async def feed_end(self, agency: str) -> int:
-        return 1
 
     async def ask(self, agency: str, wait: int, after: int = 0) -> httpx2.Response:
         path = f"/v1/events?wait={wait}&after={after}"

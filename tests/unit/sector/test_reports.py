@@ -25,9 +25,9 @@ class MemoryOutbox:
         self.kept = {place: json.dumps({"place": place}) for place in range(1, count + 1)}
         self.refused: dict[int, str] = {}
 
-    async def waiting(self, kind: str, after: int) -> Sequence[tuple[int, str]]:
-        places = [place for place in self.kept if place > after] if kind == "events" else []
-        return [(place, self.kept[place]) for place in places[:REPORTS_MAX]]
+    async def waiting(self, after: Mapping[str, int]) -> Mapping[str, Sequence[tuple[int, str]]]:
+        places = [place for place in self.kept if place > after["events"]]
+        return {"events": [(place, self.kept[place]) for place in places[:REPORTS_MAX]]}
 
     async def settle(self, answered: Sequence[int], refused: Mapping[int, str]) -> None:
         self.kept = {place: one for place, one in self.kept.items() if place not in {*answered, *refused}}

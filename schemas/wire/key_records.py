@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Annotated, Final, Literal, Protocol, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -13,6 +14,7 @@ from schemas.wire.exact_bytes import Bytes
 from schemas.wire.hpke import is_public_key, key_id
 from schemas.wire.signed import SignatureWrong, SignedObject, check_signature, public_bytes, sign
 
+VERDICTS_MAX: Final = 1_024
 VALID_FOR_MAX: Final = timedelta(days=90)
 
 KEY_RECORD_FAULTS: Final[Mapping[str, str]] = {
@@ -100,8 +102,16 @@ def check_key_record(record: KeyRecord, agency: Admission, at: datetime) -> byte
         raise BadKeyRecord("key_agency_suspended")
     if not record.not_before <= at < record.not_after:
         raise BadKeyRecord("key_not_valid_now")
-    try:
-        check_signature(record, public_bytes(agency.signing_key))
-    except SignatureWrong:
-        raise BadKeyRecord("key_record_unsigned") from None
+    if not _is_signed(record, agency.signing_key):
+        raise BadKeyRecord("key_record_unsigned")
     return record.public
+
+
+@lru_cache(VERDICTS_MAX)
+def _is_signed(record: KeyRecord, signing_key: str) -> bool:
+    """Public on both sides, and the same at each pull: so the verdict is kept."""
+    try:
+        check_signature(record, public_bytes(signing_key))
+    except SignatureWrong:
+        return False
+    return True

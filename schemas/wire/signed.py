@@ -1,14 +1,13 @@
 """Signatures on objects: Ed25519 over `<format> sig` and the JCS form of the object without its signature."""
 
 import hashlib
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
-import rfc8785
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import BaseModel, ConfigDict, Field
 
-from schemas.trail.bytes import TrailFault, decoded, encoded
+from schemas.trail.bytes import TrailFault, canonical, decoded, encoded
 from schemas.wire.exact_bytes import Bytes64
 
 ED25519: Final = "ed25519:"
@@ -38,8 +37,7 @@ class SignedObject(BaseModel):
 
     def signed_bytes(self) -> bytes:
         """The exact bytes under the signature."""
-        words: Any = self.model_dump(mode="json", exclude={"sig"})
-        return f"{self.v} sig".encode("ascii") + rfc8785.dumps(words)
+        return f"{self.v} sig".encode("ascii") + canonical(self.model_dump(mode="json", exclude={"sig"}))
 
 
 def sign(words: S, private: Ed25519PrivateKey) -> S:

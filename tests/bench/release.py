@@ -8,7 +8,6 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -16,22 +15,12 @@ from pydantic_core import to_json
 
 from schemas.events.policy import PullFacts, compile_pulls, decide
 from services.sector.vault.operations import Vault
-from services.sector.vault.requests import DataKeyWrap
-from tests.support.vault_scene import Pull, Watch, a_protocol, a_pull, a_vault, answered
+from tests.support.vault_scene import Pull, Watch, a_protocol, a_pull, a_vault, adopted
 
 RUNS: Final = 5
 RELEASES: Final = 400
 DECISIONS: Final = 100_000
 AT_LEAST_PER_SECOND: Final = 400
-
-
-def adopted(vault: Vault) -> Pull:
-    """A pull of two groups whose keys the vault has adopted."""
-    pull = a_pull(vault)
-    rows = [row.wrap.model_dump(mode="json") for row in pull.groups] + [pull.case.model_dump(mode="json")]
-    *wraps, case = map(DataKeyWrap.model_validate, answered(vault, op="adopt", rows=rows)["rows"])
-    groups = [row.model_copy(update={"wrap": wrap}) for row, wrap in zip(pull.groups, wraps, strict=True)]
-    return replace(pull, groups=tuple(groups), case=case)
 
 
 def releases(vault: Vault, pull: Pull, clock: Callable[[], float]) -> float:
@@ -59,7 +48,7 @@ def main() -> None:
     """Measure, and print a line for each figure."""
     with tempfile.TemporaryDirectory() as folder:
         vault = a_vault(Path(folder), Watch())
-        pull = adopted(vault)
+        pull = adopted(a_pull(vault))
         for name, clock in (("CPU", time.process_time), ("clock", time.perf_counter)):
             rate = statistics.median(releases(vault, pull, clock) for _ in range(RUNS))
             print(f"releases a second, {name}: {rate:.0f} (at least {AT_LEAST_PER_SECOND})")

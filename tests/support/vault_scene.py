@@ -407,3 +407,12 @@ def a_pull(vault: Vault, **changes: Any) -> Pull:
     """A pull that is right in all its parts but those named."""
     groups = tuple(stored(vault, group, content) for group, content in CONTENTS.items())
     return replace(Pull(vault, groups, wrapped(vault, CASE_KEY, CASE_SECRET)), **changes)
+
+
+def adopted(pull: Pull) -> Pull:
+    """The same, once the vault has adopted its keys."""
+    rows = [*(row.wrap for row in pull.groups), pull.case]
+    answer = answered(pull.vault, op="adopt", rows=[row.model_dump(mode="json") for row in rows])
+    *wraps, case = map(DataKeyWrap.model_validate, answer["rows"])
+    groups = [row.model_copy(update={"wrap": wrap}) for row, wrap in zip(pull.groups, wraps, strict=True)]
+    return replace(pull, groups=tuple(groups), case=case)

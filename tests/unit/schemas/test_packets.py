@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import pytest
+import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import ValidationError
 
@@ -348,6 +349,12 @@ def test_an_intake_key_is_the_vaults_word() -> None:
     check_signature(intake, SIGNING_PUBLIC)
     with pytest.raises(SignatureWrong):
         check_signature(intake.model_copy(update={"epoch": "e13"}), SIGNING_PUBLIC)
+
+
+def test_signed_bytes_are_the_label_and_the_canonical_form() -> None:
+    for words in (a_record(), an_intake(1, new_pair(1)[1]), a_release(1, new_pair(1)[1])):
+        plain = words.model_dump(mode="json", exclude={"sig"})
+        assert words.signed_bytes() == f"{words.v} sig".encode() + rfc8785.dumps(plain)
 
 
 def test_length_prefixes_keep_borders() -> None:

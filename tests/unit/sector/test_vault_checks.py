@@ -41,6 +41,7 @@ from tests.support.vault_scene import (
     a_record,
     a_service,
     a_vault,
+    adopted,
     an_agency,
     answered,
     ed25519,
@@ -57,19 +58,19 @@ CONTACT: Final = {"safe_contact": CONTENTS["contact"]["safe_contact"]}
 @pytest.fixture(scope="module")
 def pull(tmp_path_factory: pytest.TempPathFactory) -> Pull:
     """A right pull at a vault that closed nothing."""
-    return a_pull(a_vault(tmp_path_factory.mktemp("vault"), Watch()))
+    return adopted(a_pull(a_vault(tmp_path_factory.mktemp("vault"), Watch())))
 
 
 @pytest.fixture(scope="module")
 def erased(tmp_path_factory: pytest.TempPathFactory) -> Pull:
     """A right pull at a vault that has closed its keyset since it was asked for the permit."""
-    return a_pull(a_vault(tmp_path_factory.mktemp("erased"), Watch()))
+    return adopted(a_pull(a_vault(tmp_path_factory.mktemp("erased"), Watch())))
 
 
 @pytest.fixture(scope="module")
 def withdrawn(tmp_path_factory: pytest.TempPathFactory) -> Pull:
     """The same where her consent was withdrawn."""
-    return a_pull(a_vault(tmp_path_factory.mktemp("withdrawn"), Watch()))
+    return adopted(a_pull(a_vault(tmp_path_factory.mktemp("withdrawn"), Watch())))
 
 
 def test_a_right_pull_is_released_as_its_recipient_may_see_it(pull: Pull) -> None:

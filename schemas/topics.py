@@ -3,7 +3,7 @@
 from functools import cache
 from typing import Final
 
-from schemas.events import referral
+from schemas.events import facts, referral
 from schemas.events.directory import ServiceRegistered
 from schemas.events.governance import AgencyCurrent, ProtocolCurrent, ServiceCurrent
 from schemas.events.unmet_need import ReportUnmetNeed, UnmetNeedRecorded
@@ -38,7 +38,7 @@ def inbox_of(sector: str) -> Topic:
         readers=(sector,),
         classification="restricted",
         keys=("referral",),
-        carries=referral.FACTS,
+        carries=facts.FACTS,
         outer="sector.fact",
     )
 
@@ -51,7 +51,7 @@ REFERRALS_FACTS: Final = Topic(
     readers=("notifications",),
     classification="restricted",
     keys=("referral", "unmet"),
-    carries={**referral.FACTS, **by_type(UnmetNeedRecorded)},
+    carries={**facts.FACTS, **by_type(UnmetNeedRecorded)},
     outer="referrals.fact",
 )
 GOVERNANCE_STATE: Final = Topic(

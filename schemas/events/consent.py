@@ -107,6 +107,8 @@ class ConsentProof(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
+    version: Annotated[Count, Field(ge=1)]
+    """Of the consent: a redirected referral may carry more groups only under a newer one."""
     recipient: AgencyId
     groups: tuple[FieldGroup, ...] = Field(max_length=6)
     purpose: Purpose

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field
 
-from schemas.events.referral import AccessNeeds, Area, NeedCode
+from schemas.events.codes import AccessNeeds, Area, NeedCode
 from schemas.ids import DeskCode, OrganizationId, ServiceId
 from schemas.wire.body import Body, Instant
 

@@ -17,7 +17,12 @@ from schemas.wire.public_keys import PublicKey
 Sector = Annotated[str, Field(pattern=r"^[a-z][a-z_]{1,29}$")]
 DocumentHash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
-TIMERS: Final = ("acknowledge", "answer", "seal")
+TIMERS: Final = (
+    "acknowledge", "answer", "start", "review", "feedback", "silence", "next_step", "next_attempt", "seal",
+    "seal_after_end",
+)  # fmt: skip
+"""What a protocol gives lengths for: `next_step` after a decline or no answer, `next_attempt` where a service
+was not given; which state starts which, the arbiter's table says."""
 Timer = Annotated[Code, listed(TIMERS)]
 Urgency = Literal["critical", "urgent", "priority", "routine"]
 URGENCIES: Final = ("critical", "urgent", "priority", "routine")

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from schemas.events.referral import AccessNeeds, Area, NeedCode
+from schemas.events.codes import AccessNeeds, Area, NeedCode
 from schemas.ids import UnmetNeedId
 from schemas.wire.body import Body
 

@@ -1,12 +1,12 @@
 """The one filter: what a reader sees of a fact, by the mark of each field and the protocol's matrix.
 
-A field's mark stands in its annotation: `EVERYBODY`, `PARTIES` of the hop alone, `STATISTICS_ALONE`, or the
+A field's mark stands in its annotation: `EVERYBODY`, some of owner, receiver and statistics, or the
 `MatrixRow` that governs it. A field without a mark is seen by nobody.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from enum import Enum
+from enum import Flag, auto
 from functools import cache
 from typing import Any, Final, Literal, TypeVar
 
@@ -21,16 +21,21 @@ STATISTICS: Final = "referrals"
 B = TypeVar("B", bound=Body)
 
 
-class Audience(Enum):
+class Audience(Flag):
     """Who sees a field that concerns the hop, not the person."""
 
-    EVERYBODY = "everybody"
-    PARTIES = "parties"
-    STATISTICS_ALONE = "statistics"
+    OWNER_ALONE = auto()
+    RECEIVER_ALONE = auto()
+    STATISTICS_ALONE = auto()
+    PARTIES = OWNER_ALONE | RECEIVER_ALONE
+    NOT_RECEIVER = OWNER_ALONE | STATISTICS_ALONE
+    EVERYBODY = PARTIES | STATISTICS_ALONE
 
 
 EVERYBODY: Final = Audience.EVERYBODY
 PARTIES: Final = Audience.PARTIES
+OWNER_ALONE: Final = Audience.OWNER_ALONE
+NOT_RECEIVER: Final = Audience.NOT_RECEIVER
 STATISTICS_ALONE: Final = Audience.STATISTICS_ALONE
 
 
@@ -56,12 +61,13 @@ def allowed_to(row: str, reader: str, matrix: Matrix) -> Visibility:
     return matrix.get(row, {}).get(reader, "N")
 
 
-def minimise(fact: B, reader: str, matrix: Matrix, **changes: Any) -> B:
-    """The fact as one sector, or `STATISTICS`, may see it.
+def minimise(fact: B, reader: str, matrix: Matrix, *, is_owner: bool = False, **changes: Any) -> B:
+    """The fact as one sector, or `STATISTICS`, may see it; the owner sees more of it than the receiver.
 
     `changes` are set in the same copy: to whom it goes and under which number, or who must act next.
     """
-    hidden, governed = _plan(type(fact), is_party=reader != STATISTICS)
+    party = Audience.OWNER_ALONE if is_owner else Audience.RECEIVER_ALONE
+    hidden, governed = _plan(type(fact), STATISTICS_ALONE if reader == STATISTICS else party)
     shown: dict[str, Any] = hidden | changes
     for field, row in governed:
         shown[field] = row.seen(getattr(fact, field), allowed_to(row.name, reader, matrix))
@@ -85,8 +91,9 @@ def _marks(kind: type[Body]) -> Iterator[tuple[str, Audience | MatrixRow | None]
 
 
 @cache
-def _plan(kind: type[Body], *, is_party: bool) -> tuple[dict[str, None], tuple[tuple[str, MatrixRow], ...]]:
+def _plan(kind: type[Body], reader: Audience) -> tuple[dict[str, None], tuple[tuple[str, MatrixRow], ...]]:
     """Nothing for each field that this reader never sees, and those that depend on the matrix."""
-    seen = {EVERYBODY, PARTIES if is_party else STATISTICS_ALONE}
-    hidden = dict.fromkeys(name for name, mark in _marks(kind) if mark not in seen)
+    hidden = dict.fromkeys(
+        name for name, mark in _marks(kind) if not (isinstance(mark, Audience) and reader in mark)
+    )
     return hidden, tuple(rows_of(kind).items())

@@ -17,8 +17,8 @@ from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
 
+from schemas.events.codes import NEEDS
 from schemas.events.directory import TITLE_CHARACTERS_MAX, ServiceRegistered
-from schemas.events.referral import NEEDS
 from schemas.wire.strict_json import RepeatedName, parse_any_text, shows_itself
 from services.runtime.errors import define_refusal
 

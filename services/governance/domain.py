@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 from pydantic import ConfigDict
 
 from schemas.events.consent import PURPOSES
+from schemas.events.facts import ROWS
 from schemas.events.governance import (
     BASES,
     TIMERS,
@@ -23,7 +24,6 @@ from schemas.events.governance import (
 from schemas.events.governance_keys import GovernanceBody, GovernanceKeys, SignatureFault, is_suspension
 from schemas.events.packet import FIELD_ROWS, PACKET_ROWS
 from schemas.events.policy import visible
-from schemas.events.referral import ROWS
 from schemas.topics import SECTORS
 from schemas.wire.minimisation import STATISTICS
 from schemas.wire.public_keys import KeyFault, public_bytes

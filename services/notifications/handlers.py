@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from schemas.events.facts import FactBase
 from schemas.events.governance import AgencyCurrent
 from schemas.events.governance_keys import GovernanceKeys, news_of
-from schemas.events.referral import FactBase
 from schemas.wire.envelope import ReadEvent
 from services.notifications.domain import notice
 from services.runtime.admission import AgencyStanding, check_admission

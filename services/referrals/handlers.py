@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Protocol
 
+from schemas.events.codes import ACCESS_NEEDS, NEEDS
 from schemas.events.directory import ServiceRegistered
 from schemas.events.governance import AgencyCurrent, ProtocolCurrent
 from schemas.events.governance_keys import GovernanceKeys, news_of
-from schemas.events.referral import ACCESS_NEEDS, NEEDS, OfferReferral, StepBase
+from schemas.events.referral import OfferReferral, RedirectReferral, ReofferReferral, StepBase
 from schemas.events.unmet_need import ReportUnmetNeed, UnmetNeedRecorded
 from schemas.wire.envelope import ReadEvent
 from services.referrals.domain.gate import InForce
@@ -88,13 +89,19 @@ async def count_unmet(reported: Sequence[ReportUnmetNeed], work: Work) -> None:
 
 async def decide_steps(steps: Sequence[ReadEvent[StepBase]], work: Work) -> None:
     """Answer each step in the order it came; a refusal is saved like any other fact."""
-    known = dict(await work.store.load({asked.body.referral for asked in steps}))
+    successors = {
+        asked.id: asked.body.successor for asked in steps if isinstance(asked.body, RedirectReferral)
+    }
+    known = dict(await work.store.load({*(asked.key for asked in steps), *successors.values()}))
     in_force = await _around(known.values(), steps, work)
-    outcomes = []
+    outcomes: list[Outcome] = []
     for asked in steps:
-        outcome = decide(known[asked.key], asked, in_force, at=work.clock.now())
-        known[asked.key] = outcome.referral
-        outcomes.append(outcome)
+        successor = known[successors[asked.id]] if asked.id in successors else None
+        outcome = decide(known[asked.key], asked, in_force, at=work.clock.now(), successor=successor)
+        for one in (outcome, outcome.successor):
+            if one:
+                known[one.referral.id if one.referral else asked.key] = one.referral
+                outcomes.append(one)
     await work.store.save(outcomes, in_force)
 
 
@@ -117,7 +124,8 @@ async def expire_and_remind(work: Work) -> int:
     found = await work.store.due(at, SWEPT_MAX)
     if found:
         in_force = await _around(found, (), work)
-        outcomes = [outcome for referral in found if (outcome := due(referral, at=at))]
+        known = ((one, in_force.protocols[one.protocol]) for one in found)
+        outcomes = [outcome for one, document in known if (outcome := due(one, document, at=at))]
         await work.store.save(outcomes, in_force)
     return len(found)
 
@@ -127,6 +135,11 @@ async def _around(
 ) -> InForce:
     live = [referral for referral in referrals if referral]
     asking = {asked.body.agency for asked in steps}
-    parties = {agency for referral in live for agency in (referral.owner, referral.receiver)}
-    services = {asked.body.service for asked in steps if isinstance(asked.body, OfferReferral)}
-    return await work.store.in_force(asking | parties, services, {one.protocol for one in live})
+    parties = {agency for referral in live for agency in referral.parties}
+    named = {
+        asked.body.service for asked in steps if isinstance(asked.body, (OfferReferral, RedirectReferral))
+    }
+    again = {asked.key for asked in steps if isinstance(asked.body, ReofferReferral)}
+    services = named | {referral.service for referral in live if referral.id in again}
+    protocols = {one.protocol for one in live if one.protocol}
+    return await work.store.in_force(asking | parties, services, protocols)

@@ -4,16 +4,17 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
+from pydantic import TypeAdapter
 from pydantic_core import to_json
 
 from schemas.events.directory import ServiceRegistered
 from schemas.events.governance import AgencyCurrent, ProtocolCurrent, ProtocolDocument
+from schemas.events.life_cycle import State
 from schemas.events.unmet_need import UnmetNeedRecorded
 from schemas.topics import DIRECTORY_STATE, REFERRALS_FACTS
 from services.referrals.domain.addressing import Pair, address_facts, count_numbers, numbers_from
 from services.referrals.domain.gate import AdmittedAgency, InForce, ListedService
-from services.referrals.domain.life_cycle import State
-from services.referrals.domain.referral import Outcome, Referral
+from services.referrals.domain.referral import Deadline, Outcome, Referral
 from services.referrals.handlers import Store
 from services.runtime.crash import crash_point
 from services.runtime.errors import Unavailable
@@ -22,8 +23,8 @@ from services.runtime.subscription import OutboxEvent
 from services.runtime.transaction import Row, Transaction, columns
 
 _COLUMNS: Final = """
-id, owner, owner_desk, receiver, receiver_desk, state, urgency, feedback_allowed, protocol,
-acknowledge_by_at, answer_by_at, reminded, seal_by_at, version"""
+id, owner, owner_desk, receiver, receiver_desk, service, state, urgency, feedback_allowed, protocol, groups,
+consent_version, hop, attempt, seal_by_at, deadlines, version"""
 _LOAD: Final = f"""
 SELECT {_COLUMNS} FROM referral WHERE id = ANY(CAST(:ids AS text[])) ORDER BY id FOR UPDATE"""  # noqa: S608
 _DUE: Final = f"""
@@ -33,12 +34,15 @@ _SAVE: Final = f"""
 INSERT INTO referral AS r ({_COLUMNS}, due_at)
 SELECT * FROM unnest(
   CAST(:id AS text[]), CAST(:owner AS text[]), CAST(:owner_desk AS text[]), CAST(:receiver AS text[]),
-  CAST(:receiver_desk AS text[]), CAST(:state AS text[]), CAST(:urgency AS text[]),
-  CAST(:feedback_allowed AS boolean[]), CAST(:protocol AS text[]), CAST(:acknowledge_by_at AS timestamptz[]),
-  CAST(:answer_by_at AS timestamptz[]), CAST(:reminded AS boolean[]), CAST(:seal_by_at AS timestamptz[]),
-  CAST(:version AS bigint[]), CAST(:due_at AS timestamptz[]))
-ON CONFLICT (id) DO UPDATE SET state = excluded.state, reminded = excluded.reminded,
-  seal_by_at = excluded.seal_by_at, version = excluded.version, due_at = excluded.due_at
+  CAST(:receiver_desk AS text[]), CAST(:service AS text[]), CAST(:state AS text[]), CAST(:urgency AS text[]),
+  CAST(:feedback_allowed AS boolean[]), CAST(:protocol AS text[]), CAST(:groups AS text[]),
+  CAST(:consent_version AS integer[]), CAST(:hop AS integer[]), CAST(:attempt AS integer[]),
+  CAST(:seal_by_at AS timestamptz[]), CAST(:deadlines AS text[]), CAST(:version AS bigint[]),
+  CAST(:due_at AS timestamptz[]))
+ON CONFLICT (id) DO UPDATE SET receiver_desk = excluded.receiver_desk, state = excluded.state,
+  feedback_allowed = excluded.feedback_allowed, protocol = excluded.protocol, groups = excluded.groups,
+  consent_version = excluded.consent_version, attempt = excluded.attempt, seal_by_at = excluded.seal_by_at,
+  deadlines = excluded.deadlines, version = excluded.version, due_at = excluded.due_at
 WHERE r.version < excluded.version
 RETURNING id"""  # noqa: S608
 _NUMBER: Final = """
@@ -130,7 +134,11 @@ class ReferralStore(Store):
         if not changed:
             return
         rows = [changed[referral] for referral in sorted(changed)]
-        kept = await self._transaction.rows(_SAVE, **columns(rows, *_NAMES, "due_at"))
+        named = columns(rows, *_NAMES, "due_at") | {
+            "groups": [" ".join(row.groups) for row in rows],
+            "deadlines": [_DEADLINES.dump_json(row.deadlines).decode() for row in rows],
+        }
+        kept = await self._transaction.rows(_SAVE, **named)
         if len(kept) != len(rows):
             raise LostUpdate
 
@@ -203,9 +211,11 @@ class ReferralStore(Store):
         await self._outbox.add(self._transaction, recorded)
 
 
+_DEADLINES: Final = TypeAdapter(Mapping[str, Deadline])
 _NAMES: Final = tuple(name.strip() for name in _COLUMNS.split(","))
 
 
 def _referral(row: Row) -> Referral:
     values = dict(zip(_NAMES, row, strict=True))
-    return Referral(**values | {"state": State(values["state"])})
+    values |= {"state": State(values["state"]), "groups": tuple(values["groups"].split())}
+    return Referral(**values | {"deadlines": _DEADLINES.validate_json(values["deadlines"])})

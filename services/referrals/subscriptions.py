@@ -12,6 +12,6 @@ SUBSCRIPTIONS: Final = (
     Subscription(
         tuple(STEPS.values()),
         handler=answer_steps,
-        acts_across_gaps=frozenset({referral.WithdrawReferral.type}),
+        acts_across_gaps=frozenset({referral.WithdrawReferral.type, referral.OrderErasure.type}),
     ),
 )

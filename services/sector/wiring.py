@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from schemas.events.facts import StepRefused
 from schemas.events.governance_keys import GovernanceKeys
-from schemas.events.referral import StepRefused
 from schemas.trail.notes import named_key
 from schemas.trail.permits import Trust
 from schemas.wire.signed import sign

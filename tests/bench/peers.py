@@ -21,12 +21,12 @@ from faststream.kafka import KafkaBroker, KafkaMessage
 from faststream.security import SASLScram512
 from faust.contrib.asgi import faust_app_running
 
+from schemas.events.life_cycle import State
 from schemas.topics import INBOX, REFERRALS_FACTS, STEPS
 from schemas.wire import envelope
 from schemas.wire.topic import Topic, source_of
 from services.referrals.domain.addressing import address_facts, count_numbers, numbers_from
 from services.referrals.domain.gate import InForce
-from services.referrals.domain.life_cycle import State
 from services.referrals.domain.referral import Referral
 from services.referrals.domain.steps import decide
 from services.runtime.clock import SystemClock

@@ -17,7 +17,7 @@ Edits = tuple[tuple[str, str, str], ...]
 TOPIC: Final[Edits] = (
     ("schemas/topics.py", "\nTOPICS: Final = (",
      '\nALARMS: Final = Topic("referrals.alarms", "referrals", ("notifications",), "restricted",'
-     ' ("referral",), referral.FACTS, "referrals.alarm")\n\nTOPICS: Final = (ALARMS, '),
+     ' ("referral",), facts.FACTS, "referrals.alarm")\n\nTOPICS: Final = (ALARMS, '),
     ("services/notifications/subscriptions.py", "SUBSCRIPTIONS: Final = (",
      "SUBSCRIPTIONS: Final = (Subscription((topics.ALARMS,), write_notices),"),
 )  # fmt: skip
@@ -43,14 +43,14 @@ STEP: Final[Edits] = (
     ("schemas/events/referral.py", "class StartService(",
      'class PauseService(StepBase):\n    type: ClassVar[str] = "referral.pause"\n'
      '    resource: ClassVar[str] = "pauses"\n\n\nclass StartService('),
-    ("schemas/events/referral.py", "class ServiceStarted(",
+    ("schemas/events/facts.py", "class ServiceStarted(",
      'class ServicePaused(FactBase):\n    type: ClassVar[str] = "referral.paused"\n\n\n'
      "class ServiceStarted("),
-    ("services/referrals/domain/life_cycle.py", '    START = "start"\n',
+    ("schemas/events/life_cycle.py", '    START = "start"\n',
      '    START = "start"\n    PAUSE = "pause"\n'),
-    ("services/referrals/domain/life_cycle.py", "    (State.IN_SERVICE, Verb.PROVIDE)",
+    ("schemas/events/life_cycle.py", "    (State.IN_SERVICE, Verb.PROVIDE)",
      "    (State.IN_SERVICE, Verb.PAUSE): State.ACCEPTED,\n    (State.IN_SERVICE, Verb.PROVIDE)"),
-    ("services/referrals/domain/life_cycle.py", '    Verb.START: "receiver",\n',
+    ("schemas/events/life_cycle.py", '    Verb.START: "receiver",\n',
      '    Verb.START: "receiver",\n    Verb.PAUSE: "receiver",\n'),
     ("services/referrals/domain/steps.py", "    Verb.START: Step",
      "    Verb.PAUSE: StepRule(contract.ServicePaused),\n    Verb.START: Step"),
@@ -60,17 +60,19 @@ import importlib, json, sys
 from types import SimpleNamespace
 
 from deploy.local.processes import PROCESSES
-from schemas.events.referral import FACTS, ROWS, OfferReferral, PauseService, ReferralOffered
+from schemas.events.facts import ROWS, ReferralOffered
+from schemas.events.referral import OfferReferral, PauseService
 from schemas.publishing.__main__ import published
 from schemas.topics import ALARMS, INBOX, SERVICES, TOPICS
 from schemas.wire.minimisation import minimise
 from services.justice.profile import PROFILE
 from services.notifications.subscriptions import SUBSCRIPTIONS
-from services.referrals.domain.life_cycle import State
+from schemas.events.life_cycle import State
 from services.referrals.domain.steps import answer
 from services.runtime import administration
 from services.sector.api import described_app
-from tests.support.builders import a_referral
+from tests.support.builders import a_referral, in_force
+from tests.support.clock import NOON
 
 def users_of(topic):
     rights = administration.topology([topic], SERVICES, "", local=False).rights
@@ -82,7 +84,7 @@ routes = described_app(PROFILE).openapi()
 bodies = routes["components"]["schemas"]
 fact = ReferralOffered(referral="ref_" + "a" * 26, homeless=True)
 pause = PauseService(referral=fact.referral, agency="a", duty="desk")
-paused, told = answer(a_referral(State.IN_SERVICE), pause, None, at=None)
+paused, told = answer(a_referral(State.IN_SERVICE), pause, in_force(), at=NOON)
 json.dump({
     "topic": [ALARMS.title in channels, any(ALARMS in one.topics for one in SUBSCRIPTIONS),
               users_of(ALARMS)],
@@ -150,5 +152,5 @@ def test_a_field_of_the_offer_is_one_place_and_a_row_of_the_matrix(found: dict[s
 
 
 def test_a_step_is_its_class_its_row_and_its_rule(found: dict[str, Any]) -> None:
-    assert len(files_of(STEP)) == 3
+    assert len(files_of(STEP)) == 4
     assert found["step"] == [True, True, "accepted", "referral.paused"]

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from jsonschema import Draft202012Validator
 
 from deploy.local.processes import PROCESSES
-from schemas.events import consent, referral
+from schemas.events import codes, consent, facts
 from schemas.publishing.__main__ import PUBLISHED
 from schemas.topics import SECTORS
 from schemas.wire.body import CODE_LIST
@@ -121,8 +121,8 @@ def test_a_sectors_document_holds_every_code_list(profile: Any) -> None:
     shown = {tuple(node[CODE_LIST]) for node in inner(document) if CODE_LIST in node}
 
     lists = (
-        referral.NEEDS, referral.ACCESS_NEEDS, referral.CANCEL_REASONS, referral.CLOSE_REASONS,
-        referral.OUTCOMES, referral.FEEDBACK, consent.PURPOSES, SECTORS, referral.FACTS,
+        codes.NEEDS, codes.ACCESS_NEEDS, codes.CANCEL_REASONS, codes.CLOSE_REASONS,
+        codes.OUTCOMES, codes.FEEDBACK, consent.PURPOSES, SECTORS, facts.FACTS,
     )  # fmt: skip
     assert {tuple(sorted(codes)) for codes in lists} < shown
     declines = document["components"]["schemas"]["DeclineReferralRequest"]["properties"]["reason"]

@@ -6,7 +6,8 @@ from typing import Final
 import pytest
 from pydantic import ValidationError
 
-from schemas.events.referral import DECLINE_REASONS, DeclineReferral
+from schemas.events.codes import DECLINE_REASONS
+from schemas.events.referral import DeclineReferral
 from schemas.topics import SECTORS
 from services.education.profile import PROFILE as EDUCATION
 from services.health.profile import PROFILE as HEALTH

@@ -13,8 +13,8 @@ import pytest
 from asyncpg import PostgresError
 from pydantic import SecretStr
 
+from schemas.events.facts import FactBase, ReferralAcknowledged
 from schemas.events.governance import AgencyCurrent
-from schemas.events.referral import FactBase, ReferralAcknowledged
 from schemas.topics import GOVERNANCE_STATE, REFERRALS_FACTS
 from schemas.wire.envelope import HEADERS
 from services.cli.tokens import LocalIssuer

@@ -13,7 +13,7 @@ import pytest
 from pydantic import SecretStr
 
 from deploy.local.certificates import Certificates
-from schemas.events.referral import FactBase, ReferralAcknowledged
+from schemas.events.facts import FactBase, ReferralAcknowledged
 from schemas.topics import REFERRALS_FACTS
 from schemas.wire.envelope import ReadEvent
 from services.notifications.channels import Mail, MailDispatcher

@@ -14,8 +14,9 @@ import pytest
 
 from deploy.local import configuration as configurations
 from deploy.local import control
-from schemas.events.governance import URGENCIES, document_hash
-from schemas.events.referral import AcknowledgeReferral, FactBase, StepBase
+from schemas.events.facts import FactBase
+from schemas.events.governance import TIMERS, URGENCIES, document_hash
+from schemas.events.referral import AcknowledgeReferral, StepBase
 from schemas.topics import DIRECTORY_STATE, GOVERNANCE_STATE, INBOX, REFERRALS_FACTS, SERVICES, STEPS
 from schemas.wire.body import Body
 from schemas.wire.envelope import ReadEvent
@@ -35,12 +36,14 @@ from tests.support.builders import (
     RECEIVER,
     SECTOR_OF,
     STRANGER,
+    a_consent,
     a_protocol_current,
     a_step,
     an_agency,
     an_entry,
     an_id,
     an_offer,
+    organization_of,
 )
 from tests.support.commands import run_command
 from tests.support.kafka import a_bare_reader
@@ -52,11 +55,12 @@ from tests.support.waiting import until
 
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)
-SOON = {
+SOON = {timer: dict.fromkeys(URGENCIES, 3_600) for timer in TIMERS} | {
     "acknowledge": dict.fromkeys(URGENCIES, 3_600) | {"critical": 1},
     "answer": dict.fromkeys(URGENCIES, 3_600) | {"critical": 2},
-    "seal": dict.fromkeys(URGENCIES, 60),
+    "next_step": dict.fromkeys(URGENCIES, 3_600) | {"critical": 1},
 }
+STATION = "22222222-0000-4000-8000-000000000002"
 PROTOCOL = a_protocol_current(valid_from=NOW - DAY, valid_until=NOW + DAY, timers=SOON, matrix=MATRIX)
 
 
@@ -150,8 +154,9 @@ async def _set(stage: Stage) -> None:
     async with internal_client(
         stage.space.tls_settings("operator"), "referrals", base_url=stage.address
     ) as client:
-        content = an_entry(confirmed_at=NOW).model_dump(mode="json")
-        assert (await client.post("/v1/directory", json={"entries": [content]})).status_code == 200
+        entries = [an_entry(confirmed_at=NOW), an_entry(STATION, organization_of(STRANGER), confirmed_at=NOW)]
+        content = [entry.model_dump(mode="json") for entry in entries]
+        assert (await client.post("/v1/directory", json={"entries": content})).status_code == 200
 
     async def passes() -> bool:
         referral = an_id("referral")
@@ -220,22 +225,60 @@ async def test_a_withdrawal_wins_against_an_acceptance_in_either_order(stage: St
         )
 
 
-async def test_an_unanswered_offer_is_reminded_of_and_expires_on_the_arbiters_clock(stage: Stage) -> None:
+async def test_without_a_single_notice_the_clock_reminds_expires_and_then_keeps_after_the_owner(
+    stage: Stage,
+) -> None:
+    """Harm 9: nobody reads, no mail goes out; she does not wait unseen all the same."""
     referral = an_id("referral")
 
     await stage.ask(offer(referral, urgency="critical"))
-    await stage.until_told(OWNER, referral, "expired")
+    await until(lambda: stage.told(OWNER, referral)[-1:] == [("reminded", 5)])
     await stage.ask(a_step("accept", RECEIVER, referral))
     await stage.until_told(RECEIVER, referral, "step_refused")
 
-    assert stage.told(OWNER, referral) == [("offered", 1), ("reminded", 2), ("expired", 3)]
-    assert stage.told(RECEIVER, referral) == [
-        ("offered", 1),
-        ("reminded", 2),
-        ("expired", 3),
-        ("step_refused", 4),
+    told = [(fact.type, getattr(fact, "timer", None)) for fact in stage.statistics.told(referral)[:5]]
+    assert told == [
+        ("referral.offered", None),
+        ("referral.reminded", "acknowledge"),
+        ("referral.expired", "answer"),
+        ("referral.reminded", "next_step"),
+        ("referral.reminded", "next_step"),
     ]
-    assert stage.sectors["health"].told(referral)[-1].model_dump()["code"] == "too_late"
+    assert [name for name, _ in stage.told(RECEIVER, referral)][:5] == [
+        "offered", "reminded", "expired", "reminded", "reminded",
+    ]  # fmt: skip
+    assert {fact.awaits for fact in stage.statistics.told(referral)[2:5]} == {OWNER}
+    assert stage.sectors["health"].told(referral)[5].model_dump()["code"] == "too_late"
+
+
+async def test_nobody_helped_so_another_service_is_asked_and_the_two_receivers_share_no_name(
+    stage: Stage,
+) -> None:
+    """Harm 15: whoever has the stores of both finds neither id, nor cause, nor time in the other one."""
+    referral, successor = an_id("referral"), an_id("referral")
+    await stage.ask(offer(referral))
+    await stage.until_told(RECEIVER, referral, "offered")
+    await stage.ask(a_step("decline", RECEIVER, referral))
+    await stage.until_told(OWNER, referral, "declined")
+    again = a_step(
+        "redirect", OWNER, referral, successor=successor, service=STATION, urgency="routine",
+        consent=a_consent(recipient=STRANGER, expires_at=NOW + DAY, groups=("contact",)),
+    )  # fmt: skip
+
+    await stage.ask(again)
+    await stage.until_told(STRANGER, successor, "offered")
+    await stage.until_told(RECEIVER, referral, "redirected")
+
+    assert stage.told(OWNER, referral)[-1] == ("redirected", 3)
+    assert stage.told(OWNER, successor) == [("offered", 1)]
+    first, second = stage.sectors["health"].heard, stage.sectors["police"].heard
+    old = [event for event in first if event.key == referral][-1]
+    new = next(event for event in second if event.key == successor)
+    assert (old.body.successor, old.body.hop, new.body.hop, new.body.count) == (None, None, None, None)
+    assert (old.caused_by, new.caused_by) == (None, None)
+    assert old.at != new.at
+    assert referral not in repr(second)
+    assert successor not in repr(first)
 
 
 async def test_a_strangers_step_is_refused_in_its_own_inbox_only(stage: Stage) -> None:

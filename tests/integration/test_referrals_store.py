@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
+from schemas.events.facts import FACTS, FactBase
 from schemas.events.governance_keys import SignatureFault
-from schemas.events.referral import FACTS, FactBase, StepBase
+from schemas.events.life_cycle import State
+from schemas.events.referral import StepBase
 from schemas.events.unmet_need import ReportUnmetNeed
 from schemas.topics import DIRECTORY_STATE, GOVERNANCE_STATE, STEPS, TOPICS
 from schemas.wire.envelope import HEADERS, ReadEvent, read
-from services.referrals.domain.life_cycle import State
 from services.referrals.domain.referral import Outcome
 from services.referrals.handlers import (
     Work,
@@ -162,7 +163,7 @@ async def test_a_need_that_no_list_has_is_not_counted(database: Database, wrong:
 
 
 async def test_what_was_loaded_is_what_was_saved(database: Database) -> None:
-    referral = a_referral(State.WITHDRAWN, id=an_id("referral"), reminded=True)
+    referral = a_referral(State.WITHDRAWN, id=an_id("referral"), hop=3, attempt=2)
     async with database.transaction() as transaction:
         fact = FACTS["referral.reminded"](referral=referral.id, timer="acknowledge")
         await ReferralStore(transaction, OUTBOX, {}).save([Outcome(referral, (fact,), NOON)], in_force())

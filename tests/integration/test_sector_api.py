@@ -14,12 +14,8 @@ from joserfc.jwk import ECKey, KeySet
 from schemas.events.access import Access, EventReport
 from schemas.events.break_glass import BreakGlassApproval, check_approval
 from schemas.events.directory import ServiceRegistered
-from schemas.events.referral import (
-    FactBase,
-    OfferReferral,
-    ReferralOffered,
-    ReferralWithdrawn,
-)
+from schemas.events.facts import FactBase, ReferralOffered, ReferralWithdrawn
+from schemas.events.referral import OfferReferral
 from schemas.roles import ROLES, Act
 from schemas.topics import inbox_of
 from schemas.wire.topic import source_of

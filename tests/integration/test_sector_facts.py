@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import pytest
 import structlog
 
+from schemas.events.facts import FactBase, StepRefused
 from schemas.events.governance_keys import SignatureFault
-from schemas.events.referral import FactBase, StepRefused
 from schemas.topics import DIRECTORY_STATE, GOVERNANCE_STATE, INBOX
 from schemas.wire.envelope import ReadEvent
 from services.runtime.errors import Invalid

@@ -13,13 +13,8 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from asyncpg import PostgresError
 
-from schemas.events.referral import (
-    FactBase,
-    OfferReferral,
-    ReferralOffered,
-    StepRefused,
-    WithdrawReferral,
-)
+from schemas.events.facts import FactBase, ReferralOffered, StepRefused
+from schemas.events.referral import OfferReferral, WithdrawReferral
 from schemas.topics import DIRECTORY_STATE, GOVERNANCE_STATE, INBOX
 from schemas.topics import STEPS as STEP_TOPICS
 from schemas.wire.body import Body

@@ -6,6 +6,7 @@ import itertools
 import json
 import uuid
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -16,15 +17,15 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from schemas.events.consent import ConsentProof
 from schemas.events.directory import ServiceRegistered
 from schemas.events.governance import (
-    URGENCIES,
     AgencyCurrent,
     ProtocolCurrent,
     ProtocolDocument,
     ServiceCurrent,
     document_hash,
 )
+from schemas.events.life_cycle import State
 from schemas.events.referral import STEPS as STEP_BODIES
-from schemas.events.referral import OfferReferral, StepBase
+from schemas.events.referral import OfferFields, OfferReferral, StepBase
 from schemas.ids import make
 from schemas.topics import STEPS
 from schemas.wire.body import Body, key_of
@@ -32,7 +33,6 @@ from schemas.wire.envelope import ReadEvent, dataschema_of, full_type
 from schemas.wire.minimisation import Matrix
 from schemas.wire.topic import Topic, source_of
 from services.referrals.domain.gate import AdmittedAgency, InForce, ListedService
-from services.referrals.domain.life_cycle import State
 from services.referrals.domain.referral import Referral
 from tests.support.clock import NOON
 from tests.support.governance import signed
@@ -45,15 +45,11 @@ STRANGER: Final = "hill-police"
 SCHOOL: Final = "hill-school"
 SECTOR_OF: Final = {OWNER: "social_services", RECEIVER: "health", STRANGER: "police", SCHOOL: "education"}
 SERVICE: Final = "11111111-0000-4000-8000-000000000001"
-SECONDS: Final = {
-    "acknowledge": {"critical": 900, "urgent": 3_600, "priority": 86_400, "routine": 259_200},
-    "answer": {"critical": 3_600, "urgent": 10_800, "priority": 259_200, "routine": 604_800},
-    "seal": dict.fromkeys(URGENCIES, 86_400),
-}
 DEFAULT_PROTOCOL: Final[Mapping[str, Any]] = json.loads(
     (Path(__file__).parents[2] / "deploy/local/protocol.json").read_text("utf-8")
 )
 MATRIX: Final[Matrix] = DEFAULT_PROTOCOL["matrix"]
+SECONDS: Final[Mapping[str, Mapping[str, int]]] = DEFAULT_PROTOCOL["timers"]
 
 _counter = itertools.count(1)
 
@@ -65,6 +61,7 @@ def an_id(kind: str, name: object = None) -> str:
 
 
 REFERRAL: Final = an_id("referral", "the one")
+SUCCESSOR: Final = an_id("referral", "successor")
 
 
 def organization_of(agency: str) -> str:
@@ -141,6 +138,7 @@ def an_entry(service: str = SERVICE, organization: str | None = None, **changes:
 def a_consent(**changes: Any) -> ConsentProof:
     """Her consent to the receiver, with feedback."""
     content: dict[str, Any] = {
+        "version": 1,
         "recipient": RECEIVER,
         "groups": ("contact", "clinical"),
         "purpose": "care",
@@ -176,6 +174,12 @@ _CONTENT: Final[dict[str, dict[str, Any]]] = {
     "accept": {"appointment": "this_week"},
     "decline": {"reason": "no_capacity"},
     "provide": {"outcome": "completed"},
+    "not_provide": {"reason": "did_not_come"},
+    "unable_to_reach": {"attempts": 3, "rules_kept": True},
+    "close_unmet": {"unmet": "no_capacity"},
+    "narrow_consent": {"groups": ("clinical",), "version": 2},
+    "confirm_narrowed": {"method": "deleted"},
+    "confirm_erased": {"method": "deleted"},
     "give_feedback": {"outcome": "helped"},
     "close": {"reason": "needs_met"},
     "cancel": {"reason": "no_longer_needed"},
@@ -185,7 +189,14 @@ _CONTENT: Final[dict[str, dict[str, Any]]] = {
 
 def a_step(verb: str, agency: str = RECEIVER, referral: str = REFERRAL, **changes: Any) -> StepBase:
     """A step other than an offer, with known codes."""
-    content = {"referral": referral, "agency": agency, "duty": "front-desk"} | _CONTENT.get(verb, {})
+    content: dict[str, Any] = {"referral": referral, "agency": agency, "duty": "front-desk"}
+    content |= _CONTENT.get(verb, {})
+    if verb == "redirect":
+        offered = an_offer()
+        content |= {name: getattr(offered, name) for name in OfferFields.model_fields}
+        content |= {"successor": SUCCESSOR, "consent": a_consent()}
+    if verb == "reoffer":
+        content |= {"reason": "capacity_again", "consent": a_consent()}
     return STEP_BODIES[f"referral.{verb}"].model_validate(content | changes)
 
 
@@ -208,21 +219,24 @@ def asked(step: StepBase, *, sector: str | None = None, at: datetime = NOON) -> 
 
 def a_referral(state: State = State.OFFERED, **changes: Any) -> Referral:
     """A referral between owner and receiver, offered at noon."""
+    protocol = a_protocol()
     content: dict[str, Any] = {
         "id": REFERRAL,
         "owner": OWNER,
         "owner_desk": "intake",
         "receiver": RECEIVER,
         "receiver_desk": "front-desk",
-        "state": state,
+        "service": SERVICE,
+        "state": State.OFFERED,
         "urgency": "critical",
         "feedback_allowed": True,
-        "protocol": document_hash(a_protocol()),
-        "acknowledge_by_at": NOON + timedelta(minutes=15),
-        "answer_by_at": NOON + timedelta(hours=1),
+        "protocol": document_hash(protocol),
+        "groups": ("contact", "clinical"),
         "seal_by_at": NOON + timedelta(days=1) if state is State.WITHDRAWN else None,
     }
-    return Referral(**(content | changes))
+    offered = Referral(**content).with_clocks(protocol, at=NOON)
+    moved = replace(offered, state=state).with_clocks(protocol, at=NOON)
+    return replace(moved, **changes)
 
 
 def known_agency(agency: AgencyCurrent) -> AdmittedAgency:

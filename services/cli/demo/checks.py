@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from schemas.events.referral import NEEDS
+from schemas.events.codes import NEEDS
 from schemas.topics import SECTORS
 from services.cli.agency_client import ACCEPT, GrantedLook, NumberedFact, SentStep
 

@@ -24,6 +24,8 @@ from deploy.local.installation import Installation
 from deploy.local.processes import usual_ports
 from deploy.local.refusals import CannotRun
 from deploy.local.supervisor import Platform, running
+from schemas.events.governance import TIMERS as PROTOCOL_TIMERS
+from schemas.events.governance import URGENCIES
 from services.cli.agency_client import DESK, AgencyAccount, AgencyClient
 from services.cli.demo.agencies import DIRECTORY, fictional_agencies
 from services.cli.directory import ImportReport, import_directory
@@ -37,10 +39,10 @@ MORE: Final = {"notifications": {"CONCERT_SWEEP_EVERY": "PT0.1S"}}
 _KNOWN: Final = "SELECT (SELECT count(*) FROM agency) >= $1 AND EXISTS (SELECT FROM protocol)"
 WITHIN_SECONDS: Final = 60.0
 POLL_SECONDS: Final = 0.05
-TIMERS: Final = {
+TIMERS: Final = {timer: dict.fromkeys(URGENCIES, 600) for timer in PROTOCOL_TIMERS} | {
     "acknowledge": {"critical": 3, "urgent": 4, "priority": 600, "routine": 600},
     "answer": {"critical": 6, "urgent": 600, "priority": 600, "routine": 600},
-    "seal": {"critical": 60, "urgent": 60, "priority": 60, "routine": 60},
+    "seal": dict.fromkeys(URGENCIES, 60),
 }
 """Seconds of the demo's protocol: the clock is never moved, the protocol is short."""
 

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count
 
-from schemas.events.referral import FactBase
+from schemas.events.facts import FactBase, ReferralRedirected
 from schemas.topics import INBOX, REFERRALS_FACTS
-from schemas.wire.minimisation import STATISTICS, minimise
+from schemas.wire.minimisation import STATISTICS, Matrix, minimise
 from services.referrals.domain.gate import InForce
 from services.referrals.domain.referral import Outcome, Referral, Refusal
 from services.runtime.subscription import OutboxEvent
@@ -22,7 +22,7 @@ def count_numbers(outcomes: Iterable[Outcome]) -> Counter[Pair]:
     counts: Counter[Pair] = Counter()
     for outcome in outcomes:
         if outcome.facts and outcome.referral:
-            for agency in (outcome.referral.owner, outcome.referral.receiver):
+            for agency in outcome.referral.parties:
                 counts[outcome.referral.id, agency] += len(outcome.facts)
         if outcome.refusal and outcome.refusal.is_numbered:
             counts[outcome.refusal.fact.referral, outcome.refusal.agency] += 1
@@ -48,19 +48,29 @@ def address_facts(outcomes: Sequence[Outcome], numbers: Numbers, in_force: InFor
 def _to_parties(
     fact: FactBase, referral: Referral, outcome: Outcome, numbers: Numbers, in_force: InForce
 ) -> Iterator[OutboxEvent]:
-    matrix = in_force.protocols[referral.protocol].matrix
-    for agency in (referral.owner, referral.receiver):
+    matrix = _matrix(referral, in_force)
+    for agency in referral.parties:
         sector = in_force.agencies[agency].sector
         number = next(numbers[referral.id, agency])
-        seen = minimise(fact, sector, matrix, to=agency, number=number)
-        yield OutboxEvent(INBOX[sector], seen, outcome.at, outcome.caused_by)
+        is_owner = agency == referral.owner
+        seen = minimise(fact, sector, matrix, is_owner=is_owner, to=agency, number=number)
+        at, cause = outcome.at, outcome.caused_by
+        if isinstance(fact, ReferralRedirected) and not is_owner:
+            # The next receiver is told at the same moment for the same cause: neither may join the two.
+            at, cause = at.replace(minute=0, second=0, microsecond=0), None
+        yield OutboxEvent(INBOX[sector], seen, at, cause)
 
 
 def _to_statistics(fact: FactBase, referral: Referral, outcome: Outcome, in_force: InForce) -> OutboxEvent:
     awaits, desk = referral.awaits()
-    matrix = in_force.protocols[referral.protocol].matrix
+    matrix = _matrix(referral, in_force)
     told = minimise(fact, STATISTICS, matrix, awaits=awaits, awaits_desk=desk)
     return OutboxEvent(REFERRALS_FACTS, told, outcome.at, outcome.caused_by)
+
+
+def _matrix(referral: Referral, in_force: InForce) -> Matrix:
+    """The matrix under which it was offered; a referral that never was says nothing of a need."""
+    return in_force.protocols[referral.protocol].matrix if referral.protocol else {}
 
 
 def _to_asker(refusal: Refusal, outcome: Outcome, numbers: Numbers) -> OutboxEvent:

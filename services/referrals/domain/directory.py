@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from schemas.events.codes import ACCESS_NEEDS, NEEDS
 from schemas.events.directory import ServiceRegistered
-from schemas.events.referral import ACCESS_NEEDS, NEEDS
 from schemas.wire.strict_json import shows_itself
 
 ENTRIES_MAX: Final = 500

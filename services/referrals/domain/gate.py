@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from schemas.events.codes import ACCESS_NEEDS, NEEDS
 from schemas.events.consent import PURPOSES, ConsentProof
 from schemas.events.governance import ProtocolDocument
-from schemas.events.referral import ACCESS_NEEDS, NEEDS, OfferReferral
+from schemas.events.referral import OfferReferral, RedirectReferral
 from schemas.topics import INBOX
 from services.referrals.domain import refusals
 
@@ -48,22 +49,21 @@ Admission = tuple[AdmittedAgency, ListedService, str]
 """The receiver of an offer, the service that it names, and the hash of the protocol that it rests on."""
 
 
-def admit(offer: OfferReferral, in_force: InForce, *, at: datetime) -> Admission:
-    """Let an offer through, or refuse it for the first thing that is wrong."""
-    check_codes(offer)
-    owner = active([in_force.agencies.get(offer.agency)])
-    entry = in_force.entries.get(offer.service)
+def admit(owner: str, service: str, consent: ConsentProof, in_force: InForce, *, at: datetime) -> Admission:
+    """Let an offer of one agency to a service through, or refuse it for the first thing that is wrong."""
+    offering = active([in_force.agencies.get(owner)])
+    entry = in_force.entries.get(service)
     if entry is None:
         raise refusals.EntryStale
     of_organization = (one for one in in_force.agencies.values() if one.organization == entry.organization)
     receiver = active(of_organization)
-    protocol = live_protocol(owner.id, receiver.id, in_force, at=at)
+    protocol = live_protocol(offering.id, receiver.id, in_force, at=at)
     check_fresh(entry, in_force.protocols[protocol], at=at)
-    check_covers(offer.consent, receiver.id, at=at)
+    check_covers(consent, receiver.id, at=at)
     return receiver, entry, protocol
 
 
-def check_codes(offer: OfferReferral) -> None:
+def check_codes(offer: OfferReferral | RedirectReferral) -> None:
     """Every code of the offer is in its table."""
     known = NEEDS.issuperset(offer.needs) and ACCESS_NEEDS.issuperset(offer.access_needs)
     if not known or offer.consent.purpose not in PURPOSES:

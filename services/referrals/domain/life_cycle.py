@@ -1,93 +1,61 @@
-"""The life cycle of a referral as tables: what follows what, and who may ask.
+"""What the arbiter does with the life cycle: which state follows, and which clock runs in it.
 
-Who must act next stands in `schemas.events.referral.AWAITS`, which sectors read too.
+What follows what, and who may ask, stands in `schemas.events.life_cycle`, which sectors read too; who must
+act next in `schemas.events.referral.AWAITS`.
 """
 
 from collections.abc import Mapping
-from enum import StrEnum
+from dataclasses import dataclass
+from enum import Enum
 from typing import Final
 
-from schemas.events.referral import PartyName
+from schemas.events.governance import Timer
+from schemas.events.life_cycle import ANSWERS, AWAITING_ANSWER, ENDED, NEXT, State, Verb
 from services.referrals.domain.refusals import TooLate, Withdrawn, WrongState
 
 
-class State(StrEnum):
-    """Where a referral stands."""
+class Breach(Enum):
+    """What the clock does when nobody acted in time."""
 
-    OFFERED = "offered"
-    ACKNOWLEDGED = "acknowledged"
-    ACCEPTED = "accepted"
-    IN_SERVICE = "in_service"
-    PROVIDED = "provided"
-    FEEDBACK_GIVEN = "feedback_given"
-    DECLINED = "declined"
-    EXPIRED = "expired"
-    CANCELLED = "cancelled"
-    WITHDRAWN = "withdrawn"
-    CLOSED = "closed"
-    SEALED = "sealed"
-
-
-class Verb(StrEnum):
-    """What may be asked of a referral; the clock alone asks to expire."""
-
-    OFFER = "offer"
-    ACKNOWLEDGE = "acknowledge"
-    ACCEPT = "accept"
-    DECLINE = "decline"
-    START = "start"
-    PROVIDE = "provide"
-    GIVE_FEEDBACK = "give_feedback"
-    CLOSE = "close"
-    CANCEL = "cancel"
-    WITHDRAW = "withdraw"
-    CONFIRM_SEALED = "confirm_sealed"
+    REMIND = "remind"
+    """Say so to both parties, and again after twice the time: never silence, never a flood."""
+    REPORT_COPY = "report_copy"
+    """The same about a copy that should be sealed; auditors list the holder."""
     EXPIRE = "expire"
+    CLOSE = "close"
 
 
-AWAITING_ANSWER: Final = frozenset({State.OFFERED, State.ACKNOWLEDGED})
-TERMINAL: Final = frozenset({State.CANCELLED, State.WITHDRAWN, State.CLOSED, State.SEALED})
-ANSWERS: Final = frozenset({Verb.ACKNOWLEDGE, Verb.ACCEPT, Verb.DECLINE})
-NEVER_LATE: Final = frozenset({Verb.WITHDRAW, Verb.CANCEL})
-"""Steps that win over a deadline that has passed unseen."""
+@dataclass(frozen=True, slots=True)
+class StateClock:
+    """A clock of the life cycle: where it runs, and what comes at its end."""
 
-NEXT: Final[Mapping[tuple[State | None, Verb], State]] = {
-    (None, Verb.OFFER): State.OFFERED,
-    (State.OFFERED, Verb.ACKNOWLEDGE): State.ACKNOWLEDGED,
-    (State.OFFERED, Verb.ACCEPT): State.ACCEPTED,
-    (State.OFFERED, Verb.DECLINE): State.DECLINED,
-    (State.OFFERED, Verb.CANCEL): State.CANCELLED,
-    (State.OFFERED, Verb.EXPIRE): State.EXPIRED,
-    (State.ACKNOWLEDGED, Verb.ACCEPT): State.ACCEPTED,
-    (State.ACKNOWLEDGED, Verb.DECLINE): State.DECLINED,
-    (State.ACKNOWLEDGED, Verb.CANCEL): State.CANCELLED,
-    (State.ACKNOWLEDGED, Verb.EXPIRE): State.EXPIRED,
-    (State.ACCEPTED, Verb.START): State.IN_SERVICE,
-    (State.ACCEPTED, Verb.CANCEL): State.CANCELLED,
-    (State.IN_SERVICE, Verb.PROVIDE): State.PROVIDED,
-    (State.PROVIDED, Verb.GIVE_FEEDBACK): State.FEEDBACK_GIVEN,
-    (State.PROVIDED, Verb.CLOSE): State.CLOSED,
-    (State.FEEDBACK_GIVEN, Verb.CLOSE): State.CLOSED,
-    (State.CANCELLED, Verb.CONFIRM_SEALED): State.SEALED,
-    (State.WITHDRAWN, Verb.CONFIRM_SEALED): State.SEALED,
-    (State.CLOSED, Verb.CONFIRM_SEALED): State.SEALED,
-} | {(state, Verb.WITHDRAW): State.WITHDRAWN for state in State if state not in TERMINAL}
-"""State (None before the offer) and step → state; what is not here is refused."""
+    runs_in: frozenset[State]
+    breach: Breach
+    length: Timer
+    """Which of the protocol's timers says how long."""
 
-ASKER: Final[Mapping[Verb, PartyName]] = {
-    Verb.OFFER: "owner",
-    Verb.ACKNOWLEDGE: "receiver",
-    Verb.ACCEPT: "receiver",
-    Verb.DECLINE: "receiver",
-    Verb.START: "receiver",
-    Verb.PROVIDE: "receiver",
-    Verb.GIVE_FEEDBACK: "receiver",
-    Verb.CLOSE: "owner",
-    Verb.CANCEL: "owner",
-    Verb.WITHDRAW: "owner",
-    Verb.CONFIRM_SEALED: "receiver",
+
+CLOCKS: Final[Mapping[str, StateClock]] = {
+    "acknowledge": StateClock(frozenset({State.OFFERED}), Breach.REMIND, "acknowledge"),
+    "answer": StateClock(AWAITING_ANSWER, Breach.EXPIRE, "answer"),
+    "start": StateClock(frozenset({State.ACCEPTED}), Breach.REMIND, "start"),
+    "review": StateClock(frozenset({State.IN_SERVICE}), Breach.REMIND, "review"),
+    "feedback": StateClock(frozenset({State.PROVIDED}), Breach.REMIND, "feedback"),
+    "silence": StateClock(frozenset({State.FEEDBACK_GIVEN}), Breach.CLOSE, "silence"),
+    "next_step": StateClock(frozenset({State.DECLINED, State.EXPIRED}), Breach.REMIND, "next_step"),
+    "next_attempt": StateClock(
+        frozenset({State.NOT_PROVIDED, State.UNABLE_TO_REACH}), Breach.REMIND, "next_attempt"
+    ),
+    "seal": StateClock(frozenset({State.WITHDRAWN}), Breach.REPORT_COPY, "seal"),
+    "seal_after_end": StateClock(ENDED, Breach.REPORT_COPY, "seal_after_end"),
+    # These two run beside the state: a step starts each, and its confirmation ends it.
+    "narrow": StateClock(frozenset(), Breach.REPORT_COPY, "seal"),
+    "erase": StateClock(frozenset(), Breach.REPORT_COPY, "seal"),
 }
-"""Step → the one party that may ask it."""
+"""Every clock: it starts in a state in which it runs, and ends with the first one in which it does not.
+
+Each runs on the party that the state awaits. Of several that end at once the last one here is the one told.
+"""
 
 
 def after(state: State | None, verb: Verb) -> State:
@@ -103,7 +71,8 @@ def after(state: State | None, verb: Verb) -> State:
 
 
 def diagram() -> str:
-    """The table as a state diagram in Mermaid."""
-    moves = [f"    {state or '[*]'} --> {following}: {verb}" for (state, verb), following in NEXT.items()]
-    ends = [f"    {state} --> [*]" for state in State if all(state is not left for left, _ in NEXT)]
+    """The moves as a state diagram in Mermaid, without steps that leave a referral where it is."""
+    moving = {(state, verb): following for (state, verb), following in NEXT.items() if state != following}
+    moves = [f"    {state or '[*]'} --> {following}: {verb}" for (state, verb), following in moving.items()]
+    ends = [f"    {state} --> [*]" for state in State if all(state is not left for left, _ in moving)]
     return "\n".join(["stateDiagram-v2", *moves, *ends])

@@ -1,14 +1,37 @@
 """One referral as a value, what comes of a step or of the clock, and what the clock does by itself."""
 
-from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Final, Optional
 
-from schemas.events import referral as contract
-from schemas.events.governance import Urgency
-from services.referrals.domain.life_cycle import AWAITING_ANSWER, State, Verb, after
+from schemas.events import facts as contract
+from schemas.events.governance import ProtocolDocument, Urgency
+from schemas.events.life_cycle import Circumstances, PartyName, State, Verb
+from services.referrals.domain.life_cycle import CLOCKS, Breach, after
 
 Facts = tuple[contract.FactBase, ...]
+NOBODY: Final = ""
+"""The receiver of a referral that was withdrawn before the step that creates it came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """A clock that runs: since when, until when, and how often its end was told already."""
+
+    since_at: datetime
+    by_at: datetime
+    times: int = 0
+
+    @property
+    def due_at(self) -> datetime:
+        """When there is something to tell next: at the end, and then after twice the time of before."""
+        return self.since_at + (self.by_at - self.since_at) * int(2**self.times)
+
+    def told(self, at: datetime) -> "Deadline":
+        """The same once its end was told; what an arbiter at rest has missed is told once."""
+        later = replace(self, times=self.times + 1)
+        return later if later.due_at > at else later.told(at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,23 +43,69 @@ class Referral:
     owner_desk: str
     receiver: str
     receiver_desk: str
+    service: str
     state: State
     urgency: Urgency
     feedback_allowed: bool
     protocol: str
     """Hash of the protocol in force when it was offered; it governs whatever follows."""
-    acknowledge_by_at: datetime
-    answer_by_at: datetime
-    reminded: bool = False
+    groups: tuple[str, ...] = ()
+    """What the receiver may pull; never more than before without a newer version of her consent."""
+    consent_version: int = 1
+    hop: int = 1
+    """Its place in a chain of referrals that replace each other."""
+    attempt: int = 1
+    """How often it was offered to this receiver."""
     seal_by_at: datetime | None = None
-    """Set once she has withdrawn."""
+    """Set once she has withdrawn, or her case is being erased."""
+    deadlines: Mapping[str, Deadline] = field(default_factory=dict)
+    """The clocks that run, by their names in `CLOCKS`."""
     version: int = 1
 
-    def moved_by(self, verb: Verb) -> "Referral":
-        """The referral one move on; raises what `after` raises."""
-        return replace(self, state=after(self.state, verb), version=self.version + 1)
+    def moved_by(self, verb: Verb, document: ProtocolDocument, *, at: datetime) -> "Referral":
+        """The referral one move on, with the clocks of its new state; raises what `after` raises."""
+        state = after(self.state, verb)
+        moved = replace(self, state=state, version=self.version + 1)
+        return moved if state is self.state else moved.with_clocks(document, at=at)
 
-    def party(self, agency: str) -> contract.PartyName | None:
+    def with_clocks(self, document: ProtocolDocument, *, at: datetime) -> "Referral":
+        """The referral with the clocks of its state: those that run go on, the others start or end."""
+        lasting = {"erase"} if self.state is State.SEALED else {"erase", "narrow"}
+        running = {
+            name: self.deadlines.get(name) or deadline(document, clock.length, self.urgency, at=at)
+            for name, clock in CLOCKS.items()
+            if self.state in clock.runs_in or (name in lasting and name in self.deadlines)
+        }
+        return replace(self, deadlines=running)
+
+    def with_clock(self, name: str, document: ProtocolDocument, *, at: datetime) -> "Referral":
+        """The referral with one clock started, whether or not it runs already."""
+        started = deadline(document, CLOCKS[name].length, self.urgency, at=at)
+        return replace(self, deadlines={**self.deadlines, name: started})
+
+    def without_clock(self, name: str) -> "Referral":
+        """The referral without a clock."""
+        left = {other: running for other, running in self.deadlines.items() if other != name}
+        return replace(self, deadlines=left)
+
+    def circumstances(self, at: datetime) -> Circumstances:
+        """What besides its state decides what may be asked."""
+        feedback = self.deadlines.get("feedback")
+        return Circumstances(
+            state=self.state,
+            feedback_allowed=self.feedback_allowed,
+            is_feedback_late=feedback is not None and feedback.by_at <= at,
+            is_withdrawn=self.seal_by_at is not None,
+            is_narrowed="narrow" in self.deadlines,
+            is_erased="erase" in self.deadlines,
+        )
+
+    @property
+    def parties(self) -> tuple[str, ...]:
+        """The agencies that are told: the owner first, and the receiver if there is one."""
+        return (self.owner, self.receiver) if self.receiver else (self.owner,)
+
+    def party(self, agency: str) -> PartyName | None:
         """Which party an agency is, if any."""
         if agency == self.owner:
             return "owner"
@@ -47,18 +116,14 @@ class Referral:
         match contract.awaited(self.state, feedback_allowed=self.feedback_allowed):
             case "owner":
                 return self.owner, self.owner_desk
-            case "receiver":
+            case "receiver" if self.receiver:
                 return self.receiver, self.receiver_desk
         return None, None
 
     @property
     def due_at(self) -> datetime | None:
         """When the clock has something to do next, if ever."""
-        if self.state not in AWAITING_ANSWER:
-            return None
-        if self.state is State.OFFERED and not self.reminded:
-            return min(self.acknowledge_by_at, self.answer_by_at)
-        return self.answer_by_at
+        return min((running.due_at for running in self.deadlines.values()), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,31 +146,52 @@ class Outcome:
     at: datetime
     caused_by: str | None = None
     refusal: Refusal | None = None
+    successor: Optional["Outcome"] = None
+    """What came of the same step for another referral: the one that replaces this one."""
 
 
 Move = tuple[Referral, Facts]
 
 
-def expire(referral: Referral) -> Move:
-    """Nobody answered in time."""
-    moved = referral.moved_by(Verb.EXPIRE)
-    return moved, (contract.ReferralExpired(**about(moved), timer="answer"),)
-
-
-def remind(referral: Referral) -> Move:
-    """The receiver has not looked yet; the referral stays where it is."""
-    moved = replace(referral, reminded=True, version=referral.version + 1)
-    return moved, (contract.DeskReminded(**about(moved), timer="acknowledge"),)
-
-
-def due(referral: Referral, *, at: datetime) -> Outcome | None:
-    """What the clock does to a referral at that moment, if anything."""
-    if referral.due_at is None or referral.due_at > at:
+def due(referral: Referral, document: ProtocolDocument, *, at: datetime) -> Outcome | None:
+    """What the clock does to a referral at that moment, if anything; a move comes before a reminder."""
+    late = [name for name, running in referral.deadlines.items() if running.due_at <= at]
+    late.sort(key=lambda name: (CLOCKS[name].breach not in _MOVES, referral.deadlines[name].due_at))
+    if not late:
         return None
-    moved, facts = expire(referral) if referral.answer_by_at <= at else remind(referral)
+    moved, facts = _breach(late[0], referral, document, at=at)
     return Outcome(moved, facts, at)
+
+
+def lapse(referral: Referral, document: ProtocolDocument, *, at: datetime) -> Move:
+    """The referral as it is once the clock has moved it, although nobody has looked since."""
+    for name, running in referral.deadlines.items():
+        if CLOCKS[name].breach in _MOVES and running.due_at <= at:
+            return _breach(name, referral, document, at=at)
+    return referral, ()
+
+
+def deadline(document: ProtocolDocument, length: str, urgency: Urgency, *, at: datetime) -> Deadline:
+    """A clock started now, as long as the protocol says."""
+    return Deadline(at, at + timedelta(seconds=document.timers[length][urgency]))
 
 
 def about(referral: Referral) -> dict[str, Any]:
     """What every fact says of its referral."""
-    return {"referral": referral.id, "state": referral.state, "protocol": referral.protocol}
+    return {"referral": referral.id, "state": referral.state, "protocol": referral.protocol or None}
+
+
+_MOVES: Final[Mapping[Breach, Verb]] = {Breach.EXPIRE: Verb.EXPIRE, Breach.CLOSE: Verb.CLOSE}
+
+
+def _breach(name: str, referral: Referral, document: ProtocolDocument, *, at: datetime) -> Move:
+    clock = CLOCKS[name]
+    if verb := _MOVES.get(clock.breach):
+        moved = referral.moved_by(verb, document, at=at)
+        if verb is Verb.EXPIRE:
+            return moved, (contract.ReferralExpired(**about(moved), timer=clock.length, met="missed"),)
+        return moved, (contract.ReferralClosed(**about(moved), reason="silence", met="missed"),)
+    told = {**referral.deadlines, name: referral.deadlines[name].told(at)}
+    moved = replace(referral, deadlines=told, version=referral.version + 1)
+    kind = contract.DeskReminded if clock.breach is Breach.REMIND else contract.SealOverdue
+    return moved, (kind(**about(moved), timer=clock.length),)

@@ -18,3 +18,9 @@ EntryStale: Final = _define("entry_stale", "this service has no active, recently
 ConsentDoesNotCover: Final = _define(
     "consent_does_not_cover", "her consent does not cover this recipient, purpose or step, or has ended"
 )
+HopLimit: Final = _define(
+    "hop_limit", "five services were asked already; meet on her case, or record which need stays unmet"
+)
+PacketGrew: Final = _define(
+    "packet_grew", "this carries more groups than before; ask her, and record a newer version of her consent"
+)

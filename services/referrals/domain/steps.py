@@ -1,27 +1,22 @@
 """How each step is decided: what it makes of the referral, and the facts that say so."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
-from schemas.events import referral as contract
-from schemas.events.governance import ProtocolDocument, Timer, Urgency
-from schemas.events.referral import FactBase, OfferReferral, StepBase, StepRefused, WithdrawReferral
+from schemas.events import codes
+from schemas.events import facts as contract
+from schemas.events.consent import ConsentProof
+from schemas.events.facts import FactBase, StepRefused
+from schemas.events.life_cycle import ASKER, NEVER_LATE, STOPS, State, Verb, is_open
+from schemas.events.referral import PROTECTS_HER, STEPS, OfferReferral, RedirectReferral, StepBase
 from schemas.wire.envelope import ReadEvent
 from services.referrals.domain import refusals
-from services.referrals.domain.gate import InForce, admit
-from services.referrals.domain.life_cycle import (
-    ASKER,
-    AWAITING_ANSWER,
-    NEVER_LATE,
-    TERMINAL,
-    State,
-    Verb,
-    after,
-)
-from services.referrals.domain.referral import Facts, Move, Outcome, Referral, Refusal, about, expire
+from services.referrals.domain.gate import InForce, admit, check_codes
+from services.referrals.domain.life_cycle import CLOCKS, after
+from services.referrals.domain.referral import NOBODY, Facts, Move, Outcome, Referral, Refusal, about, lapse
 from services.runtime.errors import Refused
 
 
@@ -37,39 +32,63 @@ class StepRule:
 RULES: Final[Mapping[Verb, StepRule]] = {
     Verb.ACKNOWLEDGE: StepRule(contract.ReferralAcknowledged),
     Verb.ACCEPT: StepRule(contract.ReferralAccepted),
-    Verb.DECLINE: StepRule(contract.ReferralDeclined, "reason", contract.DECLINE_REASONS),
+    Verb.DECLINE: StepRule(contract.ReferralDeclined, "reason", codes.DECLINE_REASONS),
     Verb.START: StepRule(contract.ServiceStarted),
-    Verb.PROVIDE: StepRule(contract.ServiceProvided, "outcome", contract.OUTCOMES),
-    Verb.GIVE_FEEDBACK: StepRule(contract.FeedbackGiven, "outcome", contract.FEEDBACK),
-    Verb.CLOSE: StepRule(contract.ReferralClosed, "reason", contract.CLOSE_REASONS),
-    Verb.CANCEL: StepRule(contract.ReferralCancelled, "reason", contract.CANCEL_REASONS),
+    Verb.PROVIDE: StepRule(contract.ServiceProvided, "outcome", codes.OUTCOMES),
+    Verb.NOT_PROVIDE: StepRule(contract.ServiceNotProvided, "reason", codes.NOT_PROVIDED_REASONS),
+    Verb.UNABLE_TO_REACH: StepRule(contract.ReferralUnreachable),
+    Verb.GIVE_FEEDBACK: StepRule(contract.FeedbackGiven, "outcome", codes.FEEDBACK),
+    Verb.REOFFER: StepRule(contract.ReferralReoffered, "reason", codes.REOFFER_REASONS),
+    Verb.CLOSE: StepRule(contract.ReferralClosed, "reason", codes.CLOSE_REASONS),
+    Verb.CLOSE_UNMET: StepRule(contract.ReferralClosedUnmet, "unmet", codes.UNMET_NEEDS),
+    Verb.CANCEL: StepRule(contract.ReferralCancelled, "reason", codes.CANCEL_REASONS),
+    Verb.WITHDRAW: StepRule(contract.ReferralWithdrawn),
+    Verb.CONFIRM_SEALED: StepRule(contract.SealConfirmed),
+    Verb.NARROW_CONSENT: StepRule(contract.ConsentNarrowed),
+    Verb.CONFIRM_NARROWED: StepRule(contract.NarrowingConfirmed),
+    Verb.ORDER_ERASURE: StepRule(contract.ErasureOrdered),
+    Verb.CONFIRM_ERASED: StepRule(contract.ReferralErased),
 }
-"""Steps whose fact repeats what they say; offer, withdrawal and seal have a function each."""
+"""Steps whose fact repeats what they say; an offer makes a referral, and a redirection two facts of two."""
 
 VERBS: Final[Mapping[type[StepBase], Verb]] = {
-    step: Verb(short.removeprefix("referral.")) for short, step in contract.STEPS.items()
+    step: Verb(short.removeprefix("referral.")) for short, step in STEPS.items()
 }
 
 
 def decide(
-    referral: Referral | None, asked: ReadEvent[StepBase], in_force: InForce, *, at: datetime
+    referral: Referral | None,
+    asked: ReadEvent[StepBase],
+    in_force: InForce,
+    *,
+    at: datetime,
+    successor: Referral | None = None,
 ) -> Outcome:
-    """Answer one step: move the referral, or refuse it to the asker."""
+    """Answer one step: move the referral, or refuse it to the asker.
+
+    `successor` is what is known of the id that a redirection gives to the next referral.
+    """
     lapsed: Facts = ()
-    verb = VERBS[type(asked.body)]
+    step, verb = asked.body, VERBS[type(asked.body)]
+    following: Outcome | None = None
     try:
         check_may_speak(asked, in_force)
         if referral is None:
-            moved, facts = offer(asked.body, in_force, at=at)
+            moved, facts = keep_stop(step, at=at) if verb in STOPS else offer(step, in_force, at=at)
         else:
-            if referral.party(asked.body.agency) != ASKER[verb]:
+            if referral.party(step.agency) != ASKER[verb]:
                 raise refusals.NotAParty
-            referral, lapsed = lapse(referral, verb, at=at)
-            moved, facts = answer(referral, asked.body, in_force, at=at)
+            if verb not in NEVER_LATE and referral.protocol:
+                referral, lapsed = lapse(referral, in_force.protocols[referral.protocol], at=at)
+            if isinstance(step, RedirectReferral):
+                moved, facts, following = redirect(referral, step, successor, in_force, at=at)
+            else:
+                moved, facts = answer(referral, step, in_force, at=at)
+            facts = with_punctuality(facts, referral, moved, verb, at=at)
     except Refused as refused:
         refusal = _refusal(referral, asked, verb, refused, in_force)
         return Outcome(referral, lapsed, at, asked.id, refusal)
-    return Outcome(moved, lapsed + facts, at, asked.id)
+    return Outcome(moved, lapsed + facts, at, asked.id, successor=following)
 
 
 def check_may_speak(asked: ReadEvent[StepBase], in_force: InForce) -> None:
@@ -77,37 +96,167 @@ def check_may_speak(asked: ReadEvent[StepBase], in_force: InForce) -> None:
     if _is_forged(asked, in_force):
         raise refusals.NotAParty
     agency = in_force.agencies.get(asked.body.agency)
-    if agency is None or not (agency.is_active or type(asked.body) in contract.PROTECTS_HER):
+    if agency is None or not (agency.is_active or type(asked.body) in PROTECTS_HER):
         raise refusals.AgencyInactive
 
 
-def lapse(referral: Referral, verb: Verb, *, at: datetime) -> Move:
-    """A step that comes after the answer deadline finds the referral expired; some steps win nevertheless."""
-    is_late = referral.state in AWAITING_ANSWER and referral.answer_by_at <= at
-    if not is_late or verb in NEVER_LATE:
-        return referral, ()
-    return expire(referral)
+def keep_stop(step: StepBase, *, at: datetime) -> Move:
+    """She stops a referral before the step that creates it has come: kept, so that it is never created."""
+    stopped = Referral(
+        id=step.referral, owner=step.agency, owner_desk=step.duty, receiver=NOBODY, receiver_desk="",
+        service="", state=State.WITHDRAWN, urgency="routine", feedback_allowed=False, protocol="",
+        seal_by_at=at,
+    )  # fmt: skip
+    return stopped, (_fact(RULES[VERBS[type(step)]].fact, stopped, step, seal_by_at=at),)
 
 
 def offer(step: StepBase, in_force: InForce, *, at: datetime) -> Move:
     """The owner asks another agency's service to take a need on; any other first step concerns nobody."""
     if not isinstance(step, OfferReferral):
         raise refusals.NotAParty
-    receiver, service, protocol = admit(step, in_force, at=at)
-    document = in_force.protocols[protocol]
+    check_codes(step)
+    return _offered(step.referral, step, in_force, at=at, hop=1)
+
+
+def redirect(
+    referral: Referral, step: RedirectReferral, known: Referral | None, in_force: InForce, *, at: datetime
+) -> tuple[Referral, Facts, Outcome]:
+    """Another service is asked instead: this referral ends, and its successor is offered, or neither."""
+    moved = referral.moved_by(Verb.REDIRECT, in_force.protocols[referral.protocol], at=at)
+    check_codes(step)
+    if referral.hop >= codes.HOPS_MAX:
+        raise refusals.HopLimit
+    check_groups(referral, step.consent)
+    if known is not None:  # she withdrew it before it was created, or the id is another referral's
+        raise refusals.Withdrawn if known.party(step.agency) == "owner" else refusals.NotAParty
+    new, offered = _offered(step.successor, step, in_force, at=at, hop=referral.hop + 1)
+    # Nothing that both receivers see joins the two: no cause, and `addressing` shows the first no exact time.
+    told = contract.ReferralRedirected(**about(moved), successor=new.id, hop=new.hop)
+    return moved, (told,), Outcome(new, offered, at)
+
+
+def answer(referral: Referral, step: StepBase, in_force: InForce, *, at: datetime) -> Move:
+    """What a step makes of a referral that it may be asked of."""
+    verb = VERBS[type(step)]
+    after(referral.state, verb)
+    if not is_open(verb, referral.circumstances(at)):
+        raise _CLOSED.get(verb, refusals.WrongState)
+    rule = RULES[verb]
+    if rule.codes and getattr(step, rule.coded) not in rule.codes:
+        raise refusals.UnknownCode
+    if not referral.receiver:
+        raise refusals.Withdrawn
+    moved = referral.moved_by(verb, in_force.protocols[referral.protocol], at=at)
+    more: dict[str, object] = {}
+    if verb in _BESIDES:
+        moved, more = _BESIDES[verb](moved, step, in_force, at)
+    # A copy is confirmed where the referral stood; that everything is sealed is a fact of its own.
+    place = referral if verb is Verb.CONFIRM_SEALED else moved
+    facts: Facts = (_fact(rule.fact, place, step, **more),)
+    if verb is Verb.CONFIRM_SEALED:
+        facts += (contract.ReferralSealed(**about(moved)),)
+    return moved, facts
+
+
+def check_groups(referral: Referral, consent: ConsentProof) -> None:
+    """A packet only shrinks along a chain, unless she agreed to more since."""
+    if not set(consent.groups) <= set(referral.groups) and consent.version <= referral.consent_version:
+        raise refusals.PacketGrew
+
+
+def with_punctuality(facts: Facts, before: Referral, moved: Referral, verb: Verb, *, at: datetime) -> Facts:
+    """The facts, the first of which says whether the step ended its clock in time."""
+    ended = [name for name in CLOCKS if name in before.deadlines and name not in moved.deadlines]
+    if not ended or verb in NEVER_LATE:
+        return facts
+    met = "met" if at < before.deadlines[ended[-1]].by_at else "missed"
+    return (facts[0].model_copy(update={"met": met}), *facts[1:])
+
+
+Besides = tuple[Referral, dict[str, object]]
+"""A moved referral with what its step changes besides the state, and what the fact says of that."""
+
+
+def _reoffer(moved: Referral, step: Any, in_force: InForce, at: datetime) -> Besides:
+    """The same service is asked again, through the same gate and under the protocol of today."""
+    if moved.attempt >= codes.HOPS_MAX:
+        raise refusals.HopLimit
+    check_groups(moved, step.consent)
+    receiver, entry, protocol = admit(moved.owner, moved.service, step.consent, in_force, at=at)
+    if receiver.id != moved.receiver:
+        raise refusals.EntryStale  # the service is another agency's now
+    again = replace(
+        moved,
+        receiver_desk=entry.desk,
+        protocol=protocol,
+        groups=step.consent.groups,
+        consent_version=step.consent.version,
+        feedback_allowed=step.consent.feedback,
+        attempt=moved.attempt + 1,
+        deadlines={},
+    ).with_clocks(in_force.protocols[protocol], at=at)
+    return again, {"attempt": again.attempt, "answer_due_at": again.deadlines["answer"].by_at}
+
+
+def _withdraw(moved: Referral, step: Any, in_force: InForce, at: datetime) -> Besides:
+    """She takes her consent back; after the end this only brings the sealing forward."""
+    document = in_force.protocols[moved.protocol]
+    stopped = moved.without_clock("seal_after_end").with_clock("seal", document, at=at)
+    stopped = replace(stopped, seal_by_at=stopped.deadlines["seal"].by_at)
+    return stopped, {"seal_by_at": stopped.seal_by_at}
+
+
+def _narrow(moved: Referral, step: Any, in_force: InForce, at: datetime) -> Besides:
+    """Her newer consent covers fewer groups."""
+    narrowed = moved.with_clock("narrow", in_force.protocols[moved.protocol], at=at)
+    groups = tuple(group for group in moved.groups if group not in step.groups)
+    version = max(moved.consent_version, step.version)
+    narrowed = replace(narrowed, groups=groups, consent_version=version)
+    return narrowed, {"seal_by_at": narrowed.deadlines["narrow"].by_at}
+
+
+def _order_erasure(moved: Referral, step: Any, in_force: InForce, at: datetime) -> Besides:
+    """Her case is erased: nothing goes on, and the receiver erases what it has."""
+    ordered = moved.with_clock("erase", in_force.protocols[moved.protocol], at=at)
+    by_at = ordered.deadlines["erase"].by_at
+    return replace(ordered, seal_by_at=min(by_at, ordered.seal_by_at or by_at)), {"seal_by_at": by_at}
+
+
+_BESIDES: Final[Mapping[Verb, Callable[[Referral, Any, InForce, datetime], Besides]]] = {
+    Verb.REOFFER: _reoffer,
+    Verb.WITHDRAW: _withdraw,
+    Verb.NARROW_CONSENT: _narrow,
+    Verb.ORDER_ERASURE: _order_erasure,
+    Verb.CONFIRM_NARROWED: lambda moved, step, in_force, at: (moved.without_clock("narrow"), {}),
+    Verb.CONFIRM_ERASED: lambda moved, step, in_force, at: (moved.without_clock("erase"), {}),
+}
+_CLOSED: Final[Mapping[Verb, type[Refused]]] = {
+    Verb.GIVE_FEEDBACK: refusals.ConsentDoesNotCover,
+    Verb.WITHDRAW: refusals.Withdrawn,
+}
+"""Why a step is refused where something besides the state shuts it out."""
+
+
+def _offered(
+    referral: str, step: OfferReferral | RedirectReferral, in_force: InForce, *, at: datetime, hop: int
+) -> Move:
+    """A new referral, through the gate, with its clocks."""
+    receiver, service, protocol = admit(step.agency, step.service, step.consent, in_force, at=at)
     offered = Referral(
-        id=step.referral,
+        id=referral,
         owner=step.agency,
         owner_desk=step.duty,
         receiver=receiver.id,
         receiver_desk=service.desk,
+        service=step.service,
         state=after(None, Verb.OFFER),
         urgency=step.urgency,
         feedback_allowed=step.consent.feedback,
         protocol=protocol,
-        acknowledge_by_at=at + _span(document, "acknowledge", step.urgency),
-        answer_by_at=at + _span(document, "answer", step.urgency),
-    )
+        groups=step.consent.groups,
+        consent_version=step.consent.version,
+        hop=hop,
+    ).with_clocks(in_force.protocols[protocol], at=at)
     fact = _fact(
         contract.ReferralOffered,
         offered,
@@ -116,46 +265,10 @@ def offer(step: StepBase, in_force: InForce, *, at: datetime) -> Move:
         receiver=offered.receiver,
         purpose=step.consent.purpose,
         feedback_allowed=offered.feedback_allowed,
-        answer_due_at=offered.answer_by_at,
+        answer_due_at=offered.deadlines["answer"].by_at,
+        hop=hop,
     )
     return offered, (fact,)
-
-
-def answer(referral: Referral, step: StepBase, in_force: InForce, *, at: datetime) -> Move:
-    """What a step makes of a referral that it may be asked of."""
-    if isinstance(step, WithdrawReferral):
-        return withdraw(referral, step, in_force, at=at)
-    verb = VERBS[type(step)]
-    moved = referral.moved_by(verb)
-    if verb is Verb.CONFIRM_SEALED:
-        confirmed = _fact(contract.SealConfirmed, referral, step)
-        return moved, (confirmed, contract.ReferralSealed(**about(moved)))
-    check_feedback(referral, verb)
-    rule = RULES[verb]
-    if rule.codes and getattr(step, rule.coded) not in rule.codes:
-        raise refusals.UnknownCode
-    return moved, (_fact(rule.fact, moved, step),)
-
-
-def check_feedback(referral: Referral, verb: Verb) -> None:
-    """Feedback passes if her consent lets it; then it comes before the end."""
-    if verb is Verb.GIVE_FEEDBACK and not referral.feedback_allowed:
-        raise refusals.ConsentDoesNotCover
-    if verb is Verb.CLOSE and referral.state is State.PROVIDED and referral.feedback_allowed:
-        raise refusals.WrongState
-
-
-def withdraw(referral: Referral, step: WithdrawReferral, in_force: InForce, *, at: datetime) -> Move:
-    """She takes her consent back; after the end this only brings the sealing forward."""
-    if referral.seal_by_at is not None:
-        raise refusals.Withdrawn
-    if referral.state in TERMINAL and referral.state is not State.SEALED:
-        moved = replace(referral, version=referral.version + 1)
-    else:
-        moved = referral.moved_by(Verb.WITHDRAW)
-    seal_by_at = at + _span(in_force.protocols[referral.protocol], "seal", referral.urgency)
-    fact = _fact(contract.ReferralWithdrawn, moved, step, seal_by_at=seal_by_at)
-    return replace(moved, seal_by_at=seal_by_at), (fact,)
 
 
 def _fact(kind: type[FactBase], referral: Referral, step: StepBase, **more: object) -> FactBase:
@@ -184,7 +297,3 @@ def _is_forged(asked: ReadEvent[StepBase], in_force: InForce) -> bool:
     """Whether the agency is known, and another sector's; one not heard of yet has its sector to answer it."""
     agency = in_force.agencies.get(asked.body.agency)
     return agency is not None and agency.sector != asked.service
-
-
-def _span(document: ProtocolDocument, timer: Timer, urgency: Urgency) -> timedelta:
-    return timedelta(seconds=document.timers[timer][urgency])

@@ -3,9 +3,10 @@
 CREATE TABLE referral (
   id text PRIMARY KEY, version bigint NOT NULL CHECK (version > 0), state text NOT NULL,
   owner text NOT NULL, owner_desk text NOT NULL, receiver text NOT NULL, receiver_desk text NOT NULL,
-  urgency text NOT NULL, feedback_allowed boolean NOT NULL, protocol text NOT NULL,
-  acknowledge_by_at timestamptz NOT NULL, answer_by_at timestamptz NOT NULL, reminded boolean NOT NULL,
-  seal_by_at timestamptz, due_at timestamptz,
+  service text NOT NULL, urgency text NOT NULL, feedback_allowed boolean NOT NULL, protocol text NOT NULL,
+  groups text NOT NULL, consent_version integer NOT NULL, hop integer NOT NULL, attempt integer NOT NULL,
+  seal_by_at timestamptz, deadlines text NOT NULL, -- the clocks that run, as JSON; due_at is the next of them
+  due_at timestamptz,
   CHECK (owner <> receiver));
 CREATE INDEX ON referral (due_at) WHERE due_at IS NOT NULL;
 CREATE TABLE addressed (

@@ -5,8 +5,9 @@ from typing import Annotated, Any, Final, Literal, Union
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from schemas.events.consent import ConsentRef, ConsentVersion, FieldGroup
+from schemas.events.facts import FACTS, FactBase, ReferralOffered, StateName
 from schemas.events.governance import DocumentHash
-from schemas.events.referral import FACTS, FactBase, PartyName, ReferralOffered, StateName
+from schemas.events.life_cycle import PartyName
 from schemas.ids import CaseId, ConsentId, EventId, ReferralId, ServiceId
 from services.runtime.openapi import header
 from services.sector.domain.bodies import fields_of

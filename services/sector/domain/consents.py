@@ -31,6 +31,7 @@ def check_covers(
         raise ConsentDoesNotCover
     scope = consent.version.scope
     return ConsentProof(
+        version=consent.version.version,
         recipient=offer.recipient,
         groups=offer.groups,
         purpose=offer.purpose,

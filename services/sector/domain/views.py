@@ -7,8 +7,10 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from schemas.events import referral as contract
+from schemas.events import facts as contract
+from schemas.events.codes import RefusalCode
 from schemas.events.consent import ConsentRef
+from schemas.events.life_cycle import PartyName
 from schemas.ids import EventId, ReferralId
 from schemas.wire.body import Instant, instant_text, listed
 from services.runtime.errors import Invalid
@@ -32,7 +34,7 @@ class ReferralView:
 
     referral: str
     agency: str
-    role: contract.PartyName
+    role: PartyName
     case: str | None = None
     subject_number: int | None = None
     """Which subject of the case this referral is in the trail; its owner alone knows."""
@@ -64,7 +66,7 @@ class ThinEvent(BaseModel):
     state: contract.StateName | None
     at: Annotated[Instant, Field(json_schema_extra={"format": "date-time"})]
     """Cut to the minute."""
-    code: contract.RefusalCode | None = None
+    code: RefusalCode | None = None
     """Why a step was refused."""
     step: EventId | None = None
     """Which step was refused."""

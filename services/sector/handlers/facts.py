@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from schemas.events.directory import ServiceRegistered
+from schemas.events.facts import FactBase, StepRefused
 from schemas.events.governance import AgencyCurrent, ProtocolCurrent, ServiceCurrent
 from schemas.events.governance_keys import news_of
-from schemas.events.referral import FactBase, StepRefused
 from schemas.wire.body import Body, key_of
 from schemas.wire.envelope import ReadEvent
 from services.runtime.errors import Invalid

@@ -12,9 +12,9 @@ from schemas.events.access import Access, ProtocolVersion
 from schemas.events.break_glass import BreakGlassApproval
 from schemas.events.consent import ConsentRef, ConsentVersion
 from schemas.events.directory import ServiceRegistered
+from schemas.events.facts import StepRefused
 from schemas.events.governance import Sector
 from schemas.events.governance_keys import GovernanceBody, GovernanceKeys
-from schemas.events.referral import StepRefused
 from schemas.ids import AgencyId
 from schemas.topics import SECTORS
 from schemas.wire.body import Body, listed

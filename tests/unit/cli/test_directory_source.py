@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from schemas.events.codes import NEEDS
 from schemas.events.directory import ServiceRegistered
-from schemas.events.referral import NEEDS
 from services.cli.directory_source import (
     NEED_WORDS,
     DirectoryRow,

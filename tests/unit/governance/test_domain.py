@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from schemas.events.facts import ROWS
 from schemas.events.governance import URGENCIES, AgencyCurrent, ProtocolDocument, document_hash
 from schemas.events.packet import PACKET_ROWS
-from schemas.events.referral import ROWS
 from schemas.topics import SECTORS
 from schemas.wire.minimisation import STATISTICS
 from schemas.wire.public_keys import EXAMPLE_KEYS
@@ -44,7 +44,14 @@ HOUR, DAY = 3_600, 86_400
 TIMERS = {
     "acknowledge": (HOUR // 4, HOUR, DAY, 3 * DAY),
     "answer": (HOUR, 3 * HOUR, 3 * DAY, 7 * DAY),
-    "seal": (DAY, DAY, DAY, DAY),
+    "start": (2 * HOUR, DAY, 5 * DAY, 14 * DAY),
+    "review": (DAY, DAY, 14 * DAY, 30 * DAY),
+    "feedback": (7 * DAY,) * 4,
+    "silence": (14 * DAY,) * 4,
+    "next_step": (HOUR // 2, HOUR, DAY, 3 * DAY),
+    "next_attempt": (HOUR, 3 * HOUR, 3 * DAY, 7 * DAY),
+    "seal": (DAY,) * 4,
+    "seal_after_end": (30 * DAY,) * 4,
 }
 
 

@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from schemas.events.life_cycle import State
 from schemas.topics import INBOX, REFERRALS_FACTS
 from services.referrals.domain.addressing import address_facts, count_numbers, numbers_from
 from services.referrals.domain.gate import InForce
-from services.referrals.domain.life_cycle import State
 from services.referrals.domain.referral import Outcome, due
 from services.referrals.domain.steps import decide
 from tests.support.builders import (
@@ -14,6 +14,7 @@ from tests.support.builders import (
     SCHOOL,
     SECTOR_OF,
     STRANGER,
+    a_protocol,
     a_referral,
     a_step,
     an_agency,
@@ -163,7 +164,7 @@ def test_a_late_answer_tells_both_of_the_expiry_and_the_asker_of_the_refusal() -
 
 
 def test_a_reminder_goes_to_both_and_awaits_the_receiver() -> None:
-    reminded = due(a_referral(), at=NOON.replace(minute=30))
+    reminded = due(a_referral(), a_protocol(), at=NOON.replace(minute=30))
     assert reminded is not None
 
     events = told(reminded)

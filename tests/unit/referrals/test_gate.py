@@ -43,8 +43,8 @@ def test_a_sound_offer_passes_and_takes_its_deadlines_from_the_protocol() -> Non
     assert outcome.refusal is None
     assert (outcome.referral.owner, outcome.referral.receiver) == (OWNER, RECEIVER)
     assert (outcome.referral.owner_desk, outcome.referral.receiver_desk) == ("intake", "front-desk")
-    assert outcome.referral.acknowledge_by_at == NOON + timedelta(hours=1)
-    assert outcome.referral.answer_by_at == NOON + timedelta(hours=3)
+    assert outcome.referral.deadlines["acknowledge"].by_at == NOON + timedelta(hours=1)
+    assert outcome.referral.deadlines["answer"].by_at == NOON + timedelta(hours=3)
     assert [fact.type for fact in outcome.facts] == ["referral.offered"]
 
 

@@ -1,16 +1,16 @@
 """Single steps: deadlines on the arbiter's clock, codes, withdrawal, and what a stranger learns."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from schemas.events.governance import document_hash
+from schemas.events.life_cycle import State
 from schemas.events.referral import StepBase
 from services.referrals.domain import referral as clock_rules
 from services.referrals.domain import steps
 from services.referrals.domain.gate import InForce
-from services.referrals.domain.life_cycle import State
 from services.referrals.domain.referral import Outcome, Referral
 from tests.support.builders import (
     OWNER,
@@ -29,7 +29,12 @@ from tests.support.clock import NOON
 
 # Any: where no outcome, referral or refusal is, a test fails by itself.
 decide: Any = steps.decide
-due: Any = clock_rules.due
+
+
+def due(referral: Referral, at: datetime) -> Any:
+    return clock_rules.due(referral, a_protocol(), at=at)
+
+
 ANSWER_BY = NOON + timedelta(hours=1)
 ACKNOWLEDGE_BY = NOON + timedelta(minutes=15)
 
@@ -222,16 +227,20 @@ def test_a_confirmed_seal_is_two_facts() -> None:
     ]
 
 
-def test_an_offered_referral_is_reminded_of_once_then_expires() -> None:
+def test_an_offered_referral_is_reminded_of_ever_more_seldom_then_expires() -> None:
     referral = a_referral()
     assert due(referral, at=ACKNOWLEDGE_BY - timedelta(microseconds=1)) is None
 
     reminded = due(referral, at=ACKNOWLEDGE_BY)
     assert [fact.type for fact in reminded.facts] == ["referral.reminded"]
     assert reminded.referral.state == "offered"
-    assert due(reminded.referral, at=ANSWER_BY - timedelta(microseconds=1)) is None
+    assert due(reminded.referral, at=NOON + timedelta(minutes=29)) is None
 
-    expired = due(reminded.referral, at=ANSWER_BY)
+    again = due(reminded.referral, at=NOON + timedelta(minutes=30))
+    assert [fact.type for fact in again.facts] == ["referral.reminded"]
+    assert due(again.referral, at=ANSWER_BY - timedelta(microseconds=1)) is None
+
+    expired = due(again.referral, at=ANSWER_BY)
     assert [fact.type for fact in expired.facts] == ["referral.expired"]
     assert expired.caused_by is None
 
@@ -248,7 +257,7 @@ def test_when_both_deadlines_passed_unseen_it_only_expires() -> None:
 
 def test_the_protocol_of_the_offer_governs_what_follows() -> None:
     old = a_protocol()
-    new = a_protocol(version=2, timers=SECONDS | {"seal": dict.fromkeys(SECONDS["seal"], 60)})
+    new = a_protocol(version=2, timers={**SECONDS, "seal": dict.fromkeys(SECONDS["seal"], 60)})
     known = in_force(protocols=[new, old])
     referral = a_referral(State.ACCEPTED, protocol=document_hash(old))
 

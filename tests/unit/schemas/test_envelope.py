@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic_core import to_json
 
 from schemas import topics
-from schemas.events import directory, referral
+from schemas.events import directory, facts
 from schemas.wire.body import COUNT_MAX, Body
 from schemas.wire.cloudevents import (
     RECORD_BYTES_MAX,
@@ -46,7 +46,7 @@ TO_THE_MILLISECOND = AT.replace(microsecond=123000)
 INBOX = topics.INBOX["health"]
 STRUCTURED = "application/cloudevents+json"
 
-ACCEPTED = referral.ReferralAccepted(referral=REFERRAL, to="clinic-1", number=2, appointment="this_week")
+ACCEPTED = facts.ReferralAccepted(referral=REFERRAL, to="clinic-1", number=2, appointment="this_week")
 REGISTERED = directory.ServiceRegistered(
     service=SERVICE,
     organization=SERVICE,
@@ -147,7 +147,7 @@ def test_a_plain_event_shows_its_true_names() -> None:
 
 
 def test_what_is_absent_stays_absent() -> None:
-    event = json.loads(a_value(body=referral.ReferralAccepted(referral=REFERRAL), caused_by=None))
+    event = json.loads(a_value(body=facts.ReferralAccepted(referral=REFERRAL), caused_by=None))
 
     assert "causationid" not in event
     assert event["data"]["event"]["data"] == {"referral": REFERRAL}
@@ -572,7 +572,7 @@ PLACES = [
     ("data", "event", "data", "seal_by_at"), ("data", "event", "data", "number"),
     ("data", "event", "data", "referral"),
 ]  # fmt: skip
-WITHDRAWN = referral.ReferralWithdrawn(referral=REFERRAL, number=1, stop_contact=True, seal_by_at=AT)
+WITHDRAWN = facts.ReferralWithdrawn(referral=REFERRAL, number=1, stop_contact=True, seal_by_at=AT)
 ODD = VALUES | st.sampled_from(
     ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "9" * 5000, 10**400]
 )
@@ -589,7 +589,7 @@ def test_an_event_with_anything_anywhere_is_read_or_refused_by_name(
 
     with contextlib.suppress(Unusable):
         event = a_read(edited(a_value(body=WITHDRAWN), spoil))
-        assert isinstance(event.body, referral.ReferralWithdrawn)
+        assert isinstance(event.body, facts.ReferralWithdrawn)
 
 
 # Digest

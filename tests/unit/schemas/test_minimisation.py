@@ -5,8 +5,9 @@ from typing import Any, get_args
 
 import pytest
 
+from schemas.events.codes import NEEDS, AgeBand
+from schemas.events.facts import FACTS, FactBase, ReferralOffered, ReferralWithdrawn
 from schemas.events.governance import URGENCIES
-from schemas.events.referral import FACTS, NEEDS, AgeBand, FactBase, ReferralOffered, ReferralWithdrawn
 from schemas.wire.minimisation import (
     PARTIES,
     STATISTICS,

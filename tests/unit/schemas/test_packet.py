@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from schemas.events.facts import ReferralOffered
 from schemas.events.packet import (
     FIELD_ROWS,
     GROUP_MODELS,
@@ -22,7 +23,6 @@ from schemas.events.packet import (
     may_contact,
     show_group,
 )
-from schemas.events.referral import ReferralOffered
 from schemas.wire.minimisation import Matrix, minimise, rows_of
 from tests.support.builders import MATRIX, an_id
 

@@ -48,6 +48,7 @@ def test_a_covering_consent_shows_the_arbiter_one_recipient_and_only_what_is_ask
     proof = check_covers(a_version(), WANTED, OWNER, at=NOON)
 
     assert proof.model_dump() == {
+        "version": 1,
         "recipient": RECEIVER,
         "groups": ("clinical",),
         "purpose": "care",

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from schemas.events.referral import (
+from schemas.events.facts import (
     AWAITS,
     FactBase,
     ReferralAccepted,
@@ -185,6 +185,10 @@ EXPECTED = {
     "feedback_given": "owner",
     "declined": "owner",
     "expired": "owner",
+    "not_provided": "owner",
+    "unable_to_reach": "owner",
+    "redirected": "receiver",
+    "closed_unmet": "receiver",
     "withdrawn": "receiver",
     "cancelled": "receiver",
     "closed": "receiver",

@@ -24,6 +24,7 @@ from deploy.local.places import may_enter
 
 IMPORTED_ONCE: Final = (
     "services.sector.wiring",
+    "services.sector.vault.process",
     "services.referrals.wiring",
     "services.notifications.wiring",
     "services.governance.wiring",

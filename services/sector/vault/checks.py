@@ -11,17 +11,20 @@ from pydantic import BaseModel, ValidationError
 
 from schemas.events.access import Access
 from schemas.events.break_glass import BadApproval, BreakGlassApproval, check_approval
-from schemas.events.consent import ConsentVersion
+from schemas.events.consent import Closure, ConsentVersion
 from schemas.events.governance import AgencyCurrent, ProtocolCurrent, ServiceCurrent
 from schemas.events.governance_keys import GovernanceKeys, SignatureFault
 from schemas.events.packet import GROUP_SCHEMA
 from schemas.events.policy import PullDecision, PullFacts, PullTable, compile_pulls, decide
+from schemas.trail.bytes import TrailFault, commitment, json_object, leaf
+from schemas.trail.notes import Checkpoint
+from schemas.trail.tree import leaf_hash, verify_inclusion
 from schemas.wire.hpke import CannotOpen
 from schemas.wire.key_records import BadKeyRecord, KeyRecord, check_key_record
 from schemas.wire.packets import PacketPlace, decrypt_group, parsed_group
 from schemas.wire.signed import SignatureWrong, public_bytes
 from services.sector.vault.faults import VaultRefusal
-from services.sector.vault.requests import ConsentGround, DangerGround, OpenRequest, StoredGroup
+from services.sector.vault.requests import ClosureEntry, ConsentGround, DangerGround, OpenRequest, StoredGroup
 from services.sector.vault.state import Ledger
 
 CLOCKS_APART_MAX: Final = timedelta(seconds=5)
@@ -212,6 +215,20 @@ def check_policy(facts: PullFacts, agreement: Agreement) -> PullDecision:
     if not decision.allowed:
         raise VaultRefusal("policy_denies")
     return decision
+
+
+def read_closure(entry: ClosureEntry, audience: str, checkpoint: Checkpoint) -> Closure:
+    """The ledger row that an entry of this sector's own in the trail tells of, under a signed head."""
+    opening, proof = entry.opening, entry.proof
+    committed = leaf_hash(leaf(opening.tag, commitment(opening.salt, opening.detail)))
+    is_there = verify_inclusion(committed, proof.index, checkpoint.size, proof.path, checkpoint.root)
+    try:
+        words = json_object(opening.detail)
+        if not is_there or (words.get("act"), words.get("service")) != ("closure", audience):
+            raise VaultRefusal("not_a_closure")
+        return Closure.model_validate(words.get("closure"))
+    except (TrailFault, ValidationError):
+        raise VaultRefusal("not_a_closure") from None
 
 
 def open_group(row: StoredGroup, sector: str, data_key: bytes) -> Mapping[str, Any]:

@@ -20,6 +20,8 @@ VAULT_FAULTS: Final[Mapping[str, str]] = {
     "ledger_conflict": "The database's ledger is another than the vault's: an older copy went on. Rebuild.",
     "ledger_behind": "The database is behind the vault's ledger, so it is an older copy; replay the ledger.",
     "ledger_gap": "Ledger rows must follow one another without gap.",
+    "ledger_sound": "The ledger is whole; only a lost one is rebuilt.",
+    "not_a_closure": "An entry is no closure of this sector, or does not lead to the signed head.",
     "unsettled": "An entry that a release rests on was not published in time; look at the trail.",
     # What `open` checks besides the permit
     "request_late": "The request's time is more than five seconds from the vault's clock.",

@@ -44,6 +44,7 @@ from services.sector.vault.requests import (
     DataKeyWrap,
     IntakeRequest,
     OpenRequest,
+    RebuildRequest,
     RewrapRequest,
     RotateRequest,
     SettleRequest,
@@ -277,6 +278,12 @@ class Vault:
         self._epochs.destroy_old(now)
         return {"epoch": self._epochs.current.name}
 
+    def rebuild(self, request: RebuildRequest) -> Mapping[str, Any]:
+        """Take the ledger anew from the trail, after it was lost here."""
+        head = check_signed(request.checkpoint, self._trust.trail)
+        rows = [checks.read_closure(entry, self._trust.audience, head) for entry in request.entries]
+        return {"newest": self._ledger.rebuild(rows, request.newest), "closed": self.why_closed()}
+
     def _check_open(self) -> None:
         self._epochs.destroy_old(self._clock.now())
         if code := self.why_closed():
@@ -327,6 +334,7 @@ OPERATIONS: Final[Mapping[str, tuple[type[BaseModel], Operation]]] = {
     "rewrap": (RewrapRequest, Vault.adopt),
     "closed": (ClosedRequest, Vault.closed),
     "rotate": (RotateRequest, Vault.rotate),
+    "rebuild": (RebuildRequest, Vault.rebuild),
 }
 """Everything that a vault does."""
 

@@ -4,7 +4,14 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from schemas.events.access import Access, PermitAnswer, PermitRequest, PublishedProofs
+from schemas.events.access import (
+    Access,
+    EntryProof,
+    Opening,
+    PermitAnswer,
+    PermitRequest,
+    PublishedProofs,
+)
 from schemas.events.consent import Closure
 from schemas.ids import DataKeyId, KeysetId, PacketId
 from schemas.wire.body import Count, Flag, Instant
@@ -157,6 +164,22 @@ class ClosedRequest(_Frame):
     op: Literal["closed"]
     rows: Annotated[tuple[Closure, ...], Field(max_length=ROWS_MAX)]
     newest: Count
+
+
+class ClosureEntry(_Frame):
+    """An entry of the trail that tells of a ledger row, opened, and how it leads to the signed head."""
+
+    opening: Opening
+    proof: EntryProof
+
+
+class RebuildRequest(_Frame):
+    """The ledger as the trail has it, in order, some rows a frame; `newest` is the last that there is."""
+
+    op: Literal["rebuild"]
+    checkpoint: str
+    entries: Annotated[tuple[ClosureEntry, ...], Field(min_length=1, max_length=ROWS_MAX)]
+    newest: Annotated[Count, Field(ge=1)]
 
 
 class RotateRequest(_Frame):

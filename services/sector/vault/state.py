@@ -28,6 +28,7 @@ class Ledger:
         self._file = file
         self._rows: list[Closure] = []
         self._ids: set[str] = set()
+        self._rebuilt: list[Closure] = []
         self.why_closed: str | None = None
         if is_new:
             append(file, b"")
@@ -64,6 +65,27 @@ class Ledger:
         if self.why_closed != "ledger_conflict":
             self.why_closed = "ledger_behind" if newest < self.newest else None
         return self._rows[newest : newest + FEED_ROWS_MAX]
+
+    def rebuild(self, rows: Sequence[Closure], newest: int) -> int:
+        """Take rows that the trail proves, from the first on; once all are there, they are the ledger.
+
+        Only where it was lost, or its database went on as another one: else it can only be added to.
+        """
+        if self.why_closed not in ("state_lost", "ledger_conflict"):
+            raise VaultRefusal("ledger_sound")
+        before = [] if rows[0].n == 1 else self._rebuilt
+        if [row.n for row in rows] != [*range(len(before) + 1, len(before) + 1 + len(rows))]:
+            raise VaultRefusal("ledger_gap")
+        self._rebuilt = [*before, *rows]
+        if len(self._rebuilt) < newest:
+            return len(self._rebuilt)
+        if newest < self.newest:
+            raise VaultRefusal("ledger_gap")
+        write_durably(self._file, b"".join(_line(row) for row in self._rebuilt))
+        self._rows, self._ids = [], set()
+        self._keep(self._rebuilt)
+        self._rebuilt, self.why_closed = [], None
+        return self.newest
 
     def _keep(self, rows: Sequence[Closure]) -> None:
         self._rows += rows

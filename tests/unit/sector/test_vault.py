@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 
 from schemas.ids import make
-from schemas.trail.bytes import decoded, encoded, subject_key
+from schemas.trail.bytes import canonical, commitment, decoded, encoded, leaf, subject_key
 from schemas.trail.notes import Checkpoint, checkpoint_text, signed_note
 from schemas.trail.tree import Tree, leaf_hash
 from schemas.wire.packets import CASE_KEY, IntakeKey
@@ -18,6 +18,7 @@ from schemas.wire.signed import check_signature
 from services.sector.vault.operations import NONCES_MAX, OPERATIONS, Vault
 from services.sector.vault.requests import DataKeyWrap
 from tests.support.vault_scene import (
+    AUDIENCE,
     CASE_SECRET,
     CONSENT,
     CONTENTS,
@@ -60,6 +61,7 @@ def state(vault: Vault) -> str | None:
 def test_a_vault_does_these_things_and_no_other() -> None:
     assert list(OPERATIONS) == [
         "status", "intake", "subject", "ask", "open", "settle", "adopt", "rewrap", "closed", "rotate",
+        "rebuild",
     ]  # fmt: skip
 
 
@@ -164,6 +166,48 @@ def test_a_vault_whose_ledger_is_lost_or_damaged_opens_nothing(
     assert state(again) == "state_lost"
     assert answered(again, op="ask", access=a_pull(vault).access().plain()) == {"refused": "state_lost"}
     assert answered(again, op="closed", rows=[row(1)], newest=1) == {"refused": "state_lost"}
+
+
+def closures(*rows: dict[str, Any], audience: str = AUDIENCE) -> dict[str, Any]:
+    """What the trail holds of these rows, opened, with proofs to its head."""
+    tree, openings = Tree(), []
+    for closed in rows:
+        words = {"act": "closure", "closure": closed, "service": audience}
+        detail, salt, mark = canonical(words), bytes(32), bytes(16)
+        openings.append({"detail": encoded(detail), "salt": encoded(salt), "tag": encoded(mark)})
+        tree.extend([leaf_hash(leaf(mark, commitment(salt, detail)))])
+    told = published(tree, *range(len(rows)))
+    entries = [
+        {"opening": opening, "proof": proof} for opening, proof in zip(openings, told["proofs"], strict=True)
+    ]
+    return {"op": "rebuild", "checkpoint": told["checkpoint"], "entries": entries, "newest": len(rows)}
+
+
+def test_a_lost_ledger_is_rebuilt_from_what_the_trail_proves_and_from_nothing_else(
+    vault: Vault, tmp_path: Path, watch: Watch
+) -> None:
+    rows = [row(1), row(2, "keyset"), row(3)]
+    answered(vault, op="closed", rows=rows, newest=3)
+    assert answered(vault, **closures(*rows)) == {"refused": "ledger_sound"}
+    (tmp_path / "ledger").unlink()
+    again = a_vault(tmp_path, watch)
+    right = closures(*rows)
+    swapped = right | {
+        "entries": [right["entries"][0], right["entries"][2] | {"proof": right["entries"][1]["proof"]}]
+    }
+
+    assert answered(again, **closures(*rows, audience="urn:concert:test-unit:police")) == {
+        "refused": "not_a_closure"
+    }
+    assert answered(again, **swapped) == {"refused": "not_a_closure"}
+    assert answered(again, **closures(row(1), row(3))) == {"refused": "ledger_gap"}
+    part = right | {"entries": right["entries"][:2]}
+    assert answered(again, **part) == {"newest": 2, "closed": "state_lost"}
+    rest = right | {"entries": right["entries"][2:]}
+    assert answered(again, **rest) == {"newest": 3, "closed": None}
+
+    assert state(a_vault(tmp_path, watch)) is None
+    assert a_pull(again).opened() == {"refused": "keyset_closed"}
 
 
 def published(tree: Tree, *indexes: int, size: int | None = None) -> dict[str, Any]:

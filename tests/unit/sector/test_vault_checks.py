@@ -403,6 +403,7 @@ CHECKED_WITHIN: Final = {
     "check_basis": "its parts have a mutant each",
     "check_approval": "check_danger calls it",
     "check_key_record": "check_recipient calls it",
+    "read_closure": "no check of open; `rebuild` has a test of its own",
     "read_record": "reads, and leaves the checking to check_recipient",
     "read_consent": "check_signed is its check",
 }

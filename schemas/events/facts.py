@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Final
 
+from schemas.events.break_glass import DangerCode
 from schemas.events.codes import (
     AppointmentWindow,
     CancelReason,
@@ -255,6 +256,16 @@ class ReferralErased(FactBase):
     type: ClassVar[str] = "referral.erased"
 
     method: Annotated[SealMethod, EVERYBODY]
+
+
+class BreakGlassOpened(FactBase):
+    """The receiver was let look without her consent, because she is in danger and another agency agreed."""
+
+    type: ClassVar[str] = "referral.break_glass_opened"
+
+    groups: Annotated[Groups | None, PARTIES] = None
+    reason: Annotated[DangerCode, EVERYBODY]
+    approver: Annotated[AgencyId | None, PARTIES] = None
 
 
 class ReferralExpired(FactBase):

@@ -55,6 +55,7 @@ class Verb(StrEnum):
     CONFIRM_NARROWED = "confirm_narrowed"
     ORDER_ERASURE = "order_erasure"
     CONFIRM_ERASED = "confirm_erased"
+    REPORT_BREAK_GLASS = "report_break_glass"
     EXPIRE = "expire"
 
 
@@ -65,7 +66,7 @@ ENDED: Final = frozenset({State.CANCELLED, State.CLOSED, State.CLOSED_UNMET, Sta
 TERMINAL: Final = ENDED | {State.WITHDRAWN, State.SEALED}
 LIVE: Final = frozenset(State) - TERMINAL
 ANSWERS: Final = frozenset({Verb.ACKNOWLEDGE, Verb.ACCEPT, Verb.DECLINE})
-NEVER_LATE: Final = frozenset({Verb.WITHDRAW, Verb.CANCEL, Verb.ORDER_ERASURE})
+NEVER_LATE: Final = frozenset({Verb.WITHDRAW, Verb.CANCEL, Verb.ORDER_ERASURE, Verb.REPORT_BREAK_GLASS})
 """Steps that win over a deadline that has passed unseen, and that nobody is late with."""
 STOPS: Final = frozenset({Verb.WITHDRAW, Verb.ORDER_ERASURE})
 """Steps that are kept where they overtake the step that creates their referral."""
@@ -102,6 +103,7 @@ NEXT: Final[Mapping[tuple[State | None, Verb], State]] = {
        for stop in (Verb.WITHDRAW, Verb.ORDER_ERASURE) for state in State
        if stop is Verb.ORDER_ERASURE or state in LIVE | ENDED},
     **{(state, Verb.NARROW_CONSENT): state for state in State if state in LIVE},
+    **{(state, Verb.REPORT_BREAK_GLASS): state for state in State},  # it happened, whatever came after it
     **{(state, Verb.CONFIRM_NARROWED): state for state in State if state in LIVE | ENDED},
 }  # fmt: skip
 """State (None before the offer) and step → state; what is not here is refused."""
@@ -127,6 +129,7 @@ ASKER: Final[Mapping[Verb, PartyName]] = {
     Verb.CONFIRM_NARROWED: "receiver",
     Verb.ORDER_ERASURE: "owner",
     Verb.CONFIRM_ERASED: "receiver",
+    Verb.REPORT_BREAK_GLASS: "owner",
 }
 """Step → the one party that may ask it."""
 

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Final
 
 from pydantic import BaseModel, Field
 
+from schemas.events.break_glass import DangerCode
 from schemas.events.codes import (
     AccessNeeds,
     AgeBand,
@@ -263,9 +264,19 @@ class ConfirmErased(StepBase):
     method: SealMethod
 
 
+class ReportBreakGlass(StepBase):
+    """The owner's service has let the receiver look without her consent, because she is in danger."""
+
+    type: ClassVar[str] = "referral.report_break_glass"
+
+    groups: Groups
+    reason: DangerCode
+    approver: AgencyId
+
+
 STEPS: Final[Mapping[str, type[StepBase]]] = {step.type: step for step in StepBase.__subclasses__()}
 PROTECTS_HER: Final[tuple[type[StepBase], ...]] = (
     WithdrawReferral, CancelReferral, ConfirmSealed, NarrowConsent, ConfirmNarrowed, OrderErasure,
-    ConfirmErased,
+    ConfirmErased, ReportBreakGlass,
 )  # fmt: skip
 """Steps that pass although the agency that asks is suspended: she never waits for an agency's standing."""

@@ -178,6 +178,7 @@ _CONTENT: Final[dict[str, dict[str, Any]]] = {
     "unable_to_reach": {"attempts": 3, "rules_kept": True},
     "close_unmet": {"unmet": "no_capacity"},
     "narrow_consent": {"groups": ("clinical",), "version": 2},
+    "report_break_glass": {"groups": ("contact",), "reason": "threat_to_life", "approver": "hill-police"},
     "confirm_narrowed": {"method": "deleted"},
     "confirm_erased": {"method": "deleted"},
     "give_feedback": {"outcome": "helped"},

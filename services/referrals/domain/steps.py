@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from schemas.events import codes
 from schemas.events import facts as contract
+from schemas.events.break_glass import DANGERS
 from schemas.events.consent import ConsentProof
 from schemas.events.facts import FactBase, StepRefused
 from schemas.events.life_cycle import ASKER, NEVER_LATE, STOPS, State, Verb, is_open
@@ -48,6 +49,7 @@ RULES: Final[Mapping[Verb, StepRule]] = {
     Verb.CONFIRM_NARROWED: StepRule(contract.NarrowingConfirmed),
     Verb.ORDER_ERASURE: StepRule(contract.ErasureOrdered),
     Verb.CONFIRM_ERASED: StepRule(contract.ReferralErased),
+    Verb.REPORT_BREAK_GLASS: StepRule(contract.BreakGlassOpened, "reason", frozenset(DANGERS)),
 }
 """Steps whose fact repeats what they say; an offer makes a referral, and a redirection two facts of two."""
 

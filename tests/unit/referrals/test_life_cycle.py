@@ -40,12 +40,14 @@ offered         owner    cancel           cancelled
 offered         owner    withdraw         withdrawn
 offered         owner    order_erasure    withdrawn
 offered         owner    narrow_consent   offered
+offered         owner    report_break_glass offered
 acknowledged    receiver accept           accepted
 acknowledged    receiver decline          declined
 acknowledged    owner    cancel           cancelled
 acknowledged    owner    withdraw         withdrawn
 acknowledged    owner    order_erasure    withdrawn
 acknowledged    owner    narrow_consent   acknowledged
+acknowledged    owner    report_break_glass acknowledged
 accepted        receiver start            in_service
 accepted        receiver not_provide      not_provided
 accepted        receiver unable_to_reach  unable_to_reach
@@ -53,57 +55,71 @@ accepted        owner    cancel           cancelled
 accepted        owner    withdraw         withdrawn
 accepted        owner    order_erasure    withdrawn
 accepted        owner    narrow_consent   accepted
+accepted        owner    report_break_glass accepted
 in_service      receiver provide          provided
 in_service      receiver not_provide      not_provided
 in_service      receiver unable_to_reach  unable_to_reach
 in_service      owner    withdraw         withdrawn
 in_service      owner    order_erasure    withdrawn
 in_service      owner    narrow_consent   in_service
+in_service      owner    report_break_glass in_service
 provided        receiver give_feedback    feedback_given
 provided        owner    withdraw         withdrawn
 provided        owner    order_erasure    withdrawn
 provided        owner    narrow_consent   provided
+provided        owner    report_break_glass provided
 feedback_given  owner    close            closed
 feedback_given  owner    withdraw         withdrawn
 feedback_given  owner    order_erasure    withdrawn
 feedback_given  owner    narrow_consent   feedback_given
+feedback_given  owner    report_break_glass feedback_given
 declined        owner    redirect         redirected
 declined        owner    close_unmet      closed_unmet
 declined        owner    withdraw         withdrawn
 declined        owner    order_erasure    withdrawn
 declined        owner    narrow_consent   declined
+declined        owner    report_break_glass declined
 expired         owner    redirect         redirected
 expired         owner    close_unmet      closed_unmet
 expired         owner    withdraw         withdrawn
 expired         owner    order_erasure    withdrawn
 expired         owner    narrow_consent   expired
+expired         owner    report_break_glass expired
 not_provided    owner    redirect         redirected
 not_provided    owner    reoffer          offered
 not_provided    owner    close_unmet      closed_unmet
 not_provided    owner    withdraw         withdrawn
 not_provided    owner    order_erasure    withdrawn
 not_provided    owner    narrow_consent   not_provided
+not_provided    owner    report_break_glass not_provided
 unable_to_reach owner    redirect         redirected
 unable_to_reach owner    reoffer          offered
 unable_to_reach owner    close_unmet      closed_unmet
 unable_to_reach owner    withdraw         withdrawn
 unable_to_reach owner    order_erasure    withdrawn
 unable_to_reach owner    narrow_consent   unable_to_reach
+unable_to_reach owner    report_break_glass unable_to_reach
 redirected      owner    withdraw         redirected
 redirected      owner    order_erasure    redirected
 redirected      receiver confirm_sealed   sealed
+redirected      owner    report_break_glass redirected
 cancelled       owner    withdraw         cancelled
 cancelled       owner    order_erasure    cancelled
 cancelled       receiver confirm_sealed   sealed
+cancelled       owner    report_break_glass cancelled
 closed          owner    withdraw         closed
 closed          owner    order_erasure    closed
 closed          receiver confirm_sealed   sealed
+closed          owner    report_break_glass closed
 closed_unmet    owner    withdraw         closed_unmet
 closed_unmet    owner    order_erasure    closed_unmet
 closed_unmet    receiver confirm_sealed   sealed
+closed_unmet    owner    report_break_glass closed_unmet
 withdrawn       owner    order_erasure    withdrawn
 withdrawn       receiver confirm_sealed   sealed
+withdrawn       owner    report_break_glass withdrawn
 sealed          owner    order_erasure    sealed
+sealed          owner    report_break_glass sealed
 """
 """What moves where her consent allows feedback, and nothing is to be narrowed or erased.
 
@@ -112,7 +128,7 @@ The clock's moves, and what those conditions change, stand in tests of their own
 
 MAY_ASK = {
     "owner": {"offer", "redirect", "reoffer", "close", "close_unmet", "cancel", "withdraw", "narrow_consent",
-              "order_erasure"},
+              "order_erasure", "report_break_glass"},
     "receiver": {"acknowledge", "accept", "decline", "start", "provide", "not_provide", "unable_to_reach",
                  "give_feedback", "confirm_sealed", "confirm_narrowed", "confirm_erased"},
     "stranger": set(),
@@ -170,8 +186,8 @@ def test_every_step_in_every_state_by_every_sender_has_its_one_answer(state: str
 def test_the_table_has_a_cell_for_each_state_sender_and_step() -> None:
     cells = expected()
 
-    assert len(cells) == 17 * 3 * 20
-    assert sum(1 for code in cells.values() if code.startswith("to ")) == 74
+    assert len(cells) == 17 * 3 * 21
+    assert sum(1 for code in cells.values() if code.startswith("to ")) == 90
 
 
 def test_without_leave_for_feedback_the_owner_closes_at_once_and_no_feedback_passes() -> None:

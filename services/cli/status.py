@@ -49,7 +49,7 @@ def status(data: DataDirectory = None, as_json: AsJson = False) -> None:
     lines = [f"{configuration.data}: {state['state']}"]
     for name, part in state["parts"].items():
         died = f"died {part['deaths']} times in a row" if part["deaths"] else ""
-        lines.append(f"  {name:<16} {part['state']:<10} {part['pid'] or '':<8} {died}".rstrip())
+        lines.append(f"  {name:<22} {part['state']:<10} {part['pid'] or '':<8} {died}".rstrip())
     lines += ["{rule}: {where}, since {since}. {means}".format_map(one) for one in shown]
     show({"is_well": not alarms, "alarms": shown, **state}, lines, as_json=as_json)
     if alarms:

@@ -4,9 +4,10 @@ Each case is right in every other respect, signatures included, so that leaving 
 cases pass and no other: the mutants at the end.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from random import Random
 from typing import Any, Final
 
 import pytest
@@ -15,7 +16,7 @@ from schemas.events.governance import AgencyCurrent, ProtocolCurrent, ServiceCur
 from schemas.events.packet import FIELD_ROWS
 from schemas.events.policy import PullDecision, compile_pulls
 from schemas.ids import make
-from schemas.trail.bytes import decoded
+from schemas.trail.bytes import TrailFault, decoded, encoded
 from schemas.trail.notes import Checkpoint
 from schemas.trail.permits import read_permit
 from schemas.wire.hpke import CannotOpen, new_pair
@@ -254,6 +255,48 @@ CASES: Final[dict[str, Case]] = {
     "kc of another key": ("cannot_open", lambda its: group_with(its, kc=b"k" * 32)),
 }
 VAULTS: Final = {"erased keyset": "erased", "withdrawn consent": "withdrawn"}
+
+
+def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where the bytes and texts of a frame stand."""
+    if isinstance(value, dict):
+        for name, one in value.items():
+            yield from leaves(one, (*path, name))
+    elif isinstance(value, list | tuple):
+        for place, one in enumerate(value):
+            yield from leaves(one, (*path, place))
+    elif isinstance(value, str) and len(value) > 3:
+        yield path
+
+
+def with_changed(frame: Any, path: tuple[Any, ...], chance: Random) -> Any:
+    """The frame with one bit of what stands there flipped: of the bytes, where it is base64 of some."""
+    if path:
+        changed = frame.copy()
+        changed[path[0]] = with_changed(frame[path[0]], path[1:], chance)
+        return changed
+    try:
+        raw = bytearray(decoded(frame))
+    except TrailFault:
+        at = chance.randrange(len(frame))
+        return frame[:at] + chr(ord(frame[at]) ^ 1) + frame[at + 1 :]
+    raw[chance.randrange(len(raw))] ^= 1 << chance.randrange(8)
+    return encoded(bytes(raw))
+
+
+UNBOUND: Final = {("op",), ("request", "idem"), ("asked_at",)}
+"""What a single bit may change without harm, or turns into another operation."""
+
+
+def test_one_flipped_bit_anywhere_in_a_frame_releases_nothing(pull: Pull) -> None:
+    chance = Random(1)
+    plain = pull.request().model_dump(mode="json", exclude_none=True)
+    places = [path for path in leaves(plain) if path not in UNBOUND]
+
+    for path in places:
+        frame = pull.request().model_dump(mode="json", exclude_none=True)
+        assert "refused" in answered(pull.vault, **with_changed(frame, path, chance)), path
+    assert len(places) > 50
 
 
 @pytest.fixture(scope="module")

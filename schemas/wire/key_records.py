@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal, Protocol, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from schemas.ids import AgencyId, ReaderKeyId
 from schemas.wire.body import Instant
@@ -65,9 +66,9 @@ class KeyRecord(SignedObject):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.key != key_id(self.suite, self.public) or not is_public_key(self.suite, self.public):
-            raise ValueError("key must be the id of this suite and public key, which must be a sound one")
+            raise PydanticCustomError("weak_key", "the id of this suite and public key, and a sound one")
         if not self.not_before < self.not_after <= self.not_before + VALID_FOR_MAX:
-            raise ValueError(f"a key is valid for {VALID_FOR_MAX.days} days at most")
+            raise PydanticCustomError("key_time", "valid for ninety days at most, the first before the last")
         return self
 
 

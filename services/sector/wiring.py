@@ -30,6 +30,7 @@ from services.sector.permits import Permits
 from services.sector.reports import Delivery
 from services.sector.settings import SectorSettings
 from services.sector.store.cases import CaseStore, ReplyStore
+from services.sector.store.keys import KeyRecordStore
 from services.sector.store.packets import PacketStore
 from services.sector.store.register import RegisterStore
 from services.sector.store.reports import ReportStore
@@ -59,6 +60,7 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
                 views=ViewStore(transaction, feeds.notify),
                 register=RegisterStore(transaction),
                 reports=ReportStore(transaction, sweeper.wake_within),
+                key_records=KeyRecordStore(transaction),
                 replies=ReplyStore(transaction),
                 send=partial(runtime.outbox.add, transaction),
                 sign=partial(sign, private=signing_key),

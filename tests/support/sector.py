@@ -21,6 +21,7 @@ from services.sector.domain.profile import Profile
 from services.sector.domain.views import ReferralView
 from services.sector.handlers.work import Work
 from services.sector.store.cases import CaseStore, ReplyStore
+from services.sector.store.keys import KeyRecordStore
 from services.sector.store.packets import PacketStore
 from services.sector.store.register import RegisterStore
 from services.sector.store.reports import ReportStore
@@ -61,6 +62,7 @@ class StoredSector:
             views=ViewStore(transaction, lambda agencies: None),
             register=RegisterStore(transaction),
             reports=ReportStore(transaction, lambda _seconds: None),
+            key_records=KeyRecordStore(transaction),
             replies=ReplyStore(transaction),
             send=partial(Outbox(Identity(self.profile.name, CELL)).add, transaction),
             sign=partial(sign, private=SIGNING_KEY),

@@ -9,6 +9,7 @@ from schemas.events.facts import FACTS, FactBase, ReferralOffered, StateName
 from schemas.events.governance import DocumentHash
 from schemas.events.life_cycle import PartyName
 from schemas.ids import CaseId, ConsentId, EventId, ReferralId, ServiceId
+from schemas.wire.key_records import KeyRecord
 from services.runtime.openapi import header
 from services.sector.domain.bodies import fields_of
 from services.sector.domain.views import HOP, FeedEvent
@@ -51,6 +52,21 @@ class ConsentReceipt(AnswerPart):
     document: ConsentVersion
     signature: str
     """Ed25519 in base64, over `concert/consent/v2`, a line end and the document's JCS form (RFC 8785)."""
+
+
+class KeyPage(AnswerPart):
+    """A packet key of the agency."""
+
+    record: KeyRecord
+    is_revoked: bool
+    """Nothing is sealed to it any more."""
+
+
+class KeyList(AnswerPart):
+    """The agency's keys whose time is not over, the newest first; a list of this length needs no cursor."""
+
+    data: list[KeyPage]
+    next: None = None
 
 
 class StepReceipt(AnswerPart):

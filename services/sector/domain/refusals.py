@@ -5,6 +5,7 @@ from functools import partial
 from typing import Final
 
 from schemas.events.consent import PURPOSES
+from schemas.wire.key_records import KEY_RECORD_FAULTS
 from services.runtime.errors import Refused, define_refusal
 
 _define: Final = partial(define_refusal, __name__)
@@ -65,6 +66,15 @@ ApproverIsRequester: Final = _define(
 )
 RequesterNotAdmitted: Final = _define(
     "requester_not_admitted", "The requester must be an active agency; GET /v1/services names them.", 422
+)
+KEY_RECORD: Final = {code: _define(code, words, 422) for code, words in KEY_RECORD_FAULTS.items()}
+"""What can be wrong with a key record, by its code."""
+OtherKey: Final = _define("other_key", "The key in the address and in the record must be the same.", 422)
+KeyRegistered: Final = _define(
+    "key_registered", "This key is registered under another record, which never changes; make a fresh pair."
+)
+TooManyKeys: Final = _define(
+    "too_many_keys", "Your agency has twenty keys whose time is not over; use one of them."
 )
 ConsentDoesNotCover: Final = _define(
     "consent_does_not_cover",

@@ -18,6 +18,7 @@ from schemas.events.governance_keys import GovernanceBody, GovernanceKeys
 from schemas.ids import AgencyId
 from schemas.topics import SECTORS
 from schemas.wire.body import Body, listed
+from schemas.wire.key_records import KeyRecord
 from schemas.wire.packets import IntakeKey
 from services.runtime.admission import AgencyStanding
 from services.runtime.alarms import Alarm
@@ -185,6 +186,33 @@ class Register(Protocol):
         """The protocol with this hash, or None."""
 
 
+@dataclass(frozen=True, slots=True)
+class RegisteredKey:
+    """A packet key as it stands at its agency's sector."""
+
+    record: KeyRecord
+    is_revoked: bool
+
+
+class KeyRecords(Protocol):
+    """The packet keys that agencies registered."""
+
+    async def lock(self, agency: str) -> None:
+        """Let nobody else add a key of this agency until the commit; waits for those who do."""
+
+    async def registered(self, key: str) -> RegisteredKey | None:
+        """The key of this id, whoever's it is."""
+
+    async def of_agency(self, agency: str, at: datetime) -> Sequence[RegisteredKey]:
+        """An agency's keys whose time is not over, the newest first."""
+
+    async def add(self, record: KeyRecord) -> None:
+        """Keep a new record."""
+
+    async def revoke(self, key: str) -> None:
+        """Let nothing be sealed to this key any more, for good."""
+
+
 class Reports(Protocol):
     """What the trail is told without a permit, kept until it has answered; and which permits are used up."""
 
@@ -235,6 +263,7 @@ class Work:
     packets: Packets
     views: Views
     register: Register
+    key_records: KeyRecords
     reports: Reports
     replies: Replies
     send: Callable[[Sequence[OutboxEvent]], Awaitable[None]]

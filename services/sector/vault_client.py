@@ -1,6 +1,7 @@
 """How a sector service asks its vault: a few connections to the Unix socket, and a limit on each answer."""
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -123,7 +124,14 @@ class VaultClient:
         raise VaultRefusal(code if code in VAULT_FAULTS else "unexpected")
 
     async def _exchange(self, content: bytes) -> bytes:
-        connection = self._idle.pop() if self._idle else await self._connect()
+        while self._idle:
+            # The vault of a connection of before may have ended. What it did with this, if anything, it has
+            # forgotten: a nonce, or a row that it takes again.
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                return await self._talk(self._idle.pop(), content)
+        return await self._talk(await self._connect(), content)
+
+    async def _talk(self, connection: Connection, content: bytes) -> bytes:
         reader, writer = connection
         try:
             writer.write(content)

@@ -121,20 +121,19 @@ async def serve(vault: Vault, folder: Path) -> None:
 @contextlib.asynccontextmanager
 async def listening(answer: Answer, folder: Path) -> AsyncIterator[None]:
     """A server on the folder's socket for as long as the block."""
-    clients = 0
+    clients: set[asyncio.StreamWriter] = set()
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal clients
-        clients += 1
+        clients.add(writer)
         try:
-            while clients <= CLIENTS_MAX and (content := await read_frame(reader)):
+            while len(clients) <= CLIENTS_MAX and (content := await read_frame(reader)):
                 writer.write(framed(answer(content)))
                 async with asyncio.timeout(FRAME_WITHIN_SECONDS):
                     await writer.drain()
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass  # its client is gone or too slow, or this process ends
         finally:
-            clients -= 1
+            clients.remove(writer)
             writer.close()
 
     with bound_socket(folder) as bound:
@@ -143,6 +142,8 @@ async def listening(answer: Answer, folder: Path) -> AsyncIterator[None]:
             yield
         finally:
             server.close()
+            for client in clients:
+                client.close()
 
 
 async def read_frame(reader: asyncio.StreamReader) -> bytes | None:

@@ -21,7 +21,9 @@ from schemas.wire.packets import CASE_KEY
 from schemas.wire.signed import check_signature, public_text
 from services.sector.domain.refusals import VaultUnavailable
 from services.sector.vault.faults import VaultRefusal
+from services.sector.vault.process import listening
 from services.sector.vault.requests import FRAME_BYTES_MAX, framed
+from services.sector.vault.settings import SOCKET
 from services.sector.vault_client import VaultClient
 from tests.support.vault_scene import CASE_SECRET, GOVERNANCE, LOG, ORIGIN, PERMITS, VAULT_KEY, a_wrap, public
 
@@ -124,6 +126,21 @@ async def test_a_service_asks_it_over_its_socket(running: Running) -> None:
     assert (await client.status())["closed"] is None
     with pytest.raises(VaultRefusal, match="does not belong"):
         await client.subject(case.model_copy(update={"version": "2"}), 1)
+    await client.close()
+
+
+async def test_a_vault_that_was_restarted_answers_at_once(tmp_path: Path) -> None:
+    client = VaultClient(tmp_path / SOCKET)
+    for life in ("first", "second"):
+
+        def answer(_content: bytes, life: str = life) -> bytes:
+            return b'{"ok":{"life":"%b"}}' % life.encode()
+
+        async with listening(answer, tmp_path):
+            told = await asyncio.gather(*(client.status() for _ in range(3)))
+        assert [one["life"] for one in told] == [life] * 3
+    with pytest.raises(VaultUnavailable):
+        await client.status()
     await client.close()
 
 

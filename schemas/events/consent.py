@@ -84,6 +84,11 @@ class ConsentVersion(BaseModel):
     agency: AgencyId
     recorded_at: Instant
 
+    @property
+    def ref(self) -> ConsentRef:
+        """The version by id and number."""
+        return ConsentRef(id=self.id, version=self.version)
+
     def signed_bytes(self) -> bytes:
         """The exact bytes under the signature: a label, a line end, and the JCS form (RFC 8785)."""
         return b"concert/consent/v2\n" + rfc8785.dumps(self.model_dump(mode="json"))

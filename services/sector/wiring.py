@@ -26,10 +26,12 @@ from services.sector.api import Engine, FeedNotifier, described_app, sector_app
 from services.sector.domain.profile import Profile
 from services.sector.handlers.requests import fold_denials
 from services.sector.handlers.work import Work
+from services.sector.ledger import LedgerKeeper
 from services.sector.permits import Permits
 from services.sector.reports import Delivery
 from services.sector.settings import SectorSettings
 from services.sector.store.cases import CaseStore, ReplyStore
+from services.sector.store.closures import ClosureStore
 from services.sector.store.keys import KeyRecordStore
 from services.sector.store.packets import PacketStore
 from services.sector.store.register import RegisterStore
@@ -37,6 +39,8 @@ from services.sector.store.reports import ReportStore
 from services.sector.store.views import ViewStore
 from services.sector.subscriptions import subscriptions
 
+LEDGER_SECONDS: Final = 5.0
+"""How often closures are looked for that a request left undone."""
 FOLD_SECONDS: Final = 5.0
 """How often denials whose time is over are looked for."""
 
@@ -57,6 +61,7 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
                 keys=keys,
                 cases=CaseStore(transaction, signing_key.sign),
                 packets=PacketStore(transaction, lambda: None),
+                closures=ClosureStore(transaction, ledger.wake),
                 views=ViewStore(transaction, feeds.notify),
                 register=RegisterStore(transaction),
                 reports=ReportStore(transaction, sweeper.wake_within),
@@ -69,6 +74,9 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
 
         open_work = runtime.database.opener(work_on)
         work_singly = runtime.database.opener(work_on, singly=True)
+
+        keeper = LedgerKeeper(open_work)
+        ledger = Sweeper("ledger", LEDGER_SECONDS, keeper.sweep)
 
         async def fold() -> bool:
             async with open_work() as work:
@@ -87,7 +95,7 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
             subscriptions=subscriptions(profile),
             open_work=work_on,
             api=sector_app(Engine(profile, caller, open_work, work_singly, show, keyed_digest(seed), feeds)),
-            sweepers=(sweeper, Sweeper("denials", FOLD_SECONDS, fold)),
+            sweepers=(sweeper, ledger, Sweeper("denials", FOLD_SECONDS, fold)),
             alarms=(delivery.alarms,),
             closes=[client.aclose for client in clients],
         )

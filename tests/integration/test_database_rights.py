@@ -27,7 +27,7 @@ SECTOR = DURABLE | {
     "feed_end": "SIU", "feed_event": "SI", "agency": "SIU", "protocol": "SI", "directory_entry": "SIU",
     "service_key": "SIU", "permit_used": "SI", "trail_outbox": "SIuD", "denial": "SIuD", "idempotency": "SIU",
     "packet": "SI", "packet_group": "SI", "data_key": "SIu", "intake_key": "SID", "key_record": "SIu",
-    "release_made": "SI",
+    "release_made": "SI", "closure": "SIu",
 }  # fmt: skip
 RIGHTS: Mapping[str, Mapping[str, str]] = {
     **dict.fromkeys(SECTORS, SECTOR),
@@ -49,6 +49,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
 COLUMNS: Mapping[tuple[str, str], set[str]] = {
     ("trail_outbox", "u"): {"refused"},
     ("denial", "u"): {"times", "until"},
+    ("closure", "u"): {"task", "done_at"},
     ("data_key", "u"): {"epoch", "wrap", "is_adopted"},
     ("key_record", "u"): {"is_revoked"},
     ("subject", "i"): {"id", "owner", "retention", "wrapped"},

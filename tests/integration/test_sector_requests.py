@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from schemas.events.access import Access, Actor, EventReport, SubjectKey, missing_field
+from schemas.events.consent import Closure
 from schemas.events.referral import OfferReferral, WithdrawReferral
 from schemas.trail.bytes import subject_key
 from services.sector.domain.bodies import OfferRequest, body_of
@@ -17,6 +18,7 @@ from services.sector.domain.refusals import (
 )
 from services.sector.domain.requests import Asker, Reply
 from services.sector.domain.views import ReferralView
+from services.sector.handlers import closures
 from services.sector.handlers.requests import (
     DENIALS_FOLD_WITHIN,
     KeyedRequest,
@@ -43,7 +45,10 @@ from tests.support.sector import StoredSector
 
 async def withdraw(referral: str, by: Asker, sector: StoredSector) -> Reply:
     body = body_of(WithdrawReferral, frozenset()).model_validate({"duty": "intake"})
-    return await ask_step(WithdrawReferral, referral, body, by, sector.work, seen=None)
+    task = await closures.close_withdrawn(referral, body, by, sector.work)
+    if task is None:
+        return await ask_step(WithdrawReferral, referral, body, by, sector.work, seen=None)
+    return await closures.withdraw(task, sector.work)
 
 
 async def case_of(sector: StoredSector, case: str) -> Case:
@@ -100,7 +105,7 @@ async def test_a_consent_that_was_recorded_is_in_the_trail(sector: StoredSector)
     assert missing_field(report.access, "event") is None
 
 
-async def test_a_withdrawal_stops_releases_in_the_transaction_that_sends_it_and_is_one_entry(
+async def test_a_withdrawal_closes_the_consent_once_and_is_one_entry(
     sector: StoredSector,
 ) -> None:
     referral = await an_offered_referral(sector)
@@ -114,7 +119,10 @@ async def test_a_withdrawal_stops_releases_in_the_transaction_that_sends_it_and_
     withdrawn = await sector.rows("SELECT id, version, referral FROM consent_withdrawal")
     assert [tuple(row) for row in withdrawn] == [(view.consent.id, 1, referral)]
     assert [type(step) for step in await sector.sent()] == [OfferReferral] + [WithdrawReferral] * 3
-    recorded, event = [one for one in await sector.reported() if isinstance(one, EventReport)]
+    reports = [one for one in await sector.reported() if isinstance(one, EventReport)]
+    recorded, closure, event = reports
+    assert closure.access.closure == Closure(n=1, kind="consent", id=f"{view.consent.id}/1")
+    assert (closure.access.subject, missing_field(closure.access, "event")) == (None, None)
     assert (recorded.access.reason, event.access.reason) == ("recorded", "withdrawn")
     assert (event.access.act, event.access.referral) == ("consent", referral)
     assert missing_field(event.access, "event") is None

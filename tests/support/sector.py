@@ -21,6 +21,7 @@ from services.sector.domain.profile import Profile
 from services.sector.domain.views import ReferralView
 from services.sector.handlers.work import Work
 from services.sector.store.cases import CaseStore, ReplyStore
+from services.sector.store.closures import ClosureStore
 from services.sector.store.keys import KeyRecordStore
 from services.sector.store.packets import PacketStore
 from services.sector.store.register import RegisterStore
@@ -59,6 +60,7 @@ class StoredSector:
             keys=KEYS,
             cases=CaseStore(transaction, SIGN),
             packets=PacketStore(transaction, lambda: None),
+            closures=ClosureStore(transaction, lambda: None),
             views=ViewStore(transaction, lambda agencies: None),
             register=RegisterStore(transaction),
             reports=ReportStore(transaction, lambda _seconds: None),

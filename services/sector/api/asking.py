@@ -17,6 +17,7 @@ from schemas.ids import KINDS
 from schemas.roles import WITHOUT_PURPOSE, Act, may
 from schemas.wire.body import CODE_LIST
 from services.runtime.admission import check_role
+from services.runtime.crash import crash_point
 from services.runtime.errors import Refused
 from services.runtime.openapi import needed_header, refuses
 from services.runtime.refusals import NO_ENTRY
@@ -25,7 +26,7 @@ from services.sector.domain import refusals
 from services.sector.domain.profile import Profile
 from services.sector.domain.requests import Asker, Reply
 from services.sector.handlers.looks import TrailGate
-from services.sector.handlers.requests import KeyedRequest, answer_once, record_denial
+from services.sector.handlers.requests import Closed, KeyedRequest, answer_once, close_once, record_denial
 from services.sector.handlers.work import OpenWork, Work
 
 _KEY: Final = re.compile(r"[!-~]{1,255}")
@@ -46,6 +47,7 @@ _PURPOSE_HEADER: Final = needed_header(
 PAGE_USUAL: Final = 50
 PageLimit = Annotated[int, Query(ge=1, le=200)]
 CasePath = Annotated[str, Path(json_schema_extra={"pattern": KINDS["case"].pattern})]
+ConsentPath = Annotated[str, Path(json_schema_extra={"pattern": KINDS["consent"].pattern})]
 ReferralPath = Annotated[str, Path(json_schema_extra={"pattern": KINDS["referral"].pattern})]
 """Ids in a path; another form is answered like an unknown one."""
 
@@ -169,6 +171,24 @@ async def answer(
     async with noting_denials(engine, once.by, typed), engine.open() as work:
         reply = await answer_once(once, work, act, protects_her=protects_her)
     return JSONResponse(dict(reply.body), reply.status, headers=dict(reply.headers))
+
+
+async def close(
+    engine: Engine,
+    once: KeyedRequest,
+    act: Callable[[Work], Awaitable[Closed]],
+    typed: str | None = None,
+    *,
+    protects_her: bool = False,
+) -> Closed | None:
+    """Close what no release may rest on any more, in a transaction before that of the answer.
+
+    From its commit on no release starts; one under way is waited for by what follows.
+    """
+    async with noting_denials(engine, once.by, typed), engine.open() as work:
+        closed = await close_once(once, work, act, protects_her=protects_her)
+    crash_point("closure.recorded")  # closed, and nobody was told; the ledger's sweeper does the rest
+    return closed
 
 
 @asynccontextmanager

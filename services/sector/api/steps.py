@@ -13,8 +13,9 @@ from services.runtime.openapi import refuses
 from services.sector.api import asking
 from services.sector.api.answers import LOCATION, REPLAYED, CaseReceipt, ConsentReceipt, StepReceipt
 from services.sector.domain import refusals
-from services.sector.domain.bodies import CaseRequest, ConsentRequest, OfferRequest, body_of
+from services.sector.domain.bodies import CaseRequest, ConsentRequest, OfferRequest, VersionRequest, body_of
 from services.sector.domain.requests import RESOURCES, WITHOUT_IF_MATCH, Reply
+from services.sector.handlers.closures import close_replaced, close_withdrawn, record_version, withdraw
 from services.sector.handlers.requests import KeyedRequest, ask_step, offer, open_case, record_consent
 from services.sector.handlers.work import Work
 
@@ -37,6 +38,28 @@ def step_routes(engine: asking.Engine) -> APIRouter:
     ) -> JSONResponse:
         """Record what she agreed to."""
         return await asking.answer(engine, once, lambda work: record_consent(case, body, once.by, work))
+
+    @router.post(
+        "/cases/{case}/consents/{consent}/versions",
+        operation_id="record_consent_version",
+        **_answers(201, ConsentReceipt),
+    )
+    @refuses(NotFound, refusals.TooManyConsents, refusals.RecipientNotAdmitted, refusals.ClosureUnderWay)
+    async def post_version(
+        case: asking.CasePath,
+        consent: asking.ConsentPath,
+        once: Annotated[KeyedRequest, keyed],
+        body: VersionRequest,
+    ) -> JSONResponse:
+        """Record what she agrees to from now on; the version before rules no release any more."""
+        task = await asking.close(engine, once, lambda work: close_replaced(case, consent, body, once, work))
+
+        async def act(work: Work) -> Reply:
+            if task is None:  # answered between the two transactions, so nothing is left to do
+                raise refusals.ClosureUnderWay
+            return await record_version(task, work)
+
+        return await asking.answer(engine, once, act)
 
     @router.post("/referrals", operation_id="offer_referral", **_answers(202, StepReceipt))
     @refuses(NotFound, refusals.RecipientIsOwner, refusals.ConsentDoesNotCover)
@@ -63,10 +86,23 @@ def _add_step(
         body: step_body,
         number: Annotated[frozenset[int] | None, number_dependency],
     ) -> JSONResponse:
+        protects_her = step in PROTECTS_HER
+        task = None
+        if step is WithdrawReferral:
+            task = await asking.close(
+                engine,
+                once,
+                lambda work: close_withdrawn(referral, body, once.by, work),
+                referral,
+                protects_her=protects_her,
+            )
+
         def act(work: Work) -> Awaitable[Reply]:
+            if task is not None:
+                return withdraw(task, work)
             return ask_step(step, referral, body, once.by, work, seen=number)
 
-        return await asking.answer(engine, once, act, referral, protects_her=step in PROTECTS_HER)
+        return await asking.answer(engine, once, act, referral, protects_her=protects_her)
 
     router.add_api_route(
         f"/referrals/{{referral}}/{resource}",

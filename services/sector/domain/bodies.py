@@ -66,6 +66,12 @@ class ConsentRequest(RequestBody):
     language: Annotated[str, Field(pattern=r"^[a-z]{2,3}$")]
 
 
+class VersionRequest(ConsentRequest):
+    """What she agrees to from now on, more or less than before."""
+
+    duty: DeskCode
+
+
 class OfferRequest(OfferFields, RequestBody):
     """A referral to another agency's service, and the consent that it rests on."""
 

@@ -15,12 +15,15 @@ CONSENTS_PER_CASE_MAX: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class ConsentRecord:
-    """A consent version of a case; `is_signed`: the signature over it was checked and holds."""
+    """A consent version of a case; `is_signed`: the signature over it was checked and holds.
+
+    `is_closed`: she took it back, or a newer version rules.
+    """
 
     case: str
     version: ConsentVersion
     is_signed: bool
-    is_withdrawn: bool
+    is_closed: bool
 
 
 def check_covers(
@@ -50,7 +53,7 @@ def _covers(consent: ConsentRecord, offer: OfferRequest, agency: str, at: dateti
     scope = consent.version.scope
     return (
         (consent.case, consent.version.agency) == (offer.case, agency)
-        and (consent.is_signed and not consent.is_withdrawn and at < scope.expires_at)
+        and (consent.is_signed and not consent.is_closed and at < scope.expires_at)
         and (offer.recipient in scope.recipients and offer.purpose in scope.purposes)
         and set(offer.groups) <= set(scope.groups)
     )

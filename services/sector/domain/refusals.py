@@ -52,6 +52,9 @@ IntakeMissing: Final = _define(
     503,
 )
 """On a fresh installation, or after one to two weeks without a vault."""
+ClosureUnderWay: Final = _define(
+    "closure_under_way", "Another change of this consent is being recorded; read the case in a minute."
+)
 RecipientIsOwner: Final = _define(
     "recipient_is_owner", "A referral goes to another agency; name another one as recipient.", 422
 )

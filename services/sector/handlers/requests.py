@@ -4,11 +4,11 @@ import base64
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from schemas.events.access import REPORTS_MAX, Access, EventReport, SubjectKey
 from schemas.events.consent import ConsentRef, ConsentVersion
-from schemas.events.referral import OfferFields, OfferReferral, StepBase, WithdrawReferral
+from schemas.events.referral import OfferFields, OfferReferral, StepBase
 from schemas.topics import steps_of
 from schemas.trail.bytes import subject_key
 from schemas.wire.body import instant_text
@@ -22,6 +22,8 @@ from services.sector.domain.consents import CONSENTS_PER_CASE_MAX, check_covers,
 from services.sector.domain.requests import Asker, Reply, check_step
 from services.sector.domain.views import ReferralView
 from services.sector.handlers.work import Case, Work
+
+Closed = TypeVar("Closed")
 
 DENIALS_FOLD_WITHIN: Final = timedelta(seconds=60)
 """Denials of one actor for one reason are two entries at most in this time: the first, and all the others."""
@@ -65,6 +67,23 @@ async def answer_once(
     return Reply(reply.status, {**reply.headers, "Idempotent-Replayed": "true"}, reply.body)
 
 
+async def close_once(
+    once: KeyedRequest,
+    work: Work,
+    close: Callable[[Work], Awaitable[Closed]],
+    *,
+    protects_her: bool = False,
+) -> Closed | None:
+    """Close what a request closes, before it is acted on; None where it was answered already."""
+    await check_admitted(once.by, work, though_suspended=protects_her)
+    given = await work.replies.given(once.by.agency, once.key_digest)
+    if given is None:
+        return await close(work)
+    if given[0] != once.request_digest:
+        raise refusals.IdempotencyMismatch
+    return None
+
+
 async def open_case(asked: CaseRequest, by: Asker, work: Work) -> Reply:
     """A new case: its key, and its alias in the trail, are drawn here and known here alone."""
     at = work.clock.now()
@@ -87,31 +106,47 @@ async def open_case(asked: CaseRequest, by: Asker, work: Work) -> Reply:
 async def record_consent(case_id: str, asked: ConsentRequest, by: Asker, work: Work) -> Reply:
     """What she agreed to, signed by this service; the trail learns of it in the same transaction."""
     case = await work.cases.lock(case_id, by.agency)
-    if len(await work.cases.consents(case.id)) >= CONSENTS_PER_CASE_MAX:
+    await check_new_consent(case.id, asked, work)
+    version = new_version(case, asked, work.clock.now())
+    signature, _ = await work.cases.add_consent(case.id, version)
+    event = consent_event(by, version.ref, "recorded", version.recorded_at, subject=case.subject)
+    await work.reports.add([event])
+    return consent_reply(case.id, version, signature)
+
+
+async def check_new_consent(case: str, asked: ConsentRequest, work: Work) -> None:
+    """Refuse a version too many, and recipients that nobody knows."""
+    if len(await work.cases.consents(case)) >= CONSENTS_PER_CASE_MAX:
         raise refusals.TooManyConsents
     recipients = set(asked.scope.recipients)
     if recipients != set(await work.register.standings(recipients)):
         raise refusals.RecipientNotAdmitted
-    version = ConsentVersion(
-        id=new_id("consent"),
-        version=1,
+
+
+def new_version(
+    case: Case, asked: ConsentRequest, at: datetime, *, consent: str | None = None, number: int = 1
+) -> ConsentVersion:
+    """What she agreed to, as this service will sign it; the first version of a new consent unless told."""
+    return ConsentVersion(
+        id=consent or new_id("consent"),
+        version=number,
         keyset=case.keyset,
         scope=asked.scope,
         form_hash=form_hash(asked.form_version, asked.language),
         language=asked.language,
-        agency=by.agency,
-        recorded_at=work.clock.now(),
+        agency=case.agency,
+        recorded_at=at,
     )
-    signature = await work.cases.add_consent(case.id, version)
-    named = ConsentRef(id=version.id, version=version.version)
-    access = _consent_access(by, named, "recorded", subject=case.subject)
-    await work.reports.add([_event(access, version.recorded_at)])
+
+
+def consent_reply(case: str, version: ConsentVersion, signature: bytes) -> Reply:
+    """A version of a consent as it was recorded and signed."""
     body = {
-        **named.model_dump(),
+        **version.ref.model_dump(),
         "document": version.model_dump(mode="json"),
         "signature": base64.b64encode(signature).decode(),
     }
-    return Reply(201, {"Location": f"/v1/cases/{case.id}"}, body)
+    return Reply(201, {"Location": f"/v1/cases/{case}"}, body)
 
 
 async def offer(asked: OfferRequest, by: Asker, work: Work) -> Reply:
@@ -127,7 +162,7 @@ async def offer(asked: OfferRequest, by: Asker, work: Work) -> Reply:
     view = ReferralView(step.referral, by.agency, "owner", case.id, number, asked.consent, updated_at=at)
     await work.views.save([view])
     await work.reports.add([_subject(case, step.referral, number)])
-    return await _sent(step, work, at)
+    return await send_step(step, work, at)
 
 
 async def ask_step(
@@ -139,16 +174,14 @@ async def ask_step(
     *,
     seen: frozenset[int] | None,
 ) -> Reply:
-    """Ask the arbiter for a step on a referral; a withdrawal stops releases before it is even sent."""
+    """Ask the arbiter for a step on a referral."""
     view = (await work.views.lock({(referral, by.agency)})).get((referral, by.agency))
     if view is None:
         raise NotFound
     check_step(kind, view, seen=seen)
     at = work.clock.now()
-    if kind is WithdrawReferral:
-        await _stop_releases(view, by, work, at)
     step = kind.model_construct(referral=referral, agency=by.agency, **dict(asked))  # checked at the door
-    return await _sent(step, work, at)
+    return await send_step(step, work, at)
 
 
 async def record_denial(by: Asker, reason: str, typed: str | None, work: Work) -> None:
@@ -158,28 +191,20 @@ async def record_denial(by: Asker, reason: str, typed: str | None, work: Work) -
     """
     access, at = Access(act="denial", actor=by.actor, agency=by.agency, reason=reason), work.clock.now()
     if await work.reports.is_first_denial(access, at):
-        await work.reports.add([_event(access.model_copy(update={"referral": typed}), at)])
+        await work.reports.add([event_report(access.model_copy(update={"referral": typed}), at)])
 
 
 async def fold_denials(work: Work) -> bool:
     """Tell the trail of the denials behind each first one whose time is over; whether there may be more."""
     ended = await work.reports.end_denials(work.clock.now() - DENIALS_FOLD_WITHIN)
-    folded = [_event(access, since, until) for access, since, until in ended if access.times]
+    folded = [event_report(access, since, until) for access, since, until in ended if access.times]
     if folded:
         await work.reports.add(folded)
     return len(ended) == REPORTS_MAX
 
 
-async def _stop_releases(view: ReferralView, by: Asker, work: Work, at: datetime) -> None:
-    if view.case is None or view.consent is None:
-        return  # not the owner: the arbiter will refuse the step
-    await work.cases.lock(view.case, by.agency)
-    if await work.cases.withdraw(view.consent, view.referral, at):  # a repeat is no new act of hers
-        named = {"subject": view.referral, "referral": view.referral}
-        await work.reports.add([_event(_consent_access(by, view.consent, "withdrawn", **named), at)])
-
-
-async def _sent(step: StepBase, work: Work, at: datetime) -> Reply:
+async def send_step(step: StepBase, work: Work, at: datetime) -> Reply:
+    """Put a step on its way to the arbiter."""
     event = new_id("event")
     await work.send([OutboxEvent(steps_of(work.profile.name), step, at, id=event)])
     body = {"referral": step.referral, "step": event, "received_at": instant_text(at)}
@@ -190,11 +215,14 @@ def _subject(case: Case, subject: str, number: int) -> SubjectKey:
     return SubjectKey(id=subject, key=subject_key(case.key, number), retention=RETENTION)
 
 
-def _consent_access(by: Asker, consent: ConsentRef, reason: str, **subject: Any) -> Access:
-    return Access(act="consent", actor=by.actor, agency=by.agency, consent=consent, reason=reason, **subject)
+def consent_event(by: Asker, consent: ConsentRef, reason: str, at: datetime, **subject: Any) -> EventReport:
+    """What she said about a consent, for her trail."""
+    named = {"actor": by.actor, "agency": by.agency, "consent": consent, "reason": reason}
+    return event_report(Access(act="consent", **named, **subject), at)
 
 
-def _event(access: Access, at: datetime, until: datetime | None = None) -> EventReport:
+def event_report(access: Access, at: datetime, until: datetime | None = None) -> EventReport:
+    """Something that was done, as the trail is told of it."""
     last = instant_text(until) if until else None
     return EventReport(
         idem=random_bytes(16), mode="with", happened=instant_text(at), until=last, access=access

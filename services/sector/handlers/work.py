@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from schemas.events.access import Access, ProtocolVersion
 from schemas.events.break_glass import BreakGlassApproval
-from schemas.events.consent import ConsentRef, ConsentVersion
+from schemas.events.consent import Closure, ConsentRef, ConsentVersion
 from schemas.events.directory import ServiceRegistered
 from schemas.events.facts import StepRefused
 from schemas.events.governance import Sector
@@ -24,6 +24,7 @@ from services.runtime.admission import AgencyStanding
 from services.runtime.alarms import Alarm
 from services.runtime.clock import Clock
 from services.runtime.subscription import OutboxEvent
+from services.sector.domain.closures import Task
 from services.sector.domain.consents import ConsentRecord
 from services.sector.domain.packets import GroupVersion, KeyWrap
 from services.sector.domain.profile import Profile
@@ -78,14 +79,21 @@ class Cases(Protocol):
     async def lock(self, case: str, agency: str) -> Case:
         """The same, and nobody else may withdraw or offer on it until the commit; waits for those who do."""
 
+    async def share(self, case: str, agency: str) -> Case:
+        """The same, and until the commit whoever locks the case waits: what a release holds while it runs."""
+
     async def next_subject(self, case: str) -> int:
         """The number of the case's next referral in the trail; the case is locked."""
 
-    async def add_consent(self, case: str, version: ConsentVersion) -> bytes:
-        """Sign a version with this service's key and keep it, never to be changed; gives the signature."""
+    async def add_consent(self, case: str, version: ConsentVersion) -> tuple[bytes, bool]:
+        """Sign a version with this service's key and keep it, never to be changed; gives the signature, and
+        whether it is new."""
 
     async def consent(self, named: ConsentRef) -> ConsentRecord | None:
-        """A version with its signature checked and its withdrawals looked up, or None."""
+        """A version with its signature checked and the ledger looked up, or None."""
+
+    async def ruling_consent(self, consent: str) -> ConsentRecord | None:
+        """The newest version of a consent: it alone can cover a release, unless it is closed."""
 
     async def consents(self, case: str) -> Sequence[ShownConsent]:
         """All versions of a case, in the order they were recorded."""
@@ -139,6 +147,31 @@ class Packets(Protocol):
 
     async def holders(self, case: str) -> Sequence[HeldGroup]:
         """Who was given what of a case."""
+
+
+class Closures(Protocol):
+    """The ledger of what no release may rest on; rows of it are committed before what follows from them."""
+
+    async def add(self, kind: str, closed: str, task: Task, at: datetime) -> Closure | None:
+        """Close a keyset or a consent version under the next number; None where that was done before."""
+
+    async def task(self, closed: str) -> Task | None:
+        """What is left to do about it; None where all is done or nothing was closed."""
+
+    async def closed_among(self, ids: Collection[str]) -> frozenset[str]:
+        """Those of the ids that are closed, as of now: ask in the transaction that must not be overtaken."""
+
+    async def complete(self, closed: str, at: datetime) -> bool:
+        """Note that nothing is left to do; False where that was noted before."""
+
+    async def undone(self, before: datetime, limit: int) -> Sequence[tuple[str, Task]]:
+        """What was closed before then and is not done, the oldest first."""
+
+    async def after(self, n: int, limit: int) -> Sequence[Closure]:
+        """Rows behind a number, in order."""
+
+    async def last(self) -> int:
+        """The highest number; 0 before the first."""
 
 
 class Views(Protocol):
@@ -247,6 +280,9 @@ class Replies(Protocol):
         """Take the key for this transaction, or give the request that has it and its reply; waits for one
         under way."""
 
+    async def given(self, agency: str, key: bytes) -> tuple[bytes, Reply] | None:
+        """The request that has the key and its reply, if it was given; waits for nothing."""
+
     async def keep(self, agency: str, key: bytes, reply: Reply) -> None:
         """Keep the reply of a key that this transaction took."""
 
@@ -261,6 +297,7 @@ class Work:
     """Two of them have signed whatever the register keeps of governance."""
     cases: Cases
     packets: Packets
+    closures: Closures
     views: Views
     register: Register
     key_records: KeyRecords

@@ -79,6 +79,16 @@ CREATE TABLE consent_withdrawal (
   PRIMARY KEY (id, version, referral),
   FOREIGN KEY (id, version) REFERENCES consent_version);
 
+-- The ledger: what no release may rest on any more. A row is committed before whatever follows from it.
+CREATE TABLE closure (
+  n bigint PRIMARY KEY CHECK (n > 0), -- 1, 2, … without gap
+  kind text NOT NULL CHECK (kind IN ('keyset', 'consent')),
+  id text NOT NULL UNIQUE,
+  recorded_at timestamptz NOT NULL,
+  task jsonb, -- what is left to do, and for whom
+  done_at timestamptz);
+CREATE INDEX ON closure (recorded_at) WHERE done_at IS NULL;
+
 CREATE TABLE referral_view (
   referral text NOT NULL,
   agency text NOT NULL,
@@ -171,6 +181,7 @@ GRANT SELECT, INSERT, UPDATE ON case_file, referral_view, feed_end, agency, serv
   idempotency TO "{service}";
 GRANT SELECT, INSERT ON packet, packet_group, data_key, release_made TO "{service}";
 GRANT UPDATE (epoch, wrap, is_adopted) ON data_key TO "{service}";
+GRANT SELECT, INSERT, UPDATE (task, done_at) ON closure TO "{service}";
 GRANT SELECT, INSERT, DELETE ON intake_key TO "{service}";
 GRANT SELECT, INSERT, UPDATE (is_revoked) ON key_record TO "{service}";
 GRANT SELECT, INSERT ON consent_version, consent_withdrawal, feed_event, protocol, permit_used TO "{service}";

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from hmac import compare_digest
-from typing import Final
+from typing import Any, Final
 
 from schemas.events.consent import ConsentRef, ConsentVersion
 from services.runtime.errors import NotFound
@@ -22,16 +22,20 @@ _FIND: Final = """
 SELECT c.id, c.agency, c.reference, c.subject, c.k_case, p.packet, p.keyset, c.opened_at
 FROM case_file c JOIN packet p ON p.case_id = c.id WHERE c.id = :id AND c.agency = :agency"""
 _LOCK: Final = _FIND + " FOR UPDATE OF c"
+_SHARE: Final = _FIND + " FOR SHARE OF c"
 _NEXT_SUBJECT: Final = """
 UPDATE case_file SET next_subject = next_subject + 1 WHERE id = :id RETURNING next_subject - 1 AS number"""
 _ADD_CONSENT: Final = """
 INSERT INTO consent_version (id, version, case_id, agency, document, signature)
-VALUES (:id, :version, :case_id, :agency, CAST(CAST(:document AS text) AS jsonb), :signature)"""
+VALUES (:id, :version, :case_id, :agency, CAST(CAST(:document AS text) AS jsonb), :signature)
+ON CONFLICT DO NOTHING RETURNING id"""
 _CONSENTS: Final = """
-SELECT case_id, CAST(document AS text) AS document, signature, EXISTS (
-  SELECT FROM consent_withdrawal w WHERE w.id = c.id AND w.version = c.version) AS is_withdrawn
+SELECT case_id, CAST(document AS text) AS document, signature,
+  EXISTS (SELECT FROM closure l WHERE l.id = c.id || '/' || c.version) AS is_closed,
+  EXISTS (SELECT FROM consent_withdrawal w WHERE w.id = c.id AND w.version = c.version) AS is_withdrawn
 FROM consent_version c """
 _CONSENT: Final = _CONSENTS + "WHERE id = :id AND version = :version"
+_RULING: Final = _CONSENTS + "WHERE id = :id ORDER BY version DESC LIMIT 1"
 _OF_CASE: Final = _CONSENTS + "WHERE case_id = :case_id ORDER BY document ->> 'recorded_at', id, version"
 _WITHDRAW: Final = """
 INSERT INTO consent_withdrawal (id, version, referral, withdrawn_at)
@@ -65,6 +69,9 @@ class CaseStore(Cases):
     async def lock(self, case: str, agency: str) -> Case:
         return await self._case(_LOCK, case, agency)
 
+    async def share(self, case: str, agency: str) -> Case:
+        return await self._case(_SHARE, case, agency)
+
     async def _case(self, sql: str, case: str, agency: str) -> Case:
         for row in await self._transaction.rows(sql, id=case, agency=agency):
             return Case(*tuple(row))
@@ -74,18 +81,24 @@ class CaseStore(Cases):
         rows = await self._transaction.rows(_NEXT_SUBJECT, id=case)
         return int(rows[0].number)
 
-    async def add_consent(self, case: str, version: ConsentVersion) -> bytes:
+    async def add_consent(self, case: str, version: ConsentVersion) -> tuple[bytes, bool]:
         signature = self._sign(version.signed_bytes())
         named = {"id": version.id, "version": version.version, "case_id": case, "agency": version.agency}
         document = version.model_dump_json()
-        await self._transaction.run(_ADD_CONSENT, **named, document=document, signature=signature)
-        return signature
+        rows = await self._transaction.rows(_ADD_CONSENT, **named, document=document, signature=signature)
+        return signature, bool(rows)
 
     async def consent(self, named: ConsentRef) -> ConsentRecord | None:
-        for row in await self._transaction.rows(_CONSENT, id=named.id, version=named.version):
+        return await self._consent(_CONSENT, id=named.id, version=named.version)
+
+    async def ruling_consent(self, consent: str) -> ConsentRecord | None:
+        return await self._consent(_RULING, id=consent)
+
+    async def _consent(self, sql: str, **named: Any) -> ConsentRecord | None:
+        for row in await self._transaction.rows(sql, **named):
             version = ConsentVersion.model_validate_json(row.document)
             is_signed = compare_digest(bytes(row.signature), self._sign(version.signed_bytes()))
-            return ConsentRecord(row.case_id, version, is_signed, row.is_withdrawn)
+            return ConsentRecord(row.case_id, version, is_signed, row.is_closed)
         return None
 
     async def consents(self, case: str) -> Sequence[ShownConsent]:
@@ -106,8 +119,13 @@ class ReplyStore(Replies):
     async def claim(self, agency: str, key: bytes, request_digest: bytes) -> tuple[bytes, Reply] | None:
         if await self._transaction.rows(_CLAIM, agency=agency, key=key, request=request_digest):
             return None
-        row = (await self._transaction.rows(_GIVEN, agency=agency, key=key))[0]
-        return bytes(row.request_digest), Reply(row.status, json.loads(row.headers), json.loads(row.body))
+        return await self.given(agency, key)
+
+    async def given(self, agency: str, key: bytes) -> tuple[bytes, Reply] | None:
+        for row in await self._transaction.rows(_GIVEN, agency=agency, key=key):
+            reply = Reply(row.status, json.loads(row.headers), json.loads(row.body))
+            return bytes(row.request_digest), reply
+        return None
 
     async def keep(self, agency: str, key: bytes, reply: Reply) -> None:
         headers, body = json.dumps(dict(reply.headers)), json.dumps(dict(reply.body))

@@ -41,7 +41,7 @@ def a_version(**changes: Any) -> ConsentRecord:
         agency=OWNER,
         recorded_at=NOON,
     )
-    return replace(ConsentRecord(CASE, version, is_signed=True, is_withdrawn=False), **changes)
+    return replace(ConsentRecord(CASE, version, is_signed=True, is_closed=False), **changes)
 
 
 def test_a_covering_consent_shows_the_arbiter_one_recipient_and_only_what_is_asked_for() -> None:
@@ -66,7 +66,7 @@ REFUSED: dict[str, tuple[ConsentRecord | None, OfferRequest]] = {
     "unknown": (None, WANTED),
     "of another case": (a_version(case=an_id("case", "another")), WANTED),
     "not signed by this service": (a_version(is_signed=False), WANTED),
-    "taken back": (a_version(is_withdrawn=True), WANTED),
+    "taken back": (a_version(is_closed=True), WANTED),
     "for other recipients": (a_version(), wanting(recipient="harbour-school")),
     "for fewer groups": (a_version(), wanting(groups=("clinical", "legal"))),
     "for other purposes": (a_version(), wanting(purpose="investigation")),

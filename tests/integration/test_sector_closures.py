@@ -1,0 +1,335 @@
+"""Closing comes first: no release ends after a withdrawal returned, and nothing is left undone."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from schemas.events.consent import ConsentRef
+from schemas.events.referral import OfferReferral, WithdrawReferral
+from services.runtime.errors import NotFound
+from services.sector.domain import refusals
+from services.sector.domain.bodies import OfferRequest, VersionRequest
+from services.sector.domain.closures import WithdrawalTask
+from services.sector.domain.views import ReferralView
+from services.sector.handlers import closures
+from services.sector.handlers.requests import KeyedRequest, close_once, offer
+from services.sector.handlers.work import Case, Work
+from services.sector.ledger import LedgerKeeper
+from services.social_services.profile import PROFILE
+from tests.support.builders import OWNER, RECEIVER, SECTOR_OF, STRANGER, an_id
+from tests.support.clock import NOON
+from tests.support.platform import Space
+from tests.support.scenes import (
+    CONSENT,
+    SCOPE,
+    a_case,
+    a_recorded_consent,
+    an_offer_asked,
+    an_offered_referral,
+    asker,
+)
+from tests.support.sector import StoredSector
+
+
+def once(name: str = "a key", said: str = "a body", agency: str = OWNER) -> KeyedRequest:
+    return KeyedRequest(asker(agency), name.encode(), said.encode())
+
+
+async def a_version(
+    sector: StoredSector, case: str, consent: str, key: str = "a key", **scope: Any
+) -> ConsentRef:
+    asked = VersionRequest.model_validate(CONSENT | {"scope": SCOPE | scope, "duty": "intake"})
+    task = await closures.close_replaced(case, consent, asked, once(key), sector.work)
+    reply = await closures.record_version(task, sector.work)
+    return ConsentRef(id=reply.body["id"], version=reply.body["version"])
+
+
+async def closed_ids(sector: StoredSector) -> list[str]:
+    return [row.id for row in await sector.rows("SELECT id FROM closure ORDER BY n")]
+
+
+async def test_a_newer_version_rules_and_the_one_before_covers_nothing_any_more(sector: StoredSector) -> None:
+    case = await a_case(sector)
+    consent = await a_recorded_consent(sector, case)
+
+    wider = await a_version(sector, case, consent, recipients=[RECEIVER, STRANGER], groups=["contact"])
+
+    assert wider == ConsentRef(id=consent, version=2)
+    ruling = await sector.work.cases.ruling_consent(consent)
+    assert ruling is not None
+    assert (ruling.version.ref, ruling.is_signed, ruling.is_closed) == (wider, True, False)
+    assert await closed_ids(sector) == [f"{consent}/1"]
+    before = OfferRequest.model_validate(an_offer_asked(case, consent, groups=["contact"]))
+    with pytest.raises(refusals.ConsentDoesNotCover):
+        await offer(before, asker(), sector.work)
+    after = before.model_copy(update={"consent": wider, "recipient": STRANGER})
+    assert (await offer(after, asker(), sector.work)).status == 202
+    assert [await sector.work.closures.task(one) for one in await closed_ids(sector)] == [None]
+
+
+async def test_a_withdrawal_takes_back_the_version_that_rules_now_and_she_may_agree_anew(
+    sector: StoredSector,
+) -> None:
+    referral = await an_offered_referral(sector)
+    view = await sector.view(OWNER, referral)
+    assert view.case is not None
+    assert view.consent is not None
+    await a_version(sector, view.case, view.consent.id)
+
+    await withdraw(sector, referral)
+
+    assert await closed_ids(sector) == [f"{view.consent.id}/1", f"{view.consent.id}/2"]
+    anew = await a_version(sector, view.case, view.consent.id, key="another key")
+    assert anew.version == 3
+    page = await sector.work.cases.consents(view.case)
+    assert [(document["version"], withdrawn) for document, withdrawn in page] == [
+        (1, False),
+        (2, True),
+        (3, False),
+    ]
+
+
+async def test_a_version_is_of_its_own_case_and_agency_alone(sector: StoredSector) -> None:
+    case, other = await a_case(sector), await a_case(sector)
+    consent = await a_recorded_consent(sector, case)
+    asked = VersionRequest.model_validate(CONSENT | {"duty": "intake"})
+
+    for wrong in ((other, consent, OWNER), (case, an_id("consent"), OWNER), (case, consent, RECEIVER)):
+        with pytest.raises(NotFound):
+            await closures.close_replaced(wrong[0], wrong[1], asked, once(agency=wrong[2]), sector.work)
+
+    assert await closed_ids(sector) == []
+
+
+async def test_a_change_under_way_is_finished_by_its_own_repeat_and_holds_up_any_other(
+    sector: StoredSector,
+) -> None:
+    case = await a_case(sector)
+    consent = await a_recorded_consent(sector, case)
+    asked = VersionRequest.model_validate(CONSENT | {"duty": "intake"})
+    first = await closures.close_replaced(case, consent, asked, once("one"), sector.work)
+
+    with pytest.raises(refusals.ClosureUnderWay):
+        await closures.close_replaced(case, consent, asked, once("two"), sector.work)
+
+    sector.clock.forward(timedelta(seconds=5))
+    again = await closures.close_replaced(case, consent, asked, once("one"), sector.work)
+    assert again.model_dump() == first.model_dump()
+    replies = [await closures.record_version(first, sector.work) for _ in range(2)]
+    assert replies[0] == replies[1]
+    assert [row.version for row in await sector.rows("SELECT version FROM consent_version ORDER BY 1")] == [
+        1,
+        2,
+    ]
+
+
+async def test_a_repeat_of_an_answered_request_closes_nothing(sector: StoredSector) -> None:
+    claimed = once()
+    await sector.work.replies.claim(OWNER, claimed.key_digest, claimed.request_digest)
+    await sector.rows("UPDATE idempotency SET status = 202, headers = '{}', body = '{}'")
+
+    async def close(work: Work) -> str:
+        raise AssertionError("closed")
+
+    assert await close_once(claimed, sector.work, close) is None
+    with pytest.raises(refusals.IdempotencyMismatch):
+        await close_once(replace(claimed, request_digest=b"another"), sector.work, close)
+
+
+async def withdraw(sector: StoredSector, referral: str) -> None:
+    task = await close_withdrawn(sector, referral)
+    await closures.withdraw(task, sector.work)
+
+
+async def close_withdrawn(sector: StoredSector, referral: str) -> WithdrawalTask:
+    asked = WithdrawReferral(referral=referral, agency=OWNER, duty="intake")
+    task = await closures.close_withdrawn(referral, asked, asker(), sector.work)
+    assert task is not None
+    return task
+
+
+async def test_what_a_request_left_undone_is_done_once_after_a_minute(sector: StoredSector) -> None:
+    referral = await an_offered_referral(sector)
+    case = await a_case(sector)
+    consent = await a_recorded_consent(sector, case)
+    await close_withdrawn(sector, referral)
+    asked = VersionRequest.model_validate(CONSENT | {"duty": "intake"})
+    await closures.close_replaced(case, consent, asked, once(), sector.work)
+    keeper = LedgerKeeper(sector.open)
+
+    sector.clock.forward(closures.LEFT_FOR - timedelta(seconds=1))
+    await keeper.sweep()
+    assert [type(step) for step in await sector.sent()] == [OfferReferral]
+    sector.clock.forward(timedelta(seconds=1))
+    for _ in range(2):
+        await keeper.sweep()
+
+    assert [type(step) for step in await sector.sent()] == [OfferReferral, WithdrawReferral]
+    ruling = await sector.work.cases.ruling_consent(consent)
+    assert ruling is not None
+    assert (ruling.version.version, ruling.is_closed) == (2, False)
+    assert await sector.work.closures.undone(sector.clock.now(), 10) == []
+
+
+CASES = 2_000
+SHOWN = 200
+RELEASERS = 64
+WITHDRAWERS = 24
+AT_ONCE = 600
+"""How many cases from the next withdrawal on the releasers choose from."""
+HANDED_OVER_SECONDS = 0.8
+
+
+OpenRelease = Callable[[Case, ConsentRef, Work], Awaitable[None]]
+"""What a release asks and holds before anything is handed over."""
+
+
+@dataclass
+class Race:
+    """Releases against withdrawals, each on a real transaction of its own."""
+
+    sectors: list[StoredSector]
+    cases: list[Case]
+    consents: list[ConsentRef]
+    ends: list[tuple[int, float]] = field(default_factory=list)
+    """Number of the case and when its release was handed over."""
+    returned: dict[int, float] = field(default_factory=dict)
+    refused: int = 0
+
+    async def run(self, open_release: OpenRelease, numbers: range) -> int:
+        """Withdraw these cases while all of them are pulled; how many releases ended too late."""
+        self.ends, self.returned, self.refused = [], {}, 0
+        left = iter(numbers)
+        async with asyncio.TaskGroup() as releases:
+            async with asyncio.TaskGroup() as withdrawals:
+                for sector in self.sectors[:WITHDRAWERS]:
+                    withdrawals.create_task(self._withdraw(left, sector))
+                pulling = [
+                    releases.create_task(self._release(open_release, numbers, sector, random.Random(place)))
+                    for place, sector in enumerate(self.sectors[WITHDRAWERS:])
+                ]
+            for task in pulling:
+                task.cancel()
+        return sum(number in self.returned and end > self.returned[number] for number, end in self.ends)
+
+    async def _withdraw(self, left: Iterator[int], sector: StoredSector) -> None:
+        by = asker()
+        for number in left:
+            task = WithdrawalTask(
+                agency=by.agency,
+                actor=by.actor,
+                duty="intake",
+                referral=an_id("referral", number),
+                consent=self.consents[number],
+                stop_contact=True,
+            )
+            async with sector.open() as work:
+                await closures.close_for(task, task.consent.ledger_id, work)
+            async with sector.open() as work:
+                await closures.withdraw(task, work)
+            self.returned[number] = time.monotonic()
+
+    async def _release(
+        self, open_release: OpenRelease, numbers: range, sector: StoredSector, draw: random.Random
+    ) -> None:
+        while True:
+            number = min(numbers.start + len(self.returned) + draw.randrange(AT_ONCE), numbers.stop - 1)
+            try:
+                async with sector.open() as work:
+                    await open_release(self.cases[number], self.consents[number], work)
+                    await asyncio.sleep(draw.random() * HANDED_OVER_SECONDS)
+                    self.ends.append((number, time.monotonic()))
+            except NotFound:
+                self.refused += 1
+                await asyncio.sleep(HANDED_OVER_SECONDS / 10)
+
+
+@pytest.fixture(scope="module")
+async def race(space: Space) -> AsyncIterator[Race]:
+    database = space.database_as_admin("education")
+    async with AsyncExitStack() as opened:
+        opened.push_async_callback(database.close)
+        sessions = [
+            await opened.enter_async_context(database.session()) for _ in range(WITHDRAWERS + RELEASERS)
+        ]
+        sectors = [StoredSector(PROFILE, session) for session in sessions]
+        async with sectors[0].open() as work:
+            await sectors[0].admit(*SECTOR_OF)
+            template = await closures_template(sectors[0], work)
+        cases, consents = await many_cases(sectors[0], template)
+        yield Race(sectors, cases, consents)
+
+
+async def closures_template(sector: StoredSector, work: Work) -> str:
+    case = await a_case(sector)
+    return await a_recorded_consent(sector, case)
+
+
+async def many_cases(sector: StoredSector, template: str) -> tuple[list[Case], list[ConsentRef]]:
+    """Copies of one case with its consent and its referral, each under ids of its own."""
+    [row] = await sector.rows(
+        "SELECT CAST(document AS text) AS document FROM consent_version WHERE id = :id", id=template
+    )
+    numbers = range(CASES + SHOWN)
+    ids = {
+        kind: [an_id(kind, number) for number in numbers]
+        for kind in ("case", "consent", "keyset", "referral")
+    }
+    subjects, packets = ([an_id(kind, number) for number in numbers] for kind in ("subject", "packet"))
+    async with sector.open() as work:
+        await sector.rows(
+            """INSERT INTO case_file (id, agency, reference, subject, k_case, opened_at)
+               SELECT *, CAST(:key AS bytea), now() FROM (SELECT id, CAST(:agency AS text), 'r', subject
+               FROM unnest(CAST(:ids AS text[]), CAST(:subjects AS text[])) AS row (id, subject)) AS rows""",
+            ids=ids["case"], subjects=subjects, agency=OWNER, key=bytes(32),
+        )  # fmt: skip
+        await sector.rows(
+            """INSERT INTO packet (case_id, packet, keyset)
+               SELECT *
+               FROM unnest(CAST(:ids AS text[]), CAST(:packets AS text[]), CAST(:keysets AS text[]))""",
+            ids=ids["case"], packets=packets, keysets=ids["keyset"],
+        )  # fmt: skip
+        await sector.rows(
+            """INSERT INTO consent_version (id, version, case_id, agency, document, signature)
+               SELECT id, 1, case_id, :agency,
+                 CAST(replace(CAST(:document AS text), :template, id) AS jsonb), ''
+               FROM unnest(CAST(:ids AS text[]), CAST(:cases AS text[])) AS row (id, case_id)""",
+            ids=ids["consent"], cases=ids["case"], agency=OWNER, document=row.document, template=template,
+        )  # fmt: skip
+        consents = [ConsentRef(id=one, version=1) for one in ids["consent"]]
+        await work.views.save(
+            [
+                ReferralView(referral, OWNER, "owner", case, 1, consent, "accepted", 2, updated_at=NOON)
+                for referral, case, consent in zip(ids["referral"], ids["case"], consents, strict=True)
+            ]
+        )
+    cases = [
+        Case(case, OWNER, "r", subject, bytes(32), packet, keyset, NOON)
+        for case, subject, packet, keyset in zip(ids["case"], subjects, packets, ids["keyset"], strict=True)
+    ]
+    return cases, consents
+
+
+async def test_harm_7_no_release_ends_after_a_withdrawal_has_returned(race: Race) -> None:
+    late = await race.run(closures.hold_open, range(CASES))
+
+    assert (late, len(race.returned)) == (0, CASES)
+    assert len(race.ends) > 500
+    assert race.refused > 0
+    [ledger] = await race.sectors[0].rows("SELECT count(*) AS rows, max(n) AS last FROM closure")
+    assert ledger.rows == ledger.last >= CASES
+
+
+async def test_the_race_shows_a_release_that_holds_nothing(race: Race) -> None:
+    async def only_asks(case: Case, consent: ConsentRef, work: Work) -> None:
+        if await work.closures.closed_among([case.keyset, consent.ledger_id]):
+            raise NotFound
+
+    assert await race.run(only_asks, range(CASES, CASES + SHOWN)) > 0

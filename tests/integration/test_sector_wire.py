@@ -503,3 +503,37 @@ async def _until_killed(
         answer = None
     await asyncio.wait_for(process.wait(), 30)
     return answer
+
+
+CLOSING = ("closure.recorded", "closure.completed")
+
+
+async def test_harm_6_a_withdrawal_of_a_killed_sector_stands_and_is_told_all_the_same(
+    prepared: tuple[Wire, str], tmp_path: Path
+) -> None:
+    made, _ = prepared
+    log = tmp_path / "log"
+    for crash_at in CLOSING:
+        doomed = a_process("health", made.settings(), log, CONCERT_CRASH_AT=crash_at)
+        async with doomed as process, made.client() as client:
+            if crash_at == "closure.recorded":
+                await until(lambda: _answers(client))
+                referral = (await made.offer(client)).json()["referral"]
+                with pytest.raises(httpx2.TransportError):
+                    await made.post(client, f"/v1/referrals/{referral}/withdrawals", {"duty": "intake"})
+                left = await made.rows("SELECT id, task, done_at FROM closure")
+                assert [type(step) for step in await steps_of(made, referral)] == [OfferReferral]
+                await made.rows("UPDATE closure SET recorded_at = recorded_at - interval '1 hour'")
+            assert await asyncio.wait_for(process.wait(), 30) == KILLED_BY_ITSELF
+    async with running("health", made.settings(), wire(PROFILE)):
+        await until(lambda: _nothing_left(made))
+
+    [row] = left
+    assert (row.done_at, row.task is None) == (None, False)
+    assert [type(step) for step in await steps_of(made, referral)] == [OfferReferral, WithdrawReferral]
+    [done] = await made.rows("SELECT done_at IS NOT NULL AS is_done, task FROM closure")
+    assert (done.is_done, done.task) == (True, None)
+
+
+async def steps_of(made: Wire, referral: str) -> list[Any]:
+    return [step for step in await made.steps() if step.referral == referral]

@@ -69,8 +69,12 @@ ACCEPT: Final = AgencyStep("receiver", "acceptances", "referral.accepted", {"app
 DECLINE: Final = AgencyStep("receiver", "declines", "referral.declined", {"reason": "no_capacity"})
 START: Final = AgencyStep("receiver", "starts", "referral.started")
 PROVIDE: Final = AgencyStep("receiver", "provisions", "referral.provided", {"outcome": "completed"})
+NOT_PROVIDE: Final = AgencyStep(
+    "receiver", "non-provisions", "referral.not_provided", {"reason": "did_not_come"}
+)
 FEEDBACK: Final = AgencyStep("receiver", "feedback", "referral.feedback_given", {"outcome": "helped"})
 CLOSE: Final = AgencyStep("owner", "closures", "referral.closed", {"reason": "needs_met"})
+CLOSE_UNMET: Final = AgencyStep("owner", "unmet-closures", "referral.closed_unmet", {"unmet": "no_capacity"})
 CANCEL: Final = AgencyStep("owner", "cancellations", "referral.cancelled", {"reason": "found_elsewhere"})
 WITHDRAW: Final = AgencyStep("owner", "withdrawals", "referral.withdrawn", {"stop_contact": True})
 SEAL: Final = AgencyStep("receiver", "seal-confirmations", "referral.sealed", {"method": "nothing_held"})

@@ -10,8 +10,10 @@ from services.cli.demo.agencies import listed_only
 from services.cli.demo.checks import (
     CHECKS,
     DATABASE,
+    DATABASE_FILES,
     EMPTY_WHEN_GOOD,
     LOGS,
+    MAILS,
     NOBODY,
     SEGMENTS,
     Evidence,
@@ -69,7 +71,12 @@ PLANTED: Final[tuple[tuple[str, str, Plant], ...]] = (
     (
         "a step was counted twice",
         "no effect twice",
-        lambda e: {"counted": (*e["counted"], next(each for each in e["counted"] if not each.get("awaits")))},
+        lambda e: {
+            "counted": (
+                *e["counted"],
+                next(each for each in e["counted"] if each["type"] == "referral.closed"),
+            )
+        },
     ),
     ("a step was lost", "every step answered", lambda e: {"sent": changed(e["sent"], id="evt_lost")}),
     (
@@ -145,6 +152,17 @@ PLANTED: Final[tuple[tuple[str, str, Plant], ...]] = (
     ("no control in segments", "the search finds its control", without_control(SEGMENTS)),
     ("no control in logs", "the search finds its control", without_control(LOGS)),
     ("no control in databases", "the search finds its control", without_control(DATABASE)),
+    ("no control in their files", "the search finds its control", without_control(DATABASE_FILES)),
+    (
+        "no mail was searched",
+        "the search finds its control",
+        lambda e: {"searched_bytes": {**e["searched_bytes"], MAILS: 0}},
+    ),
+    (
+        "a declined referral just stops",
+        "no referral ends in silence",
+        lambda e: {"counted": without(e["counted"], lambda each: each["type"] == "referral.closed_unmet")},
+    ),
 )
 """What is planted, the check that must turn red, and the parts of the evidence that it changes."""
 

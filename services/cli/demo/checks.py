@@ -15,6 +15,14 @@ GAP_MS_MAX: Final = 5.0
 ORDERS_AT_LEAST: Final = 5
 UNANSWERED_AT_LEAST: Final = 20
 KILLED: Final = {"referrals": "the arbiter", "kafka": "the broker"}
+REMINDERS: Final = frozenset({"referral.reminded", "referral.seal_overdue"})
+UNHELPED: Final = frozenset(
+    {"referral.declined", "referral.expired", "referral.not_provided", "referral.unreachable"}
+)
+HELD_ON: Final = frozenset(
+    {"referral.redirected", "referral.reoffered", "referral.closed_unmet", "referral.withdrawn"}
+)
+"""What must come after each of these: a successor, a counted need, or her own word."""
 UNSAID: Final = (
     *(sector.replace("_", " ") for sector in SECTORS),
     *(need.replace("_", " ") for need in NEEDS),
@@ -22,12 +30,15 @@ UNSAID: Final = (
     "ref_", "cas_", "evt_", "urgent", "accepted", "withdrawn", "declined",
 )  # fmt: skip
 """Words that no mail may hold, in any letter case."""
-RAW, ESCAPED = "raw", "JSON-escaped"
+RAW, ESCAPED, HEX, UTF_16 = "raw", "JSON-escaped", "hex", "UTF-16"
 SHIFTS: Final = ("base64 at 0", "base64 at 1", "base64 at 2")
-FORMS: Final = (RAW, ESCAPED, *SHIFTS)
+FORMS: Final = (RAW, ESCAPED, HEX, UTF_16, *SHIFTS)
 """How a string could lie there."""
-SEGMENTS, LOGS, DATABASE = "segments", "logs", "databases"
-PLACES: Final = (SEGMENTS, LOGS, DATABASE)
+SEGMENTS, LOGS, DATABASE, DATABASE_FILES = "segments", "logs", "databases", "database files"
+CONTROLLED: Final = (SEGMENTS, LOGS, DATABASE, DATABASE_FILES)
+"""Where a control string is put by real ways, and must be found in every form."""
+MAILS, VAULTS = "mails", "vaults"
+PLACES: Final = (*CONTROLLED, MAILS, VAULTS)
 NOBODY: Final = "control"
 """Stands for the sector in a trace of the control string."""
 _DIGIT: Final = re.compile(r"\d")
@@ -65,7 +76,7 @@ class NameTrace:
     """A planted string where it was found, and in which form."""
 
     place: str
-    """segments, logs or databases."""
+    """One of `PLACES`."""
     where: str
     """The file, or the service whose database it is."""
     form: str
@@ -116,8 +127,13 @@ def states_agree(
 
 def nothing_twice(addressed: Sequence[NumberedFact], counted: Sequence[Mapping[str, Any]]) -> list[str]:
     """Nothing happened twice to a referral, for whichever reader; no refusal was said twice."""
-    told = Counter((each.referral, each.type, f"told to {each.agency}", each.step) for each in addressed)
-    told.update((each["referral"], each["type"], "counted", None) for each in counted)
+    told = Counter(
+        (each.referral, each.type, f"told to {each.agency}", each.step or _again(each.type, each.number))
+        for each in addressed
+    )
+    told.update(
+        (each["referral"], each["type"], "counted", None) for each in counted if not _again(each["type"], 1)
+    )
     return [
         f"{kind} of referral {referral} was {what} {times} times"
         for (referral, kind, what, _), times in told.items()
@@ -204,6 +220,16 @@ def looks_in_trail(looks: Sequence[GrantedLook], entries: Sequence[Mapping[str, 
     ]
 
 
+def nothing_in_silence(counted: Sequence[Mapping[str, Any]]) -> list[str]:
+    """No referral just stops where nobody helps: a successor, a counted need, or her own word follows."""
+    facts = Counter((each["referral"], each["type"] in UNHELPED) for each in counted if _ends(each["type"]))
+    return [
+        f"referral {referral} was left without help"
+        for (referral, is_unhelped), times in facts.items()
+        if is_unhelped and times > facts[referral, False]
+    ]
+
+
 def trail_verifies(verdict: Mapping[str, Any]) -> list[str]:
     """The exported trail is sound by the offline verifier, with every entry's detail opened."""
     if verdict["exit_code"] != 0:
@@ -241,28 +267,38 @@ def mails_once(
     return problems
 
 
-def names_stay_home(traces: Sequence[NameTrace], searched_bytes: Mapping[str, int]) -> list[str]:
+def names_stay_home(traces: Sequence[NameTrace]) -> list[str]:
     """What agencies planted is nowhere but in the database of their own sector."""
     return [
         f"a name of {trace.sector} is in {trace.place}, {trace.where} ({trace.form})"
         for trace in traces
-        if trace.sector != NOBODY and not trace.is_at_home
+        if trace.sector in SECTORS and not trace.is_at_home
     ]
 
 
-def search_finds(traces: Sequence[NameTrace]) -> list[str]:
+def search_finds(traces: Sequence[NameTrace], searched_bytes: Mapping[str, int]) -> list[str]:
     """The search is no empty gesture: it finds the control string everywhere in every form, names at home."""
     found = {(trace.place, trace.form) for trace in traces if trace.sector == NOBODY}
     home = {trace.sector for trace in traces if trace.is_at_home}
     return [
         *(
             f"the control string was not found in the {place} as {form}"
-            for place in PLACES
+            for place in CONTROLLED
             for form in FORMS
             if (place, form) not in found
         ),
         *(f"no name of {sector} was found at home" for sector in SECTORS if sector not in home),
+        *(f"nothing was searched in {place}" for place in PLACES if not searched_bytes.get(place)),
     ]
+
+
+def _again(kind: str, number: int) -> str | None:
+    """What tells apart facts that come again while nobody acts, each after twice the time."""
+    return str(number) if kind in REMINDERS else None
+
+
+def _ends(kind: str) -> bool:
+    return kind in UNHELPED | HELD_ON
 
 
 def _by_party(events: Iterable[NumberedFact]) -> dict[PartyKey, list[NumberedFact]]:
@@ -283,6 +319,7 @@ CHECKS: Final[tuple[tuple[str, Callable[..., list[str]]], ...]] = (
     ("no dead letters", nothing_dead),
     ("listed organisations get nothing", listed_only),
     ("every look is in the trail", looks_in_trail),
+    ("no referral ends in silence", nothing_in_silence),
     ("the exported trail verifies", trail_verifies),
     ("mails say nothing", mails_say_nothing),
     ("every awaited desk is told", mails_once),

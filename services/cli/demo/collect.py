@@ -104,7 +104,11 @@ async def _export(trial: Trial, folder: Path) -> tuple[dict[str, Any], list[Any]
     )
     told, _ = await process.communicate()
     lines = [json.loads(line) for line in (folder / "details.jsonl").read_text().splitlines()]
-    details = [json.loads(base64.b64decode(line["detail"])) for line in lines if "detail" in line]
+    details = [
+        {**json.loads(base64.b64decode(line["detail"])), "index": index}
+        for index, line in enumerate(lines)
+        if "detail" in line
+    ]
     return {**json.loads(told or "{}"), "exit_code": process.returncode}, details
 
 

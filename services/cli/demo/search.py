@@ -1,4 +1,4 @@
-"""Looks for planted strings on disk and in databases, and for a control string that must be found there."""
+"""Looks for planted strings on disk and in databases, and for a control that must be found there."""
 
 import asyncio
 import base64
@@ -10,10 +10,25 @@ from typing import Any, Final
 
 from deploy.local.provisioning import apply_topology
 from schemas.wire.topic import Topic
-from services.cli.demo.checks import DATABASE, ESCAPED, LOGS, NOBODY, RAW, SEGMENTS, SHIFTS, NameTrace
+from services.cli.demo.checks import (
+    DATABASE,
+    DATABASE_FILES,
+    ESCAPED,
+    HEX,
+    LOGS,
+    MAILS,
+    NOBODY,
+    RAW,
+    SEGMENTS,
+    SHIFTS,
+    UTF_16,
+    VAULTS,
+    NameTrace,
+)
 from services.cli.demo.trial import Trial
 
-CONTROL: Final = "Contról Zephyrine Øktober"
+CONTROL: Final = "\u7a71\u6b77\u7678\u706a\u7976\u6771\u786b\u6a7a"
+"""Letters whose UTF-16 is plain ASCII: even a line of a log can hold every form of it."""
 CONTROL_TOPIC: Final = Topic(
     title="demo.control", writer="governance", readers=(), classification="internal", keys=(), carries={}
 )
@@ -23,6 +38,10 @@ _TABLES: Final = """
 SELECT quote_ident(schemaname) || '.' || quote_ident(tablename) FROM pg_tables
 WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"""
 _CONTROL_LINE: Final = "DO $$ BEGIN RAISE LOG '%', '{}'; END $$"
+_TO_DISK: Final = "CHECKPOINT"
+
+Forms = Mapping[str, frozenset[bytes]]
+"""The name of each form → the bytes that it can have."""
 
 
 async def plant_control(trial: Trial, connection: Any) -> None:
@@ -32,30 +51,37 @@ async def plant_control(trial: Trial, connection: Any) -> None:
     server writes a line into its log.
     """
     await asyncio.to_thread(apply_topology, trial.installation, CONTROL_TOPIC)
-    value = b" ".join(forms_of(CONTROL).values())
+    value = b" ".join(each for form in forms_of(CONTROL).values() for each in sorted(form))
     name = CONTROL_TOPIC.name(trial.installation.kafka.namespace)
     await connection.execute(_CONTROL_ROW, name, b"control", value)
     await connection.execute(_CONTROL_LINE.format(value.decode()))
 
 
 async def search(trial: Trial, connections: Mapping[str, Any]) -> tuple[list[NameTrace], Mapping[str, int]]:
-    """Traces of what was planted and of the control string, and how many bytes were looked through where."""
-    strings = [(agency.sector, forms_of(name)) for agency in trial.agencies for name in agency.planted]
-    strings.append((NOBODY, forms_of(CONTROL)))
+    """Traces of planted names and the control, and how many bytes were looked through where."""
+    names = [(agency.sector, forms_of(name)) for agency in trial.agencies for name in agency.planted]
+    control = [(NOBODY, forms_of(CONTROL))]
     traces: list[NameTrace] = []
     size_bytes: Counter[str] = Counter()
+    await connections["governance"].execute(_TO_DISK)
     async for place, where, content in _contents(trial, connections):
         size_bytes[place] += len(content)
+        # The server's files mix what every sector's database holds: a name that is at home lies there.
+        strings = control if place == DATABASE_FILES else [*names, *control]
         traces += await asyncio.to_thread(in_content, place, where, content, strings)
     return traces, size_bytes
 
 
 async def _contents(trial: Trial, connections: Mapping[str, Any]) -> AsyncIterator[tuple[str, str, bytes]]:
-    """Each segment, log and database, and what lies in it."""
+    """Each file and database, and what lies in it."""
     configuration = trial.installation.configuration
+    data = configuration.data
     for place, files in (
-        (SEGMENTS, (configuration.data / "kafka" / "records").rglob("*.log")),
+        (SEGMENTS, (data / "kafka" / "records").rglob("*.log")),
         (LOGS, configuration.logs.rglob("*")),
+        (DATABASE_FILES, (data / "postgres" / "cluster").rglob("*")),
+        (MAILS, trial.installation.mail_folder.rglob("*")),
+        (VAULTS, (data / "vaults").rglob("*")),
     ):
         for file in filter(Path.is_file, files):
             yield place, f"{file.parent.name}/{file.name}", await asyncio.to_thread(file.read_bytes)
@@ -68,7 +94,7 @@ async def _contents(trial: Trial, connections: Mapping[str, Any]) -> AsyncIterat
 
 
 def in_content(
-    place: str, where: str, content: bytes, strings: Sequence[tuple[str, Mapping[str, bytes]]]
+    place: str, where: str, content: bytes, strings: Sequence[tuple[str, Forms]]
 ) -> list[NameTrace]:
     """The traces in one piece of content of strings: whose each is, and each form of it."""
     return [
@@ -78,18 +104,23 @@ def in_content(
     ]
 
 
-def forms_of(text: str) -> Mapping[str, bytes]:
-    """Each form in which a string could lie there; base64 at each of its three alignments."""
+def forms_of(text: str) -> Forms:
+    """Each form in which a string could lie there; base64 at each alignment, in both alphabets."""
     raw = text.encode()
-    forms = {RAW: raw, ESCAPED: json.dumps(text)[1:-1].encode("ascii")}
-    return forms | {name: _in_base64(raw, shift) for shift, name in enumerate(SHIFTS)}
+    hexadecimal = raw.hex().encode()
+    forms = {
+        RAW: {raw},
+        ESCAPED: {json.dumps(text)[1:-1].encode("ascii")},
+        HEX: {hexadecimal, hexadecimal.upper()},
+        UTF_16: {text.encode("utf-16-le"), text.encode("utf-16-be")},
+        **{name: _in_base64(raw, shift) for shift, name in enumerate(SHIFTS)},
+    }
+    return {name: frozenset(form) for name, form in forms.items()}
 
 
-def found_in(content: bytes, forms: Mapping[str, bytes]) -> Iterator[str]:
-    """The forms that occur in the content; base64 also in its other alphabet."""
-    for name, form in forms.items():
-        if form in content or form.translate(bytes.maketrans(b"+/", b"-_")) in content:
-            yield name
+def found_in(content: bytes, forms: Forms) -> Iterator[str]:
+    """The forms that occur in the content."""
+    return (name for name, form in forms.items() if any(each in content for each in form))
 
 
 def content_of(values: Iterable[object]) -> bytes:
@@ -99,7 +130,8 @@ def content_of(values: Iterable[object]) -> bytes:
     )
 
 
-def _in_base64(raw: bytes, shift: int) -> bytes:
+def _in_base64(raw: bytes, shift: int) -> set[bytes]:
     """The characters that nothing before or after can change, `shift` bytes into a group of three."""
     encoded = base64.b64encode(bytes(shift) + raw)
-    return encoded[(shift * 8 + 5) // 6 : (shift + len(raw)) * 8 // 6]
+    standard = encoded[(shift * 8 + 5) // 6 : (shift + len(raw)) * 8 // 6]
+    return {standard, standard.translate(bytes.maketrans(b"+/", b"-_"))}

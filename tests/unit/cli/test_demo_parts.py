@@ -11,7 +11,18 @@ from schemas.events.consent import PURPOSES
 from schemas.ids import KINDS
 from schemas.topics import SECTORS
 from services.cli.demo.agencies import fictional_agencies, listed_only, slug
-from services.cli.demo.checks import DATABASE, ESCAPED, FORMS, LOGS, NOBODY, RAW, SEGMENTS, NameTrace
+from services.cli.demo.checks import (
+    DATABASE,
+    ESCAPED,
+    FORMS,
+    HEX,
+    LOGS,
+    NOBODY,
+    RAW,
+    SEGMENTS,
+    UTF_16,
+    NameTrace,
+)
 from services.cli.demo.play import STORIES, dealt
 from services.cli.demo.search import CONTROL, content_of, forms_of, found_in, in_content
 
@@ -72,6 +83,17 @@ def test_a_name_is_found_in_url_safe_base64() -> None:
     assert list(found_in(content, forms_of(name))) == ["base64 at 0"]
 
 
+@pytest.mark.parametrize(
+    "written", [NAME.encode("utf-16-be"), NAME.encode().hex().upper().encode()], ids=["UTF-16", "hex"]
+)
+def test_a_name_is_found_in_the_other_order_or_case(written: bytes) -> None:
+    assert len(list(found_in(written, forms_of(NAME)))) == 1
+
+
+def test_every_form_of_the_control_fits_into_a_line_of_a_log() -> None:
+    assert b"\0" not in b"".join(each for form in forms_of(CONTROL).values() for each in form)
+
+
 def test_a_name_is_found_raw_and_escaped_and_another_one_is_not() -> None:
     forms = forms_of(NAME)
 
@@ -83,6 +105,8 @@ def test_a_name_is_found_raw_and_escaped_and_another_one_is_not() -> None:
 FORMS_IN_BYTES: dict[str, bytes] = {
     RAW: b"\x00\x17" + NAME.encode() + b"\xff",
     ESCAPED: b'{"event":"asked","key":"Ysolde Brannig\\u00e5le"}\n',
+    HEX: b"\\x00" + NAME.encode().hex().encode() + b"00",
+    UTF_16: b"\x00" + NAME.encode("utf-16-le") + b"\x00",
     **{f"base64 at {shift}": base64.b64encode(b"\x00" * shift + NAME.encode() + b"!") for shift in range(3)},
 }
 
@@ -108,7 +132,7 @@ def test_the_search_finds_a_planted_name_among_a_databases_values(form: str) -> 
 
 
 def test_the_control_string_is_found_in_every_form() -> None:
-    content = b" ".join(forms_of(CONTROL).values())
+    content = b" ".join(each for form in forms_of(CONTROL).values() for each in form)
     strings = [(NOBODY, forms_of(CONTROL)), ("health", forms_of(NAME))]
 
     found = in_content(LOGS, "there", content, strings)

@@ -99,8 +99,8 @@ def is_suspension(body: GovernanceBody, last: GovernanceBody | None) -> bool:
     """Whether nothing changes but that it is suspended: this protects, and waits for nobody's signature."""
     if isinstance(body, ProtocolCurrent) or last is None or isinstance(last, ProtocolCurrent):
         return False
-    before = {"version": last.version, "status": last.status, "signatures": last.signatures}
-    return body.status == "suspended" and body.model_copy(update=before) == last
+    before = body.model_copy(update={"version": last.version, "status": last.status})
+    return body.status == "suspended" and signed_bytes(before) == signed_bytes(last)
 
 
 def news_of(received: Sequence[B], last: Mapping[str, B], keys: GovernanceKeys) -> list[B]:

@@ -3,12 +3,17 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import httpx2
 import pytest
 
-from deploy.local.founding import operator_client
+from deploy.local.databases import DATABASES
+from deploy.local.founding import operator_client, publish_services
+from schemas.events.governance import ServiceCurrent
+from schemas.events.governance_keys import GovernanceKeys
+from schemas.topics import SECTORS
 from services.cli.agency_client import (
     ACCEPT,
     ACKNOWLEDGE,
@@ -230,6 +235,32 @@ async def test_an_agency_outside_every_protocol_gets_nothing(sectors: Sectors) -
     await until(is_known, "the stranger is known")
     assert refused.json()["code"] == "recipient_not_admitted"
     assert (await owner.answer(await owner.offer(await owner.prepare(stranger)))).code == "no_live_protocol"
+
+
+async def test_every_sector_knows_the_keys_of_each_service_as_two_holders_signed_them(
+    sectors: Sectors,
+) -> None:
+    installation = sectors.trial.installation
+    keys = GovernanceKeys.read(installation.governance_keys_file.read_bytes())
+    wanted = {
+        sector: [installation.secrets.public_key(f"{name}-{sector}") for name in ("signing", "vault")]
+        for sector in SECTORS
+    }
+
+    async def is_known(sector: str) -> bool:
+        async with installation.server.connection(DATABASES[sector].name) as connection:
+            rows = await connection.fetch("SELECT CAST(document AS text) FROM service_key")
+        bodies = [ServiceCurrent.model_validate_json(row[0]) for row in rows]
+        for body in bodies:
+            keys.check(body)
+        return {body.service: [body.signing_key, body.vault_key] for body in bodies} == wanted
+
+    for sector in SECTORS:
+        await until(partial(is_known, sector), f"{sector} knows every service's keys")
+    await publish_services(installation, print)  # as the next start does
+    async with operator_client(installation, "governance") as client:
+        listed = (await client.get("/v1/services")).json()["data"]
+    assert {row["id"]: row["version"] for row in listed} == dict.fromkeys(SECTORS, 1)
 
 
 async def test_a_real_directory_is_listed_and_nobody_in_it_gets_a_referral(sectors: Sectors) -> None:

@@ -16,8 +16,15 @@ from asyncpg import PostgresError
 from pydantic import ValidationError
 
 from deploy.local import control
-from schemas.events.governance import AgencyCurrent, ProtocolCurrent, ProtocolDocument, document_hash
+from schemas.events.governance import (
+    AgencyCurrent,
+    ProtocolCurrent,
+    ProtocolDocument,
+    ServiceCurrent,
+    document_hash,
+)
 from schemas.topics import GOVERNANCE_STATE
+from schemas.wire.body import key_of
 from schemas.wire.envelope import ReadEvent, read
 from services.cli.installed import JSON
 from services.governance.settings import Settings
@@ -26,9 +33,9 @@ from services.runtime.database import Database
 from services.runtime.peers import internal_client
 from services.runtime.process import running
 from services.runtime.settings import PortSettings
-from tests.support.builders import an_agency
+from tests.support.builders import a_service, an_agency
 from tests.support.commands import CommandResult, run_command
-from tests.support.governance import HOLDERS, KEYS_TEXT, signed
+from tests.support.governance import HOLDERS, KEYS_TEXT, STRANGER_TO_ALL, signed
 from tests.support.kafka import a_bare_reader
 from tests.support.platform import CELL, Space
 from tests.support.ports import free_port
@@ -178,6 +185,50 @@ async def _is_waiting(database: Database) -> bool:
     async with database.transaction() as transaction:
         found = await transaction.rows("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
     return bool(found)
+
+
+async def test_only_what_two_holders_signed_is_published_and_a_suspension_at_once(
+    space: Space, operator: httpx2.AsyncClient
+) -> None:
+    async def put(body: AgencyCurrent | ServiceCurrent, kind: str = "agencies") -> tuple[int, str | None]:
+        answer = await operator.put(f"/v1/{kind}/{key_of(body)}", json=body.model_dump(mode="json"))
+        return answer.status_code, answer.json().get("code")
+
+    good, service = an_agency("signed-one"), a_service("police")
+    unsigned = {"signatures": ()}
+    suspended = good.model_copy(update={"version": 2, "status": "suspended"} | unsigned)
+    sneaked = suspended.model_copy(update={"encryption_key": an_agency("signed-two").encryption_key})
+    held = service.model_copy(update={"version": 2, "vault_key": good.signing_key})
+    back = an_agency("signed-one", version=3)
+    document = protocol("signed-protocol", parties=["signed-one", "signed-two"])
+
+    answers = [
+        await put(good.model_copy(update=unsigned)),
+        await put(signed(good, HOLDERS[0])),
+        await put(signed(good, HOLDERS[0], STRANGER_TO_ALL)),
+        await put(back.model_copy(update={"version": 1, "sector": "police"})),
+        await put(suspended.model_copy(update={"version": 1})),
+        await put(good),
+        await put(sneaked),
+        await put(suspended),
+        await put(back.model_copy(update=unsigned)),
+        await put(back),
+        await put(service.model_copy(update=unsigned), "services"),
+        await put(service, "services"),
+        await put(signed(held), "services"),
+    ]
+    await admit(operator, "signed-two")
+    forged = await operator.put("/v1/protocols/signed-protocol", json=document | {"hash": "0" * 64})
+
+    assert [code for _, code in answers] == [
+        "unsigned", "signed_once", "key_not_pinned", "signature_mismatch", "unsigned", None, "unsigned", None,
+        "unsigned", None, "unsigned", None, "key_in_use",
+    ]  # fmt: skip
+    assert (forged.status_code, forged.json()["code"]) == (422, "hash_wrong")
+    assert await outgoing(space, "signed-one") == 3
+    assert await outgoing(space, "police") == 1
+    listed = (await operator.get("/v1/services")).json()["data"]
+    assert [row["content"] for row in listed] == [service.model_dump(mode="json")]
 
 
 async def test_a_key_that_another_holds_or_held_is_not_admitted(

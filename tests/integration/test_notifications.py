@@ -29,6 +29,7 @@ from services.runtime.process import running
 from services.runtime.settings import IssuerSettings, PortSettings
 from tests.support.builders import an_agency
 from tests.support.described import Description
+from tests.support.governance import HOLDERS, signed
 from tests.support.kafka import event_record, send_raw
 from tests.support.mail_server import SENDER, MailServer, a_mail_server
 from tests.support.platform import CELL, Space
@@ -279,9 +280,41 @@ async def test_only_an_admitted_agency_has_a_desk_and_a_suspended_one_cannot_red
     assert [tuple(row) for row in found] == [(agency, address)]
 
 
-async def say(space: Space, agency: AgencyCurrent) -> None:
+async def test_what_two_holders_did_not_sign_is_set_aside_and_the_last_good_one_stays(
+    space: Space, server: MailServer, place: tuple[str, str]
+) -> None:
+    agency, _ = place
+    good = an_agency(agency)
+    suspended = good.model_copy(update={"version": 4, "status": "suspended", "signatures": ()})
+    bad = [
+        signed(an_agency(agency, version=2, sector="police"), HOLDERS[0]),
+        good.model_copy(update={"version": 3}),
+        suspended.model_copy(update={"version": 3, "sector": "police"}),
+    ]
+    async with a_service(space, server) as client, client(agency) as own, client(agency + "-x") as other:
+        await say(space, good, sequence=1)
+        for place_in_order, body in enumerate(bad, 2):
+            await say(space, body, sequence=place_in_order)
+        await say(space, an_agency(agency + "-x"), sequence=1)
+        await until(lambda: _is(other.get("/v1/duty-desks"), 200))
+        await until(lambda: _is(own.get("/v1/duty-desks"), 200))
+        set_aside = "SELECT reason, path FROM dead_letter WHERE key = :key ORDER BY sequence"
+        letters = await rows(space, set_aside, key=agency.encode())
+        before = await rows(space, "SELECT version, sector FROM agency WHERE id = :agency", agency=agency)
+        await say(space, suspended, sequence=9)
+        await until(lambda: _is(own.get("/v1/duty-desks"), 403))
+
+    assert [tuple(row) for row in letters] == [
+        ("signed_once", "data/signatures"),
+        ("signature_mismatch", "data/signatures"),
+        ("unsigned", "data/signatures"),
+    ]
+    assert [tuple(row) for row in before] == [(1, "health")]
+
+
+async def say(space: Space, agency: AgencyCurrent, sequence: int | None = None) -> None:
     """Publish an agency as governance does."""
-    record = event_record(GOVERNANCE_STATE, agency, sequence=agency.version)
+    record = event_record(GOVERNANCE_STATE, agency, sequence=sequence or agency.version)
     await send_raw(space, "governance", GOVERNANCE_STATE.name(space.namespace), [record])
 
 

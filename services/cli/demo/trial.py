@@ -19,7 +19,7 @@ from pydantic_core import to_json
 import deploy.local
 from deploy.local import ports
 from deploy.local.configuration import trial
-from deploy.local.founding import operator_client, signed_by_two
+from deploy.local.founding import SIGNS_ITSELF, operator_client, signed_by_two
 from deploy.local.installation import Installation
 from deploy.local.processes import usual_ports
 from deploy.local.refusals import CannotRun
@@ -76,6 +76,7 @@ async def running_trial(
     async with running(configuration, say=say, more=more) as platform, AsyncExitStack() as open_clients:
         for refusal in platform.failing.values():
             raise refusal
+        say(SIGNS_ITSELF)
         issuer = local_issuer(platform.installation)
         agencies = fictional_agencies()
         clients = {}

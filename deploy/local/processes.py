@@ -1,5 +1,6 @@
 """The processes of one machine, as a table: what each runs, listens on, waits for and is told."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -46,6 +47,9 @@ SECTOR: Final[Variables] = {
     "AUDIT__URL": lambda its, name: its.internal_url("audit"),
     "AUDIT__PERMIT_KEY": lambda its, name: its.permit_key,
     "SIGNING_KEY_FILE": lambda its, name: its.secrets.key_file(f"signing-{name}"),
+    "VAULT__SOCKET": lambda its, name: its.vault_socket(name),
+    "VAULT__KEY": lambda its, name: its.secrets.public_key(f"vault-{name}"),
+    "PEERS": lambda its, name: json.dumps({sector: its.internal_url(sector) for sector in SECTORS}),
 }
 VAULT: Final[Variables] = {
     "AUDIT__PERMIT_KEY": lambda its, name: its.permit_key,

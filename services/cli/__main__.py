@@ -44,6 +44,7 @@ WORDS: Final = (
     Word("topology", "topology", OPERATORS, "Topics, users and rights on the brokers.", is_noun=True),
     Word("dead-letters", "readers", OPERATORS, "Records that services set aside.", is_noun=True),
     Word("readers", "readers", OPERATORS, "Partitions that stopped, and letting them go on.", is_noun=True),
+    Word("packets", "packets", OPERATORS, "Pull field groups, and open them.", is_noun=True),
     Word("trail", "trail", OPERATORS, "Export the access trail, and verify it.", is_noun=True),
     Word("token", "tokens", OPERATORS, "Print an access token of the local issuer."),
     Word("test", "development", DEVELOPERS, "Run the tests of every kind."),

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass as reading_dataclass
 from pydantic_core import to_json
 
 from deploy.local.refusals import CannotRun
+from schemas.wire.key_records import KeyRecord
 from services.cli.tokens import LIFE_SECONDS, LocalIssuer
 from services.runtime.ids import random_bytes
 
@@ -251,6 +252,22 @@ class AgencyClient:
         for row in rows:
             self._was_shown("list", 1, row["referral"])
         return rows
+
+    async def write_packet(self, case: str, groups: Mapping[str, Json]) -> None:
+        """Write down what she told, group by group."""
+        for group, content in groups.items():
+            await self.ask("PUT", f"/v1/cases/{case}/packet/{group}", content)
+
+    async def pull_packet(self, referral: str, groups: Sequence[str], person: int = 0) -> bytes:
+        """Pull groups of a packet, sealed to the agency's newest key; `PacketKey.open` opens the answer."""
+        asked = {"purpose": self.agency.purpose, "groups": list(groups)}
+        answer = await self.ask("POST", f"/v1/referrals/{referral}/packet-pulls", asked, person=person)
+        self._was_shown("disclosure", person, referral)
+        return answer.content
+
+    async def register_key(self, record: KeyRecord) -> None:
+        """Register a packet key at the agency's own sector."""
+        await self.ask("PUT", f"/v1/keys/{record.key}", record.model_dump(mode="json"))
 
     async def services(self) -> list[Json]:
         """The directory, all pages."""

@@ -64,9 +64,8 @@ class Permits:
             asked_at=time.monotonic(),
             names_items=ACTS[look.access.act].lists,
             size_seen=self._size_seen,
-            tag_key=look.tag_key,
         )
-        content = await self._answer(request)
+        content = await self.ask_trail(request)
         crash_point("permit.asked")  # an intent without outcome, a review item; nothing was shown
         try:
             answer = PermitAnswer.model_validate_json(content)
@@ -77,7 +76,8 @@ class Permits:
         self._size_seen = max(self._size_seen, body.size)
         return body
 
-    async def _answer(self, request: PermitRequest) -> bytes:
+    async def ask_trail(self, request: PermitRequest) -> bytes:
+        """The trail's answer with a permit, unchecked; asked again under its idem where that may help."""
         content = request.model_dump_json(exclude_none=True)
         refusal = TrailUnavailable()
         for attempt in range(ATTEMPTS_MAX):

@@ -6,12 +6,16 @@ from typing import Any, Final
 
 import httpx2
 
-from schemas.events.access import REPORTS_MAX
+from schemas.events.access import REPORTS_MAX, SubjectKey
 from services.runtime.alarms import Alarm
 from services.runtime.crash import crash_point
 from services.runtime.errors import Unavailable
 from services.runtime.logs import log
+from services.sector.domain.packets import NumberedSubject
+from services.sector.domain.refusals import VaultUnavailable
 from services.sector.handlers.work import OpenWork, ReportKind
+from services.sector.vault.faults import VaultRefusal
+from services.sector.vault_client import VaultClient
 
 KINDS: Final[tuple[ReportKind, ...]] = ("subjects", "events", "outcomes")
 """In the order in which one rests on another: an event needs its subject."""
@@ -25,9 +29,10 @@ UNREADABLE: Final[Mapping[str, Any]] = {"problem": {"code": "malformed"}}
 class Delivery:
     """Posts what waits. No row is locked meanwhile: two deliveries at once send the same idem twice."""
 
-    def __init__(self, client: httpx2.AsyncClient, open_work: OpenWork) -> None:
+    def __init__(self, client: httpx2.AsyncClient, vault: VaultClient, open_work: OpenWork) -> None:
         """`open_work` may commit each statement by itself: what goes out again changes nothing."""
         self._client = client
+        self._vault = vault
         self._open_work = open_work
         self._tried: dict[ReportKind, int] = dict.fromkeys(KINDS, 0)
         """Kind → the last report of a full batch; the next begins behind it, so that none is blocked."""
@@ -50,8 +55,13 @@ class Delivery:
         self._tried[kind] = reports[-1][0] if is_full else 0
         return settled and is_full
 
-    async def _send(self, kind: ReportKind, waiting: Mapping[int, str]) -> bool:
-        results = await self._post(kind, [json.loads(content) for content in waiting.values()])
+    async def _send(self, kind: ReportKind, reports: Mapping[int, str]) -> bool:
+        waiting = {report: json.loads(content) for report, content in reports.items()}
+        if kind == "subjects":
+            waiting = await self._with_keys(waiting)
+            if not waiting:
+                return False
+        results = await self._post(kind, list(waiting.values()))
         if all(result is UNREADABLE for result in results):
             raise Unavailable("the trail reads none of them: it may be of another release, so they wait")
         crash_point("trail.sent")  # the trail has them, we still do: they go again under the same idem
@@ -67,6 +77,35 @@ class Delivery:
         if refused:
             log().error("reports_refused", count=len(refused), error_code=min(refused.values()))
         return bool(answered)
+
+    async def _with_keys(self, waiting: Mapping[int, Any]) -> dict[int, Any]:
+        """Subjects with their keys, as the vault derives them; while it is away, those that need it wait.
+
+        What was erased meanwhile has no key any more, and the trail need not hear of it.
+        """
+        numbered = {one: NumberedSubject(**told) for one, told in waiting.items() if "keyset" in told}
+        if not numbered:
+            return dict(waiting)
+        async with self._open_work() as work:
+            wraps = await work.packets.case_wraps({subject.keyset for subject in numbered.values()})
+        told, erased = {one: words for one, words in waiting.items() if one not in numbered}, []
+        try:
+            for one, subject in numbered.items():
+                wrap = wraps.get(subject.keyset)
+                if wrap is None:
+                    erased.append(one)
+                    continue
+                key = await self._vault.subject(wrap, subject.number)
+                named = SubjectKey(id=subject.id, key=key, retention=subject.retention)
+                told[one] = named.model_dump(mode="json")
+        except VaultUnavailable:
+            log().warning("subjects_wait", count=len(waiting) - len(told))
+        except VaultRefusal as refusal:
+            log().error("vault_refused", error_code=refusal.code)
+        if erased:
+            async with self._open_work() as work:
+                await work.reports.settle(erased, {})
+        return told
 
     async def _post(self, kind: str, contents: Sequence[Any]) -> Sequence[Mapping[str, Any]]:
         try:

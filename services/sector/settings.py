@@ -1,5 +1,6 @@
 """What an operator chooses for a sector service."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -20,6 +21,17 @@ class AuditSettings(BaseModel):
     """The verifier key (C2SP) that signs the log's checkpoints; its name is the log's origin."""
 
 
+class VaultAddress(BaseModel):
+    """Where the sector's vault answers, and the key by which this service knows what it signed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    socket: Path
+    """Its Unix socket."""
+    key: str
+    """`ed25519:` and the key in base64."""
+
+
 class SectorSettings(RuntimeSettings):
     """What an operator chooses for a sector service."""
 
@@ -30,6 +42,9 @@ class SectorSettings(RuntimeSettings):
     log: str
     """Origin of the access log: `audit.<host>/<jurisdiction>/<year>`."""
     audit: AuditSettings
+    vault: VaultAddress
+    peers: Mapping[str, str]
+    """Sector → its internal address, `https://host:port`: where packets that it recorded are pulled."""
     signing_key_file: Path
     """The Ed25519 seed, 32 bytes in base64, with which this service signs consents."""
     report_every_seconds: float = 4.0

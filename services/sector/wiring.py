@@ -14,7 +14,7 @@ from schemas.events.facts import StepRefused
 from schemas.events.governance_keys import GovernanceKeys
 from schemas.trail.notes import named_key
 from schemas.trail.permits import Trust
-from schemas.wire.signed import sign
+from schemas.wire.signed import public_bytes, sign
 from services.runtime.logs import log
 from services.runtime.peers import internal_client
 from services.runtime.process import Parts, Runtime, main
@@ -22,12 +22,15 @@ from services.runtime.settings import secret_from
 from services.runtime.sweeper import Sweeper
 from services.runtime.tokens import token_reader_of
 from services.runtime.transaction import Transaction
-from services.sector.api import Engine, FeedNotifier, described_app, sector_app
+from services.sector.api import Engine, FeedNotifier, described_app, release_app, sector_app
 from services.sector.domain.profile import Profile
 from services.sector.handlers.requests import fold_denials
 from services.sector.handlers.work import Work
 from services.sector.ledger import LedgerKeeper
+from services.sector.owners import ANSWER_WITHIN_SECONDS as OWNER_SECONDS
+from services.sector.owners import OwnerSectors
 from services.sector.permits import Permits
+from services.sector.releases import Releases
 from services.sector.reports import Delivery
 from services.sector.settings import SectorSettings
 from services.sector.store.cases import CaseStore, ReplyStore
@@ -38,9 +41,13 @@ from services.sector.store.register import RegisterStore
 from services.sector.store.reports import ReportStore
 from services.sector.store.views import ViewStore
 from services.sector.subscriptions import subscriptions
+from services.sector.upkeep import VaultUpkeep
+from services.sector.vault_client import VaultClient
 
 LEDGER_SECONDS: Final = 5.0
 """How often closures are looked for that a request left undone."""
+UPKEEP_SECONDS: Final = 5.0
+"""How often a vault is looked after when no commit of this process left keys for it."""
 FOLD_SECONDS: Final = 5.0
 """How often denials whose time is over are looked for."""
 
@@ -53,6 +60,8 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
         signing_key = Ed25519PrivateKey.from_private_bytes(seed)
         keys = GovernanceKeys.read(settings.governance_keys_file.read_bytes())
         feeds = FeedNotifier()
+        vault = VaultClient(settings.vault.socket)
+        vault_key = public_bytes(settings.vault.key)
 
         def work_on(transaction: Transaction) -> Work:
             return Work(
@@ -60,7 +69,7 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
                 clock=runtime.clock,
                 keys=keys,
                 cases=CaseStore(transaction, signing_key.sign),
-                packets=PacketStore(transaction, lambda: None),
+                packets=PacketStore(transaction, vault_key, keeping.wake),
                 closures=ClosureStore(transaction, ledger.wake),
                 views=ViewStore(transaction, feeds.notify),
                 register=RegisterStore(transaction),
@@ -82,22 +91,43 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
             async with open_work() as work:
                 return await fold_denials(work)
 
-        # Looks and reports have a client each: neither can use up the other's connections.
-        clients = [internal_client(settings.tls, "audit", base_url=settings.audit.url) for _ in range(2)]
-        delivery = Delivery(clients[0], work_singly)
+        # Looks, reports and proofs have a client each: none can use up the others' connections.
+        clients = [internal_client(settings.tls, "audit", base_url=settings.audit.url) for _ in range(3)]
+        delivery = Delivery(clients[0], vault, work_singly)
         sweeper = Sweeper("reports", settings.report_every_seconds, delivery.sweep)
         trust = Trust(
             settings.log, (named_key(settings.audit.permit_key),), named_key(settings.audit.log_key)
         )
         show = Permits(clients[1], audience=runtime.identity.source, trust=trust, open_work=open_work)
+        upkeep = VaultUpkeep(vault, clients[2], open_work, runtime.clock)
+        keeping = Sweeper("vault", UPKEEP_SECONDS, upkeep.sweep)
+        releases = Releases(vault, show.ask_trail, open_work)
+        owners = {
+            sector: internal_client(settings.tls, sector, base_url=url, seconds=OWNER_SECONDS)
+            for sector, url in settings.peers.items()
+            if sector != profile.name
+        }
         caller = token_reader_of(settings.issuer, runtime.identity.source, runtime.clock)
         return Parts(
             subscriptions=subscriptions(profile),
             open_work=work_on,
-            api=sector_app(Engine(profile, caller, open_work, work_singly, show, keyed_digest(seed), feeds)),
-            sweepers=(sweeper, ledger, Sweeper("denials", FOLD_SECONDS, fold)),
-            alarms=(delivery.alarms,),
-            closes=[client.aclose for client in clients],
+            api=sector_app(
+                Engine(
+                    profile=profile,
+                    caller=caller,
+                    open=open_work,
+                    read=work_singly,
+                    show=show,
+                    digest=keyed_digest(seed),
+                    packets=releases,
+                    forward=OwnerSectors(owners),
+                    feeds=feeds,
+                )
+            ),
+            internal=release_app(releases, work_singly, runtime.identity.cell, profile.calls_itself),
+            sweepers=(sweeper, keeping, ledger, Sweeper("denials", FOLD_SECONDS, fold)),
+            alarms=(delivery.alarms, upkeep.alarms),
+            closes=[*(client.aclose for client in (*clients, *owners.values())), vault.close],
         )
 
     return parts

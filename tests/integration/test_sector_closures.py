@@ -25,6 +25,7 @@ from services.sector.ledger import LedgerKeeper
 from services.social_services.profile import PROFILE
 from tests.support.builders import OWNER, RECEIVER, SECTOR_OF, STRANGER, an_id
 from tests.support.clock import NOON
+from tests.support.intake import an_intake_key
 from tests.support.platform import Space
 from tests.support.scenes import (
     CONSENT,
@@ -262,6 +263,7 @@ async def race(space: Space) -> AsyncIterator[Race]:
         sectors = [StoredSector(PROFILE, session) for session in sessions]
         async with sectors[0].open() as work:
             await sectors[0].admit(*SECTOR_OF)
+            await work.packets.keep_intake([an_intake_key(PROFILE.name)], NOON)
             template = await closures_template(sectors[0], work)
         cases, consents = await many_cases(sectors[0], template)
         yield Race(sectors, cases, consents)
@@ -285,10 +287,10 @@ async def many_cases(sector: StoredSector, template: str) -> tuple[list[Case], l
     subjects, packets = ([an_id(kind, number) for number in numbers] for kind in ("subject", "packet"))
     async with sector.open() as work:
         await sector.rows(
-            """INSERT INTO case_file (id, agency, reference, subject, k_case, opened_at)
-               SELECT *, CAST(:key AS bytea), now() FROM (SELECT id, CAST(:agency AS text), 'r', subject
+            """INSERT INTO case_file (id, agency, reference, subject, opened_at)
+               SELECT *, now() FROM (SELECT id, CAST(:agency AS text), 'r', subject
                FROM unnest(CAST(:ids AS text[]), CAST(:subjects AS text[])) AS row (id, subject)) AS rows""",
-            ids=ids["case"], subjects=subjects, agency=OWNER, key=bytes(32),
+            ids=ids["case"], subjects=subjects, agency=OWNER,
         )  # fmt: skip
         await sector.rows(
             """INSERT INTO packet (case_id, packet, keyset)
@@ -311,7 +313,7 @@ async def many_cases(sector: StoredSector, template: str) -> tuple[list[Case], l
             ]
         )
     cases = [
-        Case(case, OWNER, "r", subject, bytes(32), packet, keyset, NOON)
+        Case(case, OWNER, "r", subject, packet, keyset, NOON)
         for case, subject, packet, keyset in zip(ids["case"], subjects, packets, ids["keyset"], strict=True)
     ]
     return cases, consents

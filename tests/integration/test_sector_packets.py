@@ -12,9 +12,9 @@ from services.sector.domain import packets
 from services.sector.domain.refusals import IntakeMissing, TooManyVersions
 from services.sector.handlers.packets import write_group
 from tests.support.builders import STRANGER
+from tests.support.intake import unwrapped
 from tests.support.scenes import a_case, asker
 from tests.support.sector import StoredSector
-from tests.support.vault import unwrapped
 
 CLINICAL = PacketClinical(injuries="canary-7731 of the left wrist", pep="given")
 
@@ -24,12 +24,12 @@ SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND has_table_privil
 
 async def opened(sector: StoredSector, packet: str, group: str) -> Any:
     """What the vault would read of the newest version."""
-    [(key, version)] = await sector.work.packets.newest(packet, [group])
+    [row] = await sector.work.packets.newest(packet, [group])
+    wrap = row.wrap
     place = PacketPlace(
-        sector.profile.name, packet, key.keyset, key.key, group, str(version.version), version.agency,
-        version.schema,
-    )  # fmt: skip
-    content = decrypt_group(place, unwrapped(sector.profile.name, key), version.ct, version.kc)
+        sector.profile.name, packet, wrap.keyset, wrap.key, group, wrap.version, row.agency, row.schema_name
+    )
+    content = decrypt_group(place, unwrapped(sector.profile.name, wrap), row.ct, row.kc)
     return json.loads(content)
 
 

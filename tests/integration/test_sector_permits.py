@@ -13,7 +13,7 @@ from services.sector.handlers.looks import look_at_case, look_at_referral, look_
 from services.sector.handlers.work import Work
 from services.sector.permits import ATTEMPTS_MAX, Permits
 from tests.support.builders import RECEIVER, REFERRAL, STRANGER, a_protocol_current, an_id
-from tests.support.scenes import an_offered_referral, asker
+from tests.support.scenes import asker
 from tests.support.sector import StoredSector
 from tests.support.trail import TrailTwin
 from tests.unit.sector.test_views import folded, offered
@@ -112,21 +112,6 @@ async def test_a_tree_that_went_back_shows_nothing(sector: StoredSector, trail: 
 
     with pytest.raises(TrailUnavailable):
         await show(look_at_worklist([], asker(RECEIVER), "care"), load)
-
-
-async def test_the_owner_checks_the_tag_from_its_own_key(sector: StoredSector, trail: TrailTwin) -> None:
-    referral = await an_offered_referral(sector)
-    look = await look_at_referral(referral, asker(), "care", sector.work)
-    registered = (await sector.reported())[-1]
-
-    async def load(_: Work) -> int:
-        return 1
-
-    with pytest.raises(TrailUnavailable):
-        await shows(sector, trail)(look, load)
-    trail.keys[referral] = registered.key
-
-    assert await shows(sector, trail)(look, load) == 1
 
 
 @pytest.mark.parametrize("status", [503, 409])

@@ -4,12 +4,12 @@ from datetime import timedelta
 
 import pytest
 
-from schemas.events.access import Access, Actor, EventReport, SubjectKey, missing_field
+from schemas.events.access import Access, Actor, EventReport, missing_field
 from schemas.events.consent import Closure
 from schemas.events.referral import OfferReferral, WithdrawReferral
-from schemas.trail.bytes import subject_key
 from services.sector.domain.bodies import OfferRequest, body_of
 from services.sector.domain.consents import CONSENTS_PER_CASE_MAX
+from services.sector.domain.packets import NumberedSubject
 from services.sector.domain.refusals import (
     ConsentDoesNotCover,
     RecipientIsOwner,
@@ -67,20 +67,20 @@ async def test_an_offer_is_view_subject_and_step_together_and_carries_neither_ca
     assert (sent.referral, sent.agency, sent.consent.recipient) == (referral, OWNER, RECEIVER)
     registered = (await sector.reported())[-1]
     case = await case_of(sector, view.case or "")
-    assert (registered.id, registered.key) == (referral, subject_key(case.key, 1))
+    assert (registered.id, registered.keyset, registered.number) == (referral, case.keyset, 1)
     assert view.consent is not None
     assert not [own for own in (case.id, view.consent.id) if own in sent.model_dump_json()]
 
 
-async def test_each_referral_of_a_case_has_a_trail_key_of_its_own(sector: StoredSector) -> None:
+async def test_each_referral_of_a_case_has_a_number_of_its_own_in_the_trail(sector: StoredSector) -> None:
     case = await a_case(sector)
     asked = OfferRequest.model_validate(an_offer_asked(case, await a_recorded_consent(sector, case)))
 
     for _ in range(2):
         await offer(asked, asker(), sector.work)
 
-    keys = [one.key for one in await sector.reported() if isinstance(one, SubjectKey)]
-    assert len(keys) == len(set(keys)) == 3
+    numbers = [one.number for one in await sector.reported() if isinstance(one, NumberedSubject)]
+    assert numbers == [1, 2]
 
 
 async def test_an_offer_to_oneself_or_beyond_her_consent_is_refused_and_nothing_is_sent(

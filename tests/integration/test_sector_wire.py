@@ -29,7 +29,9 @@ from services.runtime.ids import new_id
 from services.runtime.kafka import security
 from services.runtime.process import running
 from services.runtime.settings import IssuerSettings, PortSettings
-from services.sector.settings import AuditSettings, SectorSettings
+from services.sector.settings import AuditSettings, SectorSettings, VaultAddress
+from services.sector.vault.process import make_vault, serve
+from services.sector.vault.settings import TrailKeys, VaultPlaces, VaultSettings
 from services.sector.wiring import wire
 from tests.support.builders import (
     RECEIVER,
@@ -78,9 +80,33 @@ class Wire:
                 log_key=made.verification_key("log", ORIGIN),
             ),
             signing_key_file=made.key_file("signing-health"),
+            vault=VaultAddress(socket=self.folder / "vault.socket", key=made.public_key("vault-health")),
+            peers={},
             report_every_seconds=0.1,
             **changes,
         )
+
+    @asynccontextmanager
+    async def vault(self) -> AsyncIterator[None]:
+        made = self.space.platform.secrets
+        settings = VaultSettings(
+            mode="local",
+            cell=CELL,
+            log=ORIGIN,
+            audit=TrailKeys(
+                permit_key=made.verification_key("permit", f"{ORIGIN}/permit"),
+                log_key=made.verification_key("log", ORIGIN),
+            ),
+            governance_keys_file=self.space.platform.governance_keys_file(),
+            vault=VaultPlaces(folder=self.folder, signing_key_file=made.key_file("vault-health")),
+        )
+        task = asyncio.create_task(serve(make_vault("health", settings), self.folder))
+        try:
+            await until(lambda: _exists(self.folder / "vault.socket"))
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
 
     @asynccontextmanager
     async def trail(self) -> AsyncIterator[None]:
@@ -180,9 +206,13 @@ def refused(referral: str, number: int, to: str = OWN) -> StepRefused:
 async def at_work(space: Space, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Wire]:
     """Trail and sector running, two clinics admitted, one entry listed."""
     made = Wire(space, tmp_path_factory.mktemp("wire"))
-    async with made.trail(), running("health", made.settings(), wire(PROFILE)):
+    async with made.vault(), made.trail(), running("health", made.settings(), wire(PROFILE)):
         await admit(made)
         yield made
+
+
+async def _exists(file: Path) -> bool:
+    return file.exists()
 
 
 async def admit(made: Wire) -> None:
@@ -408,7 +438,7 @@ async def test_while_the_trail_is_away_nothing_is_shown_and_nothing_is_lost(
 ) -> None:
     space = Space(platform)
     made = Wire(space, tmp_path)
-    async with running("health", made.settings(), wire(PROFILE)):
+    async with made.vault(), running("health", made.settings(), wire(PROFILE)):
         await admit(made)
         async with made.client() as client:
             answer = await made.offer(client)
@@ -449,11 +479,12 @@ async def prepared(
     space = Space(platform)
     made = Wire(space, tmp_path_factory.mktemp("prepared"))
     made.trail_port = at_work.trail_port
-    async with running("health", made.settings(), wire(PROFILE)), made.client() as client:
-        await admit(made)
-        referral = (await made.offer(client)).json()["referral"]
-        await until(lambda: _nothing_left(made))
-    yield made, referral
+    async with made.vault():
+        async with running("health", made.settings(), wire(PROFILE)), made.client() as client:
+            await admit(made)
+            referral = (await made.offer(client)).json()["referral"]
+            await until(lambda: _nothing_left(made))
+        yield made, referral
     space.close()
 
 

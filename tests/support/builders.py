@@ -101,10 +101,15 @@ def an_agency(agency: str = RECEIVER, **changes: Any) -> AgencyCurrent:
         "sector": SECTOR_OF.get(agency, "health"),
         "organization": organization_of(agency),
         "status": "active",
-        "signing_key": _public("ed25519", Ed25519PrivateKey.from_private_bytes(seed)),
+        "signing_key": _public("ed25519", agency_key(agency)),
         "encryption_key": _public("x25519", X25519PrivateKey.from_private_bytes(seed)),
     }
     return signed(AgencyCurrent.model_validate(content | changes))
+
+
+def agency_key(agency: str) -> Ed25519PrivateKey:
+    """The signing key in the admission of `an_agency`."""
+    return Ed25519PrivateKey.from_private_bytes(hashlib.sha256(agency.encode()).digest())
 
 
 def a_service(service: str = "health", **changes: Any) -> ServiceCurrent:

@@ -17,6 +17,7 @@ from schemas.wire.signed import sign
 from services.runtime.identity import Identity
 from services.runtime.outbox import Outbox
 from services.runtime.transaction import Transaction
+from services.sector.domain.packets import NumberedSubject
 from services.sector.domain.profile import Profile
 from services.sector.domain.views import ReferralView
 from services.sector.handlers.work import Work
@@ -31,6 +32,7 @@ from services.sector.wiring import log_forged
 from tests.support.builders import REFERRAL, an_agency
 from tests.support.clock import StoppedClock
 from tests.support.governance import KEYS
+from tests.support.intake import VAULT_PUBLIC
 
 CELL = "test-local"
 SIGNING_KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
@@ -59,7 +61,7 @@ class StoredSector:
             clock=self.clock,
             keys=KEYS,
             cases=CaseStore(transaction, SIGN),
-            packets=PacketStore(transaction, lambda: None),
+            packets=PacketStore(transaction, VAULT_PUBLIC, lambda: None),
             closures=ClosureStore(transaction, lambda: None),
             views=ViewStore(transaction, lambda agencies: None),
             register=RegisterStore(transaction),
@@ -104,7 +106,9 @@ class StoredSector:
 
     async def reported(self) -> list[Any]:
         """What the trail is about to be told, in order."""
-        return [
-            KINDS[row.kind].model_validate(json.loads(row.content))
-            for row in await self.rows("SELECT kind, content FROM trail_outbox ORDER BY id")
-        ]
+        rows = await self.rows("SELECT kind, content FROM trail_outbox ORDER BY id")
+        return [_report(row.kind, json.loads(row.content)) for row in rows]
+
+
+def _report(kind: str, content: dict[str, Any]) -> BaseModel:
+    return (NumberedSubject if "keyset" in content else KINDS[kind]).model_validate(content)

@@ -10,12 +10,12 @@ from services.sector.api.approvals import approval_routes
 from services.sector.api.asking import Engine, FeedNotifier
 from services.sector.api.keys import key_routes
 from services.sector.api.listening import listening_routes
-from services.sector.api.packets import packet_routes
+from services.sector.api.packets import packet_routes, release_app
 from services.sector.api.reading import reading_routes
 from services.sector.api.steps import step_routes
 from services.sector.domain.profile import Profile
 
-__all__ = ["Engine", "FeedNotifier", "described_app", "sector_app"]
+__all__ = ["Engine", "FeedNotifier", "described_app", "release_app", "sector_app"]
 
 
 def sector_app(engine: Engine) -> FastAPI:
@@ -30,4 +30,4 @@ def sector_app(engine: Engine) -> FastAPI:
 def described_app(profile: Profile) -> FastAPI:
     """The routes of a sector without anything behind them, for its document."""
     nothing: Any = None
-    return sector_app(Engine(profile, nothing, nothing, nothing, nothing, nothing, nothing))
+    return sector_app(Engine(profile, *[nothing] * 8))

@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse
 
 from schemas.events.access import Actor
 from schemas.events.consent import PURPOSES
+from schemas.events.pulls import PacketPull
 from schemas.ids import KINDS
 from schemas.roles import WITHOUT_PURPOSE, Act, may
 from schemas.wire.body import CODE_LIST
@@ -26,6 +27,7 @@ from services.sector.domain import refusals
 from services.sector.domain.profile import Profile
 from services.sector.domain.requests import Asker, Reply
 from services.sector.handlers.looks import TrailGate
+from services.sector.handlers.pulls import PacketGate
 from services.sector.handlers.requests import Closed, KeyedRequest, answer_once, close_once, record_denial
 from services.sector.handlers.work import OpenWork, Work
 
@@ -81,6 +83,9 @@ class Engine:
     show: TrailGate
     digest: Callable[[bytes], bytes]
     """Of what a request says, under a key that no database holds: else a short body could be guessed."""
+    packets: PacketGate
+    forward: Callable[[PacketPull, str], Awaitable[bytes]]
+    """Hands a pull on to the sector that recorded the packet."""
     feeds: FeedNotifier
 
 

@@ -19,7 +19,7 @@ from pydantic_core import PydanticCustomError
 from schemas.events.break_glass import DangerCode, DangerGroups
 from schemas.events.consent import ConsentRef, ConsentScope, FieldGroup, Purpose
 from schemas.events.referral import DeclineReferral, OfferFields, StepBase
-from schemas.ids import AgencyId, CaseId, DeskCode, ReferralId
+from schemas.ids import AgencyId, CaseId, DeskCode, ReaderKeyId, ReferralId
 from schemas.wire.body import CODE_LIST, UNKNOWN_CODE, Code, listed
 from schemas.wire.strict_json import shows_itself
 
@@ -90,6 +90,15 @@ class ApprovalRequest(RequestBody):
     requester: AgencyId
     groups: DangerGroups
     reason: DangerCode
+
+
+class PullRequest(RequestBody):
+    """Which groups somebody needs now, and for what."""
+
+    purpose: Purpose
+    groups: tuple[FieldGroup, ...] = Field(min_length=1, max_length=6)
+    key: ReaderKeyId | None = None
+    """To which of the agency's keys they are sealed; without it, to its newest."""
 
 
 def fields_of(model: type[BaseModel], without: Collection[str]) -> dict[str, Any]:

@@ -1,11 +1,13 @@
 """Whether her consent covers an offer; pure, and asked once more by the arbiter."""
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from schemas.events.consent import ConsentProof, ConsentVersion
+from schemas.events.pulls import PacketPull
 from services.sector.domain.bodies import OfferRequest
 from services.sector.domain.refusals import ConsentDoesNotCover
 
@@ -22,6 +24,7 @@ class ConsentRecord:
 
     case: str
     version: ConsentVersion
+    signature: bytes
     is_signed: bool
     is_closed: bool
 
@@ -44,16 +47,27 @@ def check_covers(
     )
 
 
+def covers_pull(consent: ConsentRecord, pull: PacketPull, case: str, *, at: datetime) -> bool:
+    """Whether a version lets this recipient have these groups of the case for this purpose."""
+    return consent.case == case and _allows(consent, pull.recipient, pull.purpose, pull.groups, at)
+
+
 def form_hash(form_version: str, language: str) -> str:
     """Proof of the form that she was read, without the form."""
     return hashlib.sha256(f"{form_version}\n{language}".encode()).hexdigest()
 
 
 def _covers(consent: ConsentRecord, offer: OfferRequest, agency: str, at: datetime) -> bool:
+    is_theirs = (consent.case, consent.version.agency) == (offer.case, agency)
+    return is_theirs and _allows(consent, offer.recipient, offer.purpose, offer.groups, at)
+
+
+def _allows(
+    consent: ConsentRecord, recipient: str, purpose: str, groups: Collection[str], at: datetime
+) -> bool:
     scope = consent.version.scope
     return (
-        (consent.case, consent.version.agency) == (offer.case, agency)
-        and (consent.is_signed and not consent.is_closed and at < scope.expires_at)
-        and (offer.recipient in scope.recipients and offer.purpose in scope.purposes)
-        and set(offer.groups) <= set(scope.groups)
+        (consent.is_signed and not consent.is_closed and at < scope.expires_at)
+        and (recipient in scope.recipients and purpose in scope.purposes)
+        and set(groups) <= set(scope.groups)
     )

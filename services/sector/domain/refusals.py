@@ -1,12 +1,12 @@
 """Every refusal of a sector service beside the runtime's, by name; the codes never change."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Final
 
 from schemas.events.consent import PURPOSES
 from schemas.wire.key_records import KEY_RECORD_FAULTS
-from services.runtime.errors import Refused, define_refusal
+from services.runtime.errors import NotFound, Refused, define_refusal
 
 _define: Final = partial(define_refusal, __name__)
 
@@ -54,6 +54,33 @@ IntakeMissing: Final = _define(
 """On a fresh installation, or after one to two weeks without a vault."""
 ClosureUnderWay: Final = _define(
     "closure_under_way", "Another change of this consent is being recorded; read the case in a minute."
+)
+KeyRecordMissing: Final = _define(
+    "key_record_missing",
+    "No such key of your agency is valid now; register one with PUT /v1/keys, and open with it.",
+)
+PacketEmpty: Final = _define("packet_empty", "Nothing was written in this packet yet; ask the owner.")
+GroupNotShared: Final = _define(
+    "group_not_shared", "The protocol lets your sector have none of a group that you ask for.", 403
+)
+PurposeNotShared: Final = _define(
+    "purpose_not_shared",
+    "The protocol lets your sector have a group that you ask for, for other purposes.",
+    403,
+)
+KeyRefused: Final = _define(
+    "key_refused", "The vault does not take your key's record; register a new one with PUT /v1/keys.", 403
+)
+GroundChanged: Final = _define("ground_changed", "What this rests on changed meanwhile; ask again.")
+PermitUsed: Final = _define("permit_used", "This permit was used before, so nothing was opened; ask again.")
+ReleaseLate: Final = _define(
+    "release_late", "The release took too long and was ended, so that nobody waits for it; ask again.", 503
+)
+VaultRefused: Final = _define(
+    "vault_refused", "The vault refused this release and the trail says why; tell the operator.", 503
+)
+SectorsOnly: Final = _define(
+    "sectors_only", "Only the service of the recipient's own sector may ask for a release.", 403
 )
 RecipientIsOwner: Final = _define(
     "recipient_is_owner", "A referral goes to another agency; name another one as recipient.", 422
@@ -109,3 +136,25 @@ class SubjectNotRegistered(TrailUnavailable):
         super().__init__()
         self.subjects = frozenset(subjects)
         """Those of a list that the trail named; it can be shown without them."""
+
+
+PULL_DENIALS: Final = {one.code: one for one in (GroupNotShared, PurposeNotShared)}
+"""What the protocol's table says no with; whatever it says besides is `group_not_shared`."""
+VAULT_REFUSALS: Final[Mapping[str, type[Refused]]] = {
+    "consent_does_not_cover": ConsentDoesNotCover,
+    "consent_expired": ConsentDoesNotCover,
+    "policy_denies": GroupNotShared,
+    "keyset_closed": NotFound,
+    "consent_closed": NotFound,
+    **dict.fromkeys(KEY_RECORD_FAULTS, KeyRefused),
+    **dict.fromkeys(("unsettled", "state_lost", "ledger_behind", "ledger_conflict"), VaultUnavailable),
+}
+"""The vault's codes that say something to the asker; all others are `vault_refused`."""
+FORWARDED: Final[Mapping[str, type[Refused]]] = {
+    one.code: one
+    for one in (
+        NotFound, ConsentDoesNotCover, GroupNotShared, PurposeNotShared, PacketEmpty, KeyRefused,
+        GroundChanged, PermitUsed, ReleaseLate, VaultRefused, VaultUnavailable, TrailUnavailable,
+    )
+}  # fmt: skip
+"""What the owner's sector can refuse a pull with, as the recipient's passes it on."""

@@ -1,11 +1,10 @@
 """What somebody is about to see, as the trail is asked for it; and what is shown once it has agreed."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from schemas.events.access import Access, Explanation, Item
-from schemas.trail.bytes import subject_key
 from schemas.wire.body import instant_text
 from services.runtime.errors import NotFound
 from services.sector.domain.refusals import ConsentDoesNotCover
@@ -18,11 +17,10 @@ Shown = TypeVar("Shown")
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One look, not yet allowed; `tag_key` where this service owns the subject, so that it checks the tag."""
+    """One look, not yet allowed."""
 
     access: Access
     items: tuple[Item, ...] = ()
-    tag_key: bytes | None = field(default=None, repr=False)
 
 
 class TrailGate(Protocol):
@@ -49,7 +47,7 @@ async def look_at_referral(referral: str, by: Asker, purpose: str, work: Work) -
         protocol=await work.register.protocol_with(view.protocol) if view.protocol else None,
         explain=(Explanation(code=f"is_{view.role}", ref=view.referral),),
     )
-    return Look(access, tag_key=await _tag_key(view, work))
+    return Look(access)
 
 
 async def own_view(referral: str, by: Asker, work: Work) -> ReferralView:
@@ -71,7 +69,7 @@ async def look_at_case(case: str, by: Asker, purpose: str, work: Work) -> Look:
     access = _access(
         "view", by, purpose, basis="own_case", subject=own.subject, explain=(Explanation(code="is_owner"),)
     )
-    return Look(access, tag_key=subject_key(own.key, 0))
+    return Look(access)
 
 
 def row_of(view: ReferralView) -> Mapping[str, Any]:
@@ -109,9 +107,3 @@ async def case_page(case: str, by: Asker, work: Work) -> Mapping[str, Any]:
 
 def _access(act: str, by: Asker, purpose: str, **more: Any) -> Access:
     return Access(act=act, purpose=purpose, actor=by.actor, agency=by.agency, **more)
-
-
-async def _tag_key(view: ReferralView, work: Work) -> bytes | None:
-    if view.case is None or view.subject_number is None:
-        return None
-    return subject_key((await work.cases.find(view.case, view.agency)).key, view.subject_number)

@@ -11,8 +11,7 @@ async def write_group(group: str, content: PacketPart, case_id: str, by: Asker, 
     """A new version of a field group, sealed before this transaction ends; what was said is in no answer."""
     case = await work.cases.lock(case_id, by.agency)  # one version after the other
     at = work.clock.now()
-    writer = PacketWriter(await work.packets.intake(at), random_bytes, new_id)
+    writer = PacketWriter(await work.packets.intake(at), case.keyset, random_bytes, new_id)
     versions = await work.packets.versions(case.packet)
-    written = writer.write((case.packet, case.keyset, by.agency), versions, group, content, at)
-    await work.packets.add([key for key, _ in written], [version for _, version in written])
+    await work.packets.write(writer.write(case.packet, by.agency, versions, group, content), at)
     return Reply(200, {}, {"case": case.id, "group": group, "version": versions.get(group, 0) + 1})

@@ -12,6 +12,7 @@ from schemas.events.referral import OfferFields, OfferReferral, StepBase
 from schemas.topics import steps_of
 from schemas.trail.bytes import subject_key
 from schemas.wire.body import instant_text
+from schemas.wire.packets import DATA_KEY_BYTES
 from services.runtime.admission import check_admission
 from services.runtime.errors import NotFound
 from services.runtime.ids import new_id, random_bytes
@@ -19,6 +20,7 @@ from services.runtime.subscription import OutboxEvent
 from services.sector.domain import refusals
 from services.sector.domain.bodies import CaseRequest, ConsentRequest, OfferRequest, RequestBody
 from services.sector.domain.consents import CONSENTS_PER_CASE_MAX, check_covers, form_hash
+from services.sector.domain.packets import NumberedSubject, PacketWriter
 from services.sector.domain.requests import Asker, Reply, check_step
 from services.sector.domain.views import ReferralView
 from services.sector.handlers.work import Case, Work
@@ -85,20 +87,23 @@ async def close_once(
 
 
 async def open_case(asked: CaseRequest, by: Asker, work: Work) -> Reply:
-    """A new case: its key, and its alias in the trail, are drawn here and known here alone."""
+    """A new case: its key is drawn here and sealed to the vault; its alias in the trail is known here."""
     at = work.clock.now()
     case = Case(
         id=new_id("case"),
         agency=by.agency,
         reference=asked.reference,
         subject=new_id("subject"),
-        key=random_bytes(32),
         packet=new_id("packet"),
         keyset=new_id("keyset"),
         opened_at=at,
     )
+    case_key = random_bytes(DATA_KEY_BYTES)
+    writer = PacketWriter(await work.packets.intake(at), case.keyset, random_bytes, new_id)
     await work.cases.add(case)
-    await work.reports.add([_subject(case, case.subject, 0)])
+    await work.packets.add([writer.wrap_case_key(case_key)])  # from here on only the vault can use it
+    key = subject_key(case_key, 0)
+    await work.reports.add([SubjectKey(id=case.subject, key=key, retention=RETENTION)])
     body = {"id": case.id, "opened_at": instant_text(at)}
     return Reply(201, {"Location": f"/v1/cases/{case.id}"}, body)
 
@@ -161,7 +166,8 @@ async def offer(asked: OfferRequest, by: Asker, work: Work) -> Reply:
     number = await work.cases.next_subject(case.id)
     view = ReferralView(step.referral, by.agency, "owner", case.id, number, asked.consent, updated_at=at)
     await work.views.save([view])
-    await work.reports.add([_subject(case, step.referral, number)])
+    subject = NumberedSubject(id=step.referral, keyset=case.keyset, number=number, retention=RETENTION)
+    await work.reports.add([subject])
     return await send_step(step, work, at)
 
 
@@ -209,10 +215,6 @@ async def send_step(step: StepBase, work: Work, at: datetime) -> Reply:
     await work.send([OutboxEvent(steps_of(work.profile.name), step, at, id=event)])
     body = {"referral": step.referral, "step": event, "received_at": instant_text(at)}
     return Reply(202, {"Location": f"/v1/referrals/{step.referral}"}, body)
-
-
-def _subject(case: Case, subject: str, number: int) -> SubjectKey:
-    return SubjectKey(id=subject, key=subject_key(case.key, number), retention=RETENTION)
 
 
 def consent_event(by: Asker, consent: ConsentRef, reason: str, at: datetime, **subject: Any) -> EventReport:

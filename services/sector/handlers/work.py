@@ -26,10 +26,10 @@ from services.runtime.clock import Clock
 from services.runtime.subscription import OutboxEvent
 from services.sector.domain.closures import Task
 from services.sector.domain.consents import ConsentRecord
-from services.sector.domain.packets import GroupVersion, KeyWrap
 from services.sector.domain.profile import Profile
 from services.sector.domain.requests import Reply
 from services.sector.domain.views import FeedEvent, ReferralView, ThinEvent
+from services.sector.vault.requests import DataKeyWrap, StoredGroup
 
 ViewKey = tuple[str, str]
 """Referral and agency."""
@@ -53,7 +53,6 @@ class Case:
     agency: str
     reference: str = field(repr=False)
     subject: str
-    key: bytes = field(repr=False)
     packet: str
     keyset: str
     opened_at: datetime
@@ -113,6 +112,18 @@ class HeldGroup:
     released_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class ReleaseRecord:
+    """Which versions of which groups of a case an agency is given, by which release."""
+
+    release: str
+    case: str
+    referral: str
+    agency: str
+    versions: Mapping[str, int]
+    at: datetime
+
+
 class Packets(Protocol):
     """What she told an agency, sealed: rows that this service writes and cannot read."""
 
@@ -122,28 +133,29 @@ class Packets(Protocol):
     async def keep_intake(self, keys: Sequence[IntakeKey], at: datetime) -> None:
         """Keep keys that the vault gave, and drop those whose time is over."""
 
-    async def add(self, keys: Sequence[KeyWrap], groups: Sequence[GroupVersion] = ()) -> None:
-        """Keep new wrapped keys, and the versions that are sealed under them."""
+    async def add(self, keys: Sequence[DataKeyWrap]) -> None:
+        """Keep new wrapped keys."""
+
+    async def write(self, groups: Sequence[StoredGroup], at: datetime) -> None:
+        """Keep new versions of groups, and the keys under which they are sealed."""
 
     async def versions(self, packet: str) -> Mapping[str, int]:
         """Group → its newest version; nothing before the first was written."""
 
-    async def newest(self, packet: str, groups: Collection[str]) -> Sequence[tuple[KeyWrap, GroupVersion]]:
-        """The newest version of each of these groups, with its wrapped key."""
+    async def newest(self, packet: str, groups: Collection[str]) -> Sequence[StoredGroup]:
+        """The newest version of each of these groups."""
 
-    async def case_wraps(self, keysets: Collection[str]) -> Mapping[str, KeyWrap]:
+    async def case_wraps(self, keysets: Collection[str]) -> Mapping[str, DataKeyWrap]:
         """Keyset → the wrapped key of its case; an erased one has none."""
 
-    async def unadopted(self, limit: int) -> Sequence[KeyWrap]:
+    async def unadopted(self, limit: int) -> Sequence[DataKeyWrap]:
         """Keys that the vault has not adopted yet."""
 
-    async def adopt(self, keys: Sequence[KeyWrap]) -> None:
+    async def adopt(self, keys: Sequence[DataKeyWrap]) -> None:
         """Replace wraps by those that the vault made of them."""
 
-    async def record_release(
-        self, release: str, case: str, referral: str, agency: str, groups: Mapping[str, int], at: datetime
-    ) -> None:
-        """Note which versions of which groups an agency is being given."""
+    async def record_release(self, record: ReleaseRecord) -> None:
+        """Note what an agency is being given."""
 
     async def holders(self, case: str) -> Sequence[HeldGroup]:
         """Who was given what of a case."""
@@ -186,6 +198,9 @@ class Views(Protocol):
     async def of_case(self, case: str) -> Sequence[str]:
         """The newest referrals of a case, `CASE_REFERRALS_MAX` at most."""
 
+    async def owned(self, referral: str) -> ReferralView | None:
+        """The owner's view of a referral, where the owner is of this sector."""
+
     async def save(self, views: Collection[ReferralView]) -> None:
         """Keep views as they are now."""
 
@@ -214,6 +229,10 @@ class Register(Protocol):
 
     async def entries(self, after: str, limit: int) -> Sequence[DirectoryEntry]:
         """Directory entries behind a service id, by service id."""
+
+    async def documents(self, recipient: str, protocol: str, service: str) -> Mapping[str, str] | None:
+        """What governance signed, as JSON: the admission of the `recipient`, the `protocol` of that hash, the
+        keys of the `service`; None where one is missing."""
 
     async def protocol_with(self, document_hash: str) -> ProtocolVersion | None:
         """The protocol with this hash, or None."""

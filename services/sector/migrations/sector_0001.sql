@@ -5,7 +5,6 @@ CREATE TABLE case_file (
   agency text NOT NULL,
   reference text NOT NULL, -- the agency's own number: stays in this database
   subject text NOT NULL UNIQUE, -- the case's alias in the trail
-  k_case bytea NOT NULL CHECK (octet_length(k_case) = 32),
   next_subject integer NOT NULL DEFAULT 1,
   opened_at timestamptz NOT NULL);
 
@@ -182,7 +181,7 @@ GRANT SELECT, INSERT, UPDATE ON case_file, referral_view, feed_end, agency, serv
 GRANT SELECT, INSERT ON packet, packet_group, data_key, release_made TO "{service}";
 GRANT UPDATE (epoch, wrap, is_adopted) ON data_key TO "{service}";
 GRANT SELECT, INSERT, UPDATE (task, done_at) ON closure TO "{service}";
-GRANT SELECT, INSERT, DELETE ON intake_key TO "{service}";
+GRANT SELECT, INSERT, UPDATE, DELETE ON intake_key TO "{service}";
 GRANT SELECT, INSERT, UPDATE (is_revoked) ON key_record TO "{service}";
 GRANT SELECT, INSERT ON consent_version, consent_withdrawal, feed_event, protocol, permit_used TO "{service}";
 GRANT SELECT, INSERT, DELETE, UPDATE (refused) ON trail_outbox TO "{service}";

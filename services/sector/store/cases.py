@@ -15,11 +15,11 @@ from services.sector.domain.requests import Reply
 from services.sector.handlers.work import Case, Cases, Replies, ShownConsent
 
 _ADD: Final = """
-INSERT INTO case_file (id, agency, reference, subject, k_case, opened_at)
-VALUES (:id, :agency, :reference, :subject, :key, :opened_at)"""
+INSERT INTO case_file (id, agency, reference, subject, opened_at)
+VALUES (:id, :agency, :reference, :subject, :opened_at)"""
 _ADD_PACKET: Final = "INSERT INTO packet (case_id, packet, keyset) VALUES (:id, :packet, :keyset)"
 _FIND: Final = """
-SELECT c.id, c.agency, c.reference, c.subject, c.k_case, p.packet, p.keyset, c.opened_at
+SELECT c.id, c.agency, c.reference, c.subject, p.packet, p.keyset, c.opened_at
 FROM case_file c JOIN packet p ON p.case_id = c.id WHERE c.id = :id AND c.agency = :agency"""
 _LOCK: Final = _FIND + " FOR UPDATE OF c"
 _SHARE: Final = _FIND + " FOR SHARE OF c"
@@ -97,8 +97,9 @@ class CaseStore(Cases):
     async def _consent(self, sql: str, **named: Any) -> ConsentRecord | None:
         for row in await self._transaction.rows(sql, **named):
             version = ConsentVersion.model_validate_json(row.document)
-            is_signed = compare_digest(bytes(row.signature), self._sign(version.signed_bytes()))
-            return ConsentRecord(row.case_id, version, is_signed, row.is_closed)
+            signature = bytes(row.signature)
+            is_signed = compare_digest(signature, self._sign(version.signed_bytes()))
+            return ConsentRecord(row.case_id, version, signature, is_signed, row.is_closed)
         return None
 
     async def consents(self, case: str) -> Sequence[ShownConsent]:

@@ -1,14 +1,16 @@
 """Packets at rest, their wrapped keys and the vault's intake keys in PostgreSQL; the promises: `Packets`."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final
 
 from schemas.wire.packets import CASE_KEY, IntakeKey
+from schemas.wire.signed import SignatureWrong, check_signature
 from services.runtime.transaction import Row, Transaction, columns
-from services.sector.domain.packets import GroupVersion, KeyWrap
 from services.sector.domain.refusals import IntakeMissing
-from services.sector.handlers.work import HeldGroup, Packets
+from services.sector.handlers.work import HeldGroup, Packets, ReleaseRecord
+from services.sector.vault.requests import DataKeyWrap, StoredGroup
 
 _WRAP: Final = 'key, keyset, "group", version, epoch, wrap, is_adopted'
 _ADD_KEYS: Final = f"""
@@ -18,14 +20,16 @@ SELECT * FROM unnest(CAST(:key AS text[]), CAST(:keyset AS text[]), CAST(:group 
   CAST(:is_adopted AS boolean[]))"""  # noqa: S608  names of columns
 _ADD_GROUPS: Final = """
 INSERT INTO packet_group (packet, "group", version, key, agency, schema, kc, ct, recorded_at)
-SELECT * FROM unnest(CAST(:packet AS text[]), CAST(:group AS text[]), CAST(:version AS integer[]),
-  CAST(:key AS text[]), CAST(:agency AS text[]), CAST(:schema AS text[]), CAST(:kc AS bytea[]),
-  CAST(:ct AS bytea[]), CAST(:recorded_at AS timestamptz[]))"""
+SELECT packet, "group", version, key, agency, schema, kc, ct, :at
+FROM unnest(CAST(:packet AS text[]), CAST(:group AS text[]), CAST(:version AS integer[]),
+    CAST(:key AS text[]), CAST(:agency AS text[]), CAST(:schema_name AS text[]), CAST(:kc AS bytea[]),
+    CAST(:ct AS bytea[]))
+  AS row (packet, "group", version, key, agency, schema, kc, ct)"""
 _VERSIONS: Final = """
 SELECT "group", max(version) AS version FROM packet_group WHERE packet = :packet GROUP BY "group" """
 _NEWEST: Final = """
-SELECT DISTINCT ON (g."group") g.packet, g."group", g.version, g.key, g.agency, g.schema, g.kc, g.ct,
-  g.recorded_at, k.keyset, k.epoch, k.wrap, k.is_adopted
+SELECT DISTINCT ON (g."group") g.packet, g."group", g.version, g.key, g.agency, g.schema AS schema_name,
+  g.kc, g.ct, k.keyset, k.epoch, k.wrap, k.is_adopted
 FROM packet_group g JOIN data_key k ON k.key = g.key
 WHERE g.packet = :packet AND g."group" = ANY(CAST(:groups AS text[]))
 ORDER BY g."group", g.version DESC"""
@@ -40,13 +44,15 @@ FROM unnest(CAST(:key AS text[]), CAST(:epoch AS text[]), CAST(:wrap AS bytea[])
 WHERE k.key = w.key AND NOT k.is_adopted"""
 _INTAKE: Final = """
 SELECT CAST(document AS text) AS document FROM intake_key
-WHERE not_before <= :at AND not_after > :at ORDER BY not_before DESC LIMIT 1"""
+WHERE not_before <= :at AND not_after > :at
+ORDER BY not_before DESC, length(epoch), epoch LIMIT 1"""
 _KEEP_INTAKE: Final = """
 INSERT INTO intake_key (epoch, document, not_before, not_after)
 SELECT epoch, CAST(document AS jsonb), not_before, not_after
 FROM unnest(CAST(:epoch AS text[]), CAST(:document AS text[]), CAST(:not_before AS timestamptz[]),
   CAST(:not_after AS timestamptz[])) AS row (epoch, document, not_before, not_after)
-ON CONFLICT DO NOTHING"""
+ON CONFLICT (epoch) DO UPDATE SET document = excluded.document, not_before = excluded.not_before,
+  not_after = excluded.not_after"""
 _FORGET_INTAKE: Final = "DELETE FROM intake_key WHERE not_after <= :at"
 _RELEASED: Final = """
 INSERT INTO release_made (release, "group", version, case_id, referral, agency, released_at)
@@ -60,14 +66,18 @@ FROM release_made WHERE case_id = :case_id GROUP BY referral, agency, "group" OR
 class PacketStore(Packets):
     """Sealed rows alone: nothing here can be read without the vault."""
 
-    def __init__(self, transaction: Transaction, wake: Callable[[], None]) -> None:
-        """`wake` is called after a commit that left keys for the vault to adopt."""
+    def __init__(self, transaction: Transaction, vault_key: bytes, wake: Callable[[], None]) -> None:
+        """`vault_key` verifies intake keys; `wake` is called after a commit that left keys to adopt."""
         self._transaction = transaction
+        self._vault_key = vault_key
         self._wake = wake
 
     async def intake(self, at: datetime) -> IntakeKey:
         for row in await self._transaction.rows(_INTAKE, at=at):
-            return IntakeKey.model_validate_json(row.document)
+            key = IntakeKey.model_validate_json(row.document)
+            with suppress(SignatureWrong):  # whoever put another key here would read what is written next
+                check_signature(key, self._vault_key)
+                return key
         raise IntakeMissing
 
     async def keep_intake(self, keys: Sequence[IntakeKey], at: datetime) -> None:
@@ -76,40 +86,62 @@ class PacketStore(Packets):
         await self._transaction.run(_KEEP_INTAKE, **named, document=documents)
         await self._transaction.run(_FORGET_INTAKE, at=at)
 
-    async def add(self, keys: Sequence[KeyWrap], groups: Sequence[GroupVersion] = ()) -> None:
-        await self._transaction.run(_ADD_KEYS, **columns(keys, *KeyWrap.__slots__))
-        if groups:
-            await self._transaction.run(_ADD_GROUPS, **columns(groups, *GroupVersion.__slots__))
+    async def add(self, keys: Sequence[DataKeyWrap]) -> None:
+        await self._transaction.run(_ADD_KEYS, **_key_columns(keys))
         self._transaction.after_commit.append(self._wake)
+
+    async def write(self, groups: Sequence[StoredGroup], at: datetime) -> None:
+        wraps = [group.wrap for group in groups]
+        await self.add(wraps)
+        named = columns(groups, "packet", "agency", "schema_name", "kc", "ct")
+        await self._transaction.run(_ADD_GROUPS, **named, **_key_columns(wraps), at=at)
 
     async def versions(self, packet: str) -> Mapping[str, int]:
         rows = await self._transaction.rows(_VERSIONS, packet=packet)
         return {row.group: row.version for row in rows}
 
-    async def newest(self, packet: str, groups: Collection[str]) -> Sequence[tuple[KeyWrap, GroupVersion]]:
+    async def newest(self, packet: str, groups: Collection[str]) -> Sequence[StoredGroup]:
         rows = await self._transaction.rows(_NEWEST, packet=packet, groups=list(groups))
-        return [(_of(KeyWrap, row), _of(GroupVersion, row)) for row in rows]
+        return [
+            StoredGroup(
+                wrap=_wrap_of(row),
+                **{name: row[name] for name in ("packet", "agency", "schema_name", "kc", "ct")},
+            )
+            for row in rows
+        ]
 
-    async def case_wraps(self, keysets: Collection[str]) -> Mapping[str, KeyWrap]:
+    async def case_wraps(self, keysets: Collection[str]) -> Mapping[str, DataKeyWrap]:
         rows = await self._transaction.rows(_CASE_WRAPS, keysets=list(keysets))
-        return {row.keyset: _of(KeyWrap, row) for row in rows}
+        return {row.keyset: _wrap_of(row) for row in rows}
 
-    async def unadopted(self, limit: int) -> Sequence[KeyWrap]:
-        return [_of(KeyWrap, row) for row in await self._transaction.rows(_UNADOPTED, limit=limit)]
+    async def unadopted(self, limit: int) -> Sequence[DataKeyWrap]:
+        return [_wrap_of(row) for row in await self._transaction.rows(_UNADOPTED, limit=limit)]
 
-    async def adopt(self, keys: Sequence[KeyWrap]) -> None:
+    async def adopt(self, keys: Sequence[DataKeyWrap]) -> None:
         await self._transaction.run(_ADOPT, **columns(keys, "key", "epoch", "wrap"))
 
-    async def record_release(
-        self, release: str, case: str, referral: str, agency: str, groups: Mapping[str, int], at: datetime
-    ) -> None:
-        named = {"release": release, "case_id": case, "referral": referral, "agency": agency, "at": at}
-        await self._transaction.run(_RELEASED, **named, groups=list(groups), versions=list(groups.values()))
+    async def record_release(self, record: ReleaseRecord) -> None:
+        versions = record.versions
+        await self._transaction.run(
+            _RELEASED,
+            release=record.release,
+            case_id=record.case,
+            referral=record.referral,
+            agency=record.agency,
+            at=record.at,
+            groups=list(versions),
+            versions=list(versions.values()),
+        )
 
     async def holders(self, case: str) -> Sequence[HeldGroup]:
         return [HeldGroup(*row) for row in await self._transaction.rows(_HOLDERS, case_id=case)]
 
 
-def _of(kind: Any, row: Row) -> Any:
-    """The part of a row that is one of these."""
-    return kind(**{name: row[name] for name in kind.__slots__})
+def _key_columns(keys: Sequence[DataKeyWrap]) -> dict[str, list[Any]]:
+    plain = columns(keys, "key", "keyset", "group", "epoch", "wrap", "is_adopted")
+    return plain | {"version": [int(key.version) for key in keys]}
+
+
+def _wrap_of(row: Row) -> DataKeyWrap:
+    plain = {name: row[name] for name in ("key", "keyset", "group", "epoch", "wrap", "is_adopted")}
+    return DataKeyWrap(**plain, version=str(row.version))

@@ -60,6 +60,11 @@ WHERE id = ANY(CAST(:names AS text[])) ORDER BY id, version DESC""",
 _STANDINGS: Final = """
 SELECT id, sector, status = 'active' AS is_active FROM agency WHERE id = ANY(CAST(:ids AS text[]))"""
 _PROTOCOL: Final = "SELECT id FROM protocol WHERE hash = :hash"
+_DOCUMENTS: Final = """
+SELECT CAST(a.document AS text) AS recipient, CAST(p.document AS text) AS protocol,
+  CAST(s.document AS text) AS service
+FROM agency a, protocol p, service_key s
+WHERE a.id = :recipient AND p.hash = :protocol AND s.service = :service"""
 _ENTRIES: Final = """
 SELECT e.*, a.id AS agency, a.sector
 FROM directory_entry e LEFT JOIN LATERAL (
@@ -94,6 +99,12 @@ class RegisterStore(Register):
     async def entries(self, after: str, limit: int) -> Sequence[DirectoryEntry]:
         rows = await self._transaction.rows(_ENTRIES, after=after, limit=limit)
         return [DirectoryEntry.model_validate(row, from_attributes=True) for row in rows]
+
+    async def documents(self, recipient: str, protocol: str, service: str) -> Mapping[str, str] | None:
+        named = {"recipient": recipient, "protocol": protocol, "service": service}
+        for row in await self._transaction.rows(_DOCUMENTS, **named):
+            return dict(row)
+        return None
 
     async def protocol_with(self, document_hash: str) -> ProtocolVersion | None:
         for row in await self._transaction.rows(_PROTOCOL, hash=document_hash):

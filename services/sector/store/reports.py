@@ -10,10 +10,12 @@ from pydantic import BaseModel
 from schemas.events.access import REPORTS_MAX, Access, Actor, EventReport, OutcomeReport, SubjectKey
 from services.runtime.alarms import Alarm
 from services.runtime.transaction import Transaction
+from services.sector.domain.packets import NumberedSubject
 from services.sector.handlers.work import Denials, ReportKind, Reports
 
 KINDS: Final[Mapping[type[BaseModel], ReportKind]] = {
     SubjectKey: "subjects",
+    NumberedSubject: "subjects",
     EventReport: "events",
     OutcomeReport: "outcomes",
 }

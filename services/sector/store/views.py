@@ -22,6 +22,7 @@ ORDER BY v.referral, v.agency FOR UPDATE OF v"""
 _FIND: Final = f"""{_COLUMNS}
 WHERE v.agency = :agency AND v.referral = ANY(CAST(:referrals AS text[]))
 ORDER BY v.updated_at DESC, v.referral DESC"""
+_OWNED: Final = f"{_COLUMNS} WHERE v.referral = :referral AND v.role = 'owner'"
 _OF_CASE: Final = f"""
 SELECT referral FROM referral_view WHERE case_id = :case_id
 ORDER BY subject_number DESC LIMIT {CASE_REFERRALS_MAX}"""  # noqa: S608  a constant
@@ -82,6 +83,11 @@ class ViewStore(Views):
     async def find(self, referrals: Collection[str], agency: str) -> Sequence[ReferralView]:
         rows = await self._transaction.rows(_FIND, referrals=list(referrals), agency=agency)
         return [_view(row) for row in rows]
+
+    async def owned(self, referral: str) -> ReferralView | None:
+        for row in await self._transaction.rows(_OWNED, referral=referral):
+            return _view(row)
+        return None
 
     async def of_case(self, case: str) -> Sequence[str]:
         return [row.referral for row in await self._transaction.rows(_OF_CASE, case_id=case)]

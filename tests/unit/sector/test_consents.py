@@ -41,7 +41,7 @@ def a_version(**changes: Any) -> ConsentRecord:
         agency=OWNER,
         recorded_at=NOON,
     )
-    return replace(ConsentRecord(CASE, version, is_signed=True, is_closed=False), **changes)
+    return replace(ConsentRecord(CASE, version, b"", is_signed=True, is_closed=False), **changes)
 
 
 def test_a_covering_consent_shows_the_arbiter_one_recipient_and_only_what_is_asked_for() -> None:

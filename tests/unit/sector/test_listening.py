@@ -22,6 +22,7 @@ from tests.support.waiting import until
 from tests.unit.sector.test_views import offered
 
 MANY = 600
+NOTHING: Any = None
 
 
 class Feed:
@@ -31,7 +32,9 @@ class Feed:
         self.feeds = FeedNotifier()
         self.looking = self.looking_max = self.looks = 0
         self.tells = False
-        engine = Engine(PROFILE, self.caller, self.open, self.open, self.show, bytes, self.feeds)
+        engine = Engine(
+            PROFILE, self.caller, self.open, self.open, self.show, bytes, NOTHING, NOTHING, self.feeds
+        )
         self.app = sector_app(engine)
         self.draining = asyncio.Event()
         transport = httpx2.ASGITransport(self.served)

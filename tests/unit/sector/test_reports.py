@@ -17,6 +17,8 @@ from services.sector.reports import Delivery
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
+NO_VAULT: Any = None
+
 
 class MemoryOutbox:
     """Reports of one kind, by their place."""
@@ -52,7 +54,7 @@ def delivery(outbox: MemoryOutbox, is_known: Callable[[int], bool]) -> Delivery:
         return {} if is_known(place) else {"problem": {"code": "subject_unknown"}}
 
     client = httpx2.AsyncClient(base_url="https://trail.example", transport=httpx2.MockTransport(answer))
-    return Delivery(client, outbox.open)
+    return Delivery(client, NO_VAULT, outbox.open)
 
 
 async def test_a_whole_batch_that_waits_for_its_subjects_blocks_nothing_newer() -> None:
@@ -107,7 +109,7 @@ async def test_a_report_that_the_trail_cannot_read_costs_itself_alone(bad: set[i
 
     client = httpx2.AsyncClient(base_url="https://trail.example", transport=httpx2.MockTransport(answer))
 
-    delivery = Delivery(client, outbox.open)
+    delivery = Delivery(client, NO_VAULT, outbox.open)
 
     if len(bad) > 1:
         with pytest.raises(Unavailable):

@@ -6,12 +6,13 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from schemas.wire.hpke import new_pair
-from schemas.wire.packets import IntakeKey, WrapPlace, unwrap_at_intake
+from schemas.wire.packets import IntakeKey, unwrap_at_intake
 from schemas.wire.signed import sign
-from services.sector.domain.packets import KeyWrap
+from services.sector.vault.requests import DataKeyWrap
 from tests.support.clock import NOON
 
 VAULT_KEY: Final = Ed25519PrivateKey.from_private_bytes(b"v" * 32)
+VAULT_PUBLIC: Final = VAULT_KEY.public_key().public_bytes_raw()
 PRIVATE, PUBLIC = new_pair(1)
 
 
@@ -30,7 +31,6 @@ def an_intake_key(sector: str, epoch: str = "e1") -> IntakeKey:
     )
 
 
-def unwrapped(sector: str, key: KeyWrap) -> bytes:
+def unwrapped(sector: str, key: DataKeyWrap) -> bytes:
     """The data key that a writer wrapped to `an_intake_key`."""
-    place = WrapPlace(sector, key.epoch, key.keyset, key.key, key.group, str(key.version))
-    return unwrap_at_intake(place, 1, PRIVATE, key.wrap)
+    return unwrap_at_intake(key.place(sector), 1, PRIVATE, key.wrap)

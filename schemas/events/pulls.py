@@ -1,0 +1,36 @@
+"""How a pull travels: what the recipient's sector asks the owner's, and what it passes on unopened."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from schemas.events.access import Actor, Receipt, SignedPermit
+from schemas.events.consent import FieldGroup, Purpose
+from schemas.ids import AgencyId, ReferralId
+from schemas.wire.key_records import KeyRecord
+from schemas.wire.packets import Release
+
+Groups = Annotated[tuple[FieldGroup, ...], Field(min_length=1, max_length=6)]
+
+
+class PacketPull(BaseModel):
+    """`POST /v1/releases`, between sector services: who asks for which groups, and with which key."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    referral: ReferralId
+    purpose: Purpose
+    groups: Groups
+    recipient: AgencyId
+    actor: Actor
+    key_record: KeyRecord
+
+
+class PullAnswer(BaseModel):
+    """What a pull is answered: sealed to the agency's key; permit and receipt prove that the trail has it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    release: Release
+    permit: SignedPermit
+    receipt: Receipt

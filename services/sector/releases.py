@@ -1,0 +1,140 @@
+"""Releases: what leaves the vault for an agency, under an entry of the trail and her consent, or stays."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from pydantic import ValidationError
+
+from schemas.events.access import OutcomeReport, PermitAnswer, PermitRequest
+from schemas.events.pulls import PacketPull, PullAnswer
+from schemas.trail.bytes import TrailFault
+from schemas.trail.permits import PermitBody, read_permit
+from schemas.wire.body import instant_text
+from services.runtime.errors import Refused
+from services.runtime.ids import random_bytes
+from services.runtime.logs import log
+from services.sector.domain import refusals
+from services.sector.domain.requests import Asker
+from services.sector.handlers.pulls import HandOver, PacketGate, PermittedRelease, ReleaseGround, ground_of
+from services.sector.handlers.requests import record_denial
+from services.sector.handlers.work import OpenWork, ReleaseRecord, Work
+from services.sector.vault.faults import VaultRefusal
+from services.sector.vault.requests import ConsentGround, OpenRequest
+from services.sector.vault_client import VaultClient
+
+RELEASE_SECONDS: Final = 5.0
+"""From the beginning of the release's transaction to its commit: a withdrawal waits no longer than that."""
+AskTrail = Callable[[PermitRequest], Awaitable[bytes]]
+
+
+class Releases(PacketGate):
+    """The owner's side of a pull; the order of its lines is the promise."""
+
+    def __init__(self, vault: VaultClient, ask_trail: AskTrail, open_work: OpenWork) -> None:
+        self._vault = vault
+        self._ask_trail = ask_trail
+        self._open_work = open_work
+
+    async def permit(self, pull: PacketPull) -> PermittedRelease:
+        """Look whether the pull stands, and have its intent in the trail; a refusal is there too."""
+        try:
+            async with self._open_work() as work:
+                ground = await ground_of(pull, work)
+        except Refused as refused:
+            async with self._open_work() as work:
+                by = Asker(pull.recipient, pull.actor)
+                await record_denial(by, refused.code, pull.referral, work)
+            raise
+        nonce = await self._vault.ask(ground.access)
+        request = PermitRequest(idem=random_bytes(16), nonce=nonce, access=ground.access)
+        try:
+            answer = PermitAnswer.model_validate_json(await self._ask_trail(request))
+            permit = read_permit(answer.permit.body)  # whether it holds, the vault says
+        except (ValidationError, TrailFault) as bad:
+            log().error("permit_refused", error_code="malformed")
+            raise refusals.TrailUnavailable from bad
+        return PermittedRelease(pull, ground.access, request, answer, permit)
+
+    async def release(self, permitted: PermittedRelease, hand_over: HandOver) -> None:
+        """Decide again, open, hand over and record, all in one transaction, in time or not at all.
+
+        A crash before the commit leaves an intent without outcome, and a permit that another attempt could
+        use; the vault has forgotten its nonce, so there is none.
+        """
+        is_given = False
+
+        async def give(content: bytes) -> None:
+            nonlocal is_given
+            is_given = True
+            await hand_over(content)
+
+        try:
+            async with asyncio.timeout(RELEASE_SECONDS), self._open_work() as work:
+                await self._release(permitted, give, work)
+        except Exception as error:
+            reason = getattr(error, "code", "not_completed")
+            result = "refused" if isinstance(error, Refused | VaultRefusal) else "failed"
+            async with self._open_work() as work:
+                # What was given is told as released, though its transaction is gone.
+                told = "released" if is_given else result
+                await work.reports.add([_outcome(permitted.permit, told, work, reason)])
+            if isinstance(error, VaultRefusal):
+                log().error("vault_refused", error_code=reason)
+                raise refusals.VAULT_REFUSALS.get(reason, refusals.VaultRefused) from None
+            if isinstance(error, TimeoutError):
+                raise refusals.ReleaseLate from None
+            raise
+
+    async def _release(self, permitted: PermittedRelease, give: HandOver, work: Work) -> None:
+        ground = await ground_of(permitted.pull, work, is_release=True)
+        if ground.access != permitted.access:
+            raise refusals.GroundChanged
+        release = await self._vault.open(_open_request(permitted, ground, work))
+        if not await work.reports.use(permitted.permit.origin, permitted.permit.index):  # V8
+            raise refusals.PermitUsed
+        await work.packets.record_release(
+            ReleaseRecord(
+                release=release.release,
+                case=ground.case.id,
+                referral=permitted.pull.referral,
+                agency=permitted.pull.recipient,
+                versions={row.wrap.group: int(row.wrap.version) for row in ground.groups},
+                at=work.clock.now(),
+            )
+        )
+        await work.reports.add([_outcome(permitted.permit, "released", work)])
+        told = permitted.answer
+        answer = PullAnswer(release=release, permit=told.permit, receipt=told.receipt)
+        await give(answer.model_dump_json().encode())
+
+
+def _open_request(permitted: PermittedRelease, ground: ReleaseGround, work: Work) -> OpenRequest:
+    consent = None
+    if ground.access.basis == "consent" and ground.consent:
+        document = ground.consent.version.model_dump_json()
+        consent = ConsentGround(document=document, signature=ground.consent.signature)
+    return OpenRequest(
+        op="open",
+        asked_at=work.clock.now(),
+        request=permitted.request,
+        answer=permitted.answer,
+        subject=ground.subject,
+        groups=ground.groups,
+        key_record=permitted.pull.key_record.model_dump_json(),
+        consent=consent,
+        **ground.documents,
+    )
+
+
+def _outcome(permit: PermitBody, result: str, work: Work, reason: str | None = None) -> OutcomeReport:
+    return OutcomeReport.model_validate(
+        {
+            "idem": random_bytes(16),
+            "origin": permit.origin,
+            "intent": permit.index,
+            "result": result,
+            "reason": reason,
+            "happened": instant_text(work.clock.now()),
+        }
+    )

@@ -1,0 +1,221 @@
+"""A release on real stores with a real vault: what column and consent say, under a permit, or nothing."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas.events.access import Actor, EventReport, OutcomeReport
+from schemas.events.packet import PacketClinical
+from services.runtime.errors import NotFound, Refused
+from services.sector import releases
+from services.sector.domain import refusals
+from services.sector.domain.closures import WithdrawalTask
+from services.sector.handlers.packets import write_group
+from tests.support.builders import OWNER, RECEIVER, STRANGER, agency_key, an_id
+from tests.support.releases import CONTENTS, SAFE, ReleaseScene
+from tests.support.scenes import a_case, a_recorded_consent, asker
+from tests.support.sector import StoredSector
+
+
+@pytest.fixture
+def scene(sector: StoredSector, tmp_path: Path) -> ReleaseScene:
+    return ReleaseScene(sector, tmp_path)
+
+
+async def outcomes(scene: ReleaseScene) -> list[tuple[str, str | None]]:
+    told = await scene.sector.reported()
+    return [(one.result, one.reason) for one in told if isinstance(one, OutcomeReport)]
+
+
+async def denials(scene: ReleaseScene) -> list[str | None]:
+    told = await scene.sector.reported()
+    return [one.access.reason for one in told if isinstance(one, EventReport) and one.access.act == "denial"]
+
+
+async def refused(scene: ReleaseScene, pull: Any) -> type[Refused]:
+    """The refusal of a pull, of which nothing is left but what the trail is told."""
+    held = await scene.sector.rows("SELECT 1 FROM release_made")
+    given = len(scene.given)
+    with pytest.raises(Refused) as error:
+        await scene.released(pull)
+    assert await scene.sector.rows("SELECT 1 FROM release_made") == held
+    assert len(scene.given) == given
+    return type(error.value)
+
+
+async def test_a_nurse_opens_what_her_column_shows_and_no_more(scene: ReleaseScene) -> None:
+    referral = await scene.prepare()
+
+    opened = await scene.released(scene.pull(referral, "contact", "clinical"))
+
+    assert opened["clinical"] == CONTENTS["clinical"]
+    assert opened["contact"]["safe_contact"]["channels"] == SAFE["channels"]
+    assert not {"name", "phone"} & opened["contact"].keys()  # those her consent would have to name
+    [asked] = scene.trail.asked
+    access = asked.access
+    assert (access.act, access.basis, access.subject, access.groups) == (
+        "disclosure", "consent", referral, {"contact": "1", "clinical": "2"},
+    )  # fmt: skip
+    assert access.recipient
+    assert access.recipient.agency == RECEIVER
+    assert await outcomes(scene) == [("released", None)]
+    held = await scene.sector.work.packets.holders((await scene.sector.view(OWNER, referral)).case or "")
+    assert [(one.agency, one.group) for one in held] == [(RECEIVER, "clinical"), (RECEIVER, "contact")]
+
+
+async def test_named_fields_of_her_consent_are_shown(scene: ReleaseScene) -> None:
+    referral = await scene.prepare(fields={RECEIVER: ["contact.name"]})
+
+    opened = await scene.released(scene.pull(referral, "contact"))
+
+    assert opened["contact"]["name"] == "Canary Name"
+    assert "phone" not in opened["contact"]
+
+
+async def test_the_owner_reads_all_of_its_own_by_the_same_pull(scene: ReleaseScene) -> None:
+    referral = await scene.prepare()
+
+    opened = await scene.released(scene.pull(referral, "contact", "protection", by=OWNER))
+
+    assert opened["contact"]["phone"] == CONTENTS["contact"]["phone"]
+    assert opened["protection"]["home"] == "canary road"
+    assert scene.trail.asked[0].access.basis == "own_case"
+
+
+async def test_a_sector_gets_no_group_that_the_protocol_denies(scene: ReleaseScene) -> None:
+    referral = await scene.prepare(recipients=[RECEIVER, STRANGER], purposes=["care", "investigation"])
+    await scene.move(referral, "accepted", STRANGER)
+
+    pull = scene.pull(referral, "clinical", by=STRANGER, purpose="investigation")
+
+    assert await refused(scene, pull) is refusals.GroupNotShared
+    assert await denials(scene) == ["group_not_shared"]
+    assert not scene.trail.asked
+
+
+@pytest.mark.parametrize(
+    "changes", [{"groups": ("legal",)}, {"purpose": "protection"}], ids=["group", "purpose"]
+)
+async def test_what_her_consent_does_not_name_is_refused(scene: ReleaseScene, changes: Any) -> None:
+    referral = await scene.prepare()
+
+    assert await refused(scene, scene.pull(referral, "clinical", **changes)) is refusals.ConsentDoesNotCover
+    assert await denials(scene) == ["consent_does_not_cover"]
+
+
+async def test_strangers_wrong_states_and_unknown_ids_find_the_same_nothing(scene: ReleaseScene) -> None:
+    referral = await scene.prepare()
+
+    assert await refused(scene, scene.pull(referral, "clinical", by=STRANGER)) is NotFound
+    assert await refused(scene, scene.pull(an_id("referral"), "clinical")) is NotFound
+    for state in ("offered", "provided", "withdrawn", "sealed"):
+        await scene.move(referral, state)
+        assert await refused(scene, scene.pull(referral, "clinical")) is NotFound
+    assert set(await denials(scene)) == {"not_found"}
+
+
+async def test_what_was_withdrawn_is_not_there(scene: ReleaseScene) -> None:
+    referral = await scene.prepare()
+    permitted = await scene.releases.permit(scene.pull(referral, "clinical"))
+    consent = (await scene.sector.view(OWNER, referral)).consent
+    assert consent
+    task = WithdrawalTask(
+        agency=OWNER, actor=Actor(client="desk"), duty="intake", referral=referral, consent=consent,
+        stop_contact=True,
+    )  # fmt: skip
+    await scene.sector.work.closures.add("consent", consent.ledger_id, task, scene.sector.clock.now())
+
+    with pytest.raises(NotFound):  # a withdrawal after the permit, before the release
+        await scene.releases.release(permitted, scene.take)
+
+    assert scene.given == []
+    assert await outcomes(scene) == [("refused", "not_found")]
+    assert await refused(scene, scene.pull(referral, "clinical")) is NotFound
+
+
+async def test_a_consent_of_another_case_covers_nothing(scene: ReleaseScene) -> None:
+    referral = await scene.prepare()
+    other = await a_recorded_consent(scene.sector, await a_case(scene.sector))
+    await scene.sector.rows("UPDATE referral_view SET consent_id = :other, consent_version = 1", other=other)
+
+    assert await refused(scene, scene.pull(referral, "clinical")) is refusals.ConsentDoesNotCover
+
+
+async def test_a_permit_serves_one_release(scene: ReleaseScene) -> None:
+    """V8."""
+    referral = await scene.prepare()
+    permitted = await scene.releases.permit(scene.pull(referral, "clinical"))
+    assert await scene.sector.work.reports.use(permitted.permit.origin, permitted.permit.index)
+
+    with pytest.raises(refusals.PermitUsed):
+        await scene.releases.release(permitted, scene.take)
+
+    assert scene.given == []
+    assert await outcomes(scene) == [("refused", "permit_used")]
+
+
+async def test_a_nonce_serves_one_release(scene: ReleaseScene) -> None:
+    referral = await scene.prepare()
+    permitted = await scene.releases.permit(scene.pull(referral, "clinical"))
+    await scene.releases.release(permitted, scene.take)
+
+    with pytest.raises(refusals.VaultRefused):
+        await scene.releases.release(permitted, scene.take)
+
+    assert len(scene.given) == 1
+    assert (await outcomes(scene))[-1] == ("refused", "nonce_unknown")
+
+
+async def test_what_changed_since_the_intent_is_not_released(scene: ReleaseScene) -> None:
+    referral = await scene.prepare()
+    permitted = await scene.releases.permit(scene.pull(referral, "clinical"))
+    case = (await scene.sector.view(OWNER, referral)).case
+    await write_group("clinical", PacketClinical(pep="needed"), str(case), asker(), scene.sector.work)
+
+    with pytest.raises(refusals.GroundChanged):
+        await scene.releases.release(permitted, scene.take)
+
+    assert await outcomes(scene) == [("refused", "ground_changed")]
+
+
+async def test_a_release_that_takes_too_long_ends_without_a_trace_but_in_the_trail(
+    scene: ReleaseScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    referral = await scene.prepare()
+    permitted = await scene.releases.permit(scene.pull(referral, "clinical"))
+    monkeypatch.setattr(releases, "RELEASE_SECONDS", 2.0)
+
+    async def slow(_content: bytes) -> None:
+        await asyncio.Event().wait()
+
+    with pytest.raises(refusals.ReleaseLate):
+        await scene.releases.release(permitted, slow)
+
+    assert not await scene.sector.rows("SELECT 1 FROM permit_used")
+    assert await outcomes(scene) == [("released", "not_completed")]  # it may have got a part
+
+
+@pytest.mark.parametrize("part", ["trail", "vault"])
+async def test_without_trail_or_vault_nothing_is_released_and_writing_goes_on(
+    scene: ReleaseScene, part: str
+) -> None:
+    referral = await scene.prepare()
+    if part == "trail":
+        scene.trail.statuses = [503, 503, 503]
+    else:
+        scene.vault.is_away = True
+
+    away = {"trail": refusals.TrailUnavailable, "vault": refusals.VaultUnavailable}[part]
+    assert await refused(scene, scene.pull(referral, "clinical")) is away
+    case = await a_case(scene.sector)
+    await write_group("clinical", PacketClinical(pep="needed"), case, asker(), scene.sector.work)
+
+
+async def test_a_key_that_the_agency_did_not_sign_gets_nothing(scene: ReleaseScene) -> None:
+    referral = await scene.prepare()
+    pull = scene.pull(referral, "clinical", signed_by=agency_key(STRANGER))
+
+    assert await refused(scene, pull) is refusals.KeyRefused
+    assert await outcomes(scene) == [("refused", "key_record_unsigned")]

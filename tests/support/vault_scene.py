@@ -158,7 +158,7 @@ def a_service(**changes: Any) -> ServiceCurrent:
 
 def a_protocol(**changes: Any) -> ProtocolCurrent:
     """The default protocol, not yet signed."""
-    text = Path("deploy/local/protocol.json").read_text("utf-8")
+    text = (Path(__file__).parents[2] / "deploy/local/protocol.json").read_text("utf-8")
     document = ProtocolDocument.model_validate(json.loads(text) | changes)
     return ProtocolCurrent(document=document, hash=document_hash(document))
 

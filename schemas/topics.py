@@ -8,7 +8,7 @@ from schemas.events.directory import ServiceRegistered
 from schemas.events.governance import AgencyCurrent, ProtocolCurrent, ServiceCurrent
 from schemas.events.unmet_need import ReportUnmetNeed, UnmetNeedRecorded
 from schemas.wire.body import by_type
-from schemas.wire.topic import Topic
+from schemas.wire.topic import Topic, ViewTopics
 
 SECTORS: Final = ("health", "police", "social_services", "education")
 SERVICES: Final = (*SECTORS, "referrals", "notifications", "audit", "governance")
@@ -76,3 +76,7 @@ DIRECTORY_STATE: Final = Topic(
 )
 
 TOPICS: Final = (*STEPS.values(), *INBOX.values(), REFERRALS_FACTS, GOVERNANCE_STATE, DIRECTORY_STATE)
+
+REFERRALS_VIEWS: Final = ViewTopics("referrals", REFERRALS_FACTS, ("open_offers", "facts_a_minute"))
+VIEWS: Final = (REFERRALS_VIEWS,)
+"""The views, which read what their own service writes; losing one costs a replay."""

@@ -121,7 +121,7 @@ def stop_running(run: Path) -> bool:
     with contextlib.suppress(ProcessLookupError):
         os.kill(supervisor, signal.SIGTERM)
     ends = time.monotonic() + STOPPED_WITHIN_SECONDS
-    while is_running(run) or _is_alive(supervisor):
+    while is_running(run) or is_alive(supervisor):
         if time.monotonic() > ends:
             raise CannotRun("not_stopped", "The supervisor did not stop; see its logs.")
         time.sleep(POLL_SECONDS)
@@ -133,7 +133,8 @@ def is_frozen(pid: int) -> bool:
     return _kernel_state(pid) in ("T", "t")
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Whether a process of that number runs, however little it does."""
     return _kernel_state(pid) not in (None, "Z", "X")
 
 

@@ -17,7 +17,7 @@ from deploy.local.ports import HOST
 from deploy.local.postgres import ADMIN
 from deploy.local.secrets import Secrets, bad_secret
 from deploy.local.subprocesses import Say
-from schemas.topics import SERVICES
+from schemas.topics import SERVICES, VIEWS
 
 KAFKA_ADMIN: Final = "admin"
 OPERATOR: Final = "operator"
@@ -35,6 +35,10 @@ class Installation:
         """Up to where the access log has been signed."""
         self.mail_folder = configuration.data / "mail"
         """The mails that the local sink took."""
+
+    def view_hold_file(self, view: str) -> Path:
+        """What is locked while a view is emptied; its process waits for it at its start."""
+        return self.configuration.data / "views" / view
 
     def check_secrets(self) -> None:
         """Refuses a start on a bad secret file by its name, before anything runs."""
@@ -151,7 +155,7 @@ def install(configuration: Configuration, usual_ports: Mapping[str, int], say: S
     if made:
         say(f"made the system accounts {', '.join(made)}: without password, shell and home; they stay")
     must_reach(configuration.data, services)
-    for name in ("audit", "mail", "vaults"):
+    for name in ("audit", "mail", "vaults", "views"):
         accounts.give(services, make_directory(configuration.data / name))
     ports.wait_until_free({**configuration.chosen_ports, **configuration.ports})
     chosen = ports.choose(usual_ports, configuration.ports, configuration.chosen_ports)
@@ -161,5 +165,7 @@ def install(configuration: Configuration, usual_ports: Mapping[str, int], say: S
     installation = Installation(configuration, chosen)
     installation.check_secrets()
     installation.renew_certificates()
+    for view in VIEWS:
+        installation.view_hold_file(view.user).touch(0o644)
     accounts.let_enter(services, installation.secrets.folder, installation.certificates.folder)
     return installation

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from deploy.local.installation import Installation
-from schemas.topics import SECTORS
+from schemas.topics import SECTORS, VIEWS
 from services.runtime.settings import PREFIX
 
 KAFKA: Final = "kafka"
@@ -17,9 +17,11 @@ MAIL_SINK: Final = "mail_sink"
 Variables = dict[str, Callable[[Installation, str], object]]
 """Variables of a process by their names after `CONCERT_`; it is not told of one whose value is None."""
 
-INSTALLED: Final[Variables] = {
+NAMED: Final[Variables] = {
     "MODE": lambda its, name: its.configuration.mode,
     "CELL": lambda its, name: its.configuration.cell,
+}
+INSTALLED: Final[Variables] = NAMED | {
     "GOVERNANCE_KEYS_FILE": lambda its, name: its.governance_keys_file,
 }
 DATABASE: Final[Variables] = {
@@ -71,6 +73,7 @@ MAIL: Final[Variables] = {
     "SMTP__ENCRYPTION": lambda its, name: its.mail_server.encryption,
     "SMTP__AUTHORITY_FILE": lambda its, name: its.mail_server.authority_file,
 }
+VIEW: Final[Variables] = {"HOLD_FILE": lambda its, name: its.view_hold_file(name)}
 SINK: Final[Variables] = {"DATA": lambda its, name: its.configuration.data}
 
 
@@ -122,6 +125,17 @@ PROCESSES: Final = (
             ("vault",),
         )
         for sector in SECTORS
+    ),
+    *(
+        Process(
+            view.user,
+            f"services.{view.service}",
+            ("health",),
+            (KAFKA,),
+            NAMED | BROKERS | VIEW,
+            ("views",),
+        )
+        for view in VIEWS
     ),
 )
 """In the order of their start; they stop in the opposite order."""

@@ -8,8 +8,8 @@ from deploy.local.installation import Installation
 from deploy.local.refusals import CannotRun
 from deploy.local.secrets import bad_secret
 from deploy.local.subprocesses import Say, silence
-from schemas.topics import SERVICES, TOPICS
-from schemas.wire.topic import Topic
+from schemas.topics import SERVICES, TOPICS, VIEWS
+from schemas.wire.topic import Topic, ViewTopics
 from services.runtime import administration
 from services.runtime.administration import Difference, Topology
 from services.runtime.database import Database
@@ -22,7 +22,7 @@ def topology(installation: Installation, *more: Topic) -> Topology:
     configuration = installation.configuration
     is_one_broker = configuration.kafka is None or configuration.mode == "local"
     return administration.topology(
-        (*TOPICS, *more), SERVICES, installation.kafka.namespace, local=is_one_broker
+        (*TOPICS, *more), SERVICES, installation.kafka.namespace, local=is_one_broker, views=VIEWS
     )
 
 
@@ -38,6 +38,12 @@ def apply_topology(installation: Installation, *more: Topic) -> tuple[list[Diffe
         return administration.apply(
             admin, topology(installation, *more), lambda user: installation.secrets.password("kafka", user)
         )
+
+
+def reset_view(installation: Installation, view: ViewTopics) -> None:
+    """Makes a view's tables anew, while its process waits. Blocks."""
+    with administration.connect(*installation.kafka_admin) as admin:
+        administration.reset_view(admin, view, topology(installation))
 
 
 async def make_topology(installation: Installation) -> None:

@@ -23,7 +23,7 @@ from schemas.events.codes import (
 )
 from schemas.events.governance import DocumentHash, Timer
 from schemas.events.life_cycle import PartyName, State
-from schemas.events.referral import NeedFields
+from schemas.events.referral import NeedFields, ShownUrgency
 from schemas.ids import AgencyId, DeskCode, EventId, ReferralId, ServiceId
 from schemas.wire.body import Body, Code, Count, Flag, Instant, listed
 from schemas.wire.minimisation import (
@@ -174,6 +174,7 @@ class ReferralReoffered(FactBase):
     type: ClassVar[str] = "referral.reoffered"
 
     reason: Annotated[ReofferReason, EVERYBODY]
+    urgency: ShownUrgency = None
     attempt: Annotated[Count, EVERYBODY]
     answer_due_at: Annotated[Instant | None, PARTIES] = None
 

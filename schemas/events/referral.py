@@ -50,11 +50,15 @@ def _coarse_access(needs: tuple[str, ...]) -> tuple[str, ...]:
     return ("some",) if needs else ()
 
 
+ShownUrgency = Annotated[Urgency | None, MatrixRow("need", _coarse_urgency)]
+"""The urgency in a fact, as each reader may see it."""
+
+
 class NeedFields(BaseModel):
     """What an offer says of the need; in a fact each reader sees what its column of the matrix allows."""
 
     needs: Annotated[Needs | None, MatrixRow("need", _coarse_needs)] = None
-    urgency: Annotated[Urgency | None, MatrixRow("need", _coarse_urgency)] = None
+    urgency: ShownUrgency = None
     age_band: Annotated[AgeBand | None, MatrixRow("age", _coarse_age)] = None
     minor: Annotated[Flag | None, MatrixRow("age", lambda minor: minor)] = None
     access_needs: Annotated[AccessNeeds | None, MatrixRow("access", _coarse_access)] = None

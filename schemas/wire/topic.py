@@ -64,6 +64,56 @@ class Topic:
         return {**ALWAYS, "cleanup.policy": "delete", "retention.ms": str(kept_ms)}
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Changelog(Topic):
+    """Where a view keeps one of its tables on the brokers; faust gives it its name."""
+
+    def name(self, namespace: str = "") -> str:
+        """The name on the brokers, which is not built like that of other topics."""
+        return f"{namespace}{self.title}-changelog"
+
+
+@dataclass(frozen=True, slots=True)
+class ViewTopics:
+    """What a view reads, and the tables that it makes of it; it has a user and a group of its own."""
+
+    service: str
+    source: Topic
+    tables: tuple[str, ...]
+
+    @property
+    def user(self) -> str:
+        """The view's Kafka user, which is also the name of its process."""
+        return f"{self.service}_views"
+
+    @property
+    def member(self) -> str:
+        """The static name of its one process in that group."""
+        return f"{self.user}-1"
+
+    def group(self, namespace: str = "") -> str:
+        """The view's consumer group, which is faust's name for the whole."""
+        return f"{namespace}concert.{self.service}.views"
+
+    @property
+    def changelogs(self) -> tuple[Changelog, ...]:
+        """The topics of its tables: as many partitions as the source, for a change goes beside its event."""
+        return tuple(
+            Changelog(
+                title=f"{self.group()}-{table}",
+                writer=self.user,
+                readers=(self.user,),
+                classification=self.source.classification,
+                keys=self.source.keys,
+                carries={},
+                compacted=True,  # and no more: faust cannot recover from a partition that was emptied
+                partitions=self.source.partitions,
+                partitions_local=self.source.partitions_local,
+            )
+            for table in self.tables
+        )
+
+
 def host_of(service: str) -> str:
     """The DNS name in a service's certificate, by which a peer knows that it reached this service."""
     return service.replace("_", "-")

@@ -1,7 +1,8 @@
 """Reads directories as their publishers write them: HSDS 3.0 JSON, and the layout of a legal-aid directory.
 
-Only titles, ids, status, dates and needs are taken; telephone numbers, e-mail addresses, street addresses and
-coordinates are never looked at.
+Only titles, ids, status, dates, needs, areas, languages and access are taken; telephone numbers, e-mail
+addresses, street addresses and coordinates are never looked at. Areas, languages and access are codes and
+nothing else: no sentence is guessed at, for "no step-free access" is a sentence too.
 """
 
 import csv
@@ -17,7 +18,7 @@ from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
 
-from schemas.events.codes import NEEDS
+from schemas.events.codes import ACCESS_NEEDS, NEEDS
 from schemas.events.directory import TITLE_CHARACTERS_MAX, ServiceRegistered
 from schemas.wire.strict_json import RepeatedName, parse_any_text, shows_itself
 from services.runtime.errors import define_refusal
@@ -48,6 +49,9 @@ NEED_WORDS: Final[Mapping[str, tuple[str, ...]]] = {
 
 _NEED_OF: Final = {word: need for need, words in NEED_WORDS.items() for word in words}
 _WORDS: Final = re.compile(r"\b(" + "|".join(sorted(_NEED_OF, key=len, reverse=True)) + r")\b")
+AREA_URI: Final = re.compile(r"urn:p-code:([A-Z]{2}[A-Z0-9]{0,8})")
+"""How a service area of HSDS names a p-code, in its `uri`."""
+LANGUAGE: Final = re.compile(r"([a-z]{2,3})")
 _CONTACT: Final = re.compile(r"\S+@\S+|\+?\d(?:[\s().-]?\d){6,}")
 _YEAR, _MONTH, _DAY = "(?:19|20)[0-9]{2}", "(?:0?[1-9]|1[0-2])", "(?:0?[1-9]|[12][0-9]|3[01])"
 _DATES: Final = re.compile(rf"{_YEAR}-{_YEAR}|{_YEAR}[.-]{_MONTH}[.-]{_DAY}|{_DAY}[.-]{_MONTH}[.-]{_YEAR}")
@@ -134,6 +138,9 @@ def hsds_entry(row: Any, imported_at: datetime) -> ServiceRegistered:
         organization_title=_title(organization.get("name"), "organization.name"),
         status=row.get("status"),
         needs=needs,
+        areas=_codes(row, "service_areas", "uri", AREA_URI),
+        languages=_codes(row, "languages", "code", LANGUAGE),
+        access_needs=tuple(sorted(ACCESS_NEEDS.intersection(map(_as_code, _terms(row))))),
         confirmed_at=_confirmed_at(row, imported_at),
     )
 
@@ -142,7 +149,7 @@ def needs_of(texts: Sequence[str]) -> tuple[str, ...]:
     """The needs that these names and terms tell of: by code, else by the words of the table."""
     found: set[str] = set()
     for text in (text[:TERM_CHARACTERS_MAX].casefold().strip() for text in texts):
-        code = text.replace(" ", "_").replace("-", "_")
+        code = _as_code(text)
         found |= {code} if code in NEEDS else {_NEED_OF[word] for word in _WORDS.findall(text)}
     return tuple(sorted(found))
 
@@ -229,6 +236,18 @@ def _services_of(row: Any) -> Iterator[tuple[str, Any]]:
     for place, service in enumerate(own, start=1):
         is_row = isinstance(service, Mapping)
         yield f"services.{place}.", {"organization": itself, **service} if is_row else service
+
+
+def _as_code(text: str) -> str:
+    return text.casefold().strip().replace(" ", "_").replace("-", "_")
+
+
+def _codes(row: Row, table: str, column: str, form: re.Pattern[str]) -> tuple[str, ...]:
+    """The codes in a column of a row's own table; whatever is none says nothing."""
+    rows = row.get(table)
+    texts = [one.get(column) for one in rows if isinstance(one, Mapping)] if isinstance(rows, list) else []
+    found = [form.fullmatch(text) for text in texts if isinstance(text, str)]
+    return tuple(sorted({code[1] for code in found if code}))
 
 
 def _terms(row: Row) -> Iterator[str]:

@@ -1,7 +1,9 @@
 """`concert status`: asks every part at that moment, and says which rule fired, where, and since when."""
 
 import asyncio
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
 
@@ -16,6 +18,7 @@ from deploy.local.installation import Installation
 from deploy.local.ports import HOST
 from deploy.local.processes import KAFKA, MAIL_SINK, POSTGRES
 from deploy.local.service_part import greets, listens
+from schemas.topics import VIEWS
 from services.cli.installed import READY, DataDirectory
 from services.cli.talk import FAILED, AsJson, command, show
 from services.runtime import administration
@@ -39,7 +42,7 @@ def status(data: DataDirectory = None, as_json: AsJson = False) -> None:
     """
     configuration = load(data)
     state = control.read_state(configuration.run) or {"state": "stopped", "parts": {}}
-    alarms = asyncio.run(standing_alarms(configuration, state))
+    alarms, views = asyncio.run(look(configuration, state))
     means = {**RULES, "not_running": f"Nothing runs here; start it with {command('up', data)}."}
     shown = [
         {"rule": one.rule, "where": one.where, "since": f"{one.since:%Y-%m-%dT%H:%M:%SZ}"}
@@ -50,10 +53,40 @@ def status(data: DataDirectory = None, as_json: AsJson = False) -> None:
     for name, part in state["parts"].items():
         died = f"died {part['deaths']} times in a row" if part["deaths"] else ""
         lines.append(f"  {name:<22} {part['state']:<10} {part['pid'] or '':<8} {died}".rstrip())
+    lines += [line for shown_by in views.values() for line in figures_told(shown_by)]
     lines += ["{rule}: {where}, since {since}. {means}".format_map(one) for one in shown]
-    show({"is_well": not alarms, "alarms": shown, **state}, lines, as_json=as_json)
+    show({"is_well": not alarms, "alarms": shown, "views": views, **state}, lines, as_json=as_json)
     if alarms:
         raise typer.Exit(FAILED)
+
+
+async def look(
+    configuration: Configuration, state: Mapping[str, Any]
+) -> tuple[list[Alarm], dict[str, Mapping[str, Any]]]:
+    """What fires now, and what each view shows that answers."""
+    alarms = await standing_alarms(configuration, state)
+    shown: dict[str, Mapping[str, Any]] = {}
+    async with httpx2.AsyncClient(timeout=ANSWERED_WITHIN_SECONDS) as client:
+        for view in VIEWS if "ports" in state else ():
+            with suppress(*UNANSWERED):  # an alarm says why
+                port = state["ports"][f"{view.user}_health"]
+                answer = await client.get(f"http://{HOST}:{port}/v1/views/{view.service}")
+                if answer.is_success:
+                    shown[view.service] = answer.json()
+    return alarms, shown
+
+
+def figures_told(shown: Mapping[str, Any]) -> Iterator[str]:
+    """A view's figures in lines: offers that nobody has answered, and the facts of its minutes together."""
+    for urgency, ages in shown["unanswered"].items():
+        bands = ", ".join(f"{count} {band.replace('_', ' ')}" for band, count in ages.items())
+        yield f"  unanswered, {urgency}: {bands}"
+    counts: Counter[str] = Counter()
+    for minute in shown["facts_a_minute"]:
+        counts.update(minute["counts"])
+    if counts:
+        told = ", ".join(f"{count} {kind}" for kind, count in counts.most_common())
+        yield f"  facts of the last {len(shown['facts_a_minute'])} minutes that had any: {told}"
 
 
 async def standing_alarms(configuration: Configuration, state: Mapping[str, Any]) -> list[Alarm]:

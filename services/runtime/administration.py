@@ -16,15 +16,16 @@ from kafka.admin import (
     ConfigResource,
     ConfigResourceType,
     KafkaAdminClient,
+    MemberToRemove,
     OffsetSpec,
     ResourcePattern,
     ResourcePatternFilter,
     ResourceType,
     UserScramCredentialUpsertion,
 )
-from kafka.errors import KafkaError, NoError
+from kafka.errors import GroupIdNotFoundError, KafkaError, NoError
 
-from schemas.wire.topic import Topic
+from schemas.wire.topic import Topic, ViewTopics
 from services.runtime.errors import Unavailable
 
 MECHANISM: Final = "SCRAM-SHA-512"
@@ -114,11 +115,22 @@ def answers(bootstrap: str, user: str, password: str) -> bool:
     return True
 
 
-def topology(topics: Iterable[Topic], services: Sequence[str], namespace: str, *, local: bool) -> Topology:
-    """What a cluster must have; `services` are those that get a user."""
+def topology(
+    topics: Iterable[Topic],
+    services: Sequence[str],
+    namespace: str,
+    *,
+    local: bool,
+    views: Sequence[ViewTopics] = (),
+) -> Topology:
+    """What a cluster must have; `services` and views are those that get a user."""
     by_name = {topic.name(namespace): topic for topic in topics}
-    rights = frozenset(one for name, topic in by_name.items() for one in _rights(topic, name, namespace))
-    return Topology(namespace, by_name, rights, frozenset(services), local)
+    rights = {one for name, topic in by_name.items() for one in _rights(topic, name, namespace)}
+    for view in views:
+        by_name |= {changelog.name(namespace): changelog for changelog in view.changelogs}
+        rights |= set(_view_rights(view, namespace))
+    users = frozenset((*services, *(view.user for view in views)))
+    return Topology(namespace, by_name, frozenset(rights), users, local)
 
 
 def right(user: str, operation: str, resource: str, name: str) -> ACL:
@@ -133,6 +145,13 @@ def _rights(topic: Topic, name: str, namespace: str) -> Iterator[ACL]:
         yield right(user, "DESCRIBE", "TOPIC", name)
     for reader in topic.readers:
         yield right(reader, "READ", "GROUP", f"{namespace}{reader}")
+
+
+def _view_rights(view: ViewTopics, namespace: str) -> Iterator[ACL]:
+    yield right(view.user, "READ", "GROUP", view.group(namespace))
+    for topic, operations in ((view.source, "READ"), *((one, "READ WRITE") for one in view.changelogs)):
+        for operation in (*operations.split(), "DESCRIBE"):
+            yield right(view.user, operation, "TOPIC", topic.name(namespace))
 
 
 def plan(admin: KafkaAdminClient, wanted: Topology) -> list[Difference]:
@@ -160,15 +179,7 @@ def apply(
         return [each for each in before if each.kind == kind]
 
     if missing := of("topic_missing"):
-        asked = {
-            each.subject: {
-                "num_partitions": wanted.partitions(each.subject),
-                "replication_factor": 1 if wanted.is_local else 3,
-                "configs": dict(wanted.settings(each.subject)),
-            }
-            for each in missing
-        }
-        admin.create_topics(asked, wait_for_metadata=True)
+        _create_topics(admin, [each.subject for each in missing], wanted)
     for each in of("setting"):
         _change_setting(admin, each)
     if missing := of("right_missing"):
@@ -188,6 +199,25 @@ def apply(
 def exactly(acl: ACL) -> ACLFilter:
     """The library's question for exactly this right."""
     return ACLFilter(acl.principal, acl.host, acl.operation, acl.permission_type, acl.resource_pattern)
+
+
+def reset_view(admin: KafkaAdminClient, view: ViewTopics, wanted: Topology) -> None:
+    """Empty a view's tables and let it read from the beginning; its process must not run meanwhile."""
+    group, names = view.group(wanted.namespace), [one.name(wanted.namespace) for one in view.changelogs]
+    # A static member stays on after its process, until its session ends.
+    admin.remove_group_members(group, [MemberToRemove(group_instance_id=view.member)])
+    if admin.delete_groups([group])[group] not in ("OK", GroupIdNotFoundError.__name__):
+        raise Unavailable("the brokers keep the view's group; see whether another process is in it")
+    found = set(admin.list_topics())
+    if gone := [name for name in names if name in found]:
+        admin.delete_topics(gone)
+    ends_at = time.monotonic() + APPLIED_WITHIN_SECONDS
+    while found.intersection(names):
+        if time.monotonic() > ends_at:
+            raise Unavailable("the brokers did not delete the view's tables; try again")
+        time.sleep(POLL_SECONDS)
+        found = set(admin.list_topics())
+    _create_topics(admin, names, wanted)
 
 
 def topic_ids(admin: KafkaAdminClient, names: Sequence[str]) -> dict[str, uuid.UUID]:
@@ -269,6 +299,18 @@ def _told(acl: ACL) -> str:
 
 
 # what is changed
+
+
+def _create_topics(admin: KafkaAdminClient, names: Sequence[str], wanted: Topology) -> None:
+    asked = {
+        name: {
+            "num_partitions": wanted.partitions(name),
+            "replication_factor": 1 if wanted.is_local else 3,
+            "configs": dict(wanted.settings(name)),
+        }
+        for name in names
+    }
+    admin.create_topics(asked, wait_for_metadata=True)
 
 
 def _change_setting(admin: KafkaAdminClient, each: Difference) -> None:

@@ -13,7 +13,7 @@ ALLOWED: Final = frozenset({
     "actor_type", "route", "status", "duration_ms", "error_code", "error_class", "topic", "partition",
     "offset", "group", "count", "attempt", "shard", "logger", "state", "crash_point",
 })  # fmt: skip
-NOISY: Final = ("aiokafka", "aiosmtplib", "asyncio", "httpx2", "kafka", "uvicorn")
+NOISY: Final = ("aiokafka", "aiosmtplib", "asyncio", "faust", "httpx2", "kafka", "mode", "uvicorn")
 """Libraries of which only errors are told."""
 LINE_CHARACTERS_MAX: Final = 4_000
 

@@ -23,3 +23,5 @@ TRANSACTION_SECONDS: Final = Histogram(
 LAST_COMMIT: Final = Gauge(
     "concert_consumer_last_commit_timestamp_seconds", "When it last committed.", ["group"]
 )
+VIEW_APPLIED: Final = Counter("concert_view_applied", "Events that a view has applied.")
+VIEW_SKIPPED: Final = Counter("concert_view_skipped", "Records that a view could not use.", ["reason"])

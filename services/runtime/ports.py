@@ -14,7 +14,7 @@ from uvicorn import Config, Server
 from services.runtime import connections, refusals
 from services.runtime.identity import Identity
 from services.runtime.requests import DRAINING
-from services.runtime.settings import RuntimeSettings, TlsSettings
+from services.runtime.settings import PortSettings, TlsSettings
 from services.runtime.web import caller_of, create_app
 
 _COMMON: Final[Mapping[str, Any]] = {
@@ -98,21 +98,26 @@ def internal_app(app: FastAPI | None, operators: Sequence[APIRouter], identity: 
 
 
 def servers_of(
-    settings: RuntimeSettings, *, health: FastAPI, api: FastAPI | None, internal: FastAPI | None
+    ports: PortSettings,
+    *,
+    health: FastAPI,
+    api: FastAPI | None = None,
+    internal: FastAPI | None = None,
+    tls: TlsSettings | None = None,
 ) -> list[tuple[QuietServer, list[socket.socket]]]:
     """A server for each port that has something to serve, with its socket; raises WrongPorts."""
     configs: dict[str, Config] = {"health": listening(health)}
     if api:
         configs["api"] = listening(api)
     if internal:
-        if settings.tls is None:
+        if tls is None:
             raise WrongPorts("the internal port needs a certificate; set CONCERT_TLS__… for this process")
-        configs["internal"] = listening(internal, settings.tls)
+        configs["internal"] = listening(internal, tls)
     sockets = _inherited_sockets()
     if unserved := sorted(sockets.keys() - configs.keys()):
         raise WrongPorts(f"nobody serves {', '.join(unserved)} here; take it out of CONCERT_SOCKETS")
     return [
-        (QuietServer(config), [_socket_of(sockets.get(name), getattr(settings.ports, name))])
+        (QuietServer(config), [_socket_of(sockets.get(name), getattr(ports, name))])
         for name, config in configs.items()
     ]
 

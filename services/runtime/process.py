@@ -171,7 +171,9 @@ async def running(service: str, settings: RuntimeSettings, wire: Wire) -> AsyncI
             alarms=[*parts.alarms, *(one.alarms for one in watched)],
         )
         internal = internal_app(parts.internal, operators, identity)
-        servers = servers_of(settings, health=health_app(health), api=parts.api, internal=internal)
+        servers = servers_of(
+            settings.ports, health=health_app(health), api=parts.api, internal=internal, tls=settings.tls
+        )
         workers = [*watched, *relays]
         async with asyncio.TaskGroup() as group:
             # HTTP answers at once, Kafka joins when it can.

@@ -9,7 +9,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import ClassVar, Final
 
 import cramjam
 from aiokafka.consumer import fetcher
@@ -55,6 +55,10 @@ class Record:
     first: int | None = None
     is_whole: bool = True
     """False where only the beginning of each part was kept."""
+    timestamp_type: ClassVar[int] = 0  # here and below: faust asks for them and makes nothing of them
+    checksum: ClassVar[None] = None
+    serialized_key_size: ClassVar[int] = -1
+    serialized_value_size: ClassVar[int] = -1
 
     @property
     def place(self) -> tuple[str, int]:

@@ -6,7 +6,7 @@ import pytest
 
 from schemas.publishing import asyncapi
 from schemas.publishing.__main__ import BODIES
-from schemas.topics import SECTORS, SERVICES, TOPICS
+from schemas.topics import SECTORS, SERVICES, TOPICS, VIEWS
 from schemas.wire.topic import Topic
 from services.notifications import subscriptions as notifications
 from services.referrals import subscriptions as referrals
@@ -82,6 +82,29 @@ def test_rights_are_literal_and_no_wider_than_the_table() -> None:
         ),
         *(right(reader, "READ", "GROUP", reader) for topic in TOPICS for reader in topic.readers),
     }
+
+
+def test_a_view_may_read_its_source_and_keep_its_tables_and_nothing_else() -> None:
+    [view] = VIEWS
+    wanted = administration.topology((), (), "t1.", local=False, views=VIEWS)
+
+    right = administration.right
+
+    tables = [f"t1.concert.referrals.views-{table}-changelog" for table in view.tables]
+    assert wanted.users == {"referrals_views"}
+    assert wanted.rights == {
+        right("referrals_views", "READ", "GROUP", "t1.concert.referrals.views"),
+        *(right("referrals_views", what, "TOPIC", view.source.name("t1.")) for what in ("READ", "DESCRIBE")),
+        *(
+            right("referrals_views", what, "TOPIC", table)
+            for table in tables
+            for what in ("READ", "WRITE", "DESCRIBE")
+        ),
+    }
+    assert {name: wanted.settings(name)["cleanup.policy"] for name in wanted.topics} == dict.fromkeys(
+        tables, "compact"
+    )
+    assert {wanted.partitions(name) for name in tables} == {view.source.partitions}
 
 
 HANDLED = {

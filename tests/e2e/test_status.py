@@ -165,3 +165,29 @@ async def test_an_arbiter_that_reads_a_partition_no_more_is_told_until_it_may_go
     resumed = await concert(session, "readers", "resume", "referrals", topic, "0", "--reason", "seen")
 
     assert resumed.exit_code == 0, resumed.stderr
+
+
+UNANSWERED = """
+SELECT CASE WHEN urgency IN ('critical', 'urgent') THEN 'urgent' ELSE 'routine' END AS class,
+  count(*) AS offers
+FROM referral WHERE state IN ('offered', 'acknowledged') GROUP BY 1"""
+
+
+async def test_status_shows_the_figures_of_the_record_also_after_the_view_was_made_again(
+    session: Session,
+) -> None:
+    async def is_equal() -> bool:
+        result = await concert(session, "status", "--json")
+        unanswered = json.loads(result.stdout)["views"]["referrals"]["unanswered"]
+        async with session.trial.installation.server.connection(DATABASES["referrals"].name) as connection:
+            record = {row["class"]: row["offers"] for row in await connection.fetch(UNANSWERED)}
+        return {urgency: sum(ages.values()) for urgency, ages in unanswered.items()} == record
+
+    await until(is_equal, "the view equals the record")
+    before = session.trial.platform.pid("referrals_views")
+
+    result = await concert(session, "views", "reset", "referrals")
+
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert session.trial.platform.pid("referrals_views") not in (None, before)
+    await until(is_equal, "the view equals the record again")

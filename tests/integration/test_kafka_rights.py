@@ -8,14 +8,21 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import GroupAuthorizationFailedError, KafkaError, TopicAuthorizationFailedError
 from kafka.admin import ConfigResource, ConfigResourceType
 
-from schemas.topics import SERVICES, TOPICS
+from schemas.topics import SERVICES, VIEWS
+from schemas.topics import TOPICS as EVENTS
+from schemas.wire.topic import Topic
 from services.runtime import administration
 from services.runtime.kafka import security
 from tests.support.kafka import a_bare_reader, a_producer, send_raw
 from tests.support.platform import Space
 from tests.support.waiting import until
 
-USERS = (*SERVICES,)
+USERS = (*SERVICES, *(view.user for view in VIEWS))
+TOPICS: tuple[Topic, ...] = (*EVENTS, *(changelog for view in VIEWS for changelog in view.changelogs))
+
+
+def readers_of(topic: Topic) -> set[str]:
+    return {*topic.readers, *(view.user for view in VIEWS if view.source is topic)}
 
 
 async def may_write(space: Space, user: str) -> set[str]:
@@ -68,17 +75,18 @@ async def test_each_user_reads_exactly_the_topics_that_name_it_as_reader(space: 
         await send_raw(space, topic.writer, topic.name(space.namespace), [(b"tried", (), b"tried")])
 
     for user in USERS:
-        listed = {topic.title for topic in TOPICS if user in topic.readers}
+        listed = {topic.title for topic in TOPICS if user in readers_of(topic)}
 
         assert await may_read(space, user) == listed, user
 
 
 @pytest.mark.needs_acl
 async def test_each_user_joins_its_own_group_alone(space: Space) -> None:
-    readers = {reader for topic in TOPICS for reader in topic.readers}
+    groups = {reader: reader for topic in EVENTS for reader in topic.readers}
+    groups |= {view.user: view.group() for view in VIEWS}
     for user in USERS:
-        topic = next((topic for topic in TOPICS if user in topic.readers), TOPICS[0])
-        for group in SERVICES:
+        topic = next((topic for topic in TOPICS if user in readers_of(topic)), TOPICS[0])
+        for group in (*SERVICES, *(view.group() for view in VIEWS)):
             consumer = AIOKafkaConsumer(
                 topic.name(space.namespace),
                 group_id=f"{space.namespace}{group}",
@@ -93,7 +101,7 @@ async def test_each_user_joins_its_own_group_alone(space: Space) -> None:
             finally:
                 await consumer.stop()
 
-            assert joined == (user == group and user in readers), (user, group)
+            assert joined == (groups.get(user) == group), (user, group)
 
 
 @pytest.mark.needs_acl
@@ -106,11 +114,11 @@ async def test_no_service_makes_a_topic(space: Space) -> None:
 
 async def test_the_cluster_is_as_the_table_says_and_planted_drift_is_found(space: Space) -> None:
     space.make_topics()
-    wanted = administration.topology(TOPICS, SERVICES, space.namespace, local=True)
+    wanted = administration.topology(EVENTS, SERVICES, space.namespace, local=True, views=VIEWS)
 
     with space.admin() as admin:
         assert administration.plan(admin, wanted) == []
-        less = administration.topology(TOPICS[1:], SERVICES, space.namespace, local=True)
+        less = administration.topology(EVENTS[1:], SERVICES, space.namespace, local=True, views=VIEWS)
         found = {difference.kind for difference in administration.plan(admin, less)}
         name = TOPICS[0].name(space.namespace)
         own = {"max.message.bytes": None}

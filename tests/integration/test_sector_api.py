@@ -3,6 +3,7 @@
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import httpx2
@@ -15,6 +16,7 @@ from schemas.events.access import Access, EventReport
 from schemas.events.break_glass import BreakGlassApproval, check_approval
 from schemas.events.directory import ServiceRegistered
 from schemas.events.facts import FactBase, ReferralOffered, ReferralWithdrawn
+from schemas.events.governance import ProtocolCurrent
 from schemas.events.referral import OfferReferral
 from schemas.roles import ROLES, Act
 from schemas.topics import inbox_of
@@ -25,13 +27,14 @@ from services.police.profile import PROFILE as POLICE
 from services.runtime.openapi import document_of
 from services.runtime.tokens import token_reader
 from services.sector.api import Engine, FeedNotifier, sector_app
+from services.sector.domain.directory import MISSES
 from services.sector.domain.profile import Profile
 from services.sector.domain.requests import RESOURCES
 from services.sector.permits import Permits
 from services.sector.subscriptions import subscriptions
 from services.sector.wiring import keyed_digest
 from services.social_services.profile import PROFILE as SOCIAL_SERVICES
-from tests.support.builders import an_entry, an_event, an_id
+from tests.support.builders import RECEIVER, a_protocol_current, an_entry, an_event, an_id
 from tests.support.clock import NOON
 from tests.support.described import Description
 from tests.support.scenes import CONSENT, PERSONAL, SCOPE, an_offer_asked
@@ -475,6 +478,7 @@ async def test_every_route_asks_who_you_are(scene: Scene) -> None:
         "/v1/cases",
         "/v1/cases/x/consents",
         "/v1/referrals",
+        "/v1/service-searches",
         *(f"/v1/referrals/x/{one}" for one in RESOURCES),
     ]
     gets = ["/v1/cases/x", "/v1/referrals/x", "/v1/worklist", "/v1/events", "/v1/services"]
@@ -507,6 +511,7 @@ def a_post(path: str, body: Mapping[str, Any]) -> Ask:
     return lambda scene, agency, role: scene.post(path, body, agency=agency, role=role, **{"If-Match": '"1"'})
 
 
+SEARCH = {"need": "medical_care", "area": "KE047", "access_needs": ["interpreter"]}
 PROTECTIVE = ("withdrawals", "cancellations", "seal-confirmations")
 CASE, REFERRAL = f"/v1/cases/{an_id('case')}", f"/v1/referrals/{an_id('referral')}"
 
@@ -517,7 +522,7 @@ def a_step(resource: str) -> Ask:
 
 REQUESTS: Mapping[str, tuple[Ask, ...]] = {
     "look": tuple(map(a_look, ("/v1/worklist", REFERRAL, "/v1/referrals/x", CASE))),
-    "directory": (a_look("/v1/services"),),
+    "directory": (a_look("/v1/services"), a_post("/v1/service-searches", SEARCH)),
     "events": (a_look("/v1/events"),),
     "ask": (
         a_post("/v1/cases", {"reference": "1"}),
@@ -697,6 +702,85 @@ async def test_the_directory_comes_in_pages(scene: Scene) -> None:
     assert [row["service"] for row in first["data"] + rest["data"]] == services
     assert rest["next"] is None
     assert (await scene.get("/v1/services?after=%00", purpose=None)).status_code == 422
+
+
+async def a_directory(scene: Scene, *services: Mapping[str, Any]) -> None:
+    """Another agency's services, and the protocol that joins it with this one."""
+    await scene.sector.admit(RECEIVER)
+    protocol = a_protocol_current(parties=(OWN, RECEIVER))
+    await scene.sector.work.register.keep(ProtocolCurrent, [protocol])
+    entries = [an_entry(f"11111111-0000-4000-8000-00000000000{n}", **one) for n, one in enumerate(services)]
+    await scene.sector.work.register.keep(ServiceRegistered, entries)
+
+
+async def test_a_search_ranks_what_could_be_offered_and_says_what_does_not_fit(scene: Scene) -> None:
+    await a_directory(
+        scene,
+        {"access_needs": ["interpreter"], "areas": ["KE"]},
+        {"areas": ["KE047"], "languages": ["en"]},
+        {"areas": ["UG"], "access_needs": ["interpreter"]},
+        {"needs": ["legal_aid"], "access_needs": ["interpreter"]},
+        {"confirmed_at": NOON - timedelta(days=2_000), "access_needs": ["interpreter"]},
+    )
+
+    found = (await scene.post("/v1/service-searches", SEARCH)).json()
+    elsewhere = (await scene.post("/v1/service-searches", SEARCH | {"sector": "police"})).json()
+
+    assert [row["misses"] for row in found["data"]] == [
+        [], [{"code": "interpreter_unsaid", "sentence": MISSES["interpreter_unsaid"]}]
+    ]  # fmt: skip
+    assert {row["agency"] for row in found["data"]} == {RECEIVER}
+    assert found["unmet_need"] is None
+    assert elsewhere["data"] == []
+
+
+async def test_a_search_that_finds_no_help_is_counted_once_and_names_nobody(scene: Scene) -> None:
+    await a_directory(scene, {"areas": ["KE047"], "access_needs": ["interpreter"]})
+
+    unmet = [
+        (await scene.post("/v1/service-searches", content, key=key)).json()["unmet_need"]
+        for key, content in (
+            *[("one", SEARCH | {"access_needs": ["wheelchair"]})] * 2,
+            ("two", SEARCH | {"no_help": True}), ("three", SEARCH),
+        )
+    ]  # fmt: skip
+
+    assert unmet[0] == unmet[1] != unmet[2]
+    assert unmet[3] is None
+    sent = [step.model_dump(mode="json") for step in await scene.sector.sent()]
+    place = {"need": "medical_care", "area": "KE047"}
+    assert sent == [
+        {"unmet": unmet[0], "access_needs": ["wheelchair"], **place},
+        {"unmet": unmet[2], "access_needs": ["interpreter"], **place},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "parties"), [("suspended", (OWN, RECEIVER)), ("active", (OTHER, RECEIVER))]
+)
+async def test_a_suspended_agency_or_one_without_a_protocol_is_not_found(
+    scene: Scene, status: str, parties: tuple[str, ...]
+) -> None:
+    await a_directory(scene, {"areas": ["KE047"]})
+    later = a_protocol_current(parties=parties, version=2)
+    await scene.sector.work.register.keep(ProtocolCurrent, [later])
+    await scene.sector.admit(RECEIVER, status=status, version=2)
+
+    assert (await scene.post("/v1/service-searches", SEARCH)).json()["data"] == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"need": "Planted"}, {"area": "the Harbour"}, {"access_needs": ["Planted"]}, {"sector": "Planted"},
+     {"language": "Harbour"}, {"no_help": "yes"}, {"case": "Planted"}, {"access_needs": ["transport"] * 2}],
+)  # fmt: skip
+async def test_a_search_takes_codes_alone(scene: Scene, wrong: dict[str, Any]) -> None:
+    answer = await scene.post("/v1/service-searches", SEARCH | wrong)
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid")
+    assert "Planted" not in answer.text
+    assert "Harbour" not in answer.text
+    assert await scene.sector.sent() == []
 
 
 async def test_nobody_records_a_consent_or_offers_on_anothers_case(scene: Scene) -> None:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO, Final
 
-from services.runtime.settings import RuntimeSettings
+from services.runtime.settings import ProcessSettings
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 KILLED_BY_ITSELF: Final = 137
@@ -16,7 +16,7 @@ KILLED_BY_ITSELF: Final = 137
 
 async def start_process(
     service: str,
-    settings: RuntimeSettings,
+    settings: ProcessSettings,
     word: str = "run",
     *,
     log: IO[bytes] | int = asyncio.subprocess.DEVNULL,
@@ -34,11 +34,11 @@ async def start_process(
 
 @asynccontextmanager
 async def a_process(
-    service: str, settings: RuntimeSettings, log: Path = Path(os.devnull), **more: str
+    service: str, settings: ProcessSettings, log: Path = Path(os.devnull), word: str = "run", **more: str
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """`python -m services.<service> run`, with its log at the end of a file; killed if it still runs."""
+    """`python -m services.<service> <word>`, with its log at the end of a file; killed if it still runs."""
     with log.open("ab") as output:
-        process = await start_process(service, settings, log=output, **more)
+        process = await start_process(service, settings, word, log=output, **more)
     try:
         yield process
     finally:

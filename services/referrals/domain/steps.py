@@ -197,7 +197,8 @@ def _reoffer(moved: Referral, step: Any, in_force: InForce, at: datetime) -> Bes
         attempt=moved.attempt + 1,
         deadlines={},
     ).with_clocks(in_force.protocols[protocol], at=at)
-    return again, {"attempt": again.attempt, "answer_due_at": again.deadlines["answer"].by_at}
+    by_at = again.deadlines["answer"].by_at
+    return again, {"attempt": again.attempt, "urgency": again.urgency, "answer_due_at": by_at}
 
 
 def _withdraw(moved: Referral, step: Any, in_force: InForce, at: datetime) -> Besides:

@@ -8,12 +8,13 @@ from schemas.events.consent import ConsentRef, ConsentVersion, FieldGroup
 from schemas.events.facts import FACTS, FactBase, ReferralOffered, StateName
 from schemas.events.governance import DocumentHash
 from schemas.events.life_cycle import PartyName
-from schemas.ids import CaseId, ConsentId, EventId, ReferralId, ServiceId
+from schemas.ids import CaseId, ConsentId, EventId, ReferralId, ServiceId, UnmetNeedId
+from schemas.wire.body import Code
 from schemas.wire.key_records import KeyRecord
 from services.runtime.openapi import header
 from services.sector.domain.bodies import fields_of
+from services.sector.domain.directory import DirectoryEntry
 from services.sector.domain.views import HOP, FeedEvent
-from services.sector.handlers.work import DirectoryEntry
 
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 LOCATION: Final = {"Location": header("Where to read it.")}
@@ -158,3 +159,25 @@ class DirectoryPage(AnswerPart):
     data: list[DirectoryEntry]
     next: ServiceId | None
     """Send it as `after` for the next page."""
+
+
+class Miss(AnswerPart):
+    """Something that was searched for and does not fit."""
+
+    code: Code
+    sentence: str
+    """What to do about it."""
+
+
+class SearchResult(DirectoryEntry):
+    """A service that an offer could name now, and what does not fit."""
+
+    misses: list[Miss]
+
+
+class SearchAnswer(AnswerPart):
+    """What was found, that which fits best first."""
+
+    data: list[SearchResult]
+    unmet_need: UnmetNeedId | None
+    """Under which id the need was counted, where nothing was found that would help."""

@@ -11,11 +11,21 @@ from fastapi.responses import JSONResponse
 
 from services.runtime.openapi import refuses
 from services.runtime.requests import draining_of
-from services.sector.api.answers import DirectoryPage, Feed
-from services.sector.api.asking import PAGE_USUAL, Engine, PageLimit, asker_of, looks_like
+from services.sector.api.answers import DirectoryPage, Feed, SearchAnswer
+from services.sector.api.asking import (
+    PAGE_USUAL,
+    Engine,
+    PageLimit,
+    answer,
+    asker_of,
+    looks_like,
+    once_of,
+)
+from services.sector.domain.directory import ServiceSearch
 from services.sector.domain.refusals import CursorUnreadable, TooManyWaiting
 from services.sector.domain.requests import Asker
-from services.sector.handlers.requests import check_admitted
+from services.sector.handlers.directory import search_services
+from services.sector.handlers.requests import KeyedRequest, check_admitted
 
 WAIT_SECONDS_MAX: Final = 25
 POLLS_PER_AGENCY_MAX: Final = 16
@@ -81,6 +91,13 @@ def listening_routes(engine: Engine) -> APIRouter:
         following = entries[limit - 1].service if len(entries) > limit else None
         rows = [entry.model_dump(mode="json") for entry in entries[:limit]]
         return JSONResponse({"data": rows, "next": following})
+
+    @router.post("/service-searches", operation_id="search_services", response_model=SearchAnswer)
+    async def post_search(
+        once: Annotated[KeyedRequest, Depends(once_of(engine, "listen"))], body: ServiceSearch
+    ) -> JSONResponse:
+        """Search the directory by codes; a need for which nothing is found, or no help, is counted."""
+        return await answer(engine, once, lambda work: search_services(body, once.by, work))
 
     return router
 

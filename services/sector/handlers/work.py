@@ -4,20 +4,16 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel
 
 from schemas.events.access import Access, ProtocolVersion
 from schemas.events.break_glass import BreakGlassApproval
 from schemas.events.consent import Closure, ConsentRef, ConsentVersion
-from schemas.events.directory import ServiceRegistered
 from schemas.events.facts import StepRefused
-from schemas.events.governance import Sector
 from schemas.events.governance_keys import GovernanceBody, GovernanceKeys
-from schemas.ids import AgencyId
-from schemas.topics import SECTORS
-from schemas.wire.body import Body, listed
+from schemas.wire.body import Body
 from schemas.wire.key_records import KeyRecord
 from schemas.wire.packets import IntakeKey
 from services.runtime.admission import AgencyStanding
@@ -26,6 +22,7 @@ from services.runtime.clock import Clock
 from services.runtime.subscription import OutboxEvent
 from services.sector.domain.closures import Task
 from services.sector.domain.consents import ConsentRecord
+from services.sector.domain.directory import DirectoryEntry, LiveProtocol, ServiceSearch
 from services.sector.domain.profile import Profile
 from services.sector.domain.requests import Reply
 from services.sector.domain.views import FeedEvent, ReferralView, ThinEvent
@@ -56,14 +53,6 @@ class Case:
     packet: str
     keyset: str
     opened_at: datetime
-
-
-class DirectoryEntry(ServiceRegistered):
-    """A service that referrals can be made to."""
-
-    agency: AgencyId | None
-    """Who answers for it; without one no referral can be made to it."""
-    sector: Annotated[Sector, listed(SECTORS)] | None
 
 
 class Cases(Protocol):
@@ -233,6 +222,13 @@ class Register(Protocol):
     async def documents(self, recipient: str, protocol: str, service: str) -> Mapping[str, str] | None:
         """What governance signed, as JSON: the admission of the `recipient`, the `protocol` of that hash, the
         keys of the `service`; None where one is missing."""
+
+    async def candidates(self, search: ServiceSearch, asker: str) -> Sequence[DirectoryEntry]:
+        """Entries of other, active agencies for what a search needs, where; the last confirmed first,
+        `CANDIDATES_MAX` at most."""
+
+    async def live_protocols(self, agency: str, at: datetime) -> Sequence[LiveProtocol]:
+        """The protocols in force that an agency is a party to, each in its newest version that has begun."""
 
     async def protocol_with(self, document_hash: str) -> ProtocolVersion | None:
         """The protocol with this hash, or None."""

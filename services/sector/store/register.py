@@ -1,6 +1,8 @@
 """What is in force, in PostgreSQL: what governance signed, and the directory; the promises: `Register`."""
 
+import json
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from pydantic_core import to_json
@@ -12,7 +14,8 @@ from schemas.events.governance_keys import GovernanceBody
 from schemas.wire.body import Body
 from services.runtime.admission import AgencyStanding
 from services.runtime.transaction import Transaction, columns
-from services.sector.handlers.work import DirectoryEntry, Register
+from services.sector.domain.directory import CANDIDATES_MAX, DirectoryEntry, LiveProtocol, ServiceSearch
+from services.sector.handlers.work import Register
 
 _ENTRY: Final = """
 service, organization, title, organization_title, status, needs, areas, languages, access_needs, desk,
@@ -72,7 +75,24 @@ FROM directory_entry e LEFT JOIN LATERAL (
   WHERE organization = e.organization AND status = 'active' ORDER BY id LIMIT 1) a ON true
 WHERE e.service > :after ORDER BY e.service LIMIT :limit"""
 
-
+_CANDIDATES: Final = """
+SELECT e.*, a.id AS agency, a.sector
+FROM directory_entry e CROSS JOIN LATERAL (
+  SELECT id, sector FROM agency
+  WHERE organization = e.organization AND status = 'active' ORDER BY id LIMIT 1) a
+WHERE :need = ANY(e.needs) AND e.status = 'active' AND a.id <> :asker
+  AND a.sector = coalesce(:sector, a.sector)
+  AND (e.areas = '{}' OR EXISTS (
+    SELECT FROM unnest(e.areas) own WHERE starts_with(:area, own) OR starts_with(own, :area)))
+ORDER BY e.confirmed_at DESC, e.service LIMIT :limit"""
+_LIVE: Final = """
+SELECT document -> 'document' -> 'parties' AS parties,
+  CAST(document #>> '{document,entry_fresh_for_days}' AS integer) AS entry_fresh_for_days
+FROM (
+  SELECT DISTINCT ON (id) document FROM protocol
+  WHERE CAST(document #>> '{document,valid_from}' AS timestamptz) <= :at ORDER BY id, version DESC) begun
+WHERE CAST(document #>> '{document,valid_until}' AS timestamptz) > :at
+  AND document #> '{document,parties}' @> to_jsonb(CAST(:agency AS text))"""
 _COLUMNS: Final[Mapping[type[Body], tuple[str, ...]]] = {
     AgencyCurrent: ("agency", "version", "sector", "organization", "status"),
     ServiceCurrent: ("service", "version", "status"),
@@ -105,6 +125,15 @@ class RegisterStore(Register):
         for row in await self._transaction.rows(_DOCUMENTS, **named):
             return dict(row)
         return None
+
+    async def candidates(self, search: ServiceSearch, asker: str) -> Sequence[DirectoryEntry]:
+        named = {"need": search.need, "area": search.area, "sector": search.sector, "asker": asker}
+        rows = await self._transaction.rows(_CANDIDATES, **named, limit=CANDIDATES_MAX)
+        return [DirectoryEntry.model_validate(row, from_attributes=True) for row in rows]
+
+    async def live_protocols(self, agency: str, at: datetime) -> Sequence[LiveProtocol]:
+        rows = await self._transaction.rows(_LIVE, agency=agency, at=at)
+        return [LiveProtocol(frozenset(json.loads(row.parties)), row.entry_fresh_for_days) for row in rows]
 
     async def protocol_with(self, document_hash: str) -> ProtocolVersion | None:
         for row in await self._transaction.rows(_PROTOCOL, hash=document_hash):

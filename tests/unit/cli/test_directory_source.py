@@ -82,6 +82,23 @@ def test_each_shape_of_document_gives_the_same_entry(document: Any) -> None:
     )
 
 
+def a_term(code: str) -> dict[str, Any]:
+    return {"taxonomy_term": {"code": code, "name": "Whatever it is called"}}
+
+
+def test_areas_languages_and_access_are_taken_where_they_are_codes() -> None:
+    entry = read_one(
+        service_areas=[{"uri": "urn:p-code:KE047"}, {"uri": "https://areas.example/KE"}, {"name": "KE"}, 7],
+        languages=[{"code": "sw"}, {"code": "English"}, {"name": "en"}, {"code": 7}, {"code": "sw"}],
+        attributes=[a_term("Sign Language"), a_term("wheelchair"), a_term("no interpreter")],
+        accessibility=[{"description": "wheelchair access: none; transport on Mondays"}],
+    )
+
+    assert isinstance(entry, ServiceRegistered)
+    assert (entry.areas, entry.languages) == (("KE047",), ("sw",))
+    assert entry.access_needs == ("sign_language", "wheelchair")
+
+
 @pytest.mark.parametrize(
     ("changes", "confirmed_at"),
     [

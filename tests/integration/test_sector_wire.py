@@ -450,7 +450,7 @@ async def test_while_the_trail_is_away_nothing_is_shown_and_nothing_is_lost(
             assert [look.status_code for look in looks] == [503, 503]
             assert all(referral not in look.text and "retry-after" in look.headers for look in looks)
             assert [row.kind for row in await reports(made)] == [
-                "subjects", "events", "subjects", "events",
+                "subjects", "events", "subjects", "events", "events",
             ]  # fmt: skip
             async with made.trail():
                 seen = await shown(client, f"/v1/referrals/{referral}")

@@ -25,7 +25,8 @@ async def start_process(
     """`python -m services.<service> <word>`, told its settings as the supervisor tells them, and `more`."""
     told = {"PATH": os.environ["PATH"], **more}
     for name, value in settings.model_dump(mode="json", exclude_none=True).items():
-        parts = {f"__{part}": one for part, one in value.items()} if isinstance(value, dict) else {"": value}
+        has_parts = isinstance(value, dict) and value
+        parts = {f"__{part}": one for part, one in value.items()} if has_parts else {"": value}
         told |= {f"CONCERT_{name}{part}".upper(): str(one) for part, one in parts.items()}
     return await asyncio.create_subprocess_exec(
         sys.executable, "-m", f"services.{service}", word, cwd=ROOT, env=told, stdout=log, stderr=log

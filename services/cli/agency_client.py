@@ -9,12 +9,15 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import httpx2
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic.dataclasses import dataclass as reading_dataclass
 from pydantic_core import to_json
 
 from deploy.local.refusals import CannotRun
-from schemas.wire.key_records import KeyRecord
+from schemas.wire.signed import public_bytes
+from services.cli.packet_keys import PacketKey
 from services.cli.tokens import LIFE_SECONDS, LocalIssuer
+from services.runtime.clock import SystemClock
 from services.runtime.ids import random_bytes
 
 PATIENCE_SECONDS: Final = 90.0
@@ -147,6 +150,9 @@ class AgencyClient:
             limits=httpx2.Limits(max_connections=CONNECTIONS_MAX, max_keepalive_connections=CONNECTIONS_MAX),
             trust_env=False,
         )
+        self.signing_key = Ed25519PrivateKey.generate()
+        """With which the agency is admitted, and signs what it registers."""
+        self.packet_key = PacketKey.new(agency.id)
         self._issuer = issuer
         self._tokens: dict[str, tuple[str, float]] = {}
         self.events: dict[str, list[NumberedFact]] = defaultdict(list)
@@ -258,16 +264,27 @@ class AgencyClient:
         for group, content in groups.items():
             await self.ask("PUT", f"/v1/cases/{case}/packet/{group}", content)
 
+    async def register_key(self) -> None:
+        """Register the packet key at the agency's own sector, signed by the key of the admission."""
+        record = self.packet_key.record(self.signing_key, SystemClock().now())
+        await self.ask("PUT", f"/v1/keys/{record.key}", record.model_dump(mode="json"))
+
     async def pull_packet(self, referral: str, groups: Sequence[str], person: int = 0) -> bytes:
-        """Pull groups of a packet, sealed to the agency's newest key; `PacketKey.open` opens the answer."""
-        asked = {"purpose": self.agency.purpose, "groups": list(groups)}
-        answer = await self.ask("POST", f"/v1/referrals/{referral}/packet-pulls", asked, person=person)
+        """Pull groups of a packet, sealed to the agency's newest key."""
+        answer = await self.ask("POST", *self.pull_of(referral, groups), person=person)
         self._was_shown("disclosure", person, referral)
         return answer.content
 
-    async def register_key(self, record: KeyRecord) -> None:
-        """Register a packet key at the agency's own sector."""
-        await self.ask("PUT", f"/v1/keys/{record.key}", record.model_dump(mode="json"))
+    def pull_of(self, referral: str, groups: Sequence[str]) -> tuple[str, Json]:
+        """Where a pull goes, and what it says."""
+        return f"/v1/referrals/{referral}/packet-pulls", {
+            "purpose": self.agency.purpose,
+            "groups": list(groups),
+        }
+
+    def open_packet(self, answer: bytes, vault_key: str) -> Json:
+        """The groups of a pull's answer, which the owner's vault signed."""
+        return self.packet_key.open(answer, public_bytes(vault_key))
 
     async def services(self) -> list[Json]:
         """The directory, all pages."""

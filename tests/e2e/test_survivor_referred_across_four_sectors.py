@@ -227,7 +227,11 @@ async def test_an_agency_outside_every_protocol_gets_nothing(sectors: Sectors) -
         assert (await client.post("/v1/directory", json={"entries": [entry]})).is_success
     consents = f"/v1/cases/{await owner.open_case()}/consents"
     refused = await owner.request("POST", consents, consent_to(stranger, feedback=False))
-    await publish(trial, f"/v1/agencies/{stranger.id}", admission(stranger, version=1))
+    await publish(
+        trial,
+        f"/v1/agencies/{stranger.id}",
+        admission(AgencyClient(stranger, "", sectors.trial.issuer), version=1),
+    )
 
     async def is_known() -> bool:
         return any(row["agency"] == stranger.id for row in await owner.services())
@@ -352,12 +356,16 @@ async def test_a_consent_that_was_withdrawn_covers_no_further_offer(sectors: Sec
     assert (again.status_code, again.json()["code"]) == (403, "consent_does_not_cover")
 
 
-async def test_without_the_trail_nothing_is_shown_and_everything_can_still_be_sent(sectors: Sectors) -> None:
+async def test_harm_16_without_the_trail_nothing_is_shown_and_everything_can_still_be_sent(
+    sectors: Sectors,
+) -> None:
     owner, receiver = sectors.social_services, sectors.health
     referral = await sectors.in_state()
+    accepted = await told_and_offered(owner, receiver, *ACCEPTED)
     platform = sectors.trial.platform
     await platform.stop("audit")
     try:
+        pull = await pulled(receiver, accepted, "contact")
         asked = [receiver.request("GET", path) for path in (f"/v1/referrals/{referral}", "/v1/worklist")]
         read, listed = await asyncio.gather(*asked)  # each waits for the trail as long as it may
         assert await receiver.step(referral, ACCEPT)
@@ -366,11 +374,84 @@ async def test_without_the_trail_nothing_is_shown_and_everything_can_still_be_se
     finally:
         await platform.start("audit")
 
+    assert (pull[0], pull[1]["code"]) == (503, "trail_unavailable")
     assert [answer.status_code for answer in (read, listed)] == [503, 503]
     assert read.headers["retry-after"]
     assert read.json()["code"] == "trail_unavailable"
     assert "offer" not in read.text.replace("offers", "")
     assert (await receiver.read_referral(referral))["state"] == "accepted"
+
+
+TOLD: dict[str, Any] = {
+    "contact": {
+        "safe_contact": {
+            "channels": ["call"],
+            "hours": [{"days": ["monday"], "from_time": "09:00", "until_time": "17:00"}],
+            "zone": "Africa/Nairobi",
+        },
+        "name": "Canary Example",
+        "phone": "+000 000 000",
+    },
+    "clinical": {"injuries": "canary injuries"},
+}
+
+
+async def told_and_offered(owner: AgencyClient, receiver: AgencyClient, *steps: AgencyStep) -> str:
+    """A referral after these steps, from a case whose packet was written."""
+    body = await owner.prepare(receiver.agency)
+    await owner.write_packet(body["case"], TOLD)
+    sent = await owner.offer(body)
+    for party in (owner, receiver):
+        await party.told(sent.referral, "referral.offered")
+    await take(owner, receiver, sent.referral, *steps)
+    return sent.referral
+
+
+async def pulled(client: AgencyClient, referral: str, *groups: str) -> tuple[int, Json]:
+    """What a pull is answered, without what differs each time."""
+    answer = await client.request("POST", *client.pull_of(referral, groups))
+    words = answer.json()
+    return answer.status_code, {name: words[name] for name in words if name != "instance"}
+
+
+async def test_what_she_told_reaches_the_agency_that_she_agreed_to_and_nobody_else(sectors: Sectors) -> None:
+    owner, receiver, police = sectors.social_services, sectors.health, sectors.police
+    vault_key = sectors.trial.installation.secrets.public_key("vault-social_services")
+    referral = await told_and_offered(owner, receiver)
+    unknown = await pulled(receiver, f"ref_{'a' * 26}", "contact")
+
+    early = await pulled(receiver, referral, "contact")
+    await take(owner, receiver, referral, *ACCEPTED)
+    opened = receiver.open_packet(await receiver.pull_packet(referral, ["contact"]), vault_key)
+    own = owner.open_packet(await owner.pull_packet(referral, ["contact", "clinical"]), vault_key)
+    beyond = await pulled(receiver, referral, "contact", "clinical")
+    strange = await pulled(police, referral, "contact")
+    await take(owner, receiver, referral, WITHDRAW)
+    late = await pulled(receiver, referral, "contact")
+
+    assert unknown[0] == 404
+    assert [early, strange, late] == [unknown] * 3
+    assert opened["contact"]["safe_contact"]["channels"] == ["call"]
+    assert not {"name", "phone"} & opened["contact"].keys()  # her consent would have to name them
+    assert own["contact"]["phone"] == TOLD["contact"]["phone"]
+    assert own["clinical"] == TOLD["clinical"]
+    assert (beyond[0], beyond[1]["code"]) == (403, "consent_does_not_cover")
+
+
+async def test_a_vault_that_was_killed_releases_again(sectors: Sectors) -> None:
+    owner, receiver = sectors.social_services, sectors.health
+    referral = await told_and_offered(owner, receiver, *ACCEPTED)
+    platform = sectors.trial.platform
+    await platform.stop("social_services_vault")
+    try:
+        away = await pulled(receiver, referral, "contact")
+        await owner.write_packet(await owner.open_case(), TOLD)  # needs no vault
+        await owner.offer(await owner.prepare(receiver.agency))
+    finally:
+        await platform.start("social_services_vault")
+
+    assert (away[0], away[1]["code"]) == (503, "vault_unavailable")
+    assert await receiver.pull_packet(referral, ["contact"])
 
 
 async def test_a_protocol_that_has_ended_lets_no_offer_through(sectors: Sectors) -> None:

@@ -105,7 +105,7 @@ async def set_up(trial: Trial, directory: Path | None = None) -> list[ImportRepo
         if report.failure:
             raise report.failure
     for agency in trial.agencies:
-        await publish(trial, f"/v1/agencies/{agency.id}", admission(agency, version=1))
+        await publish(trial, f"/v1/agencies/{agency.id}", admission(trial.clients[agency.id], version=1))
     await publish(trial, "/v1/protocols/demo-protocol", protocol([agency.id for agency in trial.agencies]))
     url = trial.installation.api_url("notifications")
     for agency in trial.agencies:
@@ -114,6 +114,7 @@ async def set_up(trial: Trial, directory: Path | None = None) -> list[ImportRepo
         async with system.http:
             await system.ask("PUT", f"/v1/duty-desks/{DESK}", desk)
         await until(partial(_knows_all, trial, agency), f"{agency.sector} knows the agencies")
+        await trial.clients[agency.id].register_key()
     await until(partial(_arbiter_knows, trial), "the arbiter knows agencies and protocol")
     return reports
 
@@ -127,15 +128,16 @@ async def publish(trial: Trial, path: str, document: Any) -> None:
         raise CannotRun("not_founded", f"{path} was answered {answer.status_code}: {answer.text[:300]}")
 
 
-def admission(agency: AgencyAccount, *, version: int) -> dict[str, Any]:
-    """An agency as governance admits it, with fresh keys."""
+def admission(system: AgencyClient, *, version: int) -> dict[str, Any]:
+    """An agency as governance admits it, with the key that its system signs with."""
+    agency = system.agency
     return {
         "agency": agency.id,
         "version": version,
         "sector": agency.sector,
         "organization": agency.organization,
         "status": "active",
-        "signing_key": _public("ed25519", Ed25519PrivateKey.generate()),
+        "signing_key": _public("ed25519", system.signing_key),
         "encryption_key": _public("x25519", X25519PrivateKey.generate()),
     }
 

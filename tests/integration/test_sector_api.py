@@ -27,6 +27,7 @@ from services.police.profile import PROFILE as POLICE
 from services.runtime.openapi import document_of
 from services.runtime.tokens import token_reader
 from services.sector.api import Engine, FeedNotifier, sector_app
+from services.sector.domain.bodies import OWN_WORDS
 from services.sector.domain.directory import MISSES
 from services.sector.domain.profile import Profile
 from services.sector.domain.requests import RESOURCES
@@ -196,6 +197,65 @@ async def test_a_referral_is_received_awaited_and_answered(scene: Scene) -> None
     assert (await scene.sector.sent())[0].type == "referral.accept"
 
 
+async def test_each_answer_says_what_the_asker_may_do_next(scene: Scene) -> None:
+    asked = await scene.received()
+    own = (await scene.offer(recipient="harbour-clinic")).json()["referral"]
+    await scene.registered()
+
+    [row] = (await scene.get("/v1/worklist")).json()["data"]
+    shown = (await scene.get(f"/v1/referrals/{own}")).json()
+
+    assert (row["referral"], row["allowed_steps"]) == (asked, ["acknowledge", "accept", "decline"])
+    assert shown["allowed_steps"] == ["withdraw"], "the arbiter has not answered yet"
+
+
+async def test_lists_show_what_is_owned_and_what_was_asked_and_each_row_is_an_item_of_an_entry(
+    scene: Scene,
+) -> None:
+    asked = await scene.received()
+    own = [(await scene.offer(recipient="harbour-clinic")).json()["referral"] for _ in range(3)]
+    await scene.tell(
+        ReferralOffered(referral=own[0], to=OWN, number=1, state="offered", owner=OWN, receiver="far-agency")
+    )
+    await scene.registered()
+
+    first = (await scene.get("/v1/referrals?limit=2")).json()
+    second = (await scene.get(f"/v1/referrals?limit=2&after={first['next']}")).json()
+    offered = (await scene.get("/v1/referrals?state=offered")).json()
+    incoming = (await scene.get("/v1/referrals?role=receiver")).json()
+    foreign = (await scene.get("/v1/referrals?role=owner", OTHER)).json()
+
+    pages = [[row["referral"] for row in page["data"]] for page in (first, second)]
+    assert sorted(pages[0] + pages[1]) == sorted(own)
+    assert (len(pages[0]), second["next"]) == (2, None)
+    assert [row["referral"] for row in offered["data"]] == [own[0]]
+    assert [row["referral"] for row in incoming["data"]] == [asked]
+    assert foreign == {"data": [], "next": None}
+    shown = [[item.referral for item in one.items] for one in scene.trail.asked]
+    assert shown == [*pages, [own[0]], [asked], []]
+    assert {one.access.act for one in scene.trail.asked} == {"list"}
+    assert (await scene.get("/v1/referrals?state=lost")).status_code == 422
+
+
+async def test_an_agency_lists_its_own_cases_and_no_others(scene: Scene) -> None:
+    cases = [await scene.case() for _ in range(3)]
+    await scene.registered()
+
+    first = (await scene.get("/v1/cases?limit=2")).json()
+    second = (await scene.get(f"/v1/cases?limit=2&after={first['next']}")).json()
+    foreign = (await scene.get("/v1/cases", OTHER)).json()
+
+    assert sorted(row["id"] for page in (first, second) for row in page["data"]) == sorted(cases)
+    assert {row["reference"] for row in first["data"]} == {PERSONAL}
+    assert foreign == {"data": [], "next": None}
+    kept = await scene.sector.rows("SELECT id, subject FROM case_file")
+    alias = {row.id: row.subject for row in kept}
+    shown = [[item.subject for item in one.items] for one in scene.trail.asked]
+    assert shown == [*([alias[row["id"]] for row in page["data"]] for page in (first, second)), []]
+    scene.trail.statuses = [503] * 9
+    assert (await scene.get("/v1/cases")).status_code == 503
+
+
 async def test_the_feed_tells_what_a_webhook_would_and_no_more(scene: Scene) -> None:
     referral = await scene.received()
 
@@ -307,7 +367,9 @@ async def test_without_the_trail_nothing_is_shown_and_everything_is_taken(scene:
 
 
 @pytest.mark.parametrize(("purpose", "status"), [(None, 400), ("curiosity", 422)])
-@pytest.mark.parametrize("path", ["/v1/worklist", "/v1/referrals/x", "/v1/cases/x"])
+@pytest.mark.parametrize(
+    "path", ["/v1/worklist", "/v1/referrals", "/v1/cases", "/v1/referrals/x", "/v1/cases/x"]
+)
 async def test_every_look_says_what_for(scene: Scene, path: str, purpose: str | None, status: int) -> None:
     assert (await scene.get(path, purpose=purpose)).status_code == status
     assert scene.trail.asked == []
@@ -410,7 +472,7 @@ async def test_a_cursor_that_was_never_given_is_refused(scene: Scene, what: str)
     assert refused.json()["code"] == "cursor_unreadable"
 
 
-STEP_BODIES = {
+STEP_BODIES: dict[str, dict[str, Any]] = {
     "acknowledgements": {},
     "acceptances": {"appointment": "today"},
     "declines": {"reason": "no_capacity"},
@@ -421,6 +483,13 @@ STEP_BODIES = {
     "cancellations": {"reason": "no_longer_needed"},
     "withdrawals": {},
     "seal-confirmations": {"method": "nothing_held"},
+    "non-provisions": {"reason": "did_not_come"},
+    "unreachable-reports": {"attempts": 3, "rules_kept": True},
+    "redirections": {"recipient": "harbour-clinic", "service": "33333333-0000-4000-8000-000000000003"},
+    "reoffers": {"reason": "capacity_again"},
+    "unmet-closures": {"unmet": "no_capacity"},
+    "narrowing-confirmations": {"method": "deleted"},
+    "erasure-confirmations": {"method": "deleted"},
 }
 
 
@@ -430,15 +499,17 @@ def test_every_step_of_the_table_has_a_body_here() -> None:
 
 @pytest.mark.parametrize("resource", RESOURCES)
 async def test_every_step_goes_to_the_arbiter_and_takes_no_unknown_field(scene: Scene, resource: str) -> None:
-    referral = await scene.received()
+    own, referral = (await scene.offer()).json()["referral"], await scene.received()
+    if RESOURCES[resource] in OWN_WORDS:  # these rest on her consent: the owner's alone
+        referral = own
     path, body = f"/v1/referrals/{referral}/{resource}", {"duty": "desk"} | STEP_BODIES[resource]
 
-    wrong = await scene.post(path, body | {"note": PERSONAL}, **{"If-Match": '"1"'})
-    taken = await scene.post(path, body, **{"If-Match": '"1"'})
+    wrong = await scene.post(path, body | {"note": PERSONAL}, **{"If-Match": "*"})
+    taken = await scene.post(path, body, **{"If-Match": "*"})
 
     assert (wrong.status_code, taken.status_code) == (422, 202)
     assert "Amina" not in wrong.text
-    assert [type(step) for step in await scene.sector.sent()] == [RESOURCES[resource]]
+    assert [type(step) for step in await scene.sector.sent()] == [OfferReferral, RESOURCES[resource]]
 
 
 BAD_OFFERS: dict[str, dict[str, Any]] = {
@@ -512,7 +583,9 @@ def a_post(path: str, body: Mapping[str, Any]) -> Ask:
 
 
 SEARCH = {"need": "medical_care", "area": "KE047", "access_needs": ["interpreter"]}
-PROTECTIVE = ("withdrawals", "cancellations", "seal-confirmations")
+PROTECTIVE = (
+    "withdrawals", "cancellations", "seal-confirmations", "narrowing-confirmations", "erasure-confirmations",
+)  # fmt: skip
 CASE, REFERRAL = f"/v1/cases/{an_id('case')}", f"/v1/referrals/{an_id('referral')}"
 
 
@@ -521,7 +594,9 @@ def a_step(resource: str) -> Ask:
 
 
 REQUESTS: Mapping[str, tuple[Ask, ...]] = {
-    "look": tuple(map(a_look, ("/v1/worklist", REFERRAL, "/v1/referrals/x", CASE))),
+    "look": tuple(
+        map(a_look, ("/v1/worklist", "/v1/referrals", "/v1/cases", REFERRAL, "/v1/referrals/x", CASE))
+    ),
     "directory": (a_look("/v1/services"), a_post("/v1/service-searches", SEARCH)),
     "events": (a_look("/v1/events"),),
     "ask": (

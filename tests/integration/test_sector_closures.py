@@ -308,7 +308,9 @@ async def many_cases(sector: StoredSector, template: str) -> tuple[list[Case], l
         consents = [ConsentRef(id=one, version=1) for one in ids["consent"]]
         await work.views.save(
             [
-                ReferralView(referral, OWNER, "owner", case, 1, consent, "accepted", 2, updated_at=NOON)
+                ReferralView(
+                    referral, OWNER, "owner", case, 1, consent, state="accepted", number=2, updated_at=NOON
+                )
                 for referral, case, consent in zip(ids["referral"], ids["case"], consents, strict=True)
             ]
         )

@@ -5,11 +5,11 @@ from typing import Any
 import httpx2
 import pytest
 
-from schemas.events.access import PermitAnswer
+from schemas.events.access import Item, PermitAnswer
 from schemas.events.governance import ProtocolCurrent
 from services.runtime.errors import NotFound
 from services.sector.domain.refusals import TrailUnavailable
-from services.sector.handlers.looks import look_at_case, look_at_referral, look_at_worklist, own_view
+from services.sector.handlers.looks import look_at_case, look_at_list, look_at_referral, own_view
 from services.sector.handlers.work import Work
 from services.sector.permits import ATTEMPTS_MAX, Permits
 from tests.support.builders import RECEIVER, REFERRAL, STRANGER, a_protocol_current, an_id
@@ -102,7 +102,7 @@ async def test_the_answer_to_another_request_shows_nothing(sector: StoredSector,
 
 async def test_a_tree_that_went_back_shows_nothing(sector: StoredSector, trail: TrailTwin) -> None:
     show = shows(sector, trail)
-    look = look_at_worklist([REFERRAL], asker(RECEIVER), "care")
+    look = look_at_list("awaits_agency", [Item(subject=REFERRAL, referral=REFERRAL)], asker(RECEIVER), "care")
 
     async def load(_: Work) -> int:
         return 1
@@ -111,7 +111,7 @@ async def test_a_tree_that_went_back_shows_nothing(sector: StoredSector, trail: 
     show._client = TrailTwin(HERE).client()  # V7: with the same keys, and a younger tree
 
     with pytest.raises(TrailUnavailable):
-        await show(look_at_worklist([], asker(RECEIVER), "care"), load)
+        await show(look_at_list("awaits_agency", [], asker(RECEIVER), "care"), load)
 
 
 @pytest.mark.parametrize("status", [503, 409])
@@ -154,25 +154,17 @@ async def test_a_trail_that_is_down_or_babbles_shows_nothing(sector: StoredSecto
         raise AssertionError("nothing may be read")
 
     with pytest.raises(TrailUnavailable):
-        await show(look_at_worklist([], asker(RECEIVER), "care"), load)
+        await show(look_at_list("awaits_agency", [], asker(RECEIVER), "care"), load)
 
 
 async def test_an_empty_worklist_is_looked_at_all_the_same(sector: StoredSector, trail: TrailTwin) -> None:
     async def load(_: Work) -> list[str]:
         return []
 
-    assert await shows(sector, trail)(look_at_worklist([], asker(RECEIVER), "care"), load) == []
+    assert await shows(sector, trail)(look_at_list("awaits_agency", [], asker(RECEIVER), "care"), load) == []
 
     [asked] = trail.asked
     assert (asked.access.act, asked.items) == ("list", ())
-
-
-async def test_a_worklist_names_each_referral_as_an_item() -> None:
-    other = an_id("referral", "other")
-
-    look = look_at_worklist([REFERRAL, other], asker(RECEIVER), "care")
-
-    assert [item.subject for item in look.items] == [REFERRAL, other]
 
 
 async def test_what_is_foreign_or_unknown_is_not_even_asked_for(sector: StoredSector) -> None:

@@ -9,12 +9,12 @@ from schemas.events.facts import FACTS, FactBase, ReferralOffered, StateName
 from schemas.events.governance import DocumentHash
 from schemas.events.life_cycle import PartyName
 from schemas.ids import CaseId, ConsentId, EventId, ReferralId, ServiceId, UnmetNeedId
-from schemas.wire.body import Code
+from schemas.wire.body import Code, listed
 from schemas.wire.key_records import KeyRecord
 from services.runtime.openapi import header
 from services.sector.domain.bodies import fields_of
 from services.sector.domain.directory import DirectoryEntry
-from services.sector.domain.views import HOP, FeedEvent
+from services.sector.domain.views import ASKED, HOP, FeedEvent
 
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 LOCATION: Final = {"Location": header("Where to read it.")}
@@ -76,10 +76,15 @@ class StepReceipt(AnswerPart):
     referral: ReferralId
     step: EventId
     """A refusal names it."""
+    successor: ReferralId | None = None
+    """The next referral, where this one is redirected."""
     received_at: Time
 
 
 Offer: Final = create_model("Offer", __base__=AnswerPart, **fields_of(ReferralOffered, HOP))
+
+
+StepName = Annotated[Code, listed(ASKED)]
 
 
 class ReferralRow(AnswerPart):
@@ -95,6 +100,8 @@ class ReferralRow(AnswerPart):
     number: int
     """Of the last fact: send it as If-Match."""
     awaits_you: bool
+    allowed_steps: list[StepName]
+    """What this party may ask of it as it stands."""
     offer: Offer | None
     updated_at: Time | None
 
@@ -119,8 +126,8 @@ class ReferralPage(ReferralRow):
     """The last ones, oldest first."""
 
 
-class Worklist(AnswerPart):
-    """What awaits the agency, newest first."""
+class ReferralList(AnswerPart):
+    """Referrals of the agency, newest first."""
 
     data: list[ReferralRow]
     next: str | None
@@ -134,12 +141,25 @@ class CaseConsent(AnswerPart):
     withdrawn: bool
 
 
-class CasePage(AnswerPart):
-    """One of the agency's own cases."""
+class CaseRow(AnswerPart):
+    """One of the agency's own cases in a list."""
 
     id: CaseId
     reference: str
     opened_at: Time
+
+
+class CaseList(AnswerPart):
+    """The agency's own cases, newest first."""
+
+    data: list[CaseRow]
+    next: str | None
+    """Send it as `after` for the next page."""
+
+
+class CasePage(CaseRow):
+    """One of the agency's own cases."""
+
     consents: list[CaseConsent]
     referrals: list[ReferralId]
     """The newest hundred, the newest first; an older one is read by its own id."""

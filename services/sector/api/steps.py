@@ -1,14 +1,21 @@
 """What agencies send: cases, consents, offers, steps; answered once committed, decided by the arbiter."""
 
-from collections.abc import Awaitable
-from typing import Annotated, Any
+from collections.abc import Awaitable, Mapping
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from schemas.events.referral import PROTECTS_HER, GiveFeedback, StepBase, WithdrawReferral
-from services.runtime.errors import NotFound
+from schemas.events.referral import (
+    PROTECTS_HER,
+    GiveFeedback,
+    RedirectReferral,
+    ReofferReferral,
+    StepBase,
+    WithdrawReferral,
+)
+from services.runtime.errors import NotFound, Refused
 from services.runtime.openapi import refuses
 from services.sector.api import asking
 from services.sector.api.answers import LOCATION, REPLAYED, CaseReceipt, ConsentReceipt, StepReceipt
@@ -72,6 +79,14 @@ def step_routes(engine: asking.Engine) -> APIRouter:
     return router
 
 
+REFUSED_BESIDES: Final[Mapping[type[StepBase], tuple[type[Refused], ...]]] = {
+    GiveFeedback: (refusals.ConsentDoesNotCover,),
+    RedirectReferral: (refusals.ConsentDoesNotCover, refusals.OwnerAlone, refusals.RecipientIsOwner),
+    ReofferReferral: (refusals.ConsentDoesNotCover, refusals.OwnerAlone),
+}
+"""What this service refuses of a step, besides what it refuses of every one."""
+
+
 def _add_step(
     router: APIRouter, engine: asking.Engine, resource: str, step: type[StepBase], keyed: Any
 ) -> None:
@@ -79,7 +94,7 @@ def _add_step(
     step_body: Any = body_of(step, engine.profile.decline_reasons)
     number_dependency = Depends(_nothing if step in WITHOUT_IF_MATCH else asking.seen)
 
-    @refuses(NotFound, *((refusals.ConsentDoesNotCover,) if step is GiveFeedback else ()))
+    @refuses(NotFound, *REFUSED_BESIDES.get(step, ()))
     async def post_step(
         referral: asking.ReferralPath,
         once: Annotated[KeyedRequest, keyed],

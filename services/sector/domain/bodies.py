@@ -1,8 +1,8 @@
 """What agencies send; unknown fields and wrong types are refused, and case numbers stay out of every repr."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import cache
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Final, get_args
 
 from pydantic import (
     AfterValidator,
@@ -17,9 +17,10 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from schemas.events.break_glass import DangerCode, DangerGroups
+from schemas.events.codes import ReofferReason
 from schemas.events.consent import ConsentRef, ConsentScope, FieldGroup, Purpose
-from schemas.events.referral import DeclineReferral, OfferFields, StepBase
-from schemas.ids import AgencyId, CaseId, DeskCode, ReaderKeyId, ReferralId
+from schemas.events.referral import DeclineReferral, OfferFields, RedirectReferral, ReofferReferral, StepBase
+from schemas.ids import AgencyId, CaseId, DeskCode, ReaderKeyId, ReferralId, ServiceId
 from schemas.wire.body import CODE_LIST, UNKNOWN_CODE, Code, listed
 from schemas.wire.strict_json import shows_itself
 
@@ -72,6 +73,13 @@ class VersionRequest(ConsentRequest):
     duty: DeskCode
 
 
+class Alternative(RequestBody):
+    """Who is asked next where nobody answers, or the answer is no."""
+
+    recipient: AgencyId
+    service: ServiceId
+
+
 class OfferRequest(OfferFields, RequestBody):
     """A referral to another agency's service, and the consent that it rests on."""
 
@@ -80,6 +88,27 @@ class OfferRequest(OfferFields, RequestBody):
     recipient: AgencyId
     purpose: Purpose
     groups: tuple[FieldGroup, ...] = Field(default=(), max_length=6)
+    duty: DeskCode
+    alternatives: tuple[Alternative, ...] = Field(default=(), max_length=4)
+    """Asked one after the other without a further word of the owner; her consent names each."""
+
+
+class RedirectRequest(RequestBody):
+    """Another service in place of one that does not help; whatever is left out stays as it was.
+
+    It rests on the newest version of the same consent.
+    """
+
+    recipient: AgencyId
+    service: ServiceId
+    groups: tuple[FieldGroup, ...] | None = Field(default=None, max_length=6)
+    duty: DeskCode
+
+
+class ReofferRequest(RequestBody):
+    """The same service once more."""
+
+    reason: ReofferReason
     duty: DeskCode
 
 
@@ -107,12 +136,21 @@ def fields_of(model: type[BaseModel], without: Collection[str]) -> dict[str, Any
     return {name: (field.annotation, field) for name, field in fields if name not in without}
 
 
+OWN_WORDS: Final[Mapping[type[StepBase], type[RequestBody]]] = {
+    RedirectReferral: RedirectRequest,
+    ReofferReferral: ReofferRequest,
+}
+"""Steps that rest on her consent: this service, not the agency, says what the consent covers."""
+
+
 @cache
 def body_of(step: type[StepBase], reasons: frozenset[str]) -> type[RequestBody]:
     """The request body of a step: its own fields, without those that path and token say.
 
     A sector has decline reasons of its own; they are listed here, and no others are taken.
     """
+    if step in OWN_WORDS:
+        return OWN_WORDS[step]
     own = fields_of(step, ("referral", "agency"))
     if step is DeclineReferral:
         own["reason"] = (Annotated[Code, listed(reasons)], ...)

@@ -82,6 +82,7 @@ VaultRefused: Final = _define(
 SectorsOnly: Final = _define(
     "sectors_only", "Only the service of the recipient's own sector may ask for a release.", 403
 )
+OwnerAlone: Final = _define("owner_alone", "Only the agency that offered this referral asks for this.", 403)
 RecipientIsOwner: Final = _define(
     "recipient_is_owner", "A referral goes to another agency; name another one as recipient.", 422
 )

@@ -1,6 +1,6 @@
 """A referral as one party sees it: the fold of the facts that were addressed to it, and nothing else."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Any, Final
@@ -10,10 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from schemas.events import facts as contract
 from schemas.events.codes import RefusalCode
 from schemas.events.consent import ConsentRef
-from schemas.events.life_cycle import PartyName
+from schemas.events.life_cycle import Circumstances, PartyName, allowed_steps
+from schemas.events.referral import STEPS
 from schemas.ids import EventId, ReferralId
 from schemas.wire.body import Instant, instant_text, listed
 from services.runtime.errors import Invalid
+from services.sector.domain.bodies import OfferRequest
 
 FACTS_KEPT_MAX: Final = 50
 """How many of the last facts a view shows."""
@@ -24,6 +26,8 @@ WITHOUT_OFFER: Final = frozenset({"withdrawn", "sealed"})
 
 After an end a withdrawal leaves the state as it is; the fact itself then takes the offer away.
 """
+ASKED: Final = frozenset(kind.removeprefix("referral.") for kind, step in STEPS.items() if step.resource)
+_STOPS: Final = frozenset({"referral.withdrawn", "referral.erasure_ordered"})
 HOP: Final = frozenset({"referral", "to", "number", "state", "protocol", "awaits", "awaits_desk"})
 """What a fact says of the referral itself, and not of what was offered."""
 
@@ -40,6 +44,8 @@ class ReferralView:
     """Which subject of the case this referral is in the trail; its owner alone knows."""
     consent: ConsentRef | None = None
     """Which consent it rests on; its owner alone knows."""
+    request: OfferRequest | None = None
+    """What its owner asked for: what a successor repeats, and who is asked next."""
     state: contract.StateName | None = None
     number: int = 0
     is_awaited: bool = False
@@ -53,6 +59,21 @@ class ReferralView:
     def feedback_allowed(self) -> bool:
         """Whether her consent lets the receiver tell the owner how it went."""
         return bool(self.offer and self.offer.get("feedback_allowed"))
+
+    @property
+    def allowed_steps(self) -> list[str]:
+        """What this party may ask of it as it stands, of the steps that agencies ask for one by one."""
+        told = [fact["type"] for fact in self.facts]
+        is_late = any(fact.get("timer") == "feedback" for fact in self.facts)
+        circumstances = Circumstances(
+            state=self.state,
+            feedback_allowed=self.feedback_allowed,
+            is_feedback_late=is_late,
+            is_withdrawn=not _STOPS.isdisjoint(told),
+            is_narrowed=_stands("referral.consent_narrowed", "referral.narrowing_confirmed", told),
+            is_erased=_stands("referral.erasure_ordered", "referral.erased", told),
+        )
+        return [step for step in allowed_steps(self.role, circumstances) if step in ASKED]
 
 
 class ThinEvent(BaseModel):
@@ -126,6 +147,11 @@ def _moved(view: ReferralView, fact: contract.FactBase, at: datetime) -> Referra
     )
     waits_for = state and contract.awaited(state, feedback_allowed=moved.feedback_allowed)
     return replace(moved, is_awaited=waits_for == view.role)
+
+
+def _stands(ordered: str, confirmed: str, told: Sequence[str]) -> bool:
+    """Whether what was ordered last has not been confirmed since."""
+    return ordered in told and confirmed not in told[len(told) - told[::-1].index(ordered) :]
 
 
 def _shown(fact: contract.FactBase, at: datetime) -> Mapping[str, Any]:

@@ -11,6 +11,7 @@ from schemas.wire.body import Body, key_of
 from schemas.wire.envelope import ReadEvent
 from services.runtime.errors import Invalid
 from services.sector.domain.views import ReferralView, thin_event, with_fact
+from services.sector.handlers.successors import asks_for_next, redirect_to_next
 from services.sector.handlers.work import ViewKey, Work
 
 KEYED_BY: Final[Mapping[type[Body], str]] = {
@@ -31,11 +32,16 @@ async def keep_facts(received: Sequence[ReadEvent[FactBase]], work: Work) -> Non
     views = await work.views.lock(set(keys))
     changed: dict[ViewKey, ReferralView] = {}
     events = []
+    unhelped: set[ViewKey] = set()
     for key, one in zip(keys, received, strict=True):
         view = with_fact(views.get(key), one.body, at=one.at)
         if view is not None:
             views[key] = changed[key] = view
             events.append((key[1], thin_event(one.body, at=one.at)))
+            if asks_for_next(one.body, view):
+                unhelped.add(key)
+    if unhelped:
+        changed |= await redirect_to_next(unhelped, views, work, work.clock.now())
     await work.views.save(changed.values())
     await work.views.append(events)
 

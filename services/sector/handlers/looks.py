@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from schemas.events.access import Access, Explanation, Item
 from schemas.wire.body import instant_text
@@ -10,7 +10,7 @@ from services.runtime.errors import NotFound
 from services.sector.domain.refusals import ConsentDoesNotCover
 from services.sector.domain.requests import Asker
 from services.sector.domain.views import ReferralView
-from services.sector.handlers.work import Work
+from services.sector.handlers.work import Case, Work
 
 Shown = TypeVar("Shown")
 
@@ -57,10 +57,15 @@ async def own_view(referral: str, by: Asker, work: Work) -> ReferralView:
     raise NotFound
 
 
-def look_at_worklist(referrals: Sequence[str], by: Asker, purpose: str) -> Look:
-    """The look at what awaits an agency: one item for each referral about to be shown; none is a look too."""
-    access = _access("list", by, purpose, basis="referral", explain=(Explanation(code="awaits_agency"),))
-    return Look(access, tuple(Item(subject=referral, referral=referral) for referral in referrals))
+ListCode = Literal["awaits_agency", "is_owner", "is_receiver"]
+"""Why an agency is shown a list: what awaits it, what it owns, what it was asked."""
+
+
+def look_at_list(code: ListCode, items: Sequence[Item], by: Asker, purpose: str) -> Look:
+    """The look at a list: an item for each row about to be shown; none is a look too."""
+    basis = "own_case" if code == "is_owner" else "referral"
+    access = _access("list", by, purpose, basis=basis, explain=(Explanation(code=code),))
+    return Look(access, tuple(items))
 
 
 async def look_at_case(case: str, by: Asker, purpose: str, work: Work) -> Look:
@@ -82,6 +87,7 @@ def row_of(view: ReferralView) -> Mapping[str, Any]:
         "state": view.state,
         "number": view.number,
         "awaits_you": view.is_awaited,
+        "allowed_steps": view.allowed_steps,
         "offer": view.offer,
         "updated_at": view.updated_at and instant_text(view.updated_at),
     }
@@ -92,14 +98,17 @@ def page_of(view: ReferralView) -> Mapping[str, Any]:
     return {**row_of(view), "protocol": view.protocol, "facts": list(view.facts)}
 
 
+def case_row(case: Case) -> Mapping[str, Any]:
+    """A case as a row of a list."""
+    return {"id": case.id, "reference": case.reference, "opened_at": instant_text(case.opened_at)}
+
+
 async def case_page(case: str, by: Asker, work: Work) -> Mapping[str, Any]:
     """A case as its agency sees it."""
     own = await work.cases.find(case, by.agency)
     consents = await work.cases.consents(case)
     return {
-        "id": own.id,
-        "reference": own.reference,
-        "opened_at": instant_text(own.opened_at),
+        **case_row(own),
         "consents": [{"document": document, "withdrawn": withdrawn} for document, withdrawn in consents],
         "referrals": await work.views.of_case(case),
     }

@@ -1,14 +1,20 @@
 """What agencies ask: each request is one transaction, and is answered once that is committed."""
 
 import base64
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
 from schemas.events.access import REPORTS_MAX, Access, EventReport, SubjectKey
 from schemas.events.consent import ConsentRef, ConsentVersion
-from schemas.events.referral import OfferFields, OfferReferral, StepBase
+from schemas.events.referral import (
+    OfferFields,
+    OfferReferral,
+    RedirectReferral,
+    ReofferReferral,
+    StepBase,
+)
 from schemas.topics import steps_of
 from schemas.trail.bytes import subject_key
 from schemas.wire.body import instant_text
@@ -18,7 +24,14 @@ from services.runtime.errors import NotFound
 from services.runtime.ids import new_id, random_bytes
 from services.runtime.subscription import OutboxEvent
 from services.sector.domain import refusals
-from services.sector.domain.bodies import CaseRequest, ConsentRequest, OfferRequest, RequestBody
+from services.sector.domain.bodies import (
+    CaseRequest,
+    ConsentRequest,
+    OfferRequest,
+    RedirectRequest,
+    ReofferRequest,
+    RequestBody,
+)
 from services.sector.domain.consents import CONSENTS_PER_CASE_MAX, check_covers, form_hash
 from services.sector.domain.packets import NumberedSubject, PacketWriter
 from services.sector.domain.requests import Asker, Reply, check_step
@@ -154,21 +167,49 @@ def consent_reply(case: str, version: ConsentVersion, signature: bytes) -> Reply
     return Reply(201, {"Location": f"/v1/cases/{case}"}, body)
 
 
+async def begin_referral(asked: OfferRequest, agency: str, work: Work, at: datetime) -> Mapping[str, Any]:
+    """A new referral of a case: own view and the trail's subject; gives what the step to the arbiter says."""
+    case = await work.cases.lock(asked.case, agency)  # from here no withdrawal on this case overtakes us
+    if asked.recipient == agency:
+        raise refusals.RecipientIsOwner
+    consent = await work.cases.consent(asked.consent)
+    proof = check_covers(consent, asked, agency, at=at)
+    own = {name: getattr(asked, name) for name in (*OfferFields.model_fields, "duty")}  # checked at the door
+    if consent is None or not consent.version.scope.statistics:
+        own["count"] = "none"
+    referral, number = new_id("referral"), await work.cases.next_subject(case.id)
+    view = ReferralView(
+        referral, agency, "owner", case.id, number, asked.consent, request=asked, updated_at=at
+    )
+    await work.views.save([view])
+    subject = NumberedSubject(id=referral, keyset=case.keyset, number=number, retention=RETENTION)
+    await work.reports.add([subject])
+    return {"referral": referral, "agency": agency, "consent": proof, **own}
+
+
 async def offer(asked: OfferRequest, by: Asker, work: Work) -> Reply:
     """Offer a referral: own view, the trail's subject and the step are one transaction, without a permit."""
     at = work.clock.now()
-    case = await work.cases.lock(asked.case, by.agency)  # from here no withdrawal on this case overtakes us
-    if asked.recipient == by.agency:
-        raise refusals.RecipientIsOwner
-    proof = check_covers(await work.cases.consent(asked.consent), asked, by.agency, at=at)
-    own = {name: getattr(asked, name) for name in (*OfferFields.model_fields, "duty")}  # checked at the door
-    step = OfferReferral.model_construct(referral=new_id("referral"), agency=by.agency, consent=proof, **own)
-    number = await work.cases.next_subject(case.id)
-    view = ReferralView(step.referral, by.agency, "owner", case.id, number, asked.consent, updated_at=at)
-    await work.views.save([view])
-    subject = NumberedSubject(id=step.referral, keyset=case.keyset, number=number, retention=RETENTION)
-    await work.reports.add([subject])
+    for other in asked.alternatives:
+        consent = await work.cases.consent(asked.consent)
+        check_covers(consent, asked.model_copy(update=dict(other)), by.agency, at=at)
+    step = OfferReferral.model_construct(**await begin_referral(asked, by.agency, work, at))
     return await send_step(step, work, at)
+
+
+async def redirect(view: ReferralView, asked: OfferRequest, work: Work, at: datetime) -> RedirectReferral:
+    """Ask another service in place of one that does not help: the successor's view, and the step for both."""
+    said = dict(await begin_referral(asked, view.agency, work, at))
+    successor = said.pop("referral")
+    return RedirectReferral.model_construct(referral=view.referral, successor=successor, **said)
+
+
+async def ruling_version(asked: OfferRequest, work: Work) -> ConsentRef:
+    """The newest version of the consent that a referral rests on, unless she is just taking it back."""
+    ruling = await work.cases.ruling_consent(asked.consent.id)
+    if ruling is None or await work.closures.closed_among({ruling.version.ref.ledger_id}):
+        raise refusals.ConsentDoesNotCover
+    return ruling.version.ref
 
 
 async def ask_step(
@@ -186,8 +227,31 @@ async def ask_step(
         raise NotFound
     check_step(kind, view, seen=seen)
     at = work.clock.now()
+    if isinstance(asked, (RedirectRequest, ReofferRequest)):
+        return await send_step(await _on_her_consent(view, asked, work, at), work, at)
     step = kind.model_construct(referral=referral, agency=by.agency, **dict(asked))  # checked at the door
     return await send_step(step, work, at)
+
+
+async def _on_her_consent(
+    view: ReferralView, asked: RedirectRequest | ReofferRequest, work: Work, at: datetime
+) -> StepBase:
+    """A step that rests on her consent once more: the one of the referral, or a newer version of it."""
+    before = view.request
+    if before is None:
+        raise refusals.OwnerAlone
+    given = {name: value for name, value in dict(asked).items() if value is not None}
+    ruling = await ruling_version(before, work)
+    # Who asks by hand decides from here on.
+    again = before.model_copy(update={**given, "consent": ruling, "alternatives": ()})
+    await work.views.save([replace(view, request=before.model_copy(update={"alternatives": ()}))])
+    if isinstance(asked, RedirectRequest):
+        return await redirect(view, again, work, at)
+    await work.cases.lock(again.case, view.agency)  # as for an offer
+    proof = check_covers(await work.cases.consent(again.consent), again, view.agency, at=at)
+    return ReofferReferral.model_construct(
+        referral=view.referral, agency=view.agency, duty=asked.duty, reason=asked.reason, consent=proof
+    )
 
 
 async def record_denial(by: Asker, reason: str, typed: str | None, work: Work) -> None:
@@ -214,6 +278,8 @@ async def send_step(step: StepBase, work: Work, at: datetime) -> Reply:
     event = new_id("event")
     await work.send([OutboxEvent(steps_of(work.profile.name), step, at, id=event)])
     body = {"referral": step.referral, "step": event, "received_at": instant_text(at)}
+    if isinstance(step, RedirectReferral):
+        body["successor"] = step.successor
     return Reply(202, {"Location": f"/v1/referrals/{step.referral}"}, body)
 
 

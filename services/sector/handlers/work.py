@@ -13,6 +13,7 @@ from schemas.events.break_glass import BreakGlassApproval
 from schemas.events.consent import Closure, ConsentRef, ConsentVersion
 from schemas.events.facts import StepRefused
 from schemas.events.governance_keys import GovernanceBody, GovernanceKeys
+from schemas.events.life_cycle import PartyName
 from schemas.wire.body import Body
 from schemas.wire.key_records import KeyRecord
 from schemas.wire.packets import IntakeKey
@@ -31,7 +32,7 @@ from services.sector.vault.requests import DataKeyWrap, StoredGroup
 ViewKey = tuple[str, str]
 """Referral and agency."""
 Place = tuple[datetime, str]
-"""Where a referral stands in a worklist: when it last changed, and its id."""
+"""Where something stands in a list: when it last changed or was opened, and its id."""
 ShownConsent = tuple[Mapping[str, Any], bool]
 """A consent version as its document, its signature unchecked, and whether she took it back."""
 Denials = tuple[Access, datetime, datetime]
@@ -69,6 +70,9 @@ class Cases(Protocol):
 
     async def share(self, case: str, agency: str) -> Case:
         """The same, and until the commit whoever locks the case waits: what a release holds while it runs."""
+
+    async def listed(self, agency: str, after: Place | None, limit: int) -> Sequence[Case]:
+        """The agency's cases, newest first, behind a place in that list."""
 
     async def next_subject(self, case: str) -> int:
         """The number of the case's next referral in the trail; the case is locked."""
@@ -195,6 +199,11 @@ class Views(Protocol):
 
     async def awaiting(self, agency: str, after: Place | None, limit: int) -> Sequence[Place]:
         """What awaits the agency, newest first, behind a place in that list; ids and times alone."""
+
+    async def listed(
+        self, agency: str, role: PartyName, state: str | None, after: Place | None, limit: int
+    ) -> Sequence[Place]:
+        """The same of all that the agency owns or receives, in one state or in any."""
 
     async def append(self, events: Sequence[tuple[str, ThinEvent]]) -> None:
         """Add events to the feeds of the agencies beside them, each at its agency's next position."""

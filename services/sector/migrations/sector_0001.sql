@@ -7,6 +7,7 @@ CREATE TABLE case_file (
   subject text NOT NULL UNIQUE, -- the case's alias in the trail
   next_subject integer NOT NULL DEFAULT 1,
   opened_at timestamptz NOT NULL);
+CREATE INDEX ON case_file (agency, opened_at DESC, id DESC);
 
 -- What she told the agency, sealed group by group; nobody but the vault opens a row (xpkt/1).
 CREATE TABLE packet (
@@ -96,6 +97,7 @@ CREATE TABLE referral_view (
   subject_number integer,
   consent_id text,
   consent_version integer,
+  request jsonb, -- what its owner asked for, codes and ids alone: a successor repeats it
   state text,
   number bigint NOT NULL,
   is_awaited boolean NOT NULL,
@@ -107,6 +109,7 @@ CREATE TABLE referral_view (
   CHECK ((role = 'owner') = (case_id IS NOT NULL)),
   FOREIGN KEY (consent_id, consent_version) REFERENCES consent_version);
 CREATE INDEX ON referral_view (agency, updated_at DESC, referral DESC) WHERE is_awaited;
+CREATE INDEX ON referral_view (agency, role, updated_at DESC, referral DESC);
 CREATE INDEX ON referral_view (case_id) WHERE case_id IS NOT NULL;
 
 CREATE TABLE feed_end (agency text PRIMARY KEY, position bigint NOT NULL);

@@ -12,15 +12,19 @@ from services.runtime.errors import NotFound
 from services.runtime.transaction import Transaction
 from services.sector.domain.consents import ConsentRecord
 from services.sector.domain.requests import Reply
-from services.sector.handlers.work import Case, Cases, Replies, ShownConsent
+from services.sector.handlers.work import Case, Cases, Place, Replies, ShownConsent
 
 _ADD: Final = """
 INSERT INTO case_file (id, agency, reference, subject, opened_at)
 VALUES (:id, :agency, :reference, :subject, :opened_at)"""
 _ADD_PACKET: Final = "INSERT INTO packet (case_id, packet, keyset) VALUES (:id, :packet, :keyset)"
-_FIND: Final = """
+_CASES: Final = """
 SELECT c.id, c.agency, c.reference, c.subject, p.packet, p.keyset, c.opened_at
-FROM case_file c JOIN packet p ON p.case_id = c.id WHERE c.id = :id AND c.agency = :agency"""
+FROM case_file c JOIN packet p ON p.case_id = c.id WHERE c.agency = :agency AND """
+_FIND: Final = _CASES + "c.id = :id"
+_LISTED: Final = f"""{_CASES}
+  (CAST(:before AS timestamptz) IS NULL OR (c.opened_at, c.id) < (:before, CAST(:id AS text)))
+ORDER BY c.opened_at DESC, c.id DESC LIMIT :limit"""
 _LOCK: Final = _FIND + " FOR UPDATE OF c"
 _SHARE: Final = _FIND + " FOR SHARE OF c"
 _NEXT_SUBJECT: Final = """
@@ -76,6 +80,11 @@ class CaseStore(Cases):
         for row in await self._transaction.rows(sql, id=case, agency=agency):
             return Case(*tuple(row))
         raise NotFound
+
+    async def listed(self, agency: str, after: Place | None, limit: int) -> Sequence[Case]:
+        before, case = after or (None, None)
+        rows = await self._transaction.rows(_LISTED, agency=agency, before=before, id=case, limit=limit)
+        return [Case(*tuple(row)) for row in rows]
 
     async def next_subject(self, case: str) -> int:
         rows = await self._transaction.rows(_NEXT_SUBJECT, id=case)

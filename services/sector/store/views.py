@@ -3,17 +3,19 @@
 import json
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from schemas.events.consent import ConsentRef
+from schemas.events.life_cycle import PartyName
 from services.runtime.transaction import Row, Transaction, columns
+from services.sector.domain.bodies import OfferRequest
 from services.sector.domain.views import CASE_REFERRALS_MAX, FeedEvent, ReferralView, ThinEvent
 from services.sector.handlers.work import Place, ViewKey, Views
 
 _COLUMNS: Final = """
 SELECT v.referral, v.agency, v.role, v.case_id AS case, v.subject_number, v.consent_id, v.consent_version,
-  v.state, v.number, v.is_awaited, v.protocol, CAST(v.offer AS text) AS offer, CAST(v.facts AS text) AS facts,
-  v.updated_at
+  CAST(v.request AS text) AS request, v.state, v.number, v.is_awaited, v.protocol,
+  CAST(v.offer AS text) AS offer, CAST(v.facts AS text) AS facts, v.updated_at
 FROM referral_view v """
 _LOCK: Final = f"""{_COLUMNS}
 JOIN unnest(CAST(:referrals AS text[]), CAST(:agencies AS text[])) AS k (referral, agency)
@@ -26,26 +28,31 @@ _OWNED: Final = f"{_COLUMNS} WHERE v.referral = :referral AND v.role = 'owner'"
 _OF_CASE: Final = f"""
 SELECT referral FROM referral_view WHERE case_id = :case_id
 ORDER BY subject_number DESC LIMIT {CASE_REFERRALS_MAX}"""  # noqa: S608  a constant
-_AWAITING: Final = """
+_PLACES: Final = """
 SELECT updated_at, referral FROM referral_view
-WHERE agency = :agency AND is_awaited
+WHERE agency = :agency AND {condition}
   AND (CAST(:before AS timestamptz) IS NULL OR (updated_at, referral) < (:before, CAST(:referral AS text)))
 ORDER BY updated_at DESC, referral DESC LIMIT :limit"""
+_AWAITING: Final = _PLACES.format(condition="is_awaited")
+_LISTED: Final = _PLACES.format(
+    condition="role = :role AND (CAST(:state AS text) IS NULL OR state = CAST(:state AS text))"
+)
 _SAVE: Final = """
 INSERT INTO referral_view (referral, agency, role, case_id, subject_number, consent_id, consent_version,
-  state, number, is_awaited, protocol, offer, facts, updated_at)
-SELECT referral, agency, role, case_id, subject_number, consent_id, consent_version, state,
-  number, is_awaited, protocol, CAST(offer AS jsonb), CAST(facts AS jsonb), updated_at
+  request, state, number, is_awaited, protocol, offer, facts, updated_at)
+SELECT referral, agency, role, case_id, subject_number, consent_id, consent_version,
+  CAST(request AS jsonb), state, number, is_awaited, protocol, CAST(offer AS jsonb), CAST(facts AS jsonb),
+  updated_at
 FROM unnest(CAST(:referral AS text[]), CAST(:agency AS text[]), CAST(:role AS text[]),
     CAST(:case AS text[]), CAST(:subject_number AS integer[]), CAST(:consent_id AS text[]),
-    CAST(:consent_version AS integer[]), CAST(:state AS text[]), CAST(:number AS bigint[]),
-    CAST(:is_awaited AS boolean[]), CAST(:protocol AS text[]), CAST(:offer AS text[]), CAST(:facts AS text[]),
-    CAST(:updated_at AS timestamptz[]))
-  AS row (referral, agency, role, case_id, subject_number, consent_id, consent_version, state,
+    CAST(:consent_version AS integer[]), CAST(:request AS text[]), CAST(:state AS text[]),
+    CAST(:number AS bigint[]), CAST(:is_awaited AS boolean[]), CAST(:protocol AS text[]),
+    CAST(:offer AS text[]), CAST(:facts AS text[]), CAST(:updated_at AS timestamptz[]))
+  AS row (referral, agency, role, case_id, subject_number, consent_id, consent_version, request, state,
     number, is_awaited, protocol, offer, facts, updated_at)
-ON CONFLICT (referral, agency) DO UPDATE SET state = excluded.state, number = excluded.number,
-  is_awaited = excluded.is_awaited, protocol = excluded.protocol, offer = excluded.offer,
-  facts = excluded.facts, updated_at = excluded.updated_at"""
+ON CONFLICT (referral, agency) DO UPDATE SET request = excluded.request, state = excluded.state,
+  number = excluded.number, is_awaited = excluded.is_awaited, protocol = excluded.protocol,
+  offer = excluded.offer, facts = excluded.facts, updated_at = excluded.updated_at"""
 _APPEND: Final = """
 WITH event AS (
   SELECT * FROM unnest(CAST(:agency AS text[]), CAST(:type AS text[]), CAST(:referral AS text[]),
@@ -93,10 +100,16 @@ class ViewStore(Views):
         return [row.referral for row in await self._transaction.rows(_OF_CASE, case_id=case)]
 
     async def awaiting(self, agency: str, after: Place | None, limit: int) -> Sequence[Place]:
+        return await self._places(_AWAITING, after, agency=agency, limit=limit)
+
+    async def listed(
+        self, agency: str, role: PartyName, state: str | None, after: Place | None, limit: int
+    ) -> Sequence[Place]:
+        return await self._places(_LISTED, after, agency=agency, role=role, state=state, limit=limit)
+
+    async def _places(self, sql: str, after: Place | None, **named: Any) -> Sequence[Place]:
         before, referral = after or (None, None)
-        rows = await self._transaction.rows(
-            _AWAITING, agency=agency, limit=limit, before=before, referral=referral
-        )
+        rows = await self._transaction.rows(sql, **named, before=before, referral=referral)
         return [(row.updated_at, row.referral) for row in rows]
 
     async def save(self, views: Collection[ReferralView]) -> None:
@@ -108,6 +121,7 @@ class ViewStore(Views):
             _SAVE,
             consent_id=[view.consent and view.consent.id for view in views],
             consent_version=[view.consent and view.consent.version for view in views],
+            request=[view.request and view.request.model_dump_json() for view in views],
             offer=[None if view.offer is None else json.dumps(view.offer) for view in views],
             facts=[json.dumps(view.facts) for view in views],
             **columns(views, *plain),
@@ -132,6 +146,8 @@ def _view(row: Row) -> ReferralView:
     fields = dict(row)
     consent, version = fields.pop("consent_id"), fields.pop("consent_version")
     fields["consent"] = ConsentRef(id=consent, version=version) if consent else None
+    if fields["request"]:
+        fields["request"] = OfferRequest.model_validate_json(fields["request"])
     fields["offer"] = fields["offer"] and json.loads(fields["offer"])
     fields["facts"] = tuple(json.loads(fields["facts"]))
     return ReferralView(**fields)

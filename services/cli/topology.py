@@ -2,7 +2,7 @@
 
 import typer
 
-from schemas.topics import SERVICES, TOPICS
+from schemas.topics import SERVICES, TOPICS, VIEWS
 from services.cli.installed import DataDirectory, installed
 from services.cli.talk import CONFLICT, AsJson, command, say, show
 
@@ -15,20 +15,24 @@ def show_table(as_json: AsJson = False) -> None:
 
     Prints every topic with its writer and readers, as the contract has them; asks no broker.
     """
+    topics = (*TOPICS, *(changelog for view in VIEWS for changelog in view.changelogs))
+    readers = {
+        topic: [*topic.readers, *(view.user for view in VIEWS if view.source is topic)] for topic in topics
+    }
     rows = [
         {
             "name": topic.name(),
             "writer": topic.writer,
-            "readers": list(topic.readers),
+            "readers": readers[topic],
             "classification": topic.classification,
             "partitions": topic.partitions,
             "partitions_local": topic.partitions_local,
             "settings": dict(topic.settings()),
         }
-        for topic in TOPICS
+        for topic in topics
     ]
-    lines = [f"{topic.name():<44} {topic.writer:<16} -> {', '.join(topic.readers)}" for topic in TOPICS]
-    show({"users": list(SERVICES), "topics": rows}, lines, as_json=as_json)
+    lines = [f"{one.name():<56} {one.writer:<16} -> {', '.join(readers[one])}" for one in topics]
+    show({"users": [*SERVICES, *(view.user for view in VIEWS)], "topics": rows}, lines, as_json=as_json)
 
 
 @app.command("plan")

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from deploy.local.certificates import Certificates
 from schemas.events.facts import FactBase, ReferralAcknowledged
+from schemas.events.unmet_need import UnmetNeedRecorded
 from schemas.topics import REFERRALS_FACTS
 from schemas.wire.envelope import ReadEvent
 from services.notifications.channels import Mail, MailDispatcher
@@ -230,6 +231,15 @@ async def test_the_newest_fact_of_a_referral_says_whom_it_waits_for(office: Offi
 
     assert sorted(row[0] for row in await office.rows()) == ["moot", "moot", "waiting"]
     assert [row[0] for row in await office.rows("agency-b")] == ["waiting"]
+
+
+async def test_a_need_that_no_service_answers_waits_for_no_desk(office: Office) -> None:
+    need = UnmetNeedRecorded(unmet=new_id("unmet"), need="legal_aid", area="KE047", month="2026-11")
+
+    async with office.work() as work:
+        await write_notices([an_event(REFERRALS_FACTS, need), _told(new_id("referral"), "agency-a")], work)
+
+    assert [row[0] for row in await office.rows()] == ["waiting"]
 
 
 def _told(referral: str, agency: str | None) -> ReadEvent[FactBase]:

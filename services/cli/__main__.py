@@ -47,6 +47,7 @@ WORDS: Final = (
     Word("packets", "packets", OPERATORS, "Pull field groups, and open them.", is_noun=True),
     Word("views", "views", OPERATORS, "Figures that are made of facts, and making them again.", is_noun=True),
     Word("trail", "trail", OPERATORS, "Export the access trail, and verify it.", is_noun=True),
+    Word("vault", "vault", OPERATORS, "Sectors' vaults: how they are, and new keys.", is_noun=True),
     Word("token", "tokens", OPERATORS, "Print an access token of the local issuer."),
     Word("test", "development", DEVELOPERS, "Run the tests of every kind."),
     Word("dev", "development", DEVELOPERS, "Check the code, test one kind, write the schemas.", is_noun=True),

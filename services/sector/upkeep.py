@@ -1,6 +1,6 @@
 """What a vault is asked and brought in turn: intake keys, wraps to adopt, proofs of publication."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -15,6 +15,7 @@ from services.runtime.logs import log
 from services.sector.domain.refusals import VaultUnavailable
 from services.sector.handlers.work import OpenWork
 from services.sector.vault.faults import VaultRefusal
+from services.sector.vault.requests import DataKeyWrap
 from services.sector.vault_client import VaultClient
 
 INTAKE_EVERY: Final = timedelta(hours=1)
@@ -32,8 +33,10 @@ class VaultUpkeep:
         self._trail = trail
         self._open_work = open_work
         self._clock = clock
-        self._fetched_at: datetime | None = None
+        self._fetched: tuple[str, datetime] | None = None
         self._closed: Alarm | None = None
+        self._wrapped_to: tuple[str, str | None] = ("", "")
+        """The epoch whose older keys are looked for, and up to which id; None once through."""
 
     def alarms(self) -> Iterator[Alarm]:
         """Whether the vault said that it is closed."""
@@ -43,9 +46,11 @@ class VaultUpkeep:
     async def sweep(self) -> bool:
         """One round; says whether more keys wait to be adopted."""
         try:
-            await self._fetch_intake()
-            is_full = await self._adopt()
-            await self._settle()
+            status = await self._vault.status()
+            self._hear(status["closed"])
+            await self._fetch_intake(status["epoch"])
+            is_full = await self._adopt() or await self._rewrap(status["epoch"])
+            await self._settle(status["unsettled"][:REPORTS_MAX])
         except VaultUnavailable:
             raise Unavailable("the vault does not answer") from None
         except VaultRefusal as refusal:
@@ -53,33 +58,50 @@ class VaultUpkeep:
             raise Unavailable("the vault is closed") from None
         return is_full
 
-    async def _fetch_intake(self) -> None:
+    async def _fetch_intake(self, epoch: str) -> None:
         now = self._clock.now()
-        if self._fetched_at and now - self._fetched_at < INTAKE_EVERY:
+        if self._fetched and self._fetched[0] == epoch and now - self._fetched[1] < INTAKE_EVERY:
             return
         keys = await self._vault.intake()
         async with self._open_work() as work:
             await work.packets.keep_intake(keys, now)
-        self._fetched_at = now
+        self._fetched = (epoch, now)
 
     async def _adopt(self) -> bool:
         async with self._open_work() as work:
             waiting = await work.packets.unadopted(ADOPTED_AT_ONCE_MAX)
         if not waiting:
             return False
-        adopted = [key for key in await self._vault.adopt(waiting) if key]
+        are_some = await self._replace(waiting, await self._vault.adopt(waiting))
+        return are_some and len(waiting) == ADOPTED_AT_ONCE_MAX
+
+    async def _rewrap(self, epoch: str) -> bool:
+        """Wrap keys of older epochs anew, once through all of them after a start and in each new epoch."""
+        begun, after = self._wrapped_to
+        if begun != epoch:
+            after = ""
+        elif after is None:
+            return False
+        async with self._open_work() as work:
+            behind = await work.packets.behind(epoch, after, ADOPTED_AT_ONCE_MAX)
+        if behind:
+            await self._replace(behind, await self._vault.rewrap(behind))
+        is_full = len(behind) == ADOPTED_AT_ONCE_MAX
+        self._wrapped_to = (epoch, behind[-1].key if is_full else None)
+        return is_full
+
+    async def _replace(self, rows: Sequence[DataKeyWrap], wrapped: Sequence[DataKeyWrap | None]) -> bool:
+        adopted = {row.wrap: own for row, own in zip(rows, wrapped, strict=True) if own}
         async with self._open_work() as work:
             await work.packets.adopt(adopted)
-        return bool(adopted) and len(waiting) == ADOPTED_AT_ONCE_MAX
+        return bool(adopted)
 
-    async def _settle(self) -> None:
+    async def _settle(self, owed: Sequence[int]) -> None:
         """Bring the vault proofs of the entries that it released upon: without them it closes."""
-        status = await self._vault.status()
-        self._hear(status["closed"])
-        if not (owed := status["unsettled"][:REPORTS_MAX]):
+        if not owed:
             return
         try:
-            asked = ProofRequest(indexes=owed).model_dump(mode="json")
+            asked = ProofRequest(indexes=tuple(owed)).model_dump(mode="json")
             response = await self._trail.post("/v1/proofs", json=asked)
             published = PublishedProofs.model_validate_json(response.content)
         except (httpx2.TransportError, ValidationError) as error:

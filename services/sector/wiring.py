@@ -23,6 +23,7 @@ from services.runtime.sweeper import Sweeper
 from services.runtime.tokens import token_reader_of
 from services.runtime.transaction import Transaction
 from services.sector.api import Engine, FeedNotifier, described_app, release_app, sector_app
+from services.sector.api.vault import vault_routes
 from services.sector.domain.profile import Profile
 from services.sector.handlers.requests import fold_denials
 from services.sector.handlers.work import Work
@@ -125,6 +126,7 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
                 )
             ),
             internal=release_app(releases, work_singly, runtime.identity.cell, profile.calls_itself),
+            operators=vault_routes(vault, keeping.wake),
             sweepers=(sweeper, keeping, ledger, Sweeper("denials", FOLD_SECONDS, fold)),
             alarms=(delivery.alarms, upkeep.alarms),
             closes=[*(client.aclose for client in (*clients, *owners.values())), vault.close],

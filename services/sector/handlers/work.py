@@ -144,8 +144,11 @@ class Packets(Protocol):
     async def unadopted(self, limit: int) -> Sequence[DataKeyWrap]:
         """Keys that the vault has not adopted yet."""
 
-    async def adopt(self, keys: Sequence[DataKeyWrap]) -> None:
-        """Replace wraps by those that the vault made of them."""
+    async def behind(self, epoch: str, after: str, limit: int) -> Sequence[DataKeyWrap]:
+        """Keys of other epochs, in the order of their ids from the next one on."""
+
+    async def adopt(self, keys: Mapping[bytes, DataKeyWrap]) -> None:
+        """Replace wraps by those that the vault made of them; one that is another by now stays."""
 
     async def record_release(self, record: ReleaseRecord) -> None:
         """Note what an agency is being given."""

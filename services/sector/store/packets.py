@@ -38,10 +38,13 @@ SELECT {_WRAP} FROM data_key
 WHERE keyset = ANY(CAST(:keysets AS text[])) AND "group" = '{CASE_KEY}' AND version = 1"""  # noqa: S608  constants
 _UNADOPTED: Final = f"""
 SELECT {_WRAP} FROM data_key WHERE NOT is_adopted ORDER BY key LIMIT :limit"""  # noqa: S608  names of columns
+_BEHIND: Final = f"""
+SELECT {_WRAP} FROM data_key WHERE key > :after AND epoch <> :epoch ORDER BY key LIMIT :limit"""  # noqa: S608  the same
 _ADOPT: Final = """
 UPDATE data_key k SET epoch = w.epoch, wrap = w.wrap, is_adopted = true
-FROM unnest(CAST(:key AS text[]), CAST(:epoch AS text[]), CAST(:wrap AS bytea[])) AS w (key, epoch, wrap)
-WHERE k.key = w.key AND NOT k.is_adopted"""
+FROM unnest(CAST(:key AS text[]), CAST(:before AS bytea[]), CAST(:epoch AS text[]), CAST(:wrap AS bytea[]))
+  AS w (key, before, epoch, wrap)
+WHERE k.key = w.key AND k.wrap = w.before"""
 _INTAKE: Final = """
 SELECT CAST(document AS text) AS document FROM intake_key
 WHERE not_before <= :at AND not_after > :at
@@ -117,8 +120,13 @@ class PacketStore(Packets):
     async def unadopted(self, limit: int) -> Sequence[DataKeyWrap]:
         return [_wrap_of(row) for row in await self._transaction.rows(_UNADOPTED, limit=limit)]
 
-    async def adopt(self, keys: Sequence[DataKeyWrap]) -> None:
-        await self._transaction.run(_ADOPT, **columns(keys, "key", "epoch", "wrap"))
+    async def behind(self, epoch: str, after: str, limit: int) -> Sequence[DataKeyWrap]:
+        rows = await self._transaction.rows(_BEHIND, epoch=epoch, after=after, limit=limit)
+        return [_wrap_of(row) for row in rows]
+
+    async def adopt(self, keys: Mapping[bytes, DataKeyWrap]) -> None:
+        rows = columns(list(keys.values()), "key", "epoch", "wrap")
+        await self._transaction.run(_ADOPT, before=list(keys), **rows)
 
     async def record_release(self, record: ReleaseRecord) -> None:
         versions = record.versions

@@ -1,0 +1,62 @@
+"""A vault looked after by its service, on real stores: keys adopted, and wrapped anew in a new epoch."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from services.sector import upkeep
+from services.sector.upkeep import VaultUpkeep
+from tests.support.releases import CONTENTS, ReleaseScene
+from tests.support.sector import StoredSector
+
+
+@pytest.fixture
+def scene(sector: StoredSector, tmp_path: Path) -> ReleaseScene:
+    return ReleaseScene(sector, tmp_path)
+
+
+async def epochs(scene: ReleaseScene) -> set[tuple[str, bool]]:
+    rows = await scene.sector.rows("SELECT DISTINCT epoch, is_adopted FROM data_key")
+    return {(row.epoch, row.is_adopted) for row in rows}
+
+
+async def swept(its: VaultUpkeep) -> None:
+    while await its.sweep():
+        pass
+
+
+async def test_a_rotation_leaves_no_stored_key_under_an_older_epoch(
+    scene: ReleaseScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "ADOPTED_AT_ONCE_MAX", 3)  # several rounds
+    referral = await scene.prepare()
+    its = VaultUpkeep(scene.vault, scene.trail.client(), scene.sector.open, scene.sector.clock)
+    assert {adopted for _, adopted in await epochs(scene)} == {False}
+
+    await swept(its)
+    assert await epochs(scene) == {("e1", True)}
+    assert await scene.vault.rotate() == "e2"
+    await swept(its)
+
+    assert await epochs(scene) == {("e2", True)}
+    scene.sector.clock.forward(timedelta(days=35))
+    await scene.vault.status()
+    assert not (tmp_path / "e1.kek").exists()
+    wraps = await scene.sector.rows("SELECT key, keyset FROM data_key")
+    adopted = await scene.vault.rewrap(await scene.sector.work.packets.behind("none", "", 100))
+    assert len(adopted) == len(wraps)
+    assert None not in adopted
+    scene.sector.clock.forward(timedelta(days=-35))
+    assert (await scene.released(scene.pull(referral, "clinical")))["clinical"] == CONTENTS["clinical"]
+
+
+async def test_the_intake_keys_of_a_new_epoch_are_fetched_at_once(scene: ReleaseScene) -> None:
+    its = VaultUpkeep(scene.vault, scene.trail.client(), scene.sector.open, scene.sector.clock)
+    await its.sweep()
+    await scene.vault.rotate()
+
+    await its.sweep()
+
+    kept = await scene.sector.rows("SELECT epoch FROM intake_key")
+    assert {row.epoch for row in kept} >= {"e2", "e3"}

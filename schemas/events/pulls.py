@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.events.access import Actor, Receipt, SignedPermit
+from schemas.events.break_glass import BreakGlassApproval
 from schemas.events.consent import FieldGroup, Purpose
 from schemas.ids import AgencyId, ReferralId
 from schemas.wire.key_records import KeyRecord
@@ -24,6 +25,7 @@ class PacketPull(BaseModel):
     recipient: AgencyId
     actor: Actor
     key_record: KeyRecord
+    approval: BreakGlassApproval | None = None
 
 
 class PullAnswer(BaseModel):

@@ -7,13 +7,17 @@ from typing import Final
 from pydantic import ValidationError
 
 from schemas.events.access import OutcomeReport, PermitAnswer, PermitRequest
+from schemas.events.break_glass import BreakGlassApproval
 from schemas.events.pulls import PacketPull, PullAnswer
+from schemas.events.referral import ReportBreakGlass
+from schemas.topics import steps_of
 from schemas.trail.bytes import TrailFault
 from schemas.trail.permits import PermitBody, read_permit
 from schemas.wire.body import instant_text
 from services.runtime.errors import Refused
 from services.runtime.ids import random_bytes
 from services.runtime.logs import log
+from services.runtime.subscription import OutboxEvent
 from services.sector.domain import refusals
 from services.sector.domain.requests import Asker
 from services.sector.handlers.pulls import HandOver, PacketGate, PermittedRelease, ReleaseGround, ground_of
@@ -104,6 +108,8 @@ class Releases(PacketGate):
             )
         )
         await work.reports.add([_outcome(permitted.permit, "released", work)])
+        if approval := permitted.pull.approval if ground.danger else None:
+            await work.send([_report(approval, permitted.pull, ground, work)])
         told = permitted.answer
         answer = PullAnswer(release=release, permit=told.permit, receipt=told.receipt)
         await give(answer.model_dump_json().encode())
@@ -123,8 +129,22 @@ def _open_request(permitted: PermittedRelease, ground: ReleaseGround, work: Work
         groups=ground.groups,
         key_record=permitted.pull.key_record.model_dump_json(),
         consent=consent,
+        danger=ground.danger,
         **ground.documents,
     )
+
+
+def _report(approval: BreakGlassApproval, pull: PacketPull, ground: ReleaseGround, work: Work) -> OutboxEvent:
+    """The owner learns at once, by the fact that follows; so do the receiver and the statistics."""
+    step = ReportBreakGlass(
+        referral=pull.referral,
+        agency=ground.case.agency,
+        duty="vault",
+        groups=pull.groups,
+        reason=approval.reason,
+        approver=approval.approver,
+    )
+    return OutboxEvent(steps_of(work.profile.name), step, work.clock.now())
 
 
 def _outcome(permit: PermitBody, result: str, work: Work, reason: str | None = None) -> OutcomeReport:

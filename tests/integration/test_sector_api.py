@@ -913,3 +913,17 @@ async def test_an_approval_that_would_open_nothing_is_not_given(
     answer = await scene.post("/v1/break-glass-approvals", asked, role=role)
 
     assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+
+async def test_only_a_role_that_may_calls_a_danger(scene: Scene) -> None:
+    referral, asked = await scene.received(), APPROVAL | {"requester": OWN}
+    approval = {
+        "v": "xbtg/1", **asked, "referral": referral, "approver": "hill-police", "approved_by": "s-1",
+        "approved_at": "2026-03-02T12:00:00Z", "sig": {"kid": "0" * 16, "value": "A" * 86 + "=="},
+    }  # fmt: skip
+    body = {"purpose": "legal_aid", "groups": ["contact"], "approval": approval}
+
+    answer = await scene.post(f"/v1/referrals/{referral}/packet-pulls", body, role="lawyer")
+
+    assert (answer.status_code, answer.json()["code"]) == (403, "role_forbids")
+    assert [access.reason for access in await scene.denials()] == ["role_forbids"]

@@ -1,22 +1,31 @@
 """A release on real stores with a real vault: what column and consent say, under a permit, or nothing."""
 
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from schemas.events.access import Actor, EventReport, OutcomeReport
+from schemas.events.break_glass import BreakGlassApproval
+from schemas.events.governance import ServiceCurrent
 from schemas.events.packet import PacketClinical
+from schemas.events.referral import ReportBreakGlass
+from schemas.wire.signed import public_text, sign
 from services.runtime.errors import NotFound, Refused
 from services.sector import releases
 from services.sector.domain import refusals
 from services.sector.domain.closures import WithdrawalTask
 from services.sector.handlers.packets import write_group
-from tests.support.builders import OWNER, RECEIVER, STRANGER, agency_key, an_id
+from tests.support.builders import OWNER, RECEIVER, STRANGER, a_service, agency_key, an_id
+from tests.support.clock import NOON
 from tests.support.releases import CONTENTS, SAFE, ReleaseScene
 from tests.support.scenes import a_case, a_recorded_consent, asker
 from tests.support.sector import StoredSector
+
+POLICE_KEY = Ed25519PrivateKey.from_private_bytes(b"p" * 32)
 
 
 @pytest.fixture
@@ -32,6 +41,17 @@ async def outcomes(scene: ReleaseScene) -> list[tuple[str, str | None]]:
 async def denials(scene: ReleaseScene) -> list[str | None]:
     told = await scene.sector.reported()
     return [one.access.reason for one in told if isinstance(one, EventReport) and one.access.act == "denial"]
+
+
+async def withdraw(scene: ReleaseScene, referral: str) -> None:
+    """She takes her consent back: the row of the ledger stands, and nothing else is done yet."""
+    consent = (await scene.sector.view(OWNER, referral)).consent
+    assert consent
+    task = WithdrawalTask(
+        agency=OWNER, actor=Actor(client="desk"), duty="intake", referral=referral, consent=consent,
+        stop_contact=True,
+    )  # fmt: skip
+    await scene.sector.work.closures.add("consent", consent.ledger_id, task, scene.sector.clock.now())
 
 
 async def refused(scene: ReleaseScene, pull: Any) -> type[Refused]:
@@ -119,13 +139,7 @@ async def test_strangers_wrong_states_and_unknown_ids_find_the_same_nothing(scen
 async def test_what_was_withdrawn_is_not_there(scene: ReleaseScene) -> None:
     referral = await scene.prepare()
     permitted = await scene.releases.permit(scene.pull(referral, "clinical"))
-    consent = (await scene.sector.view(OWNER, referral)).consent
-    assert consent
-    task = WithdrawalTask(
-        agency=OWNER, actor=Actor(client="desk"), duty="intake", referral=referral, consent=consent,
-        stop_contact=True,
-    )  # fmt: skip
-    await scene.sector.work.closures.add("consent", consent.ledger_id, task, scene.sector.clock.now())
+    await withdraw(scene, referral)
 
     with pytest.raises(NotFound):  # a withdrawal after the permit, before the release
         await scene.releases.release(permitted, scene.take)
@@ -219,3 +233,96 @@ async def test_a_key_that_the_agency_did_not_sign_gets_nothing(scene: ReleaseSce
 
     assert await refused(scene, pull) is refusals.KeyRefused
     assert await outcomes(scene) == [("refused", "key_record_unsigned")]
+
+
+async def a_danger(scene: ReleaseScene, **changes: Any) -> BreakGlassApproval:
+    """What a supervisor of the police agrees to, signed by the police's service."""
+    public = public_text(POLICE_KEY.public_key().public_bytes_raw())
+    await scene.sector.work.register.keep(ServiceCurrent, [a_service("police", signing_key=public)])
+    words: dict[str, Any] = {
+        "referral": (await scene.sector.rows("SELECT referral FROM referral_view"))[0].referral,
+        "requester": RECEIVER, "approver": STRANGER, "approved_by": "staff-9",
+        "groups": ["contact", "protection"], "reason": "threat_to_life", "approved_at": NOON,
+    }  # fmt: skip
+    return sign(BreakGlassApproval.model_validate(words | changes), POLICE_KEY)
+
+
+async def in_danger(scene: ReleaseScene, of: str, *groups: str, **changes: Any) -> Any:
+    approval = await a_danger(scene, **changes)
+    return scene.pull(of, *(groups or ("contact",)), purpose="protection", approval=approval)
+
+
+async def test_in_danger_another_agencys_word_opens_two_groups_and_everybody_is_told(
+    scene: ReleaseScene,
+) -> None:
+    referral = await scene.prepare(groups=["clinical"])
+    await scene.move(referral, "offered")  # nobody has accepted yet
+
+    opened = await scene.released(await in_danger(scene, referral, "contact", "protection"))
+
+    assert opened["contact"]["phone"] == CONTENTS["contact"]["phone"]
+    assert opened["protection"] == {
+        "violence_types": ["medical_care_first"]
+    }  # what the matrix hides stays so
+    access = scene.trail.asked[0].access
+    assert (access.act, access.basis, access.reason) == ("break_glass", "break_glass", "threat_to_life")
+    assert access.approver
+    assert (access.approver.agency, access.approver.id) == (STRANGER, "staff-9")
+    [step] = [one for one in await scene.sector.sent() if isinstance(one, ReportBreakGlass)]
+    assert (step.referral, step.agency, step.groups, step.approver) == (
+        referral, OWNER, ("contact", "protection"), STRANGER,
+    )  # fmt: skip
+
+
+DANGERS: dict[str, tuple[dict[str, Any], type[Refused]]] = {
+    "another referral": ({"referral": an_id("referral", "other")}, refusals.ApprovalRefused),
+    "another agency": ({"requester": OWNER}, refusals.ApprovalRefused),
+    "its own word": ({"approver": RECEIVER}, refusals.ApprovalRefused),
+    "an agency that nobody admitted": ({"approver": "nobody"}, refusals.ApprovalRefused),
+    "an agency of another sector": ({"approver": OWNER}, refusals.ApprovalRefused),
+    "four hours ago": ({"approved_at": NOON - timedelta(hours=4)}, refusals.ApprovalRefused),
+    "fewer groups": ({"groups": ["protection"]}, refusals.ApprovalRefused),
+}
+
+
+@pytest.mark.parametrize("case", DANGERS)
+async def test_an_approval_that_does_not_hold_opens_nothing(scene: ReleaseScene, case: str) -> None:
+    changes, refusal = DANGERS[case]
+    referral = await scene.prepare()
+
+    assert await refused(scene, await in_danger(scene, referral, **changes)) is refusal
+    assert await denials(scene) == ["approval_refused"]
+    assert not scene.trail.asked
+
+
+async def test_danger_opens_no_other_group_and_serves_no_other_purpose(scene: ReleaseScene) -> None:
+    referral = await scene.prepare()
+    good = await in_danger(scene, referral)
+
+    clinical = good.model_copy(update={"groups": ("clinical",)})
+    care = good.model_copy(update={"purpose": "care"})
+
+    assert await refused(scene, clinical) is refusals.ApprovalRefused
+    assert await refused(scene, care) is refusals.PurposeNotShared
+
+
+@pytest.mark.parametrize("state", ["declined", "provided", "withdrawn", "sealed"])
+async def test_who_is_no_receiver_any_more_finds_nothing_in_danger_either(
+    scene: ReleaseScene, state: str
+) -> None:
+    referral = await scene.prepare()
+    await scene.move(referral, state)
+
+    assert await refused(scene, await in_danger(scene, referral)) is NotFound
+
+
+async def test_no_danger_opens_what_she_took_back(scene: ReleaseScene) -> None:
+    referral = await scene.prepare()
+    permitted = await scene.releases.permit(await in_danger(scene, referral))
+    await withdraw(scene, referral)
+
+    with pytest.raises(NotFound):
+        await scene.releases.release(permitted, scene.take)
+
+    assert scene.given == []
+    assert await refused(scene, await in_danger(scene, referral)) is NotFound

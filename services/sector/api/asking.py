@@ -100,14 +100,15 @@ def asker_of(engine: Engine, act: Act) -> Callable[[Request], Awaitable[Asker]]:
         async with noting_denials(engine, by, None):
             check_role(caller.role, act)
             if act not in WITHOUT_PURPOSE and said in PURPOSES:
-                check_purpose(engine, by, act, said)
+                check_act(engine, by, act, said)
         return by
 
     return asker
 
 
-def check_purpose(engine: Engine, by: Asker, act: Act, said: str) -> None:
-    """Refuse a purpose that this sector, or the asker's role, does not serve."""
+def check_act(engine: Engine, by: Asker, act: Act, said: str) -> None:
+    """Refuse an act that is not the asker's role's, and a purpose that role or sector does not serve."""
+    check_role(by.actor.role or "", act)
     if not may(by.actor.role or "", act, said, engine.profile.purposes):
         raise refusals.PurposeNotServed
 

@@ -60,7 +60,7 @@ def packet_routes(engine: asking.Engine) -> APIRouter:
     ) -> Response:
         """Pull field groups, sealed to a key of the agency; a repeat is a new look under a new permit."""
         async with asking.noting_denials(engine, once.by, referral), engine.open() as work:
-            asking.check_purpose(engine, once.by, "pull", body.purpose)
+            asking.check_act(engine, once.by, "break_glass" if body.approval else "pull", body.purpose)
             await answer_once(once, work, _remember)  # another request under this key is refused
             pull, sector = await asked_pull(referral, body, once.by, work)
         if sector != engine.profile.name:

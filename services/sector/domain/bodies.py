@@ -16,7 +16,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
-from schemas.events.break_glass import DangerCode, DangerGroups
+from schemas.events.break_glass import BreakGlassApproval, DangerCode, DangerGroups
 from schemas.events.codes import ReofferReason
 from schemas.events.consent import ConsentRef, ConsentScope, FieldGroup, Purpose
 from schemas.events.referral import DeclineReferral, OfferFields, RedirectReferral, ReofferReferral, StepBase
@@ -128,6 +128,8 @@ class PullRequest(RequestBody):
     groups: tuple[FieldGroup, ...] = Field(min_length=1, max_length=6)
     key: ReaderKeyId | None = None
     """To which of the agency's keys they are sealed; without it, to its newest."""
+    approval: BreakGlassApproval | None = None
+    """In imminent danger, what another agency's supervisor signed; it stands in for her consent."""
 
 
 def fields_of(model: type[BaseModel], without: Collection[str]) -> dict[str, Any]:

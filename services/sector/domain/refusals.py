@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Final
 
+from schemas.events.break_glass import APPROVAL_FAULTS
 from schemas.events.consent import PURPOSES
 from schemas.wire.key_records import KEY_RECORD_FAULTS
 from services.runtime.errors import NotFound, Refused, define_refusal
@@ -107,6 +108,11 @@ KeyRegistered: Final = _define(
 TooManyKeys: Final = _define(
     "too_many_keys", "Your agency has twenty keys whose time is not over; use one of them."
 )
+ApprovalRefused: Final = _define(
+    "approval_refused",
+    "The approval is not for this pull, is over after four hours, or is not signed; ask for another one.",
+    403,
+)
 ConsentDoesNotCover: Final = _define(
     "consent_does_not_cover",
     "Her consent does not cover this, has ended, or was taken back; ask her, and record her answer.",
@@ -148,14 +154,15 @@ VAULT_REFUSALS: Final[Mapping[str, type[Refused]]] = {
     "keyset_closed": NotFound,
     "consent_closed": NotFound,
     **dict.fromkeys(KEY_RECORD_FAULTS, KeyRefused),
+    **dict.fromkeys(APPROVAL_FAULTS, ApprovalRefused),
     **dict.fromkeys(("unsettled", "state_lost", "ledger_behind", "ledger_conflict"), VaultUnavailable),
 }
 """The vault's codes that say something to the asker; all others are `vault_refused`."""
 FORWARDED: Final[Mapping[str, type[Refused]]] = {
     one.code: one
     for one in (
-        NotFound, ConsentDoesNotCover, GroupNotShared, PurposeNotShared, PacketEmpty, KeyRefused,
-        GroundChanged, PermitUsed, ReleaseLate, VaultRefused, VaultUnavailable, TrailUnavailable,
+        NotFound, ConsentDoesNotCover, ApprovalRefused, GroupNotShared, PurposeNotShared, PacketEmpty,
+        KeyRefused, GroundChanged, PermitUsed, ReleaseLate, VaultRefused, VaultUnavailable, TrailUnavailable,
     )
 }  # fmt: skip
 """What the owner's sector can refuse a pull with, as the recipient's passes it on."""

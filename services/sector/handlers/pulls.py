@@ -3,21 +3,24 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from schemas.events.access import (
     Access,
+    Approver,
     Explanation,
     PermitAnswer,
     PermitRequest,
     ProtocolVersion,
     Recipient,
 )
-from schemas.events.governance import ProtocolCurrent
+from schemas.events.break_glass import BadApproval, BreakGlassApproval, check_approval
+from schemas.events.governance import AgencyCurrent, ProtocolCurrent, ServiceCurrent
 from schemas.events.policy import PullFacts, PullTable, compile_pulls, decide
 from schemas.events.pulls import PacketPull
 from schemas.trail.permits import PermitBody
 from schemas.wire.key_records import KeyRecord
+from schemas.wire.signed import SignatureWrong, public_bytes
 from services.runtime.errors import NotFound
 from services.sector.domain import refusals
 from services.sector.domain.bodies import PullRequest
@@ -27,10 +30,12 @@ from services.sector.domain.views import ReferralView
 from services.sector.handlers.closures import hold_open
 from services.sector.handlers.looks import own_view
 from services.sector.handlers.work import Case, Work
-from services.sector.vault.requests import StoredGroup, SubjectPlace
+from services.sector.vault.requests import DangerGround, StoredGroup, SubjectPlace
 
 MAY_PULL: Final = frozenset({"accepted", "in_service"})
 """States in which the receiver may pull; in any other it is told that there is nothing."""
+IN_DANGER: Final = MAY_PULL | {"offered", "acknowledged"}
+"""The same where another agency agreed that she is in danger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,7 @@ class ReleaseGround:
     documents: Mapping[str, str] = field(repr=False)
     """What governance signed, for the vault: `recipient`, `service`, `protocol`."""
     consent: ConsentRecord | None
+    danger: DangerGround | None
 
 
 HandOver = Callable[[bytes], Awaitable[None]]
@@ -78,7 +84,7 @@ async def asked_pull(referral: str, asked: PullRequest, by: Asker, work: Work) -
     A stranger, and a receiver in any state but those of `MAY_PULL`, find what an unknown id finds.
     """
     view = await own_view(referral, by, work)
-    if view.role == "receiver" and view.state not in MAY_PULL:
+    if view.role == "receiver" and view.state not in (IN_DANGER if asked.approval else MAY_PULL):
         raise NotFound
     owner = by.agency if view.role == "owner" else str((view.offer or {}).get("owner"))
     standing = (await work.register.standings({owner})).get(owner)
@@ -91,6 +97,7 @@ async def asked_pull(referral: str, asked: PullRequest, by: Asker, work: Work) -
         recipient=by.agency,
         actor=by.actor,
         key_record=await _record(asked.key, by, work),
+        approval=asked.approval,
     )
     return pull, standing.sector
 
@@ -106,14 +113,14 @@ async def ground_of(pull: PacketPull, work: Work, *, is_release: bool = False) -
     basis = _basis(view, pull)
     case = await work.cases.find(view.case, view.agency)
     consent = await work.cases.ruling_consent(view.consent.id) if view.consent else None
-    named = consent.version.ref if consent and basis == "consent" else None
+    named = consent.version.ref if consent and basis != "own_case" else None
     if is_release:
         await hold_open(case, named, work)
-    if basis == "consent":
-        if consent is None or consent.is_closed:
-            raise NotFound
-        if not covers_pull(consent, pull, case.id, at=work.clock.now()):
-            raise refusals.ConsentDoesNotCover
+    if basis != "own_case" and (consent is None or consent.is_closed):
+        raise NotFound  # what she took back, no danger opens
+    if basis == "consent" and not (consent and covers_pull(consent, pull, case.id, at=work.clock.now())):
+        raise refusals.ConsentDoesNotCover
+    danger = await _danger(pull.approval, pull, work) if basis == "break_glass" and pull.approval else None
     documents = await work.register.documents(pull.recipient, view.protocol or "", work.profile.name)
     if documents is None:
         raise NotFound
@@ -123,7 +130,7 @@ async def ground_of(pull: PacketPull, work: Work, *, is_release: bool = False) -
     if len(groups) < len(set(pull.groups)) or not wraps:
         raise refusals.PacketEmpty
     access = Access(
-        act="disclosure",
+        act="break_glass" if danger else "disclosure",
         purpose=pull.purpose,
         basis=basis,
         actor=pull.actor,
@@ -135,10 +142,11 @@ async def ground_of(pull: PacketPull, work: Work, *, is_release: bool = False) -
         consent=named,
         protocol=protocol,
         recipient=Recipient(agency=pull.recipient, key=pull.key_record.key),
+        **(_approved(pull.approval) if danger and pull.approval else {}),
         explain=(Explanation(code="is_owner" if basis == "own_case" else "is_receiver", ref=view.referral),),
     )
     subject = SubjectPlace(case=wraps[case.keyset], number=view.subject_number)
-    return ReleaseGround(access, case, subject, groups, documents, consent)
+    return ReleaseGround(access, case, subject, groups, documents, consent, danger)
 
 
 async def _record(key: str | None, by: Asker, work: Work) -> KeyRecord:
@@ -154,9 +162,38 @@ def _basis(view: ReferralView, pull: PacketPull) -> str:
     """On what the pull rests; a stranger, and a receiver in another state, find nothing."""
     if view.agency == pull.recipient:
         return "own_case"
-    if (view.offer or {}).get("receiver") != pull.recipient or view.state not in MAY_PULL:
+    states = IN_DANGER if pull.approval else MAY_PULL
+    if (view.offer or {}).get("receiver") != pull.recipient or view.state not in states:
         raise NotFound
-    return "consent"
+    return "break_glass" if pull.approval else "consent"
+
+
+def _approved(approval: BreakGlassApproval) -> Mapping[str, Any]:
+    approver = Approver(agency=approval.approver, id=approval.approved_by)
+    return {"approver": approver, "reason": approval.reason}
+
+
+async def _danger(approval: BreakGlassApproval, pull: PacketPull, work: Work) -> DangerGround:
+    """The approval with what governance signed of whoever gave it; the vault looks at all of it again."""
+    approver = (await work.register.last(AgencyCurrent, {approval.approver})).get(approval.approver)
+    if approver is None or approver.status != "active":
+        raise refusals.ApprovalRefused
+    service = (await work.register.last(ServiceCurrent, {approver.sector})).get(approver.sector)
+    if service is None:
+        raise refusals.ApprovalRefused
+    try:
+        check_approval(
+            approval,
+            public_bytes(service.signing_key),
+            referral=pull.referral,
+            requester=pull.recipient,
+            groups=pull.groups,
+            at=work.clock.now(),
+        )
+    except (BadApproval, SignatureWrong):
+        raise refusals.ApprovalRefused from None
+    documents = (one.model_dump_json().encode() for one in (approval, approver, service))
+    return DangerGround(**dict(zip(("approval", "approver", "service"), documents, strict=True)))
 
 
 async def _decided(pull: PacketPull, basis: str, document: str, work: Work) -> ProtocolVersion:

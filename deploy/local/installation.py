@@ -17,6 +17,7 @@ from deploy.local.ports import HOST
 from deploy.local.postgres import ADMIN
 from deploy.local.secrets import Secrets, bad_secret
 from deploy.local.subprocesses import Say
+from schemas.events.governance_keys import GovernanceKeys, KeysUnreadable
 from schemas.topics import SERVICES, VIEWS
 
 KAFKA_ADMIN: Final = "admin"
@@ -49,6 +50,10 @@ class Installation:
         for file in [*files, self.governance_keys_file]:
             if not (file.is_file() and file.read_text().strip()):
                 raise bad_secret(file, "is missing or empty")
+        try:
+            GovernanceKeys.read(self.governance_keys_file.read_bytes())
+        except KeysUnreadable:
+            raise bad_secret(self.governance_keys_file, "names no two or three keys of governance") from None
 
     def renew_certificates(self) -> list[str]:
         """New certificates for whoever's has less than half of its life left."""

@@ -8,8 +8,12 @@ from deploy.local import configuration
 from deploy.local.installation import Installation
 from deploy.local.processes import KAFKA, MAIL_SINK, POSTGRES, PROCESSES, usual_ports
 from schemas.topics import SECTORS, SERVICES
+from tests.support.governance import KEYS_TEXT
 
 PLACES = (KAFKA, POSTGRES)
+
+
+SERVICE_PROCESSES = [each for each in PROCESSES if "GOVERNANCE_KEYS_FILE" in each.told]
 
 
 @pytest.fixture
@@ -59,6 +63,24 @@ def test_a_vault_is_told_no_way_to_a_database_a_broker_or_a_certificate(installa
             "VAULT__FOLDER", "VAULT__SIGNING_KEY_FILE",
         }  # fmt: skip
         assert told["CONCERT_VAULT__FOLDER"].endswith(f"vaults/{sector}")
+
+
+def test_an_installation_with_other_holders_has_none_of_their_private_keys(
+    installation: Installation, tmp_path: Path
+) -> None:
+    own = {each.environment(installation)["CONCERT_GOVERNANCE_KEYS_FILE"] for each in SERVICE_PROCESSES}
+    theirs = tmp_path / "governance.json"
+    theirs.write_bytes(KEYS_TEXT)
+    chosen = configuration.trial(tmp_path / "other", governance_keys_file=theirs)
+    other = Installation(chosen, usual_ports())
+
+    assert {*SERVICES} <= {each.name for each in SERVICE_PROCESSES}
+    told = {each.environment(other)["CONCERT_GOVERNANCE_KEYS_FILE"] for each in SERVICE_PROCESSES}
+
+    assert own == {str(installation.secrets.folder / "governance.public.json")}
+    assert len(installation.holders) == 3
+    assert (told, other.holders) == ({str(theirs)}, [])
+    assert not [*other.secrets.folder.glob("governance*")]
 
 
 def test_no_secret_itself_is_told_only_where_it_lies(installation: Installation) -> None:

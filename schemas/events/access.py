@@ -42,7 +42,6 @@ ACTS: Final[Mapping[str, Act]] = {
     "denial": Act("event", frozenset({"actor", "reason"})),
     "consent": Act("event", _WHO | {"subject", "consent"}),
     "closure": Act("event", _WHO | {"closure"}),
-    "erasure": Act("event", _WHO | {"subject"}),
 }
 
 ITEMS_MAX: Final = 500
@@ -249,6 +248,20 @@ class SubjectKeys(_Shape):
     """`POST /v1/subjects`."""
 
     subjects: Annotated[tuple[SubjectKey, ...], Field(min_length=1, max_length=REPORTS_MAX)]
+
+
+class SubjectErasure(_Shape):
+    """A subject whose entries nobody shall be able to read any more, by its owner."""
+
+    idem: Bytes16
+    subject: SubjectId
+    reason: Code
+
+
+class SubjectErasures(_Shape):
+    """`POST /v1/erasures`."""
+
+    erasures: Annotated[tuple[SubjectErasure, ...], Field(min_length=1, max_length=REPORTS_MAX)]
 
 
 class EntryPlace(_Shape):

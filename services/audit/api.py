@@ -78,6 +78,11 @@ def trail_routes(work: handlers.Work) -> APIRouter:
         """Proofs that entries were published: public facts, for a vault to settle what it opened upon."""
         return work.appender.prove_published(body.indexes)
 
+    @router.post("/erasures")
+    async def erasures(body: access.SubjectErasures, caller: Caller) -> dict[str, Any]:
+        """Destroy the keys of subjects."""
+        return _results(await handlers.erase_subjects(body.erasures, caller, work))
+
     @router.post("/openings")
     async def openings(body: OpeningsRequest, caller: Caller) -> StreamingResponse:
         """Open entries for the operator's export; recorded before the first one is sent."""

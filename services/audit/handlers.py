@@ -17,7 +17,7 @@ from services.audit.domain.drafts import Draft, EntryWriter
 from services.audit.domain.group import Answer, LogEntry
 from services.audit.domain.keyring import Keyring
 from services.audit.domain.records import Head, StoredCheckpoint, StoredEntry, StoredSubject
-from services.audit.domain.refusals import IdemConflict, NotYours
+from services.audit.domain.refusals import IdemConflict, NotYours, SubjectErased
 from services.audit.domain.soundness import opened_detail, opening_line
 from services.runtime.clock import Clock
 from services.runtime.errors import Refused
@@ -123,6 +123,15 @@ async def register_subjects(
         return [await _register(subject, caller, store, work) for subject in subjects]
 
 
+async def erase_subjects(
+    erasures: Sequence[contract.SubjectErasure], caller: str, work: Work
+) -> list[Result]:
+    """Destroy the keys of subjects for their owner: their entries stay in the tree, and nobody reads them."""
+    if caller not in work.writer.parties["sector"]:
+        raise NotYours
+    return await _report([partial(work.writer.erasure, one, caller=caller) for one in erasures], work)
+
+
 async def open_entries(idem: bytes, purpose: str, size: int, caller: str, work: Work) -> AsyncIterator[bytes]:
     """The details of the first entries, for the operator's export, which is itself an entry first."""
     access = contract.Access(
@@ -181,6 +190,8 @@ async def _register(subject: contract.SubjectKey, caller: str, store: Store, wor
     stored = (await store.subjects([subject.id]))[subject.id]
     if stored.owner != caller:
         return NotYours()
+    if stored.is_erased:
+        return SubjectErased("/id")
     known = work.keyring.subject(stored)
     return subject.id if known is not None and known.tag_key == subject.key else IdemConflict()
 

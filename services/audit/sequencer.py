@@ -22,7 +22,14 @@ from services.audit.domain.drafts import Draft
 from services.audit.domain.group import Answer, Group, Intent
 from services.audit.domain.keyring import DataKey, Keyring
 from services.audit.domain.records import Head, StoredCheckpoint, StoredEntry
-from services.audit.domain.refusals import DetailDamaged, NotLeader, SlowDown, TrailClosed, TrailDamaged
+from services.audit.domain.refusals import (
+    DetailDamaged,
+    NotLeader,
+    SlowDown,
+    SubjectErased,
+    TrailClosed,
+    TrailDamaged,
+)
 from services.audit.domain.soundness import Findings, check_entries, opened_detail
 from services.audit.store import LogDatabase, TrailStore
 from services.runtime.alarms import Alarm
@@ -241,7 +248,7 @@ class Sequencer(Sweeper):
             if len(hashes) != (stop - start) * HASH_BYTES:
                 raise TrailDamaged(f"entry {start}", "a tile of this stretch is missing or of another length")
             tree.extend(check_entries(start, entries, hashes))
-            opened += sum(isinstance(self._intent(entry), Intent) for entry in entries)
+            opened += sum(entry.is_erased or isinstance(self._intent(entry), Intent) for entry in entries)
         if tree.root() != head.root:
             raise TrailDamaged("the tree", "the entries do not lead to the stored root")
         if head.size and not opened:
@@ -249,8 +256,10 @@ class Sequencer(Sweeper):
             raise TrailDamaged("the wrap key", "no detail opens, so it is another log's")
         return tree
 
-    def _intent(self, entry: StoredEntry) -> Intent | DetailDamaged:
+    def _intent(self, entry: StoredEntry) -> Intent | Refused:
         """What an outcome needs of a stored entry; a damaged detail is told, and stops nothing."""
+        if entry.is_erased:
+            return SubjectErased("/intent")
         try:
             words = opened_detail(entry, self._keyring)[2]
         except DetailDamaged as damaged:
@@ -306,6 +315,8 @@ class Sequencer(Sweeper):
         tiles = [(level, number, self._tree.tile(level, number)) for level, number in places]
         if not await store.append(head, group, root, tiles, is_due=is_due):
             raise Unavailable("another process has written this log since: start over from the database")
+        for subject in group.erases:  # with the entry that says so, or neither
+            await store.erase_subject(subject)
         return Head(size, root, head.epoch, size if is_due else head.due_size)
 
     def _take(self) -> list[_Ticket]:
@@ -327,9 +338,10 @@ class Sequencer(Sweeper):
         ids = {subject for draft in drafts for subject in draft.subjects}
         ids |= {one.subject for one in intents.values() if isinstance(one, Intent) and one.subject}
         found = (await store.subjects(ids)).values() if ids else ()
+        erased = {one.id for one in found if one.is_erased}
         subjects = {one.id: subject for one in found if (subject := self._keyring.subject(one))}
         key, at = await self._month_key(store), instant_text(self.clock.now())
-        return Group(self._keyring, head.size, at, key, known, subjects, intents)
+        return Group(self._keyring, head.size, at, key, known, subjects, intents, erased=erased)
 
     async def _month_key(self, store: TrailStore) -> DataKey:
         """The key of this month's entries that are about no registered subject; each term makes its own."""

@@ -121,6 +121,10 @@ class TrailStore:
             sql, log=self._log, size=checkpoint.size, root=checkpoint.root, note=checkpoint.note
         )
 
+    async def erase_subject(self, subject: str) -> None:
+        """Destroy a subject's keys."""
+        await self._transaction.run("SELECT erase_subject(:id)", id=subject)
+
     async def subjects(self, ids: Collection[str]) -> dict[str, StoredSubject]:
         """The registered ones among these subjects."""
         rows = await self._transaction.rows(_SUBJECTS, ids=sorted(ids))

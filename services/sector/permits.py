@@ -13,9 +13,10 @@ from schemas.events.access import ACTS, Item, OutcomeReport, PermitAnswer, Permi
 from schemas.trail.permits import BadPermit, PermitBody, Question, Trust, check_permit
 from schemas.wire.body import instant_text
 from services.runtime.crash import crash_point
+from services.runtime.errors import Refused
 from services.runtime.ids import random_bytes
 from services.runtime.logs import log
-from services.sector.domain.refusals import SubjectNotRegistered, TrailUnavailable
+from services.sector.domain.refusals import CaseErased, SubjectNotRegistered, TrailUnavailable
 from services.sector.handlers.looks import Look, Shown
 from services.sector.handlers.work import OpenWork, Work
 
@@ -79,7 +80,7 @@ class Permits:
     async def ask_trail(self, request: PermitRequest) -> bytes:
         """The trail's answer with a permit, unchecked; asked again under its idem where that may help."""
         content = request.model_dump_json(exclude_none=True)
-        refusal = TrailUnavailable()
+        refusal: Refused = TrailUnavailable()
         for attempt in range(ATTEMPTS_MAX):
             if attempt:
                 await asyncio.sleep(PAUSE_SECONDS)
@@ -106,8 +107,12 @@ class Permits:
             return None
 
 
-def refusal_of(response: httpx2.Response, items: Sequence[Item]) -> TrailUnavailable:
-    """What an answer without a permit means."""
+def refusal_of(response: httpx2.Response, items: Sequence[Item]) -> Refused:
+    """What an answer without a permit means; a list is asked for again without the subjects that it names."""
+    if response.status_code == 410 and b'"subject_erased"' in response.content:
+        named = {int(number) for number in _UNKNOWN_ITEM.findall(response.content)}
+        gone = {item.subject for number, item in enumerate(items) if number in named}
+        return SubjectNotRegistered(gone) if gone else CaseErased()
     if response.status_code != 409 or b'"subject_unknown"' not in response.content:
         return TrailUnavailable()
     named = {int(number) for number in _UNKNOWN_ITEM.findall(response.content)}

@@ -17,8 +17,10 @@ from services.sector.handlers.work import OpenWork, ReportKind
 from services.sector.vault.faults import VaultRefusal
 from services.sector.vault_client import VaultClient
 
-KINDS: Final[tuple[ReportKind, ...]] = ("subjects", "events", "outcomes")
-"""In the order in which one rests on another: an event needs its subject."""
+KINDS: Final[tuple[ReportKind, ...]] = ("subjects", "events", "outcomes", "erasures")
+"""In the order in which one rests on another: an event needs its subject, and an erasure ends it."""
+ENDED: Final = "subject_erased"
+"""Whatever else there was to say about a subject went with it."""
 PASSING: Final = frozenset({"subject_unknown", "not_leader", "trail_closed", "slow_down"})
 """Codes under which the same report may be taken later."""
 BATCH_REFUSED: Final = frozenset({400, 413, 422})
@@ -69,8 +71,10 @@ class Delivery:
             report: result["problem"]["code"] if result.get("problem") else None
             for report, result in zip(waiting, results, strict=True)
         }
-        answered = [report for report, code in codes.items() if code is None]
-        refused = {report: code for report, code in codes.items() if code and code not in PASSING}
+        # What the trail never heard of needs no erasure: without keys its registration comes no more.
+        ended = {None, ENDED, "subject_unknown"} if kind == "erasures" else {None, ENDED}
+        answered = [report for report, code in codes.items() if code in ended]
+        refused = {report: code for report, code in codes.items() if code not in PASSING | ended and code}
         async with self._open_work() as work:
             await work.reports.settle(answered, refused)
         crash_point("trail.settled")

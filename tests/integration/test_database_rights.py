@@ -55,7 +55,10 @@ COLUMNS: Mapping[tuple[str, str], set[str]] = {
     ("subject", "i"): {"id", "owner", "retention", "wrapped"},
 }
 """Table and act → the columns that a right in lower case is for."""
-EXECUTES: Mapping[str, set[str]] = {"audit": {"take_lead", "append_entries"}}
+EXECUTES: Mapping[str, set[str]] = {
+    **{sector: {"erase_case"} for sector in SECTORS},
+    "audit": {"take_lead", "append_entries", "erase_subject"},
+}
 """Role → the functions that it may call; every other role none."""
 
 HELD = """

@@ -11,24 +11,32 @@ from typing import Any
 
 import pytest
 
+from schemas.events.access import SubjectErasure
 from schemas.events.consent import ConsentRef
-from schemas.events.referral import OfferReferral, WithdrawReferral
+from schemas.events.referral import (
+    CancelReferral,
+    NarrowConsent,
+    OfferReferral,
+    OrderErasure,
+    WithdrawReferral,
+)
 from services.runtime.errors import NotFound
 from services.sector.domain import refusals
-from services.sector.domain.bodies import OfferRequest, VersionRequest
+from services.sector.domain.bodies import ErasureRequest, OfferRequest, VersionRequest, body_of
 from services.sector.domain.closures import WithdrawalTask
 from services.sector.domain.views import ReferralView
-from services.sector.handlers import closures
-from services.sector.handlers.requests import KeyedRequest, close_once, offer
+from services.sector.handlers import closures, looks
+from services.sector.handlers.requests import KeyedRequest, ask_step, close_once, offer
 from services.sector.handlers.work import Case, Work
 from services.sector.ledger import LedgerKeeper
 from services.social_services.profile import PROFILE
-from tests.support.builders import OWNER, RECEIVER, SECTOR_OF, STRANGER, an_id
+from tests.support.builders import OWNER, RECEIVER, SCHOOL, SECTOR_OF, STRANGER, an_id
 from tests.support.clock import NOON
 from tests.support.intake import an_intake_key
 from tests.support.platform import Space
 from tests.support.scenes import (
     CONSENT,
+    PERSONAL,
     SCOPE,
     a_case,
     a_recorded_consent,
@@ -337,3 +345,108 @@ async def test_the_race_shows_a_release_that_holds_nothing(race: Race) -> None:
             raise NotFound
 
     assert await race.run(only_asks, range(CASES, CASES + SHOWN)) > 0
+
+
+async def test_a_narrower_version_asks_each_live_receiver_to_seal_what_it_may_keep_no_longer(
+    sector: StoredSector,
+) -> None:
+    case = await a_case(sector)
+    consent = await a_recorded_consent(
+        sector, case, recipients=[RECEIVER, STRANGER], purposes=["care", "protection"]
+    )
+    asked = OfferRequest.model_validate(an_offer_asked(case, consent))
+    parties = {RECEIVER: "care", STRANGER: "care", SCHOOL: "protection"}
+    referrals = {}
+    for receiver, purpose in parties.items():
+        referral = (await offer(asked, asker(), sector.work)).body["referral"]
+        view = await sector.view(OWNER, referral)
+        terms = {"receiver": receiver, "purpose": purpose}
+        await sector.work.views.save([replace(view, state="accepted", offer=terms)])
+        referrals[receiver] = referral
+
+    await a_version(sector, case, consent, groups=["contact"], recipients=[RECEIVER, SCHOOL])
+
+    narrowed = [step for step in await sector.sent() if isinstance(step, NarrowConsent)]
+    assert {step.referral: step.groups for step in narrowed} == {
+        referrals[RECEIVER]: ("clinical",),
+        referrals[STRANGER]: ("contact", "clinical"),  # no recipient any more
+        referrals[SCHOOL]: ("contact", "clinical"),  # its purpose is named no more
+    }
+    assert {step.version for step in narrowed} == {2}
+
+
+async def test_an_erased_case_is_gone_on_every_way_to_it_and_its_holders_are_asked_to_erase(
+    sector: StoredSector,
+) -> None:
+    referral = await an_offered_referral(sector)
+    case = (await sector.view(OWNER, referral)).case or ""
+    own = await sector.work.cases.find(case, OWNER)
+    task = await closures.close_erased(case, ErasureRequest(duty="intake"), asker(), sector.work)
+
+    for gone in GONE:  # before anything is deleted, as after a crash
+        with pytest.raises(refusals.CaseErased):
+            await gone(sector, case, referral)
+    replies = [await closures.erase(task, sector.work) for _ in range(2)]
+
+    assert [reply.status for reply in replies] == [202, 202]
+    for gone in GONE:
+        with pytest.raises(refusals.CaseErased):
+            await gone(sector, case, referral)
+    [row] = await sector.rows("SELECT reference FROM case_file")
+    assert row.reference == ""
+    assert await closed_ids(sector) == [own.keyset]
+    assert [type(step) for step in await sector.sent()] == [OfferReferral, OrderErasure]
+    erased = [one.subject for one in await sector.reported() if isinstance(one, SubjectErasure)]
+    assert erased == [own.subject, referral]
+    assert PERSONAL not in str(await sector.rows("SELECT * FROM case_file"))
+
+
+async def look_at_case(sector: StoredSector, case: str, referral: str) -> None:
+    await looks.look_at_case(case, asker(), "care", sector.work)
+
+
+async def look_at_referral(sector: StoredSector, case: str, referral: str) -> None:
+    await looks.look_at_referral(referral, asker(), "care", sector.work)
+
+
+async def offer_more(sector: StoredSector, case: str, referral: str) -> None:
+    asked = OfferRequest.model_validate(an_offer_asked(case, an_id("consent")))
+    await offer(asked, asker(), sector.work)
+
+
+async def agree(sector: StoredSector, case: str, referral: str) -> None:
+    await a_recorded_consent(sector, case)
+
+
+async def take_back(sector: StoredSector, case: str, referral: str) -> None:
+    await close_withdrawn(sector, referral)
+
+
+async def cancel(sector: StoredSector, case: str, referral: str) -> None:
+    body = body_of(CancelReferral, frozenset()).model_validate({"duty": "intake", "reason": "made_in_error"})
+    await ask_step(CancelReferral, referral, body, asker(), sector.work, seen=None)
+
+
+async def list_holders(sector: StoredSector, case: str, referral: str) -> None:
+    await looks.holders_of(case, asker(), sector.work)
+
+
+async def erase_again(sector: StoredSector, case: str, referral: str) -> None:
+    await closures.close_erased(case, ErasureRequest(duty="intake"), asker(), sector.work)
+
+
+GONE = (look_at_case, look_at_referral, offer_more, agree, take_back, cancel, list_holders, erase_again)
+"""Every way of a case's owner to it and to its referrals."""
+
+
+async def test_only_what_the_ledger_names_can_be_deleted(sector: StoredSector) -> None:
+    case = await a_case(sector)
+    own = await sector.work.cases.find(case, OWNER)
+
+    await sector.work.cases.erase(own)
+    kept = await sector.rows("SELECT keyset FROM data_key")
+    await closures.close_erased(case, ErasureRequest(duty="intake"), asker(), sector.work)
+    await sector.work.cases.erase(own)
+
+    assert [row.keyset for row in kept] == [own.keyset]
+    assert await sector.rows("SELECT keyset FROM data_key") == []

@@ -9,7 +9,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import BaseModel
 
-from schemas.events.access import EventReport, OutcomeReport, SubjectKey
+from schemas.events.access import EventReport, OutcomeReport, SubjectErasure, SubjectKey
 from schemas.events.governance import AgencyCurrent
 from schemas.topics import steps_of
 from schemas.wire.envelope import HEADERS, read
@@ -41,6 +41,7 @@ KINDS: Mapping[str, type[BaseModel]] = {
     "subjects": SubjectKey,
     "events": EventReport,
     "outcomes": OutcomeReport,
+    "erasures": SubjectErasure,
 }
 
 

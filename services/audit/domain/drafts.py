@@ -30,6 +30,8 @@ class Draft:
     items: tuple[Words, ...] = ()
     names_items: bool = False
     intent: int | None = None
+    erases: str | None = None
+    """The subject whose keys go with this entry, which does not name it."""
 
     @property
     def count(self) -> int:
@@ -39,7 +41,8 @@ class Draft:
     @property
     def subjects(self) -> set[str]:
         """The subjects that its own words name."""
-        return {words["subject"] for words in (*self.items, self.words) if "subject" in words}
+        named = {words["subject"] for words in (*self.items, self.words) if "subject" in words}
+        return named | ({self.erases} if self.erases else set())
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,12 @@ class EntryWriter:
         words |= {"v": 1, "kind": "outcome", "service": caller, "site": self.origin}
         words["intent"] = {"origin": self.origin, "index": report.intent}
         return _fitting(Draft(caller, report.idem, _digest("outcome", said), words, intent=report.intent))
+
+    def erasure(self, report: contract.SubjectErasure, *, caller: str) -> Draft:
+        """That a subject is erased; it says how many entries were about it, and not whose they were."""
+        said = report.plain()
+        words = {"v": 1, "kind": "erasure", "service": caller, "site": self.origin, "reason": report.reason}
+        return _fitting(Draft(caller, report.idem, _digest("erasure", said), words, erases=report.subject))
 
     def _check(self, access: contract.Access, kind: Literal["intent", "event"], caller: str) -> None:
         """Refuse an access that lacks what its act needs, or is another party's to ask for."""

@@ -1,6 +1,6 @@
 """What one group of drafts becomes: entries, counters and an answer for each, over what was read for it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -9,7 +9,13 @@ from schemas.trail.bytes import SALT_BYTES, canonical, commitment, leaf, stamped
 from services.audit.domain.drafts import Draft, Words
 from services.audit.domain.keyring import DataKey, Keyring, Subject
 from services.audit.domain.records import NewEntry
-from services.audit.domain.refusals import DetailInvalid, IdemConflict, NotYours, SubjectUnknown
+from services.audit.domain.refusals import (
+    DetailInvalid,
+    IdemConflict,
+    NotYours,
+    SubjectErased,
+    SubjectUnknown,
+)
 from services.runtime.errors import Refused
 
 PAD: Final[Words] = {"kind": "pad"}
@@ -54,6 +60,9 @@ class Group:
     intents: Mapping[int, Intent | Refused]
     """A refused one is an intent whose detail is damaged."""
     entries: list[NewEntry] = field(default_factory=list)
+    erased: set[str] = field(default_factory=set)
+    """Subjects without keys: those of before, and those that this group erases."""
+    erases: list[str] = field(default_factory=list)
     numbers: dict[str, int] = field(default_factory=dict)
     """The counters that moved, by subject."""
 
@@ -65,8 +74,13 @@ class Group:
         words = self._with_subject(draft)
         if isinstance(words, Refused):
             return words
-        if unknown := list(self._unknown(draft, words)):
+        if gone := list(self._named(draft, words, self.erased)):
+            return SubjectErased(*gone)
+        asked = draft.subjects | ({words["subject"]} if "subject" in words else set())
+        if unknown := list(self._named(draft, words, asked - self.subjects.keys())):
             return SubjectUnknown(*unknown)
+        if draft.erases:
+            return self._erase(draft, draft.erases)
         subject = words.get("subject")
         # Consent and erasure are the word of whoever registered the subject.
         if words["kind"] == "event" and subject and self.subjects[subject].owner != draft.caller:
@@ -82,13 +96,23 @@ class Group:
     def _next(self) -> int:
         return self.start + len(self.entries)
 
-    def _unknown(self, draft: Draft, words: Words) -> Iterator[str]:
-        """Where the request names subjects that are not registered; all, so that one more request does."""
+    def _named(self, draft: Draft, words: Words, subjects: Collection[str]) -> Iterator[str]:
+        """Where the request names one of these subjects; all places, so that one more request does."""
         for number, item in enumerate(draft.items):
-            if item["subject"] not in self.subjects:
+            if item["subject"] in subjects:
                 yield f"/items/{number}/subject"
-        if "subject" in words and words["subject"] not in self.subjects:
+        if words.get("subject") in subjects:
             yield "/access/subject" if draft.intent is None else "/intent"
+        if draft.erases in subjects:
+            yield "/subject"
+
+    def _erase(self, draft: Draft, subject: str) -> Answer:
+        own = self.subjects[subject]
+        if own.owner != draft.caller:
+            return NotYours()
+        self.erased.add(subject)
+        self.erases.append(subject)
+        return self._write(draft, {**draft.words, "entries": self.numbers.get(subject, own.number)})
 
     def _with_subject(self, draft: Draft) -> Words | Refused:
         """The words of the answering entry; an outcome is about whoever its intent was about."""

@@ -37,6 +37,11 @@ class StoredEntry:
     key_wrapped: bytes | None
     sealed: bytes = field(repr=False)
 
+    @property
+    def is_erased(self) -> bool:
+        """Whether the key of its detail was destroyed, with its subject."""
+        return self.key_wrapped == b""
+
 
 @dataclass(frozen=True, slots=True)
 class StoredSubject:
@@ -47,6 +52,11 @@ class StoredSubject:
     number: int
     tag_key: bytes
     data_key: bytes | None
+
+    @property
+    def is_erased(self) -> bool:
+        """Whether its keys were destroyed; the rows stay, so that this is told from damage."""
+        return self.tag_key == b""
 
 
 @dataclass(frozen=True, slots=True)

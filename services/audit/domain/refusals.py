@@ -30,6 +30,18 @@ class SubjectUnknown(Refused):
         self.errors = [{"pointer": pointer, "detail": "not_registered"} for pointer in pointers]
 
 
+class SubjectErased(Refused):
+    """Subjects whose keys are gone; `errors` say where they stand in the request."""
+
+    code = "subject_erased"
+    sentence = "the subjects named in errors were erased; nothing about them can be asked or told any more"
+    status = 410
+
+    def __init__(self, *pointers: str) -> None:
+        super().__init__(*pointers)
+        self.errors = [{"pointer": pointer, "detail": "erased"} for pointer in pointers]
+
+
 class DetailInvalid(Refused):
     """A detail that lacks what its act needs; `errors` say where."""
 

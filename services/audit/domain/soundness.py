@@ -73,5 +73,6 @@ def opening_line(entry: StoredEntry, keyring: Keyring) -> bytes:
     try:
         salt, detail = keyring.opened_detail(entry)
     except Unreadable:
-        return canonical({"index": entry.index, "problem": "detail_unreadable"}) + b"\n"
+        problem = "detail_erased" if entry.is_erased else "detail_unreadable"
+        return canonical({"index": entry.index, "problem": problem}) + b"\n"
     return canonical({"detail": encoded(detail), "index": entry.index, "salt": encoded(salt)}) + b"\n"

@@ -71,9 +71,17 @@ BEGIN
 END
 $$;
 
+-- The keys of a subject go for good; what remains says that they were destroyed, and not lost.
+CREATE FUNCTION erase_subject(the_subject text) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp
+AS $$
+  UPDATE subject SET wrapped = '' WHERE id = the_subject;
+  UPDATE data_key SET wrapped = '' WHERE name = the_subject;
+$$;
+
 -- Sequencer and signer get what each needs, and no more.
-REVOKE ALL ON FUNCTION take_lead, append_entries FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION take_lead, append_entries TO "{service}";
+REVOKE ALL ON FUNCTION take_lead, append_entries, erase_subject FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION take_lead, append_entries, erase_subject TO "{service}";
 GRANT SELECT ON log_state, entry, tile, checkpoint, subject, data_key TO "{service}";
 GRANT INSERT (id, owner, retention, wrapped) ON subject TO "{service}";
 GRANT INSERT ON data_key TO "{service}";

@@ -35,6 +35,7 @@ class Verdict:
     key_was_pinned: bool
     checkpoint: Checkpoint | None = None
     details_checked: int = 0
+    details_erased: int = 0
     tags_checked: int = 0
     bad_details: int = 0
     bad_named: list[int] = field(default_factory=list)
@@ -83,6 +84,8 @@ def sentences(verdict: Verdict) -> Iterator[str]:
     if head is not None:
         yield f"Log {head.origin}: {head.size} entries up to the signed checkpoint of size {head.size}."
         yield f"Details opened and compared: {verdict.details_checked}; tags: {verdict.tags_checked}."
+    if verdict.details_erased:
+        yield f"Details whose keys were destroyed with their subjects: {verdict.details_erased}."
     if verdict.bad_details:
         named = ", ".join(map(str, verdict.bad_named))
         yield f"Details that are not those of their entries: {verdict.bad_details}; the first: {named}."
@@ -110,6 +113,7 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
         "key_was_pinned": verdict.key_was_pinned,
         "details_checked": verdict.details_checked,
         "tags_checked": verdict.tags_checked,
+        "details_erased": verdict.details_erased,
         "bad_details": {"count": verdict.bad_details, "first": list(verdict.bad_named)},
         "failure": {"index": failure.index, "sentence": failure.sentence} if failure else None,
     }
@@ -178,7 +182,7 @@ def _compare_below(tile: Tile, hashes: Sequence[bytes], roots: Sequence[bytes], 
 
 def _check_details(kit: Kit, size: int, subject_keys: Mapping[str, bytes], verdict: Verdict) -> None:
     """Each detail against its entry; one that fails ends nothing, as no other rests on it."""
-    lines, end = kit.lines(), verdict.end
+    lines, end, accounted = kit.lines(), verdict.end, 0
     try:
         for index, entry in enumerate(kit.entries(size)):
             if index >= end:
@@ -188,25 +192,35 @@ def _check_details(kit: Kit, size: int, subject_keys: Mapping[str, bytes], verdi
                 verdict.add_detail(index, f"{DETAILS} ends before it or goes on without an end.")
                 return
             try:
-                verdict.tags_checked += _check_detail(entry, *read_opening(line, index), subject_keys)
+                opening = read_opening(line, index)
+                if opening is None:
+                    verdict.details_erased += 1
+                    continue
+                words, tags = _check_detail(entry, *opening, subject_keys)
+                verdict.tags_checked += tags
                 verdict.details_checked += 1
+                accounted += words["entries"] if words.get("kind") == "erasure" else 0
             except TrailFault as problem:
                 verdict.add_detail(index, f"In {DETAILS}: {problem}.")
+        if verdict.details_erased > accounted:
+            verdict.add(None, "More details were destroyed than the log's own erasures account for.")
         if next(lines, None) is not None:
             verdict.add(None, f"{DETAILS} goes on after the last entry.")
     except TrailFault as problem:
         verdict.add(None, f"The details cannot be used: {problem}.")
 
 
-def _check_detail(entry: bytes | None, detail: bytes, salt: bytes, subject_keys: Mapping[str, bytes]) -> int:
-    """The number of tags checked: 1 where the subject's key is at hand, else 0."""
+def _check_detail(
+    entry: bytes | None, detail: bytes, salt: bytes, subject_keys: Mapping[str, bytes]
+) -> tuple[dict[str, Any], int]:
+    """Its words, and the number of tags checked: 1 where the subject's key is at hand, else 0."""
     if entry is None or not opens(entry, salt, detail):
         raise TrailFault("its detail does not belong to the entry")
     words = json_object(detail)
     subject, number = words.get("subject"), words.get("n")
     key = subject_keys.get(subject) if isinstance(subject, str) else None
     if key is None:
-        return 0
+        return words, 0
     if not is_counter(number) or tag(key, number) != tag_of(entry):
         raise TrailFault("its tag is not that of the subject and the number in its detail")
-    return 1
+    return words, 1

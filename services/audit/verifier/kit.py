@@ -112,9 +112,12 @@ def read_policy(text: str) -> NamedKey:
     return named_key(lines[0].removeprefix("log "))
 
 
-def read_opening(line: bytes, index: int) -> tuple[bytes, bytes]:
-    """Detail and salt of this entry; TrailFault unless the line is spelled exactly as it is written."""
+def read_opening(line: bytes, index: int) -> tuple[bytes, bytes] | None:
+    """Detail and salt of this entry, None where they were erased; TrailFault unless the line is spelled
+    exactly as it is written."""
     opening = json_object(line)
+    if opening == {"index": index, "problem": "detail_erased"}:
+        return None
     if opening == {"index": index, "problem": "detail_unreadable"}:
         raise TrailFault("its stored detail could not be opened")
     if opening.keys() != {"detail", "index", "salt"}:

@@ -8,6 +8,7 @@ from services.runtime.openapi import serve_openapi
 from services.runtime.web import create_app
 from services.sector.api.approvals import approval_routes
 from services.sector.api.asking import Engine, FeedNotifier
+from services.sector.api.closing import closing_routes
 from services.sector.api.keys import key_routes
 from services.sector.api.listening import listening_routes
 from services.sector.api.packets import packet_routes, release_app
@@ -21,7 +22,10 @@ __all__ = ["Engine", "FeedNotifier", "described_app", "release_app", "sector_app
 def sector_app(engine: Engine) -> FastAPI:
     """The application on the agencies' port of one sector."""
     app = create_app(engine.profile.calls_itself, engine.caller)
-    for routes in (step_routes, key_routes, packet_routes, approval_routes, reading_routes, listening_routes):
+    for routes in (
+        step_routes, closing_routes, key_routes, packet_routes,
+        approval_routes, reading_routes, listening_routes,
+    ):  # fmt: skip
         app.include_router(routes(engine))
     serve_openapi(app)
     return app

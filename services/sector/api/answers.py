@@ -8,7 +8,7 @@ from schemas.events.consent import ConsentRef, ConsentVersion, FieldGroup
 from schemas.events.facts import FACTS, FactBase, ReferralOffered, StateName
 from schemas.events.governance import DocumentHash
 from schemas.events.life_cycle import PartyName
-from schemas.ids import CaseId, ConsentId, EventId, ReferralId, ServiceId, UnmetNeedId
+from schemas.ids import AgencyId, CaseId, ConsentId, EventId, ReferralId, ServiceId, UnmetNeedId
 from schemas.wire.body import Code, listed
 from schemas.wire.key_records import KeyRecord
 from services.runtime.openapi import header
@@ -68,6 +68,13 @@ class KeyList(AnswerPart):
 
     data: list[KeyPage]
     next: None = None
+
+
+class ErasureReceipt(AnswerPart):
+    """A case was erased here; its holders are being asked to do the same."""
+
+    id: CaseId
+    erased_at: Time
 
 
 class StepReceipt(AnswerPart):
@@ -201,3 +208,31 @@ class SearchAnswer(AnswerPart):
     data: list[SearchResult]
     unmet_need: UnmetNeedId | None
     """Under which id the need was counted, where nothing was found that would help."""
+
+
+class Holder(AnswerPart):
+    """A group that was released, and to whom."""
+
+    referral: ReferralId
+    agency: AgencyId
+    group: FieldGroup
+    version: int
+    """The newest that this agency was given."""
+    released_at: Time
+    sealed: bool
+    """Whether the agency has confirmed that its copy can no longer be read."""
+
+
+class Holders(AnswerPart):
+    """Who holds what of a case."""
+
+    data: list[Holder]
+
+
+def kept(status: int, model: type[BaseModel]) -> dict[str, Any]:
+    """How a route that keeps something answers, for its document."""
+    return {
+        "status_code": status,
+        "response_model": model,
+        "responses": {status: {"headers": LOCATION | REPLAYED}},
+    }

@@ -116,7 +116,7 @@ def check_act(engine: Engine, by: Asker, act: Act, said: str) -> None:
 def once_of(engine: Engine, act: Act) -> Callable[..., Awaitable[KeyedRequest]]:
     """A dependency: the request under its idempotency key."""
 
-    @refuses(refusals.IdempotencyKeyMissing, refusals.IdempotencyMismatch)
+    @refuses(refusals.IdempotencyKeyMissing, refusals.IdempotencyMismatch, refusals.CaseErased)
     async def once(
         request: Request,
         by: Annotated[Asker, Depends(asker_of(engine, act))],
@@ -155,7 +155,7 @@ async def already_known(
     return numbers_of(if_none_match) if if_none_match else frozenset()
 
 
-@refuses(refusals.PurposeMissing, refusals.PurposeUnknown)
+@refuses(refusals.PurposeMissing, refusals.PurposeUnknown, refusals.CaseErased)
 async def purpose(concert_purpose: Annotated[str | None, _PURPOSE_HEADER] = None) -> str:
     """A dependency: what a look is for."""
     if not concert_purpose:

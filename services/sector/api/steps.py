@@ -5,7 +5,6 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
 
 from schemas.events.referral import (
     PROTECTS_HER,
@@ -18,11 +17,21 @@ from schemas.events.referral import (
 from services.runtime.errors import NotFound, Refused
 from services.runtime.openapi import refuses
 from services.sector.api import asking
-from services.sector.api.answers import LOCATION, REPLAYED, CaseReceipt, ConsentReceipt, StepReceipt
+from services.sector.api.answers import (
+    CaseReceipt,
+    ConsentReceipt,
+    StepReceipt,
+    kept,
+)
 from services.sector.domain import refusals
-from services.sector.domain.bodies import CaseRequest, ConsentRequest, OfferRequest, VersionRequest, body_of
+from services.sector.domain.bodies import (
+    CaseRequest,
+    ConsentRequest,
+    OfferRequest,
+    body_of,
+)
 from services.sector.domain.requests import RESOURCES, WITHOUT_IF_MATCH, Reply
-from services.sector.handlers.closures import close_replaced, close_withdrawn, record_version, withdraw
+from services.sector.handlers.closures import close_withdrawn, withdraw
 from services.sector.handlers.requests import KeyedRequest, ask_step, offer, open_case, record_consent
 from services.sector.handlers.work import Work
 
@@ -33,12 +42,12 @@ def step_routes(engine: asking.Engine) -> APIRouter:
     keyed = Depends(asking.once_of(engine, "ask"))
     withdrawing = Depends(asking.once_of(engine, "withdraw"))
 
-    @router.post("/cases", operation_id="open_case", **_answers(201, CaseReceipt))
+    @router.post("/cases", operation_id="open_case", **kept(201, CaseReceipt))
     async def post_case(once: Annotated[KeyedRequest, keyed], body: CaseRequest) -> JSONResponse:
         """Open a case under the agency's own number."""
         return await asking.answer(engine, once, lambda work: open_case(body, once.by, work))
 
-    @router.post("/cases/{case}/consents", operation_id="record_consent", **_answers(201, ConsentReceipt))
+    @router.post("/cases/{case}/consents", operation_id="record_consent", **kept(201, ConsentReceipt))
     @refuses(NotFound, refusals.TooManyConsents, refusals.RecipientNotAdmitted)
     async def post_consent(
         case: asking.CasePath, once: Annotated[KeyedRequest, keyed], body: ConsentRequest
@@ -46,29 +55,7 @@ def step_routes(engine: asking.Engine) -> APIRouter:
         """Record what she agreed to."""
         return await asking.answer(engine, once, lambda work: record_consent(case, body, once.by, work))
 
-    @router.post(
-        "/cases/{case}/consents/{consent}/versions",
-        operation_id="record_consent_version",
-        **_answers(201, ConsentReceipt),
-    )
-    @refuses(NotFound, refusals.TooManyConsents, refusals.RecipientNotAdmitted, refusals.ClosureUnderWay)
-    async def post_version(
-        case: asking.CasePath,
-        consent: asking.ConsentPath,
-        once: Annotated[KeyedRequest, keyed],
-        body: VersionRequest,
-    ) -> JSONResponse:
-        """Record what she agrees to from now on; the version before rules no release any more."""
-        task = await asking.close(engine, once, lambda work: close_replaced(case, consent, body, once, work))
-
-        async def act(work: Work) -> Reply:
-            if task is None:  # answered between the two transactions, so nothing is left to do
-                raise refusals.ClosureUnderWay
-            return await record_version(task, work)
-
-        return await asking.answer(engine, once, act)
-
-    @router.post("/referrals", operation_id="offer_referral", **_answers(202, StepReceipt))
+    @router.post("/referrals", operation_id="offer_referral", **kept(202, StepReceipt))
     @refuses(NotFound, refusals.RecipientIsOwner, refusals.ConsentDoesNotCover)
     async def post_referral(once: Annotated[KeyedRequest, keyed], body: OfferRequest) -> JSONResponse:
         """Offer a referral to another agency's service."""
@@ -123,7 +110,7 @@ def _add_step(
         f"/referrals/{{referral}}/{resource}",
         post_step,
         methods=["POST"],
-        **_answers(202, StepReceipt),
+        **kept(202, StepReceipt),
         operation_id=step.type.replace(".", "_"),
         summary=step.__doc__,
     )
@@ -131,12 +118,3 @@ def _add_step(
 
 async def _nothing() -> None:
     """No `If-Match` is asked for: no stale view may hold up a withdrawal."""
-
-
-def _answers(status: int, model: type[BaseModel]) -> dict[str, Any]:
-    """How a route that keeps something answers, for its document."""
-    return {
-        "status_code": status,
-        "response_model": model,
-        "responses": {status: {"headers": LOCATION | REPLAYED}},
-    }

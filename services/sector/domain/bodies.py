@@ -80,6 +80,12 @@ class Alternative(RequestBody):
     service: ServiceId
 
 
+class ErasureRequest(RequestBody):
+    """She wants her case erased; it cannot be undone."""
+
+    duty: DeskCode
+
+
 class OfferRequest(OfferFields, RequestBody):
     """A referral to another agency's service, and the consent that it rests on."""
 

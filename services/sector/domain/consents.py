@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from schemas.events.consent import ConsentProof, ConsentVersion
+from schemas.events.consent import ConsentProof, ConsentScope, ConsentVersion, FieldGroup
 from schemas.events.pulls import PacketPull
 from services.sector.domain.bodies import OfferRequest
 from services.sector.domain.refusals import ConsentDoesNotCover
@@ -50,6 +50,17 @@ def check_covers(
 def covers_pull(consent: ConsentRecord, pull: PacketPull, case: str, *, at: datetime) -> bool:
     """Whether a version lets this recipient have these groups of the case for this purpose."""
     return consent.case == case and _allows(consent, pull.recipient, pull.purpose, pull.groups, at)
+
+
+def lost_groups(
+    before: ConsentScope, after: ConsentScope, recipient: str, purpose: str
+) -> tuple[FieldGroup, ...]:
+    """The groups of which a recipient may keep less under the newer scope: these it must seal."""
+    still = recipient in after.recipients and purpose in after.purposes
+    kept = set(after.groups) if still else set()
+    fields = set(before.fields.get(recipient, ())) - set(after.fields.get(recipient, ()))
+    kept -= {name.partition(".")[0] for name in fields}
+    return tuple(group for group in before.groups if group not in kept)
 
 
 def form_hash(form_version: str, language: str) -> str:

@@ -53,6 +53,9 @@ IntakeMissing: Final = _define(
     503,
 )
 """On a fresh installation, or after one to two weeks without a vault."""
+CaseErased: Final = _define(
+    "case_erased", "This case was erased; nothing of it can be shown or asked any more.", 410
+)
 ClosureUnderWay: Final = _define(
     "closure_under_way", "Another change of this consent is being recorded; read the case in a minute."
 )

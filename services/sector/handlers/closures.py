@@ -3,17 +3,23 @@
 Whatever a crash leaves half done is closed already, and `complete` does the rest.
 """
 
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any, Final
 
-from schemas.events.access import Access
-from schemas.events.consent import ConsentRef
-from schemas.events.referral import WithdrawReferral
+from schemas.events.access import Access, SubjectErasure
+from schemas.events.consent import ConsentRef, ConsentScope
+from schemas.events.life_cycle import LIVE
+from schemas.events.referral import NarrowConsent, OrderErasure, WithdrawReferral
+from schemas.wire.body import instant_text
 from services.runtime.errors import NotFound
+from services.runtime.ids import random_bytes
 from services.sector.domain import refusals
-from services.sector.domain.bodies import VersionRequest
+from services.sector.domain.bodies import ErasureRequest, VersionRequest
 from services.sector.domain.closures import ErasureTask, ReplacementTask, Task, WithdrawalTask
+from services.sector.domain.consents import lost_groups
 from services.sector.domain.requests import Asker, Reply
+from services.sector.domain.views import ReferralView
 from services.sector.handlers.looks import own_view
 from services.sector.handlers.requests import (
     KeyedRequest,
@@ -102,19 +108,81 @@ async def close_replaced(
 async def record_version(task: ReplacementTask, work: Work) -> Reply:
     """The rest of a replacement: the new version rules, and holders of what it no longer covers are told."""
     by, at, version = task.by, work.clock.now(), task.document
+    before = ConsentRef(id=version.id, version=version.version - 1)
+    views = await _own_views(task.case, by.agency, work, version.id)
     case = await work.cases.lock(task.case, by.agency)
     signature, is_new = await work.cases.add_consent(case.id, version)
-    named = version.ref
     if is_new:
-        await work.reports.add([consent_event(by, named, "recorded", at, subject=case.subject)])
-    await work.closures.complete(f"{version.id}/{version.version - 1}", at)
+        await work.reports.add([consent_event(by, version.ref, "recorded", at, subject=case.subject)])
+        replaced = await work.cases.consent(before)
+        for view in views:
+            if replaced is not None:
+                await _narrow(view, replaced.version.scope, task, work, at)
+    await work.closures.complete(before.ledger_id, at)
     return consent_reply(case.id, version, signature)
+
+
+async def close_erased(case_id: str, asked: ErasureRequest, by: Asker, work: Work) -> ErasureTask:
+    """She wants her case erased: recorded, and nothing of it is shown or released any more."""
+    case = await work.cases.find(case_id, by.agency)
+    task = ErasureTask(agency=by.agency, actor=by.actor, duty=asked.duty, case=case.id)
+    await close_for(task, case.keyset, work)
+    return task
+
+
+async def erase(task: ErasureTask, work: Work) -> Reply:
+    """The rest of an erasure: it waits for releases under way, deletes, asks trail and holders to do so."""
+    by, at = task.by, work.clock.now()
+    views = await _own_views(task.case, by.agency, work)
+    case = await work.cases.lock(task.case, by.agency, though_erased=True)
+    if await work.closures.complete(case.keyset, at):
+        await work.cases.erase(case)
+        await work.views.blank(case.id)
+        subjects = [case.subject, *(view.referral for view in views)]
+        await work.reports.add(
+            [
+                SubjectErasure(idem=random_bytes(16), subject=subject, reason="case_erased")
+                for subject in subjects
+            ]
+        )
+        for view in views:
+            step = OrderErasure(referral=view.referral, agency=by.agency, duty=task.duty)
+            await send_step(step, work, at)
+    return Reply(202, {}, {"id": case.id, "erased_at": instant_text(at)})
+
+
+async def _own_views(
+    case: str, agency: str, work: Work, consent: str | None = None
+) -> Sequence[ReferralView]:
+    """The owner's views of a case's referrals, locked: always before the case, as every step does."""
+    referrals = await work.views.resting_on(case, consent)
+    return [*(await work.views.lock({(referral, agency) for referral in referrals})).values()]
+
+
+async def _narrow(
+    view: ReferralView, before: ConsentScope, task: ReplacementTask, work: Work, at: datetime
+) -> None:
+    """Ask a receiver to seal what her newer consent no longer covers; before an offer it has nothing."""
+    if view.state not in LIVE or view.offer is None:
+        return
+    version = task.document
+    groups = lost_groups(before, version.scope, view.offer["receiver"], view.offer["purpose"])
+    if groups:
+        step = NarrowConsent(
+            referral=view.referral,
+            agency=task.agency,
+            duty=task.duty,
+            groups=groups,
+            version=version.version,
+        )
+        await send_step(step, work, at)
 
 
 async def close_for(task: Task, closed: str, work: Work) -> bool:
     """Put a row into the ledger, and into the trail's; False where it was closed before."""
     at = work.clock.now()
-    row = await work.closures.add("consent", closed, task, at)
+    kind = "keyset" if isinstance(task, ErasureTask) else "consent"
+    row = await work.closures.add(kind, closed, task, at)
     if row is None:
         return False
     access = Access(act="closure", actor=task.actor, agency=task.agency, closure=row)
@@ -143,4 +211,4 @@ async def complete(task: Task, work: Work) -> None:
         case ReplacementTask():
             await record_version(task, work)
         case ErasureTask():
-            pass
+            await erase(task, work)

@@ -1,7 +1,7 @@
 """What somebody is about to see, as the trail is asked for it; and what is shown once it has agreed."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol, TypeVar
 
 from schemas.events.access import Access, Explanation, Item
@@ -53,6 +53,8 @@ async def look_at_referral(referral: str, by: Asker, purpose: str, work: Work) -
 async def own_view(referral: str, by: Asker, work: Work) -> ReferralView:
     """The asker's view of a referral; unknown and not theirs are the same."""
     for view in await work.views.find([referral], by.agency):
+        if view.case is not None:
+            await work.cases.find(view.case, by.agency)  # an erased case takes its referrals with it
         return view
     raise NotFound
 
@@ -112,6 +114,18 @@ async def case_page(case: str, by: Asker, work: Work) -> Mapping[str, Any]:
         "consents": [{"document": document, "withdrawn": withdrawn} for document, withdrawn in consents],
         "referrals": await work.views.of_case(case),
     }
+
+
+async def holders_of(case: str, by: Asker, work: Work) -> Sequence[Mapping[str, Any]]:
+    """Who was given what of a case, and whether its copy is sealed."""
+    own = await work.cases.find(case, by.agency)
+    held = await work.packets.holders(own.id)
+    views = await work.views.find({one.referral for one in held}, by.agency)
+    sealed = {view.referral for view in views if view.state == "sealed"}
+    return [
+        asdict(one) | {"released_at": instant_text(one.released_at), "sealed": one.referral in sealed}
+        for one in held
+    ]
 
 
 def _access(act: str, by: Asker, purpose: str, **more: Any) -> Access:

@@ -225,6 +225,8 @@ async def ask_step(
     view = (await work.views.lock({(referral, by.agency)})).get((referral, by.agency))
     if view is None:
         raise NotFound
+    if view.case is not None:
+        await work.cases.find(view.case, by.agency)
     check_step(kind, view, seen=seen)
     at = work.clock.now()
     if isinstance(asked, (RedirectRequest, ReofferRequest)):

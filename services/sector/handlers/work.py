@@ -37,7 +37,7 @@ ShownConsent = tuple[Mapping[str, Any], bool]
 """A consent version as its document, its signature unchecked, and whether she took it back."""
 Denials = tuple[Access, datetime, datetime]
 """How many `times` one actor was denied behind the first, and when the first and last were."""
-ReportKind = Literal["subjects", "events", "outcomes"]
+ReportKind = Literal["subjects", "events", "outcomes", "erasures"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +63,9 @@ class Cases(Protocol):
         """Keep a new case."""
 
     async def find(self, case: str, agency: str) -> Case:
-        """The agency's own case; raises NotFound, unknown and another agency's are the same."""
+        """The agency's own case; raises NotFound (unknown, or another agency's) or CaseErased."""
 
-    async def lock(self, case: str, agency: str) -> Case:
+    async def lock(self, case: str, agency: str, *, though_erased: bool = False) -> Case:
         """The same, and nobody else may withdraw or offer on it until the commit; waits for those who do."""
 
     async def share(self, case: str, agency: str) -> Case:
@@ -76,6 +76,9 @@ class Cases(Protocol):
 
     async def next_subject(self, case: str) -> int:
         """The number of the case's next referral in the trail; the case is locked."""
+
+    async def erase(self, case: Case) -> None:
+        """Delete what she told, its keys and the agency's number; the ledger names its keyset."""
 
     async def add_consent(self, case: str, version: ConsentVersion) -> tuple[bytes, bool]:
         """Sign a version with this service's key and keep it, never to be changed; gives the signature, and
@@ -190,6 +193,12 @@ class Views(Protocol):
 
     async def find(self, referrals: Collection[str], agency: str) -> Sequence[ReferralView]:
         """The agency's views of these referrals, newest first."""
+
+    async def resting_on(self, case: str, consent: str | None = None) -> Sequence[str]:
+        """All referrals of a case, or those that rest on one of its consents."""
+
+    async def blank(self, case: str) -> None:
+        """Forget what the owner's views of a case say."""
 
     async def of_case(self, case: str) -> Sequence[str]:
         """The newest referrals of a case, `CASE_REFERRALS_MAX` at most."""

@@ -154,7 +154,7 @@ CREATE TABLE directory_entry (
 CREATE TABLE permit_used (origin text NOT NULL, index bigint NOT NULL, PRIMARY KEY (origin, index));
 CREATE TABLE trail_outbox (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-  kind text NOT NULL CHECK (kind IN ('subjects', 'events', 'outcomes')),
+  kind text NOT NULL CHECK (kind IN ('subjects', 'events', 'outcomes', 'erasures')),
   content text NOT NULL,
   refused text, -- the code under which the trail refused it for good: kept for the operator
   written_at timestamptz NOT NULL DEFAULT now());
@@ -178,6 +178,18 @@ CREATE TABLE idempotency (
   body text,
   taken_at timestamptz NOT NULL DEFAULT now(),
   PRIMARY KEY (agency, key_digest));
+
+-- The one way to delete what she told: only what the ledger closed for good, and all of it.
+CREATE FUNCTION erase_case(the_case text) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp
+AS $$
+  DELETE FROM packet_group g USING packet p, closure c
+  WHERE p.case_id = the_case AND g.packet = p.packet AND c.id = p.keyset;
+  DELETE FROM data_key k USING packet p, closure c
+  WHERE p.case_id = the_case AND k.keyset = p.keyset AND c.id = p.keyset;
+$$;
+REVOKE ALL ON FUNCTION erase_case FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION erase_case TO "{service}";
 
 GRANT SELECT, INSERT, UPDATE ON case_file, referral_view, feed_end, agency, service_key, directory_entry,
   idempotency TO "{service}";

@@ -11,6 +11,7 @@ from schemas.events.consent import ConsentRef, ConsentVersion
 from services.runtime.errors import NotFound
 from services.runtime.transaction import Transaction
 from services.sector.domain.consents import ConsentRecord
+from services.sector.domain.refusals import CaseErased
 from services.sector.domain.requests import Reply
 from services.sector.handlers.work import Case, Cases, Place, Replies, ShownConsent
 
@@ -19,14 +20,17 @@ INSERT INTO case_file (id, agency, reference, subject, opened_at)
 VALUES (:id, :agency, :reference, :subject, :opened_at)"""
 _ADD_PACKET: Final = "INSERT INTO packet (case_id, packet, keyset) VALUES (:id, :packet, :keyset)"
 _CASES: Final = """
-SELECT c.id, c.agency, c.reference, c.subject, p.packet, p.keyset, c.opened_at
+SELECT c.id, c.agency, c.reference, c.subject, p.packet, p.keyset, c.opened_at,
+  EXISTS (SELECT FROM closure l WHERE l.id = p.keyset) AS is_erased
 FROM case_file c JOIN packet p ON p.case_id = c.id WHERE c.agency = :agency AND """
 _FIND: Final = _CASES + "c.id = :id"
-_LISTED: Final = f"""{_CASES}
-  (CAST(:before AS timestamptz) IS NULL OR (c.opened_at, c.id) < (:before, CAST(:id AS text)))
+_LISTED: Final = f"""{_CASES} NOT EXISTS (SELECT FROM closure l WHERE l.id = p.keyset)
+  AND  (CAST(:before AS timestamptz) IS NULL OR (c.opened_at, c.id) < (:before, CAST(:id AS text)))
 ORDER BY c.opened_at DESC, c.id DESC LIMIT :limit"""
 _LOCK: Final = _FIND + " FOR UPDATE OF c"
 _SHARE: Final = _FIND + " FOR SHARE OF c"
+_ERASE: Final = "SELECT erase_case(:id)"
+_BLANK: Final = "UPDATE case_file SET reference = '' WHERE id = :id"
 _NEXT_SUBJECT: Final = """
 UPDATE case_file SET next_subject = next_subject + 1 WHERE id = :id RETURNING next_subject - 1 AS number"""
 _ADD_CONSENT: Final = """
@@ -70,21 +74,28 @@ class CaseStore(Cases):
     async def find(self, case: str, agency: str) -> Case:
         return await self._case(_FIND, case, agency)
 
-    async def lock(self, case: str, agency: str) -> Case:
-        return await self._case(_LOCK, case, agency)
+    async def lock(self, case: str, agency: str, *, though_erased: bool = False) -> Case:
+        return await self._case(_LOCK, case, agency, though_erased=though_erased)
 
     async def share(self, case: str, agency: str) -> Case:
         return await self._case(_SHARE, case, agency)
 
-    async def _case(self, sql: str, case: str, agency: str) -> Case:
+    async def erase(self, case: Case) -> None:
+        await self._transaction.run(_ERASE, id=case.id)
+        await self._transaction.run(_BLANK, id=case.id)
+
+    async def _case(self, sql: str, case: str, agency: str, *, though_erased: bool = False) -> Case:
         for row in await self._transaction.rows(sql, id=case, agency=agency):
-            return Case(*tuple(row))
+            *fields, is_erased = tuple(row)
+            if is_erased and not though_erased:
+                raise CaseErased
+            return Case(*fields)
         raise NotFound
 
     async def listed(self, agency: str, after: Place | None, limit: int) -> Sequence[Case]:
         before, case = after or (None, None)
         rows = await self._transaction.rows(_LISTED, agency=agency, before=before, id=case, limit=limit)
-        return [Case(*tuple(row)) for row in rows]
+        return [Case(*tuple(row)[:-1]) for row in rows]
 
     async def next_subject(self, case: str) -> int:
         rows = await self._transaction.rows(_NEXT_SUBJECT, id=case)

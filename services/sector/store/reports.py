@@ -7,7 +7,15 @@ from typing import Final
 
 from pydantic import BaseModel
 
-from schemas.events.access import REPORTS_MAX, Access, Actor, EventReport, OutcomeReport, SubjectKey
+from schemas.events.access import (
+    REPORTS_MAX,
+    Access,
+    Actor,
+    EventReport,
+    OutcomeReport,
+    SubjectErasure,
+    SubjectKey,
+)
 from services.runtime.alarms import Alarm
 from services.runtime.transaction import Transaction
 from services.sector.domain.packets import NumberedSubject
@@ -18,6 +26,7 @@ KINDS: Final[Mapping[type[BaseModel], ReportKind]] = {
     NumberedSubject: "subjects",
     EventReport: "events",
     OutcomeReport: "outcomes",
+    SubjectErasure: "erasures",
 }
 
 OUTCOMES_GATHER_SECONDS: Final = 1.0

@@ -28,6 +28,12 @@ _OWNED: Final = f"{_COLUMNS} WHERE v.referral = :referral AND v.role = 'owner'"
 _OF_CASE: Final = f"""
 SELECT referral FROM referral_view WHERE case_id = :case_id
 ORDER BY subject_number DESC LIMIT {CASE_REFERRALS_MAX}"""  # noqa: S608  a constant
+_RESTING: Final = """
+SELECT referral FROM referral_view
+WHERE case_id = :case_id AND (CAST(:consent AS text) IS NULL OR consent_id = :consent) ORDER BY referral"""
+_BLANK: Final = """
+UPDATE referral_view SET request = NULL, offer = NULL, facts = '[]', is_awaited = false
+WHERE case_id = :case_id"""
 _PLACES: Final = """
 SELECT updated_at, referral FROM referral_view
 WHERE agency = :agency AND {condition}
@@ -98,6 +104,13 @@ class ViewStore(Views):
 
     async def of_case(self, case: str) -> Sequence[str]:
         return [row.referral for row in await self._transaction.rows(_OF_CASE, case_id=case)]
+
+    async def resting_on(self, case: str, consent: str | None = None) -> Sequence[str]:
+        rows = await self._transaction.rows(_RESTING, case_id=case, consent=consent)
+        return [row.referral for row in rows]
+
+    async def blank(self, case: str) -> None:
+        await self._transaction.run(_BLANK, case_id=case)
 
     async def awaiting(self, agency: str, after: Place | None, limit: int) -> Sequence[Place]:
         return await self._places(_AWAITING, after, agency=agency, limit=limit)

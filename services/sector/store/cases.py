@@ -25,7 +25,7 @@ SELECT c.id, c.agency, c.reference, c.subject, p.packet, p.keyset, c.opened_at,
 FROM case_file c JOIN packet p ON p.case_id = c.id WHERE c.agency = :agency AND """
 _FIND: Final = _CASES + "c.id = :id"
 _LISTED: Final = f"""{_CASES} NOT EXISTS (SELECT FROM closure l WHERE l.id = p.keyset)
-  AND  (CAST(:before AS timestamptz) IS NULL OR (c.opened_at, c.id) < (:before, CAST(:id AS text)))
+  AND (CAST(:before AS timestamptz) IS NULL OR (c.opened_at, c.id) < (:before, CAST(:id AS text)))
 ORDER BY c.opened_at DESC, c.id DESC LIMIT :limit"""
 _LOCK: Final = _FIND + " FOR UPDATE OF c"
 _SHARE: Final = _FIND + " FOR SHARE OF c"

@@ -34,8 +34,10 @@ from tests.support.builders import (
 from tests.support.governance import KEYS
 from tests.support.kafka import send_raw
 from tests.support.platform import CELL, Space
+from tests.support.poison import POISON_BATCHES
 from tests.support.ports import free_port
 from tests.support.processes import KILLED_BY_ITSELF, a_process
+from tests.support.record_batches import send_batch
 from tests.support.waiting import until
 
 NOW = datetime.now(UTC)
@@ -141,8 +143,10 @@ def history(name: str, number: int, *verbs: str) -> list[StepBase]:
 async def test_the_view_equals_the_record_also_after_it_was_killed(watch: Watch, tmp_path: Path) -> None:
     log = tmp_path / "view.log"
     await watch.happen(*history("first", 40, "acknowledge"))
-    broken = [(b"planted", (), b"{not json"), (b"planted", (), None)]
-    await send_raw(watch.space, "referrals", REFERRALS_FACTS.name(watch.space.namespace), broken)
+    topic = REFERRALS_FACTS.name(watch.space.namespace)
+    await send_raw(watch.space, "referrals", topic, [(b"planted", (), b"{not json"), (b"planted", (), None)])
+    for make in POISON_BATCHES.values():  # faust's own reader would end at these
+        assert await send_batch(watch.space, "referrals", topic, make(an_id("referral"))) == 0
 
     async with a_process("referrals", watch.settings, log, word="views") as living:
         await watch.follows()

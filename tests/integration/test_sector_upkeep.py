@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from schemas.events.consent import Closure
+from services.runtime.errors import NotFound
 from services.sector import upkeep
 from services.sector.upkeep import VaultUpkeep
+from tests.support.builders import an_id
 from tests.support.releases import CONTENTS, ReleaseScene
 from tests.support.sector import StoredSector
 
@@ -49,6 +52,40 @@ async def test_a_rotation_leaves_no_stored_key_under_an_older_epoch(
     assert None not in adopted
     scene.sector.clock.forward(timedelta(days=-35))
     assert (await scene.released(scene.pull(referral, "clinical")))["clinical"] == CONTENTS["clinical"]
+
+
+async def test_what_is_closed_reaches_the_vault(scene: ReleaseScene) -> None:
+    its = VaultUpkeep(scene.vault, scene.trail.client(), scene.sector.open, scene.sector.clock)
+    await scene.sector.work.closures.restore([closed_keyset(1), closed_keyset(2)], scene.sector.clock.now())
+
+    await swept(its)
+
+    assert (await scene.vault.status())["ledger"] == 2
+
+
+async def test_an_older_copy_of_the_database_opens_nothing_before_the_ledger_is_back_in_it(
+    scene: ReleaseScene,
+) -> None:
+    referral = await scene.prepare()
+    its = VaultUpkeep(scene.vault, scene.trail.client(), scene.sector.open, scene.sector.clock)
+    await swept(its)
+    keyset = (await scene.sector.rows("SELECT keyset FROM packet"))[0].keyset
+    await scene.vault.closed([Closure(n=1, kind="keyset", id=keyset)], 1)  # the copy is from before
+
+    assert await its.sweep()  # it is noticed, and the row is taken back
+    assert (await scene.vault.status())["closed"] == "ledger_behind"
+    assert [one.where for one in its.alarms()] == ["ledger_behind"]
+    await swept(its)
+
+    assert (await scene.vault.status())["closed"] is None
+    assert not [*its.alarms()]
+    assert await scene.sector.work.closures.closed_among([keyset]) == {keyset}
+    with pytest.raises(NotFound):
+        await scene.released(scene.pull(referral, "clinical"))
+
+
+def closed_keyset(number: int) -> Closure:
+    return Closure(n=number, kind="keyset", id=an_id("keyset", number))
 
 
 async def test_the_intake_keys_of_a_new_epoch_are_fetched_at_once(scene: ReleaseScene) -> None:

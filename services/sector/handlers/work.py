@@ -184,6 +184,9 @@ class Closures(Protocol):
     async def last(self) -> int:
         """The highest number; 0 before the first."""
 
+    async def restore(self, rows: Sequence[Closure], at: datetime) -> None:
+        """Take rows that an older copy of this database lacks; fails where other rows have their numbers."""
+
 
 class Views(Protocol):
     """Referrals as the agencies of this sector see them, and their feeds."""

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from schemas.events.consent import Closure
-from services.runtime.transaction import Transaction
+from services.runtime.transaction import Transaction, columns
 from services.sector.domain.closures import TASK, Task
 from services.sector.handlers.work import Closures
 
@@ -26,6 +26,10 @@ _UNDONE: Final = """
 SELECT id, CAST(task AS text) AS task FROM closure
 WHERE done_at IS NULL AND recorded_at <= :before ORDER BY recorded_at LIMIT :limit"""
 _AFTER: Final = "SELECT n, kind, id FROM closure WHERE n > :n ORDER BY n LIMIT :limit"
+_RESTORE: Final = """
+INSERT INTO closure (n, kind, id, recorded_at, done_at)
+SELECT n, kind, id, :at, :at
+FROM unnest(CAST(:n AS bigint[]), CAST(:kind AS text[]), CAST(:id AS text[])) AS row (n, kind, id)"""
 _LAST: Final = "SELECT coalesce(max(n), 0) AS n FROM closure"
 
 
@@ -66,3 +70,7 @@ class ClosureStore(Closures):
 
     async def last(self) -> int:
         return int((await self._transaction.rows(_LAST))[0].n)
+
+    async def restore(self, rows: Sequence[Closure], at: datetime) -> None:
+        await self._transaction.run(_LOCK)
+        await self._transaction.run(_RESTORE, at=at, **columns(rows, "n", "kind", "id"))

@@ -124,6 +124,7 @@ def redirect(
     referral: Referral, step: RedirectReferral, known: Referral | None, in_force: InForce, *, at: datetime
 ) -> tuple[Referral, Facts, Outcome]:
     """Another service is asked instead: this referral ends, and its successor is offered, or neither."""
+    after(referral.state, Verb.REDIRECT)  # one that was stopped before it was created has no protocol
     moved = referral.moved_by(Verb.REDIRECT, in_force.protocols[referral.protocol], at=at)
     check_codes(step)
     if referral.hop >= codes.HOPS_MAX:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.events.consent import PURPOSES, FieldGroup, Purpose
 from schemas.ids import KINDS, AgencyId, OrganizationId, ProtocolId
-from schemas.wire.body import Body, Code, Count, Instant, listed
+from schemas.wire.body import Body, Code, Count, Flag, Instant, listed
 from schemas.wire.minimisation import Visibility
 from schemas.wire.public_keys import PublicKey
 
@@ -109,6 +109,8 @@ class AgencyCurrent(Body):
     status: Literal["active", "suspended"]
     signing_key: PublicKey
     encryption_key: PublicKey
+    probe: Flag = False
+    """Whether it only proves that an installation works: statistics never count a referral of it."""
     signatures: Signatures = ()
 
 

@@ -54,7 +54,9 @@ _ENTRIES: Final = """
 SELECT service, organization, desk, status = 'active' AS is_active, confirmed_at FROM directory_entry
 WHERE service = ANY(CAST(:services AS text[]))"""
 _AGENCIES: Final = """
-SELECT id, sector, organization, status = 'active' AS is_active FROM agency
+SELECT id, sector, organization, status = 'active' AS is_active,
+  COALESCE(CAST(document ->> 'probe' AS boolean), false) AS is_probe
+FROM agency
 WHERE id = ANY(CAST(:ids AS text[])) OR organization = ANY(CAST(:organizations AS text[])) ORDER BY id"""
 _LAST_AGENCIES: Final = """
 SELECT id, CAST(document AS text) AS document FROM agency WHERE id = ANY(CAST(:ids AS text[]))"""

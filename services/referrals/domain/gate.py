@@ -20,6 +20,7 @@ class AdmittedAgency:
     sector: str
     organization: str
     is_active: bool
+    is_probe: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -272,6 +272,8 @@ def _offered(
         answer_due_at=offered.deadlines["answer"].by_at,
         hop=hop,
     )
+    if receiver.is_probe or in_force.agencies[step.agency].is_probe:
+        fact = fact.model_copy(update={"count": "none"})
     return offered, (fact,)
 
 

@@ -1,5 +1,6 @@
 """Where nobody helps: redirections, reoffers, and what she narrows or has erased meanwhile."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -51,6 +52,17 @@ def test_a_redirection_ends_one_referral_and_offers_the_next_one_hop_on() -> Non
     [offered] = outcome.successor.facts
     assert (offered.owner, offered.hop, offered.count) == (OWNER, 3, "first")
     assert outcome.successor.caused_by is None, "nothing that both receivers see joins the two"
+
+
+@pytest.mark.parametrize("probe", [OWNER, RECEIVER])
+def test_a_probe_is_counted_nowhere(probe: str) -> None:
+    known = in_force()
+    agencies = {name: replace(one, is_probe=name == probe) for name, one in known.agencies.items()}
+
+    [counted] = decide(None, asked(an_offer(count="first")), known, at=NOON).facts
+    [probed] = decide(None, asked(an_offer(count="first")), replace(known, agencies=agencies), at=NOON).facts
+
+    assert (counted.count, probed.count) == ("first", "none")
 
 
 SMALLER, GREATER = ("contact",), ("contact", "clinical", "legal")

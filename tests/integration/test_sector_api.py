@@ -17,9 +17,12 @@ from schemas.events.break_glass import BreakGlassApproval, check_approval
 from schemas.events.directory import ServiceRegistered
 from schemas.events.facts import FactBase, ReferralOffered, ReferralWithdrawn
 from schemas.events.governance import ProtocolCurrent
+from schemas.events.pulls import PacketPull
 from schemas.events.referral import OfferReferral
 from schemas.roles import ROLES, Act
 from schemas.topics import inbox_of
+from schemas.wire.hpke import new_pair
+from schemas.wire.key_records import sign_key_record
 from schemas.wire.topic import source_of
 from services.education.profile import PROFILE as EDUCATION
 from services.health.profile import PROFILE as HEALTH
@@ -30,12 +33,13 @@ from services.sector.api import Engine, FeedNotifier, sector_app
 from services.sector.domain.bodies import OWN_WORDS
 from services.sector.domain.directory import MISSES
 from services.sector.domain.profile import Profile
+from services.sector.domain.refusals import PacketEmpty
 from services.sector.domain.requests import RESOURCES
 from services.sector.permits import Permits
 from services.sector.subscriptions import subscriptions
 from services.sector.wiring import keyed_digest
 from services.social_services.profile import PROFILE as SOCIAL_SERVICES
-from tests.support.builders import RECEIVER, a_protocol_current, an_entry, an_event, an_id
+from tests.support.builders import RECEIVER, a_protocol_current, agency_key, an_entry, an_event, an_id
 from tests.support.clock import NOON
 from tests.support.described import Description
 from tests.support.scenes import CONSENT, PERSONAL, SCOPE, an_offer_asked
@@ -77,6 +81,7 @@ class Scene:
         )
         caller = token_reader(KeySet([KEY]), issuer=ISSUER, audience=self.source, clock=self.sector.clock)
         opened = self.sector.open
+        self.forwarded: list[tuple[PacketPull, str]] = []
         app = sector_app(
             Engine(
                 profile,
@@ -86,7 +91,7 @@ class Scene:
                 shows,
                 keyed_digest(bytes(32)),
                 NOTHING,
-                NOTHING,
+                self.forward,
                 FeedNotifier(),
             )
         )
@@ -96,6 +101,20 @@ class Scene:
             event_hooks={"response": [described(profile.name, app).check]},
         )
         self._sequence = 0
+
+    async def forward(self, pull: PacketPull, sector: str) -> bytes:
+        """The owner's sector, where nothing was written yet."""
+        self.forwarded.append((pull, sector))
+        raise PacketEmpty
+
+    async def pull(self, referral: str, idem: str = "", **changes: Any) -> httpx2.Response:
+        body = {"purpose": "care", "groups": ["clinical"]} | changes
+        return await self.post(f"/v1/referrals/{referral}/packet-pulls", body, idem)
+
+    async def put(self, path: str, body: Any) -> httpx2.Response:
+        self._sequence += 1
+        headers = {"Authorization": f"Bearer {self.token()}", "Idempotency-Key": f"k-{self._sequence}"}
+        return await self.client.put(path, json=body, headers=headers)
 
     def token(self, agency: str = OWN, **changes: Any) -> str:
         at = int(self.sector.clock.now().timestamp())
@@ -927,3 +946,85 @@ async def test_only_a_role_that_may_calls_a_danger(scene: Scene) -> None:
 
     assert (answer.status_code, answer.json()["code"]) == (403, "role_forbids")
     assert [access.reason for access in await scene.denials()] == ["role_forbids"]
+
+
+async def acceptable(scene: Scene) -> str:
+    """A referral from afar that this agency has accepted, with a key to seal to."""
+    referral = await scene.received()
+    [view] = await scene.sector.work.views.find([referral], OWN)
+    await scene.sector.work.views.save([replace(view, state="accepted")])
+    await scene.sector.admit("far-agency", sector="health")
+    record = sign_key_record(
+        agency_key(OWN),
+        holder=OWN,
+        suite=1,
+        public=new_pair(1)[1],
+        not_before=NOON - timedelta(days=1),
+        not_after=NOON + timedelta(days=30),
+    )
+    await scene.sector.work.key_records.add(record)
+    return referral
+
+
+async def test_a_pull_goes_on_to_the_owners_sector_and_its_repeat_too(scene: Scene) -> None:
+    referral = await acceptable(scene)
+
+    answers = [await scene.pull(referral, "one-key") for _ in range(2)]
+    other = await scene.pull(referral, "one-key", groups=["contact"])
+
+    assert [answer.json()["code"] for answer in answers] == ["packet_empty"] * 2
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_mismatch")
+    assert [sector for _, sector in scene.forwarded] == ["health"] * 2
+    [pull, _] = [pull for pull, _ in scene.forwarded]
+    assert (pull.referral, pull.recipient, pull.groups) == (referral, OWN, ("clinical",))
+    assert pull.actor.id == "staff-7"
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "code"),
+    [
+        ({"groups": ["gossip"]}, 422, "invalid"),
+        ({"groups": []}, 422, "invalid"),
+        ({"groups": ["clinical", "clinical"]}, 422, "invalid"),
+        ({"purpose": "curiosity"}, 422, "invalid"),
+        ({"key": f"rk_{'a' * 26}"}, 409, "key_record_missing"),
+    ],
+)
+async def test_a_pull_that_is_wrong_goes_nowhere(scene: Scene, changes: Any, status: int, code: str) -> None:
+    answer = await scene.pull(await acceptable(scene), **changes)
+
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert scene.forwarded == []
+
+
+async def test_a_referral_that_was_not_accepted_has_nothing_to_pull(scene: Scene) -> None:
+    await acceptable(scene)
+    offered = await scene.pull(await scene.received())
+    unknown = await scene.pull(an_id("referral"))
+
+    assert [answer.status_code for answer in (offered, unknown)] == [404, 404]
+    assert offered.json() | {"instance": ""} == unknown.json() | {"instance": ""}
+    assert scene.forwarded == []
+    denied = [one.access for one in await scene.sector.reported() if getattr(one, "access", None)]
+    assert [one.reason for one in denied if one.act == "denial"] == ["not_found"]
+
+
+@pytest.mark.parametrize(
+    ("group", "content", "status", "code", "detail"),
+    [
+        ("contact", {"phone": "+000 000 000"}, 422, "invalid", "number_without_rules"),
+        ("clinical", {"injuries": "x" * 2_001}, 422, "invalid", "string_too_long"),
+        ("clinical", {"diary": "canary"}, 422, "invalid", "extra_forbidden"),
+        ("narrative", {"account": "x" * 262_144}, 413, "too_large", None),
+        ("gossip", {}, 404, "no_such_route", None),
+    ],
+)
+async def test_what_is_no_field_group_is_not_sealed(
+    scene: Scene, group: str, content: Any, status: int, code: str, detail: str | None
+) -> None:
+    answer = await scene.put(f"/v1/cases/{await scene.case()}/packet/{group}", content)
+
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert [one["detail"] for one in answer.json().get("errors", ())] == ([detail] if detail else [])
+    assert "canary" not in answer.text
+    assert await scene.sector.rows("SELECT 1 FROM packet_group") == []

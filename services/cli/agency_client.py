@@ -3,9 +3,9 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final
 
 import httpx2
@@ -27,6 +27,7 @@ LISTEN_SECONDS: Final = 10
 CONNECTIONS_MAX: Final = 24
 AGAIN: Final = (429, 503)
 STALE: Final = 412
+PULL_REFUSED: Final = (403, 404, 409)
 NOT_YET_ADMITTED: Final = "agency_not_admitted"
 """What a service answers that has not read yet what governance published."""
 REFUSED: Final = "referral.step_refused"
@@ -41,6 +42,7 @@ class AgencyAccount:
     """An agency as its system knows it, and what it plants where no name belongs."""
 
     id: str
+    title: str
     sector: str
     purpose: str
     """What its people look at referrals for."""
@@ -78,6 +80,8 @@ NOT_PROVIDE: Final = AgencyStep(
 )
 FEEDBACK: Final = AgencyStep("receiver", "feedback", "referral.feedback_given", {"outcome": "helped"})
 CLOSE: Final = AgencyStep("owner", "closures", "referral.closed", {"reason": "needs_met"})
+REDIRECT: Final = AgencyStep("owner", "redirections", "referral.redirected")
+"""Its body names another recipient and its service."""
 CLOSE_UNMET: Final = AgencyStep("owner", "unmet-closures", "referral.closed_unmet", {"unmet": "no_capacity"})
 CANCEL: Final = AgencyStep("owner", "cancellations", "referral.cancelled", {"reason": "found_elsewhere"})
 WITHDRAW: Final = AgencyStep("owner", "withdrawals", "referral.withdrawn", {"stop_contact": True})
@@ -160,8 +164,13 @@ class AgencyClient:
         self._growth: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._position = 0
 
-    async def ask(self, method: str, path: str, body: Any = None, **more: Any) -> httpx2.Response:
-        """One request under one key, sent again under the same key for as long as nobody answers it."""
+    async def ask(
+        self, method: str, path: str, body: Any = None, *, lets: Collection[int] = (STALE,), **more: Any
+    ) -> httpx2.Response:
+        """One request under one key, sent again under the same key for as long as nobody answers it.
+
+        Whatever is neither a success nor one of the statuses that it `lets` pass is unexpected.
+        """
         more["headers"] = {"Idempotency-Key": self._key(), **more.get("headers", {})}
         ends = time.monotonic() + PATIENCE_SECONDS
         while True:
@@ -170,7 +179,7 @@ class AgencyClient:
             except httpx2.TransportError as error:
                 trouble, passes = type(error).__name__, True
             else:
-                if answer.is_success or answer.status_code == STALE:
+                if answer.is_success or answer.status_code in lets:
                     return answer
                 trouble = f"{answer.status_code} {answer.text[:300]}"
                 passes = answer.status_code in AGAIN or answer.json().get("code") == NOT_YET_ADMITTED
@@ -199,10 +208,18 @@ class AgencyClient:
         content = body if isinstance(body, bytes | None) else to_json(body)
         return await self.http.request(method, path, content=content, headers=chosen, **more)
 
-    async def prepare(self, recipient: AgencyAccount, /, *, feedback: bool = False, **changes: Any) -> Json:
-        """A case, her consent to one recipient, and the offer that may be sent upon it."""
+    async def prepare(
+        self,
+        recipient: AgencyAccount,
+        /,
+        *others: AgencyAccount,
+        feedback: bool = False,
+        agreed: Json = MappingProxyType({}),
+        **changes: Any,
+    ) -> Json:
+        """A case, her consent to recipients, and the offer to the first of them that may be sent upon it."""
         case = await self.open_case()
-        allowed = consent_to(recipient, feedback=feedback)
+        allowed = consent_to(recipient, *others, feedback=feedback, **agreed)
         consent = (await self.ask("POST", f"/v1/cases/{case}/consents", allowed)).json()
         service, needs = next(iter(recipient.services.items()))
         return {
@@ -211,7 +228,7 @@ class AgencyClient:
             "service": service,
             "recipient": recipient.id,
             "purpose": recipient.purpose,
-            "groups": ["contact"],
+            "groups": allowed["scope"]["groups"],
             "needs": needs,
             "urgency": "priority",
             "age_band": "adult",
@@ -269,11 +286,12 @@ class AgencyClient:
         record = self.packet_key.record(self.signing_key, SystemClock().now())
         await self.ask("PUT", f"/v1/keys/{record.key}", record.model_dump(mode="json"))
 
-    async def pull_packet(self, referral: str, groups: Sequence[str], person: int = 0) -> bytes:
-        """Pull groups of a packet, sealed to the agency's newest key."""
-        answer = await self.ask("POST", *self.pull_of(referral, groups), person=person)
-        self._was_shown("disclosure", person, referral)
-        return answer.content
+    async def pull_packet(self, referral: str, groups: Sequence[str], person: int = 0) -> httpx2.Response:
+        """Pull groups of a packet, sealed to the agency's newest key; a refusal is an answer too."""
+        answer = await self.ask("POST", *self.pull_of(referral, groups), person=person, lets=PULL_REFUSED)
+        if answer.is_success:
+            self._was_shown("disclosure", person, referral)
+        return answer
 
     def pull_of(self, referral: str, groups: Sequence[str]) -> tuple[str, Json]:
         """Where a pull goes, and what it says."""
@@ -364,25 +382,14 @@ class AgencyClient:
         return token
 
 
-def consent_to(recipient: AgencyAccount, *, feedback: bool) -> Json:
-    """What a survivor allows: that one agency is told how to reach her."""
+def consent_to(*recipients: AgencyAccount, feedback: bool, **more: Any) -> Json:
+    """What a survivor allows: that these agencies are told how to reach her, unless she says more."""
     scope = {
-        "recipients": [recipient.id],
+        "recipients": [recipient.id for recipient in recipients],
         "groups": ["contact"],
-        "purposes": [recipient.purpose],
+        "purposes": sorted({recipient.purpose for recipient in recipients}),
         "expires_at": "2099-01-01T00:00:00Z",
         "feedback": feedback,
+        **more,
     }
     return {"scope": scope, "form_version": "2026-1", "language": "en"}
-
-
-@asynccontextmanager
-async def listening(clients: Iterable[AgencyClient]) -> AsyncIterator[None]:
-    """Every agency follows its feed for as long as the block."""
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(client.listen()) for client in clients]
-        try:
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()

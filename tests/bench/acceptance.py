@@ -20,8 +20,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from deploy.local.places import temporary_directory
 from schemas.topics import INBOX, STEPS
-from services.cli.agency_client import ACCEPT, AgencyClient, listening
-from services.cli.demo.trial import Trial, running_trial, set_up
+from services.cli.agency_client import ACCEPT, AgencyClient
+from services.cli.demo.trial import Trial, listening, running_trial, set_up
 from tests.support.waiting import until
 
 RATES: Final = (10, 25)

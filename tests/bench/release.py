@@ -17,8 +17,8 @@ from pydantic_core import to_json
 from deploy.local.places import temporary_directory
 from deploy.local.subprocesses import silence as silent
 from schemas.events.policy import PullFacts, compile_pulls, decide
-from services.cli.agency_client import ACCEPT, ACKNOWLEDGE, AgencyClient, listening
-from services.cli.demo.trial import running_trial, set_up
+from services.cli.agency_client import ACCEPT, ACKNOWLEDGE, AgencyClient
+from services.cli.demo.trial import listening, running_trial, set_up
 from services.sector.vault.operations import Vault
 from tests.support.vault_scene import Pull, Watch, a_protocol, a_pull, a_vault, adopted
 
@@ -72,7 +72,7 @@ async def pull_milliseconds(folder: Path) -> list[float]:
 
 async def _timed(nurse: AgencyClient, referral: str) -> float:
     began = time.perf_counter()
-    await nurse.pull_packet(referral, ["contact"])
+    assert (await nurse.pull_packet(referral, ["contact"])).is_success
     return (time.perf_counter() - began) * 1e3
 
 

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import pytest
 
 from deploy.local.places import temporary_directory
-from services.cli.agency_client import listening
 from services.cli.demo.checks import Evidence
 from services.cli.demo.command import Phases, perform
-from services.cli.demo.trial import Trial, running_trial
+from services.cli.demo.trial import Trial, listening, running_trial
 from tests.support.servers import unflushed
 
 REFERRALS = 24
@@ -22,6 +21,7 @@ class Session:
 
     trial: Trial
     evidence: Evidence
+    story: list[str]
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +32,6 @@ async def session(anyio_backend: str) -> AsyncIterator[Session]:
         async with AsyncExitStack() as stack:
             with unflushed():
                 trial = await stack.enter_async_context(running_trial(folder / "installation", said.append))
-            evidence, _ = await perform(trial, folder, REFERRALS, None, Phases(said.append))
+            evidence, _, story = await perform(trial, folder, REFERRALS, None, Phases(said.append))
             await stack.enter_async_context(listening(trial.clients.values()))
-            yield Session(trial, evidence)
+            yield Session(trial, evidence, story)

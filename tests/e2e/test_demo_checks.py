@@ -1,5 +1,6 @@
 """Each check of the demo holds on a real run, and a violation planted for it turns exactly it red."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
@@ -7,7 +8,9 @@ from typing import Any, Final
 import pytest
 
 from services.cli.demo.agencies import listed_only
+from services.cli.demo.canaries import MARKERS
 from services.cli.demo.checks import (
+    CANARY,
     CHECKS,
     DATABASE,
     DATABASE_FILES,
@@ -21,6 +24,7 @@ from services.cli.demo.checks import (
     parts_of,
     run_checks,
 )
+from services.cli.demo.packet_checks import ACCEPTED, STRANGER, TOO_EARLY, TriedPull
 from tests.e2e.conftest import Session
 
 Plant = Callable[[Evidence], dict[str, Any]]
@@ -43,7 +47,7 @@ def changed(
 def no_entry_of_a_look(evidence: Evidence) -> tuple[Any, ...]:
     """All entries but those of one look."""
     look = next(look for look in evidence["looks"] if look.referral)
-    mine = {"referral": look.referral, "agency": look.agency}
+    mine = {"referral": look.referral, "agency": look.agency, "act": look.act}
     return tuple(entry for entry in evidence["entries"] if not mine.items() <= entry.items())
 
 
@@ -88,7 +92,7 @@ PLANTED: Final[tuple[tuple[str, str, Plant], ...]] = (
     (
         "a pair left too far apart",
         "both orders of acceptance and withdrawal",
-        lambda e: {"gaps_ms": {**e["gaps_ms"], next(iter(e["gaps_ms"])): 5.5}},
+        lambda e: {"gaps_ms": {**e["gaps_ms"], next(iter(e["gaps_ms"])): 25.5}},
     ),
     (
         "one order came too seldom",
@@ -107,13 +111,38 @@ PLANTED: Final[tuple[tuple[str, str, Plant], ...]] = (
         "no dead letters",
         lambda e: {"dead_letters": {**e["dead_letters"], "health": 1}},
     ),
-    ("a report was refused", "no dead letters", lambda e: {"refused_reports": {"police": 2}}),
+    ("a report was refused", "no dead letters", lambda e: {"refused_reports": {"police": "event malformed"}}),
     (
         "a listed organisation got an offer",
         "listed organisations get nothing",
         lambda e: {"outsiders": {"an organisation": None}},
     ),
     ("a look has no entry", "every look is in the trail", lambda e: {"entries": no_entry_of_a_look(e)}),
+    (
+        "a packet opened before the acceptance",
+        "packets open for receivers that accepted",
+        lambda e: {"pulls": changed(e["pulls"], lambda pull: pull.moment == ACCEPTED, moment=TOO_EARLY)},
+    ),
+    (
+        "a stranger was told that there is something",
+        "packets open for receivers that accepted",
+        lambda e: {"pulls": changed(e["pulls"], lambda pull: pull.moment == STRANGER, code="forbidden")},
+    ),
+    (
+        "a release has no entry",
+        "every release has its entry",
+        lambda e: {"pulls": changed(e["pulls"], lambda pull: bool(pull.fields), entry=-1)},
+    ),
+    (
+        "a packet opened after the withdrawal",
+        "nothing opens after a withdrawal",
+        lambda e: {"withdrawn_at": {**e["withdrawn_at"], opened(e).referral: 0.0}},
+    ),
+    (
+        "the police opened what a clinic may",
+        "the police see nothing clinical",
+        lambda e: {"pulls": changed(e["pulls"], shows_clinical, sector="police")},
+    ),
     (
         "the trail is not sound",
         "the exported trail verifies",
@@ -149,6 +178,16 @@ PLANTED: Final[tuple[tuple[str, str, Plant], ...]] = (
         "planted names stay at home",
         lambda e: {"traces": (*e["traces"], NameTrace(SEGMENTS, "a-topic-0/0.log", "base64 at 1", "health"))},
     ),
+    (
+        "a canary lies in the write-ahead log",
+        "canaries lie only where they were opened",
+        lambda e: {"traces": (*e["traces"], NameTrace(DATABASE_FILES, "pg_wal/0", "hex", CANARY))},
+    ),
+    (
+        "the search does not see what was opened",
+        "canaries lie only where they were opened",
+        lambda e: {"traces": tuple(trace for trace in e["traces"] if trace.sector != CANARY)},
+    ),
     ("no control in segments", "the search finds its control", without_control(SEGMENTS)),
     ("no control in logs", "the search finds its control", without_control(LOGS)),
     ("no control in databases", "the search finds its control", without_control(DATABASE)),
@@ -165,6 +204,15 @@ PLANTED: Final[tuple[tuple[str, str, Plant], ...]] = (
     ),
 )
 """What is planted, the check that must turn red, and the parts of the evidence that it changes."""
+
+
+def opened(evidence: Evidence) -> TriedPull:
+    found: TriedPull = next(pull for pull in evidence["pulls"] if pull.fields)
+    return found
+
+
+def shows_clinical(pull: TriedPull) -> bool:
+    return any(name.startswith("clinical.") for name in pull.fields)
 
 
 def accepted(evidence: Evidence) -> set[str]:
@@ -221,3 +269,12 @@ def test_evidence_that_is_empty_is_red(session: Session, part: str) -> None:
 
 def test_the_run_offered_to_every_organisation_that_is_listed_only(session: Session) -> None:
     assert session.evidence["outsiders"] == dict.fromkeys(listed_only().values(), "agency_inactive")
+
+
+def test_the_story_is_a_dozen_lines_and_each_entry_that_it_names_is_in_the_trail(session: Session) -> None:
+    acts = {entry["index"]: entry["act"] for entry in session.evidence["entries"] if "act" in entry}
+    named = [acts[int(index)] for line in session.story for index in re.findall(r"entry (\d+)", line)]
+
+    assert len(session.story) == 12
+    assert named == ["disclosure", "disclosure", "denial", "denial", "consent", "denial", "denial"]
+    assert not any(marker in line for line in session.story for marker in MARKERS)

@@ -422,8 +422,8 @@ async def test_what_she_told_reaches_the_agency_that_she_agreed_to_and_nobody_el
 
     early = await pulled(receiver, referral, "contact")
     await take(owner, receiver, referral, *ACCEPTED)
-    opened = receiver.open_packet(await receiver.pull_packet(referral, ["contact"]), vault_key)
-    own = owner.open_packet(await owner.pull_packet(referral, ["contact", "clinical"]), vault_key)
+    opened = receiver.open_packet((await receiver.pull_packet(referral, ["contact"])).content, vault_key)
+    own = owner.open_packet((await owner.pull_packet(referral, ["contact", "clinical"])).content, vault_key)
     beyond = await pulled(receiver, referral, "contact", "clinical")
     strange = await pulled(police, referral, "contact")
     await take(owner, receiver, referral, WITHDRAW)
@@ -451,7 +451,7 @@ async def test_a_vault_that_was_killed_releases_again(sectors: Sectors) -> None:
         await platform.start("social_services_vault")
 
     assert (away[0], away[1]["code"]) == (503, "vault_unavailable")
-    assert await receiver.pull_packet(referral, ["contact"])
+    assert (await receiver.pull_packet(referral, ["contact"])).is_success
 
 
 async def test_a_protocol_that_has_ended_lets_no_offer_through(sectors: Sectors) -> None:

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Final
 
 from deploy.local.places import temporary_directory
-from services.cli.agency_client import ACCEPT, ACKNOWLEDGE, AgencyClient, listening
-from services.cli.demo.trial import Trial, running_trial, set_up
+from services.cli.agency_client import ACCEPT, ACKNOWLEDGE, AgencyClient
+from services.cli.demo.trial import Trial, listening, running_trial, set_up
 from tests.bench.acceptance import memory_megabytes, offered
 from tests.fault import hostile_records
 from tests.fault.hostile_bytes import BODIES, PATHS, STARTS, TOKENS, flipped

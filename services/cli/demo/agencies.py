@@ -73,6 +73,7 @@ def _agency(place: int, entries: Sequence[ServiceRegistered]) -> AgencyAccount:
     name_in_keys = name.encode("ascii", "replace").decode().replace("?", "x").replace(" ", ".")
     return AgencyAccount(
         id=slug(entries[0].organization_title),
+        title=entries[0].organization_title,
         sector=sector,
         purpose=purpose,
         services=services,

@@ -10,8 +10,14 @@ from typing import Any, Final
 from schemas.events.codes import NEEDS
 from schemas.topics import SECTORS
 from services.cli.agency_client import ACCEPT, GrantedLook, NumberedFact, SentStep
+from services.cli.demo.packet_checks import (
+    nothing_after_withdrawal,
+    police_see_nothing_clinical,
+    pulls_answered,
+    releases_in_trail,
+)
 
-GAP_MS_MAX: Final = 5.0
+GAP_MS_MAX: Final = 25.0
 ORDERS_AT_LEAST: Final = 5
 UNANSWERED_AT_LEAST: Final = 20
 KILLED: Final = {"referrals": "the arbiter", "kafka": "the broker"}
@@ -37,10 +43,10 @@ FORMS: Final = (RAW, ESCAPED, HEX, UTF_16, *SHIFTS)
 SEGMENTS, LOGS, DATABASE, DATABASE_FILES = "segments", "logs", "databases", "database files"
 CONTROLLED: Final = (SEGMENTS, LOGS, DATABASE, DATABASE_FILES)
 """Where a control string is put by real ways, and must be found in every form."""
-MAILS, VAULTS = "mails", "vaults"
-PLACES: Final = (*CONTROLLED, MAILS, VAULTS)
-NOBODY: Final = "control"
-"""Stands for the sector in a trace of the control string."""
+MAILS, VAULTS, OPENED = "mails", "vaults", "opened by recipients"
+PLACES: Final = (*CONTROLLED, MAILS, VAULTS, OPENED)
+NOBODY, CANARY = "control", "canary"
+"""Stand for the sector in a trace of the control string, and of what a packet's field holds."""
 _DIGIT: Final = re.compile(r"\d")
 
 Evidence = dict[str, Any]
@@ -81,7 +87,7 @@ class NameTrace:
     """The file, or the service whose database it is."""
     form: str
     sector: str
-    """The sector whose agency planted it; `control` for the string that must be found."""
+    """The sector whose agency planted it; `control` for the string that must be found, or `canary`."""
 
     @property
     def is_at_home(self) -> bool:
@@ -162,7 +168,7 @@ def stories_ended(
 
 
 def both_orders(gaps_ms: Mapping[str, float], addressed: Sequence[NumberedFact]) -> list[str]:
-    """Acceptance before withdrawal and the other way round, each at least five times, within 5 ms."""
+    """Acceptance before withdrawal and the other way round, each at least five times, within 25 ms."""
     problems = [f"a pair left {gap:.1f} ms apart" for gap in gaps_ms.values() if gap > GAP_MS_MAX]
     orders = orders_of(gaps_ms, addressed)
     for order in ("accepted", "refused"):
@@ -185,11 +191,11 @@ def killed_at_work(kills: Sequence[Kill]) -> list[str]:
     return [f"{part} was killed with only {waited[part]} steps unanswered" for part in few]
 
 
-def nothing_dead(dead_letters: Mapping[str, int], refused_reports: Mapping[str, int]) -> list[str]:
+def nothing_dead(dead_letters: Mapping[str, int], refused_reports: Mapping[str, str]) -> list[str]:
     """No event became a dead letter, and the trail refused no report."""
     return [
         *(f"{service} has {count} dead letters" for service, count in dead_letters.items() if count),
-        *(f"the trail refused {n} reports of {service}" for service, n in refused_reports.items() if n),
+        *(f"the trail refused reports of {name}: {why}" for name, why in refused_reports.items() if why),
     ]
 
 
@@ -276,6 +282,15 @@ def names_stay_home(traces: Sequence[NameTrace]) -> list[str]:
     ]
 
 
+def canaries_opened_only(traces: Sequence[NameTrace]) -> list[str]:
+    """What packets hold lies nowhere but where a recipient opened it, and there the search does find it."""
+    places = Counter((trace.place, trace.where, trace.form) for trace in traces if trace.sector == CANARY)
+    lying = [
+        f"a canary lies in {place}, {where} ({form})" for place, where, form in places if place != OPENED
+    ]
+    return lying or ([] if places else ["the search found nothing of what recipients opened"])
+
+
 def search_finds(traces: Sequence[NameTrace], searched_bytes: Mapping[str, int]) -> list[str]:
     """The search is no empty gesture: it finds the control string everywhere in every form, names at home."""
     found = {(trace.place, trace.form) for trace in traces if trace.sector == NOBODY}
@@ -319,11 +334,16 @@ CHECKS: Final[tuple[tuple[str, Callable[..., list[str]]], ...]] = (
     ("no dead letters", nothing_dead),
     ("listed organisations get nothing", listed_only),
     ("every look is in the trail", looks_in_trail),
+    ("packets open for receivers that accepted", pulls_answered),
+    ("every release has its entry", releases_in_trail),
+    ("nothing opens after a withdrawal", nothing_after_withdrawal),
+    ("the police see nothing clinical", police_see_nothing_clinical),
     ("no referral ends in silence", nothing_in_silence),
     ("the exported trail verifies", trail_verifies),
     ("mails say nothing", mails_say_nothing),
     ("every awaited desk is told", mails_once),
     ("planted names stay at home", names_stay_home),
+    ("canaries lie only where they were opened", canaries_opened_only),
     ("the search finds its control", search_finds),
 )
 EMPTY_WHEN_GOOD: Final = frozenset({"failures"})

@@ -29,7 +29,9 @@ from services.cli.trail import download
 from services.runtime import administration
 
 _DEAD: Final = "SELECT count(*) FROM dead_letter"
-_REFUSED: Final = "SELECT count(*) FROM trail_outbox WHERE refused IS NOT NULL"
+_REFUSED: Final = """
+SELECT coalesce(string_agg(DISTINCT kind || ' ' || refused, ', '), '') FROM trail_outbox
+WHERE refused IS NOT NULL"""
 _UNSENT: Final = "SELECT count(*) FROM outbox"
 _UNREPORTED: Final = "SELECT count(*) FROM trail_outbox WHERE refused IS NULL"
 _UNTOLD: Final = "SELECT count(*) FROM notice WHERE state IN ('waiting', 'sending')"
@@ -67,6 +69,8 @@ async def collect(play: Play, kills: tuple[Kill, ...], folder: Path) -> Evidence
             "states": dict(states),
             "views": views,
             "looks": tuple(look for client in clients for look in client.looks),
+            "pulls": tuple(trial.pulls.tried),
+            "withdrawn_at": dict(trial.pulls.withdrawn_at),
             "entries": tuple(entries),
             "verdict": verdict,
             "mails": tuple(_mails(trial.installation.mail_folder)),
@@ -78,7 +82,9 @@ async def collect(play: Play, kills: tuple[Kill, ...], folder: Path) -> Evidence
             "gaps_ms": play.gaps_ms,
             "outsiders": play.outsiders,
             "dead_letters": {each: await onlooker.count(each, _DEAD) for each in SERVICES if each != "audit"},
-            "refused_reports": {each: await onlooker.count(each, _REFUSED) for each in SECTORS},
+            "refused_reports": {
+                each: await onlooker.connections[each].fetchval(_REFUSED) for each in SECTORS
+            },
         }
 
 

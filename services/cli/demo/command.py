@@ -15,7 +15,6 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.local.places import temporary_directory
-from services.cli.agency_client import listening
 from services.cli.demo.checks import (
     KILLED,
     UNANSWERED_AT_LEAST,
@@ -27,7 +26,8 @@ from services.cli.demo.checks import (
 )
 from services.cli.demo.collect import collect
 from services.cli.demo.play import Gate, Play, dealt
-from services.cli.demo.trial import Trial, running_trial, set_up
+from services.cli.demo.story import lines_of, play_one
+from services.cli.demo.trial import Trial, listening, running_trial, set_up
 from services.cli.directory import ImportReport
 from services.cli.talk import FAILED, AsJson, say, show
 
@@ -103,27 +103,30 @@ async def run_demo(
     async with running_trial(folder / "installation", say) as trial, asyncio.TaskGroup() as group:
         phases.done("everything is up")
         watching = group.create_task(trial.platform.wait())  # raises when the supervisor gives up
-        evidence, reports = await perform(trial, folder, count, directory, phases)
+        evidence, reports, story = await perform(trial, folder, count, directory, phases)
         watching.cancel()
     phases.done("everything is stopped")
     results = run_checks(evidence)
     phases.done("checked")
-    return document(evidence, results, reports) | {"seconds": phases.seconds}, results
+    told = {"story": story} | document(evidence, results, reports) | {"seconds": phases.seconds}
+    return told, results
 
 
 async def perform(
     trial: Trial, folder: Path, count: int, directory: Path | None, phases: Phases
-) -> tuple[Evidence, list[ImportReport]]:
-    """Play on a platform that stands, and gather the evidence."""
+) -> tuple[Evidence, list[ImportReport], list[str]]:
+    """Play on a platform that stands, gather the evidence, and tell one case of it."""
     reports = await set_up(trial, directory)
     phases.done(f"{len(trial.agencies)} agencies, their protocol and desks are known everywhere")
     play = Play(trial)
     async with listening(trial.clients.values()):
         kills = await _play(play, count, phases)
         await play.try_outsiders()
+        told = await play_one(play)
+    phases.done("one case was played, to be told")
     evidence = await collect(play, kills, folder / "trail")
     phases.done("evidence is gathered")
-    return evidence, reports
+    return evidence, reports, lines_of(told, evidence["entries"])
 
 
 async def _play(play: Play, count: int, phases: Phases) -> tuple[Kill, ...]:
@@ -184,6 +187,7 @@ def document(
         "steps": len(evidence["sent"]),
         "facts": len(evidence["received"]),
         "looks": len(evidence["looks"]),
+        "pulls": dict(Counter(f"{pull.moment}: {pull.code or 'opened'}" for pull in evidence["pulls"])),
         "entries": evidence["verdict"]["size"],
         "mails": len(evidence["mails"]),
         "kills": [asdict(kill) for kill in evidence["kills"]],
@@ -201,8 +205,11 @@ def document(
 
 def show_run(told: Mapping[str, Any], results: Sequence[CheckResult], console: Console) -> None:
     """A run for people: what the document tells, and every check with what it promises."""
+    console.print("[bold]One survivor, from start to end[/bold]")
+    for line in told["story"]:
+        console.print(f"  {line}", markup=False)
     for name, found in told.items():
-        if name == "checks":
+        if name in ("checks", "story"):
             continue
         if isinstance(found, list):
             console.print(_table(name, found))

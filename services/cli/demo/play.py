@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import cycle, islice
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from services.cli.agency_client import (
     FEEDBACK,
     NOT_PROVIDE,
     PROVIDE,
+    REDIRECT,
     REFUSED,
     SEAL,
     START,
@@ -24,11 +25,15 @@ from services.cli.agency_client import (
     AgencyAccount,
     AgencyClient,
     AgencyStep,
+    Json,
     SentStep,
     UnexpectedAnswer,
 )
 from services.cli.demo.agencies import listed_only
+from services.cli.demo.canaries import new_packet
 from services.cli.demo.checks import GAP_MS_MAX, ORDERS_AT_LEAST, PlayedReferral
+from services.cli.demo.packet_checks import ACCEPTED, NOT_AGREED, RACED, STRANGER, TOO_EARLY, WITHDRAWN
+from services.cli.demo.pulls import AGREED, NOT_AGREED_TO, agreement
 from services.cli.demo.trial import Trial
 
 STORY_WITHIN_SECONDS: Final = 120.0
@@ -40,6 +45,11 @@ STRANGERS_TRIED: Final = 3
 LEFT: Final = "http11.send_request_headers.complete"
 """The client's own word that a request is on its way; it is measured, not promised."""
 HEAD_START_SECONDS: Final = 0.001
+HEAD_START_SECONDS_MAX: Final = 0.8 * GAP_MS_MAX / 1_000
+LONGER: Final = 1.5
+"""A head start that did not suffice grows by this factor, within the gap that still is a race."""
+PULLED_BEFORE_SECONDS: Final = 0.015
+"""How much earlier a pull leaves than the withdrawal that it races: some not, some three times that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +65,28 @@ class Story:
     """A fact of the clock that comes before the steps, or instead of them."""
     is_race: bool = False
     """Acceptance and withdrawal leave at once, before the steps."""
+    goes_on: str | None = None
+    """Who asks the next agency after the steps: the owner's service by itself, or its people by hand."""
 
 
+BY_ITSELF, BY_HAND = "by itself", "by hand"
+NEXT_NAME: Final = "asked next, served and closed"
+NEXT_STEPS: Final = (ACCEPT, START, PROVIDE, CLOSE)
 STORIES: Final = (
     Story("served, with feedback, closed", 5,
           (ACKNOWLEDGE, ACCEPT, START, PROVIDE, FEEDBACK, CLOSE), "closed"),
-    Story("declined, her need unmet", 3, (ACKNOWLEDGE, DECLINE, CLOSE_UNMET), "closed_unmet"),
+    Story("declined, her need unmet", 1, (ACKNOWLEDGE, DECLINE, CLOSE_UNMET), "closed_unmet"),
+    Story("declined, the next one asked", 2, (ACKNOWLEDGE, DECLINE), "redirected", goes_on=BY_ITSELF),
     Story("withdrawn while accepted", 3, (SEAL,), "sealed", is_race=True),
     Story("served and closed", 3, (ACCEPT, START, PROVIDE, CLOSE, SEAL), "sealed", urgency="routine"),
     Story("expired, her need unmet", 2, (CLOSE_UNMET,), "closed_unmet", urgency="critical",
           waits_for="referral.expired"),
     Story("not provided, her need unmet", 1, (ACCEPT, NOT_PROVIDE, CLOSE_UNMET), "closed_unmet"),
+    Story("not provided, the next one asked", 1, (ACCEPT, NOT_PROVIDE), "redirected", goes_on=BY_HAND),
     Story("cancelled before an answer", 2, (CANCEL, SEAL), "sealed"),
     Story("reminded, then served", 1, (ACCEPT, START, PROVIDE, CLOSE), "closed", urgency="urgent",
           waits_for="referral.reminded"),
+    Story("withdrawn in service", 2, (ACCEPT, START, WITHDRAW, SEAL), "sealed"),
     Story("cancelled after acceptance", 1, (ACCEPT, CANCEL), "cancelled"),
 )  # fmt: skip
 RACE: Final = next(story for story in STORIES if story.is_race)
@@ -91,6 +109,21 @@ class Gate(asyncio.Event):
         await self.wait()
 
 
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One referral on its way, and who tries to learn of it."""
+
+    referral: str
+    owner: AgencyClient
+    receiver: AgencyClient
+    stranger: AgencyClient
+    place: int
+
+    async def told(self, fact: str) -> None:
+        """Wait until both parties are told."""
+        await all_told((self.owner, self.receiver), self.referral, fact)
+
+
 @dataclass
 class Play:
     """One run: its gates, what was played, and what went wrong."""
@@ -101,6 +134,7 @@ class Play:
     played: list[PlayedReferral] = field(default_factory=list)
     gaps_ms: dict[str, float] = field(default_factory=dict)
     orders: dict[str, int] = field(default_factory=lambda: {"accepted": 0, "refused": 0})
+    head_start: float = HEAD_START_SECONDS
     failures: list[str] = field(default_factory=list)
     outsiders: dict[str, str | None] = field(default_factory=dict)
     _preparing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(PREPARED_AT_ONCE))
@@ -134,82 +168,153 @@ class Play:
                 self.outsiders[ours[organization]] = "not_listed"
 
     async def _play_one(self, story: Story, place: int) -> None:
-        owner, receiver = (self.trial.clients[agency.id] for agency in self._parties(place))
+        owner, receiver, stranger = (self.trial.clients[agency.id] for agency in self._parties(place))
         try:
             async with asyncio.timeout(STORY_WITHIN_SECONDS):
-                await self._play(story, {"owner": owner, "receiver": receiver})
+                await self._play(story, owner, receiver, stranger, place)
         except (TimeoutError, UnexpectedAnswer) as failure:
             why = failure.sentence if isinstance(failure, UnexpectedAnswer) else "it did not end in time"
             self.failures.append(f"{story.name}, {owner.agency.id} to {receiver.agency.id}: {why}")
 
-    async def _play(self, story: Story, parties: Mapping[str, AgencyClient]) -> None:
-        owner, receiver = parties["owner"], parties["receiver"]
+    async def _play(
+        self, story: Story, owner: AgencyClient, receiver: AgencyClient, stranger: AgencyClient, place: int
+    ) -> None:
+        following = self._next_of(receiver)
+        asked = [receiver.agency, *([following.agency] if story.goes_on else ())]
         async with self._preparing:
             body = await owner.prepare(
-                receiver.agency, feedback=FEEDBACK in story.steps, urgency=story.urgency
+                *asked,
+                feedback=FEEDBACK in story.steps,
+                agreed=agreement(AGREED[receiver.agency.sector], *asked),
+                urgency=story.urgency,
+                alternatives=[_service_of(following)] if story.goes_on == BY_ITSELF else [],
             )
+            await owner.write_packet(body["case"], new_packet())
         await self.offers.passed()
         sent = await owner.offer(body)
-        referral = sent.referral
-        self.played.append(
-            PlayedReferral(referral, story.name, owner.agency.id, receiver.agency.id, story.ends)
-        )
+        hop = Hop(sent.referral, owner, receiver, stranger, place)
+        self._has_begun(hop, story.name, story.ends)
         if (await owner.answer(sent)).type == REFUSED:
             raise UnexpectedAnswer("the offer was refused")
-        await _all_told(parties, referral, "referral.offered")
+        await hop.told("referral.offered")
         if story.waits_for:
-            await _all_told(parties, referral, story.waits_for)
-        await receiver.read_referral(referral)
+            await hop.told(story.waits_for)
+        elif place % 2:
+            await self._pull(hop, TOO_EARLY)
+        await receiver.read_referral(hop.referral)
         await self.answers.passed()
         if story.is_race:
-            await self._race(referral, owner, receiver)
-            await _all_told(parties, referral, "referral.withdrawn")
-        for step in story.steps:
-            await _take(step, parties[step.by], referral)
-            await _all_told(parties, referral, step.fact)
+            await self._race(hop.referral, owner, receiver)
+            await self._pull(hop, WITHDRAWN)
+            await hop.told("referral.withdrawn")
+        await self._walk(story.steps, hop)
+        if story.goes_on == BY_HAND:
+            await take(replace(REDIRECT, body=_service_of(following)), owner, hop.referral)
+        if story.goes_on:
+            await hop.told(REDIRECT.fact)
+            shown = await owner.read_referral(hop.referral)
+            successor = next(fact["successor"] for fact in shown["facts"] if fact["type"] == REDIRECT.fact)
+            hop = replace(hop, referral=successor, receiver=following)
+            self._has_begun(hop, NEXT_NAME, "closed")
+            await hop.told("referral.offered")
+            await self._walk(NEXT_STEPS, hop)
         await owner.read_case(body["case"])
 
-    async def _race(self, referral: str, owner: AgencyClient, receiver: AgencyClient) -> None:
-        """Acceptance and withdrawal at once; the order that came least often gets a small head start.
+    async def _walk(self, steps: Sequence[AgencyStep], hop: Hop) -> None:
+        """One step after the other, with the pulls that belong to an acceptance and to a withdrawal."""
+        for step in steps:
+            by = hop.owner if step.by == "owner" else hop.receiver
+            async with asyncio.TaskGroup() as beside:
+                if step is WITHDRAW:
+                    beside.create_task(self._pull(hop, RACED))
+                    await asyncio.sleep(hop.place % 4 * PULLED_BEFORE_SECONDS)
+                sent = await leave(step, by, hop.referral)
+            if step is WITHDRAW:
+                self.trial.pulls.withdrawn_at[hop.referral] = time.monotonic()
+                await self._pull(hop, WITHDRAWN)
+            await happened(step, by, sent)
+            await hop.told(step.fact)
+            if step is ACCEPT:
+                await self._pull(hop, ACCEPTED)
+                await self._pull(hop, STRANGER if hop.place % 2 else NOT_AGREED)
 
-        No gap is told where the requests did not leave once each, close enough together to be a race.
+    async def _pull(self, hop: Hop, moment: str) -> None:
+        sector = hop.receiver.agency.sector
+        by = hop.stranger if moment == STRANGER else hop.receiver
+        groups = (NOT_AGREED_TO[sector],) if moment == NOT_AGREED else AGREED[sector]
+        await self.trial.pulls.pull(by, hop.referral, groups, moment, owner=hop.owner.agency.sector)
+
+    def _has_begun(self, hop: Hop, name: str, ends: str) -> None:
+        parties = hop.owner.agency.id, hop.receiver.agency.id
+        self.played.append(PlayedReferral(hop.referral, name, *parties, ends))
+
+    def _next_of(self, receiver: AgencyClient) -> AgencyClient:
+        """Another agency of the same sector."""
+        same = [one for one in self.trial.clients.values() if one.agency.sector == receiver.agency.sector]
+        return same[same.index(receiver) - 1]
+
+    async def _race(self, referral: str, owner: AgencyClient, receiver: AgencyClient) -> None:
+        """Acceptance and withdrawal at once; the order that came least often gets a head start.
+
+        A withdrawal first stops releases, in a transaction of its own, and so reaches the arbiter later than
+        an acceptance that left with it: its head start grows until it comes first too. No gap is told where
+        the requests did not leave once each, close enough together to be a race.
         """
-        accept_later = HEAD_START_SECONDS if self.orders["refused"] < self.orders["accepted"] else 0.0
+        wanted = "refused" if self.orders["refused"] < self.orders["accepted"] else "accepted"
+        waits = (self.head_start, 0.0) if wanted == "refused" else (0.0, HEAD_START_SECONDS)
         async with asyncio.TaskGroup() as group:
-            accepting = group.create_task(_send(receiver, referral, ACCEPT, accept_later))
-            withdrawing = group.create_task(
-                _send(owner, referral, WITHDRAW, HEAD_START_SECONDS - accept_later)
-            )
+            accepting = group.create_task(_send(receiver, referral, ACCEPT, waits[0]))
+            withdrawing = group.create_task(_send(owner, referral, WITHDRAW, waits[1]))
+        self.trial.pulls.withdrawn_at[referral] = time.monotonic()
         sent, left = accepting.result()
         answer = await receiver.answer(sent) if sent else None
+        order = "accepted" if answer and answer.type == ACCEPT.fact else "refused"
+        if wanted == "refused" != order:
+            self.head_start = min(self.head_start * LONGER, HEAD_START_SECONDS_MAX)
         departures = (*left, *withdrawing.result()[1])
         gap_ms = (max(departures, default=0.0) - min(departures, default=0.0)) * 1_000
         if len(departures) == 2 and gap_ms <= GAP_MS_MAX:
             self.gaps_ms[referral] = gap_ms
-            self.orders["accepted" if answer and answer.type == ACCEPT.fact else "refused"] += 1
+            self.orders[order] += 1
 
-    def _parties(self, place: int) -> tuple[AgencyAccount, AgencyAccount]:
-        """Every agency offers and receives; the two are of different sectors."""
+    def _parties(self, place: int) -> tuple[AgencyAccount, AgencyAccount, AgencyAccount]:
+        """Every agency offers and receives; two are of different sectors, and the stranger of a third one."""
         agencies = self.trial.agencies
         owner = agencies[place % len(agencies)]
         others = [agency for agency in agencies if agency.sector != owner.sector]
-        return owner, others[(place * 7 + place // len(agencies)) % len(others)]
+        receiver = others[(place * 7 + place // len(agencies)) % len(others)]
+        strangers = [agency for agency in others if agency.sector != receiver.sector]
+        return owner, receiver, strangers[place % len(strangers)]
 
 
-async def _take(step: AgencyStep, by: AgencyClient, referral: str) -> None:
+def _service_of(client: AgencyClient) -> Json:
+    return {"recipient": client.agency.id, "service": next(iter(client.agency.services))}
+
+
+async def take(step: AgencyStep, by: AgencyClient, referral: str) -> None:
+    """Ask for a step, and wait until it has happened."""
+    await happened(step, by, await leave(step, by, referral))
+
+
+async def leave(step: AgencyStep, by: AgencyClient, referral: str) -> SentStep:
+    """Ask for a step on the newest view, as often as it takes; it is answered once this returns."""
     for _ in range(STALE_MAX):
         if sent := await by.step(referral, step):
-            break
+            return sent
         await asyncio.sleep(STALE_PAUSE_SECONDS)  # its feed will bring what it has not seen
-    else:
-        raise UnexpectedAnswer(f"{step.resource}: the view stays stale")
+    raise UnexpectedAnswer(f"{step.resource}: the view stays stale")
+
+
+async def happened(step: AgencyStep, by: AgencyClient, sent: SentStep) -> None:
+    """Wait for the fact of a step; its refusal is unexpected."""
     answer = await by.answer(sent)
     if answer.type == REFUSED:
         raise UnexpectedAnswer(f"{step.resource}: refused, {answer.code}")
 
 
-async def _all_told(parties: Mapping[str, AgencyClient], referral: str, fact: str) -> None:
-    for party in parties.values():
+async def all_told(parties: Iterable[AgencyClient], referral: str, fact: str) -> None:
+    """Wait until each of them is told."""
+    for party in parties:
         await party.told(referral, fact)
 
 

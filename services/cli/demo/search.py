@@ -10,7 +10,9 @@ from typing import Any, Final
 
 from deploy.local.provisioning import apply_topology
 from schemas.wire.topic import Topic
+from services.cli.demo.canaries import MARKERS
 from services.cli.demo.checks import (
+    CANARY,
     DATABASE,
     DATABASE_FILES,
     ESCAPED,
@@ -18,6 +20,7 @@ from services.cli.demo.checks import (
     LOGS,
     MAILS,
     NOBODY,
+    OPENED,
     RAW,
     SEGMENTS,
     SHIFTS,
@@ -58,16 +61,16 @@ async def plant_control(trial: Trial, connection: Any) -> None:
 
 
 async def search(trial: Trial, connections: Mapping[str, Any]) -> tuple[list[NameTrace], Mapping[str, int]]:
-    """Traces of planted names and the control, and how many bytes were looked through where."""
+    """Traces of canaries, planted names and the control, and how many bytes were looked through where."""
     names = [(agency.sector, forms_of(name)) for agency in trial.agencies for name in agency.planted]
-    control = [(NOBODY, forms_of(CONTROL))]
+    others = [(NOBODY, forms_of(CONTROL)), *((CANARY, forms_of(marker)) for marker in MARKERS)]
     traces: list[NameTrace] = []
     size_bytes: Counter[str] = Counter()
     await connections["governance"].execute(_TO_DISK)
     async for place, where, content in _contents(trial, connections):
         size_bytes[place] += len(content)
         # The server's files mix what every sector's database holds: a name that is at home lies there.
-        strings = control if place == DATABASE_FILES else [*names, *control]
+        strings = others if place == DATABASE_FILES else [*names, *others]
         traces += await asyncio.to_thread(in_content, place, where, content, strings)
     return traces, size_bytes
 
@@ -82,6 +85,7 @@ async def _contents(trial: Trial, connections: Mapping[str, Any]) -> AsyncIterat
         (DATABASE_FILES, (data / "postgres" / "cluster").rglob("*")),
         (MAILS, trial.installation.mail_folder.rglob("*")),
         (VAULTS, (data / "vaults").rglob("*")),
+        (OPENED, trial.pulls.folder.rglob("*")),
     ):
         for file in filter(Path.is_file, files):
             yield place, f"{file.parent.name}/{file.name}", await asyncio.to_thread(file.read_bytes)

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -28,6 +28,7 @@ from schemas.events.governance import TIMERS as PROTOCOL_TIMERS
 from schemas.events.governance import URGENCIES
 from services.cli.agency_client import DESK, AgencyAccount, AgencyClient
 from services.cli.demo.agencies import DIRECTORY, fictional_agencies
+from services.cli.demo.pulls import PullBook
 from services.cli.directory import ImportReport, import_directory
 from services.cli.governance_keys import read_document
 from services.cli.tokens import LocalIssuer, local_issuer
@@ -55,6 +56,7 @@ class Trial:
     issuer: LocalIssuer
     agencies: tuple[AgencyAccount, ...]
     clients: Mapping[str, AgencyClient]
+    pulls: PullBook
 
     @property
     def installation(self) -> Installation:
@@ -84,7 +86,20 @@ async def running_trial(
             client = AgencyClient(agency, platform.installation.api_url(agency.sector), issuer)
             await open_clients.enter_async_context(client.http)
             clients[agency.id] = client
-        yield Trial(platform, issuer, agencies, clients)
+        pulls = PullBook(platform.installation, folder.with_name("opened"))
+        yield Trial(platform, issuer, agencies, clients, pulls)
+
+
+@asynccontextmanager
+async def listening(clients: Iterable[AgencyClient]) -> AsyncIterator[None]:
+    """Every agency follows its feed for as long as the block."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(client.listen()) for client in clients]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
 
 
 async def until(holds: Callable[[], Awaitable[bool]], what: str) -> None:

@@ -17,7 +17,7 @@ from services.cli.agency_client import (
 
 REFERRAL = "ref_1"
 AGENCY = AgencyAccount(
-    id="clinic", sector="health", purpose="care", services={"day-clinic": ("medical_care",)},
+    id="clinic", title="Clinic", sector="health", purpose="care", services={"day-clinic": ("medical_care",)},
     organization="", language="en", mail="", planted=("Ysolde", "Ysolde"),
 )  # fmt: skip
 

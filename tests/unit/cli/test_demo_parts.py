@@ -8,10 +8,13 @@ from collections import Counter
 import pytest
 
 from schemas.events.consent import PURPOSES
+from schemas.events.packet import GROUP_MODELS
 from schemas.ids import KINDS
 from schemas.topics import SECTORS
 from services.cli.demo.agencies import fictional_agencies, listed_only, slug
+from services.cli.demo.canaries import CODES, MARKERS, new_packet
 from services.cli.demo.checks import (
+    CANARY,
     DATABASE,
     ESCAPED,
     FORMS,
@@ -21,6 +24,7 @@ from services.cli.demo.checks import (
     RAW,
     SEGMENTS,
     UTF_16,
+    VAULTS,
     NameTrace,
 )
 from services.cli.demo.play import STORIES, dealt
@@ -129,6 +133,40 @@ def test_the_search_finds_a_planted_name_among_a_databases_values(form: str) -> 
     assert in_content(DATABASE, "governance", content, [("health", forms_of(NAME))]) == [
         NameTrace(DATABASE, "governance", form, "health")
     ]
+
+
+def test_every_field_of_a_packet_is_filled_and_each_that_can_hold_one_holds_a_canary() -> None:
+    packet = new_packet()
+
+    for group, model in GROUP_MODELS.items():
+        model.model_validate(packet[group])
+        assert packet[group].keys() == model.model_fields.keys()
+    without = {
+        f"{group}.{field}"
+        for group, fields in packet.items()
+        for field, value in fields.items()
+        if not any(marker in json.dumps(value, ensure_ascii=False) for marker in MARKERS)
+    }
+    assert without == set(CODES)
+
+
+@pytest.mark.parametrize("marker", MARKERS)
+@pytest.mark.parametrize("form", FORMS)
+def test_a_canary_is_found_in_each_form(marker: str, form: str) -> None:
+    for written in forms_of(marker)[form]:
+        content = b"\x01noise" + written + b"noise"
+
+        assert NameTrace(VAULTS, "state", form, CANARY) in in_content(
+            VAULTS, "state", content, [(CANARY, forms_of(marker))]
+        )
+
+
+def test_no_two_canaries_are_alike() -> None:
+    words = re.findall(
+        r'"([^"]*(?:Zö|\+999|1993)[^"]*)"', json.dumps([new_packet(), new_packet()], ensure_ascii=False)
+    )
+
+    assert len(set(words)) == len(words) > 20
 
 
 def test_the_control_string_is_found_in_every_form() -> None:

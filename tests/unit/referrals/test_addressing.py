@@ -1,5 +1,6 @@
 """Who is told what: numbers without gap, one event for each party, and nothing to anybody else."""
 
+from datetime import timedelta
 from typing import Any
 
 from schemas.events.life_cycle import State
@@ -14,6 +15,7 @@ from tests.support.builders import (
     SCHOOL,
     SECTOR_OF,
     STRANGER,
+    a_consent,
     a_protocol,
     a_referral,
     a_step,
@@ -171,3 +173,33 @@ def test_a_reminder_goes_to_both_and_awaits_the_receiver() -> None:
 
     assert [event.body.to for event in events] == [OWNER, RECEIVER, None]
     assert (events[-1].body.awaits, events[-1].caused_by) == (RECEIVER, None)
+
+
+STATION = "22222222-0000-4000-8000-000000000002"
+
+
+def test_two_agencies_that_lay_their_stores_together_do_not_find_her_in_both() -> None:
+    """Harm 15: the first and the next receiver of a redirected referral share no id, cause or time."""
+    at = NOON + timedelta(minutes=17, seconds=3)
+    known = in_force(entries=[an_entry(), an_entry(STATION, organization_of(STRANGER))])
+    step = a_step(
+        "redirect", OWNER, service=STATION, count="again",
+        consent=a_consent(recipient=STRANGER, groups=()),
+    )  # fmt: skip
+    outcome: Any = decide(a_referral(State.DECLINED, hop=3), asked(step), known, at=at)
+
+    events = told(outcome, outcome.successor, known=known)
+
+    old, new = ([event for event in events if event.body.to == agency] for agency in (RECEIVER, STRANGER))
+    assert [event.body.type for event in old + new] == ["referral.redirected", "referral.offered"]
+    common = traces(old[0]) & traces(new[0])
+    assert common <= {OWNER, "1", old[0].body.protocol}, "the owner and the protocol join many, not her"
+    assert (new[0].body.hop, new[0].body.count) == (None, None), "nor is she known to have been refused"
+    owners = next(fact for fact in to(OWNER, events) if fact.type == "referral.redirected")
+    assert (owners.successor, owners.hop) == (new[0].body.referral, 4)
+
+
+def traces(event: Any) -> set[str]:
+    """Whatever of an event could be laid beside another one."""
+    said = event.body.model_dump(exclude_none=True, exclude={"to", "state"})
+    return {str(value) for value in said.values()} | {str(event.at), str(event.caused_by)} - {"None"}

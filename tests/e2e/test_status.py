@@ -84,6 +84,36 @@ async def in_database(session: Session, service: str, sql: str) -> None:
         await connection.execute(sql)
 
 
+OLD_KEYS = "SELECT count(*) FROM data_key WHERE epoch <> 'e2' OR NOT is_adopted"
+
+
+@pytest.mark.usefixtures("_well")
+async def test_a_vault_begins_a_new_epoch_and_every_stored_key_is_wrapped_anew(session: Session) -> None:
+    told = await concert(session, "vault", "rotate", "social_services")
+    database = DATABASES["social_services"].name
+
+    async def are_wrapped_anew() -> bool:
+        async with session.trial.installation.server.connection(database) as connection:
+            return bool(await connection.fetchval(OLD_KEYS) == 0)
+
+    assert told.exit_code == 0, told.stderr
+    await until(are_wrapped_anew, "no key of the older epoch is left")
+    shown = json.loads((await concert(session, "vault", "status", "--json")).stdout)
+    assert {row["service"]: row["epoch"] for row in shown} == {
+        "social_services": "e2", "health": "e1", "police": "e1", "education": "e1",
+    }  # fmt: skip
+    assert {row["closed"] for row in shown} == {None}
+
+
+@pytest.mark.usefixtures("_well")
+async def test_a_vault_that_stands_still_is_told(session: Session) -> None:
+    await session.trial.platform.stop("police_vault")
+    try:
+        assert ("part_down", "police_vault") in await rules(session)
+    finally:
+        await session.trial.platform.start("police_vault")
+
+
 async def halted(session: Session) -> bool:
     why = "audit_sign: the database is behind what was signed"
     return ("signer_halted", why) in await rules(session)

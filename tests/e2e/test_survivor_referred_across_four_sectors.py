@@ -438,6 +438,32 @@ async def test_what_she_told_reaches_the_agency_that_she_agreed_to_and_nobody_el
     assert (beyond[0], beyond[1]["code"]) == (403, "consent_does_not_cover")
 
 
+async def test_in_danger_the_police_agree_health_looks_and_the_owner_is_told(sectors: Sectors) -> None:
+    owner, receiver, police = sectors.social_services, sectors.health, sectors.police
+    referral = await told_and_offered(owner, receiver)
+    asked = {
+        "referral": referral, "requester": receiver.agency.id, "groups": ["contact"],
+        "reason": "threat_to_life",
+    }  # fmt: skip
+    who = {"agency": police.agency.id, "staff": police.agency.staff[0], "role": "supervisor"}
+    headers = {"Authorization": f"Bearer {sectors.trial.issuer.token(**who)}"}
+    approved = await police.request("POST", "/v1/break-glass-approvals", asked, headers=headers)
+    path, body = receiver.pull_of(referral, ["contact"])
+    in_danger = {**body, "purpose": "protection", "approval": approved.json()}
+
+    without = await receiver.request("POST", path, {**body, "purpose": "protection"})
+    answer = await receiver.request("POST", path, in_danger)
+    for party in (owner, receiver):
+        await party.told(referral, "referral.break_glass_opened")
+    await take(owner, receiver, referral, WITHDRAW)
+    late = await receiver.request("POST", path, in_danger)
+
+    vault_key = sectors.trial.installation.secrets.public_key("vault-social_services")
+    assert answer.status_code == 200, answer.text
+    assert receiver.open_packet(answer.content, vault_key)["contact"]["phone"] == TOLD["contact"]["phone"]
+    assert [without.status_code, late.status_code] == [404, 404]
+
+
 async def test_a_vault_that_was_killed_releases_again(sectors: Sectors) -> None:
     owner, receiver = sectors.social_services, sectors.health
     referral = await told_and_offered(owner, receiver, *ACCEPTED)

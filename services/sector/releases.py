@@ -14,6 +14,7 @@ from schemas.topics import steps_of
 from schemas.trail.bytes import TrailFault
 from schemas.trail.permits import PermitBody, read_permit
 from schemas.wire.body import instant_text
+from services.runtime.crash import crash_point
 from services.runtime.errors import Refused
 from services.runtime.ids import random_bytes
 from services.runtime.logs import log
@@ -58,6 +59,7 @@ class Releases(PacketGate):
         except (ValidationError, TrailFault) as bad:
             log().error("permit_refused", error_code="malformed")
             raise refusals.TrailUnavailable from bad
+        crash_point("release.permitted")  # an intent without outcome, a review item; nothing was released
         return PermittedRelease(pull, ground.access, request, answer, permit)
 
     async def release(self, permitted: PermittedRelease, hand_over: HandOver) -> None:
@@ -113,6 +115,7 @@ class Releases(PacketGate):
         told = permitted.answer
         answer = PullAnswer(release=release, permit=told.permit, receipt=told.receipt)
         await give(answer.model_dump_json().encode())
+        crash_point("release.given")  # it may have got the groups: the intent stands, and nothing is used up
 
 
 def _open_request(permitted: PermittedRelease, ground: ReleaseGround, work: Work) -> OpenRequest:

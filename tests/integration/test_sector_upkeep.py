@@ -3,15 +3,19 @@
 from datetime import timedelta
 from pathlib import Path
 
+import httpx2
 import pytest
 
+from schemas.events.access import EntryProof, ProofRequest, PublishedProofs
 from schemas.events.consent import Closure
+from schemas.trail.notes import Checkpoint, checkpoint_text, signed_note
 from services.runtime.errors import NotFound
 from services.sector import upkeep
 from services.sector.upkeep import VaultUpkeep
 from tests.support.builders import an_id
 from tests.support.releases import CONTENTS, ReleaseScene
 from tests.support.sector import StoredSector
+from tests.support.trail import ORIGIN, TrailTwin
 
 
 @pytest.fixture
@@ -52,6 +56,35 @@ async def test_a_rotation_leaves_no_stored_key_under_an_older_epoch(
     assert None not in adopted
     scene.sector.clock.forward(timedelta(days=-35))
     assert (await scene.released(scene.pull(referral, "clinical")))["clinical"] == CONTENTS["clinical"]
+
+
+def proving(trail: TrailTwin) -> httpx2.AsyncClient:
+    """A client of a trail that has published all that it holds."""
+    head = Checkpoint(ORIGIN, trail.tree.size, trail.tree.root())
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        asked = ProofRequest.model_validate_json(request.content)
+        proofs = [
+            EntryProof(index=index, path=tuple(trail.tree.inclusion_proof(index, head.size)))
+            for index in asked.indexes
+        ]
+        note = signed_note(checkpoint_text(head), trail.log_key)
+        published = PublishedProofs(checkpoint=note, proofs=tuple(proofs))
+        return httpx2.Response(200, content=published.model_dump_json())
+
+    return httpx2.AsyncClient(base_url="https://trail.example", transport=httpx2.MockTransport(answer))
+
+
+async def test_a_vault_is_brought_proofs_of_what_it_released_upon(scene: ReleaseScene) -> None:
+    referral = await scene.prepare()
+    for _ in range(2):
+        await scene.released(scene.pull(referral, "clinical"))
+    owed = (await scene.vault.status())["unsettled"]
+
+    await swept(VaultUpkeep(scene.vault, proving(scene.trail), scene.sector.open, scene.sector.clock))
+
+    assert owed == [0, 1]
+    assert (await scene.vault.status())["unsettled"] == []
 
 
 async def test_what_is_closed_reaches_the_vault(scene: ReleaseScene) -> None:

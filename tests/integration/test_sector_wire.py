@@ -3,8 +3,9 @@
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,15 @@ from schemas.topics import DIRECTORY_STATE, GOVERNANCE_STATE, INBOX
 from schemas.topics import STEPS as STEP_TOPICS
 from schemas.wire.body import Body
 from schemas.wire.envelope import HEADERS, read, write
+from schemas.wire.hpke import new_pair
+from schemas.wire.key_records import sign_key_record
 from schemas.wire.topic import Topic, source_of
 from services.audit.settings import LogKeySettings, Settings, SignerSettings
 from services.audit.wiring import wire as wire_audit
 from services.audit.wiring import wire_signer
 from services.cli.tokens import LocalIssuer
 from services.health.profile import PROFILE
+from services.runtime.clock import SystemClock
 from services.runtime.ids import new_id
 from services.runtime.kafka import security
 from services.runtime.process import running
@@ -37,6 +41,8 @@ from tests.support.builders import (
     RECEIVER,
     SERVICE,
     a_protocol_current,
+    a_service,
+    agency_key,
     an_agency,
     an_entry,
     organization_of,
@@ -568,3 +574,73 @@ async def test_harm_6_a_withdrawal_of_a_killed_sector_stands_and_is_told_all_the
 
 async def steps_of(made: Wire, referral: str) -> list[Any]:
     return [step for step in await made.steps() if step.referral == referral]
+
+
+PULL: dict[str, Any] = {"purpose": "care", "groups": ["clinical"]}
+
+
+async def with_packet(made: Wire, client: httpx2.AsyncClient) -> str:
+    """A referral of a case whose packet was written; its owner may pull what it recorded itself."""
+    keys = made.space.platform.secrets
+    service = a_service(
+        "health", signing_key=keys.public_key("signing-health"), vault_key=keys.public_key("vault-health")
+    )
+    now = SystemClock().now()
+    protocol = a_protocol_current(
+        id="quay-now",
+        parties=(OWN, OTHER),
+        valid_from=now - timedelta(days=1),
+        valid_until=now + timedelta(days=1),
+    )
+    await made.produce(
+        "governance", GOVERNANCE_STATE, ("health", 1, service), (protocol.document.id, 1, protocol)
+    )
+    case = (await made.post(client, "/v1/cases", {"reference": PERSONAL})).json()["id"]
+    headers = {"Idempotency-Key": "packet"}
+    await client.put(f"/v1/cases/{case}/packet/clinical", json={"pep": "given"}, headers=headers)
+    consent = (await made.post(client, f"/v1/cases/{case}/consents", CONSENT)).json()["id"]
+    referral = str((await made.post(client, "/v1/referrals", offer_on(case, consent))).json()["referral"])
+    fact = offered(referral).model_copy(update={"owner": OWN, "receiver": OTHER, "protocol": protocol.hash})
+    await made.produce("referrals", INBOX["health"], (referral, 1, fact))
+    record = sign_key_record(
+        agency_key(OWN),
+        holder=OWN,
+        suite=1,
+        public=new_pair(1)[1],
+        not_before=now - timedelta(days=1),
+        not_after=now + timedelta(days=1),
+    )
+    registered = await client.put(f"/v1/keys/{record.key}", json=record.model_dump(mode="json"))
+    assert registered.status_code == 200, registered.text
+    await until(lambda: _is_ready(made, referral))
+    return referral
+
+
+async def _is_ready(made: Wire, referral: str) -> bool:
+    ready = "SELECT 1 FROM referral_view, service_key WHERE referral = :referral AND state = 'offered'"
+    return bool(await made.rows(ready, referral=referral)) and await _nothing_left(made)
+
+
+async def test_a_sector_killed_over_a_release_has_used_nothing_up_and_releases_again(
+    prepared: tuple[Wire, str], tmp_path: Path
+) -> None:
+    made, _ = prepared
+    async with running("health", made.settings(), wire(PROFILE)), made.client() as client:
+        referral = await with_packet(made, client)
+    path, used = f"/v1/referrals/{referral}/packet-pulls", await used_permits(made)
+
+    for crash_at in ("release.permitted", "release.given"):
+        doomed = a_process("health", made.settings(), tmp_path / "log", CONCERT_CRASH_AT=crash_at)
+        async with doomed as process, made.client() as client:
+            await until(partial(_answers, client))
+            with suppress(httpx2.TransportError):  # it may have got the answer, or not
+                await made.post(client, path, PULL)
+            assert await asyncio.wait_for(process.wait(), 30) == KILLED_BY_ITSELF
+        assert await used_permits(made) == used
+        assert not await made.rows("SELECT 1 FROM release_made")
+    async with running("health", made.settings(), wire(PROFILE)), made.client() as client:
+        answer = await made.post(client, path, PULL)
+        await until(lambda: _nothing_left(made))
+
+    assert answer.status_code == 200, answer.text
+    assert (await used_permits(made), len(await made.rows("SELECT 1 FROM release_made"))) == (used + 1, 1)

@@ -44,7 +44,7 @@ async def publish_services(installation: Installation, say: Say) -> None:
             answer = await client.get("/v1/services")
             known = {row["id"]: row["content"] for row in answer.raise_for_status().json()["data"]}
             for sector in SECTORS:
-                if service := _news(installation, sector, known.get(sector)):
+                if service := service_document(installation, sector, known.get(sector)):
                     signed = signed_by_two(service, installation.holders)
                     path, document = f"/v1/services/{sector}", signed.model_dump(mode="json")
                     (await client.put(path, json=document)).raise_for_status()
@@ -53,8 +53,8 @@ async def publish_services(installation: Installation, say: Say) -> None:
             say(f"the services' keys could not be published: {fault}; the next start tries again")
 
 
-def _news(installation: Installation, sector: str, known: Any) -> ServiceCurrent | None:
-    """The next version of a service, unless its keys stand as they are."""
+def service_document(installation: Installation, sector: str, known: Any) -> ServiceCurrent | None:
+    """What holders sign of a service: its next version, unless its keys are published as they are."""
     service = ServiceCurrent(
         service=sector,
         version=known["version"] + 1 if known else 1,

@@ -8,11 +8,12 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from deploy.local.founding import SIGNS_ITSELF, signed_by_two
+from deploy.local.founding import SIGNS_ITSELF, service_document, signed_by_two
 from schemas.ids import KINDS
+from schemas.topics import SECTORS
 from services.cli.governance_keys import NoDocument, read_document
 from services.cli.installed import DataDirectory, ask, installed
-from services.cli.talk import AsJson, command, fail, say, show
+from services.cli.talk import AsJson, check_choices, command, fail, say, show
 
 agencies = typer.Typer(no_args_is_help=True, help="Agencies that take part.")
 services = typer.Typer(no_args_is_help=True, help="Sector services and their keys.")
@@ -49,6 +50,21 @@ def publish(file: Document, data: DataDirectory = None, as_json: AsJson = False)
 def list_agencies(data: DataDirectory = None, as_json: AsJson = False) -> None:
     """Every agency as it stands."""
     _list("/v1/agencies", ("agency", "version", "sector", "status"), data, as_json)
+
+
+@services.command("draft")
+def draft_service(
+    sector: Annotated[str, typer.Argument(metavar="SECTOR")], data: DataDirectory = None
+) -> None:
+    """Example: `concert services draft health`. Prints what two holders have to sign of a sector service."""
+    check_choices([sector], SECTORS, "SECTOR")
+    rows = ask(data, "governance", "GET", "/v1/services")["data"]
+    known = next((row["content"] for row in rows if row["id"] == sector), None)
+    document = service_document(installed(data), sector, known)
+    if document is None:
+        fail(f"the keys of {sector} are published as they are; nothing has to be signed")
+    print(document.model_dump_json(exclude={"signatures"}, indent=1))
+    say(f"Next: two holders sign a file of it, then {command('services publish FILE', data)}.")
 
 
 @services.command("list")

@@ -33,12 +33,12 @@ keys = typer.Typer(no_args_is_help=True, help="Keys of governance's three holder
 governance.add_typer(keys, name="keys")
 
 SEED_BYTES: Final = 32
-DOCUMENTS: Final[tuple[tuple[str, type[GovernanceBody]], ...]] = (
-    ("agency", AgencyCurrent),
-    ("service", ServiceCurrent),
-    ("document", ProtocolCurrent),
+DOCUMENTS: Final[tuple[tuple[str, type[GovernanceBody], str], ...]] = (
+    ("agency", AgencyCurrent, "agencies admit"),
+    ("service", ServiceCurrent, "services publish"),
+    ("document", ProtocolCurrent, "protocols publish"),
 )
-"""A name that only one kind of document has, and that kind."""
+"""A name that only one kind of document has, that kind, and the words that hand it in."""
 
 
 class NoDocument(ValueError):
@@ -100,8 +100,8 @@ def sign_document(
     line = "{id}, version {version}, hash {hash}: signed, {signatures} in all.".format(**told)
     show(told, [line], as_json=as_json)
     if len(signed.signatures) > 1:
-        word = "protocols publish" if isinstance(signed, ProtocolCurrent) else "agencies admit"
-        say(f"Next: {command(f'{word} {file}', None)}.")
+        words = next(words for _, kind, words in DOCUMENTS if isinstance(signed, kind))
+        say(f"Next: {command(f'{words} {file}', None)}.")
 
 
 def read_document(content: bytes) -> GovernanceBody:
@@ -109,7 +109,7 @@ def read_document(content: bytes) -> GovernanceBody:
     try:
         found = parse_json(content)
         names = found if isinstance(found, dict) else {}
-        kind = next((kind for name, kind in DOCUMENTS if name in names), None)
+        kind = next((kind for name, kind, _ in DOCUMENTS if name in names), None)
         if kind:
             return kind.model_validate_json(content, strict=True, extra="forbid")
         document = ProtocolDocument.model_validate_json(content, strict=True)

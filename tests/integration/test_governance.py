@@ -411,6 +411,26 @@ async def test_the_command_hands_in_what_two_holders_signed_on_files(
     assert "cli-protocol\t1\t2026-01-01" in listed[1]
 
 
+async def test_a_service_is_drafted_signed_by_two_and_published_once(
+    data: Path, holder: tuple[Path, dict[str, str]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = tmp_path_factory.mktemp("other") / "other.key"
+    other.write_text(base64.b64encode(HOLDERS[1].private_bytes_raw()).decode())
+
+    drafted = await run_command("services", "draft", "education", "--data", data)
+    file = a_file(data, drafted.out)
+    for key in (other, holder[0]):
+        assert (await run_command("governance", "keys", "sign", file, "--key", key)).code == 0
+    published = await run_command("services", "publish", file, "--data", data)
+    again = await run_command("services", "draft", "education", "--data", data)
+    listed = await run_command("services", "list", "--data", data)
+
+    assert published.out.startswith("Service education, version 1, hash ")
+    assert (again.code, again.out) == (1, "")
+    assert "published as they are" in again.err
+    assert json.loads(drafted.out)["vault_key"] in listed.out
+
+
 @pytest.mark.parametrize(
     ("change", "code", "said"),
     [

@@ -18,6 +18,8 @@ DOCUMENTS: dict[str, Any] = {
     "protocol": a_protocol(),
 }
 
+HANDED_IN = {"agency": "agencies admit", "service": "services publish", "protocol": "protocols publish"}
+
 
 async def create(file: Path) -> dict[str, str]:
     created = await run_command("governance", "keys", "create", file)
@@ -41,6 +43,7 @@ async def test_two_holders_sign_a_document_on_files_alone(kind: str, tmp_path: P
     told = [await run_command("governance", "keys", "sign", file, "--key", key, "--json") for key in holders]
 
     GovernanceKeys.read(json.dumps(public).encode()).check(read_document(file.read_bytes()))
+    assert f"`concert {HANDED_IN[kind]} {file}`" in told[1].err
     shown = [json.loads(one.out) for one in told]
     assert [one["signatures"] for one in shown] == [1, 2]
     assert len({(one["id"], one["version"], one["hash"]) for one in shown}) == 1

@@ -105,6 +105,21 @@ def test_every_bad_secret_file_is_refused_by_its_name(made: Path, tmp_path: Path
         file.write_bytes(right)
 
 
+@pytest.mark.parametrize("content", ["{}", "no json", '{"gk_aaaaaaaaaaaaaaaa": "ed25519:planted"}'])
+def test_a_file_that_names_no_keys_of_governance_is_refused(made: Path, tmp_path: Path, content: str) -> None:
+    shutil.copytree(made / "ours", tmp_path / "ours")
+    file = tmp_path / "governance.json"
+    file.write_text(content)
+    chosen = configuration.trial(tmp_path / "ours", governance_keys_file=file)
+
+    with pytest.raises(CannotRun) as refusal:
+        Installation(chosen, usual_ports()).check_secrets()
+
+    assert refusal.value.code == "bad_secret"
+    assert refusal.value.sentence.startswith(f"{file} ")
+    assert "planted" not in refusal.value.sentence
+
+
 def test_a_secret_that_was_lost_is_not_made_anew_by_whoever_asks_for_it(made: Path, tmp_path: Path) -> None:
     shutil.copytree(made / "ours", tmp_path / "ours")
     installation = Installation(configuration.trial(tmp_path / "ours"), usual_ports())

@@ -79,8 +79,9 @@ class Releases(PacketGate):
             async with asyncio.timeout(RELEASE_SECONDS), self._open_work() as work:
                 await self._release(permitted, give, work)
         except Exception as error:
-            reason = getattr(error, "code", "not_completed")
-            result = "refused" if isinstance(error, Refused | VaultRefusal) else "failed"
+            result, reason = "failed", "not_completed"
+            if isinstance(error, Refused | VaultRefusal):
+                result, reason = "refused", error.code
             async with self._open_work() as work:
                 # What was given is told as released, though its transaction is gone.
                 told = "released" if is_given else result

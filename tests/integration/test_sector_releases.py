@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy.exc import SQLAlchemyError
 
 from schemas.events.access import Actor, EventReport, OutcomeReport
 from schemas.events.break_glass import BreakGlassApproval
@@ -209,6 +210,22 @@ async def test_a_release_that_takes_too_long_ends_without_a_trace_but_in_the_tra
 
     assert not await scene.sector.rows("SELECT 1 FROM permit_used")
     assert await outcomes(scene) == [("released", "not_completed")]  # it may have got a part
+
+
+async def test_a_database_that_fails_meanwhile_leaves_an_outcome_that_the_trail_takes(
+    scene: ReleaseScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    referral = await scene.prepare()
+    permitted = await scene.releases.permit(scene.pull(referral, "clinical"))
+
+    async def failing(*_: object, **__: object) -> None:
+        raise SQLAlchemyError  # its own `code` is None: no reason, without which the trail refuses it
+
+    monkeypatch.setattr(releases, "ground_of", failing)
+    with pytest.raises(SQLAlchemyError):
+        await scene.releases.release(permitted, scene.take)
+
+    assert await outcomes(scene) == [("failed", "not_completed")]
 
 
 @pytest.mark.parametrize("part", ["trail", "vault"])

@@ -15,6 +15,7 @@ from schemas.events.unmet_need import ReportUnmetNeed
 from schemas.topics import DIRECTORY_STATE, GOVERNANCE_STATE, STEPS, TOPICS
 from schemas.wire.envelope import HEADERS, ReadEvent, read
 from services.referrals.domain.referral import Outcome
+from services.referrals.domain.steps import decide
 from services.referrals.handlers import (
     Work,
     answer_steps,
@@ -185,6 +186,34 @@ async def test_an_update_that_another_process_overtook_is_tried_again_not_lost(d
         outcome = Outcome(stale[referral], (FACTS["referral.started"](referral=referral),), NOON)
         with pytest.raises(LostUpdate):
             await ReferralStore(transaction, OUTBOX, {}).save([outcome], in_force())
+
+
+async def test_a_withdrawal_that_meets_the_creation_of_its_referral_in_another_process_wins(
+    database: Database,
+) -> None:
+    referral, successor = an_id("referral"), an_id("referral")
+    await decided(database, an_offer(referral), a_step("decline", referral=referral))
+    redirection = asked(a_step("redirect", OWNER, referral, successor=successor))
+
+    async def overtaken() -> None:
+        async with database.transaction() as transaction:
+            store = ReferralStore(transaction, OUTBOX, {})
+            known = await store.load([referral, successor])
+            await decided(database, a_step("withdraw", OWNER, successor))  # another process, just then
+            outcome = decide(known[referral], redirection, in_force(), at=NOON, successor=known[successor])
+            assert outcome.successor is not None
+            await store.save([outcome, outcome.successor], in_force())
+
+    with pytest.raises(LostUpdate):  # the batch rolls back, is tried again, and finds what she said
+        await overtaken()
+    async with database.transaction() as transaction:
+        await decide_steps([redirection], work_in(transaction))
+
+    assert (await state_of(database, referral), await state_of(database, successor)) == (
+        "declined", "withdrawn",
+    )  # fmt: skip
+    assert [name for name, _ in await told(database, successor, OWNER)] == ["withdrawn"]
+    assert await told(database, successor, RECEIVER) == []
 
 
 WITHDRAWN = {

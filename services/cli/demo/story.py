@@ -96,7 +96,7 @@ def lines_of(told: ToldCase, entries: Sequence[Mapping[str, Any]]) -> list[str]:
             for pull in opened
         ),
         *(
-            f"{titles[pull.agency]} opened {_words(pull.groups)} ({shown[sector]}): entry {pull.entry}."
+            f"{titles[pull.agency]} learned {_words(pull.groups)} ({shown[sector]}): entry {pull.entry}."
             for sector, pull in by_sector.items()
         ),
         f"The police were not shown {WORDS['clinical']}: {titles[police]} asked and was refused, because the "

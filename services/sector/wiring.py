@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from schemas.events.access import PermitRequest
 from schemas.events.facts import StepRefused
 from schemas.events.governance_keys import GovernanceKeys
 from schemas.trail.notes import named_key
@@ -27,7 +28,7 @@ from services.sector.api.vault import vault_routes
 from services.sector.domain.profile import Profile
 from services.sector.handlers.requests import fold_denials
 from services.sector.handlers.work import Work
-from services.sector.ledger import LedgerKeeper
+from services.sector.ledger import LedgerGate, LedgerKeeper
 from services.sector.owners import ANSWER_WITHIN_SECONDS as OWNER_SECONDS
 from services.sector.owners import OwnerSectors
 from services.sector.permits import Permits
@@ -85,7 +86,7 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
         open_work = runtime.database.opener(work_on)
         work_singly = runtime.database.opener(work_on, singly=True)
 
-        keeper = LedgerKeeper(open_work)
+        keeper = LedgerKeeper(vault, open_work)
         ledger = Sweeper("ledger", LEDGER_SECONDS, keeper.sweep)
 
         async def fold() -> bool:
@@ -102,7 +103,12 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
         show = Permits(clients[1], audience=runtime.identity.source, trust=trust, open_work=open_work)
         upkeep = VaultUpkeep(vault, clients[2], open_work, runtime.clock)
         keeping = Sweeper("vault", UPKEEP_SECONDS, upkeep.sweep)
-        releases = Releases(vault, show.ask_trail, open_work)
+
+        async def ask_trail(request: PermitRequest) -> bytes:
+            await keeper.replay()
+            return await show.ask_trail(request)
+
+        releases = Releases(vault, ask_trail, open_work)
         owners = {
             sector: internal_client(settings.tls, sector, base_url=url, seconds=OWNER_SECONDS)
             for sector, url in settings.peers.items()
@@ -118,7 +124,7 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
                     caller=caller,
                     open=open_work,
                     read=work_singly,
-                    show=show,
+                    show=LedgerGate(keeper, show),
                     digest=keyed_digest(seed),
                     packets=releases,
                     forward=OwnerSectors(owners),

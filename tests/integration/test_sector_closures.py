@@ -3,16 +3,17 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from schemas.events.access import SubjectErasure
-from schemas.events.consent import ConsentRef
+from schemas.events.access import Access, SubjectErasure
+from schemas.events.consent import Closure, ConsentRef
 from schemas.events.referral import (
     CancelReferral,
     NarrowConsent,
@@ -28,7 +29,9 @@ from services.sector.domain.views import ReferralView
 from services.sector.handlers import closures, looks
 from services.sector.handlers.requests import KeyedRequest, ask_step, close_once, offer
 from services.sector.handlers.work import Case, Work
-from services.sector.ledger import LedgerKeeper
+from services.sector.ledger import LedgerGate, LedgerKeeper
+from services.sector.vault.state import Ledger
+from services.sector.vault_client import LedgerReply, VaultClient
 from services.social_services.profile import PROFILE
 from tests.support.builders import OWNER, RECEIVER, SCHOOL, SECTOR_OF, STRANGER, an_id
 from tests.support.clock import NOON
@@ -164,14 +167,16 @@ async def close_withdrawn(sector: StoredSector, referral: str) -> WithdrawalTask
     return task
 
 
-async def test_what_a_request_left_undone_is_done_once_after_a_minute(sector: StoredSector) -> None:
+async def test_what_a_request_left_undone_is_done_once_after_a_minute(
+    sector: StoredSector, tmp_path: Path
+) -> None:
     referral = await an_offered_referral(sector)
     case = await a_case(sector)
     consent = await a_recorded_consent(sector, case)
     await close_withdrawn(sector, referral)
     asked = VersionRequest.model_validate(CONSENT | {"duty": "intake"})
     await closures.close_replaced(case, consent, asked, once(), sector.work)
-    keeper = LedgerKeeper(sector.open)
+    keeper = LedgerKeeper(a_vault(tmp_path), sector.open)
 
     sector.clock.forward(closures.LEFT_FOR - timedelta(seconds=1))
     await keeper.sweep()
@@ -450,3 +455,87 @@ async def test_only_what_the_ledger_names_can_be_deleted(sector: StoredSector) -
 
     assert [row.keyset for row in kept] == [own.keyset]
     assert await sector.rows("SELECT keyset FROM data_key") == []
+
+
+class LedgerVault(VaultClient):
+    """The ledger of a real vault, without its process."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder / "socket")
+        self.ledger = Ledger(folder / "ledger", is_new=True)
+        self.is_away = False
+
+    async def closed(self, rows: Sequence[Closure], newest: int) -> LedgerReply:
+        if self.is_away:
+            raise refusals.VaultUnavailable
+        missing = self.ledger.close(rows, newest)
+        return LedgerReply(newest=self.ledger.newest, closed=self.ledger.why_closed, missing=tuple(missing))
+
+
+def a_vault(folder: Path) -> LedgerVault:
+    return LedgerVault(folder)
+
+
+async def test_an_older_copy_of_the_database_shows_nothing_before_its_ledger_is_replayed(
+    sector: StoredSector, tmp_path: Path
+) -> None:
+    vault = a_vault(tmp_path)
+    referral = await an_offered_referral(sector)
+    case = await a_case(sector)
+    consent = await a_recorded_consent(sector, case)
+    erased = (await sector.view(OWNER, referral)).case or ""
+    own = await sector.work.cases.find(erased, OWNER)
+    copied = sector.connection.transaction()
+    await copied.start()
+    task = await closures.close_erased(erased, ErasureRequest(duty="intake"), asker(), sector.work)
+    await closures.erase(task, sector.work)
+    await a_version(sector, case, consent)
+    closed = await closed_ids(sector)
+    await LedgerKeeper(vault, sector.open).replay()
+    await copied.rollback()  # an older copy is put back, and the service starts anew
+    restarted = LedgerKeeper(vault, sector.open)
+    seen: list[bool] = []
+
+    async def show(look: looks.Look, load: Any) -> Any:
+        seen.append(own.keyset in await closed_ids(sector))
+        return await load(sector.work)
+
+    gate = LedgerGate(restarted, show)
+    look = looks.Look(Access(act="view"))
+    with pytest.raises(refusals.CaseErased):
+        await gate(look, lambda work: looks.case_page(erased, asker(), work))
+
+    assert seen == [True]
+    assert await closed_ids(sector) == closed == [own.keyset, f"{consent}/1"]
+    await restarted.sweep()
+    [row] = await sector.rows("SELECT reference FROM case_file WHERE id = :id", id=erased)
+    assert row.reference == ""
+    assert await sector.rows("SELECT keyset FROM data_key WHERE keyset = :id", id=own.keyset) == []
+    assert (vault.ledger.why_closed, vault.ledger.newest) == (None, 2)
+
+
+async def test_without_a_vault_withdrawals_go_on_and_it_is_told_later(
+    sector: StoredSector, tmp_path: Path
+) -> None:
+    vault = a_vault(tmp_path)
+    keeper = LedgerKeeper(vault, sector.open)
+    referral = await an_offered_referral(sector)
+    vault.is_away = True
+
+    await withdraw(sector, referral)
+    await keeper.replay()
+    vault.is_away = False
+    await keeper.replay()
+
+    assert vault.ledger.newest == len(await closed_ids(sector)) == 1
+
+
+async def test_a_database_that_went_on_as_an_older_copy_shows_nothing(
+    sector: StoredSector, tmp_path: Path
+) -> None:
+    vault = a_vault(tmp_path)
+    vault.ledger.close([Closure(n=1, kind="keyset", id=an_id("keyset", "of a lost case"))], 1)
+    await withdraw(sector, await an_offered_referral(sector))
+
+    with pytest.raises(refusals.VaultUnavailable):
+        await LedgerKeeper(vault, sector.open).replay()

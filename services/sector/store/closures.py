@@ -27,9 +27,14 @@ SELECT id, CAST(task AS text) AS task FROM closure
 WHERE done_at IS NULL AND recorded_at <= :before ORDER BY recorded_at LIMIT :limit"""
 _AFTER: Final = "SELECT n, kind, id FROM closure WHERE n > :n ORDER BY n LIMIT :limit"
 _RESTORE: Final = """
-INSERT INTO closure (n, kind, id, recorded_at, done_at)
-SELECT n, kind, id, :at, :at
-FROM unnest(CAST(:n AS bigint[]), CAST(:kind AS text[]), CAST(:id AS text[])) AS row (n, kind, id)"""
+INSERT INTO closure (n, kind, id, recorded_at, task, done_at)
+SELECT r.n, r.kind, r.id, :at, CASE WHEN c.id IS NOT NULL THEN jsonb_build_object(
+    'kind', 'erasure', 'case', c.id, 'agency', c.agency, 'duty', 'ledger',
+    'actor', jsonb_build_object('client', 'ledger')) END,
+  CASE WHEN c.id IS NULL THEN CAST(:at AS timestamptz) END
+FROM unnest(CAST(:n AS bigint[]), CAST(:kind AS text[]), CAST(:id AS text[])) AS r (n, kind, id)
+LEFT JOIN packet p ON p.keyset = r.id LEFT JOIN case_file c ON c.id = p.case_id
+ON CONFLICT (id) DO NOTHING"""
 _LAST: Final = "SELECT coalesce(max(n), 0) AS n FROM closure"
 
 

@@ -111,7 +111,12 @@ async def ground_of(pull: PacketPull, work: Work, *, is_release: bool = False) -
     if view is None or view.case is None or view.subject_number is None:
         raise NotFound
     basis = _basis(view, pull)
-    case = await work.cases.find(view.case, view.agency)
+    try:
+        case = await work.cases.find(view.case, view.agency)
+    except refusals.CaseErased:
+        if basis == "own_case":
+            raise
+        raise NotFound from None  # a receiver learns no more than a stranger
     consent = await work.cases.ruling_consent(view.consent.id) if view.consent else None
     named = consent.version.ref if consent and basis != "own_case" else None
     if is_release:

@@ -21,11 +21,9 @@ from cloudevents.core.bindings.kafka import (
 from cloudevents.core.v1.event import CloudEvent as SdkEvent
 from jsonschema import Draft7Validator
 
-from schemas.publishing.asyncapi import EXAMPLES
 from schemas.wire.cloudevents import STRUCTURED, CloudEvent, LetterReason, Unusable, decode
+from tests.contract.test_examples import RECORDS
 from tests.support.shared import shared_data
-
-RECORDS = sorted(EXAMPLES.glob("*/*.json"))
 
 
 def http_event(message: str) -> CloudEvent:

@@ -173,7 +173,8 @@ def test_a_port_that_the_operator_named_and_somebody_else_uses_ends_with_exit_5(
 
 def test_a_token_is_refused_where_the_installation_has_an_issuer_of_its_own(data: Path) -> None:
     (data / "concert.toml").write_text(
-        'mode = "test"\n[issuer]\nname = "urn:example:issuer"\nkeys_file = "keys"\n'
+        'mode = "test"\ngovernance_keys_file = "public"\n'
+        '[issuer]\nname = "urn:example:issuer"\nkeys_file = "keys"\n'
     )
     words = ("token", "--agency", "harbour-clinic", "--staff", "s-1", "--role", "nurse", "--data", str(data))
 

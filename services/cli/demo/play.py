@@ -148,8 +148,8 @@ class Play:
     async def race_on(self) -> None:
         """Pair after pair, until both orders have come often enough; bounded."""
         for place in range(PAIRS_MAX):
-            if min(self.orders.values()) >= ORDERS_AT_LEAST:
-                return
+            if min(self.orders.values()) >= ORDERS_AT_LEAST or self.failures:
+                return  # where a story has failed the run is red, and every pair might wait in vain
             await self._play_one(RACE, place)
 
     async def try_outsiders(self) -> None:

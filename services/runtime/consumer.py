@@ -215,8 +215,9 @@ class Consumer(Worker, ConsumerRebalanceListener):  # type: ignore[misc]
         positions = {one: expected[one] for one in self._consumer.assignment() if one in expected}
         try:
             if positions:
-                await self._consumer.commit(positions)
-        except KafkaError as error:
+                async with asyncio.timeout(LOOK_WITHIN_SECONDS):  # aiokafka would ask for ever
+                    await self._consumer.commit(positions)
+        except (KafkaError, TimeoutError) as error:
             log().info("brokers_not_told", error_class=type(error).__name__)
         crash_point("consumer.told")
 

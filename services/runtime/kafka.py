@@ -3,12 +3,16 @@
 import asyncio
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
+import aiokafka.conn
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.conn import AIOKafkaConnection, CloseReason
+from aiokafka.errors import KafkaConnectionError
 from aiokafka.partitioner import murmur2
 from aiokafka.producer.message_accumulator import BatchBuilder
 
@@ -30,6 +34,34 @@ FETCH_WAIT_MS: Final = 2_000
 PARTITION_BYTES_MAX: Final = 1 << 20
 METADATA_AGAIN_SECONDS: Final = 0.2
 _HEADERS: Final = list(HEADERS)
+
+
+class BrokerConnection(AIOKafkaConnection):  # type: ignore[misc]
+    """A connection that is lost, and says so, when something is written to it after the broker went.
+
+    asyncio drops such a write, uvloop raises RuntimeError. That would end aiokafka's task which keeps the
+    metadata, and whoever asks for them afterwards, a commit or a new place, waits for ever.
+    """
+
+    def send(self, request: Any, expect_response: bool = True) -> Any:
+        """Send a request; raises KafkaConnectionError."""
+        with self._lost_if_closed():
+            return super().send(request, expect_response)
+
+    def _send_sasl_token(self, payload: bytes, expect_response: bool = True) -> Any:
+        with self._lost_if_closed():
+            return super()._send_sasl_token(payload, expect_response)
+
+    @contextmanager
+    def _lost_if_closed(self) -> Iterator[None]:
+        try:
+            yield
+        except RuntimeError as closed:
+            self.close(reason=CloseReason.CONNECTION_BROKEN)
+            raise KafkaConnectionError("the connection was closed") from closed
+
+
+aiokafka.conn.AIOKafkaConnection = BrokerConnection
 
 
 def security(settings: KafkaSettings) -> Mapping[str, Any]:

@@ -7,11 +7,20 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
+import uvloop
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import KafkaError
+from aiokafka.conn import create_conn
+from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.protocol.admin import ApiVersionRequest
 
 from services.runtime.identity import Identity
-from services.runtime.kafka import METADATA_AGAIN_SECONDS, RelayProducer, be_patient, member_of
+from services.runtime.kafka import (
+    METADATA_AGAIN_SECONDS,
+    BrokerConnection,
+    RelayProducer,
+    be_patient,
+    member_of,
+)
 from tests.support.clock import StoppedClock
 
 REFERRALS = Identity("referrals", "test-local")
@@ -87,3 +96,27 @@ def test_a_client_that_nobody_tells_the_leaders_asks_again_after_a_pause() -> No
         return asked
 
     assert asyncio.run(times_asked()) <= 3
+
+
+def test_a_request_on_a_connection_that_has_just_closed_is_a_lost_connection() -> None:
+    """uvloop refuses the write by an error of its own, which would end aiokafka's keeper of the metadata."""
+
+    async def ask_as_the_broker_goes() -> None:
+        server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+        async with server:
+            host, port = server.sockets[0].getsockname()
+            connection = BrokerConnection(host, port)
+            connection._reader, connection._writer = await asyncio.open_connection(host, port)
+            connection._read_task = asyncio.create_task(asyncio.sleep(0))
+            connection._writer.transport.abort()
+            await connection._writer.wait_closed()  # and aiokafka has not heard of it yet
+            with pytest.raises(KafkaConnectionError):
+                await connection.send(ApiVersionRequest())
+            assert not connection.connected()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(ask_as_the_broker_goes())
+
+
+def test_every_client_of_this_process_gets_such_connections() -> None:
+    assert create_conn.__globals__["AIOKafkaConnection"] is BrokerConnection

@@ -72,9 +72,11 @@ class VaultUpkeep:
         reply = await self._vault.closed(rows, newest)
         self._hear(reply.closed)
         if reply.missing:
-            log().error("ledger_restored", count=len(reply.missing))
             async with self._open_work() as work:
-                await work.closures.restore(reply.missing, self._clock.now())
+                newest = await work.closures.last()  # grown since, if she withdrew while the vault was asked
+                if lost := [row for row in reply.missing if row.n > newest]:
+                    log().error("ledger_restored", count=len(lost))
+                    await work.closures.restore(lost, self._clock.now())
         return bool(reply.missing) or len(rows) == ROWS_MAX
 
     async def _fetch_intake(self, epoch: str) -> None:

@@ -1,10 +1,12 @@
 """A vault looked after by its service, on real stores: keys adopted, and wrapped anew in a new epoch."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
 import httpx2
 import pytest
+from structlog.testing import capture_logs
 
 from schemas.events.access import EntryProof, ProofRequest, PublishedProofs
 from schemas.events.consent import Closure
@@ -12,6 +14,7 @@ from schemas.trail.notes import Checkpoint, checkpoint_text, signed_note
 from services.runtime.errors import NotFound
 from services.sector import upkeep
 from services.sector.upkeep import VaultUpkeep
+from services.sector.vault_client import LedgerReply
 from tests.support.builders import an_id
 from tests.support.releases import CONTENTS, ReleaseScene
 from tests.support.sector import StoredSector
@@ -115,6 +118,27 @@ async def test_an_older_copy_of_the_database_opens_nothing_before_the_ledger_is_
     assert await scene.sector.work.closures.closed_among([keyset]) == {keyset}
     with pytest.raises(NotFound):
         await scene.released(scene.pull(referral, "clinical"))
+
+
+async def test_what_is_closed_while_the_vault_is_asked_was_never_lost(
+    scene: ReleaseScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closures, closed = scene.sector.work.closures, scene.vault.closed
+    its = VaultUpkeep(scene.vault, scene.trail.client(), scene.sector.open, scene.sector.clock)
+    await closures.restore([closed_keyset(1)], scene.sector.clock.now())
+
+    async def overtaken(rows: Sequence[Closure], newest: int) -> LedgerReply:
+        monkeypatch.undo()
+        await closures.restore([closed_keyset(2)], scene.sector.clock.now())
+        await closed([closed_keyset(1), closed_keyset(2)], 2)
+        return await closed(rows, newest)
+
+    monkeypatch.setattr(scene.vault, "closed", overtaken)
+    with capture_logs() as told:
+        await swept(its)
+
+    assert "ledger_restored" not in {one["event"] for one in told}
+    assert (await scene.vault.status())["closed"] is None
 
 
 def closed_keyset(number: int) -> Closure:

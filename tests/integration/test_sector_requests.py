@@ -214,6 +214,19 @@ async def test_names_that_are_made_up_cannot_fill_the_count_of_denials(sector: S
     assert max(kept) == DENIED_ACTORS_MAX - 1
 
 
+async def test_denials_counted_out_of_their_order_end_no_earlier_than_they_began(
+    sector: StoredSector,
+) -> None:
+    """Of two at once the later may be counted first; the trail refuses what ends before it begins."""
+    told, reports = Access(act="denial", agency="prober", reason="not_found"), sector.work.reports
+    for at in (NOON, NOON - timedelta(milliseconds=1), NOON - timedelta(milliseconds=2)):
+        await reports.is_first_denial(told, at)
+
+    [(_, since, until)] = await reports.end_denials(NOON)
+
+    assert (since, until) == (NOON, NOON)
+
+
 async def test_reports_that_the_trail_refused_are_an_alarm_by_code_until_they_are_gone(
     sector: StoredSector,
 ) -> None:

@@ -56,11 +56,13 @@ GROUP BY refused ORDER BY refused"""
 
 DENIED_ACTORS_MAX: Final = 100
 """How many actors of one agency are counted apart at a time; those beyond are counted by their system."""
-_COUNT: Final = "UPDATE denial SET times = times + 1, until = :at WHERE access = :access RETURNING times"
+_COUNT: Final = """
+UPDATE denial SET times = times + 1, until = greatest(until, :at) WHERE access = :access RETURNING times"""
 _ACTORS: Final = "SELECT count(*) AS actors FROM denial WHERE agency = :agency"
 _BEGIN: Final = """
 INSERT INTO denial (access, agency, since, until) VALUES (:access, :agency, :at, :at)
-ON CONFLICT (access) DO UPDATE SET times = denial.times + 1, until = :at RETURNING times"""
+ON CONFLICT (access) DO UPDATE SET times = denial.times + 1, until = greatest(denial.until, :at)
+RETURNING times"""
 _END: Final = f"""
 DELETE FROM denial WHERE access IN (
   SELECT access FROM denial WHERE since <= :before ORDER BY since LIMIT {REPORTS_MAX} FOR UPDATE SKIP LOCKED)

@@ -99,7 +99,7 @@ class Secrets(SecretFolder):
 
     def public_key(self, name: str) -> str:
         """Its public half, as `ed25519:…`."""
-        return written(_public(self.signing_key(name)), "ed25519")
+        return written(_public(self.signing_key(name)))
 
     @property
     def governance_keys(self) -> list[Ed25519PrivateKey]:
@@ -109,7 +109,7 @@ class Secrets(SecretFolder):
     def governance_public_file(self) -> Path:
         """Their public halves, by their ids."""
         public = [_public(key) for key in self.governance_keys]
-        written_down = {kid_of(key): written(key, "ed25519") for key in public}
+        written_down = {kid_of(key): written(key) for key in public}
         return self.made_once("governance.public.json", lambda: json.dumps(written_down, indent=1))
 
     def issuer_key_file(self) -> Path:

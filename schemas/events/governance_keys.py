@@ -49,7 +49,7 @@ class GovernanceKeys:
     def read(cls, text: bytes) -> Self:
         """Read a JSON object of key id → `ed25519:…`."""
         try:
-            found = {kid: public_bytes(key, "ed25519") for kid, key in dict(parse_json(text)).items()}
+            found = {kid: public_bytes(key) for kid, key in dict(parse_json(text)).items()}
         except (ValueError, TypeError, AttributeError, Unusable):
             raise KeysUnreadable("write the keys as one JSON object of id and ed25519:… key") from None
         if not NEEDED <= len(found) <= HOLDERS or any(kid != kid_of(key) for kid, key in found.items()):

@@ -13,7 +13,8 @@ from schemas.ids import AgencyId, ReaderKeyId
 from schemas.wire.body import Instant
 from schemas.wire.exact_bytes import Bytes
 from schemas.wire.hpke import is_public_key, key_id
-from schemas.wire.signed import SignatureWrong, SignedObject, check_signature, public_bytes, sign
+from schemas.wire.public_keys import KeyFault, public_bytes
+from schemas.wire.signed import SignatureWrong, SignedObject, check_signature, sign
 
 VERDICTS_MAX: Final = 1_024
 VALID_FOR_MAX: Final = timedelta(days=90)
@@ -113,6 +114,6 @@ def _is_signed(record: KeyRecord, signing_key: str) -> bool:
     """Public on both sides, and the same at each pull: so the verdict is kept."""
     try:
         check_signature(record, public_bytes(signing_key))
-    except SignatureWrong:
+    except (KeyFault, SignatureWrong):
         return False
     return True

@@ -1,6 +1,7 @@
 """Public keys as agencies and services write them down: which may be taken, each with one spelling."""
 
 import base64
+from functools import lru_cache
 from typing import Annotated, Final
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -41,7 +42,8 @@ class KeyFault(ValueError):
         self.code = code
 
 
-def public_bytes(key: str, suite: str) -> bytes:
+@lru_cache(1_024)  # the same few keys at each release
+def public_bytes(key: str, suite: str = "ed25519") -> bytes:
     """The 32 bytes of an `ed25519` or `x25519` key.
 
     KeyFault for one of another suite, of an example, of low order, or written as no library writes it.
@@ -66,6 +68,6 @@ def public_bytes(key: str, suite: str) -> bytes:
     return content
 
 
-def written(public: bytes, suite: str) -> str:
+def written(public: bytes, suite: str = "ed25519") -> str:
     """A public key as it is written down."""
     return f"{suite}:{base64.b64encode(public).decode()}"

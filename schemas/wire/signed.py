@@ -1,16 +1,15 @@
 """Signatures on objects: Ed25519 over `<format> sig` and the JCS form of the object without its signature."""
 
 import hashlib
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import BaseModel, ConfigDict, Field
 
-from schemas.trail.bytes import TrailFault, canonical, decoded, encoded
+from schemas.trail.bytes import canonical
 from schemas.wire.exact_bytes import Bytes64
 
-ED25519: Final = "ed25519:"
 S = TypeVar("S", bound="SignedObject")
 
 
@@ -60,19 +59,3 @@ def check_signature(words: SignedObject, public: bytes) -> None:
 def key_name(public: bytes) -> str:
     """The `kid` of an Ed25519 key: the first 16 hex digits of SHA-256 of its 32 bytes."""
     return hashlib.sha256(public).hexdigest()[:16]
-
-
-def public_text(public: bytes) -> str:
-    """A signing key as admissions and settings write it: `ed25519:` and standard base64."""
-    return ED25519 + encoded(public)
-
-
-def public_bytes(text: str) -> bytes:
-    """The bytes of such a key; SignatureWrong for any other spelling."""
-    try:
-        raw = decoded(text.removeprefix(ED25519))
-    except TrailFault:
-        raise SignatureWrong from None
-    if not text.startswith(ED25519) or len(raw) != 32:
-        raise SignatureWrong
-    return raw

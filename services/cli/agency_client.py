@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass as reading_dataclass
 from pydantic_core import to_json
 
 from deploy.local.refusals import CannotRun
-from schemas.wire.signed import public_bytes
+from schemas.wire.public_keys import public_bytes
 from services.cli.packet_keys import PacketKey
 from services.cli.tokens import LIFE_SECONDS, LocalIssuer
 from services.runtime.clock import SystemClock

@@ -66,7 +66,7 @@ def create(
         private.flush()
         os.fsync(private.fileno())
     public = Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
-    print(json.dumps({kid_of(public): written(public, "ed25519")}))
+    print(json.dumps({kid_of(public): written(public)}))
     say(f"Keep {file} to yourself, and give the printed line to whoever runs the installation.")
 
 

@@ -10,7 +10,7 @@ import typer
 from schemas.events.consent import PURPOSES
 from schemas.events.packet import GROUPS
 from schemas.roles import ROLES
-from schemas.wire.signed import public_bytes
+from schemas.wire.public_keys import public_bytes
 from services.cli.installed import EXIT_CODES, JSON, DataDirectory, ask, installed
 from services.cli.packet_keys import PacketKey
 from services.cli.talk import FAILED, check_choices, fail

@@ -15,7 +15,8 @@ from schemas.events.facts import StepRefused
 from schemas.events.governance_keys import GovernanceKeys
 from schemas.trail.notes import named_key
 from schemas.trail.permits import Trust
-from schemas.wire.signed import public_bytes, sign
+from schemas.wire.public_keys import public_bytes
+from schemas.wire.signed import sign
 from services.runtime.logs import log
 from services.runtime.peers import internal_client
 from services.runtime.process import Parts, Runtime, main

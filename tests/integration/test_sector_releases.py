@@ -14,7 +14,8 @@ from schemas.events.break_glass import BreakGlassApproval
 from schemas.events.governance import ServiceCurrent
 from schemas.events.packet import PacketClinical
 from schemas.events.referral import ReportBreakGlass
-from schemas.wire.signed import public_text, sign
+from schemas.wire.public_keys import written
+from schemas.wire.signed import sign
 from services.runtime.errors import NotFound, Refused
 from services.sector import releases
 from services.sector.domain import refusals
@@ -254,7 +255,7 @@ async def test_a_key_that_the_agency_did_not_sign_gets_nothing(scene: ReleaseSce
 
 async def a_danger(scene: ReleaseScene, **changes: Any) -> BreakGlassApproval:
     """What a supervisor of the police agrees to, signed by the police's service."""
-    public = public_text(POLICE_KEY.public_key().public_bytes_raw())
+    public = written(POLICE_KEY.public_key().public_bytes_raw())
     await scene.sector.work.register.keep(ServiceCurrent, [a_service("police", signing_key=public)])
     words: dict[str, Any] = {
         "referral": (await scene.sector.rows("SELECT referral FROM referral_view"))[0].referral,

@@ -11,7 +11,7 @@ from schemas.wire.public_keys import written
 HOLDERS: Final = tuple(Ed25519PrivateKey.from_private_bytes(bytes([holder]) * 32) for holder in (1, 2, 3))
 STRANGER_TO_ALL: Final = Ed25519PrivateKey.from_private_bytes(bytes([9]) * 32)
 PUBLIC: Final = {kid_of(key): key for key in (one.public_key().public_bytes_raw() for one in HOLDERS)}
-KEYS_TEXT: Final = json.dumps({kid: written(key, "ed25519") for kid, key in PUBLIC.items()}).encode()
+KEYS_TEXT: Final = json.dumps({kid: written(key) for kid, key in PUBLIC.items()}).encode()
 KEYS: Final = GovernanceKeys.read(KEYS_TEXT)
 
 

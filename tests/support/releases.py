@@ -14,7 +14,7 @@ from schemas.events.pulls import PacketPull, PullAnswer
 from schemas.wire.hpke import new_pair
 from schemas.wire.key_records import sign_key_record
 from schemas.wire.packets import open_release
-from schemas.wire.signed import public_text
+from schemas.wire.public_keys import written
 from schemas.wire.topic import source_of
 from services.sector.domain.bodies import OfferRequest
 from services.sector.handlers.packets import write_group
@@ -85,8 +85,8 @@ class ReleaseScene:
         await sector.rows("DELETE FROM intake_key")
         await work.packets.keep_intake(await self.vault.intake(), sector.clock.now())
         keys = {
-            "signing_key": public_text(SIGNING_KEY.public_key().public_bytes_raw()),
-            "vault_key": public_text(VAULT_PUBLIC),
+            "signing_key": written(SIGNING_KEY.public_key().public_bytes_raw()),
+            "vault_key": written(VAULT_PUBLIC),
         }
         await work.register.keep(ProtocolCurrent, [a_protocol_current()])
         await work.register.keep(ServiceCurrent, [a_service(sector.profile.name, **keys)])

@@ -50,7 +50,8 @@ from schemas.wire.packets import (
     open_release,
     wrap_for_intake,
 )
-from schemas.wire.signed import public_text, sign
+from schemas.wire.public_keys import written
+from schemas.wire.signed import sign
 from services.sector.vault.keys import KeyFiles
 from services.sector.vault.operations import Vault, VaultTrust
 from services.sector.vault.requests import (
@@ -138,7 +139,7 @@ def an_agency(**changes: Any) -> AgencyCurrent:
         "sector": "health",
         "organization": "0" * 8 + "-0000-4000-8000-" + "0" * 12,
         "status": "active",
-        "signing_key": public_text(public(AGENCY_KEY)),
+        "signing_key": written(public(AGENCY_KEY)),
         "encryption_key": "x25519:" + base64.b64encode(new_pair(1)[1]).decode(),
     }
     return AgencyCurrent(**(words | changes))
@@ -150,8 +151,8 @@ def a_service(**changes: Any) -> ServiceCurrent:
         "service": SECTOR,
         "version": 1,
         "status": "active",
-        "signing_key": public_text(public(SERVICE_KEY)),
-        "vault_key": public_text(public(VAULT_KEY)),
+        "signing_key": written(public(SERVICE_KEY)),
+        "vault_key": written(public(VAULT_KEY)),
     }
     return ServiceCurrent(**(words | changes))
 
@@ -217,7 +218,7 @@ def a_danger(**changes: Any) -> DangerGround:
         "approved_at": NOW - timedelta(minutes=5),
     }
     approval = sign(BreakGlassApproval.model_validate(words | changes), signed_by)
-    keys = {"signing_key": public_text(public(APPROVER_KEY))}
+    keys = {"signing_key": written(public(APPROVER_KEY))}
     return DangerGround(
         approval=approval.model_dump_json().encode(),
         approver=governed(an_agency(agency="agency-p", sector="police")),

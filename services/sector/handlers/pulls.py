@@ -20,7 +20,7 @@ from schemas.events.policy import PullFacts, PullTable, compile_pulls, decide
 from schemas.events.pulls import PacketPull
 from schemas.trail.permits import PermitBody
 from schemas.wire.key_records import KeyRecord
-from schemas.wire.signed import SignatureWrong, public_bytes
+from schemas.wire.public_keys import KeyFault, public_bytes
 from services.runtime.errors import NotFound
 from services.sector.domain import refusals
 from services.sector.domain.bodies import PullRequest
@@ -195,7 +195,7 @@ async def _danger(approval: BreakGlassApproval, pull: PacketPull, work: Work) ->
             groups=pull.groups,
             at=work.clock.now(),
         )
-    except (BadApproval, SignatureWrong):
+    except (BadApproval, KeyFault):
         raise refusals.ApprovalRefused from None
     documents = (one.model_dump_json().encode() for one in (approval, approver, service))
     return DangerGround(**dict(zip(("approval", "approver", "service"), documents, strict=True)))

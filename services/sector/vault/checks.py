@@ -22,7 +22,7 @@ from schemas.trail.tree import leaf_hash, verify_inclusion
 from schemas.wire.hpke import CannotOpen
 from schemas.wire.key_records import BadKeyRecord, KeyRecord, check_key_record
 from schemas.wire.packets import PacketPlace, decrypt_group, parsed_group
-from schemas.wire.signed import SignatureWrong, public_bytes
+from schemas.wire.public_keys import KeyFault, public_bytes
 from services.sector.vault.faults import VaultRefusal
 from services.sector.vault.requests import ClosureEntry, ConsentGround, DangerGround, OpenRequest, StoredGroup
 from services.sector.vault.state import Ledger
@@ -141,7 +141,7 @@ def check_danger(ground: DangerGround, request: OpenRequest, keys: GovernanceKey
         )
     except BadApproval as bad:
         raise VaultRefusal(bad.code) from None
-    except (ValidationError, SignatureWrong):
+    except (ValidationError, KeyFault):
         raise VaultRefusal("approval_unsigned") from None
 
 
@@ -165,7 +165,7 @@ def check_signed(message: bytes, signature: bytes, service: ServiceCurrent) -> N
     """The service's signing key, as governance knows it, signed this."""
     try:
         Ed25519PublicKey.from_public_bytes(public_bytes(service.signing_key)).verify(signature, message)
-    except (InvalidSignature, SignatureWrong):
+    except (InvalidSignature, KeyFault):
         raise VaultRefusal("consent_unsigned") from None
 
 

@@ -34,7 +34,8 @@ from schemas.wire.packets import (
     wrap_for_intake,
     wrap_with_kek,
 )
-from schemas.wire.signed import SignatureWrong, check_signature, public_text, sign
+from schemas.wire.public_keys import written
+from schemas.wire.signed import SignatureWrong, check_signature, sign
 from tests.unit.schemas import naive_hpke
 
 PLACE: Final = PacketPlace(
@@ -267,7 +268,7 @@ def test_a_release_needs_a_group_and_no_unknown_word() -> None:
 
 
 class AnAdmission:
-    agency, status, signing_key = "police-2", "active", public_text(SIGNING_PUBLIC)
+    agency, status, signing_key = "police-2", "active", written(SIGNING_PUBLIC)
 
 
 def a_record(**changes: Any) -> KeyRecord:
@@ -294,7 +295,7 @@ WRONG_RECORDS: Final[dict[str, tuple[str, Callable[[], tuple[KeyRecord, Any, dat
     "late": ("key_not_valid_now", lambda: (a_record(), AnAdmission(), NOW + timedelta(days=90))),
     "another signing key": (
         "key_record_unsigned",
-        lambda: (a_record(), of_another(signing_key=public_text(b"o" * 32)), NOW),
+        lambda: (a_record(), of_another(signing_key=written(b"o" * 32)), NOW),
     ),
     "unsigned": (
         "key_record_unsigned",

@@ -18,7 +18,8 @@ from schemas.events.governance_keys import kid_of
 from schemas.trail.bytes import subject_key
 from schemas.trail.notes import vkey
 from schemas.wire.packets import CASE_KEY
-from schemas.wire.signed import check_signature, public_text
+from schemas.wire.public_keys import written
+from schemas.wire.signed import check_signature
 from services.sector.domain.refusals import VaultUnavailable
 from services.sector.vault.faults import VaultRefusal
 from services.sector.vault.process import listening
@@ -67,7 +68,7 @@ def said(process: subprocess.Popen[bytes]) -> str:
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("a-folder-so-deep-that-no-socket-could-be-bound-by-its-path" + "-" * 60)
     (folder / "vault.key").write_text("dmF1bHQuLi4uLi4uLi4uLi4uLi4uLi4uLi4uLi4uLi4=")
-    keys = {kid_of(public(key)): public_text(public(key)) for key in GOVERNANCE}
+    keys = {kid_of(public(key)): written(public(key)) for key in GOVERNANCE}
     (folder / "governance.json").write_text(json.dumps(keys))
     environment = {
         "PYTHONPATH": str(ROOT),

@@ -25,6 +25,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from deploy.local.places import write_private
 from deploy.local.secrets import SecretFolder, bad_secret
 from schemas.wire.topic import host_of, source_of
+from services.runtime.settings import TlsSettings
 
 LIFETIME: Final = timedelta(hours=24)
 RENEWED_BELOW: Final = timedelta(hours=12)
@@ -52,6 +53,14 @@ class Certificates(SecretFolder):
     def key_file(self, name: str) -> Path:
         """The private key that belongs to it."""
         return self.folder / f"{name}.key"
+
+    def tls_settings(self, name: str) -> TlsSettings:
+        """What whoever bears that name listens and asks with."""
+        return TlsSettings(
+            certificate_file=self.certificate_file(name),
+            key_file=self.key_file(name),
+            authority_file=self.authority_file,
+        )
 
     def renew(self, names: Iterable[str]) -> list[str]:
         """Makes what is missing or has less than half of its life left; the names of the new ones."""

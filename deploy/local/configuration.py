@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from deploy.local.places import cache_directory, default_directory, make_directory
 from deploy.local.refusals import CannotRun
-from services.runtime.settings import PREFIX, READ_ELSEWHERE
+from services.runtime.settings import PREFIX, IssuerSettings, KafkaSettings, UnknownSetting, refuse_unknown
 
 FILE_NAME: Final = "concert.toml"
 KEPT: Final = ("mode", "cell", "jurisdiction", "year")
@@ -28,15 +28,6 @@ WORD: Final = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ExternalKafka(_Section):
-    """Brokers that somebody else runs, and the administrator that makes topics, users and rights there."""
-
-    bootstrap: str
-    user: str
-    password_file: Path
-    namespace: str = ""
 
 
 class ExternalDatabase(_Section):
@@ -56,13 +47,6 @@ class MailServer(_Section):
     """Mail in the clear is for a server on this machine alone."""
     authority_file: Path | None = None
     """The authority, in PEM, that signed the server's certificate, where it is not a public one."""
-
-
-class Issuer(_Section):
-    """Who signs agencies' access tokens, where it is not the local issuer."""
-
-    name: str
-    keys_file: Path
 
 
 class Configuration(BaseSettings):
@@ -86,10 +70,12 @@ class Configuration(BaseSettings):
     """Ports that the operator names; taken ones are refused."""
     chosen_ports: Mapping[str, int] = {}
     """Ports that the supervisor chose; taken ones are chosen anew."""
-    kafka: ExternalKafka | None = None
+    kafka: KafkaSettings | None = None
+    """Brokers that somebody else runs, and the administrator that makes topics, users and rights there."""
     database: ExternalDatabase | None = None
     smtp: MailServer | None = None
-    issuer: Issuer | None = None
+    issuer: IssuerSettings | None = None
+    """Who signs agencies' access tokens, where it is not the local issuer."""
     governance_keys_file: Path | None = None
     """The public keys of governance's three holders, where they are not this installation's own."""
 
@@ -116,7 +102,10 @@ class Configuration(BaseSettings):
 
 def load(data: Path | None = None) -> Configuration:
     """The configuration of a data directory, or what a first start there would write."""
-    _refuse_unknown(os.environ)
+    try:
+        refuse_unknown(os.environ, Configuration)
+    except UnknownSetting as unknown:
+        raise CannotRun("unknown_setting", str(unknown)) from None
     folder = data or Path(os.environ.get("CONCERT_DATA") or default_directory())
     folder = folder.expanduser().absolute()
     values: dict[str, Any] = {"cache": cache_directory(), "year": datetime.now(UTC).year}
@@ -178,11 +167,3 @@ def _read(file: Path) -> dict[str, Any]:
         raise CannotRun("bad_configuration", f"{file} is not readable as TOML.") from None
     except OSError as error:
         raise CannotRun("unreachable_directory", f"{file} cannot be read: {error.strerror}.") from None
-
-
-def _refuse_unknown(environment: Mapping[str, str]) -> None:
-    known = {f"{PREFIX}{name.upper()}" for name in Configuration.model_fields}
-    given = {name for name in environment if name.startswith(PREFIX) and not name.startswith(READ_ELSEWHERE)}
-    unknown = sorted(name for name in given if name.split("__")[0] not in known)
-    if unknown:
-        raise CannotRun("unknown_setting", f"No setting is named {', '.join(unknown)}; correct it.")

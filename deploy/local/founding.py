@@ -11,7 +11,6 @@ from schemas.events.governance import ServiceCurrent
 from schemas.events.governance_keys import NEEDED, B, sign
 from schemas.topics import SECTORS
 from services.runtime.peers import internal_client
-from services.runtime.settings import TlsSettings
 
 ANSWER_WITHIN_SECONDS: Final = 30.0
 SIGNS_ITSELF: Final = "Mode local: this installation holds governance's three keys, and signs by itself."
@@ -26,15 +25,8 @@ def signed_by_two(body: B, holders: list[Ed25519PrivateKey]) -> B:
 
 def operator_client(installation: Installation, service: str) -> httpx2.AsyncClient:
     """A connection to a service's internal port."""
-    certificates = installation.certificates
-    tls = TlsSettings(
-        certificate_file=certificates.certificate_file(OPERATOR),
-        key_file=certificates.key_file(OPERATOR),
-        authority_file=certificates.authority_file,
-    )
-    return internal_client(
-        tls, service, base_url=installation.internal_url(service), seconds=ANSWER_WITHIN_SECONDS
-    )
+    tls, address = installation.certificates.tls_settings(OPERATOR), installation.internal_url(service)
+    return internal_client(tls, service, base_url=address, seconds=ANSWER_WITHIN_SECONDS)
 
 
 async def publish_services(installation: Installation, say: Say) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import URL, make_url
 from deploy.local import accounts, ports
 from deploy.local import configuration as configurations
 from deploy.local.certificates import Certificates
-from deploy.local.configuration import Configuration, ExternalDatabase, ExternalKafka, Issuer, MailServer
+from deploy.local.configuration import Configuration, ExternalDatabase, MailServer
 from deploy.local.databases import DATABASES, FURTHER_ROLES, DatabaseServer
 from deploy.local.places import make_directory, must_reach
 from deploy.local.ports import HOST
@@ -19,6 +19,7 @@ from deploy.local.secrets import Secrets, bad_secret
 from deploy.local.subprocesses import Say
 from schemas.events.governance_keys import GovernanceKeys, KeysUnreadable
 from schemas.topics import SERVICES, VIEWS
+from services.runtime.settings import IssuerSettings, KafkaSettings
 
 KAFKA_ADMIN: Final = "admin"
 OPERATOR: Final = "operator"
@@ -60,9 +61,9 @@ class Installation:
         return self.certificates.renew((*SERVICES, OPERATOR))
 
     @property
-    def kafka(self) -> ExternalKafka:
+    def kafka(self) -> KafkaSettings:
         """The brokers and their administrator, be they somebody else's or this machine's own."""
-        return self.configuration.kafka or ExternalKafka(
+        return self.configuration.kafka or KafkaSettings(
             bootstrap=f"{HOST}:{self.ports['kafka']}",
             user=KAFKA_ADMIN,
             password_file=self.secrets.password_file("kafka", KAFKA_ADMIN),
@@ -116,9 +117,9 @@ class Installation:
         return f"http://{HOST}:{self.ports[f'{service}_api']}"
 
     @property
-    def issuer(self) -> Issuer:
+    def issuer(self) -> IssuerSettings:
         """Who signs access tokens."""
-        return self.configuration.issuer or Issuer(
+        return self.configuration.issuer or IssuerSettings(
             name=f"urn:concert:{self.configuration.cell}:local-issuer",
             keys_file=self.secrets.issuer_public_file(),
         )

@@ -31,7 +31,6 @@ OPTIONS: Final = (
     "-XX:-UsePerfData",
 )
 """The last: with that data the JVM writes its arguments to a file in the common temporary folder."""
-ITERATIONS: Final = 8192
 INTERNAL_USERS: Final = ("admin", "broker")
 """`admin` makes topics and rights, `broker` is the broker to itself; both are super users."""
 
@@ -188,7 +187,7 @@ class Kafka(Part):
 def scram_credential(name: str, password: str) -> str:
     """One user for the formatter, in the salted form."""
     salt = random.token_bytes(16)
-    salted = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, ITERATIONS)
+    salted = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, administration.ITERATIONS)
     parts = {"salt": base64.b64encode(salt).decode(), "saltedpassword": base64.b64encode(salted).decode()}
     text = ",".join(f'{key}="{value}"' for key, value in parts.items())
-    return f"SCRAM-SHA-512=[name={name},{text},iterations={ITERATIONS}]"
+    return f"{administration.MECHANISM}=[name={name},{text},iterations={administration.ITERATIONS}]"

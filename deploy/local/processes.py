@@ -103,6 +103,7 @@ BOTH: Final = (KAFKA, POSTGRES)
 RECORD: Final = INSTALLED | DATABASE
 COMMON: Final = RECORD | BROKERS | TLS
 ALONE: Final = INSTALLED | LOG | LOG_VERIFIER | VAULT
+WATCHING: Final = NAMED | BROKERS | VIEW
 
 PROCESSES: Final = (
     Process(MAIL_SINK, "deploy.local.mail_sink", ("smtp",), (), SINK),
@@ -115,26 +116,9 @@ PROCESSES: Final = (
         Process(sector, f"services.{sector}", OUTSIDE, BOTH, COMMON | ISSUER | LOG | LOG_VERIFIER | SECTOR)
         for sector in SECTORS
     ),
+    *(Process(f"{sector}_vault", f"services.{sector}", (), (), ALONE, ("vault",)) for sector in SECTORS),
     *(
-        Process(
-            f"{sector}_vault",
-            f"services.{sector}",
-            (),
-            (),
-            INSTALLED | LOG | LOG_VERIFIER | VAULT,
-            ("vault",),
-        )
-        for sector in SECTORS
-    ),
-    *(
-        Process(
-            view.user,
-            f"services.{view.service}",
-            ("health",),
-            (KAFKA,),
-            NAMED | BROKERS | VIEW,
-            ("views",),
-        )
+        Process(view.user, f"services.{view.service}", ("health",), (KAFKA,), WATCHING, ("views",))
         for view in VIEWS
     ),
 )

@@ -131,7 +131,7 @@ class WrongMode(Exception):
     """Settings that do not go with the installation's mode."""
 
 
-def refuse_unknown(environment: Mapping[str, str], cls: type[ProcessSettings]) -> None:
+def refuse_unknown(environment: Mapping[str, str], cls: type[BaseSettings]) -> None:
     """Compare the names given with the settings there are; raises UnknownSetting."""
     known = {f"{PREFIX}{name.upper()}" for name in cls.model_fields}
     unknown = [
@@ -143,7 +143,7 @@ def refuse_unknown(environment: Mapping[str, str], cls: type[ProcessSettings]) -
     ]
     if unknown:
         raise UnknownSetting(
-            f"no setting has the name {', '.join(sorted(unknown))}; correct it or take it away"
+            f"No setting has the name {', '.join(sorted(unknown))}; correct it or take it away."
         )
 
 

@@ -157,11 +157,7 @@ class Space:
         """The certificate of a service or of `operator`."""
         certificates = self.platform.certificates
         certificates.renew([name])
-        return TlsSettings(
-            certificate_file=certificates.certificate_file(name),
-            key_file=certificates.key_file(name),
-            authority_file=certificates.authority_file,
-        )
+        return certificates.tls_settings(name)
 
     def settings(self, settings_class: type[S], service: str, **more: Any) -> S:
         """A service's settings in this space; `more` are its own."""

@@ -612,15 +612,31 @@ def a_step(resource: str) -> Ask:
     return a_post(f"{REFERRAL}/{resource}", {"duty": "desk"} | STEP_BODIES[resource])
 
 
+ERASE = {"duty": "intake"}
+VERSION: dict[str, Any] = CONSENT | ERASE
 REQUESTS: Mapping[str, tuple[Ask, ...]] = {
     "look": tuple(
-        map(a_look, ("/v1/worklist", "/v1/referrals", "/v1/cases", REFERRAL, "/v1/referrals/x", CASE))
+        map(
+            a_look,
+            (
+                "/v1/worklist",
+                "/v1/referrals",
+                "/v1/cases",
+                REFERRAL,
+                "/v1/referrals/x",
+                CASE,
+                f"{CASE}/holders",
+            ),
+        )
     ),
+    "keys": (a_look("/v1/keys"),),
+    "erase": (a_post(f"{CASE}/erasures", ERASE),),
     "directory": (a_look("/v1/services"), a_post("/v1/service-searches", SEARCH)),
     "events": (a_look("/v1/events"),),
     "ask": (
         a_post("/v1/cases", {"reference": "1"}),
         a_post(f"{CASE}/consents", CONSENT),
+        a_post(f"{CASE}/consents/{an_id('consent')}/versions", VERSION),
         a_post("/v1/referrals", an_offer_asked(an_id("case"), an_id("consent"))),
         *(a_step(resource) for resource in STEP_BODIES if resource not in PROTECTIVE),
     ),
@@ -629,34 +645,42 @@ REQUESTS: Mapping[str, tuple[Ask, ...]] = {
 REFUSED: Mapping[str, Mapping[str, str]] = {
     "of this sector": {},
     "of another sector": dict.fromkeys(REQUESTS, "wrong_sector"),
-    "suspended": dict.fromkeys(("look", "directory", "ask"), "agency_inactive"),
+    "suspended": dict.fromkeys(("look", "keys", "erase", "directory", "ask"), "agency_inactive"),
     "never admitted": dict.fromkeys(REQUESTS, "agency_not_admitted"),
 }
 """Kind of agency → kind of request → the code with which it is refused."""
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-async def test_an_agency_is_let_in_as_governance_says(scene: Scene, kind: str) -> None:
+async def test_an_agency_is_let_in_as_governance_says_and_each_refusal_is_counted(
+    scene: Scene, kind: str
+) -> None:
     await scene.sector.admit("of-this-sector", sector=scene.profile.name)
     await scene.sector.admit("of-another-sector", sector="another")
     await scene.sector.suspend("suspended")
-    agency = kind.replace(" ", "-")
+    agency, refused = kind.replace(" ", "-"), 0
 
     for request, asks in REQUESTS.items():
         for ask in asks:
             answer = await ask(scene, agency, "caseworker")
             code = answer.json()["code"] if answer.status_code == 403 else None
             assert code == REFUSED[kind].get(request), request
+            refused += code is not None
+    counted = "SELECT access::json->>'reason' AS code, times FROM denial"
+    denied = {row.code: 1 + row.times for row in await scene.sector.rows(counted)}
+    assert sum(denied.get(code, 0) for code in {*REFUSED[kind].values()}) == refused
     if kind != "of this sector":
         assert scene.trail.asked == await scene.sector.sent() == []
 
 
-@pytest.mark.parametrize("role", ["caseworker", "coordinator", "system", "cleaner"])
+@pytest.mark.parametrize("role", ["caseworker", "intake", "coordinator", "system", "cleaner"])
 async def test_a_role_may_do_what_its_row_says_and_the_trail_learns_of_the_rest(
     scene: Scene, role: str
 ) -> None:
     acts: dict[str, Act] = {
         "look": "look",
+        "keys": "arrange",
+        "erase": "erase",
         "directory": "listen",
         "events": "listen",
         "ask": "ask",
@@ -675,8 +699,8 @@ async def test_a_role_may_do_what_its_row_says_and_the_trail_learns_of_the_rest(
                 assert all(known in answer.json()["detail"] for known in ROLES)
     denials = {access.reason for access in await scene.denials()}
     assert ({"unknown_role", "role_forbids"} & denials) == {
-        "caseworker": set(), "coordinator": {"role_forbids"}, "system": {"role_forbids"},
-        "cleaner": {"unknown_role"},
+        "caseworker": set(), "intake": {"role_forbids"}, "coordinator": {"role_forbids"},
+        "system": {"role_forbids"}, "cleaner": {"unknown_role"},
     }[role]  # fmt: skip
 
 

@@ -29,13 +29,13 @@ def key_routes(engine: asking.Engine) -> APIRouter:
         """Register a key by its record, which the agency signed with the key of its admission."""
         if record.key != key:
             raise refusals.OtherKey
-        async with engine.open() as work:
+        async with asking.noting_denials(engine, by, None), engine.open() as work:
             return _page(await register_key(record, by, work))
 
     @router.get("", operation_id="list_keys")
     async def list_keys(by: Annotated[Asker, arranger]) -> KeyList:
         """The agency's own keys whose time is not over."""
-        async with engine.read() as work:
+        async with asking.noting_denials(engine, by, None), engine.read() as work:
             return KeyList(data=[_page(key) for key in await keys_of(by, work)])
 
     @router.delete("/{key}", operation_id="revoke_key")

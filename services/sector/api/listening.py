@@ -19,6 +19,7 @@ from services.sector.api.asking import (
     answer,
     asker_of,
     looks_like,
+    noting_denials,
     once_of,
 )
 from services.sector.domain.directory import ServiceSearch
@@ -61,7 +62,7 @@ def listening_routes(engine: Engine) -> APIRouter:
             is_admitted = False
             while True:
                 growth = engine.feeds.subscribe(by.agency)  # before looking, so that no commit is missed
-                async with looks, engine.read() as work:
+                async with looks, noting_denials(engine, by, None), engine.read() as work:
                     if not is_admitted:  # asked once: an agency stays in its sector
                         await check_admitted(by, work, though_suspended=True)
                         is_admitted = True
@@ -85,7 +86,7 @@ def listening_routes(engine: Engine) -> APIRouter:
         """The service directory, with the agency that answers where its organisation is admitted."""
         if after and not looks_like("service", after):
             raise CursorUnreadable
-        async with engine.read() as work:
+        async with noting_denials(engine, by, None), engine.read() as work:
             await check_admitted(by, work)
             entries = await work.register.entries(after, limit + 1)
         following = entries[limit - 1].service if len(entries) > limit else None

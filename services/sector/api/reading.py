@@ -86,7 +86,7 @@ def reading_routes(engine: asking.Engine) -> APIRouter:
         after: str | None = None,
     ) -> JSONResponse:
         """What awaits the agency, newest first; an empty list is a look too."""
-        async with engine.read() as work:
+        async with asking.noting_denials(engine, by, None), engine.read() as work:
             await check_admitted(by, work)
             places = await work.views.awaiting(by.agency, place_of(after), limit + 1)
         views = await show_referrals(engine, "awaits_agency", places[:limit], by, why)
@@ -104,7 +104,7 @@ def reading_routes(engine: asking.Engine) -> APIRouter:
         after: str | None = None,
     ) -> JSONResponse:
         """What the agency asked of others, or was asked by them, in one state or in any; newest first."""
-        async with engine.read() as work:
+        async with asking.noting_denials(engine, by, None), engine.read() as work:
             await check_admitted(by, work)
             places = await work.views.listed(by.agency, role, state, place_of(after), limit + 1)
         code: looks.ListCode = "is_owner" if role == "owner" else "is_receiver"
@@ -120,7 +120,7 @@ def reading_routes(engine: asking.Engine) -> APIRouter:
         after: str | None = None,
     ) -> JSONResponse:
         """The agency's own cases, newest first."""
-        async with engine.read() as work:
+        async with asking.noting_denials(engine, by, None), engine.read() as work:
             await check_admitted(by, work)
             cases = await work.cases.listed(by.agency, place_of(after, "case"), limit + 1)
         shown = {case.subject: case for case in cases[:limit]}

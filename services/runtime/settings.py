@@ -108,8 +108,6 @@ class RuntimeSettings(ProcessSettings):
     kafka: KafkaSettings | None = None
     tls: TlsSettings | None = None
     issuer: IssuerSettings | None = None
-    governance_keys_file: Path | None = None
-    """The three public keys of which two must have signed what is in force, as a JSON object."""
     ports: PortSettings = PortSettings()
     outbox_shards: int = 1
     """How many relays share this service's outbox; events of one key stay on one shard."""

@@ -161,13 +161,14 @@ class Space:
 
     def settings(self, settings_class: type[S], service: str, **more: Any) -> S:
         """A service's settings in this space; `more` are its own."""
+        if "governance_keys_file" in settings_class.model_fields:
+            more = {"governance_keys_file": self.platform.governance_keys_file()} | more
         return settings_class(
             mode="local",
             cell=CELL,
             database=self.database_settings(service),
             kafka=self.kafka_settings(service),
             tls=self.tls_settings(service),
-            governance_keys_file=self.platform.governance_keys_file(),
             **more,
         )
 

@@ -3,7 +3,6 @@
 import asyncio
 import re
 import sys
-from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
 import h11
@@ -75,8 +74,7 @@ class BoundedProtocol(H11Protocol):
         """Begin; a connection over the limit is told so, and one far over it is cut."""
         super().connection_made(transport)
         self._watch()
-        if certificate := transport.get_extra_info("peercert"):
-            self.app = _certified(self.app, certificate)
+        self.app = _connected(self.app, transport)
         excess = len(self.connections) - self.connections_max
         if excess > REFUSED_CONNECTIONS_MAX:
             transport.abort()
@@ -163,13 +161,14 @@ class BoundedProtocol(H11Protocol):
         self._watch()
 
 
-def _certified(application: App, certificate: Mapping[str, Any]) -> App:
-    """Hands the application the peer's certificate, which uvicorn keeps to itself."""
+def _connected(application: App, transport: asyncio.Transport) -> App:
+    """Hands the application the connection and the peer's certificate, which uvicorn keeps to itself."""
+    known = {"transport": transport, "peer_certificate": transport.get_extra_info("peercert")}
 
-    async def certified(scope: Scope, receive: Receive, send: Send) -> None:
-        await application({**scope, "extensions": {"peer_certificate": certificate}}, receive, send)
+    async def connected(scope: Scope, receive: Receive, send: Send) -> None:
+        await application({**scope, "extensions": known}, receive, send)
 
-    return certified
+    return connected
 
 
 async def _refuse_connection(scope: Scope, receive: Receive, send: Send) -> None:

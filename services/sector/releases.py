@@ -1,6 +1,7 @@
 """Releases: what leaves the vault for an agency, under an entry of the trail and her consent, or stays."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -30,6 +31,10 @@ from services.sector.vault_client import VaultClient
 
 RELEASE_SECONDS: Final = 5.0
 """From the beginning of the release's transaction to its commit: a withdrawal waits no longer than that."""
+RELEASES_MAX: Final = 6
+"""How many at a time: each holds a connection to the database until its reader has taken all."""
+RELEASES_OF_AGENCY_MAX: Final = 2
+"""How many of them to one agency, so that a slow one keeps only its own waiting."""
 AskTrail = Callable[[PermitRequest], Awaitable[bytes]]
 
 
@@ -40,6 +45,10 @@ class Releases(PacketGate):
         self._vault = vault
         self._ask_trail = ask_trail
         self._open_work = open_work
+        self._turns = asyncio.Semaphore(RELEASES_MAX)
+        self._turns_of: dict[str, asyncio.Semaphore] = defaultdict(
+            lambda: asyncio.Semaphore(RELEASES_OF_AGENCY_MAX)
+        )
 
     async def permit(self, pull: PacketPull) -> PermittedRelease:
         """Look whether the pull stands, and have its intent in the trail; a refusal is there too."""
@@ -76,7 +85,12 @@ class Releases(PacketGate):
             await hand_over(content)
 
         try:
-            async with asyncio.timeout(RELEASE_SECONDS), self._open_work() as work:
+            async with (
+                asyncio.timeout(RELEASE_SECONDS),
+                self._turns_of[permitted.pull.recipient],
+                self._turns,
+                self._open_work() as work,
+            ):
                 await self._release(permitted, give, work)
         except Exception as error:
             result, reason = "failed", "not_completed"

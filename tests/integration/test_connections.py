@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from services.runtime.ports import QuietServer, listening
 from services.runtime.requests import draining_of
 from services.runtime.tokens import Unauthenticated
 from services.runtime.web import create_app
+from services.sector.api.packets import HandedOver
+from services.sector.handlers.pulls import HandOver
 from tests.support.servers import LoopThread
 from tests.support.waiting import until
 
@@ -195,6 +198,23 @@ def test_an_answer_that_nobody_takes_does_not_keep_its_connection(port: Port, lo
         connection.sendall(b"GET /v1/things/a?limit=20000000 HTTP/1.1\r\n" + HOST + b"\r\n")
         assert connection.recv(1)
         loop.call(until(lambda: not port.server.server_state.connections, ANSWERED_WITHIN_SECONDS))
+
+
+def test_of_an_answer_that_is_given_too_slowly_nothing_leaves_afterwards(loop: LoopThread) -> None:
+    app, ended = create_app("tests", lambda _request: None), threading.Event()
+
+    async def release(hand_over: HandOver) -> None:
+        try:
+            async with asyncio.timeout(0.2):
+                await hand_over(b"x" * 20_000_000)
+        finally:
+            ended.set()
+
+    app.add_api_route("/v1/releases", lambda: HandedOver(release))
+    with serving(app, loop) as port, port.connect() as connection:
+        connection.sendall(b"GET /v1/releases HTTP/1.1\r\n" + HOST + b"\r\n")
+        assert ended.wait(ANSWERED_WITHIN_SECONDS)
+        assert len(all_of(connection)) < 20_000_000
 
 
 def test_a_drain_answers_who_waits_for_news_at_once_and_whoever_it_cuts_by_a_problem(

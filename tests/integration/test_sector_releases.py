@@ -1,6 +1,7 @@
 """A release on real stores with a real vault: what column and consent say, under a permit, or nothing."""
 
 import asyncio
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from services.sector import releases
 from services.sector.domain import refusals
 from services.sector.domain.closures import WithdrawalTask
 from services.sector.handlers.packets import write_group
+from services.sector.handlers.pulls import PermittedRelease
 from tests.support.builders import OWNER, RECEIVER, STRANGER, a_service, agency_key, an_id
 from tests.support.clock import NOON
 from tests.support.releases import CONTENTS, SAFE, ReleaseScene
@@ -211,6 +213,30 @@ async def test_a_release_that_takes_too_long_ends_without_a_trace_but_in_the_tra
 
     assert not await scene.sector.rows("SELECT 1 FROM permit_used")
     assert await outcomes(scene) == [("released", "not_completed")]  # it may have got a part
+
+
+async def test_an_agency_that_takes_its_groups_slowly_keeps_no_other_waiting(
+    scene: ReleaseScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    referral, taken, begun = await scene.prepare(), asyncio.Event(), []
+    slow = [await scene.releases.permit(scene.pull(referral, "clinical")) for _ in range(5)]
+    other = await scene.releases.permit(scene.pull(referral, "clinical", by=OWNER))
+
+    async def taking(permitted: PermittedRelease, *_: object) -> None:
+        begun.append(permitted)
+        await (taken.wait() if permitted in slow else asyncio.sleep(0))
+
+    monkeypatch.setattr(scene.releases, "_open_work", nullcontext)
+    monkeypatch.setattr(scene.releases, "_release", taking)
+    async with asyncio.TaskGroup() as group:
+        for permitted in slow:
+            group.create_task(scene.releases.release(permitted, scene.take))
+        await asyncio.sleep(0)
+        await scene.releases.release(other, scene.take)
+        assert begun == [*slow[: releases.RELEASES_OF_AGENCY_MAX], other]
+        taken.set()
+
+    assert len(begun) == len(slow) + 1
 
 
 async def test_a_database_that_fails_meanwhile_leaves_an_outcome_that_the_trail_takes(

@@ -34,13 +34,25 @@ class HandedOver(Response):
         self._release = release
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Release; whatever is refused before the first byte is answered as anywhere."""
+        """Release; whatever is refused before the first byte is answered as anywhere.
+
+        What its reader takes too slowly is cut: none of it may leave once the transaction is over.
+        """
+        transport = scope.get("extensions", {}).get("transport")
 
         async def give(content: bytes) -> None:
+            if transport:
+                transport.set_write_buffer_limits(0)  # from here on `send` waits until the kernel has all
             length = str(len(content)).encode("ascii")
             headers = [(b"content-type", b"application/json"), (b"content-length", length)]
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
-            await send({"type": "http.response.body", "body": content})
+            try:
+                await send({"type": "http.response.start", "status": 200, "headers": headers})
+                await send({"type": "http.response.body", "body": content, "more_body": True})
+                await send({"type": "http.response.body"})  # waits for what stands before it
+            except BaseException:
+                if transport:
+                    transport.abort()
+                raise
 
         await self._release(give)
 

@@ -5,7 +5,7 @@ import shutil
 import stat
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -50,8 +50,15 @@ class Checkout:
         return self.root / "a check out"
 
     @property
+    def python(self) -> Path:
+        return self.folder / ".venv" / "bin" / "python"
+
+    @property
     def calls(self) -> str:
         return (self.root / "calls").read_text()
+
+    def forget_calls(self) -> None:
+        (self.root / "calls").write_text("")
 
     def start(self, *arguments: str, launcher: Path | None = None, **variables: str) -> subprocess.Popen[str]:
         environment = {
@@ -112,7 +119,7 @@ def test_a_first_start_makes_the_environment_and_hands_over_from_any_folder(chec
 
 def test_a_second_start_starts_no_python_before_the_command(checkout: Checkout) -> None:
     checkout.run("demo")
-    (checkout.root / "calls").write_text("")
+    checkout.forget_calls()
     status, _, err = checkout.run("demo")
     assert (status, err, checkout.calls) == (0, "", "")
 
@@ -127,7 +134,7 @@ def test_it_can_be_reached_through_a_link(checkout: Checkout) -> None:
 def test_words_of_developers_bring_the_developers_packages(checkout: Checkout, word: str) -> None:
     checkout.run(word)
     assert "requirements-dev.lock" in checkout.calls
-    (checkout.root / "calls").write_text("")
+    checkout.forget_calls()
     checkout.run("demo")
     assert checkout.calls == "", "the developers' packages hold all others"
 
@@ -142,7 +149,7 @@ def test_help_sets_nothing_up_and_answers_with_what_is_there(
     assert not (checkout.folder / ".venv").exists()
 
     checkout.run("demo")
-    (checkout.root / "calls").write_text("")
+    checkout.forget_calls()
     status, out, err = checkout.run(*words)
     assert (status, out.split("|")[-1], err) == (0, f"{' '.join(words)}\n", "")
     assert checkout.calls == ""
@@ -150,7 +157,7 @@ def test_help_sets_nothing_up_and_answers_with_what_is_there(
 
 def test_a_changed_lock_file_is_installed_over_the_old_environment(checkout: Checkout) -> None:
     checkout.run("demo")
-    (checkout.root / "calls").write_text("")
+    checkout.forget_calls()
     (checkout.folder / "requirements.lock").write_text("a-package==2.0\n")
     status, _, _ = checkout.run("demo")
     assert status == 0
@@ -158,32 +165,24 @@ def test_a_changed_lock_file_is_installed_over_the_old_environment(checkout: Che
     assert "--clear" not in checkout.calls
 
 
-def test_a_half_made_environment_is_made_anew(checkout: Checkout) -> None:
-    status, _, _ = checkout.run("demo", FAKE_PROBLEM="ERROR: something")
-    assert status == 1
-    (checkout.folder / ".venv" / "left-over").touch()
-    status, out, _ = checkout.run("demo")
-    assert status == 0
-    assert out.startswith("ran|")
-    assert checkout.calls.count("-m venv --clear") == 2
-
-
-def test_an_environment_whose_python_went_away_is_made_anew(checkout: Checkout) -> None:
+def lose_python(checkout: Checkout) -> None:
     checkout.run("demo")
-    (checkout.folder / ".venv" / "bin" / "python").unlink()
-    status, out, _ = checkout.run("demo")
-    assert status == 0
-    assert out.startswith("ran|")
+    checkout.python.unlink()
 
 
-def test_a_start_that_was_killed_in_the_middle_leaves_nothing_that_counts_as_finished(
-    checkout: Checkout,
-) -> None:
-    checkout.run("demo", FAKE_KILL="1")
-    assert not (checkout.folder / ".venv" / "concert.stamp").exists()
+UNUSABLE: Final[dict[str, Callable[[Checkout], object]]] = {
+    "half made": lambda checkout: checkout.run("demo", FAKE_PROBLEM="ERROR: something"),
+    "of a start that was killed in the middle": lambda checkout: checkout.run("demo", FAKE_KILL="1"),
+    "whose Python went away": lose_python,
+}
+
+
+@pytest.mark.parametrize("environment", UNUSABLE)
+def test_an_environment_that_cannot_be_used_is_made_anew(checkout: Checkout, environment: str) -> None:
+    UNUSABLE[environment](checkout)
     status, out, _ = checkout.run("demo")
-    assert status == 0
-    assert out.startswith("ran|")
+    assert (status, out[:4]) == (0, "ran|")
+    assert checkout.calls.count("-m venv --clear") == 2
 
 
 @pytest.mark.parametrize("without", ["", "flock"])

@@ -57,45 +57,34 @@ def test_the_year_of_the_log_stays_that_of_the_first_start(tmp_path: Path) -> No
     assert configuration.load(tmp_path).origin == "audit.localhost/demo/2001"
 
 
-@pytest.mark.parametrize(
-    ("text", "place"),
-    [("celll = 'x'", "celll"), ("cell = 'Not A Word'", "cell"), ("[ports]\nkafka = 'many'", "ports.kafka")],
-)
-def test_a_wrong_file_is_refused_by_the_place_and_never_by_the_value(
-    tmp_path: Path, text: str, place: str
-) -> None:
+ISSUER = "[issuer]\nname = 'urn:example:issuer'\nkeys_file = '/keys'\n"
+WRONG = {
+    "celll = 'x'": ("bad_configuration", "at: celll."),
+    "cell = 'Not A Word'": ("bad_configuration", "at: cell."),
+    "[ports]\nkafka = 'many'": ("bad_configuration", "at: ports.kafka."),
+    "cell = ": ("bad_configuration", "not readable as TOML."),
+    "mode = 'live'": ("wrong_mode", "use mode test."),
+    "mode = 'live'\ncell = 'cell-a'": ("wrong_mode", "use mode test."),
+    "cell = 'cell-a'": ("wrong_mode", "begins with test-."),
+    "mode = 'test'": ("wrong_mode", "name your own issuer."),
+    f"mode = 'test'\n{ISSUER}": ("wrong_mode", "(`concert governance keys create`)."),
+}
+"""What an operator wrote → the refusal's code, and how its sentence ends: with a place, never a value."""
+
+
+@pytest.mark.parametrize("text", WRONG)
+def test_a_wrong_file_or_mode_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "concert.toml").write_text(text)
     with pytest.raises(CannotRun) as refusal:
         configuration.load(tmp_path)
-    assert refusal.value.code == "bad_configuration"
-    assert refusal.value.sentence.endswith(f"{place}.")
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "mode = 'live'", "cell = 'cell-a'", "mode = 'test'", "mode = 'live'\ncell = 'cell-a'",
-        "mode = 'test'\n[issuer]\nname = 'urn:example:issuer'\nkeys_file = '/keys'",
-    ],
-)  # fmt: skip
-def test_a_mode_that_does_not_go_with_cell_issuer_or_holders_is_refused(tmp_path: Path, text: str) -> None:
-    (tmp_path / "concert.toml").write_text(text)
-    with pytest.raises(CannotRun) as refusal:
-        configuration.load(tmp_path)
-    assert refusal.value.code == "wrong_mode"
+    assert refusal.value.code == WRONG[text][0]
+    assert refusal.value.sentence.endswith(WRONG[text][1])
 
 
 def test_an_installation_beyond_local_names_its_own_issuer(tmp_path: Path) -> None:
-    issuer = "[issuer]\nname = 'urn:example:issuer'\nkeys_file = '/keys'\n"
     own = "mode = 'test'\ncell = 'test-a'\ngovernance_keys_file = '/governance.json'\n"
-    (tmp_path / "concert.toml").write_text(own + issuer)
+    (tmp_path / "concert.toml").write_text(own + ISSUER)
     assert configuration.load(tmp_path).issuer
-
-
-def test_a_file_that_is_no_toml_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "concert.toml").write_text("cell = ")
-    with pytest.raises(CannotRun, match="not readable as TOML"):
-        configuration.load(tmp_path)
 
 
 def test_a_variable_that_nothing_reads_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,7 @@
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import pytest
 from pydantic import SecretStr
 
 from services.notifications.domain.notice import RETRY_AFTER_SECONDS, Attempt, Desk, outcome_of
@@ -7,9 +9,20 @@ from services.notifications.domain.notice import RETRY_AFTER_SECONDS, Attempt, D
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 
 
-def test_a_mail_that_was_taken_is_sent() -> None:
-    assert outcome_of(1, "taken", at=AT)[0] == "sent"
-    assert outcome_of(len(RETRY_AFTER_SECONDS) + 1, "taken", at=AT)[0] == "sent"
+LAST = len(RETRY_AFTER_SECONDS) + 1
+
+
+@pytest.mark.parametrize(
+    ("number", "result", "state"),
+    [
+        *((number, "taken", "sent") for number in (1, LAST)),
+        (LAST, "not_now", "given_up"),
+        *((number, "refused", "waiting") for number in (1, 2)),  # for good, so it is tried few times
+        *((number, "refused", "given_up") for number in (3, 20)),
+    ],
+)
+def test_what_became_of_an_attempt_says_how_its_notice_stands(number: int, result: Any, state: str) -> None:
+    assert outcome_of(number, result, at=AT)[0] == state
 
 
 def test_each_failed_attempt_waits_as_the_table_says() -> None:
@@ -22,16 +35,6 @@ def test_each_failed_attempt_waits_as_the_table_says() -> None:
 def test_waits_grow_and_end_after_about_a_day() -> None:
     assert list(RETRY_AFTER_SECONDS) == sorted(RETRY_AFTER_SECONDS)
     assert 22 * 3_600 < sum(RETRY_AFTER_SECONDS) < 26 * 3_600
-
-
-def test_after_the_last_attempt_the_notice_is_given_up() -> None:
-    assert outcome_of(len(RETRY_AFTER_SECONDS) + 1, "not_now", at=AT)[0] == "given_up"
-
-
-def test_an_address_that_refuses_mail_for_good_is_tried_few_times() -> None:
-    states = [outcome_of(number, "refused", at=AT)[0] for number in (1, 2, 3, 20)]
-
-    assert states == ["waiting", "waiting", "given_up", "given_up"]
 
 
 def test_an_address_is_masked_wherever_a_desk_or_an_attempt_is_printed() -> None:

@@ -93,11 +93,30 @@ def a_client(app: Any) -> httpx2.AsyncClient:
     return httpx2.AsyncClient(transport=transport, base_url="http://tests")
 
 
-async def posted(content: Any, path: str = "/v1/things", **headers: str) -> httpx2.Response:
+async def requested(
+    method: str, path: str, *headers: tuple[str, str], content: Any = None
+) -> httpx2.Response:
     async with a_client(an_app()) as client:
-        return await client.post(
-            path, content=content, headers={"content-type": "application/json", **headers}
-        )
+        return await client.request(method, path, headers=list(headers), content=content)
+
+
+JSON = ("content-type", "application/json")
+
+
+async def posted(content: Any, path: str = "/v1/things") -> httpx2.Response:
+    return await requested("POST", path, JSON, content=content)
+
+
+async def answer_to(receive: Callable[[], Any], *headers: tuple[bytes, bytes]) -> Any:
+    """How an answer begins to a body that the application must fetch by itself, if it wants it."""
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/v1/bytes", "headers": headers, "query_string": b""}
+    await an_app()(scope, receive, send)
+    return sent[0]
 
 
 MALFORMED: Mapping[str, bytes] = {
@@ -158,21 +177,14 @@ async def test_of_a_body_over_the_limit_no_more_is_read() -> None:
             pieces_read += 1
             yield b" " * 10_000
 
-    app = an_app()
     pieces = without_end()
 
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": await anext(pieces), "more_body": True}
 
-    sent: list[Any] = []
+    answer = await answer_to(receive)
 
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    scope = {"type": "http", "method": "POST", "path": "/v1/bytes", "headers": [], "query_string": b""}
-    await app(scope, receive, send)
-
-    assert sent[0]["status"] == 413
+    assert answer["status"] == 413
     assert pieces_read == REQUEST_BYTES_MAX // 10_000 + 1
 
 
@@ -180,17 +192,10 @@ async def test_who_asks_is_checked_before_a_byte_of_the_body_is_read() -> None:
     async def receive() -> dict[str, Any]:
         raise AssertionError("the body of somebody unknown was read")
 
-    sent: list[Any] = []
+    answer = await answer_to(receive, (b"authorization", b"none"))
 
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    headers = [(b"authorization", b"none")]
-    scope = {"type": "http", "method": "POST", "path": "/v1/bytes", "headers": headers, "query_string": b""}
-    await an_app()(scope, receive, send)
-
-    assert sent[0]["status"] == 401
-    assert (b"www-authenticate", b'Bearer error="invalid_token"') in sent[0]["headers"]
+    assert answer["status"] == 401
+    assert (b"www-authenticate", b'Bearer error="invalid_token"') in answer["headers"]
 
 
 INVALID: Mapping[str, tuple[bytes, str, str]] = {
@@ -245,8 +250,7 @@ ANSWERS: Mapping[str, tuple[str, str, int, str]] = {
 async def test_every_failure_is_a_problem_document_without_the_value(what: str) -> None:
     method, path, status, code = ANSWERS[what]
 
-    async with a_client(an_app()) as client:
-        answer = await client.request(method, path)
+    answer = await requested(method, path)
 
     said = answer.json()
     assert (answer.status_code, said["status"], said["code"]) == (status, status, code)
@@ -256,14 +260,6 @@ async def test_every_failure_is_a_problem_document_without_the_value(what: str) 
     assert NAME not in answer.text
 
 
-async def requested(
-    method: str, path: str, *headers: tuple[str, str], content: Any = None
-) -> httpx2.Response:
-    async with a_client(an_app()) as client:
-        return await client.request(method, path, headers=list(headers), content=content)
-
-
-JSON = ("content-type", "application/json")
 DECLARED: Mapping[str, tuple[tuple[tuple[str, str], ...], int]] = {
     "JSON": ((JSON,), 200),
     "JSON in UTF-8": ((("content-type", 'Application/JSON; charset="UTF-8"'),), 200),
@@ -330,19 +326,16 @@ async def test_every_resource_answers_head_and_options_and_is_not_stored() -> No
     [("unauthenticated", "www-authenticate"), ("too_many", "retry-after"), ("unavailable", "retry-after")],
 )
 async def test_an_answer_says_in_its_header_how_to_go_on(name: str, header: str) -> None:
-    async with a_client(an_app()) as client:
-        answer = await client.get(f"/v1/failures/{name}")
-        other = await client.get("/v1/failures/refused")
+    answer, other = [await requested("GET", f"/v1/failures/{one}") for one in (name, "refused")]
 
     assert answer.headers[header]
     assert header not in other.headers
 
 
 async def test_no_document_about_the_interface_is_served() -> None:
-    async with a_client(an_app()) as client:
-        answers = [(await client.get(path)).status_code for path in ("/docs", "/redoc", "/openapi.json")]
+    answers = [await requested("GET", path) for path in ("/docs", "/redoc", "/openapi.json")]
 
-    assert answers == [404, 404, 404]
+    assert [answer.status_code for answer in answers] == [404] * 3
 
 
 def with_certificate(certificate: Any) -> Any:

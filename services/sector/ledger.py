@@ -10,11 +10,11 @@ from services.sector.handlers.closures import LEFT_FOR, complete
 from services.sector.handlers.looks import Look, Shown, TrailGate
 from services.sector.handlers.work import OpenWork, Work
 from services.sector.vault.faults import VaultRefusal
-from services.sector.vault_client import LedgerReply, VaultClient
+from services.sector.vault.requests import ROWS_MAX
+from services.sector.vault_client import VaultClient
 
 UNDONE_MAX: Final = 50
 """How many one sweep does; each in a transaction of its own."""
-ROWS_MAX: Final = 500
 
 
 class LedgerKeeper:
@@ -26,7 +26,17 @@ class LedgerKeeper:
         self._is_level = False
 
     async def sweep(self) -> bool:
-        """Complete what was closed a minute ago and is not done; says whether there may be more."""
+        """Feed the vault, if it is there, and complete what was closed a minute ago and is not done.
+
+        Says whether there may be more.
+        """
+        try:
+            is_behind = await self._feed()
+        except VaultUnavailable:
+            is_behind = False
+        except VaultRefusal as refusal:
+            log().error("vault_refused", error_code=refusal.code)
+            is_behind = False
         async with self._open_work() as work:
             undone = await work.closures.undone(work.clock.now() - LEFT_FOR, UNDONE_MAX)
         for closed, task in undone:
@@ -34,7 +44,7 @@ class LedgerKeeper:
                 if await work.closures.task(closed) is not None:
                     await complete(task, work)
             crash_point("closure.completed")
-        return len(undone) == UNDONE_MAX
+        return is_behind or len(undone) == UNDONE_MAX
 
     async def replay(self) -> None:
         """Once after a start, take over rows that the vault has and this database lacks: it is an older copy.
@@ -44,37 +54,33 @@ class LedgerKeeper:
         if self._is_level:
             return
         try:
-            await self._level()
+            while await self._feed():
+                pass
+            self._is_level = True
         except VaultUnavailable:
             log().warning("ledger_not_compared")
         except VaultRefusal as refusal:
             log().error("vault_refused", error_code=refusal.code)
             raise VaultUnavailable from None
 
-    async def _level(self) -> None:
-        reply = await self._compare()
-        while reply.missing:
-            async with self._open_work() as work:
-                await work.closures.restore(reply.missing, work.clock.now() - LEFT_FOR)
-            log().warning("ledger_replayed", count=len(reply.missing))
-            reply = await self._compare()
-        while True:
-            async with self._open_work() as work:
-                rows = await work.closures.after(reply.newest, ROWS_MAX)
-                last = await work.closures.last()
-            if not rows:
-                break
-            reply = await self._vault.closed(rows, last)
-        self._is_level = True
+    async def _feed(self) -> bool:
+        """Bring the vault rows that it lacks, or take back those that an older copy of the database lacks.
 
-    async def _compare(self) -> LedgerReply:
+        Says whether there may be more: the vault stays closed until it has seen them here again.
+        """
+        known = (await self._vault.status())["ledger"]
         async with self._open_work() as work:
             last = await work.closures.last()
-            newest = await work.closures.after(last - 1, 1)
-        reply = await self._vault.closed((), last)
-        if 0 < last <= reply.newest:  # the same row in both, or this database went on as an older copy
-            reply = await self._vault.closed(newest, last)
-        return reply
+            rows = await work.closures.after(min(known, last) - 1, ROWS_MAX)
+        # The first row is one that both have, or this database went on as an older copy and is refused.
+        reply = await self._vault.closed(rows, last)
+        if reply.missing:
+            async with self._open_work() as work:
+                last = await work.closures.last()  # grown since, if she withdrew while the vault was asked
+                if lost := [row for row in reply.missing if row.n > last]:
+                    log().error("ledger_restored", count=len(lost))
+                    await work.closures.restore(lost, work.clock.now() - LEFT_FOR)
+        return bool(reply.missing) or len(rows) == ROWS_MAX
 
 
 class LedgerGate(TrailGate):

@@ -9,15 +9,15 @@ from typing import Final
 import httpx2
 from pydantic import ValidationError
 
-from schemas.events.access import ACTS, Item, OutcomeReport, PermitAnswer, PermitRequest
+from schemas.events.access import ACTS, Item, PermitAnswer, PermitRequest
 from schemas.trail.permits import BadPermit, PermitBody, Question, Trust, check_permit
-from schemas.wire.body import instant_text
 from services.runtime.crash import crash_point
 from services.runtime.errors import Refused
 from services.runtime.ids import random_bytes
 from services.runtime.logs import log
 from services.sector.domain.refusals import CaseErased, SubjectNotRegistered, TrailUnavailable
 from services.sector.handlers.looks import Look, Shown
+from services.sector.handlers.requests import outcome_report
 from services.sector.handlers.work import OpenWork, Work
 
 ATTEMPTS_MAX: Final = 3
@@ -50,7 +50,7 @@ class Permits:
             if not await work.reports.use(permit.origin, permit.index):  # V8
                 raise TrailUnavailable
             shown = await load(work)  # read now, not when asked: what has ended meanwhile is not shown
-            await work.reports.add([_released(permit, work)])
+            await work.reports.add([outcome_report(permit, "released", work.clock.now())])
         crash_point("permit.settled")  # used, and its outcome goes out; the asker got nothing and asks again
         return shown
 
@@ -117,13 +117,3 @@ def refusal_of(response: httpx2.Response, items: Sequence[Item]) -> Refused:
         return TrailUnavailable()
     named = {int(number) for number in _UNKNOWN_ITEM.findall(response.content)}
     return SubjectNotRegistered({item.subject for number, item in enumerate(items) if number in named})
-
-
-def _released(permit: PermitBody, work: Work) -> OutcomeReport:
-    return OutcomeReport(
-        idem=random_bytes(16),
-        origin=permit.origin,
-        intent=permit.index,
-        result="released",
-        happened=instant_text(work.clock.now()),
-    )

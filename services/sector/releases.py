@@ -7,14 +7,13 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from schemas.events.access import OutcomeReport, PermitAnswer, PermitRequest
+from schemas.events.access import PermitAnswer, PermitRequest
 from schemas.events.break_glass import BreakGlassApproval
 from schemas.events.pulls import PacketPull, PullAnswer
 from schemas.events.referral import ReportBreakGlass
 from schemas.topics import steps_of
 from schemas.trail.bytes import TrailFault
-from schemas.trail.permits import PermitBody, read_permit
-from schemas.wire.body import instant_text
+from schemas.trail.permits import read_permit
 from services.runtime.crash import crash_point
 from services.runtime.errors import Refused
 from services.runtime.ids import random_bytes
@@ -23,7 +22,7 @@ from services.runtime.subscription import OutboxEvent
 from services.sector.domain import refusals
 from services.sector.domain.requests import Asker
 from services.sector.handlers.pulls import HandOver, PacketGate, PermittedRelease, ReleaseGround, ground_of
-from services.sector.handlers.requests import record_denial
+from services.sector.handlers.requests import outcome_report, record_denial
 from services.sector.handlers.work import OpenWork, ReleaseRecord, Work
 from services.sector.vault.faults import VaultRefusal
 from services.sector.vault.requests import ConsentGround, OpenRequest
@@ -99,7 +98,7 @@ class Releases(PacketGate):
             async with self._open_work() as work:
                 # What was given is told as released, though its transaction is gone.
                 told = "released" if is_given else result
-                await work.reports.add([_outcome(permitted.permit, told, work, reason)])
+                await work.reports.add([outcome_report(permitted.permit, told, work.clock.now(), reason)])
             if isinstance(error, VaultRefusal):
                 log().error("vault_refused", error_code=reason)
                 raise refusals.VAULT_REFUSALS.get(reason, refusals.VaultRefused) from None
@@ -124,7 +123,7 @@ class Releases(PacketGate):
                 at=work.clock.now(),
             )
         )
-        await work.reports.add([_outcome(permitted.permit, "released", work)])
+        await work.reports.add([outcome_report(permitted.permit, "released", work.clock.now())])
         if approval := permitted.pull.approval if ground.danger else None:
             await work.send([_report(approval, permitted.pull, ground, work)])
         told = permitted.answer
@@ -163,16 +162,3 @@ def _report(approval: BreakGlassApproval, pull: PacketPull, ground: ReleaseGroun
         approver=approval.approver,
     )
     return OutboxEvent(steps_of(work.profile.name), step, work.clock.now())
-
-
-def _outcome(permit: PermitBody, result: str, work: Work, reason: str | None = None) -> OutcomeReport:
-    return OutcomeReport.model_validate(
-        {
-            "idem": random_bytes(16),
-            "origin": permit.origin,
-            "intent": permit.index,
-            "result": result,
-            "reason": reason,
-            "happened": instant_text(work.clock.now()),
-        }
-    )

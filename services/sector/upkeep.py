@@ -1,4 +1,4 @@
-"""What a vault is asked and brought in turn: the ledger, intake keys, wraps, proofs of publication."""
+"""What a vault is asked and brought in turn: intake keys, wraps, proofs of publication."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
@@ -15,7 +15,7 @@ from services.runtime.logs import log
 from services.sector.domain.refusals import VaultUnavailable
 from services.sector.handlers.work import OpenWork
 from services.sector.vault.faults import VaultRefusal
-from services.sector.vault.requests import ROWS_MAX, DataKeyWrap
+from services.sector.vault.requests import DataKeyWrap
 from services.sector.vault_client import VaultClient
 
 INTAKE_EVERY: Final = timedelta(hours=1)
@@ -48,9 +48,8 @@ class VaultUpkeep:
         try:
             status = await self._vault.status()
             self._hear(status["closed"])
-            is_full = await self._feed_ledger(status["ledger"], status["closed"])
             await self._fetch_intake(status["epoch"])
-            is_full = await self._adopt() or await self._rewrap(status["epoch"]) or is_full
+            is_full = await self._adopt() or await self._rewrap(status["epoch"])
             await self._settle(status["unsettled"][:REPORTS_MAX])
         except VaultUnavailable:
             raise Unavailable("the vault does not answer") from None
@@ -58,26 +57,6 @@ class VaultUpkeep:
             log().error("vault_refused", error_code=refusal.code)
             raise Unavailable("the vault is closed") from None
         return is_full
-
-    async def _feed_ledger(self, known: int, closed: str | None) -> bool:
-        """Bring the vault rows that it lacks, and take back those that an older copy of the database lacks.
-
-        The vault stays closed until it has seen them here again.
-        """
-        async with self._open_work() as work:
-            newest = await work.closures.last()
-            rows = await work.closures.after(known, ROWS_MAX)
-        if newest == known and closed != "ledger_behind":
-            return False
-        reply = await self._vault.closed(rows, newest)
-        self._hear(reply.closed)
-        if reply.missing:
-            async with self._open_work() as work:
-                newest = await work.closures.last()  # grown since, if she withdrew while the vault was asked
-                if lost := [row for row in reply.missing if row.n > newest]:
-                    log().error("ledger_restored", count=len(lost))
-                    await work.closures.restore(lost, self._clock.now())
-        return bool(reply.missing) or len(rows) == ROWS_MAX
 
     async def _fetch_intake(self, epoch: str) -> None:
         now = self._clock.now()

@@ -73,7 +73,7 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
                 keys=keys,
                 cases=CaseStore(transaction, signing_key.sign),
                 packets=PacketStore(transaction, vault_key, keeping.wake),
-                closures=ClosureStore(transaction, keeping.wake),
+                closures=ClosureStore(transaction, ledger.wake),
                 views=ViewStore(transaction, feeds.notify),
                 register=RegisterStore(transaction),
                 reports=ReportStore(transaction, sweeper.wake_within),

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -147,7 +147,7 @@ async def test_a_repeat_of_an_answered_request_closes_nothing(sector: StoredSect
     await sector.work.replies.claim(OWNER, claimed.key_digest, claimed.request_digest)
     await sector.rows("UPDATE idempotency SET status = 202, headers = '{}', body = '{}'")
 
-    async def close(work: Work) -> str:
+    async def close(work: Work) -> WithdrawalTask:
         raise AssertionError("closed")
 
     assert await close_once(claimed, sector.work, close) is None
@@ -176,7 +176,7 @@ async def test_what_a_request_left_undone_is_done_once_after_a_minute(
     await close_withdrawn(sector, referral)
     asked = VersionRequest.model_validate(CONSENT | {"duty": "intake"})
     await closures.close_replaced(case, consent, asked, once(), sector.work)
-    keeper = LedgerKeeper(a_vault(tmp_path), sector.open)
+    keeper = LedgerKeeper(LedgerVault(tmp_path), sector.open)
 
     sector.clock.forward(closures.LEFT_FOR - timedelta(seconds=1))
     await keeper.sweep()
@@ -465,21 +465,20 @@ class LedgerVault(VaultClient):
         self.ledger = Ledger(folder / "ledger", is_new=True)
         self.is_away = False
 
-    async def closed(self, rows: Sequence[Closure], newest: int) -> LedgerReply:
+    async def status(self) -> Mapping[str, Any]:
         if self.is_away:
             raise refusals.VaultUnavailable
+        return {"ledger": self.ledger.newest}
+
+    async def closed(self, rows: Sequence[Closure], newest: int) -> LedgerReply:
         missing = self.ledger.close(rows, newest)
         return LedgerReply(newest=self.ledger.newest, closed=self.ledger.why_closed, missing=tuple(missing))
-
-
-def a_vault(folder: Path) -> LedgerVault:
-    return LedgerVault(folder)
 
 
 async def test_an_older_copy_of_the_database_shows_nothing_before_its_ledger_is_replayed(
     sector: StoredSector, tmp_path: Path
 ) -> None:
-    vault = a_vault(tmp_path)
+    vault = LedgerVault(tmp_path)
     referral = await an_offered_referral(sector)
     case = await a_case(sector)
     consent = await a_recorded_consent(sector, case)
@@ -517,7 +516,7 @@ async def test_an_older_copy_of_the_database_shows_nothing_before_its_ledger_is_
 async def test_without_a_vault_withdrawals_go_on_and_it_is_told_later(
     sector: StoredSector, tmp_path: Path
 ) -> None:
-    vault = a_vault(tmp_path)
+    vault = LedgerVault(tmp_path)
     keeper = LedgerKeeper(vault, sector.open)
     referral = await an_offered_referral(sector)
     vault.is_away = True
@@ -530,11 +529,13 @@ async def test_without_a_vault_withdrawals_go_on_and_it_is_told_later(
     assert vault.ledger.newest == len(await closed_ids(sector)) == 1
 
 
+@pytest.mark.parametrize("lost", [1, 2])
 async def test_a_database_that_went_on_as_an_older_copy_shows_nothing(
-    sector: StoredSector, tmp_path: Path
+    sector: StoredSector, tmp_path: Path, lost: int
 ) -> None:
-    vault = a_vault(tmp_path)
-    vault.ledger.close([Closure(n=1, kind="keyset", id=an_id("keyset", "of a lost case"))], 1)
+    vault = LedgerVault(tmp_path)
+    rows = [Closure(n=n, kind="keyset", id=an_id("keyset", f"lost {n}")) for n in range(1, lost + 1)]
+    vault.ledger.close(rows, lost)
     await withdraw(sector, await an_offered_referral(sector))
 
     with pytest.raises(refusals.VaultUnavailable):

@@ -13,6 +13,7 @@ from schemas.events.consent import Closure
 from schemas.trail.notes import Checkpoint, checkpoint_text, signed_note
 from services.runtime.errors import NotFound
 from services.sector import upkeep
+from services.sector.ledger import LedgerKeeper
 from services.sector.upkeep import VaultUpkeep
 from services.sector.vault_client import LedgerReply
 from tests.support.builders import an_id
@@ -31,7 +32,11 @@ async def epochs(scene: ReleaseScene) -> set[tuple[str, bool]]:
     return {(row.epoch, row.is_adopted) for row in rows}
 
 
-async def swept(its: VaultUpkeep) -> None:
+def upkeep_of(scene: ReleaseScene) -> VaultUpkeep:
+    return VaultUpkeep(scene.vault, scene.trail.client(), scene.sector.open, scene.sector.clock)
+
+
+async def swept(its: VaultUpkeep | LedgerKeeper) -> None:
     while await its.sweep():
         pass
 
@@ -41,7 +46,7 @@ async def test_a_rotation_leaves_no_stored_key_under_an_older_epoch(
 ) -> None:
     monkeypatch.setattr(upkeep, "ADOPTED_AT_ONCE_MAX", 3)  # several rounds
     referral = await scene.prepare()
-    its = VaultUpkeep(scene.vault, scene.trail.client(), scene.sector.open, scene.sector.clock)
+    its = upkeep_of(scene)
     assert {adopted for _, adopted in await epochs(scene)} == {False}
 
     await swept(its)
@@ -91,10 +96,9 @@ async def test_a_vault_is_brought_proofs_of_what_it_released_upon(scene: Release
 
 
 async def test_what_is_closed_reaches_the_vault(scene: ReleaseScene) -> None:
-    its = VaultUpkeep(scene.vault, scene.trail.client(), scene.sector.open, scene.sector.clock)
     await scene.sector.work.closures.restore([closed_keyset(1), closed_keyset(2)], scene.sector.clock.now())
 
-    await swept(its)
+    await swept(LedgerKeeper(scene.vault, scene.sector.open))
 
     assert (await scene.vault.status())["ledger"] == 2
 
@@ -103,15 +107,17 @@ async def test_an_older_copy_of_the_database_opens_nothing_before_the_ledger_is_
     scene: ReleaseScene,
 ) -> None:
     referral = await scene.prepare()
-    its = VaultUpkeep(scene.vault, scene.trail.client(), scene.sector.open, scene.sector.clock)
+    its, keeper = upkeep_of(scene), LedgerKeeper(scene.vault, scene.sector.open)
     await swept(its)
     keyset = (await scene.sector.rows("SELECT keyset FROM packet"))[0].keyset
     await scene.vault.closed([Closure(n=1, kind="keyset", id=keyset)], 1)  # the copy is from before
 
-    assert await its.sweep()  # it is noticed, and the row is taken back
+    assert await keeper.sweep()  # it is noticed, and the row is taken back
+    await its.sweep()
     assert (await scene.vault.status())["closed"] == "ledger_behind"
     assert [one.where for one in its.alarms()] == ["ledger_behind"]
-    await swept(its)
+    await swept(keeper)
+    await its.sweep()
 
     assert (await scene.vault.status())["closed"] is None
     assert not [*its.alarms()]
@@ -124,7 +130,6 @@ async def test_what_is_closed_while_the_vault_is_asked_was_never_lost(
     scene: ReleaseScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closures, closed = scene.sector.work.closures, scene.vault.closed
-    its = VaultUpkeep(scene.vault, scene.trail.client(), scene.sector.open, scene.sector.clock)
     await closures.restore([closed_keyset(1)], scene.sector.clock.now())
 
     async def overtaken(rows: Sequence[Closure], newest: int) -> LedgerReply:
@@ -135,7 +140,7 @@ async def test_what_is_closed_while_the_vault_is_asked_was_never_lost(
 
     monkeypatch.setattr(scene.vault, "closed", overtaken)
     with capture_logs() as told:
-        await swept(its)
+        await swept(LedgerKeeper(scene.vault, scene.sector.open))
 
     assert "ledger_restored" not in {one["event"] for one in told}
     assert (await scene.vault.status())["closed"] is None
@@ -146,7 +151,7 @@ def closed_keyset(number: int) -> Closure:
 
 
 async def test_the_intake_keys_of_a_new_epoch_are_fetched_at_once(scene: ReleaseScene) -> None:
-    its = VaultUpkeep(scene.vault, scene.trail.client(), scene.sector.open, scene.sector.clock)
+    its = upkeep_of(scene)
     await its.sweep()
     await scene.vault.rotate()
 

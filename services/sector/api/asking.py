@@ -24,11 +24,13 @@ from services.runtime.openapi import needed_header, refuses
 from services.runtime.refusals import NO_ENTRY
 from services.runtime.tokens import Caller
 from services.sector.domain import refusals
+from services.sector.domain.closures import Task
 from services.sector.domain.profile import Profile
 from services.sector.domain.requests import Asker, Reply
+from services.sector.handlers.closures import complete
 from services.sector.handlers.looks import TrailGate
 from services.sector.handlers.pulls import PacketGate
-from services.sector.handlers.requests import Closed, KeyedRequest, answer_once, close_once, record_denial
+from services.sector.handlers.requests import KeyedRequest, answer_once, close_once, record_denial
 from services.sector.handlers.work import OpenWork, Work
 
 _KEY: Final = re.compile(r"[!-~]{1,255}")
@@ -179,22 +181,32 @@ async def answer(
     return JSONResponse(dict(reply.body), reply.status, headers=dict(reply.headers))
 
 
-async def close(
+async def close_and_answer(
     engine: Engine,
     once: KeyedRequest,
-    act: Callable[[Work], Awaitable[Closed]],
+    close: Callable[[Work], Awaitable[Task | None]],
     typed: str | None = None,
     *,
     protects_her: bool = False,
-) -> Closed | None:
-    """Close what no release may rest on any more, in a transaction before that of the answer.
+    otherwise: Callable[[Work], Awaitable[Reply]] | None = None,
+) -> JSONResponse:
+    """Close what no release may rest on any more, in a transaction of its own; then act on it, and answer.
 
-    From its commit on no release starts; one under way is waited for by what follows.
+    From the first commit on no release starts; one under way is waited for by what follows. `otherwise` is
+    done where nothing was there to close.
     """
     async with noting_denials(engine, once.by, typed), engine.open() as work:
-        closed = await close_once(once, work, act, protects_her=protects_her)
+        task = await close_once(once, work, close, protects_her=protects_her)
     crash_point("closure.recorded")  # closed, and nobody was told; the ledger's sweeper does the rest
-    return closed
+
+    async def act(work: Work) -> Reply:
+        if task is not None:
+            return await complete(task, work)
+        if otherwise is None:  # this request was answered before, and its answer has gone meanwhile
+            raise refusals.ClosureUnderWay
+        return await otherwise(work)
+
+    return await answer(engine, once, act, typed, protects_her=protects_her)
 
 
 @asynccontextmanager

@@ -11,10 +11,9 @@ from services.sector.api import asking
 from services.sector.api.answers import REPLAYED, ConsentReceipt, ErasureReceipt, Holders, kept
 from services.sector.domain import refusals
 from services.sector.domain.bodies import ErasureRequest, VersionRequest
-from services.sector.domain.requests import Asker, Reply
+from services.sector.domain.requests import Asker
 from services.sector.handlers import closures, looks
 from services.sector.handlers.requests import KeyedRequest, check_admitted
-from services.sector.handlers.work import Work
 
 
 def closing_routes(engine: asking.Engine) -> APIRouter:
@@ -36,16 +35,9 @@ def closing_routes(engine: asking.Engine) -> APIRouter:
         body: VersionRequest,
     ) -> JSONResponse:
         """Record what she agrees to from now on; the version before rules no release any more."""
-        task = await asking.close(
+        return await asking.close_and_answer(
             engine, once, lambda work: closures.close_replaced(case, consent, body, once, work)
         )
-
-        async def act(work: Work) -> Reply:
-            if task is None:  # answered between the two transactions, so nothing is left to do
-                raise refusals.ClosureUnderWay
-            return await closures.record_version(task, work)
-
-        return await asking.answer(engine, once, act)
 
     @router.post(
         "/cases/{case}/erasures",
@@ -54,19 +46,14 @@ def closing_routes(engine: asking.Engine) -> APIRouter:
         response_model=ErasureReceipt,
         responses={202: {"headers": REPLAYED}},
     )
-    @refuses(NotFound)
+    @refuses(NotFound, refusals.ClosureUnderWay)
     async def post_erasure(
         case: asking.CasePath, once: Annotated[KeyedRequest, erasing], body: ErasureRequest
     ) -> JSONResponse:
         """Erase a case: what she told is deleted, and every holder is asked to do the same."""
-        task = await asking.close(engine, once, lambda work: closures.close_erased(case, body, once.by, work))
-
-        async def act(work: Work) -> Reply:
-            if task is None:
-                raise refusals.CaseErased
-            return await closures.erase(task, work)
-
-        return await asking.answer(engine, once, act)
+        return await asking.close_and_answer(
+            engine, once, lambda work: closures.close_erased(case, body, once.by, work)
+        )
 
     @router.get("/cases/{case}/holders", operation_id="list_holders", response_model=Holders)
     @refuses(NotFound, refusals.TrailUnavailable)

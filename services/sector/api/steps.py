@@ -17,21 +17,11 @@ from schemas.events.referral import (
 from services.runtime.errors import NotFound, Refused
 from services.runtime.openapi import refuses
 from services.sector.api import asking
-from services.sector.api.answers import (
-    CaseReceipt,
-    ConsentReceipt,
-    StepReceipt,
-    kept,
-)
+from services.sector.api.answers import CaseReceipt, ConsentReceipt, StepReceipt, kept
 from services.sector.domain import refusals
-from services.sector.domain.bodies import (
-    CaseRequest,
-    ConsentRequest,
-    OfferRequest,
-    body_of,
-)
+from services.sector.domain.bodies import CaseRequest, ConsentRequest, OfferRequest, body_of
 from services.sector.domain.requests import RESOURCES, WITHOUT_IF_MATCH, Reply
-from services.sector.handlers.closures import close_withdrawn, withdraw
+from services.sector.handlers.closures import close_withdrawn
 from services.sector.handlers.requests import KeyedRequest, ask_step, offer, open_case, record_consent
 from services.sector.handlers.work import Work
 
@@ -88,23 +78,19 @@ def _add_step(
         body: step_body,
         number: Annotated[frozenset[int] | None, number_dependency],
     ) -> JSONResponse:
-        protects_her = step in PROTECTS_HER
-        task = None
+        def ask(work: Work) -> Awaitable[Reply]:
+            return ask_step(step, referral, body, once.by, work, seen=number)
+
         if step is WithdrawReferral:
-            task = await asking.close(
+            return await asking.close_and_answer(
                 engine,
                 once,
                 lambda work: close_withdrawn(referral, body, once.by, work),
                 referral,
-                protects_her=protects_her,
+                protects_her=True,
+                otherwise=ask,
             )
-
-        def act(work: Work) -> Awaitable[Reply]:
-            if task is not None:
-                return withdraw(task, work)
-            return ask_step(step, referral, body, once.by, work, seen=number)
-
-        return await asking.answer(engine, once, act, referral, protects_her=protects_her)
+        return await asking.answer(engine, once, ask, referral, protects_her=step in PROTECTS_HER)
 
     router.add_api_route(
         f"/referrals/{{referral}}/{resource}",

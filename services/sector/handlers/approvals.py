@@ -1,12 +1,11 @@
 """Break-glass, the approver's side: an agency's supervisor agrees that another may look without consent."""
 
-from schemas.events.access import Access, EventReport
+from schemas.events.access import Access
 from schemas.events.break_glass import BreakGlassApproval
-from schemas.wire.body import instant_text
-from services.runtime.ids import random_bytes
 from services.sector.domain import refusals
 from services.sector.domain.bodies import ApprovalRequest
 from services.sector.domain.requests import Asker, Reply
+from services.sector.handlers.requests import event_report
 from services.sector.handlers.work import Work
 
 
@@ -35,6 +34,5 @@ async def approve(asked: ApprovalRequest, by: Asker, work: Work) -> Reply:
     access = Access(
         act="approval", actor=by.actor, agency=by.agency, referral=asked.referral, reason=asked.reason
     )
-    told = EventReport(idem=random_bytes(16), mode="with", happened=instant_text(at), access=access)
-    await work.reports.add([told])
+    await work.reports.add([event_report(access, at)])
     return Reply(201, {}, approval.model_dump(mode="json"))

@@ -203,12 +203,12 @@ async def hold_open(case: Case, consent: ConsentRef | None, work: Work) -> None:
         raise NotFound
 
 
-async def complete(task: Task, work: Work) -> None:
-    """Do what a request that closed something did not come to."""
+async def complete(task: Task, work: Work) -> Reply:
+    """Do the rest of what was closed, for its request or, if that did not come to it, without it."""
     match task:
         case WithdrawalTask():
-            await withdraw(task, work)
+            return await withdraw(task, work)
         case ReplacementTask():
-            await record_version(task, work)
+            return await record_version(task, work)
         case ErasureTask():
-            await erase(task, work)
+            return await erase(task, work)

@@ -4,9 +4,9 @@ import base64
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-from schemas.events.access import REPORTS_MAX, Access, EventReport, SubjectKey
+from schemas.events.access import REPORTS_MAX, Access, EventReport, OutcomeReport, SubjectKey
 from schemas.events.consent import ConsentRef, ConsentVersion
 from schemas.events.referral import (
     OfferFields,
@@ -17,6 +17,7 @@ from schemas.events.referral import (
 )
 from schemas.topics import steps_of
 from schemas.trail.bytes import subject_key
+from schemas.trail.permits import PermitBody
 from schemas.wire.body import instant_text
 from schemas.wire.packets import DATA_KEY_BYTES
 from services.runtime.admission import check_admission
@@ -32,13 +33,12 @@ from services.sector.domain.bodies import (
     ReofferRequest,
     RequestBody,
 )
+from services.sector.domain.closures import Task
 from services.sector.domain.consents import CONSENTS_PER_CASE_MAX, check_covers, form_hash
 from services.sector.domain.packets import NumberedSubject, PacketWriter
 from services.sector.domain.requests import Asker, Reply, check_step
 from services.sector.domain.views import ReferralView
 from services.sector.handlers.work import Case, Work
-
-Closed = TypeVar("Closed")
 
 DENIALS_FOLD_WITHIN: Final = timedelta(seconds=60)
 """Denials of one actor for one reason are two entries at most in this time: the first, and all the others."""
@@ -85,10 +85,10 @@ async def answer_once(
 async def close_once(
     once: KeyedRequest,
     work: Work,
-    close: Callable[[Work], Awaitable[Closed]],
+    close: Callable[[Work], Awaitable[Task | None]],
     *,
     protects_her: bool = False,
-) -> Closed | None:
+) -> Task | None:
     """Close what a request closes, before it is acted on; None where it was answered already."""
     await check_admitted(once.by, work, though_suspended=protects_her)
     given = await work.replies.given(once.by.agency, once.key_digest)
@@ -297,3 +297,13 @@ def event_report(access: Access, at: datetime, until: datetime | None = None) ->
     return EventReport(
         idem=random_bytes(16), mode="with", happened=instant_text(at), until=last, access=access
     )
+
+
+def outcome_report(permit: PermitBody, result: str, at: datetime, reason: str | None = None) -> OutcomeReport:
+    """What came of an intent."""
+    return OutcomeReport.model_validate(
+        {
+            "idem": random_bytes(16), "origin": permit.origin, "intent": permit.index, "result": result,
+            "reason": reason, "happened": instant_text(at),
+        }
+    )  # fmt: skip

@@ -4,7 +4,6 @@ import asyncio
 import base64
 import json
 import re
-import ssl
 import stat
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Any
 
 import httpx2
 import pytest
-from asyncpg import PostgresError
 from pydantic import ValidationError
 
 from deploy.local import control
@@ -356,14 +354,6 @@ async def test_a_service_may_read_and_not_write(space: Space, address: str) -> N
     assert "agency-by-service" not in listed.text
 
 
-async def test_nobody_gets_in_without_a_certificate(space: Space, address: str) -> None:
-    trust = ssl.create_default_context(cafile=str(space.tls_settings("operator").authority_file))
-
-    async with httpx2.AsyncClient(base_url=address, verify=trust) as stranger:
-        with pytest.raises(httpx2.TransportError):
-            await stranger.get("/v1/agencies")
-
-
 @pytest.fixture
 def data(space: Space, address: str, tmp_path: Path) -> Iterator[Path]:
     """A data directory in which the command finds this governance running."""
@@ -456,14 +446,3 @@ async def test_the_command_says_that_nothing_runs_there(data: Path, tmp_path: Pa
 
     assert result.code == 1
     assert result.err.startswith("concert: Nothing runs in ")
-
-
-@pytest.mark.parametrize("statement", ["UPDATE publication SET hash = ''", "DELETE FROM publication"])
-async def test_the_service_itself_cannot_change_what_was_published(space: Space, statement: str) -> None:
-    database = space.database("governance")
-
-    with pytest.raises(PostgresError, match="permission denied"):
-        async with database.transaction() as transaction:
-            await transaction.run(statement)
-
-    await database.close()

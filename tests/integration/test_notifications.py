@@ -10,7 +10,6 @@ from typing import Any
 
 import httpx2
 import pytest
-from asyncpg import PostgresError
 from pydantic import SecretStr
 
 from schemas.events.facts import FactBase, ReferralAcknowledged
@@ -377,23 +376,3 @@ async def test_a_killed_process_loses_no_mail_and_repeats_one_in_the_stated_wind
     ]
     assert "service_started" in text
     assert not [word for word in told if word in text]
-
-
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "DELETE FROM desk",
-        "DELETE FROM notice",
-        "UPDATE message_key SET key = ''",
-        "INSERT INTO message_key (key) VALUES ('')",
-        "DELETE FROM message_key",
-    ],
-)
-async def test_the_service_has_no_right_that_it_does_not_need(space: Space, statement: str) -> None:
-    database = space.database("notifications")
-
-    with pytest.raises(PostgresError, match="permission denied"):
-        async with database.transaction() as transaction:
-            await transaction.run(statement)
-
-    await database.close()

@@ -15,7 +15,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-import asyncpg
 import pytest
 from kafka.admin import ConfigResource, ConfigResourceType, UserScramCredentialDeletion
 
@@ -27,7 +26,6 @@ from deploy.local.ports import trial_ports
 from deploy.local.processes import PROCESSES, Process, usual_ports
 from deploy.local.refusals import CannotRun
 from deploy.local.supervisor import Platform, running
-from schemas.topics import SERVICES
 from services.runtime import administration
 from services.runtime.administration import Difference, right
 from tests.support.onlookers import looking_on
@@ -297,26 +295,6 @@ async def test_planted_drift_of_each_kind_is_found_and_put_right(supervised: Pla
     found, changed, left = await asyncio.to_thread(plant_find_apply)
     assert (found, changed, left) == ({kind}, {kind}, [])
     assert await asyncio.to_thread(provisioning.plan_topology, installation) == []
-
-
-async def test_each_role_enters_its_own_database_alone_and_owns_nothing(supervised: Platform) -> None:
-    installation, entered = supervised.installation, set()
-    for role, password in installation.database_passwords.items():
-        for database in DATABASES.values():
-            url = installation.admin_url(database.name).set(drivername="postgresql", username=role)
-            try:
-                connection = await asyncpg.connect(
-                    url.set(password=password).render_as_string(hide_password=False)
-                )
-            except asyncpg.InsufficientPrivilegeError:
-                continue
-            entered.add((role, database.service))
-            owned = await connection.fetchval(
-                "SELECT count(*) FROM pg_class WHERE relowner = current_user::regrole"
-            )
-            assert owned == 0
-            await connection.close()
-    assert entered == {(service, service) for service in SERVICES} | {("audit_sign", "audit")}
 
 
 async def test_making_the_databases_again_changes_nothing(supervised: Platform) -> None:

@@ -1,8 +1,9 @@
 """Releases: what leaves the vault for an agency, under an entry of the trail and her consent, or stays."""
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Final
 
 from pydantic import ValidationError
@@ -34,6 +35,8 @@ RELEASES_MAX: Final = 6
 """How many at a time: each holds a connection to the database until its reader has taken all."""
 RELEASES_OF_AGENCY_MAX: Final = 2
 """How many of them to one agency, so that a slow one keeps only its own waiting."""
+WAITING_OF_AGENCY_MAX: Final = 64
+"""How many more of its releases wait for their turn: each has an entry in the trail, and a nonce."""
 AskTrail = Callable[[PermitRequest], Awaitable[bytes]]
 
 
@@ -44,6 +47,7 @@ class Releases(PacketGate):
         self._vault = vault
         self._ask_trail = ask_trail
         self._open_work = open_work
+        self._waiting: Counter[str] = Counter()
         self._turns = asyncio.Semaphore(RELEASES_MAX)
         self._turns_of: dict[str, asyncio.Semaphore] = defaultdict(
             lambda: asyncio.Semaphore(RELEASES_OF_AGENCY_MAX)
@@ -51,6 +55,8 @@ class Releases(PacketGate):
 
     async def permit(self, pull: PacketPull) -> PermittedRelease:
         """Look whether the pull stands, and have its intent in the trail; a refusal is there too."""
+        if self._waiting[pull.recipient] >= WAITING_OF_AGENCY_MAX + RELEASES_OF_AGENCY_MAX:
+            raise refusals.TooManyPulls
         try:
             async with self._open_work() as work:
                 ground = await ground_of(pull, work)
@@ -86,7 +92,7 @@ class Releases(PacketGate):
         try:
             async with (
                 asyncio.timeout(RELEASE_SECONDS),
-                self._turns_of[permitted.pull.recipient],
+                self._turn_of(permitted.pull.recipient),
                 self._turns,
                 self._open_work() as work,
             ):
@@ -105,6 +111,15 @@ class Releases(PacketGate):
             if isinstance(error, TimeoutError):
                 raise refusals.ReleaseLate from None
             raise
+
+    @asynccontextmanager
+    async def _turn_of(self, agency: str) -> AsyncIterator[None]:
+        self._waiting[agency] += 1
+        try:
+            async with self._turns_of[agency]:
+                yield
+        finally:
+            self._waiting[agency] -= 1
 
     async def _release(self, permitted: PermittedRelease, give: HandOver, work: Work) -> None:
         ground = await ground_of(permitted.pull, work, is_release=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 from fastapi import FastAPI, Request
+from structlog.testing import capture_logs
 
 from services.runtime.connections import HEADER_BYTES_MAX, BoundedProtocol
 from services.runtime.ports import QuietServer, listening
@@ -16,6 +17,7 @@ from services.runtime.requests import draining_of
 from services.runtime.tokens import Unauthenticated
 from services.runtime.web import create_app
 from services.sector.api.packets import HandedOver
+from services.sector.domain.refusals import ReleaseLate
 from services.sector.handlers.pulls import HandOver
 from tests.support.servers import LoopThread
 from tests.support.waiting import until
@@ -207,14 +209,17 @@ def test_of_an_answer_that_is_given_too_slowly_nothing_leaves_afterwards(loop: L
         try:
             async with asyncio.timeout(0.2):
                 await hand_over(b"x" * 20_000_000)
+        except TimeoutError:
+            raise ReleaseLate from None
         finally:
             ended.set()
 
     app.add_api_route("/v1/releases", lambda: HandedOver(release))
-    with serving(app, loop) as port, port.connect() as connection:
+    with capture_logs() as lines, serving(app, loop) as port, port.connect() as connection:
         connection.sendall(b"GET /v1/releases HTTP/1.1\r\n" + HOST + b"\r\n")
         assert ended.wait(ANSWERED_WITHIN_SECONDS)
         assert len(all_of(connection)) < 20_000_000
+    assert not [line for line in lines if line["event"] == "request_failed"]
 
 
 def test_a_drain_answers_who_waits_for_news_at_once_and_whoever_it_cuts_by_a_problem(

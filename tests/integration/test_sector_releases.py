@@ -234,6 +234,9 @@ async def test_an_agency_that_takes_its_groups_slowly_keeps_no_other_waiting(
         await asyncio.sleep(0)
         await scene.releases.release(other, scene.take)
         assert begun == [*slow[: releases.RELEASES_OF_AGENCY_MAX], other]
+        monkeypatch.setattr(releases, "WAITING_OF_AGENCY_MAX", 2)
+        with pytest.raises(refusals.TooManyPulls):
+            await scene.releases.permit(slow[0].pull)
         taken.set()
 
     assert len(begun) == len(slow) + 1

@@ -11,7 +11,7 @@ from schemas.events.packet import GROUP_MODELS, PacketPart
 from schemas.events.pulls import PacketPull, PullAnswer
 from schemas.topics import SECTORS
 from schemas.wire.topic import source_of
-from services.runtime.errors import NotFound
+from services.runtime.errors import NotFound, Refused
 from services.runtime.openapi import refuses
 from services.runtime.requests import Receive, Scope, Send
 from services.runtime.web import caller_of, create_app
@@ -39,8 +39,11 @@ class HandedOver(Response):
         What its reader takes too slowly is cut: none of it may leave once the transaction is over.
         """
         transport = scope.get("extensions", {}).get("transport")
+        has_begun = False
 
         async def give(content: bytes) -> None:
+            nonlocal has_begun
+            has_begun = True
             if transport:
                 transport.set_write_buffer_limits(0)  # from here on `send` waits until the kernel has all
             length = str(len(content)).encode("ascii")
@@ -54,7 +57,11 @@ class HandedOver(Response):
                     transport.abort()
                 raise
 
-        await self._release(give)
+        try:
+            await self._release(give)
+        except Refused:
+            if not has_begun:  # else it was cut, and nothing can be told any more
+                raise
 
 
 def packet_routes(engine: asking.Engine) -> APIRouter:

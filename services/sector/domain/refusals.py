@@ -80,6 +80,9 @@ PermitUsed: Final = _define("permit_used", "This permit was used before, so noth
 ReleaseLate: Final = _define(
     "release_late", "The release took too long and was ended, so that nobody waits for it; ask again.", 503
 )
+TooManyPulls: Final = _define(
+    "too_many_pulls", "Too many pulls of your agency wait already; take their answers, then ask again.", 429
+)
 VaultRefused: Final = _define(
     "vault_refused", "The vault refused this release and the trail says why; tell the operator.", 503
 )
@@ -165,7 +168,8 @@ FORWARDED: Final[Mapping[str, type[Refused]]] = {
     one.code: one
     for one in (
         NotFound, ConsentDoesNotCover, ApprovalRefused, GroupNotShared, PurposeNotShared, PacketEmpty,
-        KeyRefused, GroundChanged, PermitUsed, ReleaseLate, VaultRefused, VaultUnavailable, TrailUnavailable,
+        KeyRefused, GroundChanged, PermitUsed, ReleaseLate, TooManyPulls, VaultRefused, VaultUnavailable,
+        TrailUnavailable,
     )
 }  # fmt: skip
 """What the owner's sector can refuse a pull with, as the recipient's passes it on."""

@@ -11,7 +11,7 @@ import structlog
 ALLOWED: Final = frozenset({
     "timestamp", "level", "event", "service", "version", "trace_id", "span_id", "request_id", "agency_id",
     "actor_type", "route", "status", "duration_ms", "error_code", "error_class", "topic", "partition",
-    "offset", "group", "count", "attempt", "shard", "logger", "state", "crash_point",
+    "offset", "group", "count", "attempt", "shard", "logger", "state", "crash_point", "peer",
 })  # fmt: skip
 NOISY: Final = ("aiokafka", "aiosmtplib", "asyncio", "faust", "httpx2", "kafka", "mode", "uvicorn")
 """Libraries of which only errors are told."""

@@ -30,7 +30,7 @@ class OwnerSectors:
         try:
             response = await client.post("/v1/releases", content=content, headers=headers)
         except httpx2.TransportError as error:
-            log().warning("sector_does_not_answer", service=sector, error_class=type(error).__name__)
+            log().warning("sector_does_not_answer", peer=sector, error_class=type(error).__name__)
             raise Unavailable("the owner's sector does not answer") from None
         if response.status_code == httpx2.codes.OK:
             return response.content
@@ -40,5 +40,5 @@ class OwnerSectors:
             code = None
         if refusal := FORWARDED.get(str(code)):
             raise refusal
-        log().error("pull_not_forwarded", service=sector, status=response.status_code)
+        log().error("pull_not_forwarded", peer=sector, status=response.status_code)
         raise Unavailable("the owner's sector refuses this service")

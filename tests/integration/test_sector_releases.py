@@ -6,9 +6,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.exc import SQLAlchemyError
+from structlog.testing import capture_logs
 
 from schemas.events.access import Actor, EventReport, OutcomeReport
 from schemas.events.break_glass import BreakGlassApproval
@@ -17,8 +19,10 @@ from schemas.events.packet import PacketClinical
 from schemas.events.referral import ReportBreakGlass
 from schemas.wire.public_keys import written
 from schemas.wire.signed import sign
+from schemas.wire.topic import source_of
 from services.runtime.errors import NotFound, Refused
 from services.sector import releases
+from services.sector.api import release_app
 from services.sector.domain import refusals
 from services.sector.domain.closures import WithdrawalTask
 from services.sector.handlers.packets import write_group
@@ -27,7 +31,7 @@ from tests.support.builders import OWNER, RECEIVER, STRANGER, a_service, agency_
 from tests.support.clock import NOON
 from tests.support.releases import CONTENTS, SAFE, ReleaseScene
 from tests.support.scenes import a_case, a_recorded_consent, asker
-from tests.support.sector import StoredSector
+from tests.support.sector import CELL, StoredSector
 
 POLICE_KEY = Ed25519PrivateKey.from_private_bytes(b"p" * 32)
 
@@ -373,3 +377,22 @@ async def test_no_danger_opens_what_she_took_back(scene: ReleaseScene) -> None:
 
     assert scene.given == []
     assert await refused(scene, await in_danger(scene, referral)) is NotFound
+
+
+async def test_a_sector_that_asks_for_anothers_agency_is_told_so_in_the_log(scene: ReleaseScene) -> None:
+    pull = scene.pull(await scene.prepare(), "clinical")
+    app = release_app(scene.releases, scene.sector.open, CELL, "tests")
+    names = (("URI", source_of(CELL, "police")),)
+
+    async def from_the_police(scope: Any, receive: Any, send: Any) -> None:
+        certified = {"peer_certificate": {"subjectAltName": names}}
+        await app({**scope, "extensions": certified}, receive, send)
+
+    with capture_logs() as lines:
+        transport = httpx2.ASGITransport(from_the_police)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://owner") as client:
+            headers = {"content-type": "application/json"}
+            answer = await client.post("/v1/releases", content=pull.model_dump_json(), headers=headers)
+
+    assert answer.json()["code"] == "sectors_only"
+    assert [(line["event"], line["peer"]) for line in lines] == [("release_not_theirs", "police")]

@@ -12,6 +12,7 @@ from schemas.events.pulls import PacketPull, PullAnswer
 from schemas.topics import SECTORS
 from schemas.wire.topic import source_of
 from services.runtime.errors import NotFound, Refused
+from services.runtime.logs import log
 from services.runtime.openapi import refuses
 from services.runtime.requests import Receive, Scope, Send
 from services.runtime.web import caller_of, create_app
@@ -99,7 +100,10 @@ def release_app(packets: PacketGate, open_read: OpenWork, cell: str, title: str)
         """Release to an agency of the sector that asks."""
         async with open_read() as work:
             standing = (await work.register.standings({pull.recipient})).get(pull.recipient)
-        if standing is None or sectors.get(caller_of(request)) != standing.sector:
+        peer = sectors.get(caller_of(request), "none")
+        if standing is None or peer != standing.sector:
+            # Its certificate is sound, so somebody has it who should not: no agency is to blame in the trail.
+            log().error("release_not_theirs", peer=peer, error_code=refusals.SectorsOnly.code)
             raise refusals.SectorsOnly
         return await _released(packets, pull)
 

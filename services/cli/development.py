@@ -2,11 +2,12 @@
 
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, NoReturn
 
 import typer
 
@@ -21,6 +22,8 @@ dev = typer.Typer()
 
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
 KINDS: Final = ("unit", "contract", "integration", "e2e")
+BESIDE_EACH_OTHER: Final = (("integration",), ("unit", "contract", "e2e"))
+"""The first run mostly waits for its broker and its database; the second has the time between."""
 PYTEST_CODES: Final = {0: OK, 2: INTERRUPTED, 4: USAGE}
 """pytest's exit code → ours; what is not listed failed."""
 PASSED_ON: Final = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -45,9 +48,23 @@ CHECK: Final = {
 def test(context: typer.Context) -> None:
     """Examples: `concert test`, `concert test -x -k withdrawal`.
 
-    Runs the tests of every kind; further words go to pytest.
+    Runs the tests of every kind, two runs beside each other. Further words go to pytest, in one run.
     """
-    _pytest([f"tests/{kind}" for kind in KINDS], context.args)
+    if context.args:
+        _pytest(KINDS, context.args)
+    class_path(cache_directory(), say)
+    shown, kept = BESIDE_EACH_OTHER
+    say(f"… {' and '.join(kept)} tests run beside these; what they say is shown afterwards")
+    with (
+        tempfile.TemporaryFile() as said,
+        subprocess.Popen(_run_of(kept), cwd=REPOSITORY, stdout=said, stderr=subprocess.STDOUT) as beside,
+    ):
+        codes = (subprocess.call(_run_of(shown), cwd=REPOSITORY), beside.wait())
+        said.seek(0)
+        print(said.read().decode(errors="replace"))
+    for kinds, code in zip(BESIDE_EACH_OTHER, codes, strict=True):
+        say(f"{'✗' if code else '✓'} {' and '.join(kinds)} tests")
+    raise typer.Exit(PYTEST_CODES.get(codes[0] or codes[1], FAILED))
 
 
 @dev.command("test", context_settings=PASSED_ON)
@@ -59,7 +76,7 @@ def test_kind(
     Runs the tests of one kind; further words go to pytest.
     """
     check_choices([kind], KINDS, "KIND")
-    _pytest([f"tests/{kind}"], context.args)
+    _pytest([kind], context.args)
 
 
 @dev.command("schemas")
@@ -113,8 +130,12 @@ def _passes(name: str) -> bool:
     return is_green
 
 
-def _pytest(folders: Sequence[str], words: Sequence[str]) -> None:
+def _run_of(kinds: Sequence[str], words: Sequence[str] = ()) -> tuple[str, ...]:
+    return _module("pytest", *(f"tests/{kind}" for kind in kinds), *words)
+
+
+def _pytest(kinds: Sequence[str], words: Sequence[str]) -> NoReturn:
     # Tests reach no address but this machine's, so what they start must be here before they begin.
     class_path(cache_directory(), say)
-    code = subprocess.call(_module("pytest", *folders, *words), cwd=REPOSITORY)
+    code = subprocess.call(_run_of(kinds, words), cwd=REPOSITORY)
     raise typer.Exit(PYTEST_CODES.get(code, FAILED))

@@ -41,7 +41,7 @@ async def swept(its: VaultUpkeep | LedgerKeeper) -> None:
         pass
 
 
-async def test_a_rotation_leaves_no_stored_key_under_an_older_epoch(
+async def test_a_week_begins_an_epoch_and_leaves_no_stored_key_under_an_older_one(
     scene: ReleaseScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(upkeep, "ADOPTED_AT_ONCE_MAX", 3)  # several rounds
@@ -51,11 +51,11 @@ async def test_a_rotation_leaves_no_stored_key_under_an_older_epoch(
 
     await swept(its)
     assert await epochs(scene) == {("e1", True)}
-    assert await scene.vault.rotate() == "e2"
+    scene.sector.clock.forward(timedelta(days=7))
     await swept(its)
 
     assert await epochs(scene) == {("e2", True)}
-    scene.sector.clock.forward(timedelta(days=35))
+    scene.sector.clock.forward(timedelta(days=28))
     await scene.vault.status()
     assert not (tmp_path / "e1.kek").exists()
     wraps = await scene.sector.rows("SELECT key, keyset FROM data_key")

@@ -23,8 +23,11 @@ from services.sector.vault.requests import DataKeyWrap
 from services.sector.vault.state import sync_folder, write_durably
 
 KEK_BYTES: Final = 32
+EPOCH_LIFE: Final = timedelta(days=7)
 KEY_LIFE: Final = timedelta(days=35)
 """From an epoch's begin until its key goes: as long as a backup lives."""
+REWRAP_WITHIN: Final = timedelta(days=1)
+"""How long no key goes after an epoch began: what older ones hold is wrapped anew first."""
 INTAKE_LIFE: Final = timedelta(days=14)
 """How long writers can do without a vault."""
 
@@ -113,6 +116,16 @@ class Epochs:
         """Those that began, the oldest first."""
         return self._epochs[:-1]
 
+    def keep(self, now: datetime) -> bool:
+        """Take away keys whose time is over, and begin the next epoch each week; says whether one began."""
+        age = now - datetime.fromisoformat(str(self.current.began))
+        if age >= REWRAP_WITHIN:  # after a long pause the last epoch is old, and its key holds everything
+            self._destroy_old(now)
+        if age < EPOCH_LIFE:
+            return False
+        self.rotate(now)
+        return True
+
     def rotate(self, now: datetime) -> None:
         """Begin the next epoch; what older keys hold stays readable until they go."""
         last = self._epochs[-1] if self._epochs else self._make(KeyEpoch(1, None))
@@ -120,16 +133,6 @@ class Epochs:
         following = self._make(KeyEpoch(last.number + 1, None))
         # A crash before this line leaves keys that nothing names; they are made anew.
         self._write([*self._epochs[:-1], begun, following])
-
-    def destroy_old(self, now: datetime) -> None:
-        """Take away the keys of epochs that began too long ago; never the current one's."""
-        old = [epoch for epoch in self.all[:-1] if now - datetime.fromisoformat(str(epoch.began)) >= KEY_LIFE]
-        for epoch in old:
-            self._provider.destroy(epoch.name)
-            take_away(self._intake_file(epoch))
-        if old:
-            # A crash before this line: the keys are gone, and are looked for once more.
-            self._write(self._epochs[len(old) :])
 
     def intake_keys(self, now: datetime, private: Ed25519PrivateKey) -> list[IntakeKey]:
         """The signed intake keys of this epoch and the next."""
@@ -151,6 +154,15 @@ class Epochs:
         own = row.model_copy(update={"epoch": self.current.name, "is_adopted": True})
         wrap = self._provider.wrap(own.place(self._sector), data_key)
         return own.model_copy(update={"wrap": wrap})
+
+    def _destroy_old(self, now: datetime) -> None:
+        old = [epoch for epoch in self.all[:-1] if now - datetime.fromisoformat(str(epoch.began)) >= KEY_LIFE]
+        for epoch in old:
+            self._provider.destroy(epoch.name)
+            take_away(self._intake_file(epoch))
+        if old:
+            # A crash before this line: the keys are gone, and are looked for once more.
+            self._write(self._epochs[len(old) :])
 
     def _make(self, epoch: KeyEpoch) -> KeyEpoch:
         self._provider.make(epoch.name)

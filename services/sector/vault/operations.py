@@ -124,11 +124,13 @@ class Vault:
         clock: Clock,
         *,
         settle_within: timedelta,
+        is_locked: bool = False,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._trust = trust
         self._signing_key = signing_key
         self._clock = clock
+        self._is_locked = is_locked
         self._monotonic = monotonic
         self._epochs = Epochs(folder, trust.sector, provider, secrets.token_bytes)
         self._ledger = Ledger(folder / "ledger", is_new=self._epochs.is_new)
@@ -173,10 +175,11 @@ class Vault:
 
     def status(self, _request: StatusRequest) -> Mapping[str, Any]:
         """How it is: what it counts, and what it pins."""
-        self._epochs.destroy_old(self._clock.now())
+        self._keep_epochs()
         return {
             "sector": self._trust.sector,
             "closed": self.why_closed(),
+            "is_locked": self._is_locked,
             "epoch": self._epochs.current.name,
             "epochs": {epoch.name: epoch.began for epoch in self._epochs.all},
             "ledger": self._ledger.newest,
@@ -272,10 +275,8 @@ class Vault:
         }
 
     def rotate(self, _request: RotateRequest) -> Mapping[str, Any]:
-        """Begin a new epoch, and take away keys whose time is over."""
-        now = self._clock.now()
-        self._epochs.rotate(now)
-        self._epochs.destroy_old(now)
+        """Begin a new epoch before the week is over."""
+        self._epochs.rotate(self._clock.now())
         return {"epoch": self._epochs.current.name}
 
     def rebuild(self, request: RebuildRequest) -> Mapping[str, Any]:
@@ -285,9 +286,13 @@ class Vault:
         return {"newest": self._ledger.rebuild(rows, request.newest), "closed": self.why_closed()}
 
     def _check_open(self) -> None:
-        self._epochs.destroy_old(self._clock.now())
+        self._keep_epochs()
         if code := self.why_closed():
             raise VaultRefusal(code)
+
+    def _keep_epochs(self) -> None:
+        if self._epochs.keep(self._clock.now()):
+            log().info("vault_epoch_began", state=self._epochs.current.name)
 
     def _check_permit(self, request: OpenRequest) -> PermitBody:
         """V1-V7, with the subject's key as the owner has it; the nonce is used up whatever comes of it."""

@@ -33,8 +33,11 @@ CLIENTS_MAX: Final = 64
 FRAME_WITHIN_SECONDS: Final = 10.0
 """How long a frame may take from its first byte to its last."""
 Answer = Callable[[bytes], bytes]
+_CAP_IPC_LOCK: Final = 14
 _CLONE_NEWUSER: Final = 0x10000000
 _CLONE_NEWNET: Final = 0x40000000
+_LOCK_ALL: Final = 7
+"""MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT: every page from when it is first used."""
 _PR_SET_DUMPABLE: Final = 4
 _PR_SET_NO_NEW_PRIVS: Final = 38
 
@@ -48,29 +51,34 @@ def run_vault(sector: str) -> None:
     settings = VaultSettings.from_environment()
     configure(f"{sector}_vault")
     try:
-        harden()
+        is_locked = harden()
+        if not is_locked:
+            log().warning("vault_memory_not_locked")  # RLIMIT_MEMLOCK is not unlimited
         if is_network_reachable():
             if settings.mode == "live":
                 raise NetworkReachable
             log().warning("vault_reaches_a_network")
-        vault = make_vault(sector, settings)
+        vault = make_vault(sector, settings, is_locked=is_locked)
         asyncio.run(serve(vault, settings.vault.folder))
     except Exception as error:
         tell_end(error)
         raise SystemExit(1) from None
 
 
-def harden() -> None:
+def harden() -> bool:
     """No core dump, no reading of its memory by others of its account, and no network where that is allowed.
 
-    It happens before there is a thread: a new user namespace is for a process with one thread alone.
+    It happens before there is a thread: a new user namespace is for a process with one thread alone. Returns
+    whether its memory is locked, so that no key is ever written to swap.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     system = ctypes.CDLL(None)
+    is_locked = _lock_memory(system)  # before the namespace: the right to do so is one of the machine's
     system.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     if system.unshare(_CLONE_NEWNET) != 0:  # root may at once; others as root of a namespace of their own
         system.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
     system.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    return is_locked
 
 
 def is_network_reachable() -> bool:
@@ -84,7 +92,7 @@ def is_network_reachable() -> bool:
     return True
 
 
-def make_vault(sector: str, settings: VaultSettings) -> Vault:
+def make_vault(sector: str, settings: VaultSettings, *, is_locked: bool = False) -> Vault:
     """The vault that these settings describe, with its state as its folder holds it."""
     folder = settings.vault.folder
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -104,6 +112,7 @@ def make_vault(sector: str, settings: VaultSettings) -> Vault:
         KeyFiles(folder, secrets.token_bytes),
         SystemClock(),
         settle_within=settings.vault.settle_within,
+        is_locked=is_locked,
     )
 
 
@@ -171,3 +180,17 @@ def bound_socket(folder: Path) -> Iterator[socket.socket]:
             os.umask(mask)
         bound.setblocking(False)
         yield bound
+
+
+def _lock_memory(system: ctypes.CDLL) -> bool:
+    """Lock all of it, where no limit stands that it could reach later: an answer would fail for memory."""
+    _, most = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    if most != resource.RLIM_INFINITY and not _has_right(_CAP_IPC_LOCK):
+        return False
+    resource.setrlimit(resource.RLIMIT_MEMLOCK, (most, most))
+    return bool(system.mlockall(_LOCK_ALL) == 0)
+
+
+def _has_right(number: int) -> bool:
+    status = Path("/proc/self/status").read_text("ascii")
+    return bool(int(status.partition("CapEff:")[2].split()[0], 16) >> number & 1)

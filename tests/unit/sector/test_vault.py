@@ -25,6 +25,7 @@ from tests.support.vault_scene import (
     KEYSET,
     LEAVES_BEFORE,
     LOG,
+    NOW,
     ORIGIN,
     VAULT_KEY,
     Watch,
@@ -311,35 +312,52 @@ def adopted(vault: Vault, rows: list[DataKeyWrap], op: str = "adopt") -> list[Da
     return [row and DataKeyWrap.model_validate(row) for row in answer["rows"]]
 
 
-def test_keys_of_an_older_epoch_open_until_they_go_and_rewrapped_ones_after(
+def test_an_epoch_lasts_a_week_and_its_key_35_days_and_what_was_wrapped_anew_opens_after(
     vault: Vault, tmp_path: Path, watch: Watch
 ) -> None:
     pull = a_pull(vault)
-    rows = [group.wrap for group in pull.groups]
-    first = adopted(vault, rows)
-    assert answered(vault, op="rotate") == {"epoch": "e2"}
-    second = adopted(vault, [row for row in first if row], "rewrap")
+    written = [group.wrap for group in pull.groups]
+    first = adopted(vault, written)
+    for number in (2, 3, 4, 5):
+        watch.advance(7 * DAY - timedelta(seconds=1))
+        assert answered(vault, op="status")["epoch"] == f"e{number - 1}"
+        watch.advance(timedelta(seconds=1))
+        assert answered(vault, op="status")["epoch"] == f"e{number}"
+    last = adopted(vault, [row for row in first if row], "rewrap")
 
     def opens(wraps: list[DataKeyWrap | None]) -> bool:
         groups = tuple(
             group.model_copy(update={"wrap": wrap}) for group, wrap in zip(pull.groups, wraps, strict=True)
         )
         case = wrapped(vault, CASE_KEY, CASE_SECRET)
-        return "refused" not in replace(pull, groups=groups, case=case, asked_at=watch.at).opened()
+        return "refused" not in replace(pull, groups=groups, case=case, asked_at=NOW).opened()
 
     assert {row.epoch for row in first if row} == {"e1"}
-    assert {(row.epoch, len(row.wrap)) for row in second if row} == {("e2", 60)}
-    assert [opens(list(rows)), opens(first), opens(second)] == [True, True, True]
-    for seconds in (watch.at + 35 * DAY - timedelta(seconds=1) - watch.at, timedelta(seconds=1)):
-        assert (tmp_path / "e1.kek").exists()
-        watch.advance(seconds)
-        answered(vault, op="status")
-    assert not (tmp_path / "e1.kek").exists()
-    assert not (tmp_path / "e1.intake").exists()
-    assert adopted(vault, rows) == [None, None]
-    assert adopted(vault, [row for row in first if row]) == [None, None]
-    assert None not in adopted(vault, [row for row in second if row])
-    assert (tmp_path / "e2.kek").exists()  # the current one's time is over too, but nothing else opens
+    assert {(row.epoch, len(row.wrap)) for row in last if row} == {("e5", 60)}
+    watch.at = NOW  # the other papers of the pull are of today
+    assert [opens(list(written)), opens(first), opens(last)] == [True, True, True]
+    watch.at = NOW + 35 * DAY - timedelta(seconds=1)
+    answered(vault, op="status")
+    assert (tmp_path / "e1.kek").exists()
+    watch.advance(timedelta(seconds=1))
+    answered(vault, op="status")
+    assert not [*tmp_path.glob("e1.*")]
+    assert adopted(vault, [*written, *[row for row in first if row]]) == [None] * 4
+    assert None not in adopted(vault, [row for row in last if row])
+
+
+def test_no_key_goes_before_what_it_holds_could_be_wrapped_anew(vault: Vault, watch: Watch) -> None:
+    rows = [row for row in adopted(vault, [group.wrap for group in a_pull(vault).groups]) if row]
+    watch.advance(40 * DAY)  # nobody asked it anything meanwhile
+
+    assert answered(vault, op="status")["epoch"] == "e2"
+    assert answered(vault, op="rotate") == {"epoch": "e3"}
+    watch.advance(DAY - timedelta(seconds=1))
+    answered(vault, op="status")
+    assert None not in adopted(vault, rows, "rewrap")
+    watch.advance(timedelta(seconds=1))
+    answered(vault, op="status")
+    assert adopted(vault, rows, "rewrap") == [None, None]
 
 
 def test_an_erased_keyset_is_adopted_no_more_and_a_bad_row_stops_no_other(vault: Vault) -> None:

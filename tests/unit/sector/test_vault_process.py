@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -106,6 +107,18 @@ def test_it_reaches_no_network_leaves_no_core_and_loads_no_driver() -> None:
     if reachable == "True":
         pytest.skip("this machine lets no process have a network of its own")
     assert reachable == "False"
+
+
+async def test_its_memory_is_locked_or_it_says_that_it_is_not(running: Running) -> None:
+    client = VaultClient(running.socket)
+    is_locked = (await client.status())["is_locked"]
+    await client.close()
+
+    # Whoever runs as root, or without a limit, may lock; elsewhere the vault goes on without.
+    held = Path(f"/proc/{running.process.pid}/status").read_text().partition("VmLck:")[2].split()[0]
+    assert (int(held) > 0) == is_locked
+    if resource.getrlimit(resource.RLIMIT_MEMLOCK)[1] == resource.RLIM_INFINITY or os.geteuid() == 0:
+        assert is_locked
 
 
 def test_its_folder_and_socket_are_its_owners_alone(running: Running) -> None:

@@ -153,7 +153,6 @@ def _open_request(permitted: PermittedRelease, ground: ReleaseGround, work: Work
         document = ground.consent.version.model_dump_json()
         consent = ConsentGround(document=document, signature=ground.consent.signature)
     return OpenRequest(
-        op="open",
         asked_at=work.clock.now(),
         request=permitted.request,
         answer=permitted.answer,

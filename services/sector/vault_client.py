@@ -21,18 +21,9 @@ from services.sector.vault.faults import VAULT_FAULTS, VaultRefusal
 from services.sector.vault.requests import (
     FRAME_BYTES_MAX,
     LENGTH_BYTES,
-    AdoptRequest,
-    AskRequest,
-    ClosedRequest,
     DataKeyWrap,
-    IntakeRequest,
     OpenRequest,
-    RewrapRequest,
-    RotateRequest,
-    SettleRequest,
-    StatusRequest,
     SubjectPlace,
-    SubjectRequest,
     framed,
 )
 
@@ -63,46 +54,45 @@ class VaultClient:
 
     async def status(self) -> Mapping[str, Any]:
         """How the vault is."""
-        return await self._ask(StatusRequest(op="status"))
+        return await self._ask("status")
 
     async def intake(self) -> list[IntakeKey]:
         """Its signed intake keys, of this epoch and the next."""
-        answer = await self._ask(IntakeRequest(op="intake"))
+        answer = await self._ask("intake")
         return [IntakeKey.model_validate(key) for key in answer["keys"]]
 
     async def subject(self, case: DataKeyWrap, number: int) -> bytes:
         """A subject's key, to register it with the trail."""
         place = SubjectPlace(case=case, number=number)
-        return decoded((await self._ask(SubjectRequest(op="subject", subject=place)))["key"])
+        return decoded((await self._ask("subject", subject=place))["key"])
 
     async def ask(self, access: Access) -> bytes:
         """A nonce for the intent of one access; it lives for thirty seconds."""
-        return decoded((await self._ask(AskRequest(op="ask", access=access)))["nonce"])
+        return decoded((await self._ask("ask", access=access))["nonce"])
 
     async def open(self, request: OpenRequest) -> Release:
         """A release, if everything that it rests on holds."""
-        return Release.model_validate((await self._ask(request))["release"])
+        return Release.model_validate((await self._ask("open", **dict(request)))["release"])
 
     async def settle(self, published: PublishedProofs) -> list[int]:
         """Hand in proofs of publication; the indexes that are still owed."""
-        return list((await self._ask(SettleRequest(op="settle", published=published)))["unsettled"])
+        return list((await self._ask("settle", published=published))["unsettled"])
 
     async def adopt(self, rows: Sequence[DataKeyWrap]) -> list[DataKeyWrap | None]:
         """The rows with wraps of the current epoch; None where one is erased or opens not."""
-        return _wraps(await self._ask(AdoptRequest(op="adopt", rows=tuple(rows))))
+        return _wraps(await self._ask("adopt", rows=rows))
 
     async def rewrap(self, rows: Sequence[DataKeyWrap]) -> list[DataKeyWrap | None]:
         """The same for rows of older epochs."""
-        return _wraps(await self._ask(RewrapRequest(op="rewrap", rows=tuple(rows))))
+        return _wraps(await self._ask("rewrap", rows=rows))
 
     async def closed(self, rows: Sequence[Closure], newest: int) -> LedgerReply:
         """Hand in ledger rows, and say how many the database holds."""
-        answer = await self._ask(ClosedRequest(op="closed", rows=tuple(rows), newest=newest))
-        return LedgerReply.model_validate(answer)
+        return LedgerReply.model_validate(await self._ask("closed", rows=rows, newest=newest))
 
     async def rotate(self) -> str:
         """Begin a new epoch; its name."""
-        return str((await self._ask(RotateRequest(op="rotate")))["epoch"])
+        return str((await self._ask("rotate"))["epoch"])
 
     async def close(self) -> None:
         """Give up the connections."""
@@ -110,8 +100,8 @@ class VaultClient:
             writer.close()
         self._idle.clear()
 
-    async def _ask(self, request: BaseModel) -> Mapping[str, Any]:
-        content = framed(to_json(request.model_dump(mode="json", exclude_none=True)))
+    async def _ask(self, operation: str, **words: object) -> Mapping[str, Any]:
+        content = framed(to_json({"op": operation, **words}, exclude_none=True))
         try:
             async with asyncio.timeout(ANSWER_SECONDS), self._free:
                 answer = parse_json(await self._exchange(content))

@@ -20,7 +20,7 @@ from schemas.events.policy import PullFacts, compile_pulls, decide
 from services.cli.agency_client import ACCEPT, ACKNOWLEDGE, AgencyClient
 from services.cli.demo.trial import listening, running_trial, set_up
 from services.sector.vault.operations import Vault
-from tests.support.vault_scene import Pull, Watch, a_protocol, a_pull, a_vault, adopted
+from tests.support.vault_scene import Pull, Watch, a_protocol, a_pull, a_vault, adopted, frame_of
 
 RUNS: Final = 5
 RELEASES: Final = 400
@@ -33,7 +33,7 @@ AT_LEAST_PER_SECOND: Final = 400
 def releases(vault: Vault, pull: Pull, clock: Callable[[], float]) -> float:
     """Releases a second; asking for permits is no part of it."""
     requests = [pull.request() for _ in range(RELEASES)]
-    frames = [to_json(one.model_dump(mode="json", exclude_none=True)) for one in requests]
+    frames = [to_json(frame_of(one)) for one in requests]
     began = clock()
     answers = [vault.answer(frame) for frame in frames]
     spent = clock() - began

@@ -377,7 +377,6 @@ class Pull:
         """The frame that asks the vault to open."""
         asked = self.asked()
         return OpenRequest(
-            op="open",
             asked_at=self.asked_at,
             request=asked,
             answer=self.permitted(asked),
@@ -396,9 +395,14 @@ class Pull:
         return opened(self.vault, self.request())
 
 
+def frame_of(request: OpenRequest) -> dict[str, Any]:
+    """The words of its frame."""
+    return {"op": "open"} | request.model_dump(mode="json", exclude_none=True)
+
+
 def opened(vault: Vault, request: OpenRequest) -> dict[str, Any]:
     """The groups of a release as the agency opens them, or the code of the refusal."""
-    answer = answered(vault, **request.model_dump(mode="json", exclude_none=True))
+    answer = answered(vault, **frame_of(request))
     if "refused" in answer:
         return answer
     return open_release(Release.model_validate(answer["release"]), PRIVATE, public(VAULT_KEY))

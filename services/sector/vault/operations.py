@@ -38,19 +38,16 @@ from services.sector.vault import checks
 from services.sector.vault.faults import VaultRefusal
 from services.sector.vault.keys import Epochs, KeyProvider
 from services.sector.vault.requests import (
-    AdoptRequest,
     AskRequest,
     ClosedRequest,
     DataKeyWrap,
-    IntakeRequest,
+    NoWords,
     OpenRequest,
     RebuildRequest,
-    RewrapRequest,
-    RotateRequest,
     SettleRequest,
-    StatusRequest,
     SubjectPlace,
     SubjectRequest,
+    WrapsRequest,
 )
 from services.sector.vault.state import Ledger, OpenEntries
 
@@ -173,7 +170,7 @@ class Vault:
         """Why nothing is asked or opened now, by a code; None while all is well."""
         return self._ledger.why_closed or ("unsettled" if self._entries.is_overdue else None)
 
-    def status(self, _request: StatusRequest) -> Mapping[str, Any]:
+    def status(self, _: NoWords) -> Mapping[str, Any]:
         """How it is: what it counts, and what it pins."""
         self._keep_epochs()
         return {
@@ -189,7 +186,7 @@ class Vault:
             "roots": self._trust.roots(),
         }
 
-    def intake(self, _request: IntakeRequest) -> Mapping[str, Any]:
+    def intake(self, _: NoWords) -> Mapping[str, Any]:
         """The signed intake keys of this epoch and the next."""
         keys = self._epochs.intake_keys(self._clock.now(), self._signing_key)
         return {"keys": [key.model_dump(mode="json") for key in keys]}
@@ -261,7 +258,7 @@ class Vault:
         self._size_seen = max(self._size_seen, checkpoint.size)
         return {"unsettled": sorted(self._entries.waiting)}
 
-    def adopt(self, request: AdoptRequest | RewrapRequest) -> Mapping[str, Any]:
+    def adopt(self, request: WrapsRequest) -> Mapping[str, Any]:
         """The same data keys, wrapped with the current epoch's key; null for what is erased or opens not."""
         return {"rows": [self._adopted(row) for row in request.rows]}
 
@@ -274,7 +271,7 @@ class Vault:
             "missing": [row.model_dump(mode="json") for row in missing],
         }
 
-    def rotate(self, _request: RotateRequest) -> Mapping[str, Any]:
+    def rotate(self, _: NoWords) -> Mapping[str, Any]:
         """Begin a new epoch before the week is over."""
         self._epochs.rotate(self._clock.now())
         return {"epoch": self._epochs.current.name}
@@ -329,16 +326,16 @@ class Vault:
 
 Operation = Callable[[Vault, Any], Mapping[str, Any]]
 OPERATIONS: Final[Mapping[str, tuple[type[BaseModel], Operation]]] = {
-    "status": (StatusRequest, Vault.status),
-    "intake": (IntakeRequest, Vault.intake),
+    "status": (NoWords, Vault.status),
+    "intake": (NoWords, Vault.intake),
     "subject": (SubjectRequest, Vault.subject),
     "ask": (AskRequest, Vault.ask),
     "open": (OpenRequest, Vault.open),
     "settle": (SettleRequest, Vault.settle),
-    "adopt": (AdoptRequest, Vault.adopt),
-    "rewrap": (RewrapRequest, Vault.adopt),
+    "adopt": (WrapsRequest, Vault.adopt),
+    "rewrap": (WrapsRequest, Vault.adopt),
     "closed": (ClosedRequest, Vault.closed),
-    "rotate": (RotateRequest, Vault.rotate),
+    "rotate": (NoWords, Vault.rotate),
     "rebuild": (RebuildRequest, Vault.rebuild),
 }
 """Everything that a vault does."""
@@ -348,7 +345,7 @@ def read_request(content: bytes) -> tuple[Operation, BaseModel]:
     """The operation that a frame asks for, and its words."""
     try:
         words = parse_any_text(content)  # each field says what text it takes
-        model, operation = OPERATIONS[words["op"]]
+        model, operation = OPERATIONS[words.pop("op")]
         return operation, model.model_validate(words)
-    except (MalformedJson, ValidationError, KeyError, TypeError):
+    except (MalformedJson, ValidationError, AttributeError, KeyError, TypeError):
         raise VaultRefusal("malformed") from None

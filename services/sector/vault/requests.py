@@ -1,6 +1,6 @@
-"""What a vault can be asked over its socket, and how a frame is written: 4 bytes of length, strict JSON."""
+"""What a vault can be asked over its socket; a frame is 4 bytes of length, and `op` and its words as JSON."""
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -91,36 +91,25 @@ class DangerGround(_Frame):
     """The keys of the service of the approver's sector, `governance.service_current`."""
 
 
-class StatusRequest(_Frame):
-    """How the vault is."""
-
-    op: Literal["status"]
-
-
-class IntakeRequest(_Frame):
-    """The keys that writers wrap data keys with, of this epoch and the next."""
-
-    op: Literal["intake"]
+class NoWords(_Frame):
+    """What asks for nothing but the operation."""
 
 
 class SubjectRequest(_Frame):
     """A subject's key, to register it with the trail."""
 
-    op: Literal["subject"]
     subject: SubjectPlace
 
 
 class AskRequest(_Frame):
     """A nonce for the intent of this access."""
 
-    op: Literal["ask"]
     access: Access
 
 
 class OpenRequest(_Frame):
     """A release, with everything that it rests on."""
 
-    op: Literal["open"]
     asked_at: Instant
     request: PermitRequest
     answer: PermitAnswer
@@ -140,28 +129,18 @@ class OpenRequest(_Frame):
 class SettleRequest(_Frame):
     """Proofs that entries which releases rested on were published."""
 
-    op: Literal["settle"]
     published: PublishedProofs
 
 
-class AdoptRequest(_Frame):
-    """Wraps of writers, to be wrapped with the current epoch's key."""
+class WrapsRequest(_Frame):
+    """Wraps of writers or of older epochs, to be wrapped with the current epoch's key."""
 
-    op: Literal["adopt"]
-    rows: Annotated[tuple[DataKeyWrap, ...], Field(min_length=1, max_length=ROWS_MAX)]
-
-
-class RewrapRequest(_Frame):
-    """Wraps of older epochs, to be wrapped with the current epoch's key."""
-
-    op: Literal["rewrap"]
     rows: Annotated[tuple[DataKeyWrap, ...], Field(min_length=1, max_length=ROWS_MAX)]
 
 
 class ClosedRequest(_Frame):
     """Rows of the ledger, and how many the database holds."""
 
-    op: Literal["closed"]
     rows: Annotated[tuple[Closure, ...], Field(max_length=ROWS_MAX)]
     newest: Count
 
@@ -176,16 +155,9 @@ class ClosureEntry(_Frame):
 class RebuildRequest(_Frame):
     """The ledger as the trail has it, in order, some rows a frame; `newest` is the last that there is."""
 
-    op: Literal["rebuild"]
     checkpoint: str
     entries: Annotated[tuple[ClosureEntry, ...], Field(min_length=1, max_length=ROWS_MAX)]
     newest: Annotated[Count, Field(ge=1)]
-
-
-class RotateRequest(_Frame):
-    """A new epoch."""
-
-    op: Literal["rotate"]
 
 
 def framed(content: bytes) -> bytes:

@@ -32,6 +32,7 @@ from tests.support.vault_scene import (
     a_pull,
     a_vault,
     answered,
+    frame_of,
     public,
     wrapped,
 )
@@ -289,7 +290,7 @@ def test_a_nonce_lives_for_thirty_seconds_and_not_over_a_restart(
     vault: Vault, tmp_path: Path, watch: Watch
 ) -> None:
     pull = a_pull(vault)
-    request = pull.request().model_dump(mode="json", exclude_none=True)
+    request = frame_of(pull.request())
     assert answered(a_vault(tmp_path, watch), **request) == {"refused": "nonce_unknown"}
 
     watch.seconds += 31

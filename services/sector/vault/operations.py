@@ -161,11 +161,6 @@ class Vault:
         self._counts["refused"] += 1
         return to_json({"refused": {"code": code}})
 
-    def forget_verdicts(self) -> None:
-        """Look at every public document anew."""
-        for reader in (self._read_admission, self._read_service, self._read_protocol, self._read_record):
-            reader.cache_clear()
-
     def why_closed(self) -> str | None:
         """Why nothing is asked or opened now, by a code; None while all is well."""
         return self._ledger.why_closed or ("unsettled" if self._entries.is_overdue else None)

@@ -1,12 +1,13 @@
 """What `open` checks: a right pull is released; one that is wrong in one point is refused by the check of it.
 
-Each case is right in every other respect, signatures included, so that leaving one check out lets its own
-cases pass and no other: the mutants at the end.
+Each is right in every other respect, signatures included, so that leaving one check out lets pass what it
+alone refuses and nothing else: the mutants at the end.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from random import Random
 from typing import Any, Final
 
@@ -54,25 +55,27 @@ from tests.support.vault_scene import (
 )
 
 Result = dict[str, Any]
+Folders = dict[str, tuple[Path, Pull]]
+OTHER_KEY: Final = a_record(suite=1, public=new_pair(1)[1])
 CONTACT: Final = {"safe_contact": CONTENTS["contact"]["safe_contact"]}
 
 
 @pytest.fixture(scope="module")
-def pull(tmp_path_factory: pytest.TempPathFactory) -> Pull:
-    """A right pull at a vault that closed nothing."""
-    return adopted(a_pull(a_vault(tmp_path_factory.mktemp("vault"), Watch())))
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
+    """A right pull, and the folder of its vault: of one that closes nothing, and of one for each closure."""
+    made = {name: tmp_path_factory.mktemp(name) for name in ("open", "erased", "withdrawn")}
+    return {name: (folder, adopted(a_pull(a_vault(folder, Watch())))) for name, folder in made.items()}
 
 
-@pytest.fixture(scope="module")
-def erased(tmp_path_factory: pytest.TempPathFactory) -> Pull:
-    """A right pull at a vault that has closed its keyset since it was asked for the permit."""
-    return adopted(a_pull(a_vault(tmp_path_factory.mktemp("erased"), Watch())))
+def anew(name: str, folders: Folders) -> Pull:
+    """The pull at a vault that has just started: what another let pass is not known to it as good."""
+    folder, pull = folders.get(name, folders["open"])
+    return replace(pull, vault=a_vault(folder, Watch()))
 
 
-@pytest.fixture(scope="module")
-def withdrawn(tmp_path_factory: pytest.TempPathFactory) -> Pull:
-    """The same where her consent was withdrawn."""
-    return adopted(a_pull(a_vault(tmp_path_factory.mktemp("withdrawn"), Watch())))
+@pytest.fixture
+def pull(folders: Folders) -> Pull:
+    return anew("open", folders)
 
 
 def test_a_right_pull_is_released_as_its_recipient_may_see_it(pull: Pull) -> None:
@@ -108,10 +111,6 @@ def test_in_danger_another_agencys_word_stands_in_for_her_consent(pull: Pull) ->
     assert in_danger(pull) == {"contact": CONTENTS["contact"]}
 
 
-def at_once(pull: Pull, **changes: Any) -> Result:
-    return replace(pull, **changes).opened()
-
-
 def altered(pull: Pull, **changes: Any) -> Result:
     """Something of the frame exchanged after the permit was given."""
     try:
@@ -126,14 +125,9 @@ def twice(pull: Pull) -> Result:
     return opened(pull.vault, request)
 
 
-def group_with(pull: Pull, **changes: Any) -> Result:
-    """The first group's row altered in the database."""
-    row = pull.groups[0].model_copy(update=changes)
-    return at_once(pull, groups=(row, *pull.groups[1:]))
-
-
-def consented(pull: Pull, **changes: Any) -> Result:
-    return at_once(pull, consent=signed_consent(a_consent(**changes)))
+def commitment_changed(pull: Pull) -> Result:
+    row = pull.groups[0].model_copy(update={"kc": b"k" * 32})
+    return replace(pull, groups=(row, *pull.groups[1:])).opened()
 
 
 def versions_exchanged(pull: Pull) -> Result:
@@ -149,113 +143,156 @@ def closed(pull: Pull, kind: str, name: str) -> Result:
     return opened(pull.vault, request)
 
 
-Case = tuple[str, Callable[[Pull], Result]]
-CASES: Final[dict[str, Case]] = {
-    "V1 permit of another key": ("permit_signature_wrong", lambda its: at_once(its, signer=STRANGER)),
-    "V2 another audience": (
-        "permit_for_another_service",
-        lambda its: at_once(its, body_changes={"audience": "urn:concert:test-unit:police"}),
+def _raw(kind: Any) -> Callable[..., Any]:
+    return lambda text, *_: kind.model_validate_json(text)
+
+
+def _nothing(*_given: Any, **_named: Any) -> None:
+    return None
+
+
+def _unchecked_checkpoint(note: str, _trust: Any) -> Checkpoint:
+    origin, size, root = note.split("\n")[:3]
+    return Checkpoint(origin, int(size), decoded(root))
+
+
+def _unread_agreement(text: bytes, _keys: Any) -> Agreement:
+    current = ProtocolCurrent.model_validate_json(text)
+    return Agreement(current, compile_pulls(current.document))
+
+
+PERMITS_OF: Final = "schemas.trail.permits."
+CHECKS_OF: Final = "services.sector.vault.checks."
+Wrong = tuple[str, Callable[[Pull], Result]]
+Check = tuple[str, Any, Sequence[Wrong]]
+
+
+def check(place: str, *wrongs: Wrong, blind: Any = _nothing) -> Check:
+    """Where a check stands, what it alone refuses, and what stands in for it when it is left out."""
+    return place, blind, wrongs
+
+
+def its(code: str, **changes: Any) -> Wrong:
+    """A pull that is right but for these parts."""
+    return code, lambda pull: replace(pull, **changes).opened()
+
+
+def its_consent(code: str, **changes: Any) -> Wrong:
+    return its(code, consent=signed_consent(a_consent(**changes)))
+
+
+def its_approval(code: str, **changes: Any) -> Wrong:
+    return code, lambda pull: in_danger(pull, a_danger(**changes))
+
+
+OTHER_ID: Final = b"o" * 16
+CHECKS: Final[dict[str, Check]] = {
+    "V1": check(
+        f"{PERMITS_OF}check_signature",
+        its("permit_signature_wrong", signer=STRANGER),
+        blind=lambda permit, _trust: read_permit(permit["body"]),
     ),
-    "V3 permit of another request": (
-        "permit_for_another_request",
-        lambda its: at_once(its, body_changes={"request": b"r" * 32}),
+    "V2": check(
+        f"{PERMITS_OF}check_addressed",
+        its("permit_for_another_service", body_changes={"audience": "urn:concert:test-unit:police"}),
     ),
-    "V4 entry of another purpose": (
-        "detail_differs",
-        lambda its: at_once(its, detail_changes={"purpose": "schooling"}),
+    "V3": check(
+        f"{PERMITS_OF}check_requested",
+        its("permit_for_another_request", body_changes={"request": b"r" * 32}),
     ),
-    "V5 leaf not in the tree": ("not_in_tree", lambda its: at_once(its, path=(b"x" * 32,) * 2)),
-    "V6 checkpoint of another log key": (
-        "checkpoint_untrusted",
-        lambda its: at_once(its, log=replace(LOG, private=ed25519("other log"))),
+    "V4": check(f"{PERMITS_OF}check_opened", its("detail_differs", detail_changes={"purpose": "schooling"})),
+    "V5": check(f"{PERMITS_OF}check_in_tree", its("not_in_tree", path=(b"x" * 32,) * 2)),
+    "V6": check(
+        f"{PERMITS_OF}check_signed",
+        its("checkpoint_untrusted", log=replace(LOG, private=ed25519("other log"))),
+        blind=_unchecked_checkpoint,
     ),
-    "V7 tree that does not grow": ("not_consistent", lambda its: at_once(its, growth=(b"x" * 32,))),
-    "nonce used twice": ("nonce_unknown", twice),
-    "late request": ("request_late", lambda its: at_once(its, asked_at=NOW - timedelta(seconds=6))),
-    "early request": ("request_late", lambda its: at_once(its, asked_at=NOW + timedelta(seconds=6))),
-    "another version than the entry names": ("request_differs", versions_exchanged),
-    "another packet than the entry names": (
-        "request_differs",
-        lambda its: at_once(its, access_changes={"packet": make("packet", b"q" * 16)}),
+    "V7": check(f"{PERMITS_OF}check_grown", its("not_consistent", growth=(b"x" * 32,))),
+    "nonce": check(
+        "services.sector.vault.operations.Nonces.take",
+        ("nonce_unknown", twice),
+        blind=lambda nonces, nonce, _digest: nonces._asked[nonce],
     ),
-    "another key than the entry names": (
-        "request_differs",
-        lambda its: altered(
-            its, key_record=a_record(suite=1, public=new_pair(1)[1]).model_dump_json().encode()
+    "time": check(
+        f"{CHECKS_OF}check_time",
+        its("request_late", asked_at=NOW - timedelta(seconds=6)),
+        its("request_late", asked_at=NOW + timedelta(seconds=6)),
+    ),
+    "detail": check(
+        f"{CHECKS_OF}check_detail",
+        ("request_differs", versions_exchanged),
+        its("request_differs", access_changes={"packet": make("packet", OTHER_ID)}),
+        ("request_differs", lambda pull: altered(pull, key_record=OTHER_KEY.model_dump_json().encode())),
+        (
+            "request_differs",
+            lambda pull: altered(pull, protocol=governed(a_protocol(entry_fresh_for_days=2))),
         ),
     ),
-    "another protocol than the entry names": (
-        "request_differs",
-        lambda its: altered(its, protocol=governed(a_protocol(entry_fresh_for_days=2))),
+    "key record": check(
+        f"{CHECKS_OF}check_recipient",
+        its("key_record_unsigned", record=a_record(signed_by=ed25519("somebody"))),
+        its("key_not_valid_now", record=a_record(not_before=NOW - timedelta(days=90), not_after=NOW)),
+        its("key_agency_suspended", recipient=governed(an_agency(status="suspended"))),
+        blind=lambda record, *_: record.public,
     ),
-    "key record of another signing key": (
-        "key_record_unsigned",
-        lambda its: at_once(its, record=a_record(signed_by=ed25519("somebody"))),
+    "admission": check(
+        f"{CHECKS_OF}read_admission",
+        its("admission_unsigned", recipient=governed(an_agency(), holders=1)),
+        blind=_raw(AgencyCurrent),
     ),
-    "key record out of date": (
-        "key_not_valid_now",
-        lambda its: at_once(its, record=a_record(not_before=NOW - timedelta(days=90), not_after=NOW)),
+    "service": check(
+        f"{CHECKS_OF}read_service",
+        its("service_unsigned", service=governed(a_service(), holders=1)),
+        blind=_raw(ServiceCurrent),
     ),
-    "suspended agency": (
-        "key_agency_suspended",
-        lambda its: at_once(its, recipient=governed(an_agency(status="suspended"))),
+    "protocol": check(
+        f"{CHECKS_OF}read_protocol", its("protocol_unsigned", protocol_holders=1), blind=_unread_agreement
     ),
-    "admission signed once": (
-        "admission_unsigned",
-        lambda its: at_once(its, recipient=governed(an_agency(), holders=1)),
+    "consent's signature": check(
+        f"{CHECKS_OF}check_signed",
+        its("consent_unsigned", consent=signed_consent(a_consent(), AGENCY_KEY)),
     ),
-    "service signed once": ("service_unsigned", lambda its: at_once(its, service=governed(a_service(), 1))),
-    "protocol signed once": ("protocol_unsigned", lambda its: at_once(its, protocol_holders=1)),
-    "consent of another signing key": (
-        "consent_unsigned",
-        lambda its: at_once(its, consent=signed_consent(a_consent(), AGENCY_KEY)),
+    "consent's scope": check(
+        f"{CHECKS_OF}check_scope",
+        its_consent("consent_does_not_cover", recipients=("agency-c",)),
+        its_consent("consent_does_not_cover", purposes=("protection",)),
+        its_consent("consent_does_not_cover", groups=("contact",)),
+        its_consent("consent_does_not_cover", keyset=make("keyset", OTHER_ID)),
+        its_consent("consent_does_not_cover", version=2),
     ),
-    "consent to others": (
-        "consent_does_not_cover",
-        lambda its: consented(its, recipients=("agency-c",)),
+    "consent's end": check(f"{CHECKS_OF}check_expiry", its_consent("consent_expired", expires_at=NOW)),
+    "own case": check(
+        f"{CHECKS_OF}check_own_case", ("not_own_case", lambda pull: own_case(pull, RECIPIENT).opened())
     ),
-    "consent for another purpose": (
-        "consent_does_not_cover",
-        lambda its: consented(its, purposes=("protection",)),
+    "danger": check(
+        f"{CHECKS_OF}check_danger",
+        its_approval("approval_unsigned", signed_by=ed25519("somebody")),
+        its_approval("approval_differs", referral=make("referral", OTHER_ID)),
+        its_approval("approval_not_valid_now", approved_at=NOW - timedelta(hours=4)),
+        its_approval("approval_differs", approver="agency-q"),
     ),
-    "consent for fewer groups": ("consent_does_not_cover", lambda its: consented(its, groups=("contact",))),
-    "consent of another case": (
-        "consent_does_not_cover",
-        lambda its: consented(its, keyset=make("keyset", b"o" * 16)),
+    "erased": check(
+        f"{CHECKS_OF}check_keyset", ("keyset_closed", lambda pull: closed(pull, "keyset", KEYSET))
     ),
-    "another consent than the entry names": ("consent_does_not_cover", lambda its: consented(its, version=2)),
-    "consent that has ended": ("consent_expired", lambda its: consented(its, expires_at=NOW)),
-    "own case of another agency": ("not_own_case", lambda its: own_case(its, RECIPIENT).opened()),
-    "danger approved by another key": (
-        "approval_unsigned",
-        lambda its: in_danger(its, a_danger(signed_by=ed25519("somebody"))),
+    "withdrawn": check(
+        f"{CHECKS_OF}check_consent_open",
+        ("consent_closed", lambda pull: closed(pull, "consent", f"{CONSENT}/1")),
     ),
-    "danger to another referral": (
-        "approval_differs",
-        lambda its: in_danger(its, a_danger(referral=make("referral", b"o" * 16))),
+    "protocol in force": check(
+        f"{CHECKS_OF}check_live",
+        its("protocol_not_live", protocol=a_protocol(valid_until="2026-03-02T12:00:00Z")),
+        its("protocol_not_live", protocol=a_protocol(parties=["agency-b", "agency-c"])),
     ),
-    "danger of four hours ago": (
-        "approval_not_valid_now",
-        lambda its: in_danger(its, a_danger(approved_at=NOW - timedelta(hours=4))),
+    "table": check(
+        f"{CHECKS_OF}check_policy",
+        its("policy_denies", purpose="shelter"),
+        blind=lambda facts, _agreement: PullDecision(
+            True, "allowed", {group: frozenset(FIELD_ROWS[group]) for group in facts.groups}
+        ),
     ),
-    "danger approved by another agency than is shown": (
-        "approval_differs",
-        lambda its: in_danger(its, a_danger(approver="agency-q")),
-    ),
-    "erased keyset": ("keyset_closed", lambda its: closed(its, "keyset", KEYSET)),
-    "withdrawn consent": ("consent_closed", lambda its: closed(its, "consent", f"{CONSENT}/1")),
-    "protocol that has ended": (
-        "protocol_not_live",
-        lambda its: at_once(its, protocol=a_protocol(valid_until="2026-03-02T12:00:00Z")),
-    ),
-    "protocol between others": (
-        "protocol_not_live",
-        lambda its: at_once(its, protocol=a_protocol(parties=["agency-b", "agency-c"])),
-    ),
-    "purpose that the table denies": ("policy_denies", lambda its: at_once(its, purpose="shelter")),
-    "kc of another key": ("cannot_open", lambda its: group_with(its, kc=b"k" * 32)),
+    "kc": check("schemas.wire.packets.check_commitment", ("cannot_open", commitment_changed)),
 }
-VAULTS: Final = {"erased keyset": "erased", "withdrawn consent": "withdrawn"}
+WRONGS: Final = [(name, *wrong) for name, (_, _, wrongs) in CHECKS.items() for wrong in wrongs]
 
 
 def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -300,136 +337,23 @@ def test_one_flipped_bit_anywhere_in_a_frame_releases_nothing(pull: Pull) -> Non
     assert len(places) > 50
 
 
-@pytest.fixture(scope="module")
-def pulls(pull: Pull, erased: Pull, withdrawn: Pull) -> dict[str, Pull]:
-    return {
-        case: {"erased": erased, "withdrawn": withdrawn}.get(VAULTS.get(case, ""), pull) for case in CASES
-    }
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_what_is_wrong_in_one_point_is_refused_by_its_code(case: str, pulls: dict[str, Pull]) -> None:
-    code, of = CASES[case]
-
-    assert of(pulls[case]) == {"refused": code}
-
-
-def _raw(kind: Any) -> Callable[..., Any]:
-    return lambda text, *_: kind.model_validate_json(text)
-
-
-def _nothing(*_given: Any, **_named: Any) -> None:
-    return None
-
-
-def _unchecked_checkpoint(note: str, _trust: Any) -> Checkpoint:
-    origin, size, root = note.split("\n")[:3]
-    return Checkpoint(origin, int(size), decoded(root))
-
-
-def _unread_agreement(text: bytes, _keys: Any) -> Agreement:
-    current = ProtocolCurrent.model_validate_json(text)
-    return Agreement(current, compile_pulls(current.document))
-
-
-PERMITS_OF: Final = "schemas.trail.permits."
-CHECKS_OF: Final = "services.sector.vault.checks."
-MUTANTS: Final[dict[str, tuple[str, Any, set[str]]]] = {
-    "V1": (
-        f"{PERMITS_OF}check_signature",
-        lambda permit, _trust: read_permit(permit["body"]),
-        {"V1 permit of another key"},
-    ),
-    "V2": (f"{PERMITS_OF}check_addressed", _nothing, {"V2 another audience"}),
-    "V3": (f"{PERMITS_OF}check_requested", _nothing, {"V3 permit of another request"}),
-    "V4": (f"{PERMITS_OF}check_opened", _nothing, {"V4 entry of another purpose"}),
-    "V5": (f"{PERMITS_OF}check_in_tree", _nothing, {"V5 leaf not in the tree"}),
-    "V6": (f"{PERMITS_OF}check_signed", _unchecked_checkpoint, {"V6 checkpoint of another log key"}),
-    "V7": (f"{PERMITS_OF}check_grown", _nothing, {"V7 tree that does not grow"}),
-    "nonce": (
-        "services.sector.vault.operations.Nonces.take",
-        lambda nonces, nonce, _digest: nonces._asked[nonce],
-        {"nonce used twice"},
-    ),
-    "time": (f"{CHECKS_OF}check_time", _nothing, {"late request", "early request"}),
-    "detail": (
-        f"{CHECKS_OF}check_detail",
-        _nothing,
-        {
-            "another version than the entry names",
-            "another packet than the entry names",
-            "another key than the entry names",
-            "another protocol than the entry names",
-        },
-    ),
-    "key record": (
-        f"{CHECKS_OF}check_recipient",
-        lambda record, *_: record.public,
-        {"key record of another signing key", "key record out of date", "suspended agency"},
-    ),
-    "admission": (f"{CHECKS_OF}read_admission", _raw(AgencyCurrent), {"admission signed once"}),
-    "service": (f"{CHECKS_OF}read_service", _raw(ServiceCurrent), {"service signed once"}),
-    "protocol": (f"{CHECKS_OF}read_protocol", _unread_agreement, {"protocol signed once"}),
-    "consent's signature": (f"{CHECKS_OF}check_signed", _nothing, {"consent of another signing key"}),
-    "consent's scope": (
-        f"{CHECKS_OF}check_scope",
-        _nothing,
-        {
-            "consent to others",
-            "consent for another purpose",
-            "consent for fewer groups",
-            "consent of another case",
-            "another consent than the entry names",
-        },
-    ),
-    "consent's end": (f"{CHECKS_OF}check_expiry", _nothing, {"consent that has ended"}),
-    "own case": (f"{CHECKS_OF}check_own_case", _nothing, {"own case of another agency"}),
-    "danger": (
-        f"{CHECKS_OF}check_danger",
-        _nothing,
-        {
-            "danger approved by another key",
-            "danger to another referral",
-            "danger of four hours ago",
-            "danger approved by another agency than is shown",
-        },
-    ),
-    "ledger of keysets": (f"{CHECKS_OF}check_keyset", _nothing, {"erased keyset"}),
-    "ledger of consents": (f"{CHECKS_OF}check_consent_open", _nothing, {"withdrawn consent"}),
-    "protocol in force": (
-        f"{CHECKS_OF}check_live",
-        _nothing,
-        {"protocol that has ended", "protocol between others"},
-    ),
-    "table": (
-        f"{CHECKS_OF}check_policy",
-        lambda facts, _agreement: PullDecision(
-            True, "allowed", {group: frozenset(FIELD_ROWS[group]) for group in facts.groups}
-        ),
-        {"purpose that the table denies"},
-    ),
-    "kc": ("schemas.wire.packets.check_commitment", _nothing, {"kc of another key"}),
-}
-
-
-@pytest.mark.parametrize("mutant", MUTANTS)
-def test_leaving_one_check_out_lets_its_own_cases_pass_and_no_other(
-    mutant: str, pulls: dict[str, Pull], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("name", "code", "wrong"), WRONGS)
+def test_what_is_wrong_in_one_point_is_refused_by_its_code(
+    name: str, code: str, wrong: Callable[[Pull], Result], folders: Folders
 ) -> None:
-    place, blind, own = MUTANTS[mutant]
-    forget_verdicts(pulls)
+    assert wrong(anew(name, folders)) == {"refused": code}
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_leaving_one_check_out_lets_pass_what_it_alone_refuses_and_nothing_else(
+    name: str, folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, blind, _ = CHECKS[name]
     monkeypatch.setattr(place, blind)
+    pulls = {vault: anew(vault, folders) for vault in folders}
 
-    passed = {case for case, (_, of) in CASES.items() if "refused" not in of(pulls[case])}
-
-    forget_verdicts(pulls)
-    assert passed == own
-
-
-def forget_verdicts(pulls: dict[str, Pull]) -> None:
-    """What was let pass with a check left out must not be known as good to the next test."""
-    for vault in {id(its.vault): its.vault for its in pulls.values()}.values():
-        vault.forget_verdicts()
+    for of, _, wrong in WRONGS:
+        assert ("refused" not in wrong(pulls.get(of, pulls["open"]))) == (of == name), of
 
 
 def test_leaving_the_filter_out_shows_what_her_consent_does_not_name(
@@ -454,7 +378,7 @@ CHECKED_WITHIN: Final = {
 
 
 def test_every_check_has_a_mutant() -> None:
-    named = {place.rpartition(".")[2] for place, _, _ in MUTANTS.values()}
+    named = {place.rpartition(".")[2] for place, _, _ in CHECKS.values()}
 
     made = {name for name in vars(checks) if name.startswith(("check_", "read_"))}
     assert made - named == CHECKED_WITHIN.keys()

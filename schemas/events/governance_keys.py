@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Self, TypeVar, cast
 
 import rfc8785
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from schemas.events.governance import (
     AgencyCurrent,
@@ -20,6 +19,7 @@ from schemas.events.governance import (
 from schemas.wire.body import key_of
 from schemas.wire.cloudevents import LetterReason, Unusable
 from schemas.wire.public_keys import public_bytes
+from schemas.wire.signed import is_signed
 from schemas.wire.strict_json import parse_json
 
 LABEL: Final = b"concert/governance/v1\n"
@@ -65,7 +65,8 @@ class GovernanceKeys:
         message, good = signed_bytes(body), set()
         for one in body.signatures:
             if one.kid in self.keys:
-                _verify(self.keys[one.kid], one.value, message)
+                if not is_signed(message, base64.b64decode(one.value), self.keys[one.kid]):
+                    raise SignatureFault(LetterReason.SIGNATURE_MISMATCH, "data/signatures")
                 good.add(one.kid)
         if len(good) < needed:
             is_known = all(one.kid in self.keys for one in body.signatures)
@@ -120,10 +121,3 @@ def news_of(received: Sequence[B], last: Mapping[str, B], keys: GovernanceKeys) 
         known[key_of(body)] = body
         news.append(body)
     return news
-
-
-def _verify(public: bytes, value: str, message: bytes) -> None:
-    try:
-        Ed25519PublicKey.from_public_bytes(public).verify(base64.b64decode(value), message)
-    except InvalidSignature:
-        raise SignatureFault(LetterReason.SIGNATURE_MISMATCH, "data/signatures") from None

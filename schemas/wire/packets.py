@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Annotated, Any, Final, Literal
 
 from cryptography.exceptions import InvalidTag
@@ -39,7 +39,7 @@ class PacketTooLarge(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class PacketPlace:
-    """Which version of which field group of which packet: what its ciphertext is bound to."""
+    """Which version of which field group of which packet: what its ciphertext is bound to, in this order."""
 
     sector: str
     packet: str
@@ -52,22 +52,12 @@ class PacketPlace:
 
     def associated_data(self) -> bytes:
         """The bytes that a ciphertext opens under, and no other."""
-        return length_prefixed(
-            "xpkt/1",
-            self.sector,
-            self.packet,
-            self.keyset,
-            self.key,
-            self.group,
-            self.version,
-            self.agency,
-            self.schema,
-        )
+        return length_prefixed("xpkt/1", *astuple(self))
 
 
 @dataclass(frozen=True, slots=True)
 class WrapPlace:
-    """Which data key a wrap holds, and the epoch whose key holds it."""
+    """Which data key a wrap holds, and the epoch whose key holds it; bound in this order."""
 
     sector: str
     epoch: str
@@ -78,9 +68,7 @@ class WrapPlace:
 
     def bound(self, form: str, *suite: int) -> bytes:
         """The context of a wrap in one of its two forms."""
-        return length_prefixed(
-            form, *suite, self.sector, self.epoch, self.keyset, self.key, self.group, self.version
-        )
+        return length_prefixed(form, *suite, *astuple(self))
 
 
 class IntakeKey(SignedObject):

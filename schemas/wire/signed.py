@@ -48,12 +48,18 @@ def sign(words: S, private: Ed25519PrivateKey) -> S:
 
 def check_signature(words: SignedObject, public: bytes) -> None:
     """Raise SignatureWrong unless this key signed exactly these words."""
-    if words.sig is None or words.sig.kid != key_name(public):
+    sig = words.sig
+    if sig is None or sig.kid != key_name(public) or not is_signed(words.signed_bytes(), sig.value, public):
         raise SignatureWrong
+
+
+def is_signed(message: bytes, signature: bytes, public: bytes) -> bool:
+    """Whether this Ed25519 key signed exactly these bytes."""
     try:
-        Ed25519PublicKey.from_public_bytes(public).verify(words.sig.value, words.signed_bytes())
+        Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
     except (InvalidSignature, ValueError):
-        raise SignatureWrong from None
+        return False
+    return True
 
 
 def key_name(public: bytes) -> str:

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import BaseModel, ValidationError
 
 from schemas.events.access import Access
@@ -23,6 +21,7 @@ from schemas.wire.hpke import CannotOpen
 from schemas.wire.key_records import BadKeyRecord, KeyRecord, check_key_record
 from schemas.wire.packets import PacketPlace, decrypt_group, parsed_group
 from schemas.wire.public_keys import KeyFault, public_bytes
+from schemas.wire.signed import is_signed
 from services.sector.vault.faults import VaultRefusal
 from services.sector.vault.requests import ClosureEntry, ConsentGround, DangerGround, OpenRequest, StoredGroup
 from services.sector.vault.state import Ledger
@@ -164,9 +163,11 @@ def read_consent(ground: ConsentGround, service: ServiceCurrent) -> ConsentVersi
 def check_signed(message: bytes, signature: bytes, service: ServiceCurrent) -> None:
     """The service's signing key, as governance knows it, signed this."""
     try:
-        Ed25519PublicKey.from_public_bytes(public_bytes(service.signing_key)).verify(signature, message)
-    except (InvalidSignature, KeyFault):
-        raise VaultRefusal("consent_unsigned") from None
+        is_hers = is_signed(message, signature, public_bytes(service.signing_key))
+    except KeyFault:
+        is_hers = False
+    if not is_hers:
+        raise VaultRefusal("consent_unsigned")
 
 
 def check_scope(consent: ConsentVersion, request: OpenRequest) -> None:

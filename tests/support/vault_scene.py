@@ -1,6 +1,5 @@
 """A sector's vault with all that a release rests on: keys, documents, a packet, and a small trail."""
 
-import base64
 import json
 import secrets
 from dataclasses import dataclass, field, replace
@@ -11,18 +10,10 @@ from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from schemas.events import governance_keys
 from schemas.events.access import Access, Actor, Opening, PermitAnswer, PermitRequest, Receipt
 from schemas.events.break_glass import BreakGlassApproval
 from schemas.events.consent import ConsentRef, ConsentScope, ConsentVersion
-from schemas.events.governance import (
-    AgencyCurrent,
-    ProtocolCurrent,
-    ProtocolDocument,
-    ServiceCurrent,
-    document_hash,
-)
-from schemas.events.governance_keys import GovernanceKeys, kid_of
+from schemas.events.governance import ProtocolCurrent, ProtocolDocument, document_hash
 from schemas.events.packet import GROUP_SCHEMA
 from schemas.ids import make
 from schemas.trail.bytes import (
@@ -62,6 +53,8 @@ from services.sector.vault.requests import (
     StoredGroup,
     SubjectPlace,
 )
+from tests.support.builders import a_service, agency_key, an_agency
+from tests.support.governance import HOLDERS, KEYS, signed
 
 SECTOR: Final = "social_services"
 OWNER: Final = "agency-a"
@@ -95,20 +88,19 @@ def public(private: Ed25519PrivateKey) -> bytes:
     return private.public_key().public_bytes_raw()
 
 
-GOVERNANCE: Final = [ed25519(f"governance {holder}") for holder in range(3)]
 SERVICE_KEY: Final = ed25519("service")
 VAULT_KEY: Final = ed25519("vault")
 APPROVER_KEY: Final = ed25519("police service")
-AGENCY_KEY: Final = ed25519("agency")
 LOG: Final = Signer(ORIGIN, ed25519("log"))
 PERMITS: Final = Signer(f"{ORIGIN}/permit", ed25519("permits"))
 STRANGER: Final = Signer(f"{ORIGIN}/permit", ed25519("stranger"))
+OWN_SERVICE: Final = a_service(SECTOR, signing_key=written(public(SERVICE_KEY)))
 PRIVATE, PUBLIC = new_pair(2)
 TRUST: Final = VaultTrust(
     sector=SECTOR,
     audience=AUDIENCE,
     trail=Trust(ORIGIN, (PERMITS.public,), LOG.public),
-    governance=GovernanceKeys({kid_of(public(key)): public(key) for key in GOVERNANCE}),
+    governance=KEYS,
 )
 CASE_SECRET: Final = b"c" * 32
 KEYSET: Final = make("keyset", b"s" * 16)
@@ -125,36 +117,8 @@ def governed_text(text: str, holders: int) -> bytes:
 
 
 def governed(body: Any, holders: int = 2) -> bytes:
-    """A document of governance as its signed text."""
-    for key in GOVERNANCE[:holders]:
-        body = governance_keys.sign(body, key)
-    return bytes(body.model_dump_json().encode())
-
-
-def an_agency(**changes: Any) -> AgencyCurrent:
-    """The recipient's admission, not yet signed."""
-    words = {
-        "agency": RECIPIENT,
-        "version": 1,
-        "sector": "health",
-        "organization": "0" * 8 + "-0000-4000-8000-" + "0" * 12,
-        "status": "active",
-        "signing_key": written(public(AGENCY_KEY)),
-        "encryption_key": "x25519:" + base64.b64encode(new_pair(1)[1]).decode(),
-    }
-    return AgencyCurrent(**(words | changes))
-
-
-def a_service(**changes: Any) -> ServiceCurrent:
-    """The sector service's keys, not yet signed."""
-    words = {
-        "service": SECTOR,
-        "version": 1,
-        "status": "active",
-        "signing_key": written(public(SERVICE_KEY)),
-        "vault_key": written(public(VAULT_KEY)),
-    }
-    return ServiceCurrent(**(words | changes))
+    """A document of governance as its text, signed by so many."""
+    return bytes(signed(body, *HOLDERS[:holders]).model_dump_json().encode())
 
 
 def a_protocol(**changes: Any) -> ProtocolCurrent:
@@ -173,7 +137,8 @@ def a_record(**changes: Any) -> KeyRecord:
         "not_before": NOW - timedelta(days=1),
         "not_after": NOW + timedelta(days=60),
     }
-    return sign_key_record(changes.pop("signed_by", AGENCY_KEY), **(words | changes))
+    words |= changes
+    return sign_key_record(words.pop("signed_by", agency_key(words["holder"])), **words)
 
 
 def a_consent(**changes: Any) -> ConsentVersion:
@@ -218,11 +183,10 @@ def a_danger(**changes: Any) -> DangerGround:
         "approved_at": NOW - timedelta(minutes=5),
     }
     approval = sign(BreakGlassApproval.model_validate(words | changes), signed_by)
-    keys = {"signing_key": written(public(APPROVER_KEY))}
     return DangerGround(
         approval=approval.model_dump_json().encode(),
-        approver=governed(an_agency(agency="agency-p", sector="police")),
-        service=governed(a_service(service="police", **keys)),
+        approver=governed(an_agency("agency-p", sector="police")),
+        service=governed(a_service("police", signing_key=written(public(APPROVER_KEY)))),
     )
 
 
@@ -298,8 +262,8 @@ class Pull:
     purpose: str = "care"
     basis: str = "consent"
     record: KeyRecord = field(default_factory=a_record)
-    recipient: bytes = field(default_factory=lambda: governed(an_agency()))
-    service: bytes = field(default_factory=lambda: governed(a_service()))
+    recipient: bytes = field(default_factory=lambda: governed(an_agency(RECIPIENT)))
+    service: bytes = field(default_factory=lambda: governed(OWN_SERVICE))
     protocol: ProtocolCurrent = field(default_factory=a_protocol)
     protocol_holders: int = 2
     consent: ConsentGround | None = field(default_factory=lambda: signed_consent(a_consent()))

@@ -24,13 +24,14 @@ from schemas.wire.hpke import CannotOpen, new_pair
 from services.sector.vault import checks
 from services.sector.vault.checks import Agreement
 from services.sector.vault.requests import DangerGround
+from tests.support.builders import an_agency
 from tests.support.vault_scene import (
-    AGENCY_KEY,
     CONSENT,
     CONTENTS,
     KEYSET,
     LOG,
     NOW,
+    OWN_SERVICE,
     OWNER,
     RECIPIENT,
     STRANGER,
@@ -41,10 +42,8 @@ from tests.support.vault_scene import (
     a_protocol,
     a_pull,
     a_record,
-    a_service,
     a_vault,
     adopted,
-    an_agency,
     answered,
     ed25519,
     frame_of,
@@ -94,7 +93,7 @@ def test_the_agency_that_recorded_the_packet_sees_all_of_it(pull: Pull) -> None:
 
 def own_case(pull: Pull, asker: str = OWNER) -> Pull:
     record = a_record(holder=asker)
-    recipient = governed(an_agency(agency=asker))
+    recipient = governed(an_agency(asker))
     changes = {"agency": asker}
     return replace(
         pull, basis="own_case", consent=None, record=record, recipient=recipient, access_changes=changes
@@ -232,17 +231,17 @@ CHECKS: Final[dict[str, Check]] = {
         f"{CHECKS_OF}check_recipient",
         its("key_record_unsigned", record=a_record(signed_by=ed25519("somebody"))),
         its("key_not_valid_now", record=a_record(not_before=NOW - timedelta(days=90), not_after=NOW)),
-        its("key_agency_suspended", recipient=governed(an_agency(status="suspended"))),
+        its("key_agency_suspended", recipient=governed(an_agency(RECIPIENT, status="suspended"))),
         blind=lambda record, *_: record.public,
     ),
     "admission": check(
         f"{CHECKS_OF}read_admission",
-        its("admission_unsigned", recipient=governed(an_agency(), holders=1)),
+        its("admission_unsigned", recipient=governed(an_agency(RECIPIENT), holders=1)),
         blind=_raw(AgencyCurrent),
     ),
     "service": check(
         f"{CHECKS_OF}read_service",
-        its("service_unsigned", service=governed(a_service(), holders=1)),
+        its("service_unsigned", service=governed(OWN_SERVICE, holders=1)),
         blind=_raw(ServiceCurrent),
     ),
     "protocol": check(
@@ -250,7 +249,7 @@ CHECKS: Final[dict[str, Check]] = {
     ),
     "consent's signature": check(
         f"{CHECKS_OF}check_signed",
-        its("consent_unsigned", consent=signed_consent(a_consent(), AGENCY_KEY)),
+        its("consent_unsigned", consent=signed_consent(a_consent(), ed25519("somebody"))),
     ),
     "consent's scope": check(
         f"{CHECKS_OF}check_scope",

@@ -1,7 +1,6 @@
 """The vault as a process: shut off from every network, unreadable, its socket for its own account alone."""
 
 import asyncio
-import json
 import os
 import resource
 import signal
@@ -15,11 +14,9 @@ from typing import Final
 
 import pytest
 
-from schemas.events.governance_keys import kid_of
 from schemas.trail.bytes import subject_key
 from schemas.trail.notes import vkey
 from schemas.wire.packets import CASE_KEY
-from schemas.wire.public_keys import written
 from schemas.wire.signed import check_signature
 from services.sector.domain.refusals import VaultUnavailable
 from services.sector.vault.faults import VaultRefusal
@@ -27,7 +24,8 @@ from services.sector.vault.process import listening
 from services.sector.vault.requests import FRAME_BYTES_MAX, framed
 from services.sector.vault.settings import SOCKET
 from services.sector.vault_client import VaultClient
-from tests.support.vault_scene import CASE_SECRET, GOVERNANCE, LOG, ORIGIN, PERMITS, VAULT_KEY, a_wrap, public
+from tests.support.governance import KEYS_TEXT
+from tests.support.vault_scene import CASE_SECRET, LOG, ORIGIN, PERMITS, VAULT_KEY, a_wrap, public
 
 ROOT: Final = Path(__file__).resolve().parents[3]
 LOOK: Final = """
@@ -69,8 +67,7 @@ def said(process: subprocess.Popen[bytes]) -> str:
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("a-folder-so-deep-that-no-socket-could-be-bound-by-its-path" + "-" * 60)
     (folder / "vault.key").write_text("dmF1bHQuLi4uLi4uLi4uLi4uLi4uLi4uLi4uLi4uLi4=")
-    keys = {kid_of(public(key)): written(public(key)) for key in GOVERNANCE}
-    (folder / "governance.json").write_text(json.dumps(keys))
+    (folder / "governance.json").write_bytes(KEYS_TEXT)
     environment = {
         "PYTHONPATH": str(ROOT),
         "CONCERT_MODE": "test",

@@ -370,7 +370,7 @@ def test_an_erased_keyset_is_adopted_no_more_and_a_bad_row_stops_no_other(vault:
     assert adopted(vault, rows) == [None, None]
 
 
-def test_a_crash_within_a_rotation_leaves_the_epoch_as_it_was(
+def test_an_epoch_is_kept_over_a_restart_and_a_crash_within_a_rotation(
     vault: Vault, tmp_path: Path, watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = adopted(vault, [group.wrap for group in a_pull(vault).groups])
@@ -383,16 +383,7 @@ def test_a_crash_within_a_rotation_leaves_the_epoch_as_it_was(
     assert answered(again, op="status")["epoch"] == "e1"
     assert None not in adopted(again, [row for row in rows if row])
     assert answered(again, op="rotate") == {"epoch": "e2"}
-
-
-def test_epochs_are_kept_over_a_restart(vault: Vault, tmp_path: Path, watch: Watch) -> None:
-    rows = adopted(vault, [group.wrap for group in a_pull(vault).groups])
-    answered(vault, op="rotate")
-
-    again = a_vault(tmp_path, watch)
-
-    assert answered(again, op="status")["epoch"] == "e2"
-    assert None not in adopted(again, [row for row in rows if row])
+    assert answered(a_vault(tmp_path, watch), op="status")["epoch"] == "e2"
 
 
 def test_the_state_is_its_owners_alone(vault: Vault, tmp_path: Path) -> None:

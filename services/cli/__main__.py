@@ -45,6 +45,7 @@ WORDS: Final = (
     Word("dead-letters", "readers", OPERATORS, "Records that services set aside.", is_noun=True),
     Word("readers", "readers", OPERATORS, "Partitions that stopped, and letting them go on.", is_noun=True),
     Word("packets", "packets", OPERATORS, "Pull field groups, and open them.", is_noun=True),
+    Word("cases", "cases", OPERATORS, "Who holds what; another consent; erasure.", is_noun=True),
     Word("views", "views", OPERATORS, "Figures that are made of facts, and making them again.", is_noun=True),
     Word("trail", "trail", OPERATORS, "Export the access trail, and verify it.", is_noun=True),
     Word("vault", "vault", OPERATORS, "Sectors' vaults: how they are, and new keys.", is_noun=True),

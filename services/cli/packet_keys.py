@@ -1,15 +1,18 @@
 """The key of an agency that its packets are sealed to: kept in a file of its own, never at any service."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import ValidationError
 
 from deploy.local.places import write_private
 from deploy.local.refusals import CannotRun
+from schemas.events.packet import FIELD_ROWS, SafeContact, may_contact
 from schemas.events.pulls import PullAnswer
 from schemas.trail.bytes import TrailFault, decoded, encoded
 from schemas.wire.hpke import DEFAULT_SUITE, CannotOpen, key_id, new_pair, public_of
@@ -74,9 +77,26 @@ class PacketKey:
         )
 
     def open(self, answer: bytes, vault_key: bytes) -> dict[str, dict[str, Any]]:
-        """The groups of a pull's answer, if the owner's vault signed it and it was sealed to this key."""
+        """The groups of a pull's answer, if the owner's vault signed it and it was sealed to this key.
+
+        Fields that go only with others, as a number with her rules, are left out where those are missing.
+        """
         try:
             release = PullAnswer.model_validate_json(answer).release
-            return open_release(release, self.private, vault_key)
+            opened = open_release(release, self.private, vault_key)
         except (ValueError, SignatureWrong, CannotOpen):
             raise CannotOpenRelease from None
+        return {
+            group: {name: value for name, value in fields.items() if rows[name].only_with in (None, *fields)}
+            for group, fields in opened.items()
+            for rows in [FIELD_ROWS[group]]
+        }
+
+
+def may_call(groups: Mapping[str, Mapping[str, Any]], at: datetime) -> bool | None:
+    """Whether her rules let her be called at that moment; None where no rules were opened."""
+    try:
+        rules = SafeContact.model_validate(groups["contact"]["safe_contact"])
+    except (KeyError, ValidationError):
+        return None
+    return may_contact(rules, "call", at)

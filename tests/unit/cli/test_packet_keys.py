@@ -12,7 +12,7 @@ from schemas.events.pulls import PullAnswer
 from schemas.ids import make
 from schemas.wire.key_records import check_key_record
 from schemas.wire.packets import seal_release
-from services.cli.packet_keys import CannotOpenRelease, PacketKey
+from services.cli.packet_keys import CannotOpenRelease, PacketKey, may_call
 from tests.support.builders import RECEIVER, agency_key, an_agency
 from tests.support.clock import NOON
 
@@ -23,7 +23,7 @@ def vault_key(private: Ed25519PrivateKey = VAULT) -> bytes:
     return private.public_key().public_bytes_raw()
 
 
-def answer_to(key: PacketKey) -> bytes:
+def answer_to(key: PacketKey, group: str = "clinical", content: bytes = b'{"pep":"given"}') -> bytes:
     record = key.record(agency_key(RECEIVER), NOON)
     words = {
         "release": make("release", secrets.token_bytes(16)),
@@ -35,7 +35,7 @@ def answer_to(key: PacketKey) -> bytes:
         "purpose": "care",
         "leaf": bytes(32),
     }
-    release = seal_release(words, record.public, {"clinical": ("1", b'{"pep":"given"}')}, VAULT)
+    release = seal_release(words, record.public, {group: ("1", content)}, VAULT)
     permit = SignedPermit(body=b"{}", key="permit", sig=bytes(64))
     receipt = Receipt(path=(), checkpoint="note", consistency=())
     return PullAnswer(release=release, permit=permit, receipt=receipt).model_dump_json().encode()
@@ -64,6 +64,27 @@ def test_its_record_stands_for_it_and_it_alone_opens_what_was_sealed_to_it() -> 
 
     assert check_key_record(key.record(agency_key(RECEIVER), NOON), an_agency(RECEIVER), NOON)
     assert key.open(answer_to(key), vault_key()) == {"clinical": {"pep": "given"}}
+
+
+def test_a_number_without_its_rules_is_not_opened() -> None:
+    key = PacketKey.new(RECEIVER)
+
+    opened = key.open(answer_to(key, "contact", b'{"name":"A","phone":"+999 1"}'), vault_key())
+
+    assert opened == {"contact": {}}
+    assert may_call(opened, NOON) is None
+
+
+@pytest.mark.parametrize(
+    ("channel", "until", "may"),
+    [("call", "24:00", True), ("call", "00:01", False), ("text_message", "24:00", False)],
+)
+def test_whether_she_may_be_called_now_is_told_by_her_rules(channel: str, until: str, may: bool) -> None:
+    days = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
+    hours = {"days": days, "from_time": "00:00", "until_time": until}
+    rules = {"channels": [channel], "hours": [hours], "zone": "UTC"}
+
+    assert may_call({"contact": {"safe_contact": rules}}, NOON) is may
 
 
 def test_another_key_and_another_vaults_signature_open_nothing() -> None:

@@ -115,8 +115,39 @@ async def test_opening_the_details_is_itself_an_entry(full: Trail, tmp_path: Pat
 
 
 def opened(folder: Path) -> list[dict[str, Any]]:
-    lines = (folder / DETAILS).read_bytes().splitlines()
-    return [json.loads(base64.b64decode(json.loads(line)["detail"])) for line in lines]
+    lines = [json.loads(line) for line in (folder / DETAILS).read_bytes().splitlines()]
+    return [json.loads(base64.b64decode(line["detail"])) for line in lines if "detail" in line]
+
+
+async def test_what_was_erased_opens_to_nobody_after_a_restart_too_and_the_verifier_counts_it(
+    trail: Trail, tmp_path: Path
+) -> None:
+    erasure = {"idem": encoded(secrets.token_bytes(16)), "subject": SUBJECT, "reason": "case_erased"}
+    body = {"erasures": [erasure]}
+    async with trail.up(), trail.client("health") as client, trail.client("police") as police:
+        await until(lambda: _registered(client))
+        for _ in range(3):
+            await permitted(trail, client, request(an_access()))
+        foreign = (await told(police, "/v1/erasures", body)).json()["results"]
+        first, again = [(await told(client, "/v1/erasures", body)).json()["results"] for _ in range(2)]
+
+    async with trail.up(), trail.client("health") as client:
+        await permitted(trail, client, request(LIST))  # all others go on
+        gone = await told(client, "/v1/permits", request(an_access()).plain())
+        anew = await register(client, SUBJECT)
+        await until(lambda: signed_size(trail, first[0]["index"] + 1))
+        kit = await exported(trail, tmp_path / "kit")
+
+    verdict, details = verdict_on(kit), opened(kit)
+    assert foreign[0]["problem"]["code"] == "not_yours"
+    assert first == again
+    assert (gone.status_code, gone.json()["code"]) == (410, "subject_erased")
+    assert anew[0]["problem"]["code"] == "subject_erased"
+    assert verdict.is_sound, verdict.failure
+    [said] = [detail for detail in details if detail["kind"] == "erasure"]
+    assert said["entries"] == verdict.details_erased >= 4
+    assert verdict.tags_checked == 0, "her key opens no entry any more"
+    assert SUBJECT not in str(details)
 
 
 CHANGES = {

@@ -34,7 +34,9 @@ from tests.support.builders import (
     MATRIX,
     OWNER,
     RECEIVER,
+    SCHOOL,
     SECTOR_OF,
+    SERVICE,
     STRANGER,
     a_consent,
     a_protocol_current,
@@ -59,8 +61,10 @@ SOON = {timer: dict.fromkeys(URGENCIES, 3_600) for timer in TIMERS} | {
     "acknowledge": dict.fromkeys(URGENCIES, 3_600) | {"critical": 1},
     "answer": dict.fromkeys(URGENCIES, 3_600) | {"critical": 2},
     "next_step": dict.fromkeys(URGENCIES, 3_600) | {"critical": 1},
+    "seal": dict.fromkeys(URGENCIES, 3_600) | {"priority": 1},
 }
 STATION = "22222222-0000-4000-8000-000000000002"
+LESSONS = "33333333-0000-4000-8000-000000000003"
 PROTOCOL = a_protocol_current(valid_from=NOW - DAY, valid_until=NOW + DAY, timers=SOON, matrix=MATRIX)
 
 
@@ -154,7 +158,8 @@ async def _set(stage: Stage) -> None:
     async with internal_client(
         stage.space.tls_settings("operator"), "referrals", base_url=stage.address
     ) as client:
-        entries = [an_entry(confirmed_at=NOW), an_entry(STATION, organization_of(STRANGER), confirmed_at=NOW)]
+        places = ((SERVICE, RECEIVER), (STATION, STRANGER), (LESSONS, SCHOOL))
+        entries = [an_entry(one, organization_of(agency), confirmed_at=NOW) for one, agency in places]
         content = [entry.model_dump(mode="json") for entry in entries]
         assert (await client.post("/v1/directory", json={"entries": content})).status_code == 200
 
@@ -223,6 +228,33 @@ async def test_a_withdrawal_wins_against_an_acceptance_in_either_order(stage: St
             ["offered", "accepted", "withdrawn"],
             ["offered", "withdrawn", "step_refused"],
         )
+
+
+async def test_harm_6_a_holder_whose_consumer_is_gone_is_named_overdue_and_her_withdrawal_stands(
+    stage: Stage,
+) -> None:
+    referral, consent = an_id("referral"), {"recipient": SCHOOL, "expires_at": NOW + DAY}
+    a_school = partial(a_peer, stage.space, "education", (INBOX["education"],))
+    async with a_school() as holder:
+        await stage.ask(offer(referral, service=LESSONS, consent=consent, urgency="priority"))
+        await until(lambda: holder.told(referral))
+        await holder.send(STEPS["education"], a_step("accept", SCHOOL, referral))
+        await stage.until_told(OWNER, referral, "accepted")
+
+    await stage.ask(a_step("withdraw", OWNER, referral))  # nobody reads that at the holder's
+    await stage.until_told(OWNER, referral, "seal_overdue")
+    async with a_school() as holder:
+        await until(lambda: [fact.type for fact in holder.told(referral)][1:2] == ["referral.seal_overdue"])
+        for verb in ("start", "confirm_sealed"):
+            await holder.send(STEPS["education"], a_step(verb, SCHOOL, referral))
+        await stage.until_told(OWNER, referral, "sealed")
+        heard = [fact.type.removeprefix("referral.") for fact in holder.told(referral)]
+
+    assert (heard[0], {*heard[1:]} - {"seal_overdue"}) == (
+        "withdrawn", {"step_refused", "seal_confirmed", "sealed"},
+    )  # fmt: skip
+    overdue = [one for one in stage.statistics.told(referral) if one.type == "referral.seal_overdue"]
+    assert {one.awaits for one in overdue} == {SCHOOL}
 
 
 async def test_without_a_single_notice_the_clock_reminds_expires_and_then_keeps_after_the_owner(

@@ -18,7 +18,7 @@ from schemas.events.directory import ServiceRegistered
 from schemas.events.facts import FactBase, ReferralOffered, ReferralWithdrawn
 from schemas.events.governance import ProtocolCurrent
 from schemas.events.pulls import PacketPull
-from schemas.events.referral import OfferReferral
+from schemas.events.referral import OfferReferral, OrderErasure
 from schemas.roles import ROLES, Act
 from schemas.topics import inbox_of
 from schemas.wire.hpke import new_pair
@@ -29,12 +29,13 @@ from services.health.profile import PROFILE as HEALTH
 from services.police.profile import PROFILE as POLICE
 from services.runtime.openapi import document_of
 from services.runtime.tokens import token_reader
-from services.sector.api import Engine, FeedNotifier, sector_app
+from services.sector.api import Engine, FeedNotifier, described_app, sector_app
 from services.sector.domain.bodies import OWN_WORDS
 from services.sector.domain.directory import MISSES
 from services.sector.domain.profile import Profile
 from services.sector.domain.refusals import PacketEmpty
 from services.sector.domain.requests import RESOURCES
+from services.sector.handlers.work import ReleaseRecord
 from services.sector.permits import Permits
 from services.sector.subscriptions import subscriptions
 from services.sector.wiring import keyed_digest
@@ -720,6 +721,72 @@ async def test_a_purpose_that_nobody_there_serves_shows_nothing_and_stands_in_th
     assert [access.reason for access in await scene.denials()] == [code for *_, code in asked]
     assert scene.trail.asked == []
     assert (await scene.get(path, role="nurse")).status_code == 200
+
+
+async def test_a_consent_gets_a_next_version_holders_are_named_and_the_case_is_erased_by_its_agency_alone(
+    scene: Scene,
+) -> None:
+    referral = (await scene.offer()).json()["referral"]
+    await scene.registered()
+    view = await scene.sector.view(OWN, referral)
+    consent = view.consent.id if view.consent else ""
+    given = ReleaseRecord(an_id("release"), str(view.case), referral, RECEIVER, {"clinical": 2}, NOON)
+    await scene.sector.work.packets.record_release(given)
+
+    async def ask(case: str, agency: str = OWN) -> list[httpx2.Response]:
+        versions, erasures = f"/v1/cases/{case}/consents/{consent}/versions", f"/v1/cases/{case}/erasures"
+        return [
+            await scene.post(versions, VERSION, agency=agency),
+            await scene.get(f"/v1/cases/{case}/holders", agency),
+            await scene.post(erasures, ERASE, agency=agency),
+        ]
+
+    foreign, unknown = await ask(str(view.case), OTHER), await ask(an_id("case"))
+    version, holders, erased = await ask(str(view.case))
+
+    assert [answer.status_code for answer in (*foreign, *unknown)] == [404] * 6
+    assert [same(answer) for answer in foreign] == [same(answer) for answer in unknown]
+    assert (version.status_code, version.json()["version"]) == (201, 2)
+    assert holders.json()["data"] == [
+        {
+            "referral": referral, "agency": RECEIVER, "group": "clinical", "version": 2,
+            "released_at": "2026-03-02T12:00:00.000Z", "sealed": False,
+        }
+    ]  # fmt: skip
+    assert (erased.status_code, erased.json()["id"]) == (202, view.case)
+    assert [type(step) for step in await scene.sector.sent()] == [OfferReferral, OrderErasure]
+
+
+OTHER_BODIES: Mapping[str, Any] = {
+    "consents": CONSENT, "versions": VERSION, "erasures": ERASE,
+    "packet-pulls": {"purpose": "care", "groups": ["clinical"]},
+}  # fmt: skip
+
+
+async def test_an_erased_case_is_gone_at_every_route_that_names_it_or_a_referral_of_it(scene: Scene) -> None:
+    referral = (await scene.offer()).json()["referral"]
+    view = await scene.sector.view(OWN, referral)
+    names = {"case": view.case, "consent": view.consent and view.consent.id, "referral": referral}
+    await scene.post(f"/v1/cases/{view.case}/erasures", ERASE)
+    headers = {"Authorization": f"Bearer {scene.token()}", "Concert-Purpose": "care", "If-Match": "*"}
+
+    answered = {}
+    for path, methods in document_of(described_app(INVENTED))["paths"].items():
+        if "{case}" in path or "{referral}" in path:
+            last = path.rpartition("/")[2]
+            body = OTHER_BODIES.get(last, {"duty": "desk"} | STEP_BODIES.get(last, {}))
+            for method in methods:
+                asked = {} if "/packet/" in path else body
+                answer = await scene.client.request(
+                    method.upper(), path.format(**names), headers=headers | {"Idempotency-Key": path},
+                    json=None if method == "get" else asked,
+                )  # fmt: skip
+                answered[method, path] = answer.status_code, answer.json()["code"]
+    offered = await scene.post("/v1/referrals", an_offer_asked(str(view.case), str(names["consent"])))
+
+    assert answered == dict.fromkeys(answered, (410, "case_erased"))
+    assert len(answered) > len(RESOURCES) + 10
+    assert (offered.status_code, offered.json()["code"]) == (410, "case_erased")
 
 
 async def step_of(scene: Scene, referral: str, resource: str, key: str = "") -> httpx2.Response:

@@ -4,15 +4,18 @@ import json
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from schemas.events.packet import GROUPS, PacketClinical, PacketContact
-from schemas.wire.packets import PacketPlace, decrypt_group
+from schemas.wire.hpke import new_pair
+from schemas.wire.packets import IntakeKey, PacketPlace, decrypt_group
+from schemas.wire.signed import sign
 from services.runtime.errors import NotFound
 from services.sector.domain import packets
 from services.sector.domain.refusals import IntakeMissing, TooManyVersions
 from services.sector.handlers.packets import write_group
 from tests.support.builders import STRANGER
-from tests.support.intake import unwrapped
+from tests.support.intake import an_intake_key, unwrapped
 from tests.support.scenes import a_case, asker
 from tests.support.sector import StoredSector
 
@@ -68,9 +71,20 @@ async def test_a_strangers_case_is_not_there(sector: StoredSector) -> None:
         await write_group("clinical", CLINICAL, case, asker(STRANGER), sector.work)
 
 
-async def test_without_a_key_of_the_vault_nothing_is_sealed(sector: StoredSector) -> None:
+FOREIGN = sign(
+    an_intake_key("social_services").model_copy(update={"public": new_pair(1)[1]}),
+    Ed25519PrivateKey.from_private_bytes(b"f" * 32),
+)
+ALTERED = an_intake_key("social_services").model_copy(update={"public": new_pair(1)[1]})
+
+
+@pytest.mark.parametrize("kept", [None, FOREIGN, ALTERED], ids=["none", "another vault's", "altered"])
+async def test_without_a_key_of_its_own_vault_nothing_is_sealed(
+    sector: StoredSector, kept: IntakeKey | None
+) -> None:
     case = await a_case(sector)
     await sector.rows("DELETE FROM intake_key")
+    await sector.work.packets.keep_intake([kept] if kept else [], sector.clock.now())
 
     with pytest.raises(IntakeMissing):
         await write_group("clinical", CLINICAL, case, asker(), sector.work)

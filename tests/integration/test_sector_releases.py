@@ -367,18 +367,6 @@ async def test_who_is_no_receiver_any_more_finds_nothing_in_danger_either(
     assert await refused(scene, await in_danger(scene, referral)) is NotFound
 
 
-async def test_no_danger_opens_what_she_took_back(scene: ReleaseScene) -> None:
-    referral = await scene.prepare()
-    permitted = await scene.releases.permit(await in_danger(scene, referral))
-    await withdraw(scene, referral)
-
-    with pytest.raises(NotFound):
-        await scene.releases.release(permitted, scene.take)
-
-    assert scene.given == []
-    assert await refused(scene, await in_danger(scene, referral)) is NotFound
-
-
 async def test_a_sector_that_asks_for_anothers_agency_is_told_so_in_the_log(scene: ReleaseScene) -> None:
     pull = scene.pull(await scene.prepare(), "clinical")
     app = release_app(scene.releases, scene.sector.open, CELL, "tests")

@@ -466,6 +466,38 @@ async def test_while_the_trail_is_away_nothing_is_shown_and_nothing_is_lost(
     space.close()
 
 
+async def test_an_erased_case_stays_gone_after_a_restart_of_sector_and_trail(
+    platform: Any, tmp_path: Path
+) -> None:
+    space = Space(platform)
+    made = Wire(space, tmp_path)
+    erase = {"duty": "intake"}
+
+    @asynccontextmanager
+    async def restarted() -> AsyncIterator[httpx2.AsyncClient]:
+        sector = running("health", made.settings(), wire(PROFILE))
+        async with made.vault(), made.trail(), sector, made.client() as client:
+            yield client
+
+    async with restarted() as client:
+        await admit(made)
+        referral = (await made.offer(client)).json()["referral"]
+        kept = (await made.offer(client)).json()["referral"]
+        path = f"/v1/referrals/{referral}"
+        case = f"/v1/cases/{(await shown(client, path)).json()['case']}"
+        erased = await made.post(client, f"{case}/erasures", erase)
+        await until(lambda: _nothing_left(made))
+    async with restarted() as client:
+        gone = [await client.get(one) for one in (path, case, f"{case}/holders")]
+        gone.append(await made.post(client, f"{case}/erasures", erase))
+        listed = (await shown(client, "/v1/referrals")).json()["data"]
+
+    assert erased.status_code == 202
+    assert [(one.status_code, one.json()["code"]) for one in gone] == [(410, "case_erased")] * 4
+    assert [row["referral"] for row in listed] == [kept]
+    space.close()
+
+
 async def reports(made: Wire) -> Sequence[Any]:
     return await made.rows("SELECT kind, refused FROM trail_outbox ORDER BY id")
 

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -76,8 +77,16 @@ class ReleaseScene:
         permits = Permits(
             self.trail.client(), audience=audience, trust=self.trail.trust, open_work=sector.open
         )
+        self.ask_trail = permits.ask_trail
         self.releases = Releases(self.vault, permits.ask_trail, sector.open)
         self.given: list[bytes] = []
+
+    def beside(self, sector: StoredSector) -> "ReleaseScene":
+        """The same vault and trail, asked over another connection of the same database."""
+        other = copy(self)
+        other.sector, other.given = sector, []
+        other.releases = Releases(self.vault, self.ask_trail, sector.open)
+        return other
 
     async def prepare(self, contents: Mapping[str, Any] = CONTENTS, **scope: Any) -> str:
         """Everything in place; gives the referral."""
@@ -101,6 +110,11 @@ class ReleaseScene:
         """An accepted referral of a case, as its owner's service has it."""
         asked = OfferRequest.model_validate(an_offer_asked(case, consent, groups=[]))
         referral = str((await offer(asked, asker(), self.sector.work)).body["referral"])
+        await self.accept(referral, receiver)
+        return referral
+
+    async def accept(self, referral: str, receiver: str = RECEIVER) -> None:
+        """Let a receiver accept, and the trail know the referral by the vault's key for it."""
         await self.move(referral, "accepted", receiver)
         view = await self.sector.view(OWNER, referral)
         wraps = await self.sector.work.packets.case_wraps(
@@ -108,7 +122,6 @@ class ReleaseScene:
         )
         [wrap] = wraps.values()
         self.trail.keys[referral] = await self.vault.subject(wrap, int(view.subject_number or 0))
-        return referral
 
     async def move(self, referral: str, state: Any, receiver: str = RECEIVER) -> None:
         """Let the owner's view stand in a state."""

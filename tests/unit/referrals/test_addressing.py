@@ -3,6 +3,8 @@
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from schemas.events.life_cycle import State
 from schemas.topics import INBOX, REFERRALS_FACTS
 from services.referrals.domain.addressing import address_facts, count_numbers, numbers_from
@@ -58,6 +60,29 @@ def test_each_party_gets_each_fact_once_and_only_the_asker_its_refusal() -> None
         ("referral.withdrawn", 4),
     ]  # fmt: skip
     assert [(fact.type, fact.number) for fact in to(STRANGER, events)] == [("referral.step_refused", 1)]
+
+
+LAPSED: dict[str, InForce] = {
+    "agency_inactive": in_force(
+        agencies=[an_agency(one, status="suspended" if one == RECEIVER else "active") for one in SECTOR_OF]
+    ),
+    "no_live_protocol": in_force(protocols=[a_protocol(valid_until=NOON)]),
+}
+
+
+@pytest.mark.parametrize("code", LAPSED)
+@pytest.mark.parametrize("before", [None, State.DECLINED])
+def test_harm_10_a_lapsed_or_suspended_agency_is_sent_nothing_and_the_owner_is_told(
+    code: str, before: State | None
+) -> None:
+    known = LAPSED[code]
+    referral = a_referral(before, protocol=known.current[0]) if before else None
+    step = a_step("redirect", OWNER) if before else an_offer()
+
+    [event] = told(decide(referral, asked(step), known, at=NOON), known=known)
+
+    assert event.topic is INBOX[SECTOR_OF[OWNER]]
+    assert (event.body.type, event.body.to, event.body.code) == ("referral.step_refused", OWNER, code)
 
 
 def test_numbers_go_on_where_the_last_batch_ended() -> None:

@@ -3,8 +3,7 @@
 import hashlib
 import hmac
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -37,8 +36,7 @@ class PacketTooLarge(ValueError):
     """More than a field group may hold."""
 
 
-@dataclass(frozen=True, slots=True)
-class PacketPlace:
+class PacketPlace(NamedTuple):
     """Which version of which field group of which packet: what its ciphertext is bound to, in this order."""
 
     sector: str
@@ -52,11 +50,10 @@ class PacketPlace:
 
     def associated_data(self) -> bytes:
         """The bytes that a ciphertext opens under, and no other."""
-        return length_prefixed("xpkt/1", *astuple(self))
+        return length_prefixed("xpkt/1", *self)
 
 
-@dataclass(frozen=True, slots=True)
-class WrapPlace:
+class WrapPlace(NamedTuple):
     """Which data key a wrap holds, and the epoch whose key holds it; bound in this order."""
 
     sector: str
@@ -68,7 +65,7 @@ class WrapPlace:
 
     def bound(self, form: str, *suite: int) -> bytes:
         """The context of a wrap in one of its two forms."""
-        return length_prefixed(form, *suite, *astuple(self))
+        return length_prefixed(form, *suite, *self)
 
 
 class IntakeKey(SignedObject):

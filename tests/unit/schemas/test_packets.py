@@ -4,7 +4,6 @@ import hashlib
 import hmac
 import itertools
 import secrets
-from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -125,9 +124,9 @@ def moved(one: str, next_one: str) -> tuple[str, str]:
     return one + next_one[0], next_one[1:]
 
 
-NAMES: Final = [field.name for field in fields(PacketPlace)]
-OTHER_PLACES: Final = [replace(PLACE, **{name: getattr(PLACE, name) + "x"}) for name in NAMES] + [
-    replace(PLACE, **dict(zip(pair, moved(*(getattr(PLACE, name) for name in pair)), strict=True)))
+NAMES: Final = PacketPlace._fields
+OTHER_PLACES: Final = [PLACE._replace(**{name: getattr(PLACE, name) + "x"}) for name in NAMES] + [
+    PLACE._replace(**dict(zip(pair, moved(*(getattr(PLACE, name) for name in pair)), strict=True)))
     for pair in itertools.pairwise(NAMES)
 ]
 
@@ -194,8 +193,8 @@ def test_a_wrap_opens_in_its_own_place_alone(suite: int, size: int) -> None:
     assert (len(wrap), len(adopted)) == (size, 60)
     assert unwrap_at_intake(place, suite, private, wrap) == DATA_KEY
     assert unwrap_with_kek(place, b"k" * 32, adopted) == DATA_KEY
-    for name in (field.name for field in fields(WrapPlace)):
-        other = replace(place, **{name: getattr(place, name) + "1"})
+    for name in WrapPlace._fields:
+        other = place._replace(**{name: getattr(place, name) + "1"})
         with pytest.raises(CannotOpen):
             unwrap_at_intake(other, suite, private, wrap)
         with pytest.raises(CannotOpen):

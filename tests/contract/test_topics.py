@@ -4,7 +4,6 @@ import re
 
 import pytest
 
-from schemas.publishing import asyncapi
 from schemas.publishing.__main__ import BODIES
 from schemas.topics import SECTORS, SERVICES, TOPICS, VIEWS
 from schemas.wire.topic import Topic
@@ -55,12 +54,6 @@ def test_what_concerns_a_person_shows_one_outer_type_and_is_not_kept_for_long(to
     if topic.outer:
         assert topic.outer not in BODIES
         assert not any(topic.outer.startswith(kind) for kind in topic.carries)
-
-
-@pytest.mark.parametrize("kind", sorted(BODIES))
-def test_every_type_has_an_example_and_a_published_schema(kind: str) -> None:
-    assert list(asyncapi.examples_of(kind))
-    assert list((asyncapi.EXAMPLES.parent / "published").rglob(f"{kind}*.json"))
 
 
 def test_rights_are_literal_and_no_wider_than_the_table() -> None:

@@ -128,12 +128,6 @@ def test_who_must_act_after_an_end_or_an_answer() -> None:
     assert awaits(State.WITHDRAWN, "confirm_sealed", RECEIVER) == (None, None)
 
 
-def test_no_party_reads_who_must_act() -> None:
-    for event in told(*history()):
-        if event.topic is not REFERRALS_FACTS:
-            assert event.body.awaits is event.body.awaits_desk is None
-
-
 def test_a_school_sees_support_and_urgency_coarsely_and_danger_without_weapons() -> None:
     known = in_force(entries=[an_entry(organization=organization_of(SCHOOL))])
     offer = an_offer(needs=("school_support", "medical_care"), consent={"recipient": SCHOOL})

@@ -82,16 +82,14 @@ def offered(**changes: Any) -> ReferralOffered:
     return ReferralOffered.model_validate(content | changes)
 
 
-@pytest.mark.parametrize(("row", "reader"), list(product(ROWS, READERS)))
 @pytest.mark.parametrize("allowed", get_args(Visibility))
-def test_a_reader_sees_each_field_as_its_row_allows(row: str, reader: str, allowed: Visibility) -> None:
-    matrix: Matrix = {**MATRIX, row: {**MATRIX[row], reader: allowed}}
+def test_a_reader_sees_each_field_as_its_row_allows(allowed: Visibility) -> None:
+    for row, reader in product(ROWS, READERS):
+        seen = minimise(offered(), reader, {**MATRIX, row: {**MATRIX[row], reader: allowed}})
 
-    seen = minimise(offered(), reader, matrix)
-
-    for field in ROWS[row]:
-        expected = {"F": FULL[field], "C": COARSENED[field], "O": None, "N": None}[allowed]
-        assert getattr(seen, field) == expected, field
+        for field in ROWS[row]:
+            expected = {"F": FULL[field], "C": COARSENED[field], "O": None, "N": None}[allowed]
+            assert getattr(seen, field) == expected, (field, reader)
 
 
 @pytest.mark.parametrize("field", VALUES)
@@ -108,12 +106,6 @@ def test_what_the_matrix_does_not_name_is_not_seen(matrix: Any) -> None:
     seen = minimise(offered(), "health", matrix)
 
     assert {getattr(seen, field) for fields in ROWS.values() for field in fields} == {None}
-
-
-def test_a_sector_that_the_matrix_does_not_know_sees_nothing_of_her() -> None:
-    seen = minimise(offered(), "press", MATRIX)
-
-    assert not set(FULL) & seen.model_dump(exclude_none=True).keys()
 
 
 def test_the_address_is_set_and_nobody_addressed_reads_who_must_act() -> None:
@@ -137,12 +129,6 @@ def test_statistics_see_no_hop_whatever_the_matrix_says() -> None:
     assert not hidden & seen.model_dump(exclude_none=True).keys()
     assert seen.needs == FULL["needs"]
     assert (seen.awaits, seen.awaits_desk) == (RECEIVER, "front-desk")
-
-
-def test_statistics_see_the_coarse_column() -> None:
-    seen = minimise(offered(), STATISTICS, MATRIX)
-
-    assert {field: getattr(seen, field) for field in COARSENED} == COARSENED
 
 
 def test_a_fact_about_the_hop_alone_passes_unchanged() -> None:
@@ -187,8 +173,8 @@ def test_a_right_that_is_no_right_shows_nothing() -> None:
     assert FIELDS["urgency"].seen("critical", "X") is None  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("kind", FACTS.values(), ids=lambda kind: kind.type)
-def test_only_what_everybody_sees_is_required(kind: type[FactBase]) -> None:
-    required = {name for name, field in kind.model_fields.items() if field.is_required()}
+def test_only_what_everybody_sees_is_required() -> None:
+    for kind in FACTS.values():
+        required = {name for name, field in kind.model_fields.items() if field.is_required()}
 
-    assert required <= fields_for(kind, Audience.EVERYBODY)
+        assert required <= fields_for(kind, Audience.EVERYBODY), kind.type

@@ -1,7 +1,6 @@
 """What broker and database server must hold before services start: topics, rights, databases, schemas."""
 
 import asyncio
-import base64
 
 from deploy.local.databases import DATABASES
 from deploy.local.installation import Installation
@@ -9,6 +8,9 @@ from deploy.local.refusals import CannotRun
 from deploy.local.secrets import bad_secret
 from deploy.local.subprocesses import Say, silence
 from schemas.topics import SERVICES, TOPICS, VIEWS
+from schemas.trail.bytes import TrailFault
+from schemas.trail.notes import read_checkpoint
+from schemas.trail.tree import EMPTY_ROOT
 from schemas.wire.topic import Topic, ViewTopics
 from services.runtime import administration
 from services.runtime.administration import Difference, Topology
@@ -77,14 +79,12 @@ async def check_high_water(installation: Installation) -> None:
             raise bad_secret(file, "is gone, though the trail was signed")
         return
     try:
-        origin, size, root = file.read_text("ascii").removesuffix("\n").split("\n")
-        head = int(size), base64.b64decode(root, validate=True)
-    except ValueError:
+        head = read_checkpoint(file.read_text("utf-8"))
+    except (TrailFault, UnicodeDecodeError):
         raise bad_secret(file, "is no high-water mark") from None
+    size, root = signed or (0, EMPTY_ROOT)
     # It is written before the database: by one signature it may be ahead, but never behind.
-    if origin != log or (
-        signed and (head < tuple(signed) or (head[0] == signed[0] and head[1] != signed[1]))
-    ):
+    if head.origin != log or head.size < size or (head.size == size and head.root != root):
         raise bad_secret(file, "is not the mark of this trail")
 
 

@@ -1,7 +1,7 @@
 """Why the trail refuses: the codes of its HTTP interface; and the damage that it finds."""
 
 from functools import partial
-from typing import Final
+from typing import ClassVar, Final
 
 from services.runtime.errors import Refused, define_refusal
 
@@ -19,39 +19,40 @@ NotLeader: Final = _define("not_leader", "another process writes this log; ask a
 TooLarge: Final = _define("too_large", "an entry's detail is at most 4096 bytes; send less", 413)
 
 
-class SubjectUnknown(Refused):
-    """Subjects that nobody has registered yet; `errors` say where they stand in the request."""
+class PlaceRefusal(Refused):
+    """A refusal that lies at places of the request; `errors` say where."""
 
-    code = "subject_unknown"
-    sentence = "the subjects named in errors are not registered yet; leave them out, or ask again once"
+    fault: ClassVar[str]
 
     def __init__(self, *pointers: str) -> None:
         super().__init__(*pointers)
-        self.errors = [{"pointer": pointer, "detail": "not_registered"} for pointer in pointers]
+        self.errors = [{"pointer": pointer, "detail": self.fault} for pointer in pointers]
 
 
-class SubjectErased(Refused):
-    """Subjects whose keys are gone; `errors` say where they stand in the request."""
+class SubjectUnknown(PlaceRefusal):
+    """Subjects that nobody has registered yet."""
+
+    code = "subject_unknown"
+    sentence = "the subjects named in errors are not registered yet; leave them out, or ask again once"
+    fault = "not_registered"
+
+
+class SubjectErased(PlaceRefusal):
+    """Subjects whose keys are gone."""
 
     code = "subject_erased"
     sentence = "the subjects named in errors were erased; nothing about them can be asked or told any more"
     status = 410
-
-    def __init__(self, *pointers: str) -> None:
-        super().__init__(*pointers)
-        self.errors = [{"pointer": pointer, "detail": "erased"} for pointer in pointers]
+    fault = "erased"
 
 
-class DetailInvalid(Refused):
-    """A detail that lacks what its act needs; `errors` say where."""
+class DetailInvalid(PlaceRefusal):
+    """A detail that lacks what its act needs."""
 
     code = "detail_invalid"
     sentence = "give what this act needs at the place named in errors"
     status = 422
-
-    def __init__(self, pointer: str) -> None:
-        super().__init__(pointer)
-        self.errors = [{"pointer": pointer, "detail": "missing_or_wrong"}]
+    fault = "missing_or_wrong"
 
 
 class TrailClosed(Refused):

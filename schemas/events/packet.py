@@ -4,7 +4,7 @@ A packet never travels on a topic. Each field is bounded, and marked with the ro
 that says who may see it: full, coarse, only where her consent names the field, or not at all.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal, Self, get_args
@@ -26,6 +26,7 @@ _VISIBLE: Final = r"^[^\x00-\x08\x0b-\x1f\x7f]+$"
 Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]+$", max_length=200)]
 Text = Annotated[str, StringConstraints(pattern=_VISIBLE, max_length=2_000)]
 Account = Annotated[str, StringConstraints(pattern=_VISIBLE, max_length=50_000)]
+PhoneNumber = Annotated[str, StringConstraints(pattern=r"^\+?[0-9][0-9 ()/-]{2,30}$")]
 
 Channel = Literal["call", "text_message", "messaging_app", "email", "in_person", "through_trusted_person"]
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
@@ -34,11 +35,13 @@ ViolenceType = Literal[
     "psychological_abuse",
 ]  # fmt: skip
 """The six types of the GBVIMS."""
+ViolenceTypes = Annotated[tuple[ViolenceType, ...], Field(max_length=6)]
 PerpetratorRelation = Literal[
     "partner", "former_partner", "parent_or_caregiver", "other_relative", "employer", "school_staff", "pupil",
     "neighbour", "service_provider", "police_or_armed_actor", "stranger", "unknown",
 ]  # fmt: skip
 ChildAge = Literal["under_5", "5_to_11", "12_to_17"]
+ChildAges = Annotated[tuple[ChildAge, ...], Field(max_length=20)]
 Treatment = Literal["given", "needed", "declined", "not_needed", "too_late"]
 TestResult = Literal["positive", "negative", "not_tested"]
 LegalWish = Literal["wants_action", "wants_advice", "undecided", "no_action"]
@@ -110,6 +113,10 @@ class PacketPart(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """Nothing, whatever fields are there."""
+        return iter(())
+
 
 class ContactHours(PacketPart):
     """Hours of the day, on some days of the week, at which it is safe to reach her."""
@@ -134,7 +141,7 @@ class SafeContact(PacketPart):
     hours: tuple[ContactHours, ...] = Field(min_length=1, max_length=14)
     zone: Annotated[str, Field(pattern=r"^[A-Za-z0-9_+/-]{1,40}$")]
     voicemail: Flag = False
-    code_word: Line | None = Field(default=None, repr=False)
+    code_word: Line | None = None
     others_may_answer: Flag = False
 
     @field_validator("zone")
@@ -150,11 +157,9 @@ class SafeContact(PacketPart):
 class PacketContact(PacketPart):
     """How to reach her: never a name or number without her rules."""
 
-    safe_contact: Annotated[SafeContact | None, _SAFE_CONTACT] = Field(default=None, repr=False)
-    name: Annotated[Line | None, _IDENTITY] = Field(default=None, repr=False)
-    phone: Annotated[
-        Annotated[str, StringConstraints(pattern=r"^\+?[0-9][0-9 ()/-]{2,30}$")] | None, _IDENTITY
-    ] = Field(default=None, repr=False)
+    safe_contact: Annotated[SafeContact | None, _SAFE_CONTACT] = None
+    name: Annotated[Line | None, _IDENTITY] = None
+    phone: Annotated[PhoneNumber | None, _IDENTITY] = None
 
     @model_validator(mode="after")
     def _with_rules(self) -> Self:
@@ -166,51 +171,47 @@ class PacketContact(PacketPart):
 class PacketProtection(PacketPart):
     """What keeps her safe, and from whom."""
 
-    home: Annotated[Text | None, _HOME] = Field(default=None, repr=False)
-    violence_types: Annotated[Annotated[tuple[ViolenceType, ...], Field(max_length=6)] | None, _VIOLENCE] = (
-        Field(default=None, repr=False)
-    )
-    perpetrator_relation: Annotated[PerpetratorRelation | None, _RELATION] = Field(default=None, repr=False)
-    perpetrator: Annotated[Text | None, _PERPETRATOR] = Field(default=None, repr=False)
-    children: Annotated[Annotated[tuple[ChildAge, ...], Field(max_length=20)] | None, _CHILDREN] = Field(
-        default=None, repr=False
-    )
-    shelter: Annotated[Text | None, _SHELTER] = Field(default=None, repr=False)
+    home: Annotated[Text | None, _HOME] = None
+    violence_types: Annotated[ViolenceTypes | None, _VIOLENCE] = None
+    perpetrator_relation: Annotated[PerpetratorRelation | None, _RELATION] = None
+    perpetrator: Annotated[Text | None, _PERPETRATOR] = None
+    children: Annotated[ChildAges | None, _CHILDREN] = None
+    shelter: Annotated[Text | None, _SHELTER] = None
 
 
 class PacketClinical(PacketPart):
     """What clinicians found and gave."""
 
-    injuries: Annotated[Text | None, _CLINICAL] = Field(default=None, repr=False)
-    pep: Annotated[Treatment | None, _CLINICAL] = Field(default=None, repr=False)
-    emergency_contraception: Annotated[Treatment | None, _CLINICAL] = Field(default=None, repr=False)
-    hiv: Annotated[TestResult | None, _CLINICAL] = Field(default=None, repr=False)
-    pregnancy: Annotated[TestResult | None, _CLINICAL] = Field(default=None, repr=False)
-    certificate: Annotated[Text | None, _CLINICAL] = Field(default=None, repr=False)
+    injuries: Annotated[Text | None, _CLINICAL] = None
+    pep: Annotated[Treatment | None, _CLINICAL] = None
+    emergency_contraception: Annotated[Treatment | None, _CLINICAL] = None
+    hiv: Annotated[TestResult | None, _CLINICAL] = None
+    pregnancy: Annotated[TestResult | None, _CLINICAL] = None
+    certificate: Annotated[Text | None, _CLINICAL] = None
     """What a court may be given in place of all the others."""
 
 
 class PacketLegal(PacketPart):
     """What she wants of the law, and what the law could hold against her."""
 
-    wish: Annotated[LegalWish | None, _LEGAL_WISH] = Field(default=None, repr=False)
-    displacement: Annotated[Displacement | None, _DISPLACEMENT] = Field(default=None, repr=False)
+    wish: Annotated[LegalWish | None, _LEGAL_WISH] = None
+    displacement: Annotated[Displacement | None, _DISPLACEMENT] = None
 
 
 class PacketEducation(PacketPart):
     """Where she learns."""
 
-    school: Annotated[Line | None, _SCHOOL] = Field(default=None, repr=False)
+    school: Annotated[Line | None, _SCHOOL] = None
 
 
 class PacketNarrative(PacketPart):
     """What happened, in words that nobody should have to ask her for again."""
 
-    incident_at: Annotated[Instant | None, _INCIDENT_TIME] = Field(default=None, repr=False)
-    account: Annotated[Account | None, _NARRATIVE] = Field(default=None, repr=False)
-    statement: Annotated[Account | None, _NARRATIVE] = Field(default=None, repr=False)
+    incident_at: Annotated[Instant | None, _INCIDENT_TIME] = None
+    account: Annotated[Account | None, _NARRATIVE] = None
+    statement: Annotated[Account | None, _NARRATIVE] = None
     """Her own, as she gave it to be used by the police."""
-    for_counsel: Annotated[Account | None, _NARRATIVE] = Field(default=None, repr=False)
+    for_counsel: Annotated[Account | None, _NARRATIVE] = None
 
 
 GROUP_MODELS: Final[Mapping[str, type[PacketPart]]] = {

@@ -18,13 +18,6 @@ from schemas.events.packet import FIELD_ROWS, GROUPS, OWN_CASE, show_group
 from schemas.wire.minimisation import STATISTICS, allowed_to
 
 BREAK_GLASS_GROUPS: Final = frozenset({"contact", "protection"})
-DENIALS: Final = {
-    "group_not_shared": "no row lets this sector have the group on this basis",
-    "purpose_not_shared": "this sector may have the group on this basis, but not for this purpose",
-    "nothing_asked": "the request names no group",
-    "unknown_code": "a sector, group, purpose or basis of which the protocol knows nothing",
-}
-"""Why a pull is denied, by code."""
 
 
 class PullKey(NamedTuple):
@@ -50,6 +43,8 @@ class PullDecision(NamedTuple):
 
     allowed: bool
     code: str
+    """`allowed`; else `group_not_shared` with this sector on this basis, `purpose_not_shared` (the group is,
+    but not for this), `nothing_asked`, or `unknown_code`, of which the protocol knows nothing."""
     fields: Mapping[str, frozenset[str]]
 
 

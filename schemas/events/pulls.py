@@ -1,17 +1,14 @@
 """How a pull travels: what the recipient's sector asks the owner's, and what it passes on unopened."""
 
-from typing import Annotated
-
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from schemas.events.access import Actor, Receipt, SignedPermit
 from schemas.events.break_glass import BreakGlassApproval
-from schemas.events.consent import FieldGroup, Purpose
+from schemas.events.codes import Groups
+from schemas.events.consent import Purpose
 from schemas.ids import AgencyId, ReferralId
 from schemas.wire.key_records import KeyRecord
 from schemas.wire.packets import Release
-
-Groups = Annotated[tuple[FieldGroup, ...], Field(min_length=1, max_length=6)]
 
 
 class PacketPull(BaseModel):

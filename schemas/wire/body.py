@@ -3,10 +3,12 @@
 import re
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from operator import attrgetter
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, Strict
+from pydantic.fields import FieldInfo
 
 _RFC_3339: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
@@ -59,6 +61,30 @@ UNKNOWN_CODE: Final = "unknown_code"
 def listed(codes: Collection[str]) -> Any:
     """Shows a code list beside a field's pattern; a reader of the bus must bear others, a door need not."""
     return Field(json_schema_extra={CODE_LIST: [*sorted(codes)]})
+
+
+@cache
+def lists_of(model: type[BaseModel]) -> Mapping[str, frozenset[str]]:
+    """The fields of a model that carry codes, or lists of them, each with today's list."""
+    found = {}
+    for name, field in model.model_fields.items():
+        shown = [field, *(one for kind in get_args(field.annotation) for one in get_args(kind)[1:])]
+        extras: list[Any] = [one.json_schema_extra for one in shown if isinstance(one, FieldInfo)]
+        if codes := frozenset(code for one in extras if one for code in one.get(CODE_LIST, ())):
+            found[name] = codes
+    return found
+
+
+def unlisted(model: BaseModel) -> str | None:
+    """The first field with a code that is on no list of today, its parts' fields too; None if all are."""
+    lists = lists_of(type(model))
+    for name, value in model:
+        said = value if isinstance(value, tuple) else (value,)
+        if name in lists and not lists[name].issuperset(said):
+            return name
+        if isinstance(value, BaseModel) and unlisted(value):
+            return name
+    return None
 
 
 class Body(BaseModel):

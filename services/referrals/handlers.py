@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Protocol
 
-from schemas.events.codes import ACCESS_NEEDS, NEEDS
 from schemas.events.directory import ServiceRegistered
 from schemas.events.governance import AgencyCurrent, ProtocolCurrent
 from schemas.events.governance_keys import GovernanceKeys, news_of
 from schemas.events.referral import OfferReferral, RedirectReferral, ReofferReferral, StepBase
 from schemas.events.unmet_need import ReportUnmetNeed, UnmetNeedRecorded
+from schemas.wire.body import unlisted
 from schemas.wire.envelope import ReadEvent
 from services.referrals.domain.gate import InForce
 from services.referrals.domain.referral import Outcome, Referral, due
@@ -79,7 +79,7 @@ async def answer_steps(steps: Sequence[ReadEvent[Any]], work: Work) -> None:
 
 async def count_unmet(reported: Sequence[ReportUnmetNeed], work: Work) -> None:
     """Count needs by what was needed, where, and in which month; a code that no list has counts nothing."""
-    if any(one.need not in NEEDS or not ACCESS_NEEDS.issuperset(one.access_needs) for one in reported):
+    if any(map(unlisted, reported)):
         raise Invalid("schema_mismatch", "data")
     at = work.clock.now()
     named = {one.unmet: one.model_dump() for one in reported}

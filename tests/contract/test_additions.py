@@ -52,8 +52,8 @@ STEP: Final[Edits] = (
      "    (State.IN_SERVICE, Verb.PAUSE): State.ACCEPTED,\n    (State.IN_SERVICE, Verb.PROVIDE)"),
     ("schemas/events/life_cycle.py", '    Verb.START: "receiver",\n',
      '    Verb.START: "receiver",\n    Verb.PAUSE: "receiver",\n'),
-    ("services/referrals/domain/steps.py", "    Verb.START: Step",
-     "    Verb.PAUSE: StepRule(contract.ServicePaused),\n    Verb.START: Step"),
+    ("services/referrals/domain/steps.py", "    Verb.START: ",
+     "    Verb.PAUSE: contract.ServicePaused,\n    Verb.START: "),
 )  # fmt: skip
 PROBE: Final = """
 import importlib, json, sys

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from schemas.events.codes import ACCESS_NEEDS, NEEDS
 from schemas.events.directory import ServiceRegistered
+from schemas.wire.body import UNKNOWN_CODE, unlisted
 from schemas.wire.strict_json import shows_itself
 
 ENTRIES_MAX: Final = 500
@@ -49,7 +49,6 @@ def _read_entry(row: int, content: Any) -> ServiceRegistered | RefusedEntry:
             return RefusedEntry(row, field, "hidden_character")
     if not entry.needs:
         return RefusedEntry(row, "needs", "no_known_need")
-    for field, codes in (("needs", NEEDS), ("access_needs", ACCESS_NEEDS)):
-        if not codes.issuperset(getattr(entry, field)):
-            return RefusedEntry(row, field, "unknown_code")
+    if wrong := unlisted(entry):
+        return RefusedEntry(row, wrong, UNKNOWN_CODE)
     return entry

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from schemas.events.codes import ACCESS_NEEDS, NEEDS
-from schemas.events.consent import PURPOSES, ConsentProof
+from schemas.events.consent import ConsentProof
 from schemas.events.governance import ProtocolDocument
-from schemas.events.referral import OfferReferral, RedirectReferral
+from schemas.events.referral import StepBase
 from schemas.topics import INBOX
+from schemas.wire.body import unlisted
 from services.referrals.domain import refusals
 
 
@@ -64,10 +64,9 @@ def admit(owner: str, service: str, consent: ConsentProof, in_force: InForce, *,
     return receiver, entry, protocol
 
 
-def check_codes(offer: OfferReferral | RedirectReferral) -> None:
-    """Every code of the offer is in its table."""
-    known = NEEDS.issuperset(offer.needs) and ACCESS_NEEDS.issuperset(offer.access_needs)
-    if not known or offer.consent.purpose not in PURPOSES:
+def check_codes(step: StepBase) -> None:
+    """Every code of the step is on its list."""
+    if unlisted(step):
         raise refusals.UnknownCode
 
 

@@ -1,14 +1,13 @@
 """How each step is decided: what it makes of the referral, and the facts that say so."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import cache
 from typing import Any, Final
 
 from schemas.events import codes
 from schemas.events import facts as contract
-from schemas.events.break_glass import DANGERS
 from schemas.events.consent import ConsentProof
 from schemas.events.facts import FactBase, StepRefused
 from schemas.events.life_cycle import ASKER, NEVER_LATE, STOPS, State, Verb, is_open
@@ -20,36 +19,26 @@ from services.referrals.domain.life_cycle import CLOCKS, after
 from services.referrals.domain.referral import NOBODY, Facts, Move, Outcome, Referral, Refusal, about, lapse
 from services.runtime.errors import Refused
 
-
-@dataclass(frozen=True, slots=True)
-class StepRule:
-    """What tells of a step that moves a referral, and which code list one of its members must be on."""
-
-    fact: type[FactBase]
-    coded: str = ""
-    codes: frozenset[str] = frozenset()
-
-
-RULES: Final[Mapping[Verb, StepRule]] = {
-    Verb.ACKNOWLEDGE: StepRule(contract.ReferralAcknowledged),
-    Verb.ACCEPT: StepRule(contract.ReferralAccepted),
-    Verb.DECLINE: StepRule(contract.ReferralDeclined, "reason", codes.DECLINE_REASONS),
-    Verb.START: StepRule(contract.ServiceStarted),
-    Verb.PROVIDE: StepRule(contract.ServiceProvided, "outcome", codes.OUTCOMES),
-    Verb.NOT_PROVIDE: StepRule(contract.ServiceNotProvided, "reason", codes.NOT_PROVIDED_REASONS),
-    Verb.UNABLE_TO_REACH: StepRule(contract.ReferralUnreachable),
-    Verb.GIVE_FEEDBACK: StepRule(contract.FeedbackGiven, "outcome", codes.FEEDBACK),
-    Verb.REOFFER: StepRule(contract.ReferralReoffered, "reason", codes.REOFFER_REASONS),
-    Verb.CLOSE: StepRule(contract.ReferralClosed, "reason", codes.CLOSE_REASONS),
-    Verb.CLOSE_UNMET: StepRule(contract.ReferralClosedUnmet, "unmet", codes.UNMET_NEEDS),
-    Verb.CANCEL: StepRule(contract.ReferralCancelled, "reason", codes.CANCEL_REASONS),
-    Verb.WITHDRAW: StepRule(contract.ReferralWithdrawn),
-    Verb.CONFIRM_SEALED: StepRule(contract.SealConfirmed),
-    Verb.NARROW_CONSENT: StepRule(contract.ConsentNarrowed),
-    Verb.CONFIRM_NARROWED: StepRule(contract.NarrowingConfirmed),
-    Verb.ORDER_ERASURE: StepRule(contract.ErasureOrdered),
-    Verb.CONFIRM_ERASED: StepRule(contract.ReferralErased),
-    Verb.REPORT_BREAK_GLASS: StepRule(contract.BreakGlassOpened, "reason", frozenset(DANGERS)),
+FACT_OF: Final[Mapping[Verb, type[FactBase]]] = {
+    Verb.ACKNOWLEDGE: contract.ReferralAcknowledged,
+    Verb.ACCEPT: contract.ReferralAccepted,
+    Verb.DECLINE: contract.ReferralDeclined,
+    Verb.START: contract.ServiceStarted,
+    Verb.PROVIDE: contract.ServiceProvided,
+    Verb.NOT_PROVIDE: contract.ServiceNotProvided,
+    Verb.UNABLE_TO_REACH: contract.ReferralUnreachable,
+    Verb.GIVE_FEEDBACK: contract.FeedbackGiven,
+    Verb.REOFFER: contract.ReferralReoffered,
+    Verb.CLOSE: contract.ReferralClosed,
+    Verb.CLOSE_UNMET: contract.ReferralClosedUnmet,
+    Verb.CANCEL: contract.ReferralCancelled,
+    Verb.WITHDRAW: contract.ReferralWithdrawn,
+    Verb.CONFIRM_SEALED: contract.SealConfirmed,
+    Verb.NARROW_CONSENT: contract.ConsentNarrowed,
+    Verb.CONFIRM_NARROWED: contract.NarrowingConfirmed,
+    Verb.ORDER_ERASURE: contract.ErasureOrdered,
+    Verb.CONFIRM_ERASED: contract.ReferralErased,
+    Verb.REPORT_BREAK_GLASS: contract.BreakGlassOpened,
 }
 """Steps whose fact repeats what they say; an offer makes a referral, and a redirection two facts of two."""
 
@@ -109,7 +98,7 @@ def keep_stop(step: StepBase, *, at: datetime) -> Move:
         service="", state=State.WITHDRAWN, urgency="routine", feedback_allowed=False, protocol="",
         seal_by_at=at,
     )  # fmt: skip
-    return stopped, (_fact(RULES[VERBS[type(step)]].fact, stopped, step, seal_by_at=at),)
+    return stopped, (_fact(FACT_OF[VERBS[type(step)]], stopped, step, seal_by_at=at),)
 
 
 def offer(step: StepBase, in_force: InForce, *, at: datetime) -> Move:
@@ -144,9 +133,7 @@ def answer(referral: Referral, step: StepBase, in_force: InForce, *, at: datetim
     after(referral.state, verb)
     if not is_open(verb, referral.circumstances(at)):
         raise _CLOSED.get(verb, refusals.WrongState)
-    rule = RULES[verb]
-    if rule.codes and getattr(step, rule.coded) not in rule.codes:
-        raise refusals.UnknownCode
+    check_codes(step)
     if not referral.receiver:
         raise refusals.Withdrawn
     moved = referral.moved_by(verb, in_force.protocols[referral.protocol], at=at)
@@ -155,7 +142,7 @@ def answer(referral: Referral, step: StepBase, in_force: InForce, *, at: datetim
         moved, more = _BESIDES[verb](moved, step, in_force, at)
     # A copy is confirmed where the referral stood; that everything is sealed is a fact of its own.
     place = referral if verb is Verb.CONFIRM_SEALED else moved
-    facts: Facts = (_fact(rule.fact, place, step, **more),)
+    facts: Facts = (_fact(FACT_OF[verb], place, step, **more),)
     if verb is Verb.CONFIRM_SEALED:
         facts += (contract.ReferralSealed(**about(moved)),)
     return moved, facts

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from functools import cache
-from typing import Annotated, Any, Final, get_args
+from typing import Annotated, Any, Final
 
 from pydantic import (
     AfterValidator,
@@ -13,7 +13,6 @@ from pydantic import (
     create_model,
     field_validator,
 )
-from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from schemas.events.break_glass import BreakGlassApproval, DangerCode, DangerGroups
@@ -21,7 +20,7 @@ from schemas.events.codes import ReofferReason
 from schemas.events.consent import ConsentRef, ConsentScope, FieldGroup, Purpose
 from schemas.events.referral import DeclineReferral, OfferFields, RedirectReferral, ReofferReferral, StepBase
 from schemas.ids import AgencyId, CaseId, DeskCode, ReaderKeyId, ReferralId, ServiceId
-from schemas.wire.body import CODE_LIST, UNKNOWN_CODE, Code, listed
+from schemas.wire.body import UNKNOWN_CODE, Code, listed, lists_of
 from schemas.wire.strict_json import shows_itself
 
 
@@ -37,7 +36,7 @@ class RequestBody(BaseModel):
         items = value if isinstance(value, tuple) else (value,)
         if len(items) > 1 and len(set(items)) < len(items):
             raise PydanticCustomError("repeated", "name each once")
-        codes = _codes_of(cls.model_fields[str(field.field_name)])
+        codes = lists_of(cls).get(str(field.field_name))
         if codes and not codes.issuperset(items):
             raise PydanticCustomError(UNKNOWN_CODE, "one of {codes}", {"codes": ", ".join(sorted(codes))})
         return value
@@ -163,10 +162,3 @@ def body_of(step: type[StepBase], reasons: frozenset[str]) -> type[RequestBody]:
     if step is DeclineReferral:
         own["reason"] = (Annotated[Code, listed(reasons)], ...)
     return create_model(f"{step.__name__}Request", __base__=RequestBody, __doc__=step.__doc__, **own)
-
-
-def _codes_of(field: FieldInfo) -> frozenset[str]:
-    """The code list of a field, or of what its list holds; empty where any value of its form will do."""
-    shown = [field, *(one for kind in get_args(field.annotation) for one in get_args(kind)[1:])]
-    extras: list[Any] = [one.json_schema_extra for one in shown if isinstance(one, FieldInfo)]
-    return frozenset(code for one in extras if one for code in one.get(CODE_LIST, ()))

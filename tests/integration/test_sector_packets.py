@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from schemas.events.packet import GROUPS, PacketClinical, PacketContact
 from schemas.wire.hpke import new_pair
-from schemas.wire.packets import IntakeKey, PacketPlace, decrypt_group
+from schemas.wire.packets import IntakeKey, decrypt_group
 from schemas.wire.signed import sign
 from services.runtime.errors import NotFound
 from services.sector.domain import packets
@@ -28,11 +28,8 @@ SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND has_table_privil
 async def opened(sector: StoredSector, packet: str, group: str) -> Any:
     """What the vault would read of the newest version."""
     [row] = await sector.work.packets.newest(packet, [group])
-    wrap = row.wrap
-    place = PacketPlace(
-        sector.profile.name, packet, wrap.keyset, wrap.key, group, wrap.version, row.agency, row.schema_name
-    )
-    content = decrypt_group(place, unwrapped(sector.profile.name, wrap), row.ct, row.kc)
+    place = row.wrap.packet_place(sector.profile.name, packet, row.agency, row.schema_name)
+    content = decrypt_group(place, unwrapped(sector.profile.name, row.wrap), row.ct, row.kc)
     return json.loads(content)
 
 

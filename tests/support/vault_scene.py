@@ -35,7 +35,6 @@ from schemas.wire.key_records import KeyRecord, sign_key_record
 from schemas.wire.packets import (
     CASE_KEY,
     IntakeKey,
-    PacketPlace,
     Release,
     encrypt_group,
     open_release,
@@ -244,10 +243,7 @@ def stored(vault: Vault, group: str, content: dict[str, Any], **changes: Any) ->
     data_key = secrets.token_bytes(32)
     wrap = wrapped(vault, group, data_key, changes.pop("version", "1"))
     words = {"packet": PACKET, "agency": OWNER, "schema_name": GROUP_SCHEMA.format(group=group)} | changes
-    place = PacketPlace(
-        SECTOR, words["packet"], wrap.keyset, wrap.key, group, wrap.version, words["agency"],
-        words["schema_name"],
-    )  # fmt: skip
+    place = wrap.packet_place(SECTOR, words["packet"], words["agency"], words["schema_name"])
     ct, kc = encrypt_group(place, data_key, json.dumps(content).encode())
     return StoredGroup(wrap=wrap, kc=kc, ct=ct, **words)
 

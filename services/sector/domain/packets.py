@@ -14,7 +14,6 @@ from schemas.wire.packets import (
     CASE_KEY,
     DATA_KEY_BYTES,
     IntakeKey,
-    PacketPlace,
     PacketTooLarge,
     encrypt_group,
     wrap_for_intake,
@@ -75,9 +74,7 @@ class PacketWriter:
         data_key = self.random(DATA_KEY_BYTES)
         wrap = self._wrap(group, str(version), data_key)
         schema = GROUP_SCHEMA.format(group=group)
-        place = PacketPlace(
-            self.intake.sector, packet, self.keyset, wrap.key, group, wrap.version, agency, schema
-        )
+        place = wrap.packet_place(self.intake.sector, packet, agency, schema)
         try:
             ct, kc = encrypt_group(place, data_key, content.model_dump_json(exclude_none=True).encode())
         except PacketTooLarge:  # our spelling is a few bytes longer than the agency's own

@@ -19,7 +19,7 @@ from schemas.trail.notes import Checkpoint
 from schemas.trail.tree import leaf_hash, verify_inclusion
 from schemas.wire.hpke import CannotOpen
 from schemas.wire.key_records import BadKeyRecord, KeyRecord, check_key_record
-from schemas.wire.packets import PacketPlace, decrypt_group, parsed_group
+from schemas.wire.packets import decrypt_group, parsed_group
 from schemas.wire.public_keys import KeyFault, public_bytes
 from schemas.wire.signed import is_signed
 from services.sector.vault.faults import VaultRefusal
@@ -236,10 +236,7 @@ def open_group(row: StoredGroup, sector: str, data_key: bytes) -> Mapping[str, A
     """The content of a group, as its place, commitment and data key let it open."""
     if row.schema_name != GROUP_SCHEMA.format(group=row.wrap.group):
         raise VaultRefusal("schema_unknown")
-    wrap = row.wrap
-    place = PacketPlace(
-        sector, row.packet, wrap.keyset, wrap.key, wrap.group, wrap.version, row.agency, row.schema_name
-    )
+    place = row.wrap.packet_place(sector, row.packet, row.agency, row.schema_name)
     try:
         return parsed_group(decrypt_group(place, data_key, row.ct, row.kc))
     except CannotOpen:

@@ -16,7 +16,7 @@ from schemas.events.consent import Closure
 from schemas.ids import DataKeyId, KeysetId, PacketId
 from schemas.wire.body import Count, Flag, Instant
 from schemas.wire.exact_bytes import Bytes, Bytes32, Bytes64
-from schemas.wire.packets import Epoch, Version, WrapPlace
+from schemas.wire.packets import Epoch, PacketPlace, Version, WrapPlace
 
 FRAME_BYTES_MAX: Final = 4 * 1024 * 1024
 LENGTH_BYTES: Final = 4
@@ -53,6 +53,10 @@ class DataKeyWrap(_Frame):
     def place(self, sector: str) -> WrapPlace:
         """What the wrap is bound to."""
         return WrapPlace(sector, self.epoch, self.keyset, self.key, self.group, self.version)
+
+    def packet_place(self, sector: str, packet: str, agency: str, schema: str) -> PacketPlace:
+        """What the ciphertext under this key is bound to."""
+        return PacketPlace(sector, packet, self.keyset, self.key, self.group, self.version, agency, schema)
 
 
 class SubjectPlace(_Frame):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Final
 
@@ -59,7 +60,7 @@ ON CONFLICT (epoch) DO UPDATE SET document = excluded.document, not_before = exc
 _FORGET_INTAKE: Final = "DELETE FROM intake_key WHERE not_after <= :at"
 _RELEASED: Final = """
 INSERT INTO release_made (release, "group", version, case_id, referral, agency, released_at)
-SELECT :release, "group", version, :case_id, :referral, :agency, :at
+SELECT :release, "group", version, :case, :referral, :agency, :at
 FROM unnest(CAST(:groups AS text[]), CAST(:versions AS integer[])) AS row ("group", version)"""
 _HOLDERS: Final = """
 SELECT referral, agency, "group", max(version) AS version, max(released_at) AS released_at
@@ -129,17 +130,8 @@ class PacketStore(Packets):
         await self._transaction.run(_ADOPT, before=list(keys), **rows)
 
     async def record_release(self, record: ReleaseRecord) -> None:
-        versions = record.versions
-        await self._transaction.run(
-            _RELEASED,
-            release=record.release,
-            case_id=record.case,
-            referral=record.referral,
-            agency=record.agency,
-            at=record.at,
-            groups=list(versions),
-            versions=list(versions.values()),
-        )
+        versions = {"groups": list(record.versions), "versions": list(record.versions.values())}
+        await self._transaction.run(_RELEASED, **asdict(record) | versions)
 
     async def holders(self, case: str) -> Sequence[HeldGroup]:
         return [HeldGroup(*row) for row in await self._transaction.rows(_HOLDERS, case_id=case)]

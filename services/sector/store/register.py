@@ -13,7 +13,7 @@ from schemas.events.governance import AgencyCurrent, ProtocolCurrent, ServiceCur
 from schemas.events.governance_keys import GovernanceBody
 from schemas.wire.body import Body
 from services.runtime.admission import AgencyStanding
-from services.runtime.transaction import Transaction, columns
+from services.runtime.transaction import Transaction
 from services.sector.domain.directory import CANDIDATES_MAX, DirectoryEntry, LiveProtocol, ServiceSearch
 from services.sector.handlers.work import Register
 
@@ -23,31 +23,28 @@ confirmed_at"""
 _KEEP: Final[Mapping[type[Body], str]] = {
     AgencyCurrent: """
 INSERT INTO agency AS a (id, version, sector, organization, status, document)
-SELECT id, version, sector, organization, status, CAST(document AS jsonb)
-FROM unnest(CAST(:agency AS text[]), CAST(:version AS bigint[]), CAST(:sector AS text[]),
-    CAST(:organization AS text[]), CAST(:status AS text[]), CAST(:document AS text[]))
-  AS row (id, version, sector, organization, status, document)
+SELECT body ->> 'agency', CAST(body ->> 'version' AS bigint), body ->> 'sector', body ->> 'organization',
+  body ->> 'status', body
+FROM jsonb_array_elements(CAST(CAST(:bodies AS text) AS jsonb)) AS body
 ON CONFLICT (id) DO UPDATE SET version = excluded.version, sector = excluded.sector,
   organization = excluded.organization, status = excluded.status, document = excluded.document
 WHERE a.version < excluded.version""",
     ServiceCurrent: """
 INSERT INTO service_key AS s (service, version, status, document)
-SELECT service, version, status, CAST(document AS jsonb)
-FROM unnest(CAST(:service AS text[]), CAST(:version AS bigint[]), CAST(:status AS text[]),
-    CAST(:document AS text[])) AS row (service, version, status, document)
+SELECT body ->> 'service', CAST(body ->> 'version' AS bigint), body ->> 'status', body
+FROM jsonb_array_elements(CAST(CAST(:bodies AS text) AS jsonb)) AS body
 ON CONFLICT (service) DO UPDATE SET version = excluded.version, status = excluded.status,
   document = excluded.document
 WHERE s.version < excluded.version""",
     ProtocolCurrent: """
 INSERT INTO protocol (hash, id, version, document)
-SELECT hash, id, version, CAST(document AS jsonb)
-FROM unnest(CAST(:hash AS text[]), CAST(:id AS text[]), CAST(:version AS bigint[]),
-    CAST(:document AS text[])) AS row (hash, id, version, document)
+SELECT body ->> 'hash', body #>> '{document,id}', CAST(body #>> '{document,version}' AS bigint), body
+FROM jsonb_array_elements(CAST(CAST(:bodies AS text) AS jsonb)) AS body
 ON CONFLICT (hash) DO NOTHING""",
     ServiceRegistered: f"""
 INSERT INTO directory_entry ({_ENTRY})
 SELECT {_ENTRY} FROM jsonb_populate_recordset(
-  CAST(NULL AS directory_entry), CAST(CAST(:entries AS text) AS jsonb))
+  CAST(NULL AS directory_entry), CAST(CAST(:bodies AS text) AS jsonb))
 ON CONFLICT (service) DO UPDATE SET ({_ENTRY}) = (SELECT {_ENTRY} FROM (SELECT excluded.*) n)""",  # noqa: S608
 }
 _LAST: Final[Mapping[type[GovernanceBody], str]] = {
@@ -93,10 +90,6 @@ FROM (
   WHERE CAST(document #>> '{document,valid_from}' AS timestamptz) <= :at ORDER BY id, version DESC) begun
 WHERE CAST(document #>> '{document,valid_until}' AS timestamptz) > :at
   AND document #> '{document,parties}' @> to_jsonb(CAST(:agency AS text))"""
-_COLUMNS: Final[Mapping[type[Body], tuple[str, ...]]] = {
-    AgencyCurrent: ("agency", "version", "sector", "organization", "status"),
-    ServiceCurrent: ("service", "version", "status"),
-}
 
 
 class RegisterStore(Register):
@@ -106,7 +99,7 @@ class RegisterStore(Register):
         self._transaction = transaction
 
     async def keep(self, kind: type[Body], bodies: Collection[Body]) -> None:
-        await self._transaction.run(_KEEP[kind], **_parameters(kind, bodies))
+        await self._transaction.run(_KEEP[kind], bodies=to_json(list(bodies)).decode())
 
     async def last(self, kind: type[GovernanceBody], names: Collection[str]) -> Mapping[str, Any]:
         rows = await self._transaction.rows(_LAST[kind], names=list(names))
@@ -139,12 +132,3 @@ class RegisterStore(Register):
         for row in await self._transaction.rows(_PROTOCOL, hash=document_hash):
             return ProtocolVersion(id=row.id, hash=bytes.fromhex(document_hash))
         return None
-
-
-def _parameters(kind: type[Body], bodies: Collection[Any]) -> Mapping[str, Any]:
-    if kind is ServiceRegistered:
-        return {"entries": to_json(list(bodies)).decode()}
-    whole = {"document": [one.model_dump_json() for one in bodies]}
-    if kind is ProtocolCurrent:
-        return columns(bodies, "hash") | columns([one.document for one in bodies], "id", "version") | whole
-    return columns(bodies, *_COLUMNS[kind]) | whole

@@ -5,6 +5,8 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any, Final
 
+from pydantic_core import to_json
+
 from schemas.events.consent import ConsentRef
 from schemas.events.life_cycle import PartyName
 from services.runtime.transaction import Row, Transaction, columns
@@ -44,21 +46,15 @@ _LISTED: Final = _PLACES.format(
     condition="role = :role AND (CAST(:state AS text) IS NULL OR state = CAST(:state AS text))"
 )
 _SAVE: Final = """
-INSERT INTO referral_view (referral, agency, role, case_id, subject_number, consent_id, consent_version,
-  request, state, number, is_awaited, protocol, offer, facts, updated_at)
-SELECT referral, agency, role, case_id, subject_number, consent_id, consent_version,
-  CAST(request AS jsonb), state, number, is_awaited, protocol, CAST(offer AS jsonb), CAST(facts AS jsonb),
-  updated_at
-FROM unnest(CAST(:referral AS text[]), CAST(:agency AS text[]), CAST(:role AS text[]),
-    CAST(:case AS text[]), CAST(:subject_number AS integer[]), CAST(:consent_id AS text[]),
-    CAST(:consent_version AS integer[]), CAST(:request AS text[]), CAST(:state AS text[]),
-    CAST(:number AS bigint[]), CAST(:is_awaited AS boolean[]), CAST(:protocol AS text[]),
-    CAST(:offer AS text[]), CAST(:facts AS text[]), CAST(:updated_at AS timestamptz[]))
-  AS row (referral, agency, role, case_id, subject_number, consent_id, consent_version, request, state,
-    number, is_awaited, protocol, offer, facts, updated_at)
+INSERT INTO referral_view SELECT * FROM jsonb_populate_recordset(
+  CAST(NULL AS referral_view), CAST(CAST(:views AS text) AS jsonb))
 ON CONFLICT (referral, agency) DO UPDATE SET request = excluded.request, state = excluded.state,
   number = excluded.number, is_awaited = excluded.is_awaited, protocol = excluded.protocol,
   offer = excluded.offer, facts = excluded.facts, updated_at = excluded.updated_at"""
+_PLAIN: Final = (
+    "referral", "agency", "role", "subject_number", "request", "state", "number", "is_awaited", "protocol",
+    "offer", "facts", "updated_at",
+)  # fmt: skip
 _APPEND: Final = """
 WITH event AS (
   SELECT * FROM unnest(CAST(:agency AS text[]), CAST(:type AS text[]), CAST(:referral AS text[]),
@@ -128,17 +124,16 @@ class ViewStore(Views):
     async def save(self, views: Collection[ReferralView]) -> None:
         if not views:
             return
-        plain = ("referral", "agency", "role", "case", "subject_number", "state", "number", "is_awaited",
-                 "protocol", "updated_at")  # fmt: skip
-        await self._transaction.run(
-            _SAVE,
-            consent_id=[view.consent and view.consent.id for view in views],
-            consent_version=[view.consent and view.consent.version for view in views],
-            request=[view.request and view.request.model_dump_json() for view in views],
-            offer=[None if view.offer is None else json.dumps(view.offer) for view in views],
-            facts=[json.dumps(view.facts) for view in views],
-            **columns(views, *plain),
-        )
+        rows = [
+            {name: getattr(view, name) for name in _PLAIN}
+            | {
+                "case_id": view.case,
+                "consent_id": view.consent and view.consent.id,
+                "consent_version": view.consent and view.consent.version,
+            }
+            for view in views
+        ]
+        await self._transaction.run(_SAVE, views=to_json(rows).decode())
 
     async def append(self, events: Sequence[tuple[str, ThinEvent]]) -> None:
         if not events:

@@ -277,14 +277,9 @@ async def race(space: Space) -> AsyncIterator[Race]:
         async with sectors[0].open() as work:
             await sectors[0].admit(*SECTOR_OF)
             await work.packets.keep_intake([an_intake_key(PROFILE.name)], NOON)
-            template = await closures_template(sectors[0], work)
+            template = await a_recorded_consent(sectors[0], await a_case(sectors[0]))
         cases, consents = await many_cases(sectors[0], template)
         yield Race(sectors, cases, consents)
-
-
-async def closures_template(sector: StoredSector, work: Work) -> str:
-    case = await a_case(sector)
-    return await a_recorded_consent(sector, case)
 
 
 async def many_cases(sector: StoredSector, template: str) -> tuple[list[Case], list[ConsentRef]]:
@@ -406,41 +401,31 @@ async def test_an_erased_case_is_gone_on_every_way_to_it_and_its_holders_are_ask
     assert PERSONAL not in str(await sector.rows("SELECT * FROM case_file"))
 
 
-async def look_at_case(sector: StoredSector, case: str, referral: str) -> None:
-    await looks.look_at_case(case, asker(), "care", sector.work)
+Way = Callable[[StoredSector, str, str], Awaitable[object]]
 
 
-async def look_at_referral(sector: StoredSector, case: str, referral: str) -> None:
-    await looks.look_at_referral(referral, asker(), "care", sector.work)
-
-
-async def offer_more(sector: StoredSector, case: str, referral: str) -> None:
+def offered_more(sector: StoredSector, case: str) -> Awaitable[object]:
     asked = OfferRequest.model_validate(an_offer_asked(case, an_id("consent")))
-    await offer(asked, asker(), sector.work)
+    return offer(asked, asker(), sector.work)
 
 
-async def agree(sector: StoredSector, case: str, referral: str) -> None:
-    await a_recorded_consent(sector, case)
-
-
-async def take_back(sector: StoredSector, case: str, referral: str) -> None:
-    await close_withdrawn(sector, referral)
-
-
-async def cancel(sector: StoredSector, case: str, referral: str) -> None:
+def cancelled(sector: StoredSector, referral: str) -> Awaitable[object]:
     body = body_of(CancelReferral, frozenset()).model_validate({"duty": "intake", "reason": "made_in_error"})
-    await ask_step(CancelReferral, referral, body, asker(), sector.work, seen=None)
+    return ask_step(CancelReferral, referral, body, asker(), sector.work, seen=None)
 
 
-async def list_holders(sector: StoredSector, case: str, referral: str) -> None:
-    await looks.holders_of(case, asker(), sector.work)
-
-
-async def erase_again(sector: StoredSector, case: str, referral: str) -> None:
-    await closures.close_erased(case, ErasureRequest(duty="intake"), asker(), sector.work)
-
-
-GONE = (look_at_case, look_at_referral, offer_more, agree, take_back, cancel, list_holders, erase_again)
+GONE: tuple[Way, ...] = (
+    lambda sector, case, referral: looks.look_at_case(case, asker(), "care", sector.work),
+    lambda sector, case, referral: looks.look_at_referral(referral, asker(), "care", sector.work),
+    lambda sector, case, referral: looks.holders_of(case, asker(), sector.work),
+    lambda sector, case, referral: offered_more(sector, case),
+    lambda sector, case, referral: a_recorded_consent(sector, case),
+    lambda sector, case, referral: close_withdrawn(sector, referral),
+    lambda sector, case, referral: cancelled(sector, referral),
+    lambda sector, case, referral: closures.close_erased(
+        case, ErasureRequest(duty="intake"), asker(), sector.work
+    ),
+)
 """Every way of a case's owner to it and to its referrals."""
 
 

@@ -8,7 +8,6 @@ import httpx2
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from schemas.wire.body import instant_text
 from schemas.wire.hpke import new_pair
 from schemas.wire.key_records import KeyRecord, sign_key_record
 from services.sector.handlers.keys import KEYS_PER_AGENCY_MAX
@@ -80,36 +79,25 @@ async def test_a_key_that_was_taken_back_stays_so(keys: Keys) -> None:
     assert revoked.json() == again.json() == {"record": record, "is_revoked": True}
 
 
-def altered(**changes: Any) -> Json:
-    return a_record() | changes
-
-
-GOOD = a_record()
-LONG = KeyRecord.model_validate(GOOD).model_copy(update={"not_after": NOON + 91 * DAY})
-REFUSED: list[tuple[Json, int, str]] = [
-    (a_record(OTHER), 422, "key_of_another_agency"),
-    (a_record(use="channel"), 422, "key_of_another_agency"),
-    (a_record(by=OTHER), 422, "key_record_unsigned"),
-    (altered(not_after=instant_text(NOON + 2 * DAY)), 422, "key_record_unsigned"),
-    (altered(sig=None), 422, "key_record_unsigned"),
-    (a_record(not_before=NOON - DAY, not_after=NOON), 422, "key_not_valid_now"),
-    (a_record(not_before=NOON + 91 * DAY, not_after=NOON + 92 * DAY), 422, "key_not_valid_now"),
+REFUSED: list[tuple[Json, str]] = [
+    (a_record(OTHER), "key_of_another_agency"),
+    (a_record(by=OTHER), "key_record_unsigned"),
+    (a_record(not_before=NOON - DAY, not_after=NOON), "key_not_valid_now"),
+    (a_record(not_before=NOON + 91 * DAY, not_after=NOON + 92 * DAY), "key_not_valid_now"),
 ]
 INVALID: list[tuple[Json, str]] = [
-    (altered(public=GOOD["public"]), "weak_key"),
-    (altered(suite=3), "less_than_equal"),
-    (LONG.model_dump(mode="json"), "key_time"),
-    (altered(planted="planted"), "extra_forbidden"),
+    (a_record() | {"public": a_record()["public"]}, "weak_key"),
+    (a_record() | {"planted": "planted"}, "extra_forbidden"),
 ]
 
 
-@pytest.mark.parametrize(("record", "status", "code"), REFUSED)
+@pytest.mark.parametrize(("record", "code"), REFUSED)
 async def test_a_record_that_does_not_stand_is_refused_by_its_code(
-    keys: Keys, record: Json, status: int, code: str
+    keys: Keys, record: Json, code: str
 ) -> None:
     answer = await keys.put(record)
 
-    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert (answer.status_code, answer.json()["code"]) == (422, code)
     assert (await keys.ask("GET")).json()["data"] == []
 
 

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 
 from schemas.events.packet import PacketProtection
 from schemas.events.referral import RedirectReferral, WithdrawReferral
+from schemas.wire.packets import Release
 from schemas.wire.topic import source_of
 from services.runtime.errors import NotFound
 from services.sector.api import release_app
@@ -21,6 +22,8 @@ from services.sector.domain.bodies import ErasureRequest, RedirectRequest
 from services.sector.handlers import closures
 from services.sector.handlers.packets import write_group
 from services.sector.handlers.requests import ask_step
+from services.sector.vault.requests import OpenRequest
+from services.sector.vault_client import VaultClient
 from services.social_services.profile import PROFILE
 from tests.integration.test_sector_packets import READABLE
 from tests.integration.test_sector_releases import in_danger, refused, withdraw
@@ -95,21 +98,30 @@ async def close_wholly(scene: ReleaseScene, referral: str, kind: str) -> None:
             await closures.withdraw(withdrawal, work)
 
 
-async def test_no_release_in_danger_ends_after_she_took_back_or_had_erased(many: list[ReleaseScene]) -> None:
+async def test_no_release_in_danger_ends_after_she_took_back_or_had_erased(
+    many: list[ReleaseScene], monkeypatch: pytest.MonkeyPatch
+) -> None:
     for kind in CLOSING:
-        assert await ends_after_closing(many, kind) == []
+        assert await ends_after_closing(many, kind, monkeypatch) == []
 
 
-async def ends_after_closing(many: list[ReleaseScene], kind: str) -> list[float]:
+async def ends_after_closing(
+    many: list[ReleaseScene], kind: str, monkeypatch: pytest.MonkeyPatch
+) -> list[float]:
     """When releases ended after she was answered, many of them asked at once."""
     scene, *releasers = many
     referral = await scene.prepare()
     pull = await in_danger(scene, referral, referral=referral)
     ends: list[float] = []
 
+    async def open_slowly(request: OpenRequest) -> Release:
+        await asyncio.sleep(0.1)  # decided, and not yet written down that it was given
+        return await VaultClient.open(scene.vault, request)
+
     async def hand_over(_content: bytes) -> None:
-        await asyncio.sleep(0.1)
         ends.append(time.monotonic())
+
+    monkeypatch.setattr(scene.vault, "open", open_slowly)
 
     async def look_on(one: ReleaseScene) -> None:
         with suppress(NotFound):

@@ -46,7 +46,8 @@ class HandedOver(Response):
             nonlocal has_begun
             has_begun = True
             if transport:
-                transport.set_write_buffer_limits(0)  # from here on `send` waits until the kernel has all
+                # From here on `send` waits until all has left; under TLS a limit of 0 would pause for ever.
+                transport.set_write_buffer_limits(1 if transport.get_extra_info("sslcontext") else 0, 0)
             length = str(len(content)).encode("ascii")
             headers = [(b"content-type", b"application/json"), (b"content-length", length)]
             try:

@@ -26,6 +26,15 @@ CODES: Final[Mapping[str, Any]] = {
 _HOURS: Final = {"days": ["monday", "thursday"], "from_time": "09:00", "until_time": "16:00"}
 
 
+BEGINNINGS: Final[Mapping[str, str]] = {
+    f"{group}.{field}": {"phone": NUMBER, "incident_at": INSTANT}.get(field, f"{WORDS} {group}.{field}")
+    for group, rows in FIELD_ROWS.items()
+    for field in rows
+    if f"{group}.{field}" not in CODES
+}
+"""Field → how its canaries begin, and those of no other field."""
+
+
 def new_packet() -> dict[str, dict[str, Any]]:
     """All six groups, every field filled, no two canaries alike."""
     return {group: {field: _content(group, field) for field in rows} for group, rows in FIELD_ROWS.items()}

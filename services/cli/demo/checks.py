@@ -88,6 +88,8 @@ class NameTrace:
     form: str
     sector: str
     """The sector whose agency planted it; `control` for the string that must be found, or `canary`."""
+    field: str = "an unknown field"
+    """Of a canary: the packet's field that it was written into."""
 
     @property
     def is_at_home(self) -> bool:
@@ -284,11 +286,13 @@ def names_stay_home(traces: Sequence[NameTrace]) -> list[str]:
 
 def canaries_opened_only(traces: Sequence[NameTrace]) -> list[str]:
     """What packets hold lies nowhere but where a recipient opened it, and there the search does find it."""
-    places = Counter((trace.place, trace.where, trace.form) for trace in traces if trace.sector == CANARY)
-    lying = [
-        f"a canary lies in {place}, {where} ({form})" for place, where, form in places if place != OPENED
-    ]
-    return lying or ([] if places else ["the search found nothing of what recipients opened"])
+    canaries = {trace for trace in traces if trace.sector == CANARY}
+    lying = sorted(
+        f"a canary of {trace.field} lies in {trace.place}, {trace.where} ({trace.form})"
+        for trace in canaries
+        if trace.place != OPENED
+    )
+    return lying or ([] if canaries else ["the search found nothing of what recipients opened"])
 
 
 def search_finds(traces: Sequence[NameTrace], searched_bytes: Mapping[str, int]) -> list[str]:

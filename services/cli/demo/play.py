@@ -189,7 +189,9 @@ class Play:
                 urgency=story.urgency,
                 alternatives=[_service_of(following)] if story.goes_on == BY_ITSELF else [],
             )
-            await owner.write_packet(body["case"], new_packet())
+            sector, packet = receiver.agency.sector, new_packet()
+            told = (*AGREED[sector], NOT_AGREED_TO[sector])
+            await owner.write_packet(body["case"], {group: packet[group] for group in told})
         await self.offers.passed()
         sent = await owner.offer(body)
         hop = Hop(sent.referral, owner, receiver, stranger, place)

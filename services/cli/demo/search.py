@@ -5,12 +5,13 @@ import base64
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from deploy.local.provisioning import apply_topology
 from schemas.wire.topic import Topic
-from services.cli.demo.canaries import MARKERS
+from services.cli.demo.canaries import BEGINNINGS, MARKERS
 from services.cli.demo.checks import (
     CANARY,
     DATABASE,
@@ -42,6 +43,8 @@ SELECT quote_ident(schemaname) || '.' || quote_ident(tablename) FROM pg_tables
 WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"""
 _CONTROL_LINE: Final = "DO $$ BEGIN RAISE LOG '%', '{}'; END $$"
 _TO_DISK: Final = "CHECKPOINT"
+_NOTHING: Final = bytes(64)
+"""Files of the database are mostly this; no form of a string has so many zeros in a row."""
 
 Forms = Mapping[str, frozenset[bytes]]
 """The name of each form → the bytes that it can have."""
@@ -71,7 +74,9 @@ async def search(trial: Trial, connections: Mapping[str, Any]) -> tuple[list[Nam
         size_bytes[place] += len(content)
         # The server's files mix what every sector's database holds: a name that is at home lies there.
         strings = others if place == DATABASE_FILES else [*names, *others]
-        traces += await asyncio.to_thread(in_content, place, where, content, strings)
+        content = content.replace(_NOTHING, b"\0")
+        found = await asyncio.to_thread(in_content, place, where, content, strings)
+        traces += await asyncio.to_thread(with_fields, found, content)
     return traces, size_bytes
 
 
@@ -106,6 +111,19 @@ def in_content(
         for sector, forms in strings
         for form in found_in(content, forms)
     ]
+
+
+def with_fields(traces: Iterable[NameTrace], content: bytes) -> list[NameTrace]:
+    """The same traces; a canary's says of which fields the content holds it in that form."""
+    named: list[NameTrace] = []
+    for trace in traces:
+        fields = [
+            field
+            for field, beginning in BEGINNINGS.items()
+            if trace.sector == CANARY and trace.form in found_in(content, forms_of(beginning))
+        ]
+        named += [replace(trace, field=field) for field in fields] or [trace]
+    return named
 
 
 def forms_of(text: str) -> Forms:

@@ -91,10 +91,7 @@ def lines_of(told: ToldCase, entries: Sequence[Mapping[str, Any]]) -> list[str]:
     return [
         f"{titles[told.owner]} opened a case ({_short(told.case)}) and wrote down what she told, sealed.",
         f"She agreed that {asked} may learn {_words(AGREED)}, and nobody else.",
-        *(
-            f"{titles[pull.agency]} was asked to help ({_short(pull.referral)}) and said yes."
-            for pull in opened
-        ),
+        f"{asked} were asked to help ({', '.join(_short(pull.referral) for pull in opened)}) and said yes.",
         *(
             f"{titles[pull.agency]} learned {_words(pull.groups)} ({shown[sector]}): entry {pull.entry}."
             for sector, pull in by_sector.items()
@@ -110,6 +107,7 @@ def lines_of(told: ToldCase, entries: Sequence[Mapping[str, Any]]) -> list[str]:
             if pull.moment == WITHDRAWN
         ),
         f"{asked} confirmed that what they hold of her is sealed.",
+        f"Looks in danger, without her consent (break-glass): {_in_danger(told, entries)} in the trail.",
     ]
 
 
@@ -137,6 +135,11 @@ def _noted(pull: TriedPull, entries: Sequence[Mapping[str, Any]]) -> str:
 def _withdrawal(told: ToldCase, entries: Sequence[Mapping[str, Any]]) -> str:
     same = {"act": "consent", "reason": "withdrawn", "referral": told.referrals["health"]}
     return _entry(entry for entry in entries if same.items() <= entry.items())
+
+
+def _in_danger(told: ToldCase, entries: Sequence[Mapping[str, Any]]) -> int:
+    hers = set(told.referrals.values())
+    return sum(entry.get("act") == "break_glass" and entry.get("referral") in hers for entry in entries)
 
 
 def _entry(found: Iterator[Mapping[str, Any]]) -> str:

@@ -28,7 +28,7 @@ from services.cli.demo.checks import (
     NameTrace,
 )
 from services.cli.demo.play import STORIES, dealt
-from services.cli.demo.search import CONTROL, content_of, forms_of, found_in, in_content
+from services.cli.demo.search import CONTROL, content_of, forms_of, found_in, in_content, with_fields
 
 NAME = "Ysolde Brannigåle"
 
@@ -159,6 +159,19 @@ def test_a_canary_is_found_in_each_form(marker: str, form: str) -> None:
         assert NameTrace(VAULTS, "state", form, CANARY) in in_content(
             VAULTS, "state", content, [(CANARY, forms_of(marker))]
         )
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_canary_that_is_found_is_told_by_its_field(form: str) -> None:
+    packet = new_packet()
+
+    for name in ("legal.", "contact.phone", "clinical.injuries", "narrative.incident_at"):
+        group, _, field = name.partition(".")
+        written = {field: packet[group][field]} if field else {}
+        content = b" ".join(each for text in written.values() for each in sorted(forms_of(text)[form]))
+        traces = in_content(LOGS, "a", content, [(CANARY, forms_of(marker)) for marker in MARKERS])
+
+        assert {trace.field for trace in with_fields(traces, content)} == ({name} if field else set())
 
 
 def test_no_two_canaries_are_alike() -> None:

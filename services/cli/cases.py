@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from services.cli.installed import DataDirectory
-from services.cli.persons import Person, Purpose, Role, Staff
+from services.cli.persons import Person, Purpose
 from services.cli.talk import AsJson, check_choices, command, say, show
+from services.cli.tokens import Role, Staff
 
 app = typer.Typer(
     no_args_is_help=True,

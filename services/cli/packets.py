@@ -13,8 +13,9 @@ from schemas.events.packet import GROUPS
 from schemas.wire.public_keys import public_bytes
 from services.cli.installed import DataDirectory, ask
 from services.cli.packet_keys import PacketKey, may_call
-from services.cli.persons import Person, Purpose, Role, Staff
+from services.cli.persons import Person, Purpose
 from services.cli.talk import check_choices, fail, say
+from services.cli.tokens import Role, Staff
 from services.runtime.clock import SystemClock
 
 packets = typer.Typer(

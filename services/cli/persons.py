@@ -17,8 +17,6 @@ from services.runtime.ids import random_bytes
 
 ANSWER_WITHIN_SECONDS: Final = 30.0
 
-Staff = Annotated[str, typer.Option(help="The agency's pseudonym of the person; never a name.")]
-Role = Annotated[str, typer.Option(help="The person's role, such as `caseworker`.")]
 Purpose = Annotated[str, typer.Option(help=f"One of: {', '.join(PURPOSES)}.")]
 
 

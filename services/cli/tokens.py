@@ -28,6 +28,8 @@ LIFE_SECONDS: Final = 300
 TAKEN_BY: Final = (*SECTORS, "notifications")
 """The services with a port for agencies."""
 
+Staff = Annotated[str, typer.Option(help="The agency's pseudonym of the person; never a name.")]
+Role = Annotated[str, typer.Option(help="The person's role, such as `caseworker`.")]
 
 NotLocal: Final = define_refusal(
     __name__, "not_local", "The local issuer serves mode `local` only; ask this installation's own issuer."
@@ -63,8 +65,8 @@ class LocalIssuer:
 @app.command("token")
 def token(
     agency: Annotated[str, typer.Option(help="Agency id, as admitted by governance.")],
-    staff: Annotated[str, typer.Option(help="The agency's pseudonym of the person; never a name.")],
-    role: Annotated[str, typer.Option(help="The person's role, such as `caseworker`.")],
+    staff: Staff,
+    role: Role,
     data: DataDirectory = None,
 ) -> None:
     """Example: `concert token --agency harbour-clinic --staff s-17 --role nurse`.

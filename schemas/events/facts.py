@@ -232,6 +232,8 @@ class ConsentNarrowed(FactBase):
     type: ClassVar[str] = "referral.consent_narrowed"
 
     groups: Annotated[Groups | None, PARTIES] = None
+    version: Annotated[Count | None, PARTIES] = None
+    """Of her consent; whoever confirms names it."""
     seal_by_at: Annotated[Instant, EVERYBODY]
 
 

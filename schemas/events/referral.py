@@ -250,6 +250,8 @@ class ConfirmNarrowed(StepBase):
     type: ClassVar[str] = "referral.confirm_narrowed"
     resource: ClassVar[str] = "narrowing-confirmations"
 
+    version: Annotated[Count, Field(ge=1)]
+    """Of her consent, as the narrowing told it: a later one waits for a confirmation of its own."""
     method: SealMethod
 
 

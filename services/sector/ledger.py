@@ -49,7 +49,7 @@ class LedgerKeeper:
     async def replay(self) -> None:
         """Once after a start, take over rows that the vault has and this database lacks: it is an older copy.
 
-        While the vault is away, nothing of a packet can be released, and the rest is served as it is.
+        Raises VaultUnavailable until the vault has told: what is erased or withdrawn may stand here as it was.
         """
         if self._is_level:
             return
@@ -59,6 +59,7 @@ class LedgerKeeper:
             self._is_level = True
         except VaultUnavailable:
             log().warning("ledger_not_compared")
+            raise
         except VaultRefusal as refusal:
             log().error("vault_refused", error_code=refusal.code)
             raise VaultUnavailable from None

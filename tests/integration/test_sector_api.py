@@ -491,7 +491,7 @@ STEP_BODIES: dict[str, dict[str, Any]] = {
     "redirections": {"recipient": "harbour-clinic", "service": "33333333-0000-4000-8000-000000000003"},
     "reoffers": {"reason": "capacity_again"},
     "unmet-closures": {"unmet": "no_capacity"},
-    "narrowing-confirmations": {"method": "deleted"},
+    "narrowing-confirmations": {"version": 2, "method": "deleted"},
     "erasure-confirmations": {"method": "deleted"},
 }
 

@@ -498,7 +498,7 @@ async def test_an_older_copy_of_the_database_shows_nothing_before_its_ledger_is_
     assert (vault.ledger.why_closed, vault.ledger.newest) == (None, 2)
 
 
-async def test_without_a_vault_withdrawals_go_on_and_it_is_told_later(
+async def test_without_a_vault_withdrawals_go_on_nothing_is_shown_and_it_is_told_later(
     sector: StoredSector, tmp_path: Path
 ) -> None:
     vault = LedgerVault(tmp_path)
@@ -507,7 +507,8 @@ async def test_without_a_vault_withdrawals_go_on_and_it_is_told_later(
     vault.is_away = True
 
     await withdraw(sector, referral)
-    await keeper.replay()
+    with pytest.raises(refusals.VaultUnavailable):
+        await keeper.replay()
     vault.is_away = False
     await keeper.replay()
 

@@ -184,7 +184,7 @@ _CONTENT: Final[dict[str, dict[str, Any]]] = {
     "close_unmet": {"unmet": "no_capacity"},
     "narrow_consent": {"groups": ("clinical",), "version": 2},
     "report_break_glass": {"groups": ("contact",), "reason": "threat_to_life", "approver": "hill-police"},
-    "confirm_narrowed": {"method": "deleted"},
+    "confirm_narrowed": {"version": 2, "method": "deleted"},
     "confirm_erased": {"method": "deleted"},
     "give_feedback": {"outcome": "helped"},
     "close": {"reason": "needs_met"},

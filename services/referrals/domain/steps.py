@@ -198,12 +198,21 @@ def _withdraw(moved: Referral, step: Any, in_force: InForce, at: datetime) -> Be
 
 
 def _narrow(moved: Referral, step: Any, in_force: InForce, at: datetime) -> Besides:
-    """Her newer consent covers fewer groups."""
-    narrowed = moved.with_clock("narrow", in_force.protocols[moved.protocol], at=at)
+    """Her newer consent covers fewer groups; what was to be sealed before is not given more time."""
+    narrowed, running = moved, moved.deadlines.get("narrow")
+    if running is None or running.by_at <= at:
+        narrowed = moved.with_clock("narrow", in_force.protocols[moved.protocol], at=at)
     groups = tuple(group for group in moved.groups if group not in step.groups)
     version = max(moved.consent_version, step.version)
     narrowed = replace(narrowed, groups=groups, consent_version=version)
     return narrowed, {"seal_by_at": narrowed.deadlines["narrow"].by_at}
+
+
+def _confirm_narrowed(moved: Referral, step: Any, in_force: InForce, at: datetime) -> Besides:
+    """The receiver sealed what the newest narrowing names; what it says of an older one settles nothing."""
+    if step.version != moved.consent_version:
+        raise refusals.WrongState
+    return moved.without_clock("narrow"), {}
 
 
 def _order_erasure(moved: Referral, step: Any, in_force: InForce, at: datetime) -> Besides:
@@ -218,7 +227,7 @@ _BESIDES: Final[Mapping[Verb, Callable[[Referral, Any, InForce, datetime], Besid
     Verb.WITHDRAW: _withdraw,
     Verb.NARROW_CONSENT: _narrow,
     Verb.ORDER_ERASURE: _order_erasure,
-    Verb.CONFIRM_NARROWED: lambda moved, step, in_force, at: (moved.without_clock("narrow"), {}),
+    Verb.CONFIRM_NARROWED: _confirm_narrowed,
     Verb.CONFIRM_ERASED: lambda moved, step, in_force, at: (moved.without_clock("erase"), {}),
 }
 _CLOSED: Final[Mapping[Verb, type[Refused]]] = {

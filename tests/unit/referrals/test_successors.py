@@ -194,6 +194,19 @@ def test_narrowed_groups_are_sealed_within_a_day_or_their_holder_is_named() -> N
     )  # fmt: skip
 
 
+def test_a_narrowing_is_confirmed_by_its_own_version_and_gives_the_one_before_no_more_time() -> None:
+    first = answered(a_referral(State.ACCEPTED), "narrow_consent")
+    second = answered(first.referral, "narrow_consent", version=3, at=NOON + timedelta(hours=1))
+
+    late = answered(second.referral, "confirm_narrowed", RECEIVER)
+    confirmed = answered(second.referral, "confirm_narrowed", RECEIVER, version=3)
+
+    assert second.facts[0].version == 3
+    assert second.referral.deadlines["narrow"] == first.referral.deadlines["narrow"]
+    assert code_of(late) == "wrong_state"
+    assert "narrow" not in confirmed.referral.deadlines
+
+
 @pytest.mark.parametrize("state", [State.IN_SERVICE, State.CLOSED, State.WITHDRAWN, State.SEALED])
 def test_an_erasure_stops_what_lives_and_ends_with_the_holders_word(state: State) -> None:
     ordered = answered(a_referral(state), "order_erasure")

@@ -49,7 +49,7 @@ class LedgerKeeper:
     async def replay(self) -> None:
         """Once after a start, take over rows that the vault has and this database lacks: it is an older copy.
 
-        Raises VaultUnavailable until the vault has told: what is erased or withdrawn may stand here as it was.
+        Raises VaultUnavailable until the vault has told: what she took back may stand here as it was.
         """
         if self._is_level:
             return

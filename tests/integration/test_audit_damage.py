@@ -34,6 +34,7 @@ from tests.integration.test_audit_trail import (
     told,
 )
 from tests.support.access import SUBJECT, an_access
+from tests.support.builders import an_id
 from tests.support.clock import StoppedClock
 from tests.support.platform import Space
 from tests.support.ports import free_port
@@ -59,9 +60,9 @@ async def full(trail: Trail) -> AsyncIterator[Trail]:
         yield trail
 
 
-async def _registered(client: httpx2.AsyncClient) -> bool:
-    await register(client, SUBJECT)
-    return (await ask(client, request(an_access()))).status_code == 201
+async def _registered(client: httpx2.AsyncClient, subject: str = SUBJECT) -> bool:
+    await register(client, subject)
+    return (await ask(client, request(an_access(subject=subject)))).status_code == 201
 
 
 async def signed_size(trail: Trail, least: int) -> bool:
@@ -124,32 +125,33 @@ def opened(folder: Path) -> list[dict[str, Any]]:
 async def test_what_was_erased_opens_to_nobody_after_a_restart_too_and_the_verifier_counts_it(
     trail: Trail, tmp_path: Path
 ) -> None:
-    erasure = {"idem": encoded(secrets.token_bytes(16)), "subject": SUBJECT, "reason": "case_erased"}
+    gone = an_id("referral", "gone")  # erased for all logs of this database
+    erasure = {"idem": encoded(secrets.token_bytes(16)), "subject": gone, "reason": "case_erased"}
     body = {"erasures": [erasure]}
     async with trail.up(), trail.client("health") as client, trail.client("police") as police:
-        await until(lambda: _registered(client))
+        await until(lambda: _registered(client, gone))
         for _ in range(3):
-            await permitted(trail, client, request(an_access()))
+            await permitted(trail, client, request(an_access(subject=gone)))
         foreign = (await told(police, "/v1/erasures", body)).json()["results"]
         first, again = [(await told(client, "/v1/erasures", body)).json()["results"] for _ in range(2)]
 
     async with trail.up(), trail.client("health") as client:
         await permitted(trail, client, request(LIST))  # all others go on
-        gone = await told(client, "/v1/permits", request(an_access()).plain())
-        anew = await register(client, SUBJECT)
+        refused = await told(client, "/v1/permits", request(an_access(subject=gone)).plain())
+        anew = await register(client, gone)
         await until(lambda: signed_size(trail, first[0]["index"] + 1))
         kit = await exported(trail, tmp_path / "kit")
 
-    verdict, details = verdict_on(kit), opened(kit)
+    verdict, details = check(Kit(kit), {gone: b"k" * 32}), opened(kit)
     assert foreign[0]["problem"]["code"] == "not_yours"
     assert first == again
-    assert (gone.status_code, gone.json()["code"]) == (410, "subject_erased")
+    assert (refused.status_code, refused.json()["code"]) == (410, "subject_erased")
     assert anew[0]["problem"]["code"] == "subject_erased"
     assert verdict.is_sound, verdict.failure
     [said] = [detail for detail in details if detail["kind"] == "erasure"]
     assert said["entries"] == verdict.details_erased >= 4
     assert verdict.tags_checked == 0, "her key opens no entry any more"
-    assert SUBJECT not in str(details)
+    assert gone not in str(details)
 
 
 CHANGES = {

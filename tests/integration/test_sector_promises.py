@@ -115,7 +115,7 @@ async def ends_after_closing(
     ends: list[float] = []
 
     async def open_slowly(request: OpenRequest) -> Release:
-        await asyncio.sleep(0.1)  # decided, and not yet written down that it was given
+        await asyncio.sleep(0.4)  # decided, and not yet written down; longer than closing alone would take
         return await VaultClient.open(scene.vault, request)
 
     async def hand_over(_content: bytes) -> None:
@@ -131,7 +131,7 @@ async def ends_after_closing(
     async with asyncio.TaskGroup() as looking:
         for one in releasers:
             looking.create_task(look_on(one))
-        await until(lambda: len(ends) >= 2 * RELEASERS)
+        await until(lambda: len(ends) >= RELEASERS)
         await close_wholly(scene, referral, kind)
         answered = time.monotonic()
     return [end for end in ends if end > answered]

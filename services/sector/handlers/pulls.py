@@ -113,14 +113,14 @@ async def ground_of(pull: PacketPull, work: Work, *, is_release: bool = False) -
     basis = _basis(view, pull)
     try:
         case = await work.cases.find(view.case, view.agency)
-    except refusals.CaseErased:
+        consent = await work.cases.ruling_consent(view.consent.id) if view.consent else None
+        named = consent.version.ref if consent and basis != "own_case" else None
+        if is_release:
+            await hold_open(case, named, work)
+    except refusals.CaseErased:  # before, or while the case was waited for
         if basis == "own_case":
             raise
         raise NotFound from None  # a receiver learns no more than a stranger
-    consent = await work.cases.ruling_consent(view.consent.id) if view.consent else None
-    named = consent.version.ref if consent and basis != "own_case" else None
-    if is_release:
-        await hold_open(case, named, work)
     if basis != "own_case" and (consent is None or consent.is_closed):
         raise NotFound  # what she took back, no danger opens
     if basis == "consent" and not (consent and covers_pull(consent, pull, case.id, at=work.clock.now())):

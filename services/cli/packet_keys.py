@@ -87,9 +87,12 @@ class PacketKey:
         except (ValueError, SignatureWrong, CannotOpen):
             raise CannotOpenRelease from None
         return {
-            group: {name: value for name, value in fields.items() if rows[name].only_with in (None, *fields)}
+            group: {
+                name: value
+                for name, value in fields.items()
+                if FIELD_ROWS[group][name].only_with in (None, *fields)
+            }
             for group, fields in opened.items()
-            for rows in [FIELD_ROWS[group]]
         }
 
 

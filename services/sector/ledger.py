@@ -74,14 +74,14 @@ class LedgerKeeper:
             last = await work.closures.last()
             rows = await work.closures.after(min(known, last) - 1, ROWS_MAX)
         # The first row is one that both have, or this database went on as an older copy and is refused.
-        reply = await self._vault.closed(rows, last)
-        if reply.missing:
+        missing = await self._vault.closed(rows, last)
+        if missing:
             async with self._open_work() as work:
                 last = await work.closures.last()  # grown since, if she withdrew while the vault was asked
-                if lost := [row for row in reply.missing if row.n > last]:
+                if lost := [row for row in missing if row.n > last]:
                     log().error("ledger_restored", count=len(lost))
                     await work.closures.restore(lost, work.clock.now() - LEFT_FOR)
-        return bool(reply.missing) or len(rows) == ROWS_MAX
+        return bool(missing) or len(rows) == ROWS_MAX
 
 
 class LedgerGate(TrailGate):

@@ -30,7 +30,7 @@ from services.sector.vault.requests import ConsentGround, OpenRequest
 from services.sector.vault_client import VaultClient
 
 RELEASE_SECONDS: Final = 5.0
-"""From the beginning of the release's transaction to its commit: a withdrawal waits no longer than that."""
+"""For its turn, and from there to its commit: a withdrawal waits no longer than that."""
 RELEASES_MAX: Final = 6
 """How many at a time: each holds a connection to the database until its reader has taken all."""
 RELEASES_OF_AGENCY_MAX: Final = 2

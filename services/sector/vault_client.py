@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import BaseModel
 from pydantic_core import to_json
 
 from schemas.events.access import Access, PublishedProofs
@@ -31,14 +30,6 @@ CONNECTIONS_MAX: Final = 4
 ANSWER_SECONDS: Final = 2.0
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-
-
-class LedgerReply(BaseModel):
-    """How far the vault's ledger is, whether it is closed, and the rows that the database lacks."""
-
-    newest: int
-    closed: str | None
-    missing: tuple[Closure, ...]
 
 
 class VaultClient:
@@ -86,9 +77,10 @@ class VaultClient:
         """The same for rows of older epochs."""
         return _wraps(await self._ask("rewrap", rows=rows))
 
-    async def closed(self, rows: Sequence[Closure], newest: int) -> LedgerReply:
-        """Hand in ledger rows, and say how many the database holds."""
-        return LedgerReply.model_validate(await self._ask("closed", rows=rows, newest=newest))
+    async def closed(self, rows: Sequence[Closure], newest: int) -> list[Closure]:
+        """Hand in ledger rows, and say how many the database holds; the rows that it lacks."""
+        answer = await self._ask("closed", rows=rows, newest=newest)
+        return [Closure.model_validate(row) for row in answer["missing"]]
 
     async def rotate(self) -> str:
         """Begin a new epoch; its name."""

@@ -31,7 +31,7 @@ from services.sector.handlers.requests import KeyedRequest, ask_step, close_once
 from services.sector.handlers.work import Case, Work
 from services.sector.ledger import LedgerGate, LedgerKeeper
 from services.sector.vault.state import Ledger
-from services.sector.vault_client import LedgerReply, VaultClient
+from services.sector.vault_client import VaultClient
 from services.social_services.profile import PROFILE
 from tests.support.builders import OWNER, RECEIVER, SCHOOL, SECTOR_OF, STRANGER, an_id
 from tests.support.clock import NOON
@@ -455,9 +455,8 @@ class LedgerVault(VaultClient):
             raise refusals.VaultUnavailable
         return {"ledger": self.ledger.newest}
 
-    async def closed(self, rows: Sequence[Closure], newest: int) -> LedgerReply:
-        missing = self.ledger.close(rows, newest)
-        return LedgerReply(newest=self.ledger.newest, closed=self.ledger.why_closed, missing=tuple(missing))
+    async def closed(self, rows: Sequence[Closure], newest: int) -> list[Closure]:
+        return list(self.ledger.close(rows, newest))
 
 
 async def test_an_older_copy_of_the_database_shows_nothing_before_its_ledger_is_replayed(

@@ -15,7 +15,6 @@ from services.runtime.errors import NotFound
 from services.sector import upkeep
 from services.sector.ledger import LedgerKeeper
 from services.sector.upkeep import VaultUpkeep
-from services.sector.vault_client import LedgerReply
 from tests.support.builders import an_id
 from tests.support.releases import CONTENTS, ReleaseScene
 from tests.support.sector import StoredSector
@@ -132,7 +131,7 @@ async def test_what_is_closed_while_the_vault_is_asked_was_never_lost(
     closures, closed = scene.sector.work.closures, scene.vault.closed
     await closures.restore([closed_keyset(1)], scene.sector.clock.now())
 
-    async def overtaken(rows: Sequence[Closure], newest: int) -> LedgerReply:
+    async def overtaken(rows: Sequence[Closure], newest: int) -> list[Closure]:
         monkeypatch.undo()
         await closures.restore([closed_keyset(2)], scene.sector.clock.now())
         await closed([closed_keyset(1), closed_keyset(2)], 2)

@@ -61,9 +61,12 @@ class HandedOver(Response):
 
         try:
             await self._release(give)
-        except Refused:
-            if not has_begun:  # else it was cut, and nothing can be told any more
+        except Refused as refused:
+            if not has_begun:
                 raise
+            log().warning(
+                "release_cut", error_code=refused.code
+            )  # to its reader nothing can be told any more
 
 
 def packet_routes(engine: asking.Engine) -> APIRouter:

@@ -163,10 +163,10 @@ def read_consent(ground: ConsentGround, service: ServiceCurrent) -> ConsentVersi
 def check_signed(message: bytes, signature: bytes, service: ServiceCurrent) -> None:
     """The service's signing key, as governance knows it, signed this."""
     try:
-        is_hers = is_signed(message, signature, public_bytes(service.signing_key))
+        holds = is_signed(message, signature, public_bytes(service.signing_key))
     except KeyFault:
-        is_hers = False
-    if not is_hers:
+        holds = False
+    if not holds:
         raise VaultRefusal("consent_unsigned")
 
 

@@ -42,6 +42,9 @@ ROLES: Final[Mapping[str, RoleRow]] = {
     "system": RoleRow(frozenset({"listen"})),  # a job without a person behind it, which waits for events
 }
 
+GOVERNANCE_ROLES: Final = ("secretary", "seat", "approver", "monitor")
+"""Roles at governance's port alone, where no survivor's case is known; no other service knows them."""
+
 
 def may(role: str, act: Act, purpose: str | None, served: Collection[str]) -> bool:
     """Whether a role may do this for that purpose, in a sector that serves these purposes."""

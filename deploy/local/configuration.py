@@ -78,6 +78,8 @@ class Configuration(BaseSettings):
     """Who signs agencies' access tokens, where it is not the local issuer."""
     governance_keys_file: Path | None = None
     """The public keys of governance's three holders, where they are not this installation's own."""
+    areas_file: Path = Path(__file__).with_name("areas.csv")
+    """The tree of p-codes where partners work; that of an invented country, until the operator names one."""
 
     @classmethod
     def settings_customise_sources(cls, *_: Any, **sources: Any) -> tuple[Any, ...]:

@@ -45,6 +45,7 @@ ISSUER: Final[Variables] = {
 }
 LOG: Final[Variables] = {"LOG": lambda its, name: its.configuration.origin}
 LOG_VERIFIER: Final[Variables] = {"AUDIT__LOG_KEY": lambda its, name: its.log_key}
+PARTNERS: Final[Variables] = {"AREAS_FILE": lambda its, name: its.configuration.areas_file}
 SECTOR: Final[Variables] = {
     "AUDIT__URL": lambda its, name: its.internal_url("audit"),
     "AUDIT__PERMIT_KEY": lambda its, name: its.permit_key,
@@ -109,7 +110,7 @@ PROCESSES: Final = (
     Process(MAIL_SINK, "deploy.local.mail_sink", ("smtp",), (), SINK),
     Process("audit", "services.audit", INSIDE, (POSTGRES,), RECORD | TLS | LOG | LOG_VERIFIER | SEQUENCER),
     Process("audit_sign", "services.audit", ("health",), (POSTGRES,), RECORD | LOG | SIGNER, ("signer",)),
-    Process("governance", "services.governance", INSIDE, BOTH, COMMON),
+    Process("governance", "services.governance", OUTSIDE, BOTH, COMMON | ISSUER | PARTNERS),
     Process("referrals", "services.referrals", INSIDE, BOTH, COMMON),
     Process("notifications", "services.notifications", OUTSIDE, BOTH, COMMON | ISSUER | MAIL),
     *(

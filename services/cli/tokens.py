@@ -13,7 +13,7 @@ from joserfc.jwk import ECKey
 from deploy.local.configuration import load
 from deploy.local.installation import Installation
 from schemas.ids import KINDS
-from schemas.roles import ROLES
+from schemas.roles import GOVERNANCE_ROLES, ROLES
 from schemas.topics import SECTORS
 from schemas.wire.topic import source_of
 from services.cli.installed import DataDirectory, installed
@@ -25,8 +25,8 @@ from services.runtime.ids import random_bytes
 app = typer.Typer()
 
 LIFE_SECONDS: Final = 300
-TAKEN_BY: Final = (*SECTORS, "notifications")
-"""The services with a port for agencies."""
+TAKEN_BY: Final = (*SECTORS, "notifications", "governance")
+"""The services with a port for agencies or partners."""
 
 Staff = Annotated[str, typer.Option(help="The agency's pseudonym of the person; never a name.")]
 Role = Annotated[str, typer.Option(help="The person's role, such as `caseworker`.")]
@@ -75,7 +75,7 @@ def token(
     """
     if not re.fullmatch(KINDS["agency"].pattern, agency):
         raise typer.BadParameter("it has lower-case letters, digits and hyphens", param_hint="--agency")
-    check_choices([role], sorted(ROLES), "--role")
+    check_choices([role], sorted({*ROLES, *GOVERNANCE_ROLES}), "--role")
     if load(data).mode != "local":
         raise NotLocal
     print(local_issuer(installed(data)).token(agency=agency, staff=staff, role=role))

@@ -1,12 +1,28 @@
 """What an operator chooses for governance."""
 
 from pathlib import Path
+from typing import Final
 
-from services.runtime.settings import RuntimeSettings
+from pydantic import Field
+
+from services.runtime.settings import IssuerSettings, RuntimeSettings, WrongMode
+
+DAY_SECONDS: Final = 86_400
 
 
 class Settings(RuntimeSettings):
     """Settings of the governance service."""
 
+    issuer: IssuerSettings
     governance_keys_file: Path
     """The three public keys of which two must have signed what is published, as a JSON object."""
+    areas_file: Path
+    """The tree of p-codes, as a table in CSV with the columns that HDX publishes."""
+    protocol_delay_seconds: int = Field(default=DAY_SECONDS, ge=0)
+    """How long after its second signature a protocol comes into force; in mode live a day at least."""
+
+    def check_mode(self) -> None:
+        """The rules of every service, and time enough in mode `live` to object to what was signed."""
+        if self.mode == "live" and self.protocol_delay_seconds < DAY_SECONDS:
+            raise WrongMode(f"mode live needs protocol_delay_seconds of {DAY_SECONDS} or more")
+        super().check_mode()

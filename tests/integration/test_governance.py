@@ -24,7 +24,6 @@ from schemas.events.governance import (
 from schemas.topics import GOVERNANCE_STATE
 from schemas.wire.body import key_of
 from schemas.wire.envelope import ReadEvent, read
-from services.governance.settings import Settings
 from services.governance.wiring import wire
 from services.runtime.database import Database
 from services.runtime.peers import internal_client
@@ -34,6 +33,7 @@ from tests.support.builders import a_service, an_agency
 from tests.support.commands import CommandResult, run_command
 from tests.support.governance import HOLDERS, KEYS_TEXT, STRANGER_TO_ALL, signed
 from tests.support.kafka import a_bare_reader
+from tests.support.partnership import partnership_settings
 from tests.support.platform import CELL, Space
 from tests.support.ports import free_port
 from tests.support.waiting import until
@@ -52,7 +52,7 @@ async def holder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[s
 @pytest.fixture(scope="module")
 async def address(space: Space, holder: tuple[Path, dict[str, str]]) -> AsyncIterator[str]:
     port = free_port()
-    settings = space.settings(Settings, "governance", ports=PortSettings(internal=port))
+    settings = partnership_settings(space, ports=PortSettings(internal=port))
     pinned = holder[0].with_name("governance.json")
     first_two = dict(list(json.loads(KEYS_TEXT).items())[:2])
     pinned.write_text(json.dumps(first_two | holder[1]))

@@ -3,7 +3,7 @@ from contextlib import AbstractAsyncContextManager
 import httpx2
 import pytest
 
-from services.governance.api import operators_routes, routes
+from services.governance.api.operators import operators_routes, routes
 from services.governance.handlers import Work
 from services.runtime.web import caller_of, create_app
 

@@ -10,7 +10,7 @@ from schemas.events.unmet_need import ReportUnmetNeed, UnmetNeedRecorded
 from schemas.wire.body import by_type
 from schemas.wire.topic import Topic, ViewTopics
 
-SECTORS: Final = ("health", "police", "social_services", "education")
+SECTORS: Final = ("health", "police", "social_services", "education", "civil_society")
 SERVICES: Final = (*SECTORS, "referrals", "notifications", "audit", "governance")
 """A service's name is also its Kafka user, its database role and the end of its CloudEvents source."""
 

@@ -72,7 +72,7 @@ class Publication:
     published_at: datetime
 
 
-COLUMNS: Final = frozenset({*SECTORS, "justice", "civil_society", STATISTICS})
+COLUMNS: Final = frozenset({*SECTORS, "justice", STATISTICS})
 """Whom a protocol may speak of: sectors without a service here too. A column that is missing sees nothing."""
 
 

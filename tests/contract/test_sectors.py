@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from schemas.events.codes import DECLINE_REASONS
 from schemas.events.referral import DeclineReferral
 from schemas.topics import SECTORS
+from services.civil_society.profile import PROFILE as CIVIL_SOCIETY
 from services.education.profile import PROFILE as EDUCATION
 from services.health.profile import PROFILE as HEALTH
 from services.police.profile import PROFILE as POLICE
@@ -16,12 +17,13 @@ from services.sector.domain.bodies import body_of
 from services.sector.domain.profile import Profile
 from services.social_services.profile import PROFILE as SOCIAL_SERVICES
 
-WRITTEN: Final = (HEALTH, POLICE, SOCIAL_SERVICES, EDUCATION)
+WRITTEN: Final = (HEALTH, POLICE, SOCIAL_SERVICES, EDUCATION, CIVIL_SOCIETY)
 NEVER_A_REASON: Final[Mapping[Profile, set[str]]] = {
     HEALTH: {"age_not_served"},
     POLICE: {"age_not_served", "language_not_served"},
     SOCIAL_SERVICES: {"outside_mandate"},
     EDUCATION: {"language_not_served"},
+    CIVIL_SOCIETY: set(),
 }
 """For which of the arbiter's reasons a sector may not turn her away."""
 

@@ -109,6 +109,7 @@ async def test_a_vault_begins_a_new_epoch_and_every_stored_key_is_wrapped_anew(s
     shown = json.loads((await concert(session, "vault", "status", "--json")).stdout)
     assert {row["service"]: row["epoch"] for row in shown} == {
         "social_services": "e2", "health": "e1", "police": "e1", "education": "e1",
+        "civil_society": "e1",
     }  # fmt: skip
     assert {row["closed"] for row in shown} == {None}
 

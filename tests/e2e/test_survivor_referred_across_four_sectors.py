@@ -49,6 +49,7 @@ class Sectors:
     health: AgencyClient
     police: AgencyClient
     education: AgencyClient
+    civil_society: AgencyClient
     expiring: Iterator[str]
     """Critical referrals from the social services to health, offered at once: they expire meanwhile."""
 
@@ -131,6 +132,7 @@ async def test_a_referral_goes_from_the_offer_to_the_sealed_copy(sectors: Sector
 
 @pytest.mark.parametrize(("owner", "receiver"), [
     ("police", "education"), ("education", "social_services"), ("health", "police"),
+    ("social_services", "civil_society"), ("civil_society", "health"),
 ])  # fmt: skip
 async def test_every_sector_offers_and_accepts(sectors: Sectors, owner: str, receiver: str) -> None:
     offering, accepting = getattr(sectors, owner), getattr(sectors, receiver)

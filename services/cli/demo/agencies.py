@@ -17,10 +17,10 @@ SECTOR_BY_NEED: Final[Mapping[str, tuple[str, str]]] = {
     "medical_care": ("health", "care"),
     "police_protection": ("police", "protection"),
     "school_support": ("education", "schooling"),
+    "case_coordination": ("social_services", "protection"),
+    "safe_shelter": ("civil_society", "shelter"),
 }
-"""A need that only one sector answers, with that sector and its people's purpose."""
-OTHERWISE: Final = ("social_services", "shelter")
-"""Whoever answers none of these needs."""
+"""A need, with the sector and purpose of whoever answers it; the first row that an agency answers counts."""
 NAMES: Final = (
     "Ysolde Brannigåle",
     "Temperance Okwuosá",
@@ -34,6 +34,7 @@ NAMES: Final = (
     "Oriane Kalashnikár",
     "Wilhelmina Ñustawayra",
     "Chidinma Fairweathér",
+    "Solveig Ndayishimiyé",
 )
 """Invented names, one for each agency: it writes its own into numbers and keys, where no name belongs.
 
@@ -67,8 +68,8 @@ def _organizations() -> Mapping[str, Sequence[ServiceRegistered]]:
 
 def _agency(place: int, entries: Sequence[ServiceRegistered]) -> AgencyAccount:
     services = {entry.service: entry.needs for entry in entries if entry.status == "active"}
-    needs = (need for answered in services.values() for need in answered)
-    sector, purpose = next((SECTOR_BY_NEED[need] for need in needs if need in SECTOR_BY_NEED), OTHERWISE)
+    needs = {need for answered in services.values() for need in answered}
+    sector, purpose = next(found for need, found in SECTOR_BY_NEED.items() if need in needs)
     name = NAMES[place]
     name_in_keys = name.encode("ascii", "replace").decode().replace("?", "x").replace(" ", ".")
     return AgencyAccount(

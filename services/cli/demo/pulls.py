@@ -20,6 +20,7 @@ AGREED: Final[Mapping[str, tuple[str, ...]]] = {
     "police": ("contact", "protection"),
     "education": ("contact",),
     "social_services": ("contact", "protection", "legal", "education"),
+    "civil_society": ("contact", "protection"),
 }
 """What a survivor of the demo agrees to, by the receiver's sector."""
 CALLED: Final = ("contact.name", "contact.phone")
@@ -29,6 +30,7 @@ NOT_AGREED_TO: Final[Mapping[str, str]] = {
     "police": "legal",
     "education": "protection",
     "social_services": "clinical",
+    "civil_society": "legal",
 }
 """A group that the protocol would share with that sector, and she does not."""
 

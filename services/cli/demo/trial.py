@@ -1,4 +1,4 @@
-"""What a run stands on: the platform in a temporary place, and twelve agencies that governance admitted."""
+"""What a run stands on: the platform in a temporary place, and thirteen agencies that governance admitted."""
 
 import asyncio
 import base64

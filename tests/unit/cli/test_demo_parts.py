@@ -33,11 +33,13 @@ from services.cli.demo.search import CONTROL, content_of, forms_of, found_in, in
 NAME = "Ysolde Brannigåle"
 
 
-def test_twelve_agencies_three_of_each_sector_have_a_service_and_a_name_of_their_own() -> None:
+def test_two_or_three_agencies_of_each_sector_have_a_service_and_a_name_of_their_own() -> None:
     found = fictional_agencies()
 
-    assert Counter(agency.sector for agency in found) == dict.fromkeys(SECTORS, 3)
-    assert len({agency.id for agency in found}) == len({agency.planted for agency in found}) == 12
+    assert Counter(agency.sector for agency in found) == dict.fromkeys(SECTORS, 3) | {
+        "social_services": 2, "civil_society": 2,
+    }  # fmt: skip
+    assert len({agency.id for agency in found}) == len({agency.planted for agency in found}) == 13
     assert all(agency.services for agency in found)
     assert {agency.language for agency in found} == {"en", "fr", "es", "ar", "sw"}
     assert all(agency.mail.endswith(".example") for agency in found)
@@ -47,7 +49,7 @@ def test_twelve_agencies_three_of_each_sector_have_a_service_and_a_name_of_their
 def test_the_directory_lists_organisations_that_take_no_part() -> None:
     taking_part = {agency.organization for agency in fictional_agencies()}
 
-    assert len(set(listed_only()) - taking_part) == len(listed_only()) == 3
+    assert len(set(listed_only()) - taking_part) == len(listed_only()) == 2
 
 
 def test_agency_ids_are_of_the_kind_that_governance_admits() -> None:

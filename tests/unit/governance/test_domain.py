@@ -64,7 +64,7 @@ def a_key(name: str, number: int) -> str:
 
 GOOD = builders.an_agency("agency-a")
 CONTENT = json.loads(DEFAULT.read_text())
-SECTOR_OF = dict(zip(("agency-a", "agency-b", "agency-c", "agency-d"), SECTORS, strict=True))
+SECTOR_OF = dict(zip(("agency-a", "agency-b", "agency-c", "agency-d", "agency-e"), SECTORS, strict=True))
 
 
 def check(**changes: Any) -> None:

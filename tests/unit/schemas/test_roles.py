@@ -7,6 +7,7 @@ import pytest
 
 from schemas.events.consent import PURPOSES
 from schemas.roles import ACTS, ROLES, WITHOUT_PURPOSE, may
+from services.civil_society.profile import PROFILE as CIVIL_SOCIETY
 from services.education.profile import PROFILE as EDUCATION
 from services.health.profile import PROFILE as HEALTH
 from services.police.profile import PROFILE as POLICE
@@ -36,6 +37,7 @@ SERVED = {
     HEALTH: "care protection",
     POLICE: "protection investigation",
     EDUCATION: "schooling protection",
+    CIVIL_SOCIETY: "care protection shelter",
 }
 
 

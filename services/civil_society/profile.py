@@ -1,0 +1,13 @@
+"""Civil society: shelters, counselling, women's organisations. No law obliges them, so any reason may be theirs."""
+
+from typing import Final
+
+from schemas.events.codes import DECLINE_REASONS
+from services.sector.domain.profile import Profile
+
+PROFILE: Final = Profile(
+    name="civil_society",
+    calls_itself="Civil society",
+    purposes=frozenset({"care", "protection", "shelter"}),
+    decline_reasons=DECLINE_REASONS,
+)

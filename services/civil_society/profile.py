@@ -1,4 +1,4 @@
-"""Civil society: shelters, counselling, women's organisations. No law obliges them, so any reason may be theirs."""
+"""Civil society: shelters, counselling, women's organisations. They may decline for every reason."""
 
 from typing import Final
 

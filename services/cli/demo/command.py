@@ -56,8 +56,8 @@ def demo(
 ) -> None:
     """Examples: `concert demo`, `concert demo --json`, `concert demo --directory PATH`.
 
-    In a temporary directory: starts everything, lets thirteen fictional agencies make and answer referrals over
-    HTTP, kills the arbiter and the broker in the middle, then checks from outside. Exit 0 only if all holds.
+    In a temporary directory: starts everything, lets thirteen agencies make and answer referrals over HTTP,
+    kills the arbiter and the broker in the middle, then checks from outside. Exit 0 only if all holds.
     """
 
     async def run(folder: Path) -> tuple[dict[str, Any], Sequence[CheckResult]]:

@@ -1,9 +1,11 @@
 """Puts governance together."""
 
+from pathlib import Path
+
 from schemas.events.governance_keys import GovernanceKeys
 from services.governance.api.operators import operators_routes, routes
 from services.governance.api.partners import partners_app
-from services.governance.areas import read_areas
+from services.governance.areas import CHARACTERS_MAX, Areas, AreasUnreadable, read_areas
 from services.governance.handlers import Work
 from services.governance.settings import Settings
 from services.governance.store import PublicationStore
@@ -15,7 +17,7 @@ from services.runtime.web import caller_of, create_app
 
 def wire(runtime: Runtime, settings: Settings) -> Parts:
     """Governance listens to no topic: it answers partners and, inside, services, and publishes."""
-    areas = read_areas(settings.areas_file.read_text("utf-8"))
+    areas = areas_of(settings.areas_file)
     keys = GovernanceKeys.read(settings.governance_keys_file.read_bytes())
 
     def work_on(transaction: Transaction) -> Work:
@@ -30,3 +32,13 @@ def wire(runtime: Runtime, settings: Settings) -> Parts:
         internal=internal,
         operators=operators_routes(open_work),
     )
+
+
+def areas_of(file: Path) -> Areas:
+    """The areas of a file; one that is no tree ends the process with a sentence for the operator."""
+    with file.open(encoding="utf-8") as opened:
+        text = opened.read(CHARACTERS_MAX + 1)
+    try:
+        return read_areas(text)
+    except AreasUnreadable as wrong:
+        raise SystemExit(f"CONCERT_AREAS_FILE: {wrong}") from None

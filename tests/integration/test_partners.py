@@ -1,6 +1,7 @@
 """Governance on the partners' port: whoever has a token is heard, and nobody else."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -44,3 +45,17 @@ async def test_areas_are_told_to_whoever_has_a_token_for_governance(space: Space
     data = answers[0].json()["data"]
     assert len(data) == 21
     assert {"code": "ZZ0104", "parent": "ZZ01", "level": 2, "name": "Tidewell"} in data
+
+
+async def test_a_file_of_areas_that_is_no_tree_ends_the_start_with_a_sentence(
+    space: Space, tmp_path: Path
+) -> None:
+    file = tmp_path / "areas.csv"
+    file.write_text("Planted")
+    settings = partnership_settings(space).model_copy(update={"kafka": None, "areas_file": file})
+
+    with pytest.raises(SystemExit, match="AREAS_FILE: line 1: name just these columns") as ended:
+        async with running("governance", settings, wire):
+            pass
+
+    assert "Planted" not in str(ended.value)

@@ -8,9 +8,11 @@ import pytest
 from fastapi import Request
 from joserfc.jwk import KeySet
 
+from deploy.local.processes import PROCESSES
 from deploy.local.secrets import Secrets
+from schemas.roles import GOVERNANCE_ROLES, ROLES
 from schemas.wire.topic import source_of
-from services.cli.tokens import LIFE_SECONDS, LocalIssuer
+from services.cli.tokens import LIFE_SECONDS, TAKEN_BY, LocalIssuer
 from services.runtime.tokens import Caller, Unauthenticated, token_reader
 from tests.support.clock import StoppedClock
 
@@ -35,3 +37,8 @@ def test_a_token_names_person_system_agency_and_role_for_five_minutes(tmp_path: 
         read("police", now)
     with pytest.raises(Unauthenticated):
         read("health", now + timedelta(seconds=LIFE_SECONDS + 10))
+
+
+def test_a_token_is_for_every_port_that_takes_one_and_a_partners_role_for_governances_alone() -> None:
+    assert {*TAKEN_BY} == {process.name for process in PROCESSES if "api" in process.ports}
+    assert not {*GOVERNANCE_ROLES} & ROLES.keys()

@@ -21,6 +21,7 @@ from schemas.wire import cloudevents, envelope
 from schemas.wire.strict_json import parse_json
 from services.audit.verifier import kit
 from services.cli import directory_source
+from services.governance.areas import COLUMNS, read_areas
 from services.notifications.api import DeskEntry
 from services.referrals.domain.directory import judge_entries
 from services.runtime.tokens import token_reader
@@ -77,6 +78,7 @@ KEY: Final = ECKey.generate_key("P-384", {"use": "sig", "alg": "ES384"}, auto_ki
 LOG_KEY: Final = notes.NamedKey("log.example/one", bytes(32))
 ATTRIBUTES: Final = ("source", "subject", "time", "datacontenttype", "dataschema", "a")
 ENTRY: Final = an_entry().model_dump(mode="json")
+AREAS: Final = ",".join(COLUMNS) + "\nZZ,1,ZZ01,A,ZZ,\nZZ,1,ZZ02,"
 ORGANIZATION: Final = {"id": "7f3d9a52-0c11-4f0e-9d35-1f2f0a6c1001", "name": "Harbour House"}
 
 
@@ -125,6 +127,7 @@ PARSERS: Final[Mapping[str, Callable[[bytes], list[Callable[[], object]]]]] = {
     "offer": lambda raw: [lambda: TypeAdapter(OfferRequest).validate_json(raw)],
     "mail address": texts(lambda text: DeskEntry.model_validate({"mail": text, "language": "en"})),
     "directory": texts(directory_row, lambda text: directory_source.needs_of([text])),
+    "areas": texts(lambda text: read_areas(AREAS + text), lambda text: read_areas(f"{AREAS}{text},ZZ,\n")),
     "directory's batch": texts(lambda text: judge_entries([ENTRY | {"title": text}])),
 }  # fmt: skip
 

@@ -2,9 +2,10 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import rfc8785
@@ -33,7 +34,7 @@ from schemas.wire.envelope import (
 )
 from schemas.wire.sealing import digest, open_event
 from schemas.wire.strict_json import MalformedJson, parse_json
-from schemas.wire.topic import Topic, source_of
+from schemas.wire.topic import Classification, Topic, source_of
 
 REFERRAL = "ref_" + "a" * 26
 EVENT = "evt_" + "b" * 26
@@ -144,6 +145,21 @@ def test_a_plain_event_shows_its_true_names() -> None:
     event = a_read(value, topic=topics.DIRECTORY_STATE, key=SERVICE.encode())
     assert event.body == REGISTERED.model_copy(update={"confirmed_at": TO_THE_MILLISECOND})
     assert event.at == AT
+
+
+@pytest.mark.parametrize("classification", sorted({*get_args(Classification)} - {"restricted"}))
+def test_every_other_class_travels_plain_and_is_read_as_itself_alone(classification: Any) -> None:
+    topic = replace(topics.DIRECTORY_STATE, classification=classification)
+    value = a_value(topic, REGISTERED)
+
+    assert json.loads(value)["dataclassification"] == classification
+    assert json.loads(value)["data"]["title"] == "Night clinic"
+    assert a_read(value, topic=topic, key=SERVICE.encode()).body.title == "Night clinic"
+    another = replace(topic, classification="public" if classification != "public" else "internal")
+    assert refusal_of(value, topic=another, key=SERVICE.encode()) == (
+        "bad_attribute",
+        "dataclassification",
+    )
 
 
 def test_what_is_absent_stays_absent() -> None:

@@ -32,6 +32,10 @@ def _random(prefix: str) -> IdKind:
     return IdKind(f"^{prefix}[a-z2-7]{{26}}$", prefix, is_random=True)
 
 
+def _named(prefix: str) -> IdKind:
+    return IdKind(f"^{prefix}[a-z0-9][a-z0-9-]{{0,30}}$", prefix)
+
+
 _CHOSEN: Final = IdKind("^[a-z0-9][a-z0-9-]{0,30}$")
 _HSDS: Final = IdKind(f"^{_UUID}$")
 
@@ -52,6 +56,11 @@ KINDS: Final[Mapping[str, IdKind]] = {
     "agency": _CHOSEN,  # governance, at admission
     "desk": _CHOSEN,  # the agency, when it registers a duty desk
     "protocol": _CHOSEN,  # governance, at publication
+    "protocol_version": IdKind(r"^[a-z0-9][a-z0-9-]{0,30}\.[1-9][0-9]{0,5}$"),  # the same: id and version
+    "committee": _named("cmt_"),  # whoever proposes it
+    "mandate": _named("mdt_"),  # whoever proposes it
+    "meeting": _named("mtg_"),  # the secretariat that calls it
+    "decision": _named("dec_"),  # the seat that tables it; governance, where it is routed up
     "service_name": IdKind("^[a-z][a-z_]{1,29}$"),  # this project: a name of `schemas/topics.py`
     "governance_key": IdKind("^gk_[a-z2-7]{16}$", "gk_"),  # whoever makes the key: derived from it
     "organization": _HSDS,  # the publisher of the directory entry
@@ -98,6 +107,10 @@ DeskCode = Annotated[str, StringConstraints(pattern=KINDS["desk"].pattern)]
 UnmetNeedId = Annotated[str, StringConstraints(pattern=KINDS["unmet"].pattern)]
 ServiceId = Annotated[str, StringConstraints(pattern=KINDS["service"].pattern)]
 ProtocolId = Annotated[str, StringConstraints(pattern=KINDS["protocol"].pattern)]
+CommitteeId = Annotated[str, StringConstraints(pattern=KINDS["committee"].pattern)]
+MandateId = Annotated[str, StringConstraints(pattern=KINDS["mandate"].pattern)]
+MeetingId = Annotated[str, StringConstraints(pattern=KINDS["meeting"].pattern)]
+DecisionId = Annotated[str, StringConstraints(pattern=KINDS["decision"].pattern)]
 OrganizationId = Annotated[str, StringConstraints(pattern=KINDS["organization"].pattern)]
 PacketId = Annotated[str, StringConstraints(pattern=KINDS["packet"].pattern)]
 KeysetId = Annotated[str, StringConstraints(pattern=KINDS["keyset"].pattern)]

@@ -3,9 +3,10 @@
 from functools import cache
 from typing import Final
 
-from schemas.events import facts, referral
+from schemas.events import facts, partnership, referral
 from schemas.events.directory import ServiceRegistered
 from schemas.events.governance import AgencyCurrent, ProtocolCurrent, ServiceCurrent
+from schemas.events.partnership import CommitteeCurrent, MandateCurrent
 from schemas.events.unmet_need import ReportUnmetNeed, UnmetNeedRecorded
 from schemas.wire.body import by_type
 from schemas.wire.topic import Topic, ViewTopics
@@ -59,9 +60,18 @@ GOVERNANCE_STATE: Final = Topic(
     writer="governance",
     readers=(*SECTORS, "referrals", "notifications"),
     classification="internal",
-    keys=("agency", "service_name", "protocol"),
-    carries=by_type(AgencyCurrent, ServiceCurrent, ProtocolCurrent),
+    keys=("agency", "service_name", "protocol", "committee", "mandate"),
+    carries=by_type(AgencyCurrent, ServiceCurrent, ProtocolCurrent, CommitteeCurrent, MandateCurrent),
     compacted=True,
+    partitions=3,
+)
+GOVERNANCE_FACTS: Final = Topic(
+    title="governance.facts",
+    writer="governance",
+    readers=(),
+    classification="confidential",
+    keys=("agency", "protocol", "committee", "mandate"),
+    carries=partnership.FACTS,
     partitions=3,
 )
 DIRECTORY_STATE: Final = Topic(
@@ -75,7 +85,14 @@ DIRECTORY_STATE: Final = Topic(
     partitions=3,
 )
 
-TOPICS: Final = (*STEPS.values(), *INBOX.values(), REFERRALS_FACTS, GOVERNANCE_STATE, DIRECTORY_STATE)
+TOPICS: Final = (
+    *STEPS.values(),
+    *INBOX.values(),
+    REFERRALS_FACTS,
+    GOVERNANCE_STATE,
+    GOVERNANCE_FACTS,
+    DIRECTORY_STATE,
+)
 
 REFERRALS_VIEWS: Final = ViewTopics("referrals", REFERRALS_FACTS, ("open_offers", "facts_a_minute"))
 VIEWS: Final = (REFERRALS_VIEWS,)

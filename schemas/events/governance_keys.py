@@ -4,16 +4,18 @@ import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Self, TypeVar, cast
+from typing import Final, Self, TypeVar
 
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import BaseModel
 
 from schemas.events.governance import (
     AgencyCurrent,
     GovernanceSignature,
     ProtocolCurrent,
     ServiceCurrent,
+    Signatures,
     document_hash,
 )
 from schemas.wire.body import key_of
@@ -28,6 +30,7 @@ HOLDERS: Final = 3
 
 GovernanceBody = AgencyCurrent | ServiceCurrent | ProtocolCurrent
 B = TypeVar("B", bound=GovernanceBody)
+Signable = TypeVar("Signable", bound=BaseModel)
 
 
 class SignatureFault(Unusable):
@@ -56,20 +59,21 @@ class GovernanceKeys:
             raise KeysUnreadable(f"name {NEEDED} or {HOLDERS} keys, each under the id printed with it")
         return cls(found)
 
-    def check(self, body: GovernanceBody, needed: int = NEEDED) -> None:
+    def check(self, body: BaseModel, needed: int = NEEDED) -> None:
         """Refuse a document that fewer pinned keys than needed have signed, or that was altered."""
         if isinstance(body, ProtocolCurrent) and document_hash(body.document) != body.hash:
             raise SignatureFault(LetterReason.HASH_WRONG, "data/hash")
-        if not body.signatures:
+        signatures: Signatures = getattr(body, "signatures", ())
+        if not signatures:
             raise SignatureFault(LetterReason.UNSIGNED, "data/signatures")
         message, good = signed_bytes(body), set()
-        for one in body.signatures:
+        for one in signatures:
             if one.kid in self.keys:
                 if not is_signed(message, base64.b64decode(one.value), self.keys[one.kid]):
                     raise SignatureFault(LetterReason.SIGNATURE_MISMATCH, "data/signatures")
                 good.add(one.kid)
         if len(good) < needed:
-            is_known = all(one.kid in self.keys for one in body.signatures)
+            is_known = all(one.kid in self.keys for one in signatures)
             reason = LetterReason.SIGNED_ONCE if is_known else LetterReason.KEY_NOT_PINNED
             raise SignatureFault(reason, "data/signatures")
 
@@ -79,16 +83,17 @@ def kid_of(public: bytes) -> str:
     return "gk_" + base64.b32encode(hashlib.sha256(public).digest()[:10]).decode().lower()
 
 
-def signed_bytes(body: GovernanceBody) -> bytes:
+def signed_bytes(body: BaseModel) -> bytes:
     """The exact bytes under a signature: a label, a line end, and the JCS form without the signatures."""
     return LABEL + rfc8785.dumps(body.model_dump(mode="json", exclude={"signatures"}, exclude_none=True))
 
 
-def sign(body: B, private: Ed25519PrivateKey) -> B:
-    """The document with one signature more."""
+def sign(body: Signable, private: Ed25519PrivateKey) -> Signable:
+    """The document with one signature more; a founding act is signed like what it brings about."""
     value = base64.b64encode(private.sign(signed_bytes(body))).decode()
     signature = GovernanceSignature(kid=kid_of(private.public_key().public_bytes_raw()), value=value)
-    return cast(B, body.model_copy(update={"signatures": (*body.signatures, signature)}))
+    signatures: Signatures = getattr(body, "signatures", ())
+    return body.model_copy(update={"signatures": (*signatures, signature)})
 
 
 def version_of(body: GovernanceBody) -> int:

@@ -1,23 +1,53 @@
-"""What governance does with an agency, a service or a protocol that the operator hands in."""
+"""What governance does with what the operator hands in, what partners do, and what time brings."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from datetime import datetime
+from typing import Any, Final, Protocol
+
+from pydantic import BaseModel
 
 from schemas.events.governance import AgencyCurrent, ProtocolCurrent, ServiceCurrent, document_hash
-from schemas.events.governance_keys import GovernanceBody, GovernanceKeys, version_of
-from schemas.wire.body import key_of
-from services.governance import domain
+from schemas.events.governance_keys import GovernanceBody, SignatureFault, version_of
+from schemas.events.partnership import AgencyAdmitted, AgencySuspended
+from schemas.topics import GOVERNANCE_FACTS, GOVERNANCE_STATE
+from schemas.wire.body import Body, key_of
+from schemas.wire.topic import Topic
+from services.governance.domain import publications
+from services.governance.domain.committees import Committee
+from services.governance.domain.founding import FoundedAlready, FoundingAct, founding_acts
+from services.governance.domain.life_cycle import (
+    CLOCK,
+    ActOutcome,
+    GovernanceRecord,
+    GovernanceRegister,
+    Nothing,
+    PartnerAct,
+    PartnerActor,
+    Rules,
+    perform,
+)
+from services.governance.domain.partners import Partner
+from services.governance.domain.publications import Kind, Publication, PublicationReceipt
+from services.governance.domain.tables import CYCLES
+from services.runtime.alarms import Alarm
 from services.runtime.clock import Clock
+
+ALARMING: Final[Sequence[tuple[str, str, Callable[[GovernanceRecord[Any]], bool]]]] = (
+    ("committee_incomplete", "committee", lambda one: one.state == "incomplete"),
+    ("mandate_ends_soon", "mandate", lambda one: one.state == "live" and one.content.warned > 1),
+    ("protocol_ends_soon", "protocol", lambda one: one.state == "expiring"),
+)
+"""Which records are an alarm, and of which rule."""
 
 
 class Publications(Protocol):
     """What was published; each method may raise Unavailable, all is durable at commit."""
 
-    async def current(self, name: str) -> domain.Publication | None:
+    async def current(self, name: str) -> Publication | None:
         """The last version of this id, of whatever kind; waits for others, and none adds one until commit."""
 
-    async def all(self, kind: domain.Kind) -> Sequence[domain.Publication]:
+    async def all(self, kind: Kind) -> Sequence[Publication]:
         """The last version of everything of this kind, by id."""
 
     async def admitted(self, ids: Collection[str]) -> Mapping[str, str]:
@@ -29,8 +59,63 @@ class Publications(Protocol):
     async def is_answered(self, organization: str, *, but: str) -> bool:
         """Whether an active agency but this one answers for it; waits for others; none joins until commit."""
 
-    async def publish(self, publication: domain.Publication) -> None:
+    async def publish(self, publication: Publication) -> None:
         """Keep a version, and its event in the outbox of the same transaction."""
+
+
+class StandingAlarms:
+    """What a person must look at in how everything stands; asked from memory, without waiting."""
+
+    def __init__(self, register: GovernanceRegister, clock: Clock) -> None:
+        self._register = register
+        self._clock = clock
+        self._since: dict[str, datetime] = {}
+
+    def __call__(self) -> Iterator[Alarm]:
+        """Each rule once, however many records it concerns: their ids are chosen by others."""
+        for rule, kind, concerns in ALARMING:
+            if any(concerns(record) for record in self._register.of(kind)):
+                yield Alarm(rule, kind, self._since.setdefault(rule, self._clock.now()))
+            else:
+                self._since.pop(rule, None)
+
+
+class Acts(Protocol):
+    """What the partners did; each method may raise Unavailable, all is durable at commit."""
+
+    async def lock(self) -> GovernanceRegister:
+        """How everything stands; waits for others, and nobody does anything until commit.
+
+        One act at a time: quorum, composition and mandates rest on many records, and acts are rare.
+        """
+
+    async def register(self) -> GovernanceRegister:
+        """How everything stands, without waiting."""
+
+    async def due(self, at: datetime) -> Sequence[tuple[str, str]]:
+        """Kind and id of the records whose time has come, a hundred at most."""
+
+    async def is_repeat(self, act: PartnerAct) -> bool:
+        """Whether the partner's last act on this record was the very same."""
+
+    async def history(self, kind: str, name: str, after: int, limit: int) -> Sequence[Mapping[str, Any]]:
+        """The acts on one record, in order."""
+
+    async def keep(self, number: int, outcome: ActOutcome, constituency: str) -> None:
+        """Keep an act under its number, with how the record stands since."""
+
+    async def tell(self, topic: Topic, bodies: Sequence[Body], at: datetime) -> None:
+        """Put events into the outbox of the same transaction."""
+
+
+class ActReceipt(BaseModel):
+    """What stands after an act, whether the act changed anything, and what was told of it."""
+
+    id: str
+    state: str
+    version: int
+    is_news: bool
+    facts: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,47 +123,118 @@ class Work:
     """What a handler of this service may touch, opened for one transaction."""
 
     publications: Publications
-    keys: GovernanceKeys
+    acts: Acts
+    rules: Rules
     clock: Clock
 
 
-async def admit_agency(agency: AgencyCurrent, work: Work) -> domain.PublicationReceipt:
+def receipt_of(record: GovernanceRecord[Any], outcomes: Sequence[ActOutcome] = ()) -> ActReceipt:
+    """How a record stands, after these outcomes or none."""
+    facts = [fact.type for one in outcomes for fact in one.facts]
+    return ActReceipt(
+        id=record.id, state=record.state, version=record.version, is_news=bool(outcomes), facts=facts
+    )
+
+
+async def admit_agency(agency: AgencyCurrent, work: Work) -> PublicationReceipt:
     """Take the next version of an agency; its keys are its own, and it alone answers for its organisation."""
-    domain.check_agency(agency)
+    publications.check_agency(agency)
     receipt = await _publish("agency", agency, work)
     if not receipt.is_news:
         return receipt
-    if not await work.publications.hold(agency.agency, domain.keys_of(agency)):
-        raise domain.KeyInUse
+    if not await work.publications.hold(agency.agency, publications.keys_of(agency)):
+        raise publications.KeyInUse
     answers = agency.status == "active"  # a suspension passes, whoever else is there
     if answers and await work.publications.is_answered(agency.organization, but=agency.agency):
-        raise domain.OrganizationInUse
+        raise publications.OrganizationInUse
+    fact = AgencyAdmitted if answers else AgencySuspended
+    told = fact(agency=agency.agency, version=agency.version, sector=agency.sector)
+    await work.acts.tell(GOVERNANCE_FACTS, [told], work.clock.now())
     return receipt
 
 
-async def publish_service(service: ServiceCurrent, work: Work) -> domain.PublicationReceipt:
+async def publish_service(service: ServiceCurrent, work: Work) -> PublicationReceipt:
     """Take the next version of a sector service; its keys are its own."""
-    domain.check_service(service)
+    publications.check_service(service)
     receipt = await _publish("service", service, work)
-    if receipt.is_news and not await work.publications.hold(service.service, domain.keys_of(service)):
-        raise domain.KeyInUse
+    if receipt.is_news and not await work.publications.hold(service.service, publications.keys_of(service)):
+        raise publications.KeyInUse
     return receipt
 
 
-async def publish_protocol(protocol: ProtocolCurrent, work: Work) -> domain.PublicationReceipt:
+async def publish_protocol(protocol: ProtocolCurrent, work: Work) -> PublicationReceipt:
     """Take the next version of a protocol between admitted agencies."""
     document = protocol.document
-    domain.check_protocol(document, await work.publications.admitted(document.parties))
+    publications.check_protocol(document, await work.publications.admitted(document.parties))
     return await _publish("protocol", protocol, work)
 
 
-async def _publish(kind: domain.Kind, content: GovernanceBody, work: Work) -> domain.PublicationReceipt:
+async def found(founding: FoundingAct, work: Work) -> ActReceipt:
+    """Take the founding act: partners, the first committee and its mandate at once, or nothing of it."""
+    register = await work.acts.lock()
+    acts = founding_acts(founding, work.clock.now())
+    committee = next(one for one in acts if one.kind == Committee.kind)
+    if register.of(Committee.kind):
+        known = register.get(committee.kind, committee.id)
+        if known is None or not await work.acts.is_repeat(committee):
+            raise FoundedAlready
+        return receipt_of(known)
+    try:
+        work.rules.keys.check(founding)
+    except SignatureFault as fault:
+        raise publications.signature_refusal(fault) from None
+    outcomes = await _perform(acts, register, work)
+    return receipt_of(next(one for one in outcomes if one.act is committee).record, outcomes)
+
+
+async def perform_act(act: PartnerAct, work: Work) -> ActReceipt:
+    """Do what a partner's person asks, and all that follows from it; the same again changes nothing."""
+    register = await work.acts.lock()
+    known = register.get(act.kind, act.id)
+    if known and await work.acts.is_repeat(act):
+        return receipt_of(known)
+    outcomes = await _perform([act], register, work)
+    return receipt_of(outcomes[0].record, outcomes)
+
+
+async def act_on_time(kind: str, name: str, work: Work) -> None:
+    """Do what is due of one record now, if it still is."""
+    register, now = await work.acts.lock(), work.clock.now()
+    record = register.get(kind, name)
+    timer = CYCLES[kind].timer(record) if record else None
+    if timer and timer[0] <= now:
+        await _perform(
+            [PartnerAct(kind, name, timer[1], PartnerActor(CLOCK), Nothing(), now)], register, work
+        )
+
+
+async def _perform(
+    acts: Sequence[PartnerAct], register: GovernanceRegister, work: Work
+) -> Sequence[ActOutcome]:
+    outcomes = perform(acts, register, CYCLES, work.rules)
+    for number, one in enumerate(outcomes, register.seen + 1):
+        partner = register.get(Partner.kind, one.act.actor.partner)
+        await work.acts.keep(number, one, partner.content.constituency if partner else "")
+        await work.acts.tell(GOVERNANCE_FACTS, one.facts, one.act.at)
+        if isinstance(one.current, ProtocolCurrent):
+            document = one.current.document
+            await work.publications.publish(
+                Publication(
+                    "protocol", document.id, document.version, one.current.hash, one.current, one.act.at
+                )
+            )
+        elif one.current:
+            await work.acts.tell(GOVERNANCE_STATE, [one.current], one.act.at)
+    return outcomes
+
+
+async def _publish(kind: Kind, content: GovernanceBody, work: Work) -> PublicationReceipt:
     name, version = key_of(content), version_of(content)
     digest = content.hash if isinstance(content, ProtocolCurrent) else document_hash(content)
-    publication = domain.Publication(kind, name, version, digest, content, work.clock.now())
+    publication = Publication(kind, name, version, digest, content, work.clock.now())
     last = await work.publications.current(name)
-    is_news = domain.is_new(publication, last)
+    is_news = publications.is_new(publication, last)
     if is_news:
-        domain.check_signed(content, last, work.keys)
+        publications.check_signed(content, last, work.rules.keys)
         await work.publications.publish(publication)
-    return domain.PublicationReceipt(name, version, digest, is_news)
+    return PublicationReceipt(name, version, digest, is_news)

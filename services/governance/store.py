@@ -1,15 +1,20 @@
-"""Published versions in PostgreSQL; the only SQL of governance."""
+"""What was published, and what the partners did, in PostgreSQL; the only SQL of governance."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Final
+from datetime import datetime
+from typing import Any, Final
 
 from pydantic_core import to_json
 
 from schemas.events.governance import AgencyCurrent, ProtocolCurrent, ServiceCurrent
 from schemas.events.governance_keys import GovernanceBody
 from schemas.topics import GOVERNANCE_STATE
-from services.governance.domain import Kind, Publication
-from services.governance.handlers import Publications
+from schemas.wire.body import Body
+from schemas.wire.topic import Topic
+from services.governance.domain.life_cycle import ActOutcome, GovernanceRecord, GovernanceRegister, PartnerAct
+from services.governance.domain.publications import Kind, Publication
+from services.governance.domain.tables import CYCLES
+from services.governance.handlers import Acts, Publications
 from services.runtime.outbox import Outbox
 from services.runtime.subscription import OutboxEvent
 from services.runtime.transaction import Row, Transaction
@@ -39,6 +44,33 @@ WHERE id <> :but AND CAST(content AS jsonb) @> CAST(CAST(:content AS text) AS js
 _ADD: Final = """
 INSERT INTO publication (kind, id, version, hash, content, published_at)
 VALUES (:kind, :id, :version, :hash, CAST(CAST(:content AS text) AS jsonb), :published_at)
+"""
+
+_ONE_ACT_AT_A_TIME: Final = "SELECT pg_advisory_xact_lock(hashtextextended('governance acts', 0))"
+_CHANGED: Final = """
+SELECT kind, id, state, version, CAST(content AS text) AS content, changed FROM record
+WHERE changed > :seen ORDER BY changed
+"""
+_DUE: Final = "SELECT kind, id FROM record WHERE due <= :at ORDER BY due LIMIT 100"
+_LAST_ACT: Final = """
+SELECT 1 FROM (SELECT name, role, body FROM act WHERE kind = :kind AND id = :id AND partner = :partner
+  ORDER BY number DESC LIMIT 1) AS last
+WHERE name = :name AND role = :role AND body = CAST(CAST(:body AS text) AS jsonb)
+"""
+_HISTORY: Final = """
+SELECT number, name AS act, role, partner, constituency, at, state, facts FROM act
+WHERE kind = :kind AND id = :id AND number > :after ORDER BY number LIMIT :limit
+"""
+_ADD_ACT: Final = """
+INSERT INTO act (number, kind, id, name, role, partner, constituency, staff, at, body, state, facts)
+VALUES (:number, :kind, :id, :name, :role, :partner, :constituency, :staff, :at,
+  CAST(CAST(:body AS text) AS jsonb), :state, :facts)
+"""
+_PUT_RECORD: Final = """
+INSERT INTO record (kind, id, state, version, content, due, changed)
+VALUES (:kind, :id, :state, :version, CAST(CAST(:content AS text) AS jsonb), :due, :number)
+ON CONFLICT (kind, id) DO UPDATE SET state = excluded.state, version = excluded.version,
+  content = excluded.content, due = excluded.due, changed = excluded.changed
 """
 
 _READ: Final[Mapping[Kind, type[GovernanceBody]]] = {
@@ -82,6 +114,65 @@ class PublicationStore(Publications):
         columns = {name: getattr(publication, name) for name in ("kind", "id", "version", "hash")}
         await self._transaction.run(_ADD, **columns, content=content.model_dump_json(), published_at=at)
         await self._outbox.add(self._transaction, [OutboxEvent(GOVERNANCE_STATE, content, at)])
+
+
+class ActStore(Acts):
+    """Every act, insert only, and beside it how each record stands since."""
+
+    def __init__(self, transaction: Transaction, outbox: Outbox, register: GovernanceRegister) -> None:
+        self._transaction = transaction
+        self._outbox = outbox
+        self._register = register
+
+    async def lock(self) -> GovernanceRegister:
+        await self._transaction.run(_ONE_ACT_AT_A_TIME)
+        return await self.register()
+
+    async def register(self) -> GovernanceRegister:
+        for row in await self._transaction.rows(_CHANGED, seen=self._register.seen):
+            content = CYCLES[row.kind].content.model_validate_json(row.content)
+            self._register.put(GovernanceRecord(row.id, row.state, content, row.version))
+            self._register.seen = max(self._register.seen, row.changed)
+        return self._register
+
+    async def due(self, at: datetime) -> Sequence[tuple[str, str]]:
+        return [(row.kind, row.id) for row in await self._transaction.rows(_DUE, at=at)]
+
+    async def is_repeat(self, act: PartnerAct) -> bool:
+        return bool(await self._transaction.rows(_LAST_ACT, **_named(act)))
+
+    async def history(self, kind: str, name: str, after: int, limit: int) -> Sequence[Mapping[str, Any]]:
+        found = await self._transaction.rows(_HISTORY, kind=kind, id=name, after=after, limit=limit)
+        return [dict(row) for row in found]
+
+    async def keep(self, number: int, outcome: ActOutcome, constituency: str) -> None:
+        act, record = outcome.act, outcome.record
+        facts = [fact.type for fact in outcome.facts]
+        row = {
+            "number": number,
+            "state": record.state,
+            "constituency": constituency,
+            "staff": act.actor.staff,
+        }
+        await self._transaction.run(_ADD_ACT, **_named(act), **row, at=act.at, facts=facts)
+        await self._transaction.run(
+            _PUT_RECORD,
+            kind=act.kind,
+            id=act.id,
+            state=record.state,
+            version=record.version,
+            content=record.content.model_dump_json(),
+            due=outcome.due,
+            number=number,
+        )
+
+    async def tell(self, topic: Topic, bodies: Sequence[Body], at: datetime) -> None:
+        await self._outbox.add(self._transaction, [OutboxEvent(topic, body, at) for body in bodies])
+
+
+def _named(act: PartnerAct) -> dict[str, Any]:
+    names = {"kind": act.kind, "id": act.id, "name": act.name, "role": act.actor.role}
+    return names | {"partner": act.actor.partner, "body": act.body.model_dump_json()}
 
 
 def _publication(row: Row) -> Publication:

@@ -21,7 +21,7 @@ from schemas.wire import cloudevents, envelope
 from schemas.wire.strict_json import parse_json
 from services.audit.verifier import kit
 from services.cli import directory_source
-from services.governance.areas import COLUMNS, read_areas
+from services.governance.domain.areas import COLUMNS, read_areas
 from services.notifications.api import DeskEntry
 from services.referrals.domain.directory import judge_entries
 from services.runtime.tokens import token_reader

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from schemas.publishing.__main__ import BODIES
-from schemas.topics import SECTORS, SERVICES, TOPICS, VIEWS
+from schemas.topics import GOVERNANCE_FACTS, SECTORS, SERVICES, TOPICS, VIEWS
 from schemas.wire.topic import Topic
 from services.notifications import subscriptions as notifications
 from services.referrals import subscriptions as referrals
@@ -15,6 +15,8 @@ from services.sector.subscriptions import subscriptions
 
 OUTSIDE: tuple[str, ...] = ()
 """Readers and writers that are no service of ours; so far there are none."""
+UNREAD = (GOVERNANCE_FACTS,)
+"""What a service of the next release reads."""
 
 
 def title(topic: Topic) -> str:
@@ -26,7 +28,7 @@ def test_a_topic_has_a_writer_and_readers_that_exist(topic: Topic) -> None:
     known = (*SERVICES, *OUTSIDE)
 
     assert topic.writer in known
-    assert topic.readers
+    assert topic.readers or topic in UNREAD
     assert set(topic.readers) <= set(known)
     assert len(set(topic.readers)) == len(topic.readers)
 

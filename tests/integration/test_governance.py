@@ -107,8 +107,10 @@ def _read(record: Any) -> ReadEvent[Any]:
 async def outgoing(space: Space, name: str) -> int:
     async with space.transaction("governance") as transaction:
         rows = await transaction.rows(
-            "SELECT key FROM outbox WHERE key = :key UNION ALL SELECT key FROM outbox_sent WHERE key = :key",
+            "SELECT key FROM outbox WHERE key = :key AND topic = :topic"
+            " UNION ALL SELECT key FROM outbox_sent WHERE key = :key AND topic = :topic",
             key=name.encode(),
+            topic=GOVERNANCE_STATE.name(space.namespace),
         )
     return len(rows)
 

@@ -8,7 +8,8 @@ from pydantic import BaseModel
 
 from schemas.events.governance import Sector
 from schemas.ids import AgencyId, ProtocolId
-from services.governance.domain import (
+from services.governance.domain.founding import FoundingAct
+from services.governance.domain.publications import (
     AgencyDocument,
     OtherId,
     Publication,
@@ -16,7 +17,14 @@ from services.governance.domain import (
     ServiceDocument,
     SharingDocument,
 )
-from services.governance.handlers import Work, admit_agency, publish_protocol, publish_service
+from services.governance.handlers import (
+    ActReceipt,
+    Work,
+    admit_agency,
+    found,
+    publish_protocol,
+    publish_service,
+)
 from services.runtime.web import caller_of
 
 OpenWork = Callable[[], AbstractAsyncContextManager[Work]]
@@ -56,6 +64,12 @@ def operators_routes(open_work: OpenWork) -> APIRouter:
             raise OtherId
         async with open_work() as work:
             return await publish_protocol(content, work)
+
+    @router.put("/founding")
+    async def put_founding(content: FoundingAct) -> ActReceipt:
+        """Take the founding act: the first partners, the first committee, its mandate."""
+        async with open_work() as work:
+            return await found(content, work)
 
     return router
 

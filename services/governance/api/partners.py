@@ -7,8 +7,9 @@ from typing import Any
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from pydantic import BaseModel
 
+from services.governance.api.acts import act_routes
 from services.governance.api.operators import OpenWork
-from services.governance.areas import AreaEntry, Areas
+from services.governance.domain.areas import AreaEntry, Areas
 from services.runtime.openapi import serve_openapi
 from services.runtime.tokens import Caller
 from services.runtime.web import create_app
@@ -29,6 +30,7 @@ def partners_app(caller_of: Callable[[Request], Caller], open_work: OpenWork, ar
 
     app = create_app("Partnership", caller_of)
     app.include_router(_area_routes(areas), dependencies=[Depends(caller)])
+    app.include_router(act_routes(caller, open_work))
     serve_openapi(app)
     return app
 

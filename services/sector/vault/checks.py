@@ -246,7 +246,7 @@ def open_group(row: StoredGroup, sector: str, data_key: bytes) -> Mapping[str, A
 def _signed_by_governance(kind: type[M], text: bytes, keys: GovernanceKeys, code: str) -> M:
     try:
         document = kind.model_validate_json(text)
-        keys.check(document)  # type: ignore[arg-type]
+        keys.check(document)
     except (ValidationError, SignatureFault):
         raise VaultRefusal(code) from None
     return document

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from services.governance import areas
-from services.governance.areas import AreasUnreadable, read_areas
+from services.governance.domain import areas
+from services.governance.domain.areas import AreasUnreadable, read_areas
 from tests.support.shared import shared_data
 
 SHIPPED = (Path(__file__).parents[3] / "deploy/local/areas.csv").read_text()

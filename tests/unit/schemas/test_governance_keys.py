@@ -18,7 +18,7 @@ from schemas.events.governance_keys import (
     signed_bytes,
 )
 from schemas.wire.body import key_of
-from services.governance.domain import Publication, check_signed
+from services.governance.domain.publications import Publication, check_signed
 from services.runtime.errors import Refused
 from tests.support.builders import a_protocol, a_protocol_current, a_service, an_agency
 from tests.support.clock import NOON

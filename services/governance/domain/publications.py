@@ -27,6 +27,7 @@ from schemas.events.policy import visible
 from schemas.topics import SECTORS
 from schemas.wire.minimisation import STATISTICS
 from schemas.wire.public_keys import KeyFault, public_bytes
+from services.governance.domain.life_cycle import GovernanceRegister
 from services.runtime.errors import Refused, define_refusal
 
 Kind = Literal["agency", "service", "protocol"]
@@ -89,10 +90,15 @@ SectorFixed: Final = _define(
 OrganizationInUse: Final = _define(
     "organization_in_use", "Another active agency answers for this organisation; suspend that one first."
 )
+AgencyNoPartner: Final = _define(
+    "agency_no_partner",
+    "Let the partners admit the organisation in this sector first; then publish its keys.",
+    422,
+)
 UnknownSector: Final = _define("unknown_sector", "This installation has no service of that sector.", 422)
 OtherId: Final = _define("other_id", "The id in the address and the id in the content must be the same.", 422)
 PartyNotAdmitted: Final = _define(
-    "party_not_admitted", "Each party must be an agency that was admitted before, and be named once.", 422
+    "party_not_admitted", "Each party must be an admitted partner with a sector, and be named once.", 422
 )
 ValidityOutOfOrder: Final = _define("validity_out_of_order", "The protocol must begin before it ends.", 422)
 MatrixIncomplete: Final = _define(
@@ -136,12 +142,17 @@ HashWrong: Final = _define(
     "hash_wrong", "The hash must be the document's; `concert governance keys sign` writes it.", 422
 )
 _OF_KEYS: Final = (UnknownSuite, ExampleKey, WeakKey)
-_OF_SIGNATURES: Final = (Unsigned, SignedOnce, KeyNotPinned, SignatureMismatch, HashWrong)
-_BY_REASON: Final[Mapping[str, type[Refused]]] = {one.code: one for one in (*_OF_KEYS, *_OF_SIGNATURES)}
+OF_SIGNATURES: Final = (Unsigned, SignedOnce, KeyNotPinned, SignatureMismatch, HashWrong)
+PROTOCOL_RULES: Final = (
+    ValidityOutOfOrder, PartyNotAdmitted, MatrixIncomplete, TimersIncomplete, PullRowUnknown,
+    PullRowForbidden,
+)  # fmt: skip
+"""What a protocol can break."""
+_BY_REASON: Final[Mapping[str, type[Refused]]] = {one.code: one for one in (*_OF_KEYS, *OF_SIGNATURES)}
 
 
 def check_protocol(document: ProtocolDocument, sector_of: Mapping[str, str]) -> None:
-    """Refuse a protocol that says too little, or binds a party that is none of the admitted agencies."""
+    """Refuse a protocol that says too little, or binds a party that takes no part."""
     if document.valid_from >= document.valid_until:
         raise ValidityOutOfOrder
     parties = set(document.parties)
@@ -181,6 +192,13 @@ def check_agency(agency: AgencyCurrent) -> None:
     _check_key(agency.encryption_key, "x25519")
 
 
+def check_takes_part(agency: AgencyCurrent, register: GovernanceRegister) -> None:
+    """Refuse an agency whose organisation the partners have not admitted in this sector."""
+    found = register.get("partner", agency.agency)
+    if found is None or found.state != "admitted" or found.content.sector != agency.sector:
+        raise AgencyNoPartner
+
+
 def check_service(service: ServiceCurrent) -> None:
     """Refuse a service that this installation has not, or whose keys are not its own."""
     if service.service not in SECTORS:
@@ -196,7 +214,12 @@ def check_signed(content: GovernanceBody, last: Publication | None, keys: Govern
     try:
         keys.check(content)
     except SignatureFault as fault:
-        raise _BY_REASON[fault.reason] from None
+        raise signature_refusal(fault) from None
+
+
+def signature_refusal(fault: SignatureFault) -> type[Refused]:
+    """The refusal that says what is wrong with a document's signatures."""
+    return _BY_REASON[fault.reason]
 
 
 def keys_of(holder: AgencyCurrent | ServiceCurrent) -> set[str]:

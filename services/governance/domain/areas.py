@@ -7,12 +7,18 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from services.runtime.errors import define_refusal
+
 COLUMNS: Final = ("Location", "Admin Level", "P-Code", "Name", "Parent P-Code", "Valid from date")
 """The columns of the p-codes that HDX publishes."""
 ROWS_MAX: Final = 50_000
 CHARACTERS_MAX: Final = 4 * 1024 * 1024
 COUNTRY: Final = 0
 """The level of a country, which is its own location and lies in nothing."""
+
+UnknownArea: Final = define_refusal(
+    __name__, "unknown_area", "Name an area of this installation: GET /v1/areas lists them.", 422
+)
 
 AreaCode = Annotated[str, Field(pattern="^[A-Z0-9]{2,20}$")]
 
@@ -43,6 +49,11 @@ class Areas:
 
     def __iter__(self) -> Iterator[AreaEntry]:
         return iter(self._entries.values())
+
+    def check(self, code: str) -> None:
+        """Refuse an area that is none of these."""
+        if code not in self._entries:
+            raise UnknownArea
 
     def level_of(self, code: str) -> int:
         """How many steps it lies below its country; raises KeyError for a code that is none."""

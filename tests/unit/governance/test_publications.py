@@ -14,7 +14,7 @@ from schemas.events.packet import PACKET_ROWS
 from schemas.topics import SECTORS
 from schemas.wire.minimisation import STATISTICS
 from schemas.wire.public_keys import EXAMPLE_KEYS
-from services.governance.domain import (
+from services.governance.domain.publications import (
     ExampleKey,
     IdTaken,
     Kind,

@@ -1,0 +1,328 @@
+"""How every aggregate of governance moves: its table, read by one pure function.
+
+A table's row says: in these states, this act, by these roles, under these conditions, leads to that state. An
+aggregate is one file with its table, the fields of its acts, and a function an act.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, ClassVar, Final, Generic, NamedTuple, TypeVar, cast
+
+from pydantic import BaseModel, ConfigDict
+
+from schemas.events.governance_keys import GovernanceKeys
+from schemas.ids import DecisionId
+from schemas.roles import GOVERNANCE_ROLES
+from schemas.wire.body import Body
+from services.governance.domain.areas import Areas
+from services.runtime.errors import NotFound, Refused, define_refusal
+
+PEOPLE: Final = GOVERNANCE_ROLES
+"""Who acts by token: for a committee's secretariat, in a seat, with a partner's authority; or looks on."""
+CLOCK: Final = "clock"
+DECISION: Final = "decision"
+FOUNDING: Final = "founding"
+"""What acts besides: a time that has come, another act that was decided, the founding act."""
+NOTHING: Final = "none"
+"""The state of what does not exist yet."""
+
+_define: Final = partial(define_refusal, __name__)
+
+RoleMayNot: Final = _define(
+    "role_may_not", "Your role may not do this; the table of roles says which may.", 403
+)
+NotAPartner: Final = _define("not_a_partner", "Let two partners admit your organisation first.", 403)
+UnknownReference: Final = _define(
+    "unknown_reference",
+    "It names something that is not known here, or is in no state for this; look at it.",
+    422,
+)
+TooMany: Final = _define("too_many", "Governance keeps no more of this kind; end or reuse what is there.")
+AlreadyThere: Final = _define("already_there", "Something else stands under this id; choose another.")
+
+
+class NotInThisState(Refused):
+    """In its present state this cannot be done."""
+
+    code = "not_in_this_state"
+    sentence = "it cannot be done in the present state; GET it: `allowed` names what can"
+
+
+class ActBody(BaseModel):
+    """What an act says; a field that no table names is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Nothing(ActBody):
+    """An act that says nothing besides."""
+
+
+class Adoption(ActBody):
+    """A committee decided that something shall be so."""
+
+    decision: DecisionId
+
+
+class Content(ActBody):
+    """What an aggregate is made of, beside its state."""
+
+    kind: ClassVar[str]
+    hidden: ClassVar[frozenset[str]] = frozenset()
+    """What nobody is shown."""
+
+
+C = TypeVar("C", bound=Content)
+
+
+@dataclass(frozen=True, slots=True)
+class GovernanceRecord(Generic[C]):
+    """One committee, mandate, meeting … as it stands."""
+
+    id: str
+    state: str
+    content: C
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PartnerActor:
+    """Who acts: a partner's person in a role; nobody where time, a decision or the founding does."""
+
+    role: str
+    partner: str = ""
+    staff: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PartnerAct:
+    """What somebody does to one aggregate, and when."""
+
+    kind: str
+    id: str
+    name: str
+    actor: PartnerActor
+    body: BaseModel
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What an act makes of an aggregate, whom it tells, and which acts follow from it."""
+
+    content: Content
+    facts: tuple[Body, ...] = ()
+    then: tuple[PartnerAct, ...] = ()
+    state: str = ""
+    """Where the row leaves it open."""
+
+
+@dataclass(frozen=True, slots=True)
+class ActOutcome:
+    """An act that was done, what stands now, its facts, and what is in force from now on."""
+
+    act: PartnerAct
+    record: GovernanceRecord[Any]
+    facts: tuple[Body, ...]
+    current: Body | None
+    due: datetime | None
+
+
+class GovernanceRegister:
+    """Every aggregate as it stands, by kind and id."""
+
+    def __init__(self) -> None:
+        self._records: dict[str, dict[str, GovernanceRecord[Any]]] = {}
+        self.seen = 0
+        """The number of the last act that it knows."""
+
+    def get(self, kind: str, name: str) -> GovernanceRecord[Any] | None:
+        """The record, if there is one."""
+        return self._records.get(kind, {}).get(name)
+
+    def find(self, content: type[C], name: str | None) -> GovernanceRecord[C]:
+        """The record that somebody names; raises UnknownReference."""
+        found = self.get(content.kind, name or "")
+        if found is None:
+            raise UnknownReference
+        return cast(GovernanceRecord[C], found)
+
+    def all(self, content: type[C]) -> Collection[GovernanceRecord[C]]:
+        """Every record of this kind."""
+        return cast(Collection[GovernanceRecord[C]], self.of(content.kind))
+
+    def of(self, kind: str) -> Collection[GovernanceRecord[Any]]:
+        """The same, where the kind's class is not at hand."""
+        return self._records.get(kind, {}).values()
+
+    def put(self, record: GovernanceRecord[Any]) -> None:
+        """Take in how a record stands; an older version than the one known changes nothing."""
+        known = self.get(record.content.kind, record.id)
+        if known is None or known.version < record.version:
+            self._records.setdefault(record.content.kind, {})[record.id] = record
+
+    def copy(self) -> "GovernanceRegister":
+        """The same, for acts that may yet be refused."""
+        copy = GovernanceRegister()
+        copy._records = {kind: dict(records) for kind, records in self._records.items()}
+        return copy
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What an installation chose: its areas, whose signatures count, how long a protocol waits."""
+
+    areas: Areas
+    keys: GovernanceKeys
+    delay: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What a row's functions may look at, besides content and body."""
+
+    act: PartnerAct
+    register: GovernanceRegister
+    rules: Rules
+
+    @property
+    def at(self) -> datetime:
+        """When it is done."""
+        return self.act.at
+
+    @property
+    def partner(self) -> str:
+        """Whose person does it."""
+        return self.act.actor.partner
+
+    def follow(self, kind: str, name: str, act: str, body: BaseModel, role: str = DECISION) -> PartnerAct:
+        """An act that follows from this one."""
+        return PartnerAct(kind, name, act, PartnerActor(role), body, self.at)
+
+
+class Condition(NamedTuple):
+    """One thing that must hold: a function of scene, content and body that raises one of these refusals."""
+
+    check: Callable[[Scene, Any, Any], None]
+    refusals: tuple[type[Refused], ...]
+
+
+def condition(*refusals: type[Refused]) -> Callable[[Callable[[Scene, Any, Any], None]], Condition]:
+    """Makes a condition of a function that raises these refusals."""
+    return lambda check: Condition(check, refusals)
+
+
+class ActRow(NamedTuple):
+    """One row of a table."""
+
+    states: str
+    """Where it may be done, in one word or several; `none` where nothing stands yet."""
+    act: str
+    by: str
+    """The roles, several words."""
+    target: str
+    """The state afterwards; empty where it stays, or where the function says it."""
+    body: type[BaseModel]
+    make: Callable[[Scene, Any, Any], Change]
+    """Gives the change; the content is None where nothing stands yet."""
+    needs: tuple[Condition, ...] = ()
+    about: str = ""
+    """The act in a sentence, for people; empty for what no person does."""
+
+    @property
+    def of_people(self) -> tuple[str, ...]:
+        """The roles that are people's."""
+        return tuple(role for role in self.by.split() if role in PEOPLE)
+
+
+@dataclass(frozen=True, slots=True)
+class LifeCycle:
+    """One aggregate: its table, its place in addresses, its clock, and what it says is in force."""
+
+    content: type[Content]
+    plural: str
+    id_kind: str
+    most: int
+    """How many of them governance keeps."""
+    rows: tuple[ActRow, ...]
+    timer: Callable[[GovernanceRecord[Any]], tuple[datetime, str] | None] = lambda _: None
+    """When the clock acts next, and how."""
+    current: Callable[[GovernanceRecord[Any]], Body | None] = lambda _: None
+    names: Mapping[str, tuple[ActRow, ...]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        names: dict[str, tuple[ActRow, ...]] = {}
+        for row in self.rows:
+            names[row.act] = (*names.get(row.act, ()), row)
+        object.__setattr__(self, "names", names)
+
+    @property
+    def kind(self) -> str:
+        """Its name."""
+        return self.content.kind
+
+    def allowed(self, state: str) -> list[str]:
+        """The acts that people may do in a state."""
+        return [row.act for row in self.rows if state in row.states.split() and row.of_people]
+
+    def row(self, act: PartnerAct, state: str) -> ActRow:
+        """The row for an act; raises RoleMayNot before it tells anything of the state."""
+        rows = [row for row in self.names.get(act.name, ()) if act.actor.role in row.by.split()]
+        if not rows:
+            raise RoleMayNot
+        for row in rows:
+            if state in row.states.split():
+                return row
+        if state == NOTHING:
+            raise NotFound
+        raise AlreadyThere if all(NOTHING in row.states.split() for row in rows) else NotInThisState
+
+
+Cycles = Mapping[str, LifeCycle]
+
+
+def may(role: str, cycle: LifeCycle, act: str) -> bool:
+    """Whether a role may do an act at all; read off the tables."""
+    return any(role in row.by.split() for row in cycle.names.get(act, ()))
+
+
+def check_partner(name: str, register: GovernanceRegister) -> None:
+    """Refuse whoever takes no part."""
+    found = register.get("partner", name)
+    if found is None or found.state != "admitted":
+        raise NotAPartner
+
+
+def perform(
+    acts: Sequence[PartnerAct], register: GovernanceRegister, cycles: Cycles, rules: Rules
+) -> list[ActOutcome]:
+    """Do these acts and all that follows from them, or raise the first refusal and change nothing."""
+    trial, waiting, outcomes = register.copy(), list(acts), []
+    while waiting:
+        outcome, then = _step(waiting.pop(0), trial, cycles, rules)
+        trial.put(outcome.record)
+        outcomes.append(outcome)
+        waiting[:0] = then
+    return outcomes
+
+
+def _step(
+    act: PartnerAct, register: GovernanceRegister, cycles: Cycles, rules: Rules
+) -> tuple[ActOutcome, tuple[PartnerAct, ...]]:
+    cycle, record = cycles[act.kind], register.get(act.kind, act.id)
+    row = cycle.row(act, record.state if record else NOTHING)
+    scene, content = Scene(act, register, rules), record.content if record else None
+    if act.actor.role in PEOPLE:
+        check_partner(act.actor.partner, register)
+    if record is None and len(register.of(act.kind)) >= cycle.most:
+        raise TooMany
+    for one in row.needs:
+        one.check(scene, content, act.body)
+    change = row.make(scene, content, act.body)
+    version, state = (record.version + 1, record.state) if record else (1, NOTHING)
+    after = GovernanceRecord(act.id, change.state or row.target or state, change.content, version)
+    timer = cycle.timer(after)
+    due = timer[0] if timer else None
+    return ActOutcome(act, after, change.facts, cycle.current(after), due), change.then

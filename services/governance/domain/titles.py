@@ -1,0 +1,37 @@
+"""What a title may say: sentence case, so that a name or a number in it stands out and is refused."""
+
+import re
+from typing import Annotated, Final
+
+from pydantic import Field
+
+from services.runtime.errors import define_refusal
+
+Title = Annotated[str, Field(min_length=3, max_length=120, pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$")]
+
+TitleNamesSomebody: Final = define_refusal(
+    __name__,
+    "title_names_somebody",
+    "Write the title in sentence case, without names of people, mail addresses, links or long numbers.",
+    422,
+)
+_CONTACT: Final = re.compile(r"@|://|www\.|(?:\d[\s().+/-]{0,3}){5}")
+_YEAR: Final = re.compile(r"\b20\d\d\b")
+_WORD: Final = re.compile(r"[^\W\d_]+(?:['\u2019-][^\W\d_]+)*")
+_HONORIFIC: Final = re.compile(r"\b(?:mr|mrs|ms|miss|dr|prof|sir|madam|mme|sra?|sheikh)\b\.?", re.IGNORECASE)
+
+
+def check_title(title: str) -> None:
+    """Refuse a title in which somebody could be recognised; raises TitleNamesSomebody.
+
+    A word with a capital is allowed at the beginning, and as an acronym of at most six capitals.
+    """
+    words = _WORD.findall(title)
+    is_named = any(not word[0].islower() and not _is_plain(word) for word in words[1:])
+    if not words or is_named or _CONTACT.search(_YEAR.sub("", title, count=2)) or _HONORIFIC.search(title):
+        raise TitleNamesSomebody
+
+
+def _is_plain(word: str) -> bool:
+    """Whether a word with a capital is an acronym, or of a script without capitals."""
+    return (word.isupper() and 2 <= len(word) <= 6) or word.lower() == word.upper()

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from deploy.local.installation import OPERATOR, Installation
 from deploy.local.subprocesses import Say
 from schemas.events.governance import ServiceCurrent
-from schemas.events.governance_keys import NEEDED, B, sign
+from schemas.events.governance_keys import NEEDED, Signable, sign
 from schemas.topics import SECTORS
 from services.runtime.peers import internal_client
 
@@ -16,7 +16,7 @@ ANSWER_WITHIN_SECONDS: Final = 30.0
 SIGNS_ITSELF: Final = "Mode local: this installation holds governance's three keys, and signs by itself."
 
 
-def signed_by_two(body: B, holders: list[Ed25519PrivateKey]) -> B:
+def signed_by_two(body: Signable, holders: list[Ed25519PrivateKey]) -> Signable:
     """The document with the signatures that it needs."""
     for key in holders[:NEEDED]:
         body = sign(body, key)

@@ -28,6 +28,7 @@ from schemas.events.governance import TIMERS as PROTOCOL_TIMERS
 from schemas.events.governance import URGENCIES
 from services.cli.agency_client import DESK, AgencyAccount, AgencyClient
 from services.cli.demo.agencies import DIRECTORY, fictional_agencies
+from services.cli.demo.partners import partnership
 from services.cli.demo.pulls import PullBook
 from services.cli.directory import ImportReport, import_directory
 from services.cli.governance_keys import read_document
@@ -35,8 +36,11 @@ from services.cli.tokens import LocalIssuer, local_issuer
 from services.runtime.clock import SystemClock
 
 PROTOCOL: Final = Path(deploy.local.__file__).with_name("protocol.json")
-MORE: Final = {"notifications": {"CONCERT_SWEEP_EVERY": "PT0.1S"}}
-"""An installation sends fifty mails a second at most; the demo does not wait for that."""
+MORE: Final = {
+    "notifications": {"CONCERT_SWEEP_EVERY": "PT0.1S"},
+    "governance": {"CONCERT_PROTOCOL_DELAY_SECONDS": "0"},
+}
+"""An installation sends fifty mails a second, and lets a protocol wait a day; the demo waits for neither."""
 _KNOWN: Final = "SELECT (SELECT count(*) FROM agency) >= $1 AND EXISTS (SELECT FROM protocol)"
 WITHIN_SECONDS: Final = 60.0
 POLL_SECONDS: Final = 0.05
@@ -119,9 +123,11 @@ async def set_up(trial: Trial, directory: Path | None = None) -> list[ImportRepo
     for report in reports:
         if report.failure:
             raise report.failure
+    async with partnership(trial.installation, trial.issuer, trial.agencies) as partners:
+        await partners.found()
+        await partners.adopt(protocol([agency.id for agency in trial.agencies]))
     for agency in trial.agencies:
         await publish(trial, f"/v1/agencies/{agency.id}", admission(trial.clients[agency.id], version=1))
-    await publish(trial, "/v1/protocols/demo-protocol", protocol([agency.id for agency in trial.agencies]))
     url = trial.installation.api_url("notifications")
     for agency in trial.agencies:
         desk = {"mail": agency.mail, "language": agency.language}

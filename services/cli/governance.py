@@ -1,4 +1,4 @@
-"""`concert agencies …`, `services …`, `protocols …`: what governance publishes, by the operator's word."""
+"""`concert governance found`, `agencies …`, `services …`, `protocols …`: what an operator hands in."""
 
 import json
 import re
@@ -11,7 +11,7 @@ import typer
 from deploy.local.founding import SIGNS_ITSELF, service_document, signed_by_two
 from schemas.ids import KINDS
 from schemas.topics import SECTORS
-from services.cli.governance_keys import NoDocument, read_document
+from services.cli.governance_keys import NoDocument, governance, read_document
 from services.cli.installed import DataDirectory, ask, installed
 from services.cli.talk import AsJson, check_choices, command, fail, say, show
 
@@ -19,31 +19,38 @@ agencies = typer.Typer(no_args_is_help=True, help="Agencies that take part.")
 services = typer.Typer(no_args_is_help=True, help="Sector services and their keys.")
 protocols = typer.Typer(no_args_is_help=True, help="Sharing protocols that join agencies.")
 
-PLURALS: Final = {"agency": "agencies", "service": "services", "protocol": "protocols"}
-NAMED: Final = {"agency": "agency", "service": "service_name", "protocol": "protocol"}
+PLURALS: Final = {"agency": "agencies", "service": "services"}
+NAMED: Final = {"agency": "agency", "service": "service_name"}
 """Kinds of document, each with the kind of its id."""
 Document = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A JSON file with one document.")]
+
+
+@governance.command("found")
+def found(file: Document, data: DataDirectory = None, as_json: AsJson = False) -> None:
+    """Example: `concert governance found FILE`. Seats the first partners and the first committee, once.
+
+    Two of governance's three holders have signed it (`concert governance keys sign DOCUMENT --key KEY`).
+    """
+    answer = ask(data, "governance", "PUT", "/v1/founding", _prepared(file.read_bytes(), data))
+    what = "founded" if answer["is_news"] else "stands already, nothing changed"
+    show(answer, [f"Committee {answer['id']}, {answer['state']}: {what}."], as_json=as_json)
+    say(f"Next: partners meet and decide at governance's port; {command('agencies admit FILE', data)}.")
 
 
 @agencies.command("admit")
 def admit(file: Document, data: DataDirectory = None, as_json: AsJson = False) -> None:
     """Example: `concert agencies admit FILE`. Admits it, or publishes its next version.
 
-    Two of governance's three holders have signed it (`concert governance keys sign`), unless it suspends.
+    The partners have admitted its organisation, and two of governance's three holders have signed it
+    (`concert governance keys sign`), unless it suspends.
     """
-    _publish("agency", file, data, as_json, command("protocols publish FILE", data))
+    _publish("agency", file, data, as_json, command("agencies list", data))
 
 
 @services.command("publish")
 def publish_service(file: Document, data: DataDirectory = None, as_json: AsJson = False) -> None:
     """Example: `concert services publish FILE`. Says which keys a sector service signs with."""
     _publish("service", file, data, as_json, command("services list", data))
-
-
-@protocols.command("publish")
-def publish(file: Document, data: DataDirectory = None, as_json: AsJson = False) -> None:
-    """Example: `concert protocols publish FILE`. Its parties must have been admitted before."""
-    _publish("protocol", file, data, as_json, command("protocols list", data))
 
 
 @agencies.command("list")
@@ -84,7 +91,7 @@ def _publish(kind: str, file: Path, data: Path | None, as_json: bool, following:
     content = file.read_bytes()
     name = _name_in(content, kind)
     if name is None:
-        fail(f"{file} must hold one JSON object that gives its id as {'id' if kind == 'protocol' else kind}")
+        fail(f"{file} must hold one JSON object that gives its id as {kind}")
     answer = ask(data, "governance", "PUT", f"/v1/{PLURALS[kind]}/{name}", _prepared(content, data))
     what = "published" if answer["is_news"] else "stands already, nothing changed"
     line = f"{kind.capitalize()} {answer['id']}, version {answer['version']}, hash {answer['hash']}: {what}."
@@ -108,8 +115,7 @@ def _name_in(content: bytes, kind: str) -> str | None:
     """The id that a document gives itself, if it looks like one."""
     found: Any = None
     with suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        document = json.loads(content)
-        found = document.get("document", document)["id"] if kind == "protocol" else document[kind]
+        found = json.loads(content)[kind]
     is_id = isinstance(found, str) and re.fullmatch(KINDS[NAMED[kind]].pattern, found)
     return found if is_id else None
 

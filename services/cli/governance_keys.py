@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import ValidationError
 from pydantic_core import to_json
 
+from deploy.local.founding import SIGNS_ITSELF
 from deploy.local.places import write_private
 from schemas.events.governance import (
     AgencyCurrent,
@@ -20,12 +21,14 @@ from schemas.events.governance import (
     ServiceCurrent,
     document_hash,
 )
-from schemas.events.governance_keys import GovernanceBody, kid_of, sign, version_of
+from schemas.events.governance_keys import NEEDED, GovernanceBody, kid_of, sign, version_of
 from schemas.wire.body import key_of
 from schemas.wire.cloudevents import Unusable
 from schemas.wire.public_keys import written
 from schemas.wire.strict_json import parse_json
-from services.cli.talk import AsJson, command, fail, say, show
+from services.cli.installed import DataDirectory, installed
+from services.cli.talk import AsJson, fail, say, show
+from services.governance.domain.founding import FoundingAct
 from services.runtime.ids import random_bytes
 
 governance = typer.Typer(no_args_is_help=True)
@@ -33,16 +36,22 @@ keys = typer.Typer(no_args_is_help=True, help="Keys of governance's three holder
 governance.add_typer(keys, name="keys")
 
 SEED_BYTES: Final = 32
-DOCUMENTS: Final[tuple[tuple[str, type[GovernanceBody], str], ...]] = (
-    ("agency", AgencyCurrent, "agencies admit"),
-    ("service", ServiceCurrent, "services publish"),
-    ("document", ProtocolCurrent, "protocols publish"),
+HoldersBody = GovernanceBody | FoundingAct
+DOCUMENTS: Final[tuple[tuple[str, type[HoldersBody], str], ...]] = (
+    ("agency", AgencyCurrent, "`concert agencies admit {}`"),
+    ("service", ServiceCurrent, "`concert services publish {}`"),
+    (
+        "document",
+        ProtocolCurrent,
+        "approvers hand in each signature of {}: POST /v1/protocols/…/sign",
+    ),
+    ("partners", FoundingAct, "`concert governance found {}`"),
 )
-"""A name that only one kind of document has, that kind, and the words that hand it in."""
+"""A name that only one kind of document has, that kind, and how a file of it is handed in."""
 
 
 class NoDocument(ValueError):
-    """The file holds no agency, service or protocol."""
+    """The file holds nothing that holders sign."""
 
 
 @keys.command("create")
@@ -73,39 +82,45 @@ def create(
 @keys.command("sign")
 def sign_document(
     file: Annotated[Path, typer.Argument(metavar="DOCUMENT", exists=True, dir_okay=False)],
-    key: Annotated[Path, typer.Option("--key", exists=True, dir_okay=False, help="From `keys create`.")],
+    key: Annotated[
+        Path | None, typer.Option("--key", exists=True, dir_okay=False, help="From `keys create`.")
+    ] = None,
+    data: DataDirectory = None,
     as_json: AsJson = False,
 ) -> None:
     """Example: `concert governance keys sign DOCUMENT --key KEY`.
 
-    Adds one signature to an agency, a service or a protocol. Read first what you sign: it is printed, and
-    stands in the file. Two of the three holders must sign; each needs the file and nothing else.
+    Adds one signature to an agency, a service, a protocol or a founding act. Read first what you sign: it is
+    printed, and stands in the file. Two of the three holders must sign; each needs the file and nothing else.
+    Without --key an installation in mode local, which holds the keys itself, signs as two of them.
     """
     try:
         body = read_document(file.read_bytes())
     except NoDocument as wrong:
         fail(f"{file} {wrong}; nothing was signed")
-    private = _private_key(key)
-    kid = kid_of(private.public_key().public_bytes_raw())
-    if any(one.kid == kid for one in body.signatures):
-        fail(f"{file} has a signature by this key already; another holder must give the next one")
-    signed = sign(body, private)
+    signed = body
+    for private in [_private_key(key)] if key else _own_keys(data):
+        kid = kid_of(private.public_key().public_bytes_raw())
+        if any(one.kid == kid for one in signed.signatures):
+            fail(f"{file} has a signature by this key already; another holder must give the next one")
+        signed = sign(signed, private)
     _replace(file, signed)
+    name, version = _named(signed)
     told = {
-        "id": key_of(signed),
-        "version": version_of(signed),
+        "id": name,
+        "version": version,
         "hash": document_hash(signed.document if isinstance(signed, ProtocolCurrent) else signed),
         "signatures": len(signed.signatures),
     }
     line = "{id}, version {version}, hash {hash}: signed, {signatures} in all.".format(**told)
     show(told, [line], as_json=as_json)
-    if len(signed.signatures) > 1:
+    if len(signed.signatures) >= NEEDED:
         words = next(words for _, kind, words in DOCUMENTS if isinstance(signed, kind))
-        say(f"Next: {command(f'{words} {file}', None)}.")
+        say(f"Next: {words.format(file)}.")
 
 
-def read_document(content: bytes) -> GovernanceBody:
-    """An agency, a service or a protocol, strictly; NoDocument says what is wrong, and repeats no value."""
+def read_document(content: bytes) -> HoldersBody:
+    """What holders sign, strictly; NoDocument says what is wrong, and repeats no value."""
     try:
         found = parse_json(content)
         names = found if isinstance(found, dict) else {}
@@ -114,7 +129,7 @@ def read_document(content: bytes) -> GovernanceBody:
             return kind.model_validate_json(content, strict=True, extra="forbid")
         document = ProtocolDocument.model_validate_json(content, strict=True)
     except (Unusable, ValueError) as error:
-        raise NoDocument(f"is no agency, service or protocol{_place(error)}") from None
+        raise NoDocument(f"is no agency, service, protocol or founding act{_place(error)}") from None
     return ProtocolCurrent(document=document, hash=document_hash(document))
 
 
@@ -127,6 +142,20 @@ def _place(error: Exception) -> str:
     return f" (see {'.'.join(map(str, steps)) or 'a name that none of them has'})"
 
 
+def _named(body: HoldersBody) -> tuple[str, int]:
+    """Id and version; a founding act goes by its committee, and has no second version."""
+    return (body.committee.id, 1) if isinstance(body, FoundingAct) else (key_of(body), version_of(body))
+
+
+def _own_keys(data: Path | None) -> list[Ed25519PrivateKey]:
+    """Two of the keys that an installation in mode local made for itself."""
+    found = installed(data).holders[:NEEDED]
+    if not found:
+        fail("this installation holds no key of governance; name yours with --key")
+    say(SIGNS_ITSELF)
+    return found
+
+
 def _private_key(file: Path) -> Ed25519PrivateKey:
     try:
         seed = base64.b64decode(file.read_bytes().strip(), validate=True)
@@ -135,7 +164,7 @@ def _private_key(file: Path) -> Ed25519PrivateKey:
         fail(f"{file} is no private key of governance: 32 bytes in base64")
 
 
-def _replace(file: Path, body: GovernanceBody) -> None:
+def _replace(file: Path, body: HoldersBody) -> None:
     """Write the document in one go: a holder's file is whole before and after."""
     mode = file.stat().st_mode & 0o777
     write_private(file, to_json(body, exclude_none=True, indent=1) + b"\n").chmod(mode)

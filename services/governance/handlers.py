@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 from pydantic import BaseModel
 
 from schemas.events.governance import AgencyCurrent, ProtocolCurrent, ServiceCurrent, document_hash
-from schemas.events.governance_keys import GovernanceBody, SignatureFault, version_of
+from schemas.events.governance_keys import SignatureFault
 from schemas.events.partnership import AgencyAdmitted, AgencySuspended
 from schemas.topics import GOVERNANCE_FACTS, GOVERNANCE_STATE
 from schemas.wire.body import Body, key_of
@@ -49,9 +49,6 @@ class Publications(Protocol):
 
     async def all(self, kind: Kind) -> Sequence[Publication]:
         """The last version of everything of this kind, by id."""
-
-    async def admitted(self, ids: Collection[str]) -> Mapping[str, str]:
-        """Which of these ids are agencies, each with its sector."""
 
     async def hold(self, holder: str, keys: Collection[str]) -> bool:
         """Note whose keys these are, for good; waits for others who do. False if one is or was another's."""
@@ -137,7 +134,7 @@ def receipt_of(record: GovernanceRecord[Any], outcomes: Sequence[ActOutcome] = (
 
 
 async def admit_agency(agency: AgencyCurrent, work: Work) -> PublicationReceipt:
-    """Take the next version of an agency; its keys are its own, and it alone answers for its organisation."""
+    """Take the next version of an agency: a partner, with keys of its own, alone in its organisation."""
     publications.check_agency(agency)
     receipt = await _publish("agency", agency, work)
     if not receipt.is_news:
@@ -145,6 +142,8 @@ async def admit_agency(agency: AgencyCurrent, work: Work) -> PublicationReceipt:
     if not await work.publications.hold(agency.agency, publications.keys_of(agency)):
         raise publications.KeyInUse
     answers = agency.status == "active"  # a suspension passes, whoever else is there
+    if answers:
+        publications.check_takes_part(agency, await work.acts.register())
     if answers and await work.publications.is_answered(agency.organization, but=agency.agency):
         raise publications.OrganizationInUse
     fact = AgencyAdmitted if answers else AgencySuspended
@@ -160,13 +159,6 @@ async def publish_service(service: ServiceCurrent, work: Work) -> PublicationRec
     if receipt.is_news and not await work.publications.hold(service.service, publications.keys_of(service)):
         raise publications.KeyInUse
     return receipt
-
-
-async def publish_protocol(protocol: ProtocolCurrent, work: Work) -> PublicationReceipt:
-    """Take the next version of a protocol between admitted agencies."""
-    document = protocol.document
-    publications.check_protocol(document, await work.publications.admitted(document.parties))
-    return await _publish("protocol", protocol, work)
 
 
 async def found(founding: FoundingAct, work: Work) -> ActReceipt:
@@ -228,9 +220,8 @@ async def _perform(
     return outcomes
 
 
-async def _publish(kind: Kind, content: GovernanceBody, work: Work) -> PublicationReceipt:
-    name, version = key_of(content), version_of(content)
-    digest = content.hash if isinstance(content, ProtocolCurrent) else document_hash(content)
+async def _publish(kind: Kind, content: AgencyCurrent | ServiceCurrent, work: Work) -> PublicationReceipt:
+    name, version, digest = key_of(content), content.version, document_hash(content)
     publication = Publication(kind, name, version, digest, content, work.clock.now())
     last = await work.publications.current(name)
     is_news = publications.is_new(publication, last)

@@ -26,10 +26,6 @@ FROM publication WHERE {which} ORDER BY id, version DESC
 """
 _CURRENT: Final = _LAST.format(which="id = :id")
 _ALL: Final = _LAST.format(which="kind = :kind")
-_ADMITTED: Final = """
-SELECT DISTINCT id, CAST(content AS jsonb) ->> 'sector' AS sector FROM publication
-WHERE kind = 'agency' AND id = ANY(CAST(:ids AS text[]))
-"""
 _HOLD: Final = """
 INSERT INTO key_holder (key, holder) SELECT key, :holder FROM unnest(CAST(:keys AS text[])) AS key
 ON CONFLICT (key) DO NOTHING
@@ -95,9 +91,6 @@ class PublicationStore(Publications):
 
     async def all(self, kind: Kind) -> Sequence[Publication]:
         return [_publication(row) for row in await self._transaction.rows(_ALL, kind=kind)]
-
-    async def admitted(self, ids: Collection[str]) -> Mapping[str, str]:
-        return {row.id: row.sector for row in await self._transaction.rows(_ADMITTED, ids=list(ids))}
 
     async def hold(self, holder: str, keys: Collection[str]) -> bool:
         sorted_keys = sorted(keys)  # in one order, so that two admissions wait for each other at most once

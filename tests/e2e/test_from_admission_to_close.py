@@ -5,13 +5,16 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from tests.e2e.conftest import Session
+from deploy.local.installation import Installation
+from deploy.local.places import temporary_directory
+from services.cli.demo.trial import running_trial
+from tests.support.servers import unflushed
 from tests.support.shared import REPOSITORY
 
 PAGE: Final = REPOSITORY / "docs" / "from-admission-to-close.md"
@@ -19,10 +22,10 @@ NEEDED: Final = ("bash", "curl", "openssl", "python3")
 WITHIN_SECONDS: Final = 150.0
 MARK: Final = "\x1e"
 SHIM: Final = """#!/bin/sh
-case $1 in up | down) exit 0 ;; esac  # the installation of the session stands already
+case $1 in up | down) exit 0 ;; esac  # the installation stands already
 exec {python} -m services.cli "$@"
 """
-pytestmark = pytest.mark.timeout(400)  # the session's installation may have to start first
+pytestmark = pytest.mark.timeout(300)  # an installation starts first
 
 
 def pieces_of(page: str) -> Sequence[tuple[str, Sequence[str]]]:
@@ -39,10 +42,20 @@ def is_as_told(printed: str, told: Sequence[str]) -> bool:
     return re.fullmatch(pattern, lines) is not None
 
 
+@pytest.fixture
+async def installation() -> AsyncIterator[Installation]:
+    """One in which nobody has founded yet: that is done once, and the session's has its partners."""
+    with temporary_directory("concert-page-") as folder, unflushed():
+        async with running_trial(folder / "installation", lambda _: None) as trial:
+            yield trial.installation
+
+
 @pytest.mark.skipif(
     not all(map(shutil.which, NEEDED)), reason="the page needs bash, curl, openssl and python3"
 )
-async def test_every_command_of_the_page_prints_what_the_page_says(session: Session, tmp_path: Path) -> None:
+async def test_every_command_of_the_page_prints_what_the_page_says(
+    installation: Installation, tmp_path: Path
+) -> None:
     (tmp_path / "concert").write_text(SHIM.format(python=sys.executable))
     (tmp_path / "concert").chmod(0o755)
     (tmp_path / "deploy").symlink_to(REPOSITORY / "deploy")
@@ -51,7 +64,7 @@ async def test_every_command_of_the_page_prints_what_the_page_says(session: Sess
     environment = {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "PYTHONPATH": str(REPOSITORY),
-        "CONCERT_DATA": str(session.trial.installation.configuration.data),
+        "CONCERT_DATA": str(installation.configuration.data),
     }
     command = ["timeout", str(WITHIN_SECONDS), "bash"]
 

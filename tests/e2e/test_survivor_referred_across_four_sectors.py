@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -31,6 +32,7 @@ from services.cli.agency_client import (
     Json,
     consent_to,
 )
+from services.cli.demo.partners import partnership
 from services.cli.demo.trial import Trial, admission, protocol, publish, until
 from services.cli.directory import import_directory
 from services.runtime.clock import SystemClock
@@ -229,6 +231,8 @@ async def test_an_agency_outside_every_protocol_gets_nothing(sectors: Sectors) -
         assert (await client.post("/v1/directory", json={"entries": [entry]})).is_success
     consents = f"/v1/cases/{await owner.open_case()}/consents"
     refused = await owner.request("POST", consents, consent_to(stranger, feedback=False))
+    async with partnership(trial.installation, trial.issuer, trial.agencies) as partners:
+        await partners.admit(stranger)
     await publish(
         trial,
         f"/v1/agencies/{stranger.id}",
@@ -483,8 +487,8 @@ async def test_a_vault_that_was_killed_releases_again(sectors: Sectors) -> None:
 
 
 async def test_a_protocol_that_has_ended_lets_no_offer_through(sectors: Sectors) -> None:
-    live = protocol([agency.id for agency in sectors.trial.agencies])
-    ended = live | {"version": 2, "valid_until": live["valid_from"], "valid_from": "2020-01-01T00:00:00Z"}
+    trial = sectors.trial
+    live = protocol([agency.id for agency in trial.agencies])
 
     def offers_are(code: str | None) -> Callable[[], Awaitable[bool]]:
         async def are_answered() -> bool:
@@ -492,10 +496,10 @@ async def test_a_protocol_that_has_ended_lets_no_offer_through(sectors: Sectors)
 
         return are_answered
 
-    path = "/v1/protocols/demo-protocol"
-    await publish(sectors.trial, path, ended)
-    try:
-        await until(offers_are("no_live_protocol"), "the protocol has ended")
-    finally:
-        await publish(sectors.trial, path, live | {"version": 3})
+    async with partnership(trial.installation, trial.issuer, trial.agencies) as partners:
+        await partners.adopt(live | {"valid_until": SystemClock().now() + timedelta(seconds=4)})
+        try:
+            await until(offers_are("no_live_protocol"), "the protocol has ended")
+        finally:
+            await partners.adopt(live)
     await until(offers_are(None), "the protocol lives again")

@@ -5,26 +5,22 @@ import base64
 import json
 import re
 import stat
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
-from pydantic import ValidationError
 
 from deploy.local import control
-from schemas.events.governance import (
-    AgencyCurrent,
-    ProtocolCurrent,
-    ProtocolDocument,
-    ServiceCurrent,
-    document_hash,
-)
+from schemas.events.governance import AgencyCurrent, ServiceCurrent
 from schemas.topics import GOVERNANCE_STATE
 from schemas.wire.body import key_of
 from schemas.wire.envelope import ReadEvent, read
+from services.governance.domain.founding import FoundingAct
 from services.governance.wiring import wire
+from services.runtime.clock import SystemClock
 from services.runtime.database import Database
 from services.runtime.peers import internal_client
 from services.runtime.process import running
@@ -36,9 +32,22 @@ from tests.support.kafka import a_bare_reader
 from tests.support.partnership import partnership_settings
 from tests.support.platform import CELL, Space
 from tests.support.ports import free_port
+from tests.support.stage import a_founding, described
 from tests.support.waiting import until
 
-DEFAULT = json.loads((Path(__file__).parents[2] / "deploy/local/protocol.json").read_text())
+PARTNERS = {
+    **dict.fromkeys(
+        (
+            *(f"agency-{name}" for name in ("one", "two", "next", "new", "locked", "bad", "by-service")),
+            *("signed-one", "signed-two", "keys-old", "keys-new", "keys-own", "keys-other", "org-old"),
+            *(f"{name}-race-{number}" for name in ("keys", "org") for number in range(4)),
+            *("cli-one", "cli-two", "cli-other"),
+        ),
+        "health",
+    ),
+    "org-new": "police",
+}
+"""Whom the founding act admits: agencies that these tests publish, each with its sector."""
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +67,12 @@ async def address(space: Space, holder: tuple[Path, dict[str, str]]) -> AsyncIte
     pinned.write_text(json.dumps(first_two | holder[1]))
     settings = settings.model_copy(update={"governance_keys_file": pinned})
     async with running("governance", settings, wire):
-        yield f"https://127.0.0.1:{port}"
+        address = f"https://127.0.0.1:{port}"
+        async with internal_client(space.tls_settings("operator"), "governance", base_url=address) as client:
+            founding = signed(FoundingAct.model_validate(founding_of(PARTNERS)))
+            answer = await client.put("/v1/founding", json=founding.model_dump(mode="json"))
+        assert answer.status_code == 200, answer.text
+        yield address
 
 
 @pytest.fixture
@@ -67,26 +81,19 @@ async def operator(space: Space, address: str) -> AsyncIterator[httpx2.AsyncClie
         yield client
 
 
+def founding_of(partners: Mapping[str, str]) -> dict[str, Any]:
+    """Five founders, and these partners besides, each with its sector."""
+    begun = a_founding(at=SystemClock().now() - timedelta(days=1))
+    more = [{"id": name, **described("sector_agency", sector=sector)} for name, sector in partners.items()]
+    return begun | {"partners": [*begun["partners"], *more]}
+
+
 def agency(name: str, **changes: Any) -> dict[str, Any]:
     return an_agency(name, **changes).model_dump(mode="json")
 
 
-def protocol(name: str, **changes: Any) -> dict[str, Any]:
-    """A protocol that two holders signed; one that is none is what they would have signed."""
-    document = {**DEFAULT, "id": name, **changes}
-    try:
-        content = ProtocolDocument.model_validate(document)
-    except ValidationError:
-        return {"document": document, "hash": "0" * 64}
-    return signed(ProtocolCurrent(document=content, hash=document_hash(content))).model_dump(mode="json")
-
-
 async def admit(client: httpx2.AsyncClient, name: str, **changes: Any) -> httpx2.Response:
     return await client.put(f"/v1/agencies/{name}", json=agency(name, **changes))
-
-
-async def publish(client: httpx2.AsyncClient, name: str, **changes: Any) -> httpx2.Response:
-    return await client.put(f"/v1/protocols/{name}", json=protocol(name, **changes))
 
 
 async def events_about(space: Space, name: str, count: int) -> list[ReadEvent[Any]]:
@@ -186,7 +193,6 @@ async def test_only_what_two_holders_signed_is_published_and_a_suspension_at_onc
     sneaked = suspended.model_copy(update={"encryption_key": an_agency("signed-two").encryption_key})
     held = service.model_copy(update={"version": 2, "vault_key": good.signing_key})
     back = an_agency("signed-one", version=3)
-    document = protocol("signed-protocol", parties=["signed-one", "signed-two"])
 
     answers = [
         await put(good.model_copy(update=unsigned)),
@@ -203,14 +209,11 @@ async def test_only_what_two_holders_signed_is_published_and_a_suspension_at_onc
         await put(service, "services"),
         await put(signed(held), "services"),
     ]
-    await admit(operator, "signed-two")
-    forged = await operator.put("/v1/protocols/signed-protocol", json=document | {"hash": "0" * 64})
 
     assert [code for _, code in answers] == [
         "unsigned", "signed_once", "key_not_pinned", "signature_mismatch", "unsigned", None, "unsigned", None,
         "unsigned", None, "unsigned", None, "key_in_use",
     ]  # fmt: skip
-    assert (forged.status_code, forged.json()["code"]) == (422, "hash_wrong")
     assert await outgoing(space, "signed-one") == 3
     assert await outgoing(space, "police") == 1
     listed = (await operator.get("/v1/services")).json()["data"]
@@ -246,7 +249,7 @@ async def test_an_organization_has_one_active_agency(space: Space, operator: htt
     await admit(operator, "org-old")
 
     answers = [
-        await admit(operator, "org-new", organization=organization),
+        await admit(operator, "org-new", organization=organization, sector="police"),
         await admit(operator, "org-old", version=2, status="suspended"),
         await admit(operator, "org-new", organization=organization, sector="police"),
         await admit(operator, "org-old", version=3),
@@ -265,41 +268,18 @@ async def test_an_organization_has_one_active_agency(space: Space, operator: htt
     assert sorted(one.status_code for one in raced) == [200, 409, 409, 409]
 
 
-async def test_a_protocol_is_published_with_its_hash(space: Space, operator: httpx2.AsyncClient) -> None:
-    await admit(operator, "party-one")
-    await admit(operator, "party-two")
-
-    answer = await publish(operator, "protocol-one", parties=["party-one", "party-two"])
-
-    [event] = await events_about(space, "protocol-one", 1)
-    assert isinstance(event.body, ProtocolCurrent)
-    assert event.body.document.parties == ("party-one", "party-two")
-    assert answer.json()["hash"] == event.body.hash == document_hash(event.body.document)
-    listed = (await operator.get("/v1/protocols")).json()["data"]
-    assert event.body.hash in [entry["hash"] for entry in listed]
-
-
-async def test_a_protocol_with_a_party_that_was_not_admitted_is_refused(
+async def test_only_a_partner_is_admitted_as_an_agency_and_in_its_own_sector_alone(
     space: Space, operator: httpx2.AsyncClient
 ) -> None:
-    await admit(operator, "party-one")
+    answers = [
+        await admit(operator, "no-partner"),
+        await admit(operator, "un-office"),
+        await admit(operator, "agency-two", sector="police"),
+    ]
 
-    answer = await publish(operator, "protocol-two", parties=["party-one", "party-nobody"])
-
-    assert (answer.status_code, answer.json()["code"]) == (422, "party_not_admitted")
-    assert "party-nobody" not in answer.text
-    assert await outgoing(space, "protocol-two") == 0
-
-
-async def test_an_agency_and_a_protocol_never_share_an_id(operator: httpx2.AsyncClient) -> None:
-    await admit(operator, "party-one")
-    await admit(operator, "party-two")
-    parties = ["party-one", "party-two"]
-    await publish(operator, "protocol-three", parties=parties)
-
-    answers = [await publish(operator, "party-one", parties=parties), await admit(operator, "protocol-three")]
-
-    assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(409, "id_taken")] * 2
+    assert [(one.status_code, one.json()["code"]) for one in answers] == [(422, "agency_no_partner")] * 3
+    assert await outgoing(space, "agency-two") == 0
+    assert (await admit(operator, "agency-two")).json()["is_news"]
 
 
 async def test_bad_input_is_refused_by_name_and_never_echoed(operator: httpx2.AsyncClient) -> None:
@@ -308,14 +288,12 @@ async def test_bad_input_is_refused_by_name_and_never_echoed(operator: httpx2.As
     answers = [
         await operator.put("/v1/agencies/agency-bad", json={**good, "note": "planted"}),
         await operator.put("/v1/agencies/agency-bad", json={**good, "signing_key": "planted"}),
-        await publish(operator, "protocol-bad", unknown="planted"),
         await operator.put("/v1/agencies/Planted!", json=good),
         await operator.put("/v1/agencies/agency-bad", json={**good, "sector": "press"}),
         await operator.put("/v1/agencies/agency-other", json=good),
-        await operator.put("/v1/protocols/protocol-other", json=protocol("sharing-protocol")),
     ]
 
-    codes = [*["invalid"] * 4, "unknown_sector", "other_id", "other_id"]
+    codes = [*["invalid"] * 3, "unknown_sector", "other_id"]
     assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [
         (422, code) for code in codes
     ]
@@ -324,7 +302,7 @@ async def test_bad_input_is_refused_by_name_and_never_echoed(operator: httpx2.As
 
 async def test_a_service_may_read_and_not_write(space: Space, address: str) -> None:
     async with internal_client(space.tls_settings("health"), "governance", base_url=address) as service:
-        answers = [await admit(service, "agency-by-service"), await publish(service, "protocol-by-service")]
+        answers = [await admit(service, "agency-by-service"), await service.put("/v1/founding", json={})]
         listed = await service.get("/v1/agencies")
 
     assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(403, "operator_only")] * 2
@@ -356,17 +334,16 @@ async def test_the_command_hands_in_what_two_holders_signed_on_files(
     async def run(noun: str, verb: str, *more: object) -> CommandResult:
         return await run_command(noun, verb, *more, "--data", data)
 
-    for name in ("cli-one", "cli-two"):
-        assert (await run("agencies", "admit", a_file(data, json.dumps(agency(name))))).code == 0
-    again = await run("agencies", "admit", a_file(data, json.dumps(agency("cli-two"))))
-    protocol = json.dumps({**DEFAULT, "id": "cli-protocol", "parties": ["cli-one", "cli-two"]})
-    file, other = a_file(data, protocol), tmp_path_factory.mktemp("other") / "other.key"
+    assert (await run("agencies", "admit", a_file(data, json.dumps(agency("cli-one"))))).code == 0
+    again = await run("agencies", "admit", a_file(data, json.dumps(agency("cli-one"))))
+    file = a_file(data, an_agency("cli-two").model_dump_json(exclude={"signatures"}))
+    other = tmp_path_factory.mktemp("other") / "other.key"
     other.write_text(base64.b64encode(HOLDERS[0].private_bytes_raw()).decode())
     sign = ("governance", "keys", "sign", file, "--key")
     signed_once = await run_command(*sign, holder[0], "--json")
-    refused = [await run_command(*sign, holder[0]), await run("protocols", "publish", file)]
+    refused = [await run_command(*sign, holder[0]), await run("agencies", "admit", file)]
     await run_command(*sign, other)
-    published = await run("protocols", "publish", file, "--json")
+    published = await run("agencies", "admit", file, "--json")
     listed = [(await run(noun, "list")).out for noun in ("agencies", "protocols")]
 
     assert "nothing changed" in again.out
@@ -376,7 +353,22 @@ async def test_the_command_hands_in_what_two_holders_signed_on_files(
     assert published.code == 0
     assert json.loads(published.out)["is_news"]
     assert "cli-one\t1\thealth\tactive" in listed[0]
-    assert "cli-protocol\t1\t2026-01-01" in listed[1]
+    assert listed[1] == "id\tversion\tvalid_from\tvalid_until\n"
+
+
+async def test_the_command_hands_in_a_founding_act_and_nothing_is_founded_twice(
+    data: Path, holder: tuple[Path, dict[str, str]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = tmp_path_factory.mktemp("other") / "other.key"
+    other.write_text(base64.b64encode(HOLDERS[1].private_bytes_raw()).decode())
+    file = a_file(data, json.dumps(a_founding(SystemClock().now())))
+
+    for key in (other, holder[0]):
+        done = await run_command("governance", "keys", "sign", file, "--key", key)
+    refused = await run_command("governance", "found", file, "--data", data)
+
+    assert f"`concert governance found {file}`" in done.err
+    assert (refused.code, "founded_already" in refused.err) == (5, True)
 
 
 async def test_a_service_is_drafted_signed_by_two_and_published_once(

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel
 
 from schemas.events.governance import Sector
-from schemas.ids import AgencyId, ProtocolId
+from schemas.ids import AgencyId
 from services.governance.domain.founding import FoundingAct
 from services.governance.domain.publications import (
     AgencyDocument,
@@ -15,14 +15,12 @@ from services.governance.domain.publications import (
     Publication,
     PublicationReceipt,
     ServiceDocument,
-    SharingDocument,
 )
 from services.governance.handlers import (
     ActReceipt,
     Work,
     admit_agency,
     found,
-    publish_protocol,
     publish_service,
 )
 from services.runtime.web import caller_of
@@ -56,14 +54,6 @@ def operators_routes(open_work: OpenWork) -> APIRouter:
             raise OtherId
         async with open_work() as work:
             return await publish_service(content, work)
-
-    @router.put("/protocols/{protocol}")
-    async def put_protocol(protocol: ProtocolId, content: SharingDocument) -> PublicationReceipt:
-        """Publish a sharing protocol, or its next version."""
-        if content.document.id != protocol:
-            raise OtherId
-        async with open_work() as work:
-            return await publish_protocol(content, work)
 
     @router.put("/founding")
     async def put_founding(content: FoundingAct) -> ActReceipt:

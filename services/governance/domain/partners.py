@@ -25,6 +25,7 @@ from services.governance.domain.life_cycle import (
     UnknownReference,
     condition,
 )
+from services.governance.domain.publications import IdTaken
 from services.runtime.errors import define_refusal
 
 EXPERTISE: Final = (
@@ -108,8 +109,10 @@ class Partner(PartnerDescription, Content):
         return sum(one.amount for one in self.offers if one.unit == "hours_a_month")
 
 
-@condition(UnknownArea, SectorUnfit, CurrencyUnfit)
+@condition(IdTaken, UnknownArea, SectorUnfit, CurrencyUnfit)
 def _is_described(scene: Scene, _: Partner | None, body: PartnerDescription) -> None:
+    if any(one.content.document.id == scene.act.id for one in scene.register.of("protocol")):
+        raise IdTaken  # agencies and protocols are published under one kind of key
     scene.rules.areas.check(body.area)
     is_agency = body.constituency == "sector_agency"
     if is_agency != bool(body.sector) and not (body.sector and body.constituency in WITH_SECTOR):

@@ -24,6 +24,7 @@ from schemas.events.partnership import (
     ProtocolSigned,
 )
 from schemas.ids import DecisionId
+from schemas.topics import SECTORS
 from schemas.wire.body import Body, Instant
 from services.governance.domain.life_cycle import (
     CLOCK,
@@ -45,6 +46,7 @@ from services.governance.domain.partners import Partner
 from services.governance.domain.publications import (
     OF_SIGNATURES,
     PROTOCOL_RULES,
+    IdTaken,
     OtherId,
     VersionNotNext,
     check_protocol,
@@ -97,11 +99,13 @@ def versions(register: GovernanceRegister, protocol: str) -> list[GovernanceReco
     return sorted(found, key=lambda one: one.content.document.version)
 
 
-@condition(OtherId, VersionNotNext, OverBefore, *PROTOCOL_RULES)
+@condition(OtherId, IdTaken, VersionNotNext, OverBefore, *PROTOCOL_RULES)
 def _is_next(scene: Scene, _: None, body: ProtocolDraft) -> None:
     document, register = body.document, scene.register
     if scene.act.id != f"{document.id}.{document.version}":
         raise OtherId
+    if document.id in SECTORS or register.get(Partner.kind, document.id):
+        raise IdTaken
     if document.version != len(versions(register, document.id)) + 1:
         raise VersionNotNext
     if document.valid_until <= scene.at:

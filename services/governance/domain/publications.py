@@ -16,7 +16,6 @@ from schemas.events.governance import (
     TIMERS,
     URGENCIES,
     AgencyCurrent,
-    ProtocolCurrent,
     ProtocolDocument,
     PullRow,
     ServiceCurrent,
@@ -41,12 +40,6 @@ class AgencyDocument(AgencyCurrent):
 
 class ServiceDocument(ServiceCurrent):
     """A sector service as the operator writes it down."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class SharingDocument(ProtocolCurrent):
-    """A protocol as its holders have signed it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -9,16 +9,22 @@ import pytest
 
 from schemas.events.governance_keys import GovernanceKeys
 from services.cli.governance_keys import read_document
+from services.governance.domain.founding import FoundingAct
 from tests.support.builders import a_protocol, a_service, an_agency
 from tests.support.commands import run_command
+from tests.support.stage import a_founding
 
 DOCUMENTS: dict[str, Any] = {
     "agency": an_agency("lantern-house"),
     "service": a_service("police"),
     "protocol": a_protocol(),
+    "founding": FoundingAct.model_validate(a_founding()),
 }
 
-HANDED_IN = {"agency": "agencies admit", "service": "services publish", "protocol": "protocols publish"}
+HANDED_IN = {
+    "agency": "concert agencies admit", "service": "concert services publish",
+    "protocol": "approvers hand in each signature of", "founding": "concert governance found",
+}  # fmt: skip
 
 
 async def create(file: Path) -> dict[str, str]:
@@ -43,7 +49,7 @@ async def test_two_holders_sign_a_document_on_files_alone(kind: str, tmp_path: P
     told = [await run_command("governance", "keys", "sign", file, "--key", key, "--json") for key in holders]
 
     GovernanceKeys.read(json.dumps(public).encode()).check(read_document(file.read_bytes()))
-    assert f"`concert {HANDED_IN[kind]} {file}`" in told[1].err
+    assert f"{HANDED_IN[kind]} {file}" in told[1].err
     shown = [json.loads(one.out) for one in told]
     assert [one["signatures"] for one in shown] == [1, 2]
     assert len({(one["id"], one["version"], one["hash"]) for one in shown}) == 1
@@ -87,7 +93,7 @@ async def test_what_is_no_document_is_not_signed_and_not_repeated(content: str, 
     result = await run_command("governance", "keys", "sign", file, "--key", key)
 
     assert result.code == 1
-    assert "is no agency, service or protocol" in result.err
+    assert "is no agency, service, protocol or founding act" in result.err
     assert "lanted" not in result.err
     assert file.read_text() == content
 

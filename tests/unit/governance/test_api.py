@@ -20,7 +20,7 @@ def nothing_to_open() -> AbstractAsyncContextManager[Work]:
         ("GET", "/v1/protocols"),
         ("PUT", "/v1/agencies/agency-a"),
         ("PUT", "/v1/services/health"),
-        ("PUT", "/v1/protocols/protocol-a"),
+        ("PUT", "/v1/founding"),
     ],
 )
 async def test_a_caller_whose_certificate_names_nobody_finds_nothing(method: str, path: str) -> None:

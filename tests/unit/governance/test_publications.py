@@ -14,6 +14,7 @@ from schemas.events.packet import PACKET_ROWS
 from schemas.topics import SECTORS
 from schemas.wire.minimisation import STATISTICS
 from schemas.wire.public_keys import EXAMPLE_KEYS
+from services.governance.domain.areas import read_areas
 from services.governance.domain.publications import (
     ExampleKey,
     IdTaken,
@@ -37,6 +38,8 @@ from services.governance.domain.publications import (
 from services.runtime.errors import Refused
 from tests.support import builders
 from tests.support.clock import NOON
+from tests.support.partnership import AREAS
+from tests.support.stage import Stage, a_founding, a_protocol, described
 
 DEFAULT = Path(__file__).parents[3] / "deploy/local/protocol.json"
 
@@ -263,3 +266,28 @@ def test_every_key_of_an_example_or_a_document_is_on_the_list() -> None:
 @pytest.mark.parametrize("agency", ["harbour-clinic", *(f"agency-{number}" for number in range(20))])
 def test_a_fresh_pair_is_admitted(agency: str) -> None:
     check_agency(builders.an_agency(agency))
+
+
+@pytest.mark.parametrize("name", ["ministry", "health"])
+def test_a_protocol_takes_no_id_under_which_an_agency_or_a_service_is_published(name: str) -> None:
+    stage = Stage(read_areas(AREAS.read_text("utf-8")))
+    stage.found()
+    document = a_protocol(("clinic", "ministry")).model_copy(update={"id": name})
+
+    with pytest.raises(IdTaken):
+        stage.do("secretary un-office", "draft", "protocol", f"{name}.1", {"document": document.model_dump()})
+
+
+def test_a_partner_takes_no_id_of_a_protocol() -> None:
+    stage = Stage(read_areas(AREAS.read_text("utf-8")))
+    founding = a_founding()
+    agencies = [
+        {"id": name, **described("sector_agency", sector=sector)}
+        for name, sector in (("clinic", "health"), ("school", "education"))
+    ]
+    stage.found(partners=[*founding["partners"], *agencies])
+    document = {"document": a_protocol(("clinic", "school")).model_dump()}
+    stage.do("secretary un-office", "draft", "protocol", "shared-care.1", document)
+
+    with pytest.raises(IdTaken):
+        stage.do("seat ministry", "propose", "partner", "shared-care", described("academia"))

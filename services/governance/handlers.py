@@ -14,7 +14,7 @@ from schemas.topics import GOVERNANCE_FACTS, GOVERNANCE_STATE
 from schemas.wire.body import Body, key_of
 from schemas.wire.topic import Topic
 from services.governance.domain import publications
-from services.governance.domain.committees import Committee
+from services.governance.domain.composition import Committee
 from services.governance.domain.founding import FoundedAlready, FoundingAct, founding_acts
 from services.governance.domain.life_cycle import (
     CLOCK,

@@ -44,7 +44,7 @@ VALUES (:kind, :id, :version, :hash, CAST(CAST(:content AS text) AS jsonb), :pub
 
 _ONE_ACT_AT_A_TIME: Final = "SELECT pg_advisory_xact_lock(hashtextextended('governance acts', 0))"
 _CHANGED: Final = """
-SELECT kind, id, state, version, CAST(content AS text) AS content, changed FROM record
+SELECT kind, id, state, version, CAST(content AS text) AS content, made_by, changed FROM record
 WHERE changed > :seen ORDER BY changed
 """
 _DUE: Final = "SELECT kind, id FROM record WHERE due <= :at ORDER BY due LIMIT 100"
@@ -63,8 +63,8 @@ VALUES (:number, :kind, :id, :name, :role, :partner, :constituency, :staff, :at,
   CAST(CAST(:body AS text) AS jsonb), :state, :facts)
 """
 _PUT_RECORD: Final = """
-INSERT INTO record (kind, id, state, version, content, due, changed)
-VALUES (:kind, :id, :state, :version, CAST(CAST(:content AS text) AS jsonb), :due, :number)
+INSERT INTO record (kind, id, state, version, content, made_by, due, changed)
+VALUES (:kind, :id, :state, :version, CAST(CAST(:content AS text) AS jsonb), :made_by, :due, :number)
 ON CONFLICT (kind, id) DO UPDATE SET state = excluded.state, version = excluded.version,
   content = excluded.content, due = excluded.due, changed = excluded.changed
 """
@@ -124,7 +124,7 @@ class ActStore(Acts):
     async def register(self) -> GovernanceRegister:
         for row in await self._transaction.rows(_CHANGED, seen=self._register.seen):
             content = CYCLES[row.kind].content.model_validate_json(row.content)
-            self._register.put(GovernanceRecord(row.id, row.state, content, row.version))
+            self._register.put(GovernanceRecord(row.id, row.state, content, row.version, row.made_by))
             self._register.seen = max(self._register.seen, row.changed)
         return self._register
 
@@ -155,6 +155,7 @@ class ActStore(Acts):
             state=record.state,
             version=record.version,
             content=record.content.model_dump_json(),
+            made_by=record.made_by,
             due=outcome.due,
             number=number,
         )

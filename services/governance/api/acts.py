@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Body, Path, Query, Request
 from pydantic import BaseModel, create_model
 
 from schemas.ids import KINDS
@@ -23,6 +23,7 @@ from services.governance.domain.life_cycle import (
     PartnerActor,
     RoleMayNot,
     TooMany,
+    TooManyOpen,
     UnknownReference,
     check_partner,
 )
@@ -80,11 +81,12 @@ def act_routes(caller: CallerOf, open_work: OpenWork) -> APIRouter:
 def _add_act(router: APIRouter, cycle: LifeCycle, row: ActRow, caller: CallerOf, open_work: OpenWork) -> None:
     """One act: PUT where it makes the record, else POST under the act's name."""
     is_new = NOTHING in row.states.split()
+    examples = [dict(cycle.example)] if is_new and cycle.example else None
 
     async def act(
         request: Request,
         name: Annotated[str, _id_path(cycle)],
-        body: row.body,  # type: ignore[name-defined]
+        body: Annotated[row.body, Body(examples=examples)],  # type: ignore[name-defined]
     ) -> ActReceipt:
         person = caller(request)
         actor = PartnerActor(person.role, person.agency, person.staff)
@@ -95,7 +97,7 @@ def _add_act(router: APIRouter, cycle: LifeCycle, row: ActRow, caller: CallerOf,
 
     own = [refusal for one in row.needs for refusal in one.refusals]
     everybody = (RoleMayNot, NotAPartner, UnknownReference, NotInThisState)
-    refuses(*everybody, *own, *((TooMany, AlreadyThere) if is_new else (NotFound,)))(act)
+    refuses(*everybody, *own, *((TooMany, TooManyOpen, AlreadyThere) if is_new else (NotFound,)))(act)
     path = f"/{cycle.plural}/{{name}}" if is_new else f"/{cycle.plural}/{{name}}/{row.act}"
     router.add_api_route(
         path, act, methods=["PUT" if is_new else "POST"],

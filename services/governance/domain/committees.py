@@ -1,33 +1,28 @@
 """Committees: who sits in them, by which rule, and that a broken rule stops their decisions."""
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 
-from pydantic import Field
-
-from schemas.events.codes import Area
-from schemas.events.governance import Sector
 from schemas.events.partnership import (
-    CIVIL,
     LEVELS,
     CoChairs,
     CommitteeConstituted,
     CommitteeCurrent,
     CommitteeIncomplete,
     CommitteeSeat,
-    CommitteeType,
-    Constituency,
-    Level,
     SeatFilled,
     SeatLost,
-    Seats,
 )
-from schemas.ids import AgencyId, CommitteeId
+from schemas.ids import AgencyId
 from schemas.wire.body import Body, Instant
 from services.governance.domain.areas import UnknownArea
+from services.governance.domain.composition import (
+    COMPOSITION,
+    SEATS_MAX,
+    Committee,
+    broken_clause,
+)
 from services.governance.domain.life_cycle import (
     CLOCK,
     DECISION,
@@ -37,7 +32,6 @@ from services.governance.domain.life_cycle import (
     ActRow,
     Adoption,
     Change,
-    Content,
     GovernanceRecord,
     GovernanceRegister,
     LifeCycle,
@@ -45,27 +39,13 @@ from services.governance.domain.life_cycle import (
     Scene,
     UnknownReference,
     condition,
+    drop_row,
 )
 from services.governance.domain.partners import STANDING, SeatEnd, admitted
-from services.runtime.errors import Refused, define_refusal
-
-SEATS_MAX: Final = 60
+from services.runtime.errors import define_refusal
 
 _define: Final = partial(define_refusal, __name__)
 
-TooFewSeats: Final = _define("too_few_seats", "The composition rule asks for more seats.", 422)
-ConstituencyMissing: Final = _define(
-    "constituency_missing", "Seat each constituency that the composition rule names.", 422
-)
-CivilShareBelow: Final = _define(
-    "civil_share_below",
-    "Give civil society and women's movements the share of seats that the rule names.",
-    422,
-)
-SectorMissing: Final = _define("sector_missing", "Seat a partner of each sector that has to join.", 422)
-CoChairsAlike: Final = _define(
-    "co_chairs_alike", "Let two seated partners of different constituencies be co-chairs.", 422
-)
 SeatedTwice: Final = _define("seated_twice", "A partner holds one seat in a committee; name it once.", 422)
 SeatMisnamed: Final = _define(
     "seat_misnamed", "A seat speaks for its partner's own constituency; name that one.", 422
@@ -75,61 +55,10 @@ AboveItself: Final = _define(
     "above_itself", "A committee stands below one of a wider level or area, never below itself.", 422
 )
 OutsideAbove: Final = _define("outside_above", "Its area must lie within that of the committee above.", 422)
-QuorumMissing: Final = _define("quorum_missing", "Too few seats are present and free to decide; meet again.")
-QuorumWithoutConstituency: Final = _define(
-    "quorum_without_constituency", "Civil society, or a constituency that the quorum names, is not present."
-)
 NotSecretariat: Final = _define(
     "not_secretariat", "The committee's own secretariat does this; ask the partner that is it.", 403
 )
 NoSeat: Final = _define("no_seat", "Your organisation holds no seat in this committee.", 403)
-
-
-class Composition(ActBody):
-    """Which constituencies and sectors a committee seats, how many, and civil society's share."""
-
-    constituencies: tuple[Constituency, ...] = Field(min_length=1, max_length=9)
-    seats_least: Annotated[int, Field(strict=True, ge=3, le=SEATS_MAX)] = 3
-    civil_share_least: Annotated[int, Field(strict=True, ge=20, le=100)] = 20
-    """Civil society and women's movements together, per cent; no rule goes below a fifth."""
-    sectors: tuple[Sector, ...] = Field(default=(), max_length=20)
-
-
-class Quorum(ActBody):
-    """How many seats must be present, and which constituencies."""
-
-    share: Annotated[int, Field(strict=True, ge=50, le=100)] = 50
-    constituencies: tuple[Constituency, ...] = Field(default=(), max_length=9)
-
-
-class Committee(Content):
-    """A committee as it is proposed, and as it stands."""
-
-    kind: ClassVar[str] = "committee"
-
-    type: CommitteeType
-    level: Level
-    area: Area
-    above: CommitteeId | None = None
-    secretariat: AgencyId
-    composition: Composition
-    quorum: Quorum = Quorum()
-    seats: tuple[CommitteeSeat, ...] = Field(max_length=SEATS_MAX)
-    co_chairs: CoChairs
-
-    def seat_of(self, partner: str) -> CommitteeSeat | None:
-        """The seat that a partner holds."""
-        return next((seat for seat in self.seats if seat.partner == partner), None)
-
-    @property
-    def by_constituency(self) -> Seats:
-        """How many seats each constituency holds."""
-        return seats_by_constituency(self.seats)
-
-    @property
-    def civil_share(self) -> int:
-        """Civil society's and women's movements' seats, per cent."""
-        return share(sum(seat.constituency in CIVIL for seat in self.seats), len(self.seats))
 
 
 class SeatProposal(ActBody):
@@ -144,56 +73,6 @@ class Handover(ActBody):
     """Which partner is the committee's secretariat from now on."""
 
     secretariat: AgencyId
-
-
-class Clause(NamedTuple):
-    """One clause of a composition rule, and when it is kept."""
-
-    refusal: type[Refused]
-    is_kept: Callable[[Committee, GovernanceRegister], bool]
-
-
-def _seats_sectors(content: Committee, register: GovernanceRegister) -> bool:
-    seated = {admitted(register, seat.partner).sector for seat in content.seats}
-    return seated >= set(content.composition.sectors)
-
-
-def _chairs_differ(content: Committee, _: GovernanceRegister) -> bool:
-    chairs = [content.seat_of(one) for one in content.co_chairs]
-    return len({seat.constituency for seat in chairs if seat}) == len(chairs)
-
-
-COMPOSITION: Final = (
-    Clause(TooFewSeats, lambda its, _: len(its.seats) >= its.composition.seats_least),
-    Clause(ConstituencyMissing, lambda its, _: {*its.composition.constituencies} <= {*its.by_constituency}),
-    Clause(CivilShareBelow, lambda its, _: its.civil_share >= its.composition.civil_share_least),
-    Clause(SectorMissing, _seats_sectors),
-    Clause(CoChairsAlike, _chairs_differ),
-)
-"""What a committee's seats must keep, at its constitution and at each decision."""
-
-
-def broken_clause(content: Committee, register: GovernanceRegister) -> type[Refused] | None:
-    """The first clause that the seats do not keep."""
-    return next((one.refusal for one in COMPOSITION if not one.is_kept(content, register)), None)
-
-
-def seats_by_constituency(seats: Iterable[CommitteeSeat]) -> Seats:
-    """Constituency → how many of these seats."""
-    return Counter(seat.constituency for seat in seats)
-
-
-def quorum_fault(content: Committee, present: Sequence[CommitteeSeat]) -> type[Refused] | None:
-    """Why these seats are no quorum; without civil society nobody is one."""
-    there = {seat.constituency for seat in present}
-    if not there & CIVIL or not there >= set(content.quorum.constituencies):
-        return QuorumWithoutConstituency
-    return QuorumMissing if share(len(present), len(content.seats)) < content.quorum.share else None
-
-
-def share(part: int, whole: int) -> int:
-    """Per cent, rounded down: a rule is never met by rounding."""
-    return part * 100 // whole if whole else 0
 
 
 def standing(register: GovernanceRegister, name: str | None) -> Committee:
@@ -378,11 +257,13 @@ COMMITTEES: Final = LifeCycle(
     plural="committees",
     id_kind="committee",
     most=2_000,
+    waits="proposed",
     rows=(
         ActRow(NOTHING, "propose", "secretary", "proposed", Committee, _propose,
             (_stands_below, _is_well_seated, _keeps_its_rule), "Propose a committee below your own."),
         ActRow(NOTHING, "found", FOUNDING, "constituted", Committee, _found,
             (_is_well_seated, _keeps_its_rule)),
+        drop_row("proposed", "secretary"),
         ActRow("proposed", "adopt", DECISION, "constituted", Adoption, _constitute, (_keeps_its_rule,)),
         ActRow(_SEATED, "resign", "seat", "", Nothing, _resign,
             (_by_a_seat,), "Give up your organisation's seat."),
@@ -393,6 +274,17 @@ COMMITTEES: Final = LifeCycle(
         ActRow(_SEATED, "hand_over", "secretary", "", Handover, _hand_over,
             (_by_secretariat,), "Let another partner be the secretariat."),
     ),
+    example={
+        "type": "coordination", "level": "district", "area": "ZZ0103", "above": "cmt_steering",
+        "secretariat": "river-alliance", "composition": {"constituencies": ["government", "civil_society"]},
+        "quorum": {"share": 60, "constituencies": ["government"]},
+        "co_chairs": ["ministry", "river-alliance"],
+        "seats": [
+            {"partner": "un-office", "constituency": "un", "until": "2028-11-30T00:00:00Z"},
+            {"partner": "ministry", "constituency": "government", "until": "2028-11-30T00:00:00Z"},
+            {"partner": "river-alliance", "constituency": "civil_society", "until": "2028-11-30T00:00:00Z"},
+        ],
+    },
     timer=_next_end,
     current=_current,
 )  # fmt: skip

@@ -12,18 +12,20 @@ from schemas.events.partnership import CommitteeSeat, Constituency, DecisionRout
 from schemas.ids import AgencyId, CommitteeId, DecisionId, MeetingId, derive
 from services.governance.domain.areas import UnknownArea
 from services.governance.domain.committees import (
+    NoSeat,
+    NotSecretariat,
+    check_secretariat,
+    held_seat,
+    standing,
+)
+from services.governance.domain.composition import (
     COMPOSITION,
     SEATS_MAX,
     Committee,
-    NoSeat,
-    NotSecretariat,
     QuorumMissing,
     QuorumWithoutConstituency,
     broken_clause,
-    check_secretariat,
-    held_seat,
     quorum_fault,
-    standing,
 )
 from services.governance.domain.life_cycle import (
     DECISION,
@@ -39,9 +41,12 @@ from services.governance.domain.life_cycle import (
     Scene,
     UnknownReference,
     condition,
+    drop_row,
 )
-from services.governance.domain.mandates import CircularMandate, PowerNotHeld, live_mandates
+from services.governance.domain.mandates import CircularMandate, Mandate, PowerNotHeld, live_mandates
 from services.governance.domain.meetings import Meeting
+from services.governance.domain.partners import admitted
+from services.governance.domain.protocols import SharingVersion
 from services.governance.domain.titles import Title, TitleNamesSomebody, check_title
 from services.runtime.errors import define_refusal
 
@@ -59,6 +64,14 @@ _define: Final = partial(define_refusal, __name__)
 SubjectUnfit: Final = _define(
     "subject_unfit", "Committees and mandates are adopted under admission, protocols under protocol.", 422
 )
+OthersToDecide: Final = _define(
+    "others_to_decide", "It was proposed below another committee; table it there.", 422
+)
+AreaTooNarrow: Final = _define(
+    "area_too_narrow",
+    "Name an area in which all of it lies: a protocol's parties, a body, a mandate.",
+    422,
+)
 MeetingUnfit: Final = _define(
     "meeting_unfit", "Name a meeting of this committee that was called or is open.", 422
 )
@@ -69,7 +82,6 @@ MemberRecused: Final = _define(
     "member_recused", "Your seat stepped back from this item and decides nothing of it."
 )
 VotedAlready: Final = _define("voted_already", "Your seat has voted; a vote is given once and stays.")
-NotTabledByYou: Final = _define("not_tabled_by_you", "Only the seat that tabled an item drops it.", 403)
 NoLiveMandate: Final = _define(
     "no_live_mandate", "The committee holds no mandate that is live now; let the committee above give one."
 )
@@ -136,7 +148,7 @@ def thing_of(content: AgendaItem) -> tuple[str, str] | None:
     return kind, content.about
 
 
-@condition(NoSeat, TitleNamesSomebody, UnknownArea, SubjectUnfit, MeetingUnfit)
+@condition(NoSeat, TitleNamesSomebody, UnknownArea, SubjectUnfit, OthersToDecide, AreaTooNarrow, MeetingUnfit)
 def _is_an_item(scene: Scene, _: None, body: AgendaItem) -> None:
     held_seat(scene, standing(scene.register, body.committee))
     check_title(body.title)
@@ -145,9 +157,7 @@ def _is_an_item(scene: Scene, _: None, body: AgendaItem) -> None:
         found = scene.register.get(*thing)
         if found is None or found.state != WAITS[thing[0]]:
             raise UnknownReference
-        own_area = getattr(found.content, "area", body.area)
-        if not scene.rules.areas.contains(body.area, own_area):
-            raise SubjectUnfit
+        _check_reach(scene, body, found.content)
     if body.meeting:
         _check_meeting(scene, body.committee, body.meeting)
 
@@ -176,12 +186,6 @@ def _is_own_seat(scene: Scene, _: Decision, body: Vote) -> None:
         raise NotYourSeat
 
 
-@condition(NotTabledByYou)
-def _tabled_it(scene: Scene, content: Decision, _: Nothing) -> None:
-    if content.tabled_by != scene.partner:
-        raise NotTabledByYou
-
-
 BARS: Final = (
     MeetingNotOpen, NotSecretariat, *(one.refusal for one in COMPOSITION), QuorumMissing,
     QuorumWithoutConstituency, NoLiveMandate, NoConsensus, NotEnoughVotes, AboveEveryMandate, PowerNotHeld,
@@ -192,7 +196,7 @@ BARS: Final = (
 
 @condition(*BARS)
 def _can_be_taken(scene: Scene, content: Decision, body: Taking) -> None:
-    """Composition, quorum and mandate, in this order; then consensus or enough votes."""
+    """Composition, quorum and mandate; then that enough seats spoke, and for consensus none against."""
     committee = standing(scene.register, content.committee)
     check_secretariat(scene, committee)
     free = _free_seats(_open_meeting(scene, content), committee, content)
@@ -203,9 +207,7 @@ def _can_be_taken(scene: Scene, content: Decision, body: Taking) -> None:
     choices = _choices(content, free)
     if body.method == "consensus" and "against" in choices:
         raise NoConsensus
-    if body.method == "vote" and quorum_fault(
-        committee, [one for one in free if one.partner in content.votes]
-    ):
+    if quorum_fault(committee, [one for one in free if one.partner in content.votes]):
         raise NotEnoughVotes
 
 
@@ -226,10 +228,6 @@ def _schedule(_: Scene, content: Decision, body: Schedule) -> Change:
 def _postpone(_: Scene, content: Decision, __: Nothing) -> Change:
     """Votes and recusals of a meeting end with it."""
     return Change(content.model_copy(update={"meeting": None, "votes": {}, "recused": ()}))
-
-
-def _drop(_: Scene, content: Decision, __: Nothing) -> Change:
-    return Change(content)
 
 
 def _recuse(scene: Scene, content: Decision, _: Nothing) -> Change:
@@ -288,6 +286,22 @@ def _route_up(scene: Scene, content: Decision, committee: Committee) -> Change:
     return Change(content, (fact,), (scene.follow("decision", routed, "route", item),), state="routed_up")
 
 
+def _check_reach(scene: Scene, body: AgendaItem, thing: Content) -> None:
+    """Refuse to adopt what stands below another committee, or reaches beyond the item's area."""
+    match thing:
+        case Committee(above=giver, area=area) | Mandate(given_by=giver, area=area):
+            reached = [area]
+        case SharingVersion(document=document):
+            giver = body.committee
+            reached = [admitted(scene.register, party).area for party in document.parties]
+        case _:
+            raise UnknownReference
+    if giver != body.committee:
+        raise OthersToDecide
+    if not all(scene.rules.areas.contains(body.area, one) for one in reached):
+        raise AreaTooNarrow
+
+
 def _check_meeting(scene: Scene, committee: str, name: str) -> None:
     found = scene.register.find(Meeting, name)
     if found.content.committee != committee or found.state not in ("called", "open"):
@@ -320,6 +334,7 @@ DECISIONS: Final = LifeCycle(
     plural="decisions",
     id_kind="decision",
     most=50_000,
+    waits="tabled on_agenda",
     rows=(
         ActRow(NOTHING, "table", "seat", "", AgendaItem, _table,
             (_is_an_item,), "Table an item for your committee."),
@@ -327,8 +342,7 @@ DECISIONS: Final = LifeCycle(
         ActRow("tabled", "schedule", "secretary", "on_agenda", Schedule, _schedule,
             (_can_be_scheduled,), "Put an item on a meeting's agenda."),
         ActRow("on_agenda", "postpone", DECISION, "tabled", Nothing, _postpone),
-        ActRow("tabled on_agenda", "drop", "seat", "dropped", Nothing, _drop,
-            (_tabled_it,), "Take back what your seat tabled."),
+        drop_row("tabled on_agenda", "seat"),
         ActRow("on_agenda", "recuse", "seat", "", Nothing, _recuse,
             (_may_speak,), "Step back from an item in which your organisation has an interest."),
         ActRow("on_agenda", "vote", "seat", "", Vote, _vote,
@@ -336,4 +350,8 @@ DECISIONS: Final = LifeCycle(
         ActRow("on_agenda", "take", "secretary", "", Taking, _take, (_can_be_taken,),
             "Decide: it needs composition, quorum and mandate, and goes up where it lies above the mandate."),
     ),
+    example={
+        "committee": "cmt_steering", "meeting": "mtg_2027-02", "subject": "protocol", "area": "ZZ",
+        "title": "Share referrals between health and shelters", "about": "shared-care.2",
+    },
 )  # fmt: skip

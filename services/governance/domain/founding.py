@@ -9,7 +9,7 @@ from pydantic import Field
 
 from schemas.events.governance import Signatures
 from schemas.ids import AgencyId, CommitteeId, MandateId
-from services.governance.domain.committees import Committee
+from services.governance.domain.composition import Committee
 from services.governance.domain.life_cycle import FOUNDING, ActBody, PartnerAct, PartnerActor
 from services.governance.domain.mandates import MandateProposal
 from services.governance.domain.partners import PartnerDescription

@@ -25,6 +25,8 @@ CLOCK: Final = "clock"
 DECISION: Final = "decision"
 FOUNDING: Final = "founding"
 """What acts besides: a time that has come, another act that was decided, the founding act."""
+WAITING_MAX: Final = 200
+"""How many of one kind a partner may have waiting, so that none fills the table for all."""
 NOTHING: Final = "none"
 """The state of what does not exist yet."""
 
@@ -39,6 +41,11 @@ UnknownReference: Final = _define(
     "It names something that is not known here, or is in no state for this; look at it.",
     422,
 )
+TooManyOpen: Final = _define(
+    "too_many_open",
+    "So many that your organisation made wait already; let them be dealt with, or drop some.",
+)
+NotMadeByYou: Final = _define("not_made_by_you", "Whoever made it takes it back; ask that partner.", 403)
 TooMany: Final = _define("too_many", "Governance keeps no more of this kind; end or reuse what is there.")
 AlreadyThere: Final = _define("already_there", "Something else stands under this id; choose another.")
 
@@ -85,6 +92,8 @@ class GovernanceRecord(Generic[C]):
     state: str
     content: C
     version: int = 1
+    made_by: str = ""
+    """The partner that made it; nobody where the founding or a decision did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +193,7 @@ class Scene:
     """What a row's functions may look at, besides content and body."""
 
     act: PartnerAct
+    record: GovernanceRecord[Any] | None
     register: GovernanceRegister
     rules: Rules
 
@@ -214,6 +224,17 @@ def condition(*refusals: type[Refused]) -> Callable[[Callable[[Scene, Any, Any],
     return lambda check: Condition(check, refusals)
 
 
+@condition(NotMadeByYou)
+def _is_makers(scene: Scene, _: Content, __: Nothing) -> None:
+    if not scene.record or scene.record.made_by != scene.partner:
+        raise NotMadeByYou
+
+
+def unchanged(_: Scene, content: Content, __: BaseModel) -> Change:
+    """What an act makes that moves the state alone."""
+    return Change(content)
+
+
 class ActRow(NamedTuple):
     """One row of a table."""
 
@@ -237,6 +258,12 @@ class ActRow(NamedTuple):
         return tuple(role for role in self.by.split() if role in PEOPLE)
 
 
+def drop_row(states: str, by: str) -> ActRow:
+    """The row of every table by which whoever made something takes it back."""
+    about = "Take back what your organisation made, while it waits."
+    return ActRow(states, "drop", by, "dropped", Nothing, unchanged, (_is_makers,), about)
+
+
 @dataclass(frozen=True, slots=True)
 class LifeCycle:
     """One aggregate: its table, its place in addresses, its clock, and what it says is in force."""
@@ -246,7 +273,11 @@ class LifeCycle:
     id_kind: str
     most: int
     """How many of them governance keeps."""
+    waits: str
+    """The states, several words, in which one waits for others; a partner has so many at most."""
     rows: tuple[ActRow, ...]
+    example: Mapping[str, Any] = field(default_factory=dict)
+    """What the act says that makes one."""
     timer: Callable[[GovernanceRecord[Any]], tuple[datetime, str] | None] = lambda _: None
     """When the clock acts next, and how."""
     current: Callable[[GovernanceRecord[Any]], Body | None] = lambda _: None
@@ -312,17 +343,28 @@ def _step(
     act: PartnerAct, register: GovernanceRegister, cycles: Cycles, rules: Rules
 ) -> tuple[ActOutcome, tuple[PartnerAct, ...]]:
     cycle, record = cycles[act.kind], register.get(act.kind, act.id)
-    row = cycle.row(act, record.state if record else NOTHING)
-    scene, content = Scene(act, register, rules), record.content if record else None
     if act.actor.role in PEOPLE:
         check_partner(act.actor.partner, register)
-    if record is None and len(register.of(act.kind)) >= cycle.most:
-        raise TooMany
+    row = cycle.row(act, record.state if record else NOTHING)
+    if record is None:
+        _check_room(act, register, cycle)
+    scene, content = Scene(act, record, register, rules), record.content if record else None
     for one in row.needs:
         one.check(scene, content, act.body)
     change = row.make(scene, content, act.body)
     version, state = (record.version + 1, record.state) if record else (1, NOTHING)
-    after = GovernanceRecord(act.id, change.state or row.target or state, change.content, version)
+    made_by = record.made_by if record and NOTHING not in row.states.split() else act.actor.partner
+    after = GovernanceRecord(act.id, change.state or row.target or state, change.content, version, made_by)
     timer = cycle.timer(after)
     due = timer[0] if timer else None
     return ActOutcome(act, after, change.facts, cycle.current(after), due), change.then
+
+
+def _check_room(act: PartnerAct, register: GovernanceRegister, cycle: LifeCycle) -> None:
+    """Refuse one more where nobody's, or this partner's, is left room for."""
+    if len(register.of(act.kind)) >= cycle.most:
+        raise TooMany
+    maker, states = act.actor.partner, cycle.waits.split()
+    waiting = (one for one in register.of(act.kind) if one.made_by == maker and one.state in states)
+    if maker and sum(1 for _ in waiting) >= WAITING_MAX:
+        raise TooManyOpen

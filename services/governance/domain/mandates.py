@@ -22,15 +22,14 @@ from schemas.ids import CommitteeId
 from schemas.wire.body import COUNT_MAX, Code, Count, Instant
 from services.governance.domain.areas import UnknownArea
 from services.governance.domain.committees import (
-    Committee,
     NoSeat,
     NotSecretariat,
     chain,
     check_secretariat,
     held_seat,
-    share,
     standing,
 )
+from services.governance.domain.composition import Committee, share
 from services.governance.domain.life_cycle import (
     CLOCK,
     DECISION,
@@ -47,6 +46,7 @@ from services.governance.domain.life_cycle import (
     Nothing,
     Scene,
     condition,
+    drop_row,
 )
 from services.governance.domain.partners import admitted
 from services.runtime.errors import define_refusal
@@ -296,10 +296,12 @@ MANDATES: Final = LifeCycle(
     plural="mandates",
     id_kind="mandate",
     most=5_000,
+    waits="proposed",
     rows=(
         ActRow(NOTHING, "propose", "secretary", "proposed", MandateProposal, _propose,
             (_by_givers_secretariat, _is_sound, _is_given_from_above), "Propose a mandate for one below."),
         ActRow(NOTHING, "found", FOUNDING, "live", MandateProposal, _found, (_is_sound,)),
+        drop_row("proposed", "secretary"),
         ActRow("proposed", "adopt", DECISION, "live", Adoption, _give, (_is_given_from_above,)),
         ActRow("live", "warn", CLOCK, "", Nothing, _warn),
         ActRow("live", "expire", CLOCK, "expired", Nothing, _expire),
@@ -308,6 +310,14 @@ MANDATES: Final = LifeCycle(
         ActRow("live", "use_budget", "seat", "", Spending, _use_budget,
             (_by_its_seat, _is_planned), "Count money that your organisation spent."),
     ),
+    example={
+        "committee": "cmt_north", "given_by": "cmt_steering", "subjects": ["protocol", "work_plan"],
+        "area": "ZZ0103", "valid_from": "2026-12-01T00:00:00Z", "valid_until": "2027-11-30T00:00:00Z",
+        "work_plans": [{
+            "year": 2027, "currency": "XTS",
+            "lines": [{"activity": "joint_training", "amount": 12000, "hours": 160}],
+        }],
+    },
     timer=_timer,
     current=_current,
 )  # fmt: skip

@@ -10,16 +10,13 @@ from schemas.events.partnership import MeetingHeld
 from schemas.ids import AgencyId, CommitteeId
 from schemas.wire.body import Instant
 from services.governance.domain.committees import (
-    SEATS_MAX,
-    Committee,
     NoSeat,
     NotSecretariat,
     check_secretariat,
     held_seat,
-    quorum_fault,
-    seats_by_constituency,
     standing,
 )
+from services.governance.domain.composition import SEATS_MAX, Committee, quorum_fault, seats_by_constituency
 from services.governance.domain.life_cycle import (
     NOTHING,
     ActBody,
@@ -30,6 +27,7 @@ from services.governance.domain.life_cycle import (
     Nothing,
     Scene,
     condition,
+    unchanged,
 )
 from services.governance.domain.mandates import Backdated
 from services.runtime.errors import define_refusal
@@ -112,10 +110,6 @@ def _call(_: Scene, __: None, body: MeetingCall) -> Change:
     return Change(Meeting(**dict(body)))
 
 
-def _keep(_: Scene, content: Meeting, __: Nothing) -> Change:
-    return Change(content)
-
-
 def _attend(scene: Scene, content: Meeting, _: Nothing) -> Change:
     return Change(content.model_copy(update={"present": (*content.present, scene.partner)}))
 
@@ -156,10 +150,11 @@ MEETINGS: Final = LifeCycle(
     plural="meetings",
     id_kind="meeting",
     most=50_000,
+    waits="called",
     rows=(
         ActRow(NOTHING, "call", "secretary", "called", MeetingCall, _call,
             (_by_its_secretariat, _can_sit), "Call a meeting of your committee."),
-        ActRow("called", "open", "secretary", "open", Nothing, _keep,
+        ActRow("called", "open", "secretary", "open", Nothing, unchanged,
             (_by_its_secretariat, _is_time), "Open the meeting."),
         ActRow("called", "cancel", "secretary", "cancelled", Nothing, _cancel,
             (_by_its_secretariat,), "Call the meeting off; its items wait for another."),
@@ -168,4 +163,7 @@ MEETINGS: Final = LifeCycle(
         ActRow("open", "close", "secretary", "held", Nothing, _close,
             (_by_its_secretariat,), "Close the meeting; what was not decided waits for another."),
     ),
+    example={
+        "committee": "cmt_steering", "begins_at": "2027-02-10T09:00:00Z", "ends_at": "2027-02-10T11:00:00Z",
+    },
 )  # fmt: skip

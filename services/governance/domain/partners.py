@@ -24,6 +24,7 @@ from services.governance.domain.life_cycle import (
     Scene,
     UnknownReference,
     condition,
+    drop_row,
 )
 from services.governance.domain.publications import IdTaken
 from services.runtime.errors import define_refusal
@@ -198,15 +199,22 @@ PARTNERS: Final = LifeCycle(
     plural="partners",
     id_kind="agency",
     most=5_000,
+    waits="proposed",
     rows=(
-        ActRow(f"{NOTHING} left", "propose", "seat approver", "proposed", PartnerDescription, _propose,
-            (_is_described,), "Propose a partner; one of another constituency confirms."),
+        ActRow(f"{NOTHING} left dropped", "propose", "seat approver", "proposed", PartnerDescription,
+            _propose, (_is_described,), "Propose a partner; one of another constituency confirms."),
         ActRow(NOTHING, "found", FOUNDING, "admitted", PartnerDescription, _found, (_is_described,)),
         ActRow("proposed", "confirm", "approver", "admitted", Nothing, _admit,
             (_is_of_another_constituency,), "Agree that a proposed partner takes part."),
+        drop_row("proposed", "seat approver"),
         ActRow("admitted", "amend", "seat approver", "admitted", Means, _amend,
             (_is_itself, _has_currencies), "Say anew what your organisation brings."),
         ActRow("admitted", "leave", "approver", "left", Nothing, _leave,
             (_is_itself, _is_no_secretariat), "Take part no longer; your seats stand empty at once."),
     ),
+    example={
+        "constituency": "civil_society", "level": "district", "area": "ZZ0103", "sector": "civil_society",
+        "expertise": ["survivor_care", "shelter"],
+        "offers": [{"code": "shelter_places", "amount": 12, "unit": "places"}],
+    },
 )  # fmt: skip

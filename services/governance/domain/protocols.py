@@ -41,6 +41,7 @@ from services.governance.domain.life_cycle import (
     Nothing,
     Scene,
     condition,
+    drop_row,
 )
 from services.governance.domain.partners import Partner
 from services.governance.domain.publications import (
@@ -251,9 +252,11 @@ PROTOCOLS: Final = LifeCycle(
     plural="protocols",
     id_kind="protocol_version",
     most=5_000,
+    waits="draft adopted",
     rows=(
         ActRow(NOTHING, "draft", "secretary", "draft", ProtocolDraft, _draft,
             (_is_next,), "Draft the next version of a protocol."),
+        drop_row("draft", "secretary"),
         ActRow("draft", "adopt", DECISION, "adopted", Adoption, _adopt),
         ActRow("adopted", "sign", "approver", "", HolderSignature, _sign,
             (_is_a_holders,), "Hand in one holder's signature; two bring it into force after the delay."),

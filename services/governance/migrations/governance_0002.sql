@@ -8,7 +8,8 @@ CREATE TABLE act (
 CREATE INDEX act_of_record ON act (kind, id, number);
 CREATE TABLE record (
   kind text NOT NULL, id text NOT NULL, state text NOT NULL, version int NOT NULL, content jsonb NOT NULL,
-  due timestamptz, changed bigint NOT NULL REFERENCES act (number), PRIMARY KEY (kind, id));
+  made_by text NOT NULL, due timestamptz, changed bigint NOT NULL REFERENCES act (number),
+  PRIMARY KEY (kind, id));
 CREATE INDEX record_changed ON record (changed);
 CREATE INDEX record_due ON record (due) WHERE due IS NOT NULL;
 GRANT SELECT, INSERT ON act TO "{service}";

@@ -113,12 +113,15 @@ def _keeps_its_rule(scene: Scene, content: Committee | None, body: ActBody) -> N
 
 
 @condition(UnknownArea, SeatedTwice, SeatMisnamed, TermOver)
-def _is_well_seated(scene: Scene, _: Committee | None, body: Committee) -> None:
-    scene.rules.areas.check(body.area)
-    admitted(scene.register, body.secretariat)
-    if len({seat.partner for seat in body.seats}) != len(body.seats):
+def _is_well_seated(scene: Scene, content: Committee | None, body: ActBody) -> None:
+    committee = body if isinstance(body, Committee) else content
+    if committee is None:
+        return
+    scene.rules.areas.check(committee.area)
+    admitted(scene.register, committee.secretariat)
+    if len({seat.partner for seat in committee.seats}) != len(committee.seats):
         raise SeatedTwice
-    for seat in body.seats:
+    for seat in committee.seats:
         if admitted(scene.register, seat.partner).constituency != seat.constituency:
             raise SeatMisnamed
         if seat.until <= scene.at:
@@ -264,7 +267,8 @@ COMMITTEES: Final = LifeCycle(
         ActRow(NOTHING, "found", FOUNDING, "constituted", Committee, _found,
             (_is_well_seated, _keeps_its_rule)),
         drop_row("proposed", "secretary"),
-        ActRow("proposed", "adopt", DECISION, "constituted", Adoption, _constitute, (_keeps_its_rule,)),
+        ActRow("proposed", "adopt", DECISION, "constituted", Adoption, _constitute,
+            (_is_well_seated, _keeps_its_rule)),
         ActRow(_SEATED, "resign", "seat", "", Nothing, _resign,
             (_by_a_seat,), "Give up your organisation's seat."),
         ActRow(_SEATED, "vacate", DECISION, "", SeatEnd, _vacate),

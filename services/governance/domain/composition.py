@@ -20,7 +20,7 @@ from schemas.events.partnership import (
 )
 from schemas.ids import AgencyId, CommitteeId
 from services.governance.domain.life_cycle import ActBody, Content, GovernanceRegister
-from services.governance.domain.partners import admitted
+from services.governance.domain.partners import Partner
 from services.runtime.errors import Refused, define_refusal
 
 SEATS_MAX: Final = 60
@@ -101,7 +101,8 @@ class Clause(NamedTuple):
 
 
 def _seats_sectors(content: Committee, register: GovernanceRegister) -> bool:
-    seated = {admitted(register, seat.partner).sector for seat in content.seats}
+    # Whether or not it takes part any longer: a partner that leaves loses its seats one by one.
+    seated = {register.find(Partner, seat.partner).content.sector for seat in content.seats}
     return seated >= set(content.composition.sectors)
 
 

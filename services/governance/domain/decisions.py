@@ -14,6 +14,8 @@ from services.governance.domain.areas import UnknownArea
 from services.governance.domain.committees import (
     NoSeat,
     NotSecretariat,
+    SeatMisnamed,
+    TermOver,
     check_secretariat,
     held_seat,
     standing,
@@ -189,7 +191,7 @@ def _is_own_seat(scene: Scene, _: Decision, body: Vote) -> None:
 BARS: Final = (
     MeetingNotOpen, NotSecretariat, *(one.refusal for one in COMPOSITION), QuorumMissing,
     QuorumWithoutConstituency, NoLiveMandate, NoConsensus, NotEnoughVotes, AboveEveryMandate, PowerNotHeld,
-    CircularMandate,
+    CircularMandate, SeatMisnamed, TermOver,
 )  # fmt: skip
 """What can stand between an item and its decision."""
 

@@ -203,12 +203,46 @@ PLANTED: Final[tuple[tuple[str, str, Plant], ...]] = (
         lambda e: {"searched_bytes": {**e["searched_bytes"], MAILS: 0}},
     ),
     (
+        "a version was adopted without civil society",
+        "nothing is decided without civil society",
+        lambda e: {"undecided": {one: replace(row, code=None) for one, row in e["undecided"].items()}},
+    ),
+    (
+        "a version went on though it was refused",
+        "nothing is decided without civil society",
+        lambda e: {"undecided": {one: replace(row, state="adopted") for one, row in e["undecided"].items()}},
+    ),
+    (
+        "the arbiter took what one holder signed",
+        "one signature puts nothing in force",
+        lambda e: {"half_signed": e["half_signed"] | with_reader(e, "referrals", kept=2)},
+    ),
+    (
+        "a sector lost a protocol in silence",
+        "one signature puts nothing in force",
+        lambda e: {"half_signed": e["half_signed"] | with_reader(e, "police", reason=None)},
+    ),
+    (
+        "a fact of governance was lost",
+        "governance tells what partners did",
+        lambda e: {"told_decisions": e["told_decisions"][1:]},
+    ),
+    (
+        "a fact of governance was told twice",
+        "governance tells what partners did",
+        lambda e: {"told_decisions": (*e["told_decisions"], e["told_decisions"][0])},
+    ),
+    (
         "a declined referral just stops",
         "no referral ends in silence",
         lambda e: {"counted": without(e["counted"], lambda each: each["type"] == "referral.closed_unmet")},
     ),
 )
 """What is planted, the check that must turn red, and the parts of the evidence that it changes."""
+
+
+def with_reader(evidence: Evidence, reader: str, **how: Any) -> dict[str, Any]:
+    return {reader: replace(evidence["half_signed"][reader], **how)}
 
 
 def opened(evidence: Evidence) -> TriedPull:

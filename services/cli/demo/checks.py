@@ -16,6 +16,11 @@ from services.cli.demo.packet_checks import (
     pulls_answered,
     releases_in_trail,
 )
+from services.cli.demo.partner_checks import (
+    facts_are_of_acts,
+    nothing_without_civil_society,
+    one_signature_is_refused,
+)
 
 GAP_MS_MAX: Final = 25.0
 ORDERS_AT_LEAST: Final = 5
@@ -356,6 +361,9 @@ CHECKS: Final[tuple[tuple[str, Callable[..., list[str]]], ...]] = (
     ("planted names stay at home", names_stay_home),
     ("canaries lie only where they were opened", canaries_opened_only),
     ("the search finds its control", search_finds),
+    ("nothing is decided without civil society", nothing_without_civil_society),
+    ("one signature puts nothing in force", one_signature_is_refused),
+    ("governance tells what partners did", facts_are_of_acts),
 )
 EMPTY_WHEN_GOOD: Final = frozenset({"failures"})
 

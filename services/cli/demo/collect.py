@@ -16,19 +16,21 @@ from typing import Any, Final
 from deploy.local.databases import DATABASES
 from deploy.local.founding import operator_client
 from deploy.local.installation import Installation
-from schemas.topics import INBOX, REFERRALS_FACTS, SECTORS, SERVICES, TOPICS
+from schemas.topics import GOVERNANCE_FACTS, INBOX, REFERRALS_FACTS, SECTORS, SERVICES, TOPICS
 from schemas.wire.cloudevents import decode
 from schemas.wire.envelope import HEADERS
 from schemas.wire.sealing import open_event
+from schemas.wire.topic import Topic
 from services.cli.agency_client import AgencyClient, NumberedFact
 from services.cli.demo.checks import Evidence, Kill, PartyKey, SinkMail
+from services.cli.demo.partner_checks import KeptAct, ToldDecision, about
 from services.cli.demo.play import Play
 from services.cli.demo.search import plant_control, search
 from services.cli.demo.trial import Trial, until
 from services.cli.trail import download
 from services.runtime import administration
 
-_DEAD: Final = "SELECT count(*) FROM dead_letter"
+_DEAD: Final = "SELECT count(*) FROM dead_letter WHERE state = 'waiting'"
 _REFUSED: Final = """
 SELECT coalesce(string_agg(DISTINCT kind || ' ' || refused, ', '), '') FROM trail_outbox
 WHERE refused IS NOT NULL"""
@@ -43,6 +45,9 @@ _WAITING: Final = (
     ("audit", _UNSIGNED),
 )
 _SENT: Final = "SELECT topic, value FROM outbox_sent UNION ALL SELECT topic, value FROM outbox"
+_ACTS: Final = """
+SELECT kind, id, facts FROM act
+UNION ALL SELECT kind, id, ARRAY['governance.agency_admitted'] FROM publication WHERE kind = 'agency'"""
 _OFFSETS: Final = "SELECT topic, part, next FROM consumer_offset"
 
 
@@ -56,6 +61,7 @@ async def collect(play: Play, kills: tuple[Kill, ...], folder: Path) -> Evidence
         await onlooker.quiet()
         verdict, entries = await _export(trial, folder)
         addressed, counted = await onlooker.arbiter_sent()
+        kept_acts, told_decisions = await onlooker.governed()
         traces, searched_bytes = await search(trial, onlooker.connections)
         states = await onlooker.connections["referrals"].fetch("SELECT id, state FROM referral")
         feeds = await asyncio.gather(*(client.whole_feed() for client in clients))
@@ -81,6 +87,10 @@ async def collect(play: Play, kills: tuple[Kill, ...], folder: Path) -> Evidence
             "kills": kills,
             "gaps_ms": play.gaps_ms,
             "outsiders": play.outsiders,
+            "undecided": play.undecided,
+            "half_signed": play.half_signed,
+            "kept_acts": kept_acts,
+            "told_decisions": told_decisions,
             "dead_letters": {each: await onlooker.count(each, _DEAD) for each in SERVICES if each != "audit"},
             "refused_reports": {
                 each: await onlooker.connections[each].fetchval(_REFUSED) for each in SECTORS
@@ -148,23 +158,33 @@ class Onlooker:
         """All that the arbiter addressed to parties, and all that it sent out for statistics."""
         addressed: list[NumberedFact] = []
         counted: list[Mapping[str, Any]] = []
-        by_name = {
-            topic.name(self.installation.kafka.namespace): topic
-            for topic in (*INBOX.values(), REFERRALS_FACTS)
-        }
-        for row in await self.connections["referrals"].fetch(_SENT):
+        for topic, fact, cause in await self._sent_by("referrals", *INBOX.values(), REFERRALS_FACTS):
+            if topic is REFERRALS_FACTS:
+                counted.append(fact)
+            else:
+                addressed.append(NumberedFact(**fact, agency=fact["to"], caused_by=cause))
+        return addressed, counted
+
+    async def governed(self) -> tuple[tuple[KeptAct, ...], tuple[ToldDecision, ...]]:
+        """All that partners and the operator did, as governance keeps it, and all that it sent out of it."""
+        rows = await self.connections["governance"].fetch(_ACTS)
+        acts = tuple(KeptAct(row["kind"], row["id"], tuple(row["facts"])) for row in rows)
+        sent = await self._sent_by("governance", GOVERNANCE_FACTS)
+        return acts, tuple(about(fact["type"], fact) for _, fact, _ in sent)
+
+    async def _sent_by(self, service: str, *topics: Topic) -> list[tuple[Topic, dict[str, Any], str]]:
+        """What a service sent to these topics: the topic, the fact, and what caused it."""
+        by_name = {topic.name(self.installation.kafka.namespace): topic for topic in topics}
+        sent = []
+        for row in await self.connections[service].fetch(_SENT):
             if not (topic := by_name.get(row["topic"])):
                 continue
             event = decode(HEADERS, row["value"])
             opened = open_event(event, topic, mode=self.installation.configuration.mode)
             full_type = str(opened.attributes["type"])
             fact = {**opened.data, "type": full_type.removeprefix("org.concert.").rpartition(".v")[0]}
-            if topic is REFERRALS_FACTS:
-                counted.append(fact)
-            else:
-                cause = str(event.attributes.get("causationid"))
-                addressed.append(NumberedFact(**fact, agency=fact["to"], caused_by=cause))
-        return addressed, counted
+            sent.append((topic, fact, str(event.attributes.get("causationid"))))
+        return sent
 
     async def _is_quiet(self) -> bool:
         for service, question in _WAITING:

@@ -28,6 +28,7 @@ from services.cli.demo.collect import collect
 from services.cli.demo.play import Gate, Play, dealt
 from services.cli.demo.story import lines_of, play_one
 from services.cli.demo.trial import Trial, listening, running_trial, set_up
+from services.cli.demo.versions import try_next_version
 from services.cli.directory import ImportReport
 from services.cli.talk import FAILED, AsJson, say, show
 
@@ -56,8 +57,9 @@ def demo(
 ) -> None:
     """Examples: `concert demo`, `concert demo --json`, `concert demo --directory PATH`.
 
-    In a temporary directory: starts everything, lets thirteen agencies make and answer referrals over HTTP,
-    kills the arbiter and the broker in the middle, then checks from outside. Exit 0 only if all holds.
+    In a temporary directory: starts everything, lets partners adopt a protocol and thirteen agencies make and
+    answer referrals over HTTP, kills the arbiter and the broker in the middle, then checks from outside.
+    Exit 0 only if all holds.
     """
 
     async def run(folder: Path) -> tuple[dict[str, Any], Sequence[CheckResult]]:
@@ -117,8 +119,12 @@ async def perform(
 ) -> tuple[Evidence, list[ImportReport], list[str]]:
     """Play on a platform that stands, gather the evidence, and tell one case of it."""
     reports = await set_up(trial, directory)
-    phases.done(f"{len(trial.agencies)} agencies, their protocol and desks are known everywhere")
+    phases.done(
+        f"partners adopted a protocol, {len(trial.agencies)} agencies and their desks are known everywhere"
+    )
     play = Play(trial)
+    play.undecided, play.half_signed = await try_next_version(trial)
+    phases.done("its next version failed without civil society, and with one signature")
     async with listening(trial.clients.values()):
         kills = await _play(play, count, phases)
         await play.try_outsiders()
@@ -195,6 +201,12 @@ def document(
             "accepted_first": orders["accepted"],
             "withdrawn_first": orders["refused"],
             "gap_ms_max": round(max(evidence["gaps_ms"].values(), default=0.0), 2),
+        },
+        "partnership": {
+            "acts": len(evidence["kept_acts"]),
+            "facts": len(evidence["told_decisions"]),
+            "without civil society": ", ".join(str(one.code) for one in evidence["undecided"].values()),
+            "with one signature": dict(Counter(one.reason for one in evidence["half_signed"].values())),
         },
         "listed": evidence["outsiders"],
         "directories": [report.as_json() | {"rows": len(report.refused)} for report in reports],

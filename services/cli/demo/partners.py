@@ -129,6 +129,12 @@ class Partnership:
             await self.client.act(f"approver {MINISTRY}", f"protocols/{name}/sign", signature)
         return drafted
 
+    async def fill(self, committee: str, partner: str) -> None:
+        """An empty seat is taken."""
+        stands = (await self.client.read(f"secretary {OFFICE}", f"committees/{committee}"))["content"]
+        body = {"partner": partner, "until": SystemClock().now() + TERM}
+        await self.client.act(f"secretary {stands['secretariat']}", f"committees/{committee}/fill", body)
+
     async def draft(self, document: Json) -> ProtocolDocument:
         """The next version, as the mechanism's secretariat writes it down."""
         secretary = f"secretary {self.seated['social_services']}"

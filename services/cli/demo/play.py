@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import cycle, islice
 from typing import Any, Final
@@ -33,6 +33,7 @@ from services.cli.demo.agencies import listed_only
 from services.cli.demo.canaries import new_packet
 from services.cli.demo.checks import GAP_MS_MAX, ORDERS_AT_LEAST, PlayedReferral
 from services.cli.demo.packet_checks import ACCEPTED, NOT_AGREED, RACED, STRANGER, TOO_EARLY, WITHDRAWN
+from services.cli.demo.partner_checks import HalfSigned, UndecidedVersion
 from services.cli.demo.pulls import AGREED, NOT_AGREED_TO, agreement
 from services.cli.demo.trial import Trial
 
@@ -137,6 +138,8 @@ class Play:
     head_start: float = HEAD_START_SECONDS
     failures: list[str] = field(default_factory=list)
     outsiders: dict[str, str | None] = field(default_factory=dict)
+    undecided: Mapping[str, UndecidedVersion] = field(default_factory=dict)
+    half_signed: Mapping[str, HalfSigned] = field(default_factory=dict)
     _preparing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(PREPARED_AT_ONCE))
 
     async def play_all(self, stories: Sequence[Story]) -> None:

@@ -1,0 +1,90 @@
+"""The next version of the protocol, tried twice in vain: without civil society, and with one signature."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Final
+
+from deploy.local.databases import DATABASES
+from deploy.local.founding import operator_client
+from deploy.local.installation import Installation
+from schemas.events.governance import ProtocolCurrent, ProtocolDocument
+from schemas.topics import GOVERNANCE_STATE
+from schemas.wire import envelope
+from schemas.wire.body import key_of
+from schemas.wire.topic import source_of
+from services.cli.demo.partner_checks import NOT_SIGNED, READERS, HalfSigned, UndecidedVersion
+from services.cli.demo.partners import MECHANISM, Partnership, partnership
+from services.cli.demo.trial import Trial, protocol, until
+from services.runtime.clock import SystemClock
+from services.runtime.ids import new_id
+
+_NUMBER: Final = """
+UPDATE sequence_out SET last = last + 1 WHERE topic = $1 AND key = $2 RETURNING last"""
+_SEND: Final = "INSERT INTO outbox (shard, topic, key, sequence, value) VALUES (0, $1, $2, $3, $4)"
+_SET_ASIDE: Final = "SELECT reason FROM dead_letter WHERE topic = $1 AND key = $2 AND state = 'waiting'"
+_KEPT: Final = "SELECT coalesce(max(version), 0) FROM protocol WHERE id = $1"
+
+
+async def try_next_version(
+    trial: Trial,
+) -> tuple[Mapping[str, UndecidedVersion], Mapping[str, HalfSigned]]:
+    """What came of it: of the decision, and at each reader of what one holder signed."""
+    document = protocol([agency.id for agency in trial.agencies]) | {"entry_fresh_for_days": 1}
+    async with partnership(trial.installation, trial.issuer, trial.agencies) as partners:
+        drafted = await partners.draft(document)
+        undecided = await _decide_without_civil_society(partners, drafted)
+        half_signed = partners.signed(drafted, holders=1)
+    return {f"{drafted.id}.{drafted.version}": undecided}, await _send(trial.installation, half_signed)
+
+
+async def _decide_without_civil_society(partners: Partnership, drafted: ProtocolDocument) -> UndecidedVersion:
+    """A seat is given up, every other one votes for the version, and the seat is filled again."""
+    name, seat = f"{drafted.id}.{drafted.version}", partners.seated["civil_society"]
+    await partners.client.act(f"seat {seat}", f"committees/{MECHANISM}/resign")
+    async with partners.meeting(MECHANISM, name) as meeting:
+        code = await partners.decide(MECHANISM, meeting, partners.point(drafted))
+    await partners.fill(MECHANISM, seat)
+    secretary = f"secretary {partners.seated['social_services']}"
+    return UndecidedVersion(code, (await partners.client.read(secretary, f"protocols/{name}"))["state"])
+
+
+async def _send(installation: Installation, body: ProtocolCurrent) -> Mapping[str, HalfSigned]:
+    """Bring it onto the topic as governance's own process would; readers set it aside, and a person is told.
+
+    The operator then discards those letters, one at each reader: an installation that goes on has no alarm.
+    """
+    topic, key = GOVERNANCE_STATE.name(installation.kafka.namespace), key_of(body).encode()
+    async with installation.server.connection(DATABASES["governance"].name) as connection:
+        number = await connection.fetchval(_NUMBER, topic, key)
+        value = envelope.write(
+            GOVERNANCE_STATE,
+            body,
+            id=new_id("event"),
+            source=source_of(installation.configuration.cell, "governance"),
+            sequence=number,
+            at=SystemClock().now(),
+        )
+        await connection.execute(_SEND, topic, key, number, value)
+    return {reader: await _met(installation, reader, body, topic) for reader in READERS}
+
+
+async def _met(installation: Installation, reader: str, body: ProtocolCurrent, topic: str) -> HalfSigned:
+    """How a reader met it, once it has set it aside or taken it."""
+    key, version = key_of(body), body.document.version
+    async with installation.server.connection(DATABASES[reader].name) as connection:
+        ask_kept = partial(connection.fetchval, _KEPT, key)
+        ask_reason = partial(connection.fetchval, _SET_ASIDE, topic, key.encode())
+
+        async def is_met() -> bool:
+            return bool(await ask_reason()) or await ask_kept() >= version
+
+        await until(is_met, f"{reader} has met the version with one signature")
+        met = HalfSigned(version, await ask_reason(), await ask_kept())
+    if met.reason == NOT_SIGNED:
+        await _discard(installation, reader, {"reason": met.reason, "count": 1})
+    return met
+
+
+async def _discard(installation: Installation, reader: str, letters: Mapping[str, Any]) -> None:
+    async with operator_client(installation, reader) as client:
+        (await client.post("/v1/dead-letters/discard", json=letters)).raise_for_status()

@@ -55,6 +55,22 @@ STEP: Final[Edits] = (
     ("services/referrals/domain/steps.py", "    Verb.START: ",
      "    Verb.PAUSE: contract.ServicePaused,\n    Verb.START: "),
 )  # fmt: skip
+AGGREGATE: Final[Edits] = (
+    ("services/governance/domain/pledges.py", "",
+     "from typing import ClassVar\n\n"
+     "from services.governance.domain.life_cycle import (\n"
+     "    NOTHING, ActRow, Change, Content, LifeCycle, Nothing,\n)\n\n\n"
+     'class Pledge(Content):\n    kind: ClassVar[str] = "pledge"\n\n    places: int\n\n\n'
+     "PLEDGES = LifeCycle(\n"
+     '    content=Pledge, plural="pledges", id_kind="meeting", most=10,\n'
+     "    rows=(\n"
+     '        ActRow(NOTHING, "make", "seat", "made", Pledge, lambda _, __, body: Change(body)),\n'
+     '        ActRow("made", "keep", "seat", "kept", Nothing, lambda _, content, __: Change(content)),\n'
+     "    ),\n)\n"),
+    ("services/governance/domain/tables.py", "import PARTNERS\n",
+     "import PARTNERS\nfrom services.governance.domain.pledges import PLEDGES\n"),
+    ("services/governance/domain/tables.py", "for cycle in (", "for cycle in (PLEDGES, "),
+)  # fmt: skip
 PROBE: Final = """
 import importlib, json, sys
 from types import SimpleNamespace
@@ -64,6 +80,8 @@ from schemas.events.facts import ROWS, ReferralOffered
 from schemas.events.referral import OfferReferral, PauseService
 from schemas.publishing.__main__ import published
 from schemas.topics import ALARMS, INBOX, SERVICES, TOPICS
+from services.governance.api.partners import described_app as partners_port
+from services.governance.domain.areas import read_areas
 from schemas.wire.minimisation import minimise
 from services.justice.profile import PROFILE
 from services.notifications.subscriptions import SUBSCRIPTIONS
@@ -73,6 +91,8 @@ from services.runtime import administration
 from services.sector.api import described_app
 from tests.support.builders import a_referral, in_force
 from tests.support.clock import NOON
+from tests.support.partnership import AREAS
+from tests.support.stage import Stage
 
 def users_of(topic):
     rights = administration.topology([topic], SERVICES, "", local=False).rights
@@ -85,7 +105,13 @@ bodies = routes["components"]["schemas"]
 fact = ReferralOffered(referral="ref_" + "a" * 26, homeless=True)
 pause = PauseService(referral=fact.referral, agency="a", duty="desk")
 paused, told = answer(a_referral(State.IN_SERVICE), pause, in_force(), at=NOON)
+stage = Stage(read_areas(AREAS.read_text("utf-8")))
+stage.found()
+stage.do("seat ministry", "make", "pledge", "mtg_first", {"places": 3})
+stage.do("seat ministry", "keep", "pledge", "mtg_first")
+pledges = partners_port().openapi()["paths"]
 json.dump({
+    "aggregate": [sorted(path for path in pledges if "pledge" in path), stage.state("pledge", "mtg_first")],
     "topic": [ALARMS.title in channels, any(ALARMS in one.topics for one in SUBSCRIPTIONS),
               users_of(ALARMS)],
     "sector": ["sector.justice.inbox" in channels, "justice" in {one.name for one in PROCESSES},
@@ -106,7 +132,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     for folder in ("schemas", "services", "deploy", "tests/support"):
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", copy)
-    for name, before, after in (*TOPIC, *SECTOR, *FIELD, *STEP):
+    for name, before, after in (*TOPIC, *SECTOR, *FIELD, *STEP, *AGGREGATE):
         file = copy / name
         file.parent.mkdir(exist_ok=True)
         text = file.read_text("utf-8") if before else ""
@@ -154,3 +180,15 @@ def test_a_field_of_the_offer_is_one_place_and_a_row_of_the_matrix(found: dict[s
 def test_a_step_is_its_class_its_row_and_its_rule(found: dict[str, Any]) -> None:
     assert len(files_of(STEP)) == 4
     assert found["step"] == [True, True, "accepted", "referral.paused"]
+
+
+def test_an_aggregate_of_governance_is_one_file_and_a_word_in_the_list_of_tables(
+    found: dict[str, Any],
+) -> None:
+    routes, state = found["aggregate"]
+
+    assert len(files_of(AGGREGATE)) == 2
+    assert routes == [
+        "/v1/pledges", "/v1/pledges/{name}", "/v1/pledges/{name}/acts", "/v1/pledges/{name}/keep",
+    ]  # fmt: skip
+    assert state == "kept"

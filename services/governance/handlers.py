@@ -143,7 +143,7 @@ async def admit_agency(agency: AgencyCurrent, work: Work) -> PublicationReceipt:
         raise publications.KeyInUse
     answers = agency.status == "active"  # a suspension passes, whoever else is there
     if answers:
-        publications.check_takes_part(agency, await work.acts.register())
+        publications.check_takes_part(agency, await work.acts.lock())  # no partner leaves meanwhile
     if answers and await work.publications.is_answered(agency.organization, but=agency.agency):
         raise publications.OrganizationInUse
     fact = AgencyAdmitted if answers else AgencySuspended

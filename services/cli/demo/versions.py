@@ -1,5 +1,6 @@
 """The next version of the protocol, tried twice in vain: without civil society, and with one signature."""
 
+import asyncio
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
@@ -65,7 +66,8 @@ async def _send(installation: Installation, body: ProtocolCurrent) -> Mapping[st
             at=SystemClock().now(),
         )
         await connection.execute(_SEND, topic, key, number, value)
-    return {reader: await _met(installation, reader, body, topic) for reader in READERS}
+    met = await asyncio.gather(*(_met(installation, reader, body, topic) for reader in READERS))
+    return dict(zip(READERS, met, strict=True))
 
 
 async def _met(installation: Installation, reader: str, body: ProtocolCurrent, topic: str) -> HalfSigned:

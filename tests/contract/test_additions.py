@@ -62,7 +62,7 @@ AGGREGATE: Final[Edits] = (
      "    NOTHING, ActRow, Change, Content, LifeCycle, Nothing,\n)\n\n\n"
      'class Pledge(Content):\n    kind: ClassVar[str] = "pledge"\n\n    places: int\n\n\n'
      "PLEDGES = LifeCycle(\n"
-     '    content=Pledge, plural="pledges", id_kind="meeting", most=10,\n'
+     '    content=Pledge, plural="pledges", id_kind="meeting", most=10, waits="made",\n'
      "    rows=(\n"
      '        ActRow(NOTHING, "make", "seat", "made", Pledge, lambda _, __, body: Change(body)),\n'
      '        ActRow("made", "keep", "seat", "kept", Nothing, lambda _, content, __: Change(content)),\n'

@@ -60,6 +60,8 @@ KINDS: Final[Mapping[str, IdKind]] = {
     "committee": _named("cmt_"),  # whoever proposes it
     "mandate": _named("mdt_"),  # whoever proposes it
     "meeting": _named("mtg_"),  # the secretariat that calls it
+    "dialogue": _named("dlg_"),  # its convenor
+    "recommendation": _named("rec_"),  # whoever proposes it
     "decision": _named("dec_"),  # the seat that tables it; governance, where it is routed up
     "service_name": IdKind("^[a-z][a-z_]{1,29}$"),  # this project: a name of `schemas/topics.py`
     "governance_key": IdKind("^gk_[a-z2-7]{16}$", "gk_"),  # whoever makes the key: derived from it
@@ -111,6 +113,8 @@ CommitteeId = Annotated[str, StringConstraints(pattern=KINDS["committee"].patter
 MandateId = Annotated[str, StringConstraints(pattern=KINDS["mandate"].pattern)]
 MeetingId = Annotated[str, StringConstraints(pattern=KINDS["meeting"].pattern)]
 DecisionId = Annotated[str, StringConstraints(pattern=KINDS["decision"].pattern)]
+DialogueId = Annotated[str, StringConstraints(pattern=KINDS["dialogue"].pattern)]
+RecommendationId = Annotated[str, StringConstraints(pattern=KINDS["recommendation"].pattern)]
 OrganizationId = Annotated[str, StringConstraints(pattern=KINDS["organization"].pattern)]
 PacketId = Annotated[str, StringConstraints(pattern=KINDS["packet"].pattern)]
 KeysetId = Annotated[str, StringConstraints(pattern=KINDS["keyset"].pattern)]

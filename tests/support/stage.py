@@ -113,6 +113,23 @@ def a_mandate(at: datetime, **more: Any) -> dict[str, Any]:
     }
 
 
+def a_dialogue(at: datetime, **more: Any) -> dict[str, Any]:
+    """A dialogue that begins then."""
+    place = {"level": "district", "area": "ZZ0103", "phase": "analysis", "pillar": "services"}
+    return {"title": "What a shelter needs", "begins_at": at.isoformat(), **place, **more}
+
+
+A_RECOMMENDATION: Final[Mapping[str, Any]] = {
+    "text": "Let each station name a duty desk. It answers shelters within an hour.",
+    "level": "national",
+    "area": "ZZ",
+    "phase": "planning",
+    "pillar": "services",
+    "causes": ["weak_institutions"],
+    "changes": "service",
+}
+
+
 class Stage:
     """Governance's tables played without a database; what is refused raises and changes nothing."""
 
@@ -259,6 +276,11 @@ def _busy() -> Stage:
     local = {"committee": "cmt_saltmere", "meeting": "mtg_saltmere", "subject": "protocol", "area": "ZZ01"}
     stage.do("seat clinic", "table", "decision", "dec_local", an_item(**local))
     stage.vote("dec_local", "for", *SALTMERE)
+    stage.do("seat river-alliance", "announce", "dialogue", "dlg_police", a_dialogue(now))
+    stage.do("seat river-alliance", "propose", "recommendation", "rec_desks", A_RECOMMENDATION)
+    stage.do("seat ministry", "agree", "recommendation", "rec_desks")
+    due = (now + timedelta(days=90)).isoformat()
+    stage.do("seat ministry", "assign", "recommendation", "rec_desks", {"owner": "ministry", "due_at": due})
     return stage
 
 

@@ -225,7 +225,8 @@ def condition(*refusals: type[Refused]) -> Callable[[Callable[[Scene, Any, Any],
 
 
 @condition(NotMadeByYou)
-def _is_makers(scene: Scene, _: Content, __: Nothing) -> None:
+def made_by_actor(scene: Scene, _: Content, __: BaseModel) -> None:
+    """Only the partner that made it."""
     if not scene.record or scene.record.made_by != scene.partner:
         raise NotMadeByYou
 
@@ -261,7 +262,7 @@ class ActRow(NamedTuple):
 def drop_row(states: str, by: str) -> ActRow:
     """The row of every table by which whoever made something takes it back."""
     about = "Take back what your organisation made, while it waits."
-    return ActRow(states, "drop", by, "dropped", Nothing, unchanged, (_is_makers,), about)
+    return ActRow(states, "drop", by, "dropped", Nothing, unchanged, (made_by_actor,), about)
 
 
 @dataclass(frozen=True, slots=True)

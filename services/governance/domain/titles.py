@@ -7,7 +7,10 @@ from pydantic import Field
 
 from services.runtime.errors import define_refusal
 
-Title = Annotated[str, Field(min_length=3, max_length=120, pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$")]
+_PLAIN: Final = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$"
+Title = Annotated[str, Field(min_length=3, max_length=120, pattern=_PLAIN)]
+PolicyText = Annotated[str, Field(min_length=10, max_length=600, pattern=_PLAIN)]
+"""What partners recommend, in a few sentences; held to the rule of titles."""
 
 TitleNamesSomebody: Final = define_refusal(
     __name__,
@@ -18,17 +21,23 @@ TitleNamesSomebody: Final = define_refusal(
 _CONTACT: Final = re.compile(r"@|://|www\.|(?:\d[\s().+/-]{0,3}){5}")
 _YEAR: Final = re.compile(r"\b20\d\d\b")
 _WORD: Final = re.compile(r"[^\W\d_]+(?:['\u2019-][^\W\d_]+)*")
+_END: Final = re.compile(r"[.!?]\s+")
 _HONORIFIC: Final = re.compile(r"\b(?:mr|mrs|ms|miss|dr|prof|sir|madam|mme|sra?|sheikh)\b\.?", re.IGNORECASE)
 
 
 def check_title(title: str) -> None:
     """Refuse a title in which somebody could be recognised; raises TitleNamesSomebody.
 
-    A word with a capital is allowed at the beginning, and as an acronym of at most six capitals.
+    A word with a capital may begin a sentence, or be an acronym of at most six capitals.
     """
-    words = _WORD.findall(title)
-    is_named = any(not word[0].islower() and not _is_plain(word) for word in words[1:])
-    if not words or is_named or _CONTACT.search(_YEAR.sub("", title, count=2)) or _HONORIFIC.search(title):
+    sentences = [_WORD.findall(sentence) for sentence in _END.split(title)]
+    is_named = any(not word[0].islower() and not _is_plain(word) for words in sentences for word in words[1:])
+    if (
+        not any(sentences)
+        or is_named
+        or _CONTACT.search(_YEAR.sub("", title, count=2))
+        or _HONORIFIC.search(title)
+    ):
         raise TitleNamesSomebody
 
 

@@ -20,10 +20,12 @@ from services.runtime.errors import Refused
 from tests.support.clock import NOON
 from tests.support.governance import HOLDERS, STRANGER_TO_ALL, signed
 from tests.support.stage import (
+    A_RECOMMENDATION,
     FOUNDERS,
     WORK_PLAN,
     Stage,
     a_busy_stage,
+    a_dialogue,
     a_founding,
     a_mandate,
     a_protocol,
@@ -156,6 +158,10 @@ LOCALLY = ("secretary ministry", "take", "decision dec_local", VOTE)
 FRESHLY = (UN, "take", "decision dec_fresh", VOTE)
 OUTSIDE = {"type": "coordination", "level": "local", "area": "ZZ0201", "above": "cmt_saltmere"}
 LOCAL = {"committee": "cmt_saltmere", "meeting": "mtg_saltmere", "area": "ZZ01"}
+
+HEARD = {"by_constituency": {"un": 5}}
+PROPOSED = ("seat river-alliance", "propose", "recommendation rec_new", A_RECOMMENDATION)
+AGREED = (MINISTRY, "agree", "recommendation rec_new")
 
 CASES: Final = [
     # Who takes part.
@@ -330,6 +336,35 @@ CASES: Final = [
     Bad("key_not_pinned", *SIGNED[:3], signature(STRANGER_TO_ALL), does(ADOPTED)),
     Bad("signature_mismatch", *SIGNED[:3], signature(HOLDERS[0], of="shared-care.2"),
         does(ADOPTED, OTHER_DRAFT)),
+    # Dialogues and recommendations.
+    Bad("title_names_somebody", MINISTRY, "announce", "dialogue dlg_new", a_dialogue(
+        NOON, title="Hear Ada Lin")),
+    Bad("unknown_area", MINISTRY, "announce", "dialogue dlg_new", a_dialogue(NOON, area="ZZ99")),
+    Bad("backdated", MINISTRY, "announce", "dialogue dlg_new", a_dialogue(NOON - DAY)),
+    Bad("too_far_ahead", MINISTRY, "announce", "dialogue dlg_new", a_dialogue(NOON + 500 * DAY)),
+    Bad("not_made_by_you", MINISTRY, "hold", "dialogue dlg_police", HEARD),
+    Bad("not_made_by_you", MINISTRY, "drop", "dialogue dlg_police"),
+    Bad("too_early", MINISTRY, "hold", "dialogue dlg_new", HEARD,
+        does((MINISTRY, "announce", "dialogue dlg_new", a_dialogue(NOON + DAY)))),
+    Bad("counted_twice", "seat river-alliance", "hold", "dialogue dlg_police", {
+        **HEARD, "by_group": {"rural_women": 5, "young_women": 5, "older_women": 5}}),
+    Bad("title_names_somebody", MINISTRY, "propose", "recommendation rec_new", {
+        **A_RECOMMENDATION, "text": "Let the desk call Ada Lin within an hour."}),
+    Bad("unknown_area", MINISTRY, "propose", "recommendation rec_new", {**A_RECOMMENDATION, "area": "ZZ99"}),
+    Bad("unknown_reference", MINISTRY, "propose", "recommendation rec_new", {
+        **A_RECOMMENDATION, "dialogue": "dlg_police"}),
+    Bad("not_made_by_you", MINISTRY, "drop", "recommendation rec_new", before=does(PROPOSED)),
+    Bad("agreed_already", "seat river-alliance", "agree", "recommendation rec_new", before=does(PROPOSED)),
+    Bad("no_agreement", "seat un-office", "assign", "recommendation rec_new",
+        {"owner": "ministry", "due_at": ENDS}, does(PROPOSED, AGREED)),
+    Bad("due_unfit", MINISTRY, "assign", "recommendation rec_new",
+        {"owner": "ministry", "due_at": NOON}, does(PROPOSED, AGREED)),
+    Bad("not_owner", "seat river-alliance", "progress", "recommendation rec_desks", {"per_cent": 40}),
+    Bad("not_owner", "seat river-alliance", "implement", "recommendation rec_desks", {"evidence": "report"}),
+    Bad("not_further", MINISTRY, "progress", "recommendation rec_desks", {"per_cent": 10},
+        does((MINISTRY, "progress", "recommendation rec_desks", {"per_cent": 10}))),
+    Bad("own_verification", MINISTRY, "verify", "recommendation rec_desks", None,
+        does((MINISTRY, "implement", "recommendation rec_desks", {"evidence": "report"}))),
 ]  # fmt: skip
 
 

@@ -23,7 +23,17 @@ from services.governance.domain.tables import CYCLES
 from services.runtime.errors import Refused, define_refusal
 from tests.support.clock import NOON
 from tests.support.governance import HOLDERS, signed
-from tests.support.stage import Stage, a_busy_stage, a_founding, a_mandate, a_protocol, an_item, saltmeres
+from tests.support.stage import (
+    A_RECOMMENDATION,
+    Stage,
+    a_busy_stage,
+    a_dialogue,
+    a_founding,
+    a_mandate,
+    a_protocol,
+    an_item,
+    saltmeres,
+)
 
 NEXT = {
     "partner": {
@@ -76,6 +86,23 @@ NEXT = {
         "replaced": "",
         "dropped": "",
     },
+    "dialogue": {
+        "none": "announce>announced",
+        "announced": "hold>held drop>dropped",
+        "held": "",
+        "dropped": "",
+    },
+    "recommendation": {
+        "none": "propose>proposed",
+        "proposed": "agree>agreed drop>dropped",
+        "agreed": "agree>agreed assign>assigned",
+        "assigned": "progress>progressed implement>implemented stall>stalled",
+        "progressed": "progress>progressed implement>implemented stall>stalled",
+        "stalled": "assign>assigned progress>progressed implement>implemented",
+        "implemented": "verify>verified",
+        "verified": "",
+        "dropped": "",
+    },
 }
 """Kind → state → act > state afterwards, with seats, bodies and votes that keep every rule."""
 SUBJECTS = {
@@ -85,6 +112,8 @@ SUBJECTS = {
     "meeting": ("mtg_first", "mtg_other"),
     "decision": ("dec_item", "dec_other"),
     "protocol": ("shared-care.1", "other-care.1"),
+    "dialogue": ("dlg_police", "dlg_other"),
+    "recommendation": ("rec_desks", "rec_other"),
 }
 """Kind → an id that stands, and one that does not."""
 
@@ -175,6 +204,21 @@ DOES: dict[str, dict[str, tuple[str, Any]]] = {
         "replace": ("decision", {}),
         "expire": ("clock", {}),
         "drop": (UN, {}),
+    },
+    "dialogue": {
+        "announce": (MINISTRY, a_dialogue(NOON)),
+        "hold": ("seat river-alliance", {"by_constituency": {"un": 5}}),
+        "drop": ("seat river-alliance", {}),
+    },
+    "recommendation": {
+        "propose": (MINISTRY, A_RECOMMENDATION),
+        "drop": ("seat river-alliance", {}),
+        "agree": ("seat dawn-movement", {}),
+        "assign": (MINISTRY, {"owner": "clinic", "due_at": LATER}),
+        "progress": (MINISTRY, {"per_cent": 50}),
+        "implement": (MINISTRY, {"evidence": "report"}),
+        "verify": ("seat river-alliance", {}),
+        "stall": ("clock", {}),
     },
 }
 """Kind → act → by whom, and what is said; nothing of it breaks a rule but that of the state."""

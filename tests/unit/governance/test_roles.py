@@ -71,6 +71,17 @@ protocol   take_force  .  .  .  .  x  .  .
 protocol   warn        .  .  .  .  x  .  .
 protocol   replace     .  .  .  .  .  x  .
 protocol   expire      .  .  .  .  x  .  .
+dialogue   announce    x  x  .  .  .  .  .
+dialogue   drop        x  x  .  .  .  .  .
+dialogue   hold        x  x  .  .  .  .  .
+recommendation propose   .  x  .  .  .  .  .
+recommendation drop      .  x  .  .  .  .  .
+recommendation agree     .  x  .  .  .  .  .
+recommendation assign    .  x  .  .  .  .  .
+recommendation progress  .  x  .  .  .  .  .
+recommendation implement .  x  .  .  .  .  .
+recommendation verify    .  x  .  .  .  .  .
+recommendation stall     .  .  .  .  x  .  .
 """
 CELLS = {
     (kind, act, role): cell == "x"

@@ -8,6 +8,7 @@ from tests.contract.test_tidy import PRODUCT, files_below, place, tree_of
 
 TABLE = "services/runtime/alarms.py"
 NAMED_ELSEWHERE = {
+    "services/governance/handlers.py": "which record is an alarm stands in a table of its own",
     "services/runtime/partition_alarms.py": "what stands over a partition is read from its row",
     "services/runtime/health.py": "the reason for which a service is not ready is a rule",
 }

@@ -16,7 +16,7 @@ from pydantic_core import to_json
 from deploy.local.refusals import CannotRun
 from schemas.wire.public_keys import public_bytes
 from services.cli.packet_keys import PacketKey
-from services.cli.tokens import LIFE_SECONDS, LocalIssuer
+from services.cli.tokens import LocalIssuer
 from services.runtime.clock import SystemClock
 from services.runtime.ids import random_bytes
 
@@ -158,7 +158,6 @@ class AgencyClient:
         """With which the agency is admitted, and signs what it registers."""
         self.packet_key = PacketKey.new(agency.id)
         self._issuer = issuer
-        self._tokens: dict[str, tuple[str, float]] = {}
         self.events: dict[str, list[NumberedFact]] = defaultdict(list)
         """What was told of each referral so far."""
         self._growth: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
@@ -374,12 +373,8 @@ class AgencyClient:
         return f"{self.agency.planted[1]}-{random_bytes(8).hex()}"
 
     def _token(self, person: int) -> str:
-        staff = self.agency.staff[person]
-        token, until = self._tokens.get(staff, ("", 0.0))
-        if time.monotonic() > until:
-            token = self._issuer.token(agency=self.agency.id, staff=staff, role=ROLE)
-            self._tokens[staff] = token, time.monotonic() + LIFE_SECONDS / 2
-        return token
+        agency = self.agency
+        return self._issuer.held_token(agency=agency.id, staff=agency.staff[person], role=ROLE)
 
 
 def consent_to(*recipients: AgencyAccount, feedback: bool, **more: Any) -> Json:

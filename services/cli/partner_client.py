@@ -1,13 +1,12 @@
 """Partners' systems at governance's port: each act is done by one partner's person, in one role."""
 
-import time
 from typing import Any, Final
 
 import httpx2
 from pydantic_core import to_json
 
 from services.cli.agency_client import ANSWER_WITHIN_SECONDS, Json, UnexpectedAnswer
-from services.cli.tokens import LIFE_SECONDS, LocalIssuer
+from services.cli.tokens import LocalIssuer
 
 PERSON: Final = "p-1"
 """The pseudonym of whoever acts for a partner."""
@@ -19,7 +18,6 @@ class PartnerClient:
     def __init__(self, url: str, issuer: LocalIssuer) -> None:
         self.http = httpx2.AsyncClient(base_url=url, timeout=ANSWER_WITHIN_SECONDS, trust_env=False)
         self._issuer = issuer
-        self._tokens: dict[str, tuple[str, float]] = {}
 
     async def act(self, who: str, path: str, body: Any = None) -> Json:
         """`seat ministry` does `meetings/mtg_first/attend`; what is refused is unexpected."""
@@ -42,9 +40,5 @@ class PartnerClient:
         return await self.http.request(method, f"/v1/{path}", content=content, headers=headers)
 
     def _token(self, who: str) -> str:
-        token, until = self._tokens.get(who, ("", 0.0))
-        if time.monotonic() > until:
-            role, _, partner = who.partition(" ")
-            token = self._issuer.token(agency=partner, staff=PERSON, role=role, services=["governance"])
-            self._tokens[who] = token, time.monotonic() + LIFE_SECONDS / 2
-        return token
+        role, _, partner = who.partition(" ")
+        return self._issuer.held_token(agency=partner, staff=PERSON, role=role, services=["governance"])

@@ -25,7 +25,7 @@ AGENCY = AgencyAccount(
 class Issuer:
     """Signs nothing."""
 
-    def token(self, **_: str) -> str:
+    def held_token(self, **_: str) -> str:
         return "a token"
 
 

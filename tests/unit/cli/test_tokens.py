@@ -39,6 +39,18 @@ def test_a_token_names_person_system_agency_and_role_for_five_minutes(tmp_path: 
         read("health", now + timedelta(seconds=LIFE_SECONDS + 10))
 
 
+def test_a_held_token_is_made_anew_once_half_of_its_life_is_over(tmp_path: Path) -> None:
+    issuer = LocalIssuer(ISSUER, "test-local", Secrets(tmp_path / "secrets").issuer_key_file())
+    issuer.clock = clock = StoppedClock()
+    whose = {"agency": "harbour-clinic", "staff": "s-17", "role": "nurse"}
+    first, other = issuer.held_token(**whose), issuer.held_token(**whose | {"role": "supervisor"})
+
+    clock.forward(timedelta(seconds=LIFE_SECONDS / 2 - 1))
+    assert issuer.held_token(**whose) == first != other
+    clock.forward(timedelta(seconds=1))
+    assert issuer.held_token(**whose) != first
+
+
 def test_a_token_is_for_every_port_that_takes_one_and_a_partners_role_for_governances_alone() -> None:
     assert {*TAKEN_BY} == {process.name for process in PROCESSES if "api" in process.ports}
     assert not {*GOVERNANCE_ROLES} & ROLES.keys()

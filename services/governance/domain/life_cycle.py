@@ -207,6 +207,10 @@ class Scene:
         """Whose person does it."""
         return self.act.actor.partner
 
+    def days_until(self, end: datetime) -> int:
+        """How many days are left, one that has begun counted: the clock acts just after its time."""
+        return max(-((self.at - end) // timedelta(days=1)), 0)
+
     def follow(self, kind: str, name: str, act: str, body: BaseModel, role: str = DECISION) -> PartnerAct:
         """An act that follows from this one."""
         return PartnerAct(kind, name, act, PartnerActor(role), body, self.at)

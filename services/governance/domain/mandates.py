@@ -231,7 +231,9 @@ def _give(scene: Scene, content: Mandate, _: ActBody) -> Change:
 
 def _warn(scene: Scene, content: Mandate, _: Nothing) -> Change:
     left = content.valid_until - scene.at
-    fact = MandateExpiring(mandate=scene.act.id, committee=content.committee, days_left=max(left.days, 0))
+    fact = MandateExpiring(
+        mandate=scene.act.id, committee=content.committee, days_left=scene.days_until(content.valid_until)
+    )
     return Change(content.model_copy(update={"warned": sum(left <= one for one in WARNED_BEFORE)}), (fact,))
 
 

@@ -167,7 +167,7 @@ def _take_force(scene: Scene, content: SharingVersion, _: Nothing) -> Change:
 
 
 def _warn(scene: Scene, content: SharingVersion, _: Nothing) -> Change:
-    days = max((content.document.valid_until - scene.at).days, 0)
+    days = scene.days_until(content.document.valid_until)
     return Change(content, (ProtocolExpiring(**_named(content), days_left=days),))
 
 

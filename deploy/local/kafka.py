@@ -66,12 +66,14 @@ num.io.threads=4
 controller.quorum.election.timeout.ms=500
 log.cleaner.dedupe.buffer.size=8388608
 log.flush.interval.messages=1
+log.message.timestamp.after.max.ms=9223372036854775807
 sasl.server.max.receive.size=65536
 socket.request.max.bytes=8388608
 queued.max.request.bytes=67108864
 """
 """The idle interval and the threads: one broker has no followers, and few clients. It costs half, idle.
 The flush: no second broker holds what this one has answered for, so it must be on the disk by then.
+The timestamps: a test clock moves the services ahead, and the broker stays on the machine's time.
 The last three: a stranger's word on a length, before or after a login, must not cost the broker its memory.
 """
 

@@ -92,7 +92,7 @@ AboveEveryMandate: Final = _define(
 )
 NoConsensus: Final = _define("no_consensus", "Somebody voted against; let the item be decided by vote.")
 NotEnoughVotes: Final = _define(
-    "not_enough_votes", "Fewer seats have voted than make a quorum; let the others _vote, abstaining counts."
+    "not_enough_votes", "Fewer seats have voted than make a quorum; let the others vote, abstaining counts."
 )
 
 

@@ -90,7 +90,7 @@ class SharingVersion(ProtocolDraft, Content):
 
     @property
     def signed(self) -> ProtocolCurrent:
-        """What holders _sign, and what is published."""
+        """What holders sign, and what is published."""
         return ProtocolCurrent(document=self.document, hash=self.hash, signatures=self.signatures)
 
 

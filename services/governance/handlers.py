@@ -1,9 +1,9 @@
 """What governance does with what the operator hands in, what partners do, and what time brings."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from pydantic import BaseModel
 
@@ -28,10 +28,12 @@ from services.governance.domain.life_cycle import (
     perform,
 )
 from services.governance.domain.partners import Partner
+from services.governance.domain.protocols import SharingVersion
 from services.governance.domain.publications import Kind, Publication, PublicationReceipt
 from services.governance.domain.tables import CYCLES
 from services.runtime.alarms import Alarm
 from services.runtime.clock import Clock
+from services.runtime.errors import Refused
 
 ALARMING: Final[Sequence[tuple[str, str, Callable[[GovernanceRecord[Any]], bool]]]] = (
     ("committee_incomplete", "committee", lambda one: one.state == "incomplete"),
@@ -77,6 +79,13 @@ class StandingAlarms:
                 self._since.pop(rule, None)
 
 
+class ActRepeat(NamedTuple):
+    """An act that was done before: whether it is the last of all on its record, and of its partner."""
+
+    is_last: bool
+    is_own_last: bool
+
+
 class Acts(Protocol):
     """What the partners did; each method may raise Unavailable, all is durable at commit."""
 
@@ -89,11 +98,11 @@ class Acts(Protocol):
     async def register(self) -> GovernanceRegister:
         """How everything stands, without waiting."""
 
-    async def due(self, at: datetime) -> Sequence[tuple[str, str]]:
-        """Kind and id of the records whose time has come, a hundred at most."""
+    async def due(self, at: datetime, most: int, but: int) -> Sequence[tuple[str, str]]:
+        """Kind and id of records whose time has come, the longest due first, without the first few."""
 
-    async def is_repeat(self, act: PartnerAct) -> bool:
-        """Whether the partner's last act on this record was the very same."""
+    async def repeated(self, act: PartnerAct) -> ActRepeat | None:
+        """What happened since the partner last did the very same to this record, if it ever did."""
 
     async def history(self, kind: str, name: str, after: int, limit: int) -> Sequence[Mapping[str, Any]]:
         """The acts on one record, in order."""
@@ -168,42 +177,66 @@ async def found(founding: FoundingAct, work: Work) -> ActReceipt:
     committee = next(one for one in acts if one.kind == Committee.kind)
     if register.of(Committee.kind):
         known = register.get(committee.kind, committee.id)
-        if known is None or not await work.acts.is_repeat(committee):
+        if known is None or not await work.acts.repeated(committee):
             raise FoundedAlready
         return receipt_of(known)
     try:
         work.rules.keys.check(founding)
     except SignatureFault as fault:
         raise publications.signature_refusal(fault) from None
-    outcomes = await _perform(acts, register, work)
+    outcomes = perform(acts, register, CYCLES, work.rules)
+    await _keep(outcomes, register, work)
     return receipt_of(next(one for one in outcomes if one.act is committee).record, outcomes)
 
 
 async def perform_act(act: PartnerAct, work: Work) -> ActReceipt:
-    """Do what a partner's person asks, and all that follows from it; the same again changes nothing."""
+    """Do what a partner's person asks, and all that follows from it; the same again changes nothing.
+
+    It is the same again where nothing was done since, or where it cannot be done a second time and its
+    partner did nothing else since. A seat that was given up, filled and is given up again is no repeat.
+    """
     register = await work.acts.lock()
+    act = replace(act, at=work.clock.now())  # who waited for others acts now, not when it asked
     known = register.get(act.kind, act.id)
-    if known and await work.acts.is_repeat(act):
+    repeat = await work.acts.repeated(act) if known else None
+    if known and repeat and (repeat.is_last or any(row.once for row in CYCLES[act.kind].names[act.name])):
         return receipt_of(known)
-    outcomes = await _perform([act], register, work)
+    try:
+        outcomes = perform([act], register, CYCLES, work.rules)
+    except Refused:
+        if known and repeat and repeat.is_own_last:
+            return receipt_of(known)
+        raise
+    await _keep(outcomes, register, work)
     return receipt_of(outcomes[0].record, outcomes)
 
 
-async def act_on_time(kind: str, name: str, work: Work) -> None:
-    """Do what is due of one record now, if it still is."""
+async def act_on_time(kind: str, name: str, work: Work) -> bool:
+    """Do what is due of one record now, if it still is; says whether it was."""
     register, now = await work.acts.lock(), work.clock.now()
     record = register.get(kind, name)
     timer = CYCLES[kind].timer(record) if record else None
-    if timer and timer[0] <= now:
-        await _perform(
-            [PartnerAct(kind, name, timer[1], PartnerActor(CLOCK), Nothing(), now)], register, work
-        )
+    if timer is None or timer[0] > now:
+        return False
+    act = PartnerAct(kind, name, timer[1], PartnerActor(CLOCK), Nothing(), now)
+    await _keep(perform([act], register, CYCLES, work.rules), register, work)
+    return True
 
 
-async def _perform(
-    acts: Sequence[PartnerAct], register: GovernanceRegister, work: Work
-) -> Sequence[ActOutcome]:
-    outcomes = perform(acts, register, CYCLES, work.rules)
+async def _check_unpublished(content: Any, work: Work) -> None:
+    """Refuse a version of a protocol whose place is taken by what was published otherwise."""
+    if isinstance(content, SharingVersion):
+        last = await work.publications.current(content.document.id)
+        if last and last.kind != "protocol":
+            raise publications.IdTaken
+        if last and last.version >= content.document.version:
+            raise publications.VersionNotNext
+
+
+async def _keep(outcomes: Sequence[ActOutcome], register: GovernanceRegister, work: Work) -> None:
+    for one in outcomes:
+        if one.record.state in ("draft", "in_force"):
+            await _check_unpublished(one.record.content, work)
     for number, one in enumerate(outcomes, register.seen + 1):
         partner = register.get(Partner.kind, one.act.actor.partner)
         await work.acts.keep(number, one, partner.content.constituency if partner else "")
@@ -217,7 +250,6 @@ async def _perform(
             )
         elif one.current:
             await work.acts.tell(GOVERNANCE_STATE, [one.current], one.act.at)
-    return outcomes
 
 
 async def _publish(kind: Kind, content: AgencyCurrent | ServiceCurrent, work: Work) -> PublicationReceipt:

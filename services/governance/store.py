@@ -14,7 +14,7 @@ from schemas.wire.topic import Topic
 from services.governance.domain.life_cycle import ActOutcome, GovernanceRecord, GovernanceRegister, PartnerAct
 from services.governance.domain.publications import Kind, Publication
 from services.governance.domain.tables import CYCLES
-from services.governance.handlers import Acts, Publications
+from services.governance.handlers import ActRepeat, Acts, Publications
 from services.runtime.outbox import Outbox
 from services.runtime.subscription import OutboxEvent
 from services.runtime.transaction import Row, Transaction
@@ -47,11 +47,15 @@ _CHANGED: Final = """
 SELECT kind, id, state, version, CAST(content AS text) AS content, made_by, changed FROM record
 WHERE changed > :seen ORDER BY changed
 """
-_DUE: Final = "SELECT kind, id FROM record WHERE due <= :at ORDER BY due LIMIT 100"
-_LAST_ACT: Final = """
-SELECT 1 FROM (SELECT name, role, body FROM act WHERE kind = :kind AND id = :id AND partner = :partner
-  ORDER BY number DESC LIMIT 1) AS last
-WHERE name = :name AND role = :role AND body = CAST(CAST(:body AS text) AS jsonb)
+_DUE: Final = """
+SELECT kind, id FROM record WHERE due <= :at ORDER BY due, kind, id LIMIT :most OFFSET :but
+"""
+_REPEATED: Final = """
+SELECT number = (SELECT max(number) FROM act WHERE kind = :kind AND id = :id) AS is_last,
+  number = (SELECT max(number) FROM act WHERE kind = :kind AND id = :id AND partner = :partner) AS is_own
+FROM act WHERE kind = :kind AND id = :id AND partner = :partner AND name = :name AND role = :role
+  AND body = CAST(CAST(:body AS text) AS jsonb)
+ORDER BY number DESC LIMIT 1
 """
 _HISTORY: Final = """
 SELECT number, name AS act, role, partner, constituency, at, state, facts FROM act
@@ -128,11 +132,13 @@ class ActStore(Acts):
             self._register.seen = max(self._register.seen, row.changed)
         return self._register
 
-    async def due(self, at: datetime) -> Sequence[tuple[str, str]]:
-        return [(row.kind, row.id) for row in await self._transaction.rows(_DUE, at=at)]
+    async def due(self, at: datetime, most: int, but: int) -> Sequence[tuple[str, str]]:
+        return [(row.kind, row.id) for row in await self._transaction.rows(_DUE, at=at, most=most, but=but)]
 
-    async def is_repeat(self, act: PartnerAct) -> bool:
-        return bool(await self._transaction.rows(_LAST_ACT, **_named(act)))
+    async def repeated(self, act: PartnerAct) -> ActRepeat | None:
+        for row in await self._transaction.rows(_REPEATED, **_named(act)):
+            return ActRepeat(*row)
+        return None
 
     async def history(self, kind: str, name: str, after: int, limit: int) -> Sequence[Mapping[str, Any]]:
         found = await self._transaction.rows(_HISTORY, kind=kind, id=name, after=after, limit=limit)

@@ -1,6 +1,8 @@
 """Puts governance together."""
 
-from datetime import timedelta
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +14,9 @@ from services.governance.domain.life_cycle import GovernanceRegister, Rules
 from services.governance.handlers import StandingAlarms, Work, act_on_time
 from services.governance.settings import Settings
 from services.governance.store import ActStore, PublicationStore
-from services.runtime.errors import Refused
+from services.runtime.alarms import Alarm
+from services.runtime.clock import Clock
+from services.runtime.errors import Refused, Unavailable
 from services.runtime.logs import log
 from services.runtime.process import Parts, Runtime
 from services.runtime.sweeper import Sweeper
@@ -20,8 +24,49 @@ from services.runtime.tokens import token_reader_of
 from services.runtime.transaction import Transaction
 from services.runtime.web import caller_of, create_app
 
+DUE_MAX: Final = 100
 DUE_SECONDS: Final = 0.5
 """How often it is looked whether a time has come: a protocol is in force within two seconds of its own."""
+
+
+class DueActs:
+    """Does what is due, record by record: one that cannot move is an alarm, and holds up no other."""
+
+    def __init__(self, open_work: Callable[[], AbstractAsyncContextManager[Work]], clock: Clock) -> None:
+        self._open_work = open_work
+        self._clock = clock
+        self._stuck: dict[tuple[str, str], datetime] = {}
+
+    def alarms(self) -> Iterator[Alarm]:
+        """Each kind of which a record cannot move, since when."""
+        since = {kind: at for (kind, _), at in reversed(self._stuck.items())}
+        yield from (Alarm("due_act_fails", kind, at) for kind, at in since.items())
+
+    async def sweep(self) -> bool:
+        """Act on whatever is due now; raises Unavailable."""
+        stuck: dict[tuple[str, str], datetime] = {}
+        passed = 0
+        while True:
+            async with self._open_work() as work:
+                await work.acts.register()
+                due = await work.acts.due(self._clock.now(), DUE_MAX, passed)
+            for one in due:
+                try:
+                    async with self._open_work() as work:
+                        passed += not await act_on_time(*one, work)
+                except Unavailable:
+                    raise
+                except Exception as error:  # whatever is wrong with one record, the others' time has come too
+                    passed += 1
+                    stuck[one] = self._stuck.get(one) or self._told(one[0], error)
+            if len(due) < DUE_MAX:
+                self._stuck = stuck
+                return False
+
+    def _told(self, kind: str, error: Exception) -> datetime:
+        code = error.code if isinstance(error, Refused) else type(error).__name__
+        log().error("due_act_failed", error_code=code, route=kind)
+        return self._clock.now()
 
 
 def wire(runtime: Runtime, settings: Settings) -> Parts:
@@ -37,18 +82,7 @@ def wire(runtime: Runtime, settings: Settings) -> Parts:
 
     open_work = runtime.database.opener(work_on)
 
-    async def act_on_what_is_due() -> bool:
-        async with open_work() as work:
-            await work.acts.register()
-            due = await work.acts.due(runtime.clock.now())
-        for kind, name in due:
-            try:
-                async with open_work() as work:
-                    await act_on_time(kind, name, work)
-            except Refused as refusal:  # one record that cannot move must not hold up the others
-                log().error("due_act_refused", error_code=refusal.code, route=kind)
-        return False
-
+    due_acts = DueActs(open_work, runtime.clock)
     internal = create_app("Governance", caller_of)
     internal.include_router(routes(open_work))
     caller = token_reader_of(settings.issuer, runtime.identity.source, runtime.clock)
@@ -56,8 +90,8 @@ def wire(runtime: Runtime, settings: Settings) -> Parts:
         api=partners_app(caller, open_work, areas),
         internal=internal,
         operators=operators_routes(open_work),
-        sweepers=(Sweeper("due_acts", DUE_SECONDS, act_on_what_is_due),),
-        alarms=(StandingAlarms(register, runtime.clock),),
+        sweepers=(Sweeper("due_acts", DUE_SECONDS, due_acts.sweep),),
+        alarms=(StandingAlarms(register, runtime.clock), due_acts.alarms),
     )
 
 

@@ -1,8 +1,9 @@
 """Decisions: an item of a committee's agenda, from the seat that tabled it to what was decided."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
+from itertools import count
 from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field
@@ -14,6 +15,7 @@ from services.governance.domain.areas import UnknownArea
 from services.governance.domain.committees import (
     NoSeat,
     NotSecretariat,
+    SeatedTwice,
     SeatMisnamed,
     TermOver,
     check_secretariat,
@@ -191,7 +193,7 @@ def _is_own_seat(scene: Scene, _: Decision, body: Vote) -> None:
 BARS: Final = (
     MeetingNotOpen, NotSecretariat, *(one.refusal for one in COMPOSITION), QuorumMissing,
     QuorumWithoutConstituency, NoLiveMandate, NoConsensus, NotEnoughVotes, AboveEveryMandate, PowerNotHeld,
-    CircularMandate, SeatMisnamed, TermOver,
+    CircularMandate, SeatMisnamed, SeatedTwice, TermOver, UnknownArea,
 )  # fmt: skip
 """What can stand between an item and its decision."""
 
@@ -271,7 +273,7 @@ def _take(scene: Scene, content: Decision, body: Taking) -> Change:
 def _route_up(scene: Scene, content: Decision, committee: Committee) -> Change:
     if committee.above is None:
         raise AboveEveryMandate
-    routed = derive("decision", hashlib.sha256(f"{scene.act.id}\n{committee.above}".encode()).digest())
+    routed = next(one for one in _derived(scene.act.id) if not scene.register.get("decision", one))
     item = content.model_copy(
         update={"committee": committee.above, "meeting": None, "votes": {}, "recused": ()}
         | {"routed_from": scene.act.id}
@@ -302,6 +304,12 @@ def _check_reach(scene: Scene, body: AgendaItem, thing: Content) -> None:
         raise OthersToDecide
     if not all(scene.rules.areas.contains(body.area, one) for one in reached):
         raise AreaTooNarrow
+
+
+def _derived(name: str) -> Iterator[str]:
+    """Ids made of this one, without end: somebody may have chosen the first for an item of their own."""
+    for number in count():
+        yield derive("decision", hashlib.sha256(f"{name}\n{number}".encode()).digest())
 
 
 def _check_meeting(scene: Scene, committee: str, name: str) -> None:

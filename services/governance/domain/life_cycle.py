@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, ClassVar, Final, Generic, NamedTuple, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from schemas.events.governance_keys import GovernanceKeys
 from schemas.ids import DecisionId
@@ -47,6 +47,7 @@ TooManyOpen: Final = _define(
 )
 NotMadeByYou: Final = _define("not_made_by_you", "Whoever made it takes it back; ask that partner.", 403)
 TooMany: Final = _define("too_many", "Governance keeps no more of this kind; end or reuse what is there.")
+RecordFull: Final = _define("record_full", "It holds no more of this; end it, and begin another.")
 AlreadyThere: Final = _define("already_there", "Something else stands under this id; choose another.")
 
 
@@ -256,6 +257,8 @@ class ActRow(NamedTuple):
     needs: tuple[Condition, ...] = ()
     about: str = ""
     """The act in a sentence, for people; empty for what no person does."""
+    once: bool = False
+    """Whether the very same from the same partner counts once, whatever was done since."""
 
     @property
     def of_people(self) -> tuple[str, ...]:
@@ -303,6 +306,10 @@ class LifeCycle:
         """The acts that people may do in a state."""
         return [row.act for row in self.rows if state in row.states.split() and row.of_people]
 
+    def refusals(self, act: str) -> list[type[Refused]]:
+        """What can stand in the way of an act, besides role and state."""
+        return [refusal for row in self.names[act] for one in row.needs for refusal in one.refusals]
+
     def row(self, act: PartnerAct, state: str) -> ActRow:
         """The row for an act; raises RoleMayNot before it tells anything of the state."""
         rows = [row for row in self.names.get(act.name, ()) if act.actor.role in row.by.split()]
@@ -344,6 +351,14 @@ def perform(
     return outcomes
 
 
+def _kept(content: Content) -> Content:
+    """The content as it will be read back; what could not be would stop every act, and every start."""
+    try:
+        return type(content).model_validate_json(content.model_dump_json())
+    except ValidationError:
+        raise RecordFull from None
+
+
 def _step(
     act: PartnerAct, register: GovernanceRegister, cycles: Cycles, rules: Rules
 ) -> tuple[ActOutcome, tuple[PartnerAct, ...]]:
@@ -359,7 +374,8 @@ def _step(
     change = row.make(scene, content, act.body)
     version, state = (record.version + 1, record.state) if record else (1, NOTHING)
     made_by = record.made_by if record and NOTHING not in row.states.split() else act.actor.partner
-    after = GovernanceRecord(act.id, change.state or row.target or state, change.content, version, made_by)
+    now = change.state or row.target or state
+    after = GovernanceRecord(act.id, now, _kept(change.content), version, made_by)
     timer = cycle.timer(after)
     due = timer[0] if timer else None
     return ActOutcome(act, after, change.facts, cycle.current(after), due), change.then

@@ -308,9 +308,9 @@ MANDATES: Final = LifeCycle(
         ActRow("live", "warn", CLOCK, "", Nothing, _warn),
         ActRow("live", "expire", CLOCK, "expired", Nothing, _expire),
         ActRow("live", "log_effort", "seat", "", Effort, _log_effort,
-            (_by_its_seat, _is_recent), "Count hours that your people gave."),
+            (_by_its_seat, _is_recent), "Count hours that your people gave.", once=True),
         ActRow("live", "use_budget", "seat", "", Spending, _use_budget,
-            (_by_its_seat, _is_planned), "Count money that your organisation spent."),
+            (_by_its_seat, _is_planned), "Count money that your organisation spent.", once=True),
     ),
     example={
         "committee": "cmt_north", "given_by": "cmt_steering", "subjects": ["protocol", "work_plan"],

@@ -143,7 +143,8 @@ def _is_itself(scene: Scene, _: Partner, __: ActBody) -> None:
 
 @condition(StillSecretariat)
 def _is_no_secretariat(scene: Scene, _: Partner, __: Nothing) -> None:
-    if any(one.content.secretariat == scene.act.id for one in scene.register.of("committee")):
+    committees = scene.register.of("committee")
+    if any(one.state in STANDING and one.content.secretariat == scene.act.id for one in committees):
         raise StillSecretariat
 
 

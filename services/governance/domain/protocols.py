@@ -100,6 +100,13 @@ def versions(register: GovernanceRegister, protocol: str) -> list[GovernanceReco
     return sorted(found, key=lambda one: one.content.document.version)
 
 
+def was_in_force(record: GovernanceRecord[SharingVersion]) -> bool:
+    """Whether a version ever was in force, or a newer one was before it could be; a draft expires too."""
+    its = record.content
+    begins = its.in_force_at
+    return record.state in EVER and begins is not None and begins < its.document.valid_until
+
+
 @condition(OtherId, IdTaken, VersionNotNext, OverBefore, *PROTOCOL_RULES)
 def _is_next(scene: Scene, _: None, body: ProtocolDraft) -> None:
     document, register = body.document, scene.register
@@ -146,7 +153,7 @@ def _sign(scene: Scene, content: SharingVersion, body: HolderSignature) -> Chang
     after = content.model_copy(update={"signatures": (*content.signatures, _kept(body))})
     if len(after.signatures) < NEEDED:
         return Change(after)
-    is_first = not any(one.state in EVER for one in versions(scene.register, content.document.id))
+    is_first = not any(map(was_in_force, versions(scene.register, content.document.id)))
     begins = scene.at if is_first else scene.at + scene.rules.delay
     after = after.model_copy(update={"in_force_at": max(begins, content.document.valid_from)})
     fact = ProtocolSigned(**_named(content), in_force_at=after.in_force_at)
@@ -154,15 +161,16 @@ def _sign(scene: Scene, content: SharingVersion, body: HolderSignature) -> Chang
 
 
 def _take_force(scene: Scene, content: SharingVersion, _: Nothing) -> Change:
-    """Others of the same protocol end; a newer one that is in force already is not overtaken."""
+    """Others of the same protocol end; one older than what was in force stays out: no reader goes back."""
     others = [
         one
         for one in versions(scene.register, content.document.id)
-        if one.state in LIVE and one.id != scene.act.id
+        if was_in_force(one) and one.id != scene.act.id
     ]
     if any(one.content.document.version > content.document.version for one in others):
         return Change(content, (ProtocolReplaced(**_named(content)),), state="replaced")
-    then = tuple(scene.follow("protocol", one.id, "replace", Nothing()) for one in others)
+    live = [one for one in others if one.state in LIVE]
+    then = tuple(scene.follow("protocol", one.id, "replace", Nothing()) for one in live)
     return Change(content, (ProtocolInForce(**_named(content)),), then, state="in_force")
 
 
@@ -251,7 +259,7 @@ PROTOCOLS: Final = LifeCycle(
     content=SharingVersion,
     plural="protocols",
     id_kind="protocol_version",
-    most=5_000,
+    most=1_000,
     waits="draft adopted",
     rows=(
         ActRow(NOTHING, "draft", "secretary", "draft", ProtocolDraft, _draft,

@@ -6,6 +6,7 @@ CREATE TABLE act (
   role text NOT NULL, partner text NOT NULL, constituency text NOT NULL, staff text NOT NULL,
   at timestamptz NOT NULL, body jsonb NOT NULL, state text NOT NULL, facts text[] NOT NULL);
 CREATE INDEX act_of_record ON act (kind, id, number);
+CREATE INDEX act_of_partner ON act (kind, id, partner, number);
 CREATE TABLE record (
   kind text NOT NULL, id text NOT NULL, state text NOT NULL, version int NOT NULL, content jsonb NOT NULL,
   made_by text NOT NULL, due timestamptz, changed bigint NOT NULL REFERENCES act (number),

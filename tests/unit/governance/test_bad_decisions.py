@@ -439,8 +439,8 @@ async def test_a_second_founding_is_refused() -> None:
         async def lock(self) -> Any:
             return stage.register
 
-        async def is_repeat(self, _: object) -> bool:
-            return False
+        async def repeated(self, _: object) -> None:
+            return None
 
     work = Work(None, FoundedActs(), stage.rules, stage.clock)  # type: ignore[arg-type]
 

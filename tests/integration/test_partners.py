@@ -1,30 +1,50 @@
 """Governance on the partners' port: whoever has a token is heard, and nobody else."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
+from typing import Any, Final
 
 import httpx2
 import pytest
+from pydantic_core import to_json
 
 from services.cli.tokens import LocalIssuer
 from services.governance.api.partners import described_app
+from services.governance.domain.founding import FoundingAct
 from services.governance.wiring import wire
+from services.runtime.clock import SystemClock
 from services.runtime.openapi import document_of
+from services.runtime.peers import internal_client
 from services.runtime.process import running
 from services.runtime.settings import PortSettings
 from tests.support.described import Description
+from tests.support.governance import signed
 from tests.support.partnership import ISSUER, partnership_settings
 from tests.support.platform import CELL, Space
 from tests.support.ports import free_port
+from tests.support.stage import FOUNDERS, a_founding
 
+Ask = Callable[..., Awaitable[httpx2.Response]]
+UN: Final = "secretary un-office"
 DESCRIPTION = Description(document_of(described_app()))
 
 
 @pytest.fixture(scope="module")
 async def address(space: Space) -> AsyncIterator[str]:
     port = free_port()
-    settings = partnership_settings(space, ports=PortSettings(api=port)).model_copy(update={"kafka": None})
-    async with running("governance", settings, wire):
+    inside = free_port()
+    settings = partnership_settings(space, ports=PortSettings(api=port, internal=inside))
+    async with running("governance", settings.model_copy(update={"kafka": None}), wire):
+        tls, url = space.tls_settings("operator"), f"https://127.0.0.1:{inside}"
+        async with internal_client(tls, "governance", base_url=url) as operator:
+            act = FoundingAct.model_validate(a_founding(SystemClock().now()))
+            bare = await operator.put("/v1/founding", json=act.model_dump(mode="json"))
+            assert bare.json()["code"] == "unsigned"
+            for is_news in (True, False):
+                body = signed(act).model_dump(mode="json")
+                assert (await operator.put("/v1/founding", json=body)).json()["is_news"] is is_news
         yield f"http://127.0.0.1:{port}"
 
 
@@ -45,6 +65,114 @@ async def test_areas_are_told_to_whoever_has_a_token_for_governance(space: Space
     data = answers[0].json()["data"]
     assert len(data) == 21
     assert {"code": "ZZ0104", "parent": "ZZ01", "level": 2, "name": "Tidewell"} in data
+
+
+@pytest.fixture(scope="module")
+async def ask(space: Space, address: str) -> AsyncIterator[Ask]:
+    """`role partner` asks for a path, after the founding act was handed in."""
+    async with httpx2.AsyncClient(base_url=address, event_hooks={"response": [DESCRIPTION.check]}) as client:
+
+        async def asked(who: str, path: str, body: Any = None) -> httpx2.Response:
+            role, _, partner = who.partition(" ")
+            method = "GET" if body is None else "POST" if path.count("/") > 1 else "PUT"
+            headers = {"authorization": f"Bearer {a_token(space, partner, role)}"}
+            content = None if body is None else to_json(body)
+            headers["content-type"] = "application/json"
+            return await client.request(method, f"/v1/{path}", content=content, headers=headers)
+
+        yield asked
+
+
+async def met(ask: Ask, name: str) -> None:
+    """A meeting of the steering committee is open, and every founder is there."""
+    now = SystemClock().now()
+    call = {"committee": "cmt_steering", "begins_at": now, "ends_at": now + timedelta(hours=2)}
+    await ask(UN, f"meetings/mtg_{name}", call)
+    await ask(UN, f"meetings/mtg_{name}/open", {})
+    for partner in FOUNDERS:
+        assert (await ask(f"seat {partner}", f"meetings/mtg_{name}/attend", {})).is_success
+
+
+async def facts_about(space: Space, kind: str, name: str) -> list[str]:
+    """Every fact that the kept acts on something say was told, in order."""
+    async with space.transaction("governance") as transaction:
+        rows = await transaction.rows(
+            "SELECT facts FROM act WHERE kind = :kind AND id = :id ORDER BY number", kind=kind, id=name
+        )
+    return [fact for row in rows for fact in row.facts]
+
+
+async def test_sixty_four_takings_at_once_are_one_decision(space: Space, ask: Ask) -> None:
+    await met(ask, "race")
+    item = {"committee": "cmt_steering", "meeting": "mtg_race", "title": "Open at night", "area": "ZZ"}
+    await ask("seat ministry", "decisions/dec_race", item | {"subject": "recommendation"})
+    votes = [
+        ask("seat ministry", "decisions/dec_race/vote", {"seat": "ministry", "choice": choice})
+        for choice in ("for", "against") * 8
+    ]
+    voted = [answer.json() for answer in await asyncio.gather(*votes)]
+    for partner in set(FOUNDERS) - {"ministry"}:
+        await ask(f"seat {partner}", "decisions/dec_race/vote", {"seat": partner, "choice": "for"})
+
+    taken = await asyncio.gather(*(ask(UN, "decisions/dec_race/take", {"method": "vote"}) for _ in range(64)))
+
+    assert sum(one.get("is_news", False) for one in voted) == 1
+    assert {one["code"] for one in voted if "code" in one} == {"voted_already"}
+    assert [answer.status_code for answer in taken] == [200] * 64
+    assert sum(answer.json()["is_news"] for answer in taken) == 1
+    assert await facts_about(space, "decision", "dec_race") == ["governance.decision_taken"]
+    history = (await ask("monitor ministry", "decisions/dec_race/acts")).json()["data"]
+    assert [row["act"] for row in history] == ["table", *["vote"] * len(FOUNDERS), "take"]
+    assert "staff-1" not in str(history)
+    assert "votes" not in (await ask("monitor ministry", "decisions/dec_race")).json()["content"]
+    assert (await ask(UN, "meetings/mtg_race/close", {})).is_success
+
+
+async def test_a_repeat_is_told_from_a_second_time(space: Space, ask: Ask) -> None:
+    seat = {"partner": "open-hand-fund", "until": SystemClock().now() + timedelta(days=99)}
+    answers = [
+        await ask(who, f"committees/cmt_steering/{act}", body)
+        for who, act, body in (
+            ("seat open-hand-fund", "resign", {}),
+            ("seat open-hand-fund", "resign", {}),
+            (UN, "fill", seat),
+            (UN, "fill", seat),
+            ("seat open-hand-fund", "resign", {}),
+            (UN, "fill", seat),
+        )
+    ]
+
+    assert [answer.json().get("is_news") for answer in answers] == [True, False, True, False, True, True]
+    told = await facts_about(space, "committee", "cmt_steering")
+    assert told.count("governance.seat_lost") == told.count("governance.seat_filled") == 2
+
+
+@pytest.mark.parametrize(("who", "path", "status", "code"), [
+    ("monitor ministry", "meetings/mtg_race/attend", 403, "role_may_not"),
+    ("caseworker ministry", "partners/new", 403, "role_may_not"),
+    ("seat stranger", "meetings/mtg_race/attend", 403, "not_a_partner"),
+    ("seat ministry", "meetings/mtg_unknown/attend", 404, "not_found"),
+    ("seat ministry", "meetings/cmt_steering/attend", 422, "invalid"),
+    ("seat ministry", "founding", 404, "no_such_route"),
+])  # fmt: skip
+async def test_the_wrong_party_changes_nothing(ask: Ask, who: str, path: str, status: int, code: str) -> None:
+    described = {"constituency": "academia", "level": "national", "area": "ZZ"}
+    answer = await ask(who, path, described if path == "partners/new" else {})
+
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+
+@pytest.mark.parametrize("title", ["Ask Planted Name", "Call 0700 123 456", "Planted\u2028line", "P" * 121])
+async def test_a_bad_item_is_refused_without_an_echo(ask: Ask, title: str) -> None:
+    item = {"committee": "cmt_steering", "title": title, "subject": "recommendation", "area": "ZZ"}
+    answers = [
+        await ask("seat ministry", "decisions/dec_bad", item),
+        await ask("seat ministry", "decisions/dec_bad", item | {"title": "Open", "Planted": "Planted"}),
+    ]
+
+    assert [answer.status_code for answer in answers] == [422, 422]
+    assert not any("Planted" in answer.text or "0700" in answer.text for answer in answers)
+    assert (await ask("seat ministry", "decisions/dec_bad")).status_code == 404
 
 
 async def test_a_file_of_areas_that_is_no_tree_ends_the_start_with_a_sentence(

@@ -25,6 +25,7 @@ from services.cli.demo.checks import (
     run_checks,
 )
 from services.cli.demo.collect import collect
+from services.cli.demo.partner_checks import lines_of_partners
 from services.cli.demo.play import Gate, Play, dealt
 from services.cli.demo.story import lines_of, play_one
 from services.cli.demo.trial import Trial, listening, running_trial, set_up
@@ -36,6 +37,8 @@ app = typer.Typer()
 
 REFERRALS_LEAST: Final = 24
 """Fewer cannot leave twenty steps unanswered twice."""
+TOLD: Final = {"partners": "Partners decide", "story": "One survivor, from start to end"}
+"""What is told in lines, each under its title."""
 PROBLEMS_SHOWN: Final = 5
 STOPPED_AT: Final = 6
 """So many unanswered steps show that it is at work; it is stopped there until enough have piled up."""
@@ -110,7 +113,12 @@ async def run_demo(
     phases.done("everything is stopped")
     results = run_checks(evidence)
     phases.done("checked")
-    told = {"story": story} | document(evidence, results, reports) | {"seconds": phases.seconds}
+    partners = lines_of_partners(evidence["told_decisions"], evidence["undecided"], evidence["half_signed"])
+    told = (
+        {"partners": partners, "story": story}
+        | document(evidence, results, reports)
+        | {"seconds": phases.seconds}
+    )
     return told, results
 
 
@@ -202,12 +210,7 @@ def document(
             "withdrawn_first": orders["refused"],
             "gap_ms_max": round(max(evidence["gaps_ms"].values(), default=0.0), 2),
         },
-        "partnership": {
-            "acts": len(evidence["kept_acts"]),
-            "facts": len(evidence["told_decisions"]),
-            "without civil society": ", ".join(str(one.code) for one in evidence["undecided"].values()),
-            "with one signature": dict(Counter(one.reason for one in evidence["half_signed"].values())),
-        },
+        "acts_of_partners": len(evidence["kept_acts"]),
         "listed": evidence["outsiders"],
         "directories": [report.as_json() | {"rows": len(report.refused)} for report in reports],
         "searched_bytes": evidence["searched_bytes"],
@@ -217,11 +220,12 @@ def document(
 
 def show_run(told: Mapping[str, Any], results: Sequence[CheckResult], console: Console) -> None:
     """A run for people: what the document tells, and every check with what it promises."""
-    console.print("[bold]One survivor, from start to end[/bold]")
-    for line in told["story"]:
-        console.print(f"  {line}", markup=False)
+    for name, title in TOLD.items():
+        console.print(f"[bold]{title}[/bold]")
+        for line in told[name]:
+            console.print(f"  {line}", markup=False)
     for name, found in told.items():
-        if name in ("checks", "story"):
+        if name in ("checks", *TOLD):
             continue
         if isinstance(found, list):
             console.print(_table(name, found))

@@ -60,6 +60,25 @@ def about(kind: str, fact: Mapping[str, Any]) -> ToldDecision:
     return ToldDecision(kind, str(next(fact[name] for name in _NAMED_BY if name in fact)))
 
 
+def lines_of_partners(
+    told_decisions: Sequence[ToldDecision],
+    undecided: Mapping[str, UndecidedVersion],
+    half_signed: Mapping[str, HalfSigned],
+) -> list[str]:
+    """What the partners did, in lines to be read aloud."""
+    times = Counter(fact.type.removeprefix("governance.") for fact in told_decisions)
+    [(name, tried)] = undecided.items()
+    refusing = sum(one.reason == NOT_SIGNED for one in half_signed.values())
+    return [
+        f"{times['partner_admitted']} partners take part: by the founding act, or two of them agreed.",
+        f"They met {times['meeting_held']} times, in {times['committee_constituted']} committees under "
+        f"{times['mandate_given']} mandates, and took {times['decision_taken']} decisions.",
+        "A shelter tabled the protocol, its district's mechanism adopted it, two of three holders signed it.",
+        f"Then civil society lost a seat, and {name} was not adopted: {tried.code}. It was filled again.",
+        f"With one signature it was refused by {refusing} of {len(half_signed)} readers: {NOT_SIGNED}.",
+    ]
+
+
 def nothing_without_civil_society(undecided: Mapping[str, UndecidedVersion]) -> list[str]:
     """While a seat of civil society stands empty, the next version of the protocol is not adopted."""
     return [

@@ -29,6 +29,8 @@ FOUNDERS: Final[Mapping[str, str]] = {
     MOVEMENT: "womens_movement",
 }
 """Who founds, and for whom each of them speaks; the agencies answer referrals besides."""
+MIXED: Final = ("government", "sector_agency", "womens_movement")
+"""Who must have a seat in the mechanism; with one seat of civil society less its share is below a fifth."""
 TERM: Final = timedelta(days=700)
 MANDATE: Final = timedelta(days=600)
 SESSION: Final = timedelta(hours=2)
@@ -73,21 +75,12 @@ class Partnership:
         if not answer.is_success:
             raise CannotRun("not_founded", f"the founding act was answered {answer.text[:300]}")
         await self.admit(last)
-        civil = [name for name, one in self.constituencies.items() if one == "womens_movement"][-1]
-        secretariat = self.seated["social_services"]
+        secretariat, shelter = self.seated["social_services"], self._shelter
         mechanism = self._committee(
-            [MINISTRY, *(self.seated[sector] for sector in SECTORS), civil],
-            (secretariat, civil),
-            type="coordination",
-            level="district",
-            area=DISTRICT,
-            above=STEERING,
-            secretariat=secretariat,
-        )
-        mechanism["composition"] = {
-            "constituencies": ["government", "sector_agency", "womens_movement"],
-            "sectors": list(SECTORS),
-        }
+            [MINISTRY, *(self.seated[sector] for sector in SECTORS), shelter], (secretariat, shelter),
+            type="coordination", level="district", area=DISTRICT, above=STEERING, secretariat=secretariat,
+            composition={"constituencies": MIXED, "sectors": SECTORS},
+        )  # fmt: skip
         mandate = {**self._mandate(MECHANISM, DISTRICT), "given_by": STEERING}
         await self.client.act(f"secretary {OFFICE}", f"committees/{MECHANISM}", mechanism)
         await self.client.act(f"secretary {OFFICE}", "mandates/mdt_tidewell", mandate)
@@ -101,9 +94,11 @@ class Partnership:
 
     def founding_act(self, agencies: Sequence[AgencyAccount]) -> FoundingAct:
         """Five founders and the agencies, their steering committee, and its mandate for everything."""
-        committee = self._committee(list(FOUNDERS), (MINISTRY, MOVEMENT), id=STEERING, type="steering",
-            level="national", area=COUNTRY, secretariat=OFFICE)  # fmt: skip
-        committee["composition"] = {"constituencies": ["un", "government", "donor"], "civil_share_least": 40}
+        committee = self._committee(
+            list(FOUNDERS), (MINISTRY, MOVEMENT),
+            id=STEERING, type="steering", level="national", area=COUNTRY, secretariat=OFFICE,
+            composition={"constituencies": ["un", "government", "donor"], "civil_share_least": 40},
+        )  # fmt: skip
         founders = [
             {"id": name, "constituency": one, "level": "national", "area": COUNTRY}
             for name, one in FOUNDERS.items()
@@ -149,7 +144,7 @@ class Partnership:
         """A drafted version on an agenda: civil society's shelter tables it."""
         name = f"{drafted.id}.{drafted.version}"
         title = "The rules by which agencies refer"
-        return AgendaPoint(_plain(name), self._tabling, title, "protocol", name)
+        return AgendaPoint(_plain(name), self._shelter, title, "protocol", name)
 
     def signed(self, document: ProtocolDocument, holders: int = 2) -> ProtocolCurrent:
         """A version with so many of the holders' signatures."""
@@ -188,7 +183,8 @@ class Partnership:
         return None if answer.is_success else str(answer.json()["code"])
 
     @property
-    def _tabling(self) -> str:
+    def _shelter(self) -> str:
+        """The agency that speaks for the women's movement; no founder comes after it."""
         return [name for name, one in self.constituencies.items() if one == "womens_movement"][-1]
 
     def _described(self, agency: AgencyAccount) -> dict[str, Any]:

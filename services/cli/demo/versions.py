@@ -33,9 +33,10 @@ async def try_next_version(
     document = protocol([agency.id for agency in trial.agencies]) | {"entry_fresh_for_days": 1}
     async with partnership(trial.installation, trial.issuer, trial.agencies) as partners:
         drafted = await partners.draft(document)
-        undecided = await _decide_without_civil_society(partners, drafted)
         half_signed = partners.signed(drafted, holders=1)
-    return {f"{drafted.id}.{drafted.version}": undecided}, await _send(trial.installation, half_signed)
+        await _send(trial.installation, half_signed)  # goes out with the facts of the acts that follow
+        undecided = await _decide_without_civil_society(partners, drafted)
+    return {f"{drafted.id}.{drafted.version}": undecided}, await _met_by_all(trial.installation, half_signed)
 
 
 async def _decide_without_civil_society(partners: Partnership, drafted: ProtocolDocument) -> UndecidedVersion:
@@ -49,11 +50,8 @@ async def _decide_without_civil_society(partners: Partnership, drafted: Protocol
     return UndecidedVersion(code, (await partners.client.read(secretary, f"protocols/{name}"))["state"])
 
 
-async def _send(installation: Installation, body: ProtocolCurrent) -> Mapping[str, HalfSigned]:
-    """Bring it onto the topic as governance's own process would; readers set it aside, and a person is told.
-
-    The operator then discards those letters, one at each reader: an installation that goes on has no alarm.
-    """
+async def _send(installation: Installation, body: ProtocolCurrent) -> None:
+    """Bring it onto the topic as governance's own process would."""
     topic, key = GOVERNANCE_STATE.name(installation.kafka.namespace), key_of(body).encode()
     async with installation.server.connection(DATABASES["governance"].name) as connection:
         number = await connection.fetchval(_NUMBER, topic, key)
@@ -66,12 +64,19 @@ async def _send(installation: Installation, body: ProtocolCurrent) -> Mapping[st
             at=SystemClock().now(),
         )
         await connection.execute(_SEND, topic, key, number, value)
-    met = await asyncio.gather(*(_met(installation, reader, body, topic) for reader in READERS))
+
+
+async def _met_by_all(installation: Installation, body: ProtocolCurrent) -> Mapping[str, HalfSigned]:
+    met = await asyncio.gather(*(_met(installation, reader, body) for reader in READERS))
     return dict(zip(READERS, met, strict=True))
 
 
-async def _met(installation: Installation, reader: str, body: ProtocolCurrent, topic: str) -> HalfSigned:
-    """How a reader met it, once it has set it aside or taken it."""
+async def _met(installation: Installation, reader: str, body: ProtocolCurrent) -> HalfSigned:
+    """How a reader met it, once it has set it aside or taken it.
+
+    The operator then discards that one letter: an installation that goes on has no alarm of it.
+    """
+    topic = GOVERNANCE_STATE.name(installation.kafka.namespace)
     key, version = key_of(body), body.document.version
     async with installation.server.connection(DATABASES[reader].name) as connection:
         ask_kept = partial(connection.fetchval, _KEPT, key)

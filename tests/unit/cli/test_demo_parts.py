@@ -27,6 +27,12 @@ from services.cli.demo.checks import (
     VAULTS,
     NameTrace,
 )
+from services.cli.demo.partner_checks import (
+    HalfSigned,
+    ToldDecision,
+    UndecidedVersion,
+    lines_of_partners,
+)
 from services.cli.demo.play import STORIES, dealt
 from services.cli.demo.search import CONTROL, content_of, forms_of, found_in, in_content, with_fields
 
@@ -183,3 +189,14 @@ def test_the_control_string_is_found_in_every_form() -> None:
 
 def test_a_databases_values_keep_text_and_bytes() -> None:
     assert content_of([NAME, b"\x00\xff", None, 7]) == NAME.encode() + b"\n\x00\xff\n7"
+
+
+def test_what_partners_did_is_told_by_counts_and_by_why_the_next_version_failed() -> None:
+    told = [ToldDecision("governance.partner_admitted", name) for name in ("a", "b")]
+    met = {"health": HalfSigned(2, "signed_once", 1), "police": HalfSigned(2, None, 2)}
+
+    lines = lines_of_partners(told, {"p.2": UndecidedVersion("civil_share_below", "draft")}, met)
+
+    assert lines[0].startswith("2 partners take part")
+    assert "p.2 was not adopted: civil_share_below." in lines[3]
+    assert "refused by 1 of 2 readers" in lines[4]

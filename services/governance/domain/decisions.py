@@ -49,8 +49,8 @@ from services.governance.domain.life_cycle import (
 )
 from services.governance.domain.mandates import CircularMandate, Mandate, PowerNotHeld, live_mandates
 from services.governance.domain.meetings import Meeting
-from services.governance.domain.partners import admitted
-from services.governance.domain.protocols import SharingVersion
+from services.governance.domain.partners import Partner
+from services.governance.domain.protocols import LIVE, SharingVersion, versions
 from services.governance.domain.titles import Title, TitleNamesSomebody, check_title
 from services.runtime.errors import define_refusal
 
@@ -161,7 +161,9 @@ def _is_an_item(scene: Scene, _: None, body: AgendaItem) -> None:
         found = scene.register.get(*thing)
         if found is None or found.state != WAITS[thing[0]]:
             raise UnknownReference
-        _check_reach(scene, body, found.content)
+        if _giver_of(found.content) not in (None, body.committee):
+            raise OthersToDecide
+        _check_reach(scene, body.area, found.content)
     if body.meeting:
         _check_meeting(scene, body.committee, body.meeting)
 
@@ -194,6 +196,7 @@ BARS: Final = (
     MeetingNotOpen, NotSecretariat, *(one.refusal for one in COMPOSITION), QuorumMissing,
     QuorumWithoutConstituency, NoLiveMandate, NoConsensus, NotEnoughVotes, AboveEveryMandate, PowerNotHeld,
     CircularMandate, SeatMisnamed, SeatedTwice, TermOver, UnknownArea,
+    AreaTooNarrow,
 )  # fmt: skip
 """What can stand between an item and its decision."""
 
@@ -208,6 +211,9 @@ def _can_be_taken(scene: Scene, content: Decision, body: Taking) -> None:
         raise refusal
     if not live_mandates(scene.register, content.committee, scene.at):
         raise NoLiveMandate
+    thing = thing_of(content)
+    if thing and (found := scene.register.get(*thing)):
+        _check_reach(scene, content.area, found.content)  # what it replaces may have come since it was tabled
     choices = _choices(content, free)
     if body.method == "consensus" and "against" in choices:
         raise NoConsensus
@@ -290,20 +296,34 @@ def _route_up(scene: Scene, content: Decision, committee: Committee) -> Change:
     return Change(content, (fact,), (scene.follow("decision", routed, "route", item),), state="routed_up")
 
 
-def _check_reach(scene: Scene, body: AgendaItem, thing: Content) -> None:
-    """Refuse to adopt what stands below another committee, or reaches beyond the item's area."""
+def _check_reach(scene: Scene, area: str, thing: Content) -> None:
+    """Refuse to adopt in an area what reaches beyond it; a protocol reaches whom it replaces too."""
     match thing:
-        case Committee(above=giver, area=area) | Mandate(given_by=giver, area=area):
-            reached = [area]
+        case Committee(area=own) | Mandate(area=own):
+            reached = [own]
         case SharingVersion(document=document):
-            giver = body.committee
-            reached = [admitted(scene.register, party).area for party in document.parties]
+            parties = {
+                *document.parties,
+                *(
+                    party
+                    for one in versions(scene.register, document.id)
+                    if one.state in LIVE
+                    for party in one.content.document.parties
+                ),
+            }
+            reached = [scene.register.find(Partner, party).content.area for party in parties]
         case _:
             raise UnknownReference
-    if giver != body.committee:
-        raise OthersToDecide
-    if not all(scene.rules.areas.contains(body.area, one) for one in reached):
+    if not all(scene.rules.areas.contains(area, one) for one in reached):
         raise AreaTooNarrow
+
+
+def _giver_of(thing: Content) -> str | None:
+    """The committee below which something was proposed, where it says one."""
+    match thing:
+        case Committee(above=giver) | Mandate(given_by=giver):
+            return giver
+    return None
 
 
 def _derived(name: str) -> Iterator[str]:

@@ -432,6 +432,29 @@ def test_a_partner_that_leaves_loses_its_seats_at_once() -> None:
     assert stage.state("committee", "cmt_saltmere") == "incomplete"
 
 
+def test_a_narrower_version_replaces_no_protocol_that_binds_others() -> None:
+    stage = a_busy_stage()
+    for name, area in {"shelter": "ZZ02", "hostel": "ZZ02"}.items():
+        stage.do(MINISTRY, "propose", "partner", name, described("sector_agency", sector="health", area=area))
+        stage.do("approver un-office", "confirm", "partner", name)
+    wide = stage.register.get("protocol", "shared-care.1")
+    assert wide is not None
+    stage.register.put(dataclasses.replace(wide, state="in_force", version=wide.version + 1))
+    document = a_protocol(("shelter", "hostel"), version=2).model_dump()
+    stage.do(UN, "draft", "protocol", "shared-care.2", {"document": document})
+
+    item = an_item(subject="protocol", about="shared-care.2", area="ZZ02")
+    with pytest.raises(Refused, match="area_too_narrow"):
+        stage.do(MINISTRY, "table", "decision", "dec_narrow", item)
+
+    stage.register.put(dataclasses.replace(wide, state="signed", version=wide.version + 2))
+    stage.do(MINISTRY, "table", "decision", "dec_narrow", item)
+    stage.vote("dec_narrow", "for", *(one for one in FOUNDERS if one != "open-hand-fund"))
+    stage.register.put(dataclasses.replace(wide, state="in_force", version=wide.version + 3))
+    with pytest.raises(Refused, match="area_too_narrow"):
+        stage.do(UN, "take", "decision", "dec_narrow", VOTE)
+
+
 async def test_a_second_founding_is_refused() -> None:
     stage = a_busy_stage()
 

@@ -160,7 +160,7 @@ def test_a_topic_is_a_line_and_a_handler(found: dict[str, Any]) -> None:
     assert users == ["notifications", "referrals"]
 
 
-def test_a_sector_is_a_folder_a_word_of_the_table_and_a_name_in_two_contracts(
+def test_row_5_a_sector_is_a_folder_a_word_of_the_table_and_a_name_in_two_contracts(
     found: dict[str, Any],
 ) -> None:
     assert {file.rpartition("/")[0] for file in files_of(SECTOR)} == {"schemas", "services/justice", ""}

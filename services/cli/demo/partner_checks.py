@@ -66,7 +66,8 @@ def lines_of_partners(
     half_signed: Mapping[str, HalfSigned],
 ) -> list[str]:
     """What the partners did, in lines to be read aloud."""
-    times = Counter(fact.type.removeprefix("governance.") for fact in told_decisions)
+    once = {(fact.type, fact.id) for fact in told_decisions}  # a committee that was filled is told again
+    times = Counter(kind.removeprefix("governance.") for kind, _ in once)
     [(name, tried)] = undecided.items()
     refusing = sum(one.reason == NOT_SIGNED for one in half_signed.values())
     return [

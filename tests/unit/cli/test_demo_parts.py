@@ -193,10 +193,12 @@ def test_a_databases_values_keep_text_and_bytes() -> None:
 
 def test_what_partners_did_is_told_by_counts_and_by_why_the_next_version_failed() -> None:
     told = [ToldDecision("governance.partner_admitted", name) for name in ("a", "b")]
+    told += [ToldDecision("governance.committee_constituted", "c")] * 2
     met = {"health": HalfSigned(2, "signed_once", 1), "police": HalfSigned(2, None, 2)}
 
     lines = lines_of_partners(told, {"p.2": UndecidedVersion("civil_share_below", "draft")}, met)
 
     assert lines[0].startswith("2 partners take part")
+    assert "in 1 committees" in lines[1]
     assert "p.2 was not adopted: civil_share_below." in lines[3]
     assert "refused by 1 of 2 readers" in lines[4]

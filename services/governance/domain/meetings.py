@@ -1,6 +1,6 @@
 """Meetings: when a committee sits, and who is there."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Annotated, ClassVar, Final
 
@@ -18,11 +18,13 @@ from services.governance.domain.committees import (
 )
 from services.governance.domain.composition import SEATS_MAX, Committee, quorum_fault, seats_by_constituency
 from services.governance.domain.life_cycle import (
+    CLOCK,
     NOTHING,
     ActBody,
     ActRow,
     Change,
     Content,
+    GovernanceRecord,
     LifeCycle,
     Nothing,
     Scene,
@@ -35,6 +37,8 @@ from services.runtime.errors import define_refusal
 LATE_BY: Final = timedelta(minutes=5)
 EARLY_BY: Final = timedelta(hours=1)
 AHEAD_MAX: Final = timedelta(days=400)
+OVERRUN: Final = timedelta(hours=12)
+"""How long after its end a meeting closes by itself."""
 LONGEST: Final = timedelta(hours=24)
 
 _define: Final = partial(define_refusal, __name__)
@@ -145,6 +149,12 @@ def _close(scene: Scene, content: Meeting, _: Nothing) -> Change:
     return Change(content, (fact,), waiting)
 
 
+def _timer(record: GovernanceRecord[Meeting]) -> tuple[datetime, str] | None:
+    """A list of those present is not kept open: it would decide without them, months later."""
+    ends = record.content.ends_at + OVERRUN
+    return {"called": (ends, "lapse"), "open": (ends, "end")}.get(record.state)
+
+
 MEETINGS: Final = LifeCycle(
     content=Meeting,
     plural="meetings",
@@ -162,8 +172,11 @@ MEETINGS: Final = LifeCycle(
             (_has_a_seat,), "Be on the list of those present."),
         ActRow("open", "close", "secretary", "held", Nothing, _close,
             (_by_its_secretariat,), "Close the meeting; what was not decided waits for another."),
+        ActRow("called", "lapse", CLOCK, "cancelled", Nothing, _cancel),
+        ActRow("open", "end", CLOCK, "held", Nothing, _close),
     ),
     example={
         "committee": "cmt_steering", "begins_at": "2027-02-10T09:00:00Z", "ends_at": "2027-02-10T11:00:00Z",
     },
+    timer=_timer,
 )  # fmt: skip

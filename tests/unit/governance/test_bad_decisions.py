@@ -67,6 +67,11 @@ def does(*acts: tuple[str, str, str] | tuple[str, str, str, Any]) -> Callable[[S
     return play
 
 
+def without_mandate(stage: Stage) -> None:
+    """The steering committee's mandate has ended, in the middle of its meeting."""
+    stage.do("clock", "expire", "mandate", "mdt_steering")
+
+
 def resign(committee: str, *partners: str) -> Callable[[Stage], None]:
     return does(*((f"seat {one}", "resign", f"committee {committee}") for one in partners))
 
@@ -260,7 +265,7 @@ CASES: Final = [
     Bad("too_early", UN, "open", "meeting mtg_later", before=lambda stage: (
         does((UN, "close", "meeting mtg_first"), LATER_CALL)(stage))),
     Bad("sits_elsewhere", UN, "open", "meeting mtg_later", before=lambda stage: (
-        does(LATER_CALL)(stage), stage.tick(DAY * 9))),
+        does((UN, "call", "meeting mtg_later", meeting(1 / 6)))(stage), stage.tick(DAY / 6))),
     Bad("not_secretariat", "secretary ministry", "cancel", "meeting mtg_later", before=does(LATER_CALL)),
     Bad("not_secretariat", "secretary ministry", "close", "meeting mtg_first"),
     Bad("no_seat", "seat clinic", "attend", "meeting mtg_first"),
@@ -317,7 +322,7 @@ CASES: Final = [
         recuse("river-alliance", "dawn-movement"),
         does(("seat open-hand-fund", "attend", "meeting mtg_first")),
         vote("ministry", "un-office", "open-hand-fund"))),
-    Bad("no_live_mandate", *TAKEN, lambda stage: stage.tick(DAY * 600)),
+    Bad("no_live_mandate", *TAKEN, without_mandate),
     Bad("no_consensus", UN, "take", "decision dec_fresh", CONSENSUS, afresh(choice="against")),
     Bad("not_enough_votes", *FRESHLY, afresh(
         vote("ministry", "un-office"))),

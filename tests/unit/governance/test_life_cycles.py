@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import pytest
 
 from schemas.events.governance import ProtocolCurrent
+from services.governance.domain import life_cycle
 from services.governance.domain.life_cycle import (
     NOTHING,
     ActBody,
@@ -32,6 +33,7 @@ from tests.support.stage import (
     a_mandate,
     a_protocol,
     an_item,
+    facts_of,
     saltmeres,
 )
 
@@ -61,8 +63,8 @@ NEXT = {
     },
     "meeting": {
         "none": "call>called",
-        "called": "open>open cancel>cancelled",
-        "open": "attend>open close>held",
+        "called": "open>open cancel>cancelled lapse>cancelled",
+        "open": "attend>open close>held end>held",
         "held": "",
         "cancelled": "",
     },
@@ -184,6 +186,8 @@ DOES: dict[str, dict[str, tuple[str, Any]]] = {
         "cancel": (UN, {}),
         "attend": ("seat open-hand-fund", {}),
         "close": (UN, {}),
+        "lapse": ("clock", {}),
+        "end": ("clock", {}),
     },
     "decision": {
         "table": (MINISTRY, an_item()),
@@ -338,3 +342,25 @@ def test_governance_keeps_no_more_of_a_kind_than_its_table_says() -> None:
 
     assert stage.everything() == before
     stage.do(MINISTRY, "raise", "pledge", "two", {"by": 1})
+
+
+def test_a_partner_has_so_many_of_a_kind_waiting_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(life_cycle, "WAITING_MAX", 1)
+    stage = a_busy_stage()
+    stage.do(MINISTRY, "announce", "dialogue", "dlg_one", a_dialogue(NOON))
+
+    with pytest.raises(Refused, match="too_many_open: "):
+        stage.do(MINISTRY, "announce", "dialogue", "dlg_two", a_dialogue(NOON))
+
+    stage.do(MINISTRY, "drop", "dialogue", "dlg_one")
+    stage.do(MINISTRY, "announce", "dialogue", "dlg_two", a_dialogue(NOON))
+
+
+def test_a_meeting_that_nobody_closes_ends_by_itself_and_decides_nothing_later() -> None:
+    stage = a_busy_stage()
+
+    facts = facts_of(stage.tick(timedelta(hours=16)))
+
+    assert facts.count("meeting_held") == 2
+    assert stage.state("meeting", "mtg_first") == "held"
+    assert stage.state("decision", "dec_item") == "tabled"

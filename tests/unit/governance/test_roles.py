@@ -55,6 +55,8 @@ meeting    open        x  .  .  .  .  .  .
 meeting    cancel      x  .  .  .  .  .  .
 meeting    attend      .  x  .  .  .  .  .
 meeting    close       x  .  .  .  .  .  .
+meeting    lapse       .  .  .  .  x  .  .
+meeting    end         .  .  .  .  x  .  .
 decision   table       .  x  .  .  .  .  .
 decision   route       .  .  .  .  .  x  .
 decision   schedule    x  .  .  .  .  .  .

@@ -121,6 +121,13 @@ def test_t2_a_mandate_warns_60_and_14_days_before_its_end_and_then_blocks_new_de
 
     expiring = MandateExpiring.type
     assert told == [(240, expiring, 60), (286, expiring, 14), (300, "governance.mandate_expired", None)]
+    for meeting, committee, by, decision in (
+        ("mtg_late", "cmt_saltmere", MINISTRYS, "dec_local"), ("mtg_wide", "cmt_steering", UN, "dec_item"),
+    ):  # fmt: skip
+        stage.meet(meeting, committee)
+        stage.do(by, "schedule", "decision", decision, {"meeting": meeting})
+        seated = stage.content("committee", committee).seats
+        stage.vote(decision, "for", *(seat.partner for seat in seated))
     with pytest.raises(Refused, match="no_live_mandate"):
         stage.do(MINISTRYS, "take", "decision", "dec_local", VOTE)
     assert stage.state("decision", "dec_local") == "on_agenda"

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, Final
 
 from schemas.events.governance import ProtocolDocument
 from services.governance.domain.areas import Areas, read_areas
+from services.governance.domain.composition import Committee
 from services.governance.domain.founding import FoundingAct, founding_acts
 from services.governance.domain.life_cycle import (
     CLOCK,
@@ -279,13 +281,15 @@ def _busy() -> Stage:
     stage.do("seat river-alliance", "announce", "dialogue", "dlg_police", a_dialogue(now))
     stage.do("seat river-alliance", "propose", "recommendation", "rec_desks", A_RECOMMENDATION)
     stage.do("seat ministry", "agree", "recommendation", "rec_desks")
+    its = stage.content("committee", "cmt_saltmere").model_copy(update={"empty": ("womens_movement", "un")})
+    stage.register.put(replace(stage.register.find(Committee, "cmt_saltmere"), content=its, version=50))
     due = (now + timedelta(days=90)).isoformat()
     stage.do("seat ministry", "assign", "recommendation", "rec_desks", {"owner": "ministry", "due_at": due})
     return stage
 
 
 def a_busy_stage() -> Stage:
-    """Founded, with something of every kind, two open meetings, and an item before each of them.
+    """Founded, with something of every kind, two open meetings, an item before each, and two empty seats.
 
     Of the founders all but the donor attend; the ministry has tabled `dec_item` and not voted yet.
     """

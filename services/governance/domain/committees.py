@@ -1,6 +1,6 @@
 """Committees: who sits in them, by which rule, and that a broken rule stops their decisions."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final, Literal
 
@@ -19,8 +19,8 @@ from schemas.wire.body import Body, Instant
 from services.governance.domain.areas import UnknownArea
 from services.governance.domain.composition import (
     COMPOSITION,
-    SEATS_MAX,
     Committee,
+    CommitteeProposal,
     broken_clause,
 )
 from services.governance.domain.life_cycle import (
@@ -44,13 +44,19 @@ from services.governance.domain.life_cycle import (
 from services.governance.domain.partners import STANDING, SeatEnd, admitted
 from services.runtime.errors import define_refusal
 
+TERM_MAX: Final = timedelta(days=5 * 366)
+
 _define: Final = partial(define_refusal, __name__)
 
 SeatedTwice: Final = _define("seated_twice", "A partner holds one seat in a committee; name it once.", 422)
 SeatMisnamed: Final = _define(
     "seat_misnamed", "A seat speaks for its partner's own constituency; name that one.", 422
 )
-TermOver: Final = _define("term_over", "A seat's term must end later than now.", 422)
+TermOver: Final = _define("term_over", "A seat's term must end later than now, within five years.", 422)
+NoEmptySeat: Final = _define(
+    "no_empty_seat",
+    "No seat of this partner's constituency stands empty; only a lost one is filled.",
+)
 AboveItself: Final = _define(
     "above_itself", "A committee stands below one of a wider level or area, never below itself.", 422
 )
@@ -107,14 +113,14 @@ def chain(register: GovernanceRegister, name: str | None) -> list[str]:
 
 @condition(*(one.refusal for one in COMPOSITION))
 def _keeps_its_rule(scene: Scene, content: Committee | None, body: ActBody) -> None:
-    committee = body if isinstance(body, Committee) else content
+    committee = Committee(**dict(body)) if isinstance(body, CommitteeProposal) else content
     if committee and (refusal := broken_clause(committee, scene.register)):
         raise refusal
 
 
 @condition(UnknownArea, SeatedTwice, SeatMisnamed, TermOver)
 def _is_well_seated(scene: Scene, content: Committee | None, body: ActBody) -> None:
-    committee = body if isinstance(body, Committee) else content
+    committee = Committee(**dict(body)) if isinstance(body, CommitteeProposal) else content
     if committee is None:
         return
     scene.rules.areas.check(committee.area)
@@ -124,12 +130,12 @@ def _is_well_seated(scene: Scene, content: Committee | None, body: ActBody) -> N
     for seat in committee.seats:
         if admitted(scene.register, seat.partner).constituency != seat.constituency:
             raise SeatMisnamed
-        if seat.until <= scene.at:
+        if not timedelta() < seat.until - scene.at <= TERM_MAX:
             raise TermOver
 
 
 @condition(AboveItself, OutsideAbove, NotSecretariat)
-def _stands_below(scene: Scene, _: None, body: Committee) -> None:
+def _stands_below(scene: Scene, _: None, body: CommitteeProposal) -> None:
     if body.above == scene.act.id:
         raise AboveItself
     above = standing(scene.register, body.above)
@@ -151,25 +157,28 @@ def _by_a_seat(scene: Scene, content: Committee, _: ActBody) -> None:
     held_seat(scene, content)
 
 
-@condition(SeatedTwice, TermOver)
+@condition(SeatedTwice, NoEmptySeat, TermOver)
 def _can_be_seated(scene: Scene, content: Committee, body: SeatProposal) -> None:
-    admitted(scene.register, body.partner)
-    if content.seat_of(body.partner) or len(content.seats) >= SEATS_MAX:
+    constituency = admitted(scene.register, body.partner).constituency
+    if content.seat_of(body.partner):
         raise SeatedTwice
-    if body.until <= scene.at:
+    if constituency not in content.empty:
+        raise NoEmptySeat
+    if not timedelta() < body.until - scene.at <= TERM_MAX:
         raise TermOver
 
 
-def _propose(_: Scene, __: None, body: Committee) -> Change:
-    return Change(body)
+def _propose(_: Scene, __: None, body: CommitteeProposal) -> Change:
+    return Change(Committee(**dict(body)))
 
 
 def _constitute(scene: Scene, content: Committee, _: ActBody) -> Change:
     return Change(content, (_constituted(scene, content),))
 
 
-def _found(scene: Scene, _: None, body: Committee) -> Change:
-    return Change(body, (_constituted(scene, body),))
+def _found(scene: Scene, _: None, body: CommitteeProposal) -> Change:
+    content = Committee(**dict(body))
+    return Change(content, (_constituted(scene, content),))
 
 
 def _resign(scene: Scene, content: Committee, _: Nothing) -> Change:
@@ -188,7 +197,11 @@ def _fill(scene: Scene, content: Committee, body: SeatProposal) -> Change:
     constituency = admitted(scene.register, body.partner).constituency
     seat = CommitteeSeat(partner=body.partner, constituency=constituency, until=body.until)
     chairs = body.co_chairs or content.co_chairs
-    after = content.model_copy(update={"seats": (*content.seats, seat), "co_chairs": chairs})
+    empty = [*content.empty]
+    if constituency in empty:
+        empty.remove(constituency)
+    seats = {"seats": (*content.seats, seat), "co_chairs": chairs, "empty": tuple(empty)}
+    after = content.model_copy(update=seats)
     place = {"committee": scene.act.id, "level": content.level, "area": content.area}
     return _seated(scene, content, after, SeatFilled(**place, constituency=constituency))
 
@@ -207,7 +220,9 @@ def _without(
     lost = content.seat_of(partner)
     if lost is None:
         raise NoSeat
-    after = content.model_copy(update={"seats": tuple(seat for seat in content.seats if seat != lost)})
+    seats = tuple(seat for seat in content.seats if seat != lost)
+    empty = (*content.empty, lost.constituency)
+    after = content.model_copy(update={"seats": seats, "empty": empty})
     place = {"committee": scene.act.id, "level": content.level, "area": content.area}
     fact = SeatLost(**place, constituency=lost.constituency, reason=reason)
     return _seated(scene, content, after, fact)
@@ -262,9 +277,9 @@ COMMITTEES: Final = LifeCycle(
     most=2_000,
     waits="proposed",
     rows=(
-        ActRow(NOTHING, "propose", "secretary", "proposed", Committee, _propose,
+        ActRow(NOTHING, "propose", "secretary", "proposed", CommitteeProposal, _propose,
             (_stands_below, _is_well_seated, _keeps_its_rule), "Propose a committee below your own."),
-        ActRow(NOTHING, "found", FOUNDING, "constituted", Committee, _found,
+        ActRow(NOTHING, "found", FOUNDING, "constituted", CommitteeProposal, _found,
             (_is_well_seated, _keeps_its_rule)),
         drop_row("proposed", "secretary"),
         ActRow("proposed", "adopt", DECISION, "constituted", Adoption, _constitute,

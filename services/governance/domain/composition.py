@@ -63,10 +63,8 @@ class Quorum(ActBody):
     constituencies: tuple[Constituency, ...] = Field(default=(), max_length=9)
 
 
-class Committee(Content):
-    """A committee as it is proposed, and as it stands."""
-
-    kind: ClassVar[str] = "committee"
+class CommitteeProposal(ActBody):
+    """A committee as it is proposed."""
 
     type: CommitteeType
     level: Level
@@ -77,6 +75,15 @@ class Committee(Content):
     quorum: Quorum = Quorum()
     seats: tuple[CommitteeSeat, ...] = Field(max_length=SEATS_MAX)
     co_chairs: CoChairs
+
+
+class Committee(CommitteeProposal, Content):
+    """A committee, and the seats of it that stand empty."""
+
+    kind: ClassVar[str] = "committee"
+
+    empty: tuple[Constituency, ...] = Field(default=(), max_length=SEATS_MAX)
+    """For whom each empty seat speaks: no other seats are filled, so that nobody packs a committee."""
 
     def seat_of(self, partner: str) -> CommitteeSeat | None:
         """The seat that a partner holds."""

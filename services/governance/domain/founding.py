@@ -9,7 +9,7 @@ from pydantic import Field
 
 from schemas.events.governance import Signatures
 from schemas.ids import AgencyId, CommitteeId, MandateId
-from services.governance.domain.composition import Committee
+from services.governance.domain.composition import CommitteeProposal
 from services.governance.domain.life_cycle import FOUNDING, ActBody, PartnerAct, PartnerActor
 from services.governance.domain.mandates import MandateProposal
 from services.governance.domain.partners import PartnerDescription
@@ -33,7 +33,7 @@ class FoundingPartner(PartnerDescription):
     id: AgencyId
 
 
-class FoundingCommittee(Committee):
+class FoundingCommittee(CommitteeProposal):
     """The first committee."""
 
     id: CommitteeId
@@ -61,7 +61,7 @@ def founding_acts(founding: FoundingAct, at: datetime) -> Sequence[PartnerAct]:
         raise FoundingUnfit
     bodies: list[tuple[str, type[ActBody], FoundingPartner | FoundingCommittee | FoundingMandate]] = [
         *(("partner", PartnerDescription, one) for one in founding.partners),
-        ("committee", Committee, committee),
+        ("committee", CommitteeProposal, committee),
         ("mandate", MandateProposal, mandate),
     ]
     return [

@@ -27,6 +27,8 @@ FOUNDING: Final = "founding"
 """What acts besides: a time that has come, another act that was decided, the founding act."""
 WAITING_MAX: Final = 200
 """How many of one kind a partner may have waiting, so that none fills the table for all."""
+SHARES: Final = 5
+"""No partner makes more than a fifth of what is kept of a kind, whatever became of it."""
 NOTHING: Final = "none"
 """The state of what does not exist yet."""
 
@@ -386,6 +388,6 @@ def _check_room(act: PartnerAct, register: GovernanceRegister, cycle: LifeCycle)
     if len(register.of(act.kind)) >= cycle.most:
         raise TooMany
     maker, states = act.actor.partner, cycle.waits.split()
-    waiting = (one for one in register.of(act.kind) if one.made_by == maker and one.state in states)
-    if maker and sum(1 for _ in waiting) >= WAITING_MAX:
+    own = [one for one in register.of(act.kind) if one.made_by == maker]
+    if maker and (sum(one.state in states for one in own) >= WAITING_MAX or len(own) * SHARES >= cycle.most):
         raise TooManyOpen

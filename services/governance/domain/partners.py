@@ -7,7 +7,7 @@ from pydantic import Field
 
 from schemas.events.codes import Area
 from schemas.events.governance import Sector
-from schemas.events.partnership import Constituency, Currency, Level, PartnerAdmitted, PartnerLeft
+from schemas.events.partnership import CIVIL, Constituency, Currency, Level, PartnerAdmitted, PartnerLeft
 from schemas.ids import AgencyId
 from schemas.wire.body import Code, Count, listed
 from services.governance.domain.areas import UnknownArea
@@ -50,6 +50,10 @@ LoneAdmission: Final = _define(
 )
 SameConstituency: Final = _define(
     "same_constituency", "Let a partner of another constituency than the proposer's confirm."
+)
+CivilAdmitsItsOwn: Final = _define(
+    "civil_admits_its_own",
+    "Let civil society or a women's movement propose or confirm whoever is to speak for them.",
 )
 AnotherPartner: Final = _define("another_partner", "Each partner describes itself; ask the partner.", 403)
 SectorUnfit: Final = _define(
@@ -126,13 +130,19 @@ def _has_currencies(_: Scene, __: Partner, body: Means) -> None:
     _check_currencies(body)
 
 
-@condition(LoneAdmission, SameConstituency)
+@condition(LoneAdmission, SameConstituency, CivilAdmitsItsOwn)
 def _is_of_another_constituency(scene: Scene, content: Partner, _: Nothing) -> None:
     if scene.partner in (content.proposed_by, scene.act.id):
         raise LoneAdmission
     proposer = scene.register.find(Partner, content.proposed_by)
     if scene.register.find(Partner, scene.partner).content.constituency == proposer.content.constituency:
         raise SameConstituency
+    voices = {proposer.content.constituency, admitted(scene.register, scene.partner).constituency}
+    admitted_now = (
+        one.content.constituency for one in scene.register.all(Partner) if one.state == "admitted"
+    )
+    if content.constituency in CIVIL and not voices & CIVIL and CIVIL.intersection(admitted_now):
+        raise CivilAdmitsItsOwn
 
 
 @condition(AnotherPartner)

@@ -149,11 +149,12 @@ def _adopt(scene: Scene, content: SharingVersion, body: Adoption) -> Change:
 
 
 def _sign(scene: Scene, content: SharingVersion, body: HolderSignature) -> Change:
-    """The second signature starts the delay; there is none where no version was ever in force."""
+    """The second signature starts the delay; there is none where none of its parties was ever bound."""
     after = content.model_copy(update={"signatures": (*content.signatures, _kept(body))})
     if len(after.signatures) < NEEDED:
         return Change(after)
-    is_first = not any(map(was_in_force, versions(scene.register, content.document.id)))
+    bound = (one.content.document.parties for one in scene.register.all(SharingVersion) if was_in_force(one))
+    is_first = set(content.document.parties).isdisjoint(party for parties in bound for party in parties)
     begins = scene.at if is_first else scene.at + scene.rules.delay
     after = after.model_copy(update={"in_force_at": max(begins, content.document.valid_from)})
     fact = ProtocolSigned(**_named(content), in_force_at=after.in_force_at)

@@ -1,6 +1,7 @@
 """What a title may say: sentence case, so that a name or a number in it stands out and is refused."""
 
 import re
+import unicodedata
 from typing import Annotated, Final
 
 from pydantic import Field
@@ -30,6 +31,7 @@ def check_title(title: str) -> None:
 
     A word with a capital may begin a sentence, or be an acronym of at most six capitals.
     """
+    title = "".join(one for one in title if unicodedata.category(one) != "Cf")  # nothing hides in a number
     sentences = [_WORD.findall(sentence) for sentence in _END.split(title)]
     is_named = any(not word[0].islower() and not _is_plain(word) for words in sentences for word in words[1:])
     if (

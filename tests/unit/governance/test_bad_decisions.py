@@ -110,7 +110,7 @@ def with_council(stage: Stage) -> None:
 def with_shelter(sector: str | None) -> Callable[[Stage], None]:
     """A shelter takes part, in a sector or in none; it may have left before."""
     return does(
-        (MINISTRY, "propose", "partner shelter", described("civil_society", sector=sector)),
+        ("seat river-alliance", "propose", "partner shelter", described("civil_society", sector=sector)),
         ("approver un-office", "confirm", "partner shelter"),
     )
 
@@ -182,6 +182,8 @@ CASES: Final = [
     Bad("currency_unfit", MINISTRY, "amend", "partner ministry", {
         "offers": [{"code": "staff_time", "amount": 5, "unit": "hours_a_month", "currency": "XTS"}]}),
     Bad("lone_admission", "approver ministry", "confirm", "partner school"),
+    Bad("civil_admits_its_own", "approver un-office", "confirm", "partner puppets",
+        before=does((MINISTRY, "propose", "partner puppets", described("womens_movement")))),
     Bad("same_constituency", "approver council", "confirm", "partner school", before=with_council),
     Bad("another_partner", MINISTRY, "amend", "partner clinic"),
     Bad("another_partner", "approver ministry", "leave", "partner clinic"),
@@ -224,6 +226,8 @@ CASES: Final = [
     Bad("not_secretariat", UN, "fill", "committee cmt_saltmere", {"partner": "un-office", "until": ENDS}),
     Bad("seated_twice", "secretary ministry", "fill", "committee cmt_saltmere",
         {"partner": "clinic", "until": ENDS}),
+    Bad("no_empty_seat", "secretary ministry", "fill", "committee cmt_saltmere",
+        {"partner": "open-hand-fund", "until": ENDS}),
     Bad("term_over", "secretary ministry", "fill", "committee cmt_saltmere",
         {"partner": "un-office", "until": NOON}),
     Bad("not_secretariat", UN, "hand_over", "committee cmt_saltmere", {"secretariat": "un-office"}),
@@ -499,7 +503,8 @@ def test_no_body_says_when_it_was_done() -> None:
 
 @pytest.mark.parametrize(("title", "is_refused"), [
     ("Open shelters at night", False), ("Budget of the WHO and UNFPA for 2026 and 2027", False),
-    ("Beds for 120 women", False), ("Élargir les abris", False), ("महिला आश्रय की योजना", False),
+    ("Beds for 120 women", False), ("Call 0\u200b7\u200b0\u200b0\u200b1", True),
+    ("Élargir les abris", False), ("महिला आश्रय की योजना", False),
     ("ملاجئ النساء في الليل", False), ("保护妇女的计划", False), ("3 shelters more", False),
     ("Follow-up of the women's plan", False),
     ("Ask Grace about it", True), ("Let mr Okello speak", True), ("Let dr. okello speak", True),

@@ -330,7 +330,13 @@ def test_one_more_aggregate_is_one_file_with_its_table() -> None:
     assert stage.state("pledge", "one") == "lapsed"
 
 
-def test_governance_keeps_no_more_of_a_kind_than_its_table_says() -> None:
+def test_governance_keeps_no_more_of_a_kind_than_its_table_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = a_busy_stage()
+    stage.cycles = {**CYCLES, "pledge": PLEDGES}
+    stage.do(MINISTRY, "pledge", "pledge", "one", {"amount": 1})
+    with pytest.raises(Refused, match="too_many_open: "):  # no partner fills the table for all
+        stage.do(MINISTRY, "pledge", "pledge", "two", {"amount": 1})
+    monkeypatch.setattr(life_cycle, "SHARES", 1)
     stage = a_busy_stage()
     stage.cycles = {**CYCLES, "pledge": PLEDGES}
     for name in ("one", "two"):

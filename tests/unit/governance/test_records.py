@@ -1,5 +1,6 @@
 """What would stop later acts, or a reader on the bus, is refused when it is done, or cannot come about."""
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -100,6 +101,7 @@ def test_a_committee_that_is_only_proposed_holds_nobody_and_is_not_adopted_witho
 def test_what_could_not_be_read_back_is_refused(stage: Stage) -> None:
     """Seats come and go in one meeting: a list that is longer than a reader takes would end every start."""
     meeting = an_open_meeting(stage)
+    stage.do("seat open-hand-fund", "resign", "committee", "cmt_steering")
     guests = [f"guest-{number}" for number in range(SEATS_MAX - len(FOUNDERS) + 1)]
     for guest in guests:
         admit(stage, guest)
@@ -146,6 +148,25 @@ def test_a_version_older_than_what_was_ever_in_force_stays_out(stage: Stage) -> 
 
     states = [stage.state("protocol", name) for name in (first, second, third)]
     assert states == ["in_force", "replaced", "expired"]
+
+
+def test_another_id_is_no_way_around_the_delay(stage: Stage) -> None:
+    admit(stage, "hill-health", "sector_agency", sector="health")
+    admit(stage, "quay-police", "sector_agency", sector="police")
+    first = stage.register.find(SharingVersion, a_signed_version(stage, 1, an_open_meeting(stage)))
+    stage.tick()
+
+    other = first.content.document.model_copy(update={"id": "other-care"})
+    stage.do(OFFICE, "draft", "protocol", "other-care.1", {"document": other.model_dump(mode="json")})
+    drafted = stage.register.find(SharingVersion, "other-care.1")
+    stage.register.put(replace(drafted, state="adopted", version=2))
+    for holder in HOLDERS[:2]:
+        [one] = sign(drafted.content.signed, holder).signatures
+        stage.do("approver ministry", "sign", "protocol", "other-care.1", one.model_dump())
+
+    waits = stage.register.find(SharingVersion, "other-care.1").content.in_force_at
+    assert first.content.in_force_at == stage.clock.now()
+    assert waits == stage.clock.now() + timedelta(days=1)
 
 
 def test_an_item_goes_up_under_another_id_where_somebody_took_its_own() -> None:

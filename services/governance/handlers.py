@@ -171,22 +171,27 @@ async def publish_service(service: ServiceCurrent, work: Work) -> PublicationRec
 
 
 async def found(founding: FoundingAct, work: Work) -> ActReceipt:
-    """Take the founding act: partners, the first committee and its mandate at once, or nothing of it."""
+    """Take the founding act: partners, the first committee and its mandate at once, or nothing of it.
+
+    Handed in once more with another mandate, it gives the first committee that one: nobody stands above it.
+    """
     register = await work.acts.lock()
     acts = founding_acts(founding, work.clock.now())
-    committee = next(one for one in acts if one.kind == Committee.kind)
+    *_, committee, mandate = acts
+    known = register.get(committee.kind, committee.id)
     if register.of(Committee.kind):
-        known = register.get(committee.kind, committee.id)
         if known is None or not await work.acts.repeated(committee):
             raise FoundedAlready
-        return receipt_of(known)
+        if register.get(mandate.kind, mandate.id):
+            return receipt_of(known)
+        acts = [mandate]
     try:
         work.rules.keys.check(founding)
     except SignatureFault as fault:
         raise publications.signature_refusal(fault) from None
     outcomes = perform(acts, register, CYCLES, work.rules)
     await _keep(outcomes, register, work)
-    return receipt_of(next(one for one in outcomes if one.act is committee).record, outcomes)
+    return receipt_of(known or next(one.record for one in outcomes if one.act is committee), outcomes)
 
 
 async def perform_act(act: PartnerAct, work: Work) -> ActReceipt:

@@ -42,8 +42,9 @@ async def address(space: Space) -> AsyncIterator[str]:
             act = FoundingAct.model_validate(a_founding(SystemClock().now()))
             bare = await operator.put("/v1/founding", json=act.model_dump(mode="json"))
             assert bare.json()["code"] == "unsigned"
-            for is_news in (True, False):
-                body = signed(act).model_dump(mode="json")
+            renewed = act.model_copy(update={"mandate": act.mandate.model_copy(update={"id": "mdt_next"})})
+            for one, is_news in ((act, True), (act, False), (renewed, True), (renewed, False)):
+                body = signed(one).model_dump(mode="json")
                 assert (await operator.put("/v1/founding", json=body)).json()["is_news"] is is_news
         yield f"http://127.0.0.1:{port}"
 

@@ -18,7 +18,8 @@ from services.runtime.errors import define_refusal
 _define: Final = partial(define_refusal, __name__)
 
 FoundedAlready: Final = _define(
-    "founded_already", "Committees stand already; what follows is theirs to decide."
+    "founded_already",
+    "Committees stand already and decide; the same act comes again with a new mandate alone.",
 )
 FoundingUnfit: Final = _define(
     "founding_unfit",

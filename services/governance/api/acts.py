@@ -1,7 +1,6 @@
 """The routes of every aggregate, made from its table: how things stand, what was done, and each act."""
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Annotated, Any, Final
 
@@ -9,6 +8,7 @@ from fastapi import APIRouter, Body, Path, Query, Request
 from pydantic import BaseModel, create_model
 
 from schemas.ids import KINDS
+from services.governance.api.operators import OpenWork
 from services.governance.domain.life_cycle import (
     NOTHING,
     PEOPLE,
@@ -35,8 +35,6 @@ from services.runtime.errors import NotFound
 from services.runtime.openapi import refuses
 from services.runtime.tokens import Caller
 
-OpenWork = Callable[[], AbstractAsyncContextManager[Work]]
-CallerOf = Callable[[Request], Caller]
 PAGE: Final = 200
 
 
@@ -67,7 +65,7 @@ class Differences(BaseModel):
     next: None = None
 
 
-def act_routes(caller: CallerOf, open_work: OpenWork) -> APIRouter:
+def act_routes(caller: Callable[[Request], Caller], open_work: OpenWork) -> APIRouter:
     """Every route of every aggregate."""
     router = APIRouter(prefix="/v1")
     for cycle in CYCLES.values():
@@ -79,7 +77,9 @@ def act_routes(caller: CallerOf, open_work: OpenWork) -> APIRouter:
     return router
 
 
-def _add_act(router: APIRouter, cycle: LifeCycle, row: ActRow, caller: CallerOf, open_work: OpenWork) -> None:
+def _add_act(
+    router: APIRouter, cycle: LifeCycle, row: ActRow, caller: Callable[[Request], Caller], open_work: OpenWork
+) -> None:
     """One act: PUT where it makes the record, else POST under the act's name."""
     is_new = NOTHING in row.states.split()
     examples = [dict(cycle.example)] if is_new and cycle.example else None
@@ -111,10 +111,12 @@ def _add_act(router: APIRouter, cycle: LifeCycle, row: ActRow, caller: CallerOf,
     )  # fmt: skip
 
 
-def _add_reads(router: APIRouter, cycle: LifeCycle, caller: CallerOf, open_work: OpenWork) -> None:
+def _add_reads(
+    router: APIRouter, cycle: LifeCycle, caller: Callable[[Request], Caller], open_work: OpenWork
+) -> None:
     shown = _view_of(cycle.content)
     answer = create_model(
-        f"{cycle.content.__name__}GovernanceRecord",
+        f"{cycle.content.__name__}Record",
         id=(str, ...), state=(str, ...), version=(int, ...), allowed=(Sequence[str], ...),
         content=(shown, ...),
     )  # fmt: skip
@@ -175,7 +177,7 @@ def _add_reads(router: APIRouter, cycle: LifeCycle, caller: CallerOf, open_work:
         return History(data=found, next=found[-1].number if len(found) == PAGE else None)
 
 
-def _add_differences(router: APIRouter, caller: CallerOf, open_work: OpenWork) -> None:
+def _add_differences(router: APIRouter, caller: Callable[[Request], Caller], open_work: OpenWork) -> None:
     @router.get(f"/{PROTOCOLS.plural}/{{name}}/difference")
     @refuses(RoleMayNot, NotAPartner, NotFound)
     async def difference(request: Request, name: Annotated[str, _id_path(PROTOCOLS)]) -> Differences:

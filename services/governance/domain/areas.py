@@ -55,10 +55,6 @@ class Areas:
         if code not in self._entries:
             raise UnknownArea
 
-    def level_of(self, code: str) -> int:
-        """How many steps it lies below its country; raises KeyError for a code that is none."""
-        return self._entries[code].level
-
     def contains(self, outer: str, inner: str) -> bool:
         """Whether the inner area is the outer one or lies in it; a code that is none contains nothing."""
         entry = self._entries.get(inner)

@@ -328,11 +328,6 @@ class LifeCycle:
 Cycles = Mapping[str, LifeCycle]
 
 
-def may(role: str, cycle: LifeCycle, act: str) -> bool:
-    """Whether a role may do an act at all; read off the tables."""
-    return any(role in row.by.split() for row in cycle.names.get(act, ()))
-
-
 def check_partner(name: str, register: GovernanceRegister) -> None:
     """Refuse whoever takes no part."""
     found = register.get("partner", name)

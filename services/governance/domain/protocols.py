@@ -130,7 +130,7 @@ def _is_next(scene: Scene, _: None, body: ProtocolDraft) -> None:
 def _is_a_holders(scene: Scene, content: SharingVersion, body: HolderSignature) -> None:
     if any(one.kid == body.kid for one in content.signatures):
         raise SignedByThisKey
-    alone = content.model_copy(update={"signatures": (_kept(body),)}).signed
+    alone = content.model_copy(update={"signatures": (body,)}).signed
     try:
         scene.rules.keys.check(alone, needed=1)
     except SignatureFault as fault:
@@ -150,7 +150,7 @@ def _adopt(scene: Scene, content: SharingVersion, body: Adoption) -> Change:
 
 def _sign(scene: Scene, content: SharingVersion, body: HolderSignature) -> Change:
     """The second signature starts the delay; there is none where none of its parties was ever bound."""
-    after = content.model_copy(update={"signatures": (*content.signatures, _kept(body))})
+    after = content.model_copy(update={"signatures": (*content.signatures, body)})
     if len(after.signatures) < NEEDED:
         return Change(after)
     bound = (one.content.document.parties for one in scene.register.all(SharingVersion) if was_in_force(one))
@@ -229,10 +229,6 @@ def _cells(document: ProtocolDocument) -> Iterator[tuple[str, str]]:
             pulls.setdefault(cell, set()).update(one.fields)
     for cell, fields in pulls.items():
         yield cell, ", ".join(sorted(fields))
-
-
-def _kept(body: HolderSignature) -> GovernanceSignature:
-    return GovernanceSignature(kid=body.kid, value=body.value)
 
 
 def _named(content: SharingVersion) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Final
 
 from pydantic_core import to_json
@@ -11,6 +12,7 @@ from schemas.events.governance_keys import GovernanceBody
 from schemas.topics import GOVERNANCE_STATE
 from schemas.wire.body import Body
 from schemas.wire.topic import Topic
+from services.governance.domain.figures import Indicator, read_indicator
 from services.governance.domain.life_cycle import ActOutcome, GovernanceRecord, GovernanceRegister, PartnerAct
 from services.governance.domain.publications import Kind, Publication
 from services.governance.domain.tables import CYCLES
@@ -78,6 +80,16 @@ _READ: Final[Mapping[Kind, type[GovernanceBody]]] = {
     "service": ServiceCurrent,
     "protocol": ProtocolCurrent,
 }
+
+
+def _read_indicators(folder: Path) -> Mapping[str, Indicator]:
+    common = (folder / "referrals.common.sql").read_text("utf-8")
+    files = sorted(folder.glob("[0-9]*.sql"))
+    return {one.id: one for one in (read_indicator(file.read_text("utf-8"), common) for file in files)}
+
+
+INDICATORS: Final = _read_indicators(Path(__file__).parent / "indicators")
+"""Every indicator by its id, from the folder: one more is one more file."""
 
 
 class PublicationStore(Publications):

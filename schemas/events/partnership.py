@@ -226,6 +226,16 @@ class MeetingHeld(CommitteeBase):
     postponed: Count
 
 
+class DecisionTabled(CommitteeBase):
+    """A seat put something before its committee, whatever becomes of it."""
+
+    type: ClassVar[str] = "governance.decision_tabled"
+
+    decision: DecisionId
+    subject: Subject
+    tabled_by: Constituency
+
+
 class DecisionTaken(CommitteeBase):
     """A committee decided, with its quorum and within its mandate."""
 
@@ -331,7 +341,7 @@ class ProtocolReplaced(ProtocolBase):
 
 FACTS: Final = by_type(
     PartnerAdmitted, PartnerLeft, AgencyAdmitted, AgencySuspended, CommitteeConstituted, CommitteeIncomplete,
-    SeatLost, SeatFilled, MandateGiven, MandateExpiring, MandateExpired, MeetingHeld, DecisionTaken,
-    DecisionRoutedUp, EffortLogged, BudgetUsed, ProtocolAdopted, ProtocolSigned, ProtocolInForce,
-    ProtocolExpiring, ProtocolExpired, ProtocolReplaced,
+    SeatLost, SeatFilled, MandateGiven, MandateExpiring, MandateExpired, MeetingHeld, DecisionTabled,
+    DecisionTaken, DecisionRoutedUp, EffortLogged, BudgetUsed, ProtocolAdopted, ProtocolSigned,
+    ProtocolInForce, ProtocolExpiring, ProtocolExpired, ProtocolReplaced,
 )  # fmt: skip

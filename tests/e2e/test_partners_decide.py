@@ -361,19 +361,20 @@ async def facts_told(its: PartnershipYear) -> tuple[dict[str, list[str]], bytes]
 def story_of(owner: str, receiver: str) -> dict[str, list[str]]:
     """The facts of the half year, in order for each key."""
     partners = dict.fromkeys((*FOUNDERS, "tide-movement"), "partner_admitted")
-    taken, held, version = (
+    tabled, taken, held, version = (
+        "decision_tabled",
         "decision_taken",
         "meeting_held",
         "protocol_adopted protocol_signed protocol_in_force",
     )
-    constituted = f"committee_constituted {taken} {taken} {held}"
+    constituted = f"committee_constituted {tabled} {taken} {tabled} {taken} {held}"
     seat = "seat_lost committee_incomplete seat_filled committee_constituted"
     told = {
         **partners,
         **dict.fromkeys((owner, receiver), "partner_admitted agency_admitted"),
-        "cmt_steering": f"{constituted} {taken} {held} {seat} {taken} {held}",
-        "cmt_district": f"{constituted} {taken} {held} {held}",
-        "cmt_local": f"committee_constituted decision_routed_up {held}",
+        "cmt_steering": f"{constituted} {tabled} {taken} {held} {tabled} {seat} {taken} {held}",
+        "cmt_district": f"{constituted} {taken} {held} {tabled} {held}",
+        "cmt_local": f"committee_constituted {tabled} decision_routed_up {held}",
         "mdt_steering": "mandate_given",
         "mdt_local": "mandate_given",
         "shared-care": f"{version} {version} protocol_replaced",

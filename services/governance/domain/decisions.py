@@ -4,12 +4,19 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from functools import partial
 from itertools import count
-from typing import Annotated, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
 from schemas.events.codes import Area
-from schemas.events.partnership import CommitteeSeat, Constituency, DecisionRoutedUp, DecisionTaken, Subject
+from schemas.events.partnership import (
+    CommitteeSeat,
+    Constituency,
+    DecisionRoutedUp,
+    DecisionTabled,
+    DecisionTaken,
+    Subject,
+)
 from schemas.ids import AgencyId, CommitteeId, DecisionId, MeetingId, derive
 from services.governance.domain.areas import UnknownArea
 from services.governance.domain.committees import (
@@ -222,9 +229,12 @@ def _can_be_taken(scene: Scene, content: Decision, body: Taking) -> None:
 
 
 def _table(scene: Scene, _: None, body: AgendaItem) -> Change:
-    seat = held_seat(scene, standing(scene.register, body.committee))
+    """Tell who tabled it: what is never decided counts too where it is asked whose proposals pass."""
+    committee = standing(scene.register, body.committee)
+    seat = held_seat(scene, committee)
     content = Decision(**dict(body), tabled_by=scene.partner, constituency=seat.constituency)
-    return Change(content, state="on_agenda" if body.meeting else "tabled")
+    fact = DecisionTabled(**_about(scene, content, committee), tabled_by=seat.constituency)
+    return Change(content, (fact,), state="on_agenda" if body.meeting else "tabled")
 
 
 def _route(_: Scene, __: None, body: Decision) -> Change:
@@ -257,12 +267,8 @@ def _take(scene: Scene, content: Decision, body: Taking) -> Change:
     choices = _choices(content, _free_seats(_open_meeting(scene, content), committee, content))
     is_adopted = body.method == "consensus" or choices.count("for") > choices.count("against")
     fact = DecisionTaken(
-        committee=content.committee,
-        level=committee.level,
-        area=content.area,
-        decision=scene.act.id,
+        **_about(scene, content, committee),
         meeting=content.meeting or "",
-        subject=content.subject,
         tabled_by=content.constituency,
         outcome="adopted" if is_adopted else "rejected",
         method=body.method,
@@ -284,16 +290,14 @@ def _route_up(scene: Scene, content: Decision, committee: Committee) -> Change:
         update={"committee": committee.above, "meeting": None, "votes": {}, "recused": ()}
         | {"routed_from": scene.act.id}
     )
-    fact = DecisionRoutedUp(
-        committee=content.committee,
-        level=committee.level,
-        area=content.area,
-        decision=scene.act.id,
-        subject=content.subject,
-        to=committee.above,
-        as_decision=routed,
-    )
+    fact = DecisionRoutedUp(**_about(scene, content, committee), to=committee.above, as_decision=routed)
     return Change(content, (fact,), (scene.follow("decision", routed, "route", item),), state="routed_up")
+
+
+def _about(scene: Scene, content: Decision, committee: Committee) -> dict[str, Any]:
+    """What every fact about an item says."""
+    place = {"committee": content.committee, "level": committee.level, "area": content.area}
+    return {**place, "decision": scene.act.id, "subject": content.subject}
 
 
 def _check_reach(scene: Scene, area: str, thing: Content) -> None:

@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from schemas.events.partnership import CommitteeIncomplete, DecisionRoutedUp, DecisionTaken, MandateExpiring
+from schemas.events.partnership import (
+    CommitteeIncomplete,
+    DecisionRoutedUp,
+    DecisionTabled,
+    DecisionTaken,
+    MandateExpiring,
+)
 from services.runtime.errors import Refused
 from tests.support.clock import NOON
 from tests.support.stage import (
@@ -77,6 +83,16 @@ def test_row_2_no_decision_is_taken_below_the_quorum(present: int) -> None:
 
     few = "quorum_missing" if present else "quorum_without_constituency"
     assert told == ["decision_taken" if present >= 3 else few]
+
+
+def test_what_is_tabled_is_told_with_whose_proposal_it_is_whatever_becomes_of_it() -> None:
+    stage = a_busy_stage()
+
+    (outcome,) = stage.do("seat dawn-movement", "table", "decision", "dec_never", an_item())
+
+    place = {"committee": "cmt_steering", "level": "national", "area": "ZZ", "decision": "dec_never"}
+    (fact,) = outcome.facts
+    assert fact == DecisionTabled(**place, subject="recommendation", tabled_by="womens_movement")
 
 
 def test_row_10_the_lowest_level_with_a_mandate_decides_and_the_share_by_level_shows_in_the_facts() -> None:

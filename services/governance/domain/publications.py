@@ -24,7 +24,7 @@ from schemas.events.governance_keys import GovernanceBody, GovernanceKeys, Signa
 from schemas.events.packet import FIELD_ROWS, PACKET_ROWS
 from schemas.events.policy import visible
 from schemas.topics import SECTORS
-from schemas.wire.minimisation import STATISTICS
+from schemas.wire.minimisation import STATISTICS, allowed_to
 from schemas.wire.public_keys import KeyFault, public_bytes
 from services.governance.domain.life_cycle import GovernanceRegister
 from services.runtime.errors import Refused, define_refusal
@@ -68,6 +68,15 @@ class Publication:
 
 COLUMNS: Final = frozenset({*SECTORS, "justice", STATISTICS})
 """Whom a protocol may speak of: sectors without a service here too. A column that is missing sees nothing."""
+FIREWALL: Final[Mapping[str, Mapping[str, str]]] = {
+    "education": {
+        "need": "CN", "perpetrator_relation": "CN", "violence_type": "N", "incident_time": "N",
+        "narrative": "N", "clinical": "N", "legal_wish": "N", "displacement": "N",
+    },
+    "police": {"displacement": "N"},
+}  # fmt: skip
+"""Column → row → the rights that partners may give at most: a school must not infer abuse from what it is
+told, nor an authority that enforces the law who has no papers, whatever a committee decides."""
 
 
 _define: Final = partial(define_refusal, __name__)
@@ -110,6 +119,11 @@ PullRowForbidden: Final = _define(
     " break_glass contact and protection alone.",
     422,
 )
+FirewallOpen: Final = _define(
+    "firewall_open",
+    "No protocol may show a school what kind of violence it was, nor the police who is displaced; narrow it.",
+    422,
+)
 TimersIncomplete: Final = _define("timers_incomplete", "Each timer needs a length for each urgency.", 422)
 UnknownSuite: Final = _define(
     "unknown_suite", "Write an Ed25519 key to sign as ed25519:…, an X25519 key to encrypt as x25519:….", 422
@@ -137,7 +151,7 @@ HashWrong: Final = _define(
 _OF_KEYS: Final = (UnknownSuite, ExampleKey, WeakKey)
 OF_SIGNATURES: Final = (Unsigned, SignedOnce, KeyNotPinned, SignatureMismatch, HashWrong)
 PROTOCOL_RULES: Final = (
-    ValidityOutOfOrder, PartyNotAdmitted, MatrixIncomplete, TimersIncomplete, PullRowUnknown,
+    ValidityOutOfOrder, PartyNotAdmitted, MatrixIncomplete, FirewallOpen, TimersIncomplete, PullRowUnknown,
     PullRowForbidden,
 )  # fmt: skip
 """What a protocol can break."""
@@ -154,6 +168,9 @@ def check_protocol(document: ProtocolDocument, sector_of: Mapping[str, str]) -> 
     sectors = {sector_of[party] for party in parties}
     if not _is_complete(document.matrix, ROWS | PACKET_ROWS, sectors, COLUMNS):
         raise MatrixIncomplete
+    for column, widest in FIREWALL.items():
+        if any(allowed_to(row, column, document.matrix) not in rights for row, rights in widest.items()):
+            raise FirewallOpen
     if not _is_complete(document.timers, set(TIMERS), set(URGENCIES)):
         raise TimersIncomplete
     for row in document.pulls:

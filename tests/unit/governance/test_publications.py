@@ -17,6 +17,7 @@ from schemas.wire.public_keys import EXAMPLE_KEYS
 from services.governance.domain.areas import read_areas
 from services.governance.domain.publications import (
     ExampleKey,
+    FirewallOpen,
     IdTaken,
     Kind,
     MatrixIncomplete,
@@ -111,12 +112,13 @@ def a_row(**changes: Any) -> dict[str, Any]:
     return {"pulls": [row | changes]}
 
 
-AGE = CONTENT["matrix"]["age"]
+MATRIX = CONTENT["matrix"]
+AGE = MATRIX["age"]
 INCOMPLETE: list[tuple[dict[str, Any], type[Refused]]] = [
     *((without("matrix", row), MatrixIncomplete) for row in sorted(ROWS | PACKET_ROWS)),
     *((without("matrix", "age", reader), MatrixIncomplete) for reader in SECTORS),
-    ({"matrix": CONTENT["matrix"] | {"name": AGE}}, MatrixIncomplete),
-    ({"matrix": CONTENT["matrix"] | {"age": AGE | {"press": "F"}}}, MatrixIncomplete),
+    ({"matrix": MATRIX | {"name": AGE}}, MatrixIncomplete),
+    ({"matrix": MATRIX | {"age": AGE | {"press": "F"}}}, MatrixIncomplete),
     *((without("timers", timer), TimersIncomplete) for timer in TIMERS),
     *((without("timers", timer, "routine"), TimersIncomplete) for timer in TIMERS),
     (a_row(recipient="press"), PullRowUnknown),
@@ -145,6 +147,26 @@ def test_a_protocol_says_everything_and_binds_admitted_agencies_alone(
 ) -> None:
     with pytest.raises(refusal):
         check(**changes)
+
+
+WIDER: list[tuple[str, str, str]] = [
+    *(("education", row, right)
+      for row, rights in {
+          "need": "FO", "perpetrator_relation": "FO", "violence_type": "FCO", "incident_time": "FCO",
+          "narrative": "FCO", "clinical": "FCO", "legal_wish": "FCO", "displacement": "FCO",
+      }.items() for right in rights),
+    *(("police", "displacement", right) for right in "FCO"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("reader", "row", "right"), WIDER)
+def test_harm_27_no_protocol_shows_a_school_or_the_police_what_they_must_not_infer(
+    reader: str, row: str, right: str
+) -> None:
+    check(matrix={name: {**cells, reader: "N"} for name, cells in MATRIX.items()}, pulls=[])
+
+    with pytest.raises(FirewallOpen):
+        check(matrix={**MATRIX, row: {**MATRIX[row], reader: right}}, pulls=[])
 
 
 def test_a_sector_without_a_party_needs_no_column_of_the_matrix() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from schemas.events.codes import NEEDS
 from schemas.events.life_cycle import State
 from schemas.topics import INBOX, REFERRALS_FACTS
 from services.referrals.domain.addressing import address_facts, count_numbers, numbers_from
@@ -145,6 +146,19 @@ def test_a_school_sees_support_and_urgency_coarsely_and_danger_without_weapons()
     }
     (own,) = to(OWNER, events)
     assert own.model_dump()["needs"] == ("school_support", "medical_care")
+
+
+def test_harm_27_whatever_happened_to_her_a_school_is_told_the_same() -> None:
+    known = in_force(entries=[an_entry(organization=organization_of(SCHOOL))])
+
+    told_school = set()
+    for need in NEEDS - {"school_support"}:
+        for weapons in (True, False):
+            offer = an_offer(needs=(need,), weapons=weapons, consent={"recipient": SCHOOL})
+            (seen,) = to(SCHOOL, told(decide(None, asked(offer), known, at=NOON), known=known))
+            told_school.add(seen.model_dump_json(exclude={"happened_at"}))
+
+    assert len(told_school) == 1
 
 
 def test_two_agencies_of_one_sector_get_an_event_each() -> None:

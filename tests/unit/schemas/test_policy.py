@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.events import facts
 from schemas.events.consent import PURPOSES
 from schemas.events.governance import BASES, ProtocolDocument
-from schemas.events.packet import FIELD_ROWS, GROUPS
+from schemas.events.packet import FIELD_ROWS, GROUPS, PACKET_ROWS
 from schemas.events.policy import PullFacts, PullKey, compile_pulls, decide, show_packet
 from tests.support.builders import DEFAULT_PROTOCOL, MATRIX, a_protocol
 from tests.unit.schemas.test_packet import AT, PACKET, READERS
@@ -142,3 +143,19 @@ def test_a_decision_takes_microseconds() -> None:
     table, facts = compile_pulls(DEFAULT), PullFacts("social_services", GROUPS, "protection", "own_case")
 
     assert min(timeit.repeat(lambda: decide(facts, table), number=2_000, repeat=5)) / 2_000 < 20e-6
+
+
+def test_harm_27_a_school_pulls_no_violence_for_any_purpose_and_statistics_know_none() -> None:
+    table = compile_pulls(DEFAULT)
+    pulled = {
+        field
+        for group, purpose, basis in product(GROUPS, PURPOSES, ("consent", "break_glass"))
+        for field in decide(PullFacts("education", (group,), purpose, basis), table).fields.get(group, ())
+    }
+    asked = PullFacts("education", ("protection",), "schooling", "consent")
+    named = {"protection.perpetrator_relation"}
+    of_school = show_packet(asked, decide(asked, table), PACKET, named, DEFAULT, at=AT)
+
+    assert pulled == {"safe_contact", "name", "phone", "perpetrator_relation", "children"}
+    assert of_school == {"protection": {"perpetrator_relation": "none", "children": True}}
+    assert not PACKET_ROWS & facts.ROWS, "what she told is no field of any fact"

@@ -62,6 +62,8 @@ KINDS: Final[Mapping[str, IdKind]] = {
     "meeting": _named("mtg_"),  # the secretariat that calls it
     "dialogue": _named("dlg_"),  # its convenor
     "recommendation": _named("rec_"),  # whoever proposes it
+    "scorecard": _named("scd_"),  # the reference group's partner
+    "lesson": _named("lsn_"),  # whoever proposes it
     "decision": _named("dec_"),  # the seat that tables it; governance, where it is routed up
     "service_name": IdKind("^[a-z][a-z_]{1,29}$"),  # this project: a name of `schemas/topics.py`
     "governance_key": IdKind("^gk_[a-z2-7]{16}$", "gk_"),  # whoever makes the key: derived from it
@@ -109,12 +111,15 @@ DeskCode = Annotated[str, StringConstraints(pattern=KINDS["desk"].pattern)]
 UnmetNeedId = Annotated[str, StringConstraints(pattern=KINDS["unmet"].pattern)]
 ServiceId = Annotated[str, StringConstraints(pattern=KINDS["service"].pattern)]
 ProtocolId = Annotated[str, StringConstraints(pattern=KINDS["protocol"].pattern)]
+ProtocolVersionId = Annotated[str, StringConstraints(pattern=KINDS["protocol_version"].pattern)]
 CommitteeId = Annotated[str, StringConstraints(pattern=KINDS["committee"].pattern)]
 MandateId = Annotated[str, StringConstraints(pattern=KINDS["mandate"].pattern)]
 MeetingId = Annotated[str, StringConstraints(pattern=KINDS["meeting"].pattern)]
 DecisionId = Annotated[str, StringConstraints(pattern=KINDS["decision"].pattern)]
 DialogueId = Annotated[str, StringConstraints(pattern=KINDS["dialogue"].pattern)]
 RecommendationId = Annotated[str, StringConstraints(pattern=KINDS["recommendation"].pattern)]
+ScorecardId = Annotated[str, StringConstraints(pattern=KINDS["scorecard"].pattern)]
+LessonId = Annotated[str, StringConstraints(pattern=KINDS["lesson"].pattern)]
 OrganizationId = Annotated[str, StringConstraints(pattern=KINDS["organization"].pattern)]
 PacketId = Annotated[str, StringConstraints(pattern=KINDS["packet"].pattern)]
 KeysetId = Annotated[str, StringConstraints(pattern=KINDS["keyset"].pattern)]

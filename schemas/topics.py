@@ -3,7 +3,7 @@
 from functools import cache
 from typing import Final
 
-from schemas.events import dialogue, facts, partnership, referral
+from schemas.events import dialogue, facts, learning, partnership, referral
 from schemas.events.directory import ServiceRegistered
 from schemas.events.governance import AgencyCurrent, ProtocolCurrent, ServiceCurrent
 from schemas.events.partnership import CommitteeCurrent, MandateCurrent
@@ -70,8 +70,8 @@ GOVERNANCE_FACTS: Final = Topic(
     writer="governance",
     readers=(),
     classification="confidential",
-    keys=("agency", "protocol", "committee", "mandate", "dialogue", "recommendation"),
-    carries={**partnership.FACTS, **dialogue.FACTS},
+    keys=("agency", "protocol", "committee", "mandate", "dialogue", "recommendation", "scorecard", "lesson"),
+    carries={**partnership.FACTS, **dialogue.FACTS, **learning.FACTS},
     partitions=3,
 )
 DIRECTORY_STATE: Final = Topic(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from schemas.events.governance import ProtocolDocument
+from schemas.events.learning import QUESTIONS
 from services.governance.domain.areas import Areas, read_areas
 from services.governance.domain.composition import Committee
 from services.governance.domain.founding import FoundingAct, founding_acts
@@ -130,6 +131,18 @@ A_RECOMMENDATION: Final[Mapping[str, Any]] = {
     "causes": ["weak_institutions"],
     "changes": "service",
 }
+A_LESSON: Final[Mapping[str, Any]] = {
+    "text": "Stations without a named duty desk answered a day later.",
+    "causes": ["weak_institutions"],
+    "recommendation": "rec_done",
+}
+"""What the stage's recommendation taught that is done."""
+
+
+def a_scorecard(**more: Any) -> dict[str, Any]:
+    """What twelve people say of the clinic's care in the quarter before the stage's time."""
+    about = {"agency": "clinic", "service": "medical_care", "quarter": "2025-Q4", "people": 12}
+    return {**about, "scores": dict.fromkeys(QUESTIONS, 4), **more}
 
 
 class Stage:
@@ -279,12 +292,16 @@ def _busy() -> Stage:
     stage.do("seat clinic", "table", "decision", "dec_local", an_item(**local))
     stage.vote("dec_local", "for", *SALTMERE)
     stage.do("seat river-alliance", "announce", "dialogue", "dlg_police", a_dialogue(now))
-    stage.do("seat river-alliance", "propose", "recommendation", "rec_desks", A_RECOMMENDATION)
-    stage.do("seat ministry", "agree", "recommendation", "rec_desks")
+    due = (now + timedelta(days=90)).isoformat()
+    for name in ("rec_desks", "rec_done"):
+        stage.do("seat river-alliance", "propose", "recommendation", name, A_RECOMMENDATION)
+        stage.do("seat ministry", "agree", "recommendation", name)
+        stage.do("seat ministry", "assign", "recommendation", name, {"owner": "ministry", "due_at": due})
+    stage.do("seat ministry", "implement", "recommendation", "rec_done", {"evidence": "rule_changed"})
+    stage.do("seat river-alliance", "score", "scorecard", "scd_clinic", a_scorecard())
+    stage.do("seat river-alliance", "propose", "lesson", "lsn_desks", A_LESSON)
     its = stage.content("committee", "cmt_saltmere").model_copy(update={"empty": ("womens_movement", "un")})
     stage.register.put(replace(stage.register.find(Committee, "cmt_saltmere"), content=its, version=50))
-    due = (now + timedelta(days=90)).isoformat()
-    stage.do("seat ministry", "assign", "recommendation", "rec_desks", {"owner": "ministry", "due_at": due})
     return stage
 
 

@@ -11,12 +11,12 @@ from services.runtime.errors import define_refusal
 _PLAIN: Final = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$"
 Title = Annotated[str, Field(min_length=3, max_length=120, pattern=_PLAIN)]
 PolicyText = Annotated[str, Field(min_length=10, max_length=600, pattern=_PLAIN)]
-"""What partners recommend, in a few sentences; held to the rule of titles."""
+"""What partners recommend or learned, in a few sentences; held to the rule of titles."""
 
 TitleNamesSomebody: Final = define_refusal(
     __name__,
     "title_names_somebody",
-    "Write the title in sentence case, without names of people, mail addresses, links or long numbers.",
+    "Write it in sentence case, without names of people, mail addresses, links or long numbers.",
     422,
 )
 _CONTACT: Final = re.compile(r"@|://|www\.|(?:\d[\s().+/-]{0,3}){5}")

@@ -20,6 +20,7 @@ from services.runtime.errors import Refused
 from tests.support.clock import NOON
 from tests.support.governance import HOLDERS, STRANGER_TO_ALL, signed
 from tests.support.stage import (
+    A_LESSON,
     A_RECOMMENDATION,
     FOUNDERS,
     WORK_PLAN,
@@ -29,13 +30,14 @@ from tests.support.stage import (
     a_founding,
     a_mandate,
     a_protocol,
+    a_scorecard,
     an_item,
     described,
     saltmeres,
     seats,
 )
 
-UN, MINISTRY = "secretary un-office", "seat ministry"
+UN, MINISTRY, DAWN = "secretary un-office", "seat ministry", "seat dawn-movement"
 ENDS: Final = NOON + timedelta(days=600)
 DAY: Final = timedelta(days=1)
 VOTE, CONSENSUS = {"method": "vote"}, {"method": "consensus"}
@@ -374,6 +376,29 @@ CASES: Final = [
         does((MINISTRY, "progress", "recommendation rec_desks", {"per_cent": 10}))),
     Bad("own_verification", MINISTRY, "verify", "recommendation rec_desks", None,
         does((MINISTRY, "implement", "recommendation rec_desks", {"evidence": "report"}))),
+    # Scorecards and lessons.
+    Bad("not_reference_group", MINISTRY, "score", "scorecard scd_new", a_scorecard()),
+    Bad("own_scorecard", "seat shelter", "score", "scorecard scd_new", a_scorecard(agency="shelter"),
+        with_shelter("civil_society")),
+    Bad("no_service", DAWN, "score", "scorecard scd_new", a_scorecard(agency="ministry")),
+    Bad("unknown_reference", DAWN, "score", "scorecard scd_new", a_scorecard(agency="school")),
+    Bad("quarter_open", DAWN, "score", "scorecard scd_new", a_scorecard(quarter="2026-Q1")),
+    Bad("quarter_open", DAWN, "score", "scorecard scd_new", a_scorecard(quarter="2023-Q4")),
+    Bad("too_few_people", DAWN, "score", "scorecard scd_new", a_scorecard(people=4)),
+    Bad("scored_already", "seat river-alliance", "score", "scorecard scd_new", a_scorecard(people=30)),
+    Bad("not_made_by_you", DAWN, "withdraw", "scorecard scd_clinic"),
+    Bad("title_names_somebody", MINISTRY, "propose", "lesson lsn_new", {
+        **A_LESSON, "text": "Whoever was sent to Ada Lin waited."}),
+    Bad("title_names_somebody", MINISTRY, "propose", "lesson lsn_new", {
+        **A_LESSON, "text": "Whoever called 0772 123 456 waited."}),
+    Bad("one_change", MINISTRY, "propose", "lesson lsn_new", {**A_LESSON, "protocol": "shared-care.1"}),
+    Bad("one_change", MINISTRY, "propose", "lesson lsn_new", {**A_LESSON, "recommendation": None}),
+    Bad("unknown_reference", MINISTRY, "propose", "lesson lsn_new", {
+        **A_LESSON, "recommendation": "rec_desks"}),
+    Bad("unknown_reference", MINISTRY, "propose", "lesson lsn_new", {
+        **A_LESSON, "recommendation": None, "protocol": "shared-care.1"}),
+    Bad("same_constituency", "seat river-alliance", "share", "lesson lsn_desks"),
+    Bad("not_made_by_you", MINISTRY, "drop", "lesson lsn_desks"),
 ]  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from services.runtime.errors import Refused, define_refusal
 from tests.support.clock import NOON
 from tests.support.governance import HOLDERS, signed
 from tests.support.stage import (
+    A_LESSON,
     A_RECOMMENDATION,
     Stage,
     a_busy_stage,
@@ -32,6 +33,7 @@ from tests.support.stage import (
     a_founding,
     a_mandate,
     a_protocol,
+    a_scorecard,
     an_item,
     facts_of,
     saltmeres,
@@ -105,6 +107,13 @@ NEXT = {
         "verified": "",
         "dropped": "",
     },
+    "scorecard": {"none": "score>scored", "scored": "withdraw>withdrawn", "withdrawn": ""},
+    "lesson": {
+        "none": "propose>proposed",
+        "proposed": "share>shared drop>dropped",
+        "shared": "",
+        "dropped": "",
+    },
 }
 """Kind → state → act > state afterwards, with seats, bodies and votes that keep every rule."""
 SUBJECTS = {
@@ -116,6 +125,8 @@ SUBJECTS = {
     "protocol": ("shared-care.1", "other-care.1"),
     "dialogue": ("dlg_police", "dlg_other"),
     "recommendation": ("rec_desks", "rec_other"),
+    "scorecard": ("scd_clinic", "scd_other"),
+    "lesson": ("lsn_desks", "lsn_other"),
 }
 """Kind → an id that stands, and one that does not."""
 
@@ -223,6 +234,15 @@ DOES: dict[str, dict[str, tuple[str, Any]]] = {
         "implement": (MINISTRY, {"evidence": "report"}),
         "verify": ("seat river-alliance", {}),
         "stall": ("clock", {}),
+    },
+    "scorecard": {
+        "score": ("seat dawn-movement", a_scorecard()),
+        "withdraw": ("seat river-alliance", {}),
+    },
+    "lesson": {
+        "propose": (MINISTRY, A_LESSON),
+        "drop": ("seat river-alliance", {}),
+        "share": (MINISTRY, {}),
     },
 }
 """Kind → act → by whom, and what is said; nothing of it breaks a rule but that of the state."""

@@ -83,6 +83,11 @@ recommendation progress  .  x  .  .  .  .  .
 recommendation implement .  x  .  .  .  .  .
 recommendation verify    .  x  .  .  .  .  .
 recommendation stall     .  .  .  .  x  .  .
+scorecard  score       .  x  .  .  .  .  .
+scorecard  withdraw    .  x  .  .  .  .  .
+lesson     propose     .  x  .  .  .  .  .
+lesson     drop        .  x  .  .  .  .  .
+lesson     share       .  x  .  .  .  .  .
 """
 CELLS = {
     (kind, act, role): cell == "x"

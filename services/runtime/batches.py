@@ -1,7 +1,7 @@
 """The durable consumer's transaction: a batch over all partitions, inbox, state, outbox, offsets as one."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from schemas.wire.cloudevents import LetterReason, PartialEvent, Unusable
@@ -11,7 +11,7 @@ from services.runtime import dead_letters, inbox, offsets, partition_alarms
 from services.runtime.alarms import Alarm
 from services.runtime.crash import crash_point
 from services.runtime.database import Database
-from services.runtime.dead_letters import DeadLetter
+from services.runtime.dead_letters import DeadLetter, WaitingLetter
 from services.runtime.errors import Invalid, Unavailable
 from services.runtime.identity import Identity
 from services.runtime.inbox import Turn
@@ -24,6 +24,7 @@ from services.runtime.records import Record
 from services.runtime.subscription import Subscription
 from services.runtime.transaction import Transaction
 
+R = TypeVar("R")
 OpenWork = Callable[[Transaction], Any]
 Effect = tuple[Record, DeadLetter | None]
 """A record that was applied, or the letter that it became."""
@@ -75,6 +76,11 @@ class Batches:
         """Partitions that wait for an operator."""
         return {partition for partition, alarm in self.standing if alarm.rule == STOPPED}
 
+    @property
+    def titles(self) -> Mapping[str, str]:
+        """The topics to read: name on the brokers → title, under which sequences count."""
+        return {name: topic.title for name, topic in self._by_name.items()}
+
     def forget(self, partitions: Collection[Partition]) -> None:
         """Partitions that are another process's now, or go on from another place."""
         for partition in partitions:
@@ -113,6 +119,36 @@ class Batches:
             async with self._database.transaction() as transaction:
                 await self._raise(transaction, {record.place: LetterReason.HANDLER}, STOPPED)
 
+    async def redrive(self) -> None:
+        """Apply, in order, what waited behind holes that are filled by now."""
+        while True:
+            async with self._database.transaction() as transaction:
+                ready = await dead_letters.ready(transaction, self._identity.group, self.titles)
+            if not ready:
+                return
+            await self._redrive(ready)
+            log().info("letters_redriven", group=self._identity.group, count=len(ready))
+
+    async def _redrive(self, ready: Sequence[WaitingLetter]) -> None:
+        try:
+            await self._settle(ready, None)
+        except Unavailable:
+            raise
+        except Exception as error:
+            if len(ready) == 1:
+                await self._settle(ready, error)
+            else:
+                for half in halves(ready):
+                    await self._redrive(half)
+
+    async def _settle(self, ready: Sequence[WaitingLetter], failure: Exception | None) -> None:
+        """Apply letters as if they came now; one that fails waits on, as the hole that it is."""
+        async with self._database.transaction() as transaction:
+            effects = await self._effects(transaction, [one.record for one in ready], failure)
+            letters = {(*record.place, record.offset): letter for record, letter in effects if letter}
+            await dead_letters.settle(transaction, [(one.id, letters.get(one.place)) for one in ready])
+        APPLIED.labels(self._identity.group).inc(sum(letter is None for _, letter in effects))
+
     def _follow(self, lost: PartitionsLost) -> None:
         self.forget(lost.lost)
         log().warning("partitions_lost", group=self._identity.group, count=len(lost.lost))
@@ -126,6 +162,8 @@ class Batches:
             async with self._database.transaction() as transaction:
                 crash_point("consumer.begun")
                 effects = await self._effects(transaction, records, failure)
+                letters = [letter for _, letter in effects if letter]
+                await dead_letters.keep(transaction, group, letters, self.topic_ids)
                 lost = await offsets.move(transaction, group, self.topic_ids, self.expected, following)
                 if lost:
                     raise PartitionsLost(lost)
@@ -167,11 +205,9 @@ class Batches:
     ) -> list[Effect]:
         found = [read_record(record, self._by_name[record.topic], self._identity) for record in records]
         events = [one for one in found if isinstance(one, ReadEvent)]
-        turns = await inbox.take(transaction, events, self._across_gaps)
+        turns, _ = await inbox.take(transaction, events, self._across_gaps, has_failed=failure is not None)
         crash_point("consumer.taken")
         effects = effects_of(records, found, turns, failure)
-        letters = [letter for _, letter in effects if letter]
-        await dead_letters.keep(transaction, self._identity.group, letters, self.topic_ids)
         fresh = [event for event, turn in zip(events, turns, strict=True) if turn.is_fresh]
         if fresh and failure is None:
             work = self._open_work(transaction)
@@ -190,10 +226,10 @@ def still_to_do(records: Sequence[Record], expected: Mapping[Partition, int]) ->
     return [record for record in records if record.offset >= expected.get(record.place, 1 << 63)]
 
 
-def halves(records: Sequence[Record]) -> tuple[Sequence[Record], Sequence[Record]]:
+def halves(batch: Sequence[R]) -> tuple[Sequence[R], Sequence[R]]:
     """Cut a batch in two, in order, to find the record on which a handler fails."""
-    middle = len(records) // 2
-    return records[:middle], records[middle:]
+    middle = len(batch) // 2
+    return batch[:middle], batch[middle:]
 
 
 def read_record(record: Record, topic: Topic, identity: Identity) -> ReadEvent[Any] | DeadLetter:

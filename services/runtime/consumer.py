@@ -166,6 +166,8 @@ class Consumer(Worker, ConsumerRebalanceListener):  # type: ignore[misc]
                     self._batches.standing = await partition_alarms.standing(
                         transaction, self._identity.group
                     )
+            async with self._applying:
+                await asyncio.shield(self._batches.redrive())
         except (KafkaError, OSError, TimeoutError, Unavailable) as error:
             log().info("reader_cannot_look", error_class=type(error).__name__, group=self._identity.group)
             return

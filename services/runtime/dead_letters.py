@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -12,7 +12,7 @@ from schemas.wire.cloudevents import PartialEvent
 from services.runtime.ids import new_id
 from services.runtime.logs import log
 from services.runtime.metrics import DEAD_LETTERS
-from services.runtime.records import Record
+from services.runtime.records import Headers, Record
 from services.runtime.transaction import Transaction
 
 _KEEP: Final = """
@@ -27,7 +27,38 @@ _COUNT: Final = """
 SELECT topic, part AS partition, reason, count(*) AS count, min(first_at) AS since
 FROM dead_letter WHERE state = 'waiting' GROUP BY topic, part, reason ORDER BY topic, part, reason"""
 _DISCARD: Final = """
-UPDATE dead_letter SET state = 'discarded' WHERE state = 'waiting' AND reason = :reason RETURNING id"""
+WITH gone AS (
+  UPDATE dead_letter SET state = 'discarded' WHERE state = 'waiting' AND reason = :reason
+  RETURNING id, topic, source, key, sequence),
+past AS (
+  INSERT INTO sequence_in (topic, source, key, last)
+  SELECT t.title, g.source, g.key, max(g.sequence)
+  FROM gone g
+  JOIN unnest(CAST(:names AS text[]), CAST(:titles AS text[])) AS t (name, title) ON t.name = g.topic
+  LEFT JOIN sequence_in s ON s.topic = t.title AND s.source = g.source AND s.key = g.key
+  WHERE g.source IS NOT NULL AND g.key IS NOT NULL
+    AND (:reason = 'sequence_gap' OR g.sequence = coalesce(s.last, 0) + 1)
+  GROUP BY t.title, g.source, g.key HAVING max(g.sequence) IS NOT NULL
+  ON CONFLICT (topic, source, key) DO UPDATE SET last = greatest(sequence_in.last, excluded.last))
+SELECT id FROM gone"""
+_READY: Final = """
+SELECT d.id, d.topic, d.part, d."offset", d.key, d.headers, d.value
+FROM dead_letter d
+JOIN unnest(CAST(:names AS text[]), CAST(:titles AS text[])) AS t (name, title) ON t.name = d.topic
+LEFT JOIN sequence_in s ON s.topic = t.title AND s.source = d.source AND s.key = d.key
+WHERE d.grp = :grp AND d.state = 'waiting' AND d.is_whole
+  AND d.reason IN ('sequence_gap', 'handler')
+  AND d.sequence <= coalesce(s.last, 0) + CASE d.reason WHEN 'handler' THEN 0 ELSE 1 END
+ORDER BY d.topic, d.key, d.sequence LIMIT :rows_max"""
+_REDRIVEN: Final = """
+UPDATE dead_letter SET state = 'redriven', value = NULL, last_at = now()
+WHERE id = ANY(CAST(:ids AS text[]))"""
+_FAILED: Final = """
+UPDATE dead_letter SET reason = :reason, path = :path, error_class = :error_class,
+  attempts = attempts + 1, last_at = now()
+WHERE id = :id"""
+READY_MAX: Final = 500
+"""How many letters one transaction takes up again."""
 
 NOTHING_KNOWN: Final = PartialEvent()
 LINES_OF_A_BATCH_MAX: Final = 20
@@ -46,6 +77,19 @@ class DeadLetter:
 
     def __repr__(self) -> str:
         return f"DeadLetter({self.reason})"
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingLetter:
+    """A letter whose turn has come, with its record as the brokers gave it."""
+
+    id: str
+    record: Record
+
+    @property
+    def place(self) -> tuple[str, int, int]:
+        """Topic, partition and offset."""
+        return *self.record.place, self.record.offset
 
 
 def headers_text(headers: Sequence[tuple[str, bytes | None]]) -> str:
@@ -69,9 +113,34 @@ async def count_waiting(transaction: Transaction) -> list[dict[str, Any]]:
     return [dict(row) for row in await transaction.rows(_COUNT)]
 
 
-async def discard(transaction: Transaction, reason: str) -> int:
-    """Say of all that wait with this reason that nobody needs them; their bytes stay. Gives their number."""
-    return len(await transaction.rows(_DISCARD, reason=reason))
+async def discard(transaction: Transaction, reason: str, titles: Mapping[str, str]) -> int:
+    """Say of all that wait with this reason that nobody needs them; their bytes stay. Gives their number.
+
+    What waits behind a letter that is not needed goes on. `titles` are those of the topics, by name.
+    """
+    return len(await transaction.rows(_DISCARD, reason=reason, **_named(titles)))
+
+
+async def ready(transaction: Transaction, group: str, titles: Mapping[str, str]) -> Sequence[WaitingLetter]:
+    """Letters of which nothing earlier is missing any more, and those that were settled by a resend."""
+    rows = await transaction.rows(_READY, grp=group, rows_max=READY_MAX, **_named(titles))
+    return [
+        WaitingLetter(row.id, Record(row.topic, row.part, row.offset, key=row.key, value=row.value,
+                                     headers=_headers(row.headers)))
+        for row in rows
+    ]  # fmt: skip
+
+
+async def settle(transaction: Transaction, letters: Sequence[tuple[str, DeadLetter | None]]) -> None:
+    """Say of letters that they were used, their bytes gone; or why they cannot be used now either."""
+    await transaction.run(_REDRIVEN, ids=[name for name, again in letters if again is None])
+    failed = [
+        {"id": name, "reason": str(again.reason), "path": again.path, "error_class": again.error_class}
+        for name, again in letters
+        if again
+    ]
+    if failed:
+        await transaction.run_each(_FAILED, failed)
 
 
 def _row(letter: DeadLetter) -> dict[str, Any]:
@@ -114,6 +183,14 @@ def record_time(timestamp: int) -> datetime:
         return datetime.fromtimestamp(timestamp / 1000, UTC)
     except (OverflowError, OSError, ValueError):
         return datetime.fromtimestamp(0, UTC)
+
+
+def _named(titles: Mapping[str, str]) -> dict[str, list[str]]:
+    return {"names": list(titles), "titles": list(titles.values())}
+
+
+def _headers(text: str) -> Headers:
+    return tuple((name, base64.b64decode(content)) for name, content in json.loads(text))
 
 
 def _text(content: str | None) -> str | None:

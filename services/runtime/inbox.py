@@ -63,17 +63,28 @@ _REASONS: Final = {
 
 
 async def take(
-    transaction: Transaction, events: Sequence[ReadEvent[Any]], across_gaps: Collection[str]
-) -> list[Turn]:
-    """Decide which events are new and remember them; commits with the effects or not at all."""
+    transaction: Transaction,
+    events: Sequence[ReadEvent[Any]],
+    across_gaps: Collection[str],
+    *,
+    has_failed: bool = False,
+) -> tuple[list[Turn], Mapping[Stream, int]]:
+    """Decide which events are new and remember them, and how far each stream is then.
+
+    Commits with the effects or not at all. What has failed is not remembered: it leaves a hole, behind which
+    the later events of its key wait.
+    """
     if not events:
-        return []
+        return [], {}
     rows = await transaction.rows(_LAST, **_arrays({stream_of(event) for event in events}))
     last = {(topic, source, key.decode()): number for topic, source, key, number in rows}
     turns, following = sort_out(events, last, across_gaps)
     candidates = [event for event, turn in zip(events, turns, strict=True) if turn.is_fresh]
     moved = {one: number for one, number in following.items() if number > last.get(one, 0)}
-    new = await _remember(transaction, candidates, moved) if candidates else set()
+    if has_failed:
+        new = {name_of(event) for event in candidates}
+    else:
+        new = await _remember(transaction, candidates, moved) if candidates else set()
     seen = {name_of(event): event.digest for event in reversed(candidates)}
     old = [
         event
@@ -83,7 +94,7 @@ async def take(
     if old:
         rows = await transaction.rows(_SEEN, **columns(old, "source", "id"))
         seen |= {(source, name): digest for source, name, digest in rows}
-    return without_repeats(events, turns, new, seen)
+    return without_repeats(events, turns, new, seen), following
 
 
 def name_of(event: ReadEvent[Any]) -> Name:

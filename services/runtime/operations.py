@@ -31,8 +31,8 @@ class Discard(BaseModel):
     count: Annotated[int, Field(ge=0, lt=1 << 31)]
 
 
-def routes(database: Database, group: str) -> APIRouter:
-    """The operator's door to a service's readers."""
+def routes(database: Database, group: str, titles: Mapping[str, str]) -> APIRouter:
+    """The operator's door to a service's readers; `titles` are those of the topics they read, by name."""
     router = APIRouter(prefix="/v1")
 
     @router.get("/readers")
@@ -62,7 +62,7 @@ def routes(database: Database, group: str) -> APIRouter:
     async def discard(asked: Discard) -> Mapping[str, int]:
         """Discard all letters of one reason, if they are as many as was said."""
         async with database.transaction() as transaction:
-            found = await dead_letters.discard(transaction, asked.reason)
+            found = await dead_letters.discard(transaction, asked.reason, titles)
             if found != asked.count:
                 raise refusals.OtherCount  # rolls back
         log().warning("dead_letters_discarded", error_code=asked.reason, count=found, group=group)

@@ -162,7 +162,7 @@ async def running(service: str, settings: RuntimeSettings, wire: Wire) -> AsyncI
             batches = Batches(database, identity, parts.subscriptions, parts.open_work)
             sizes = {"records_max": settings.batch_records_max, "gather_ms": settings.gather_ms}
             consumer = Consumer(batches, database, identity, settings.kafka, **sizes)
-            operators.append(operations.routes(database, identity.group))
+            operators.append(operations.routes(database, identity.group, batches.titles))
         watched: Sequence[Sweeper | Consumer] = [*parts.sweepers, consumer] if consumer else parts.sweepers
         health = Health(
             probed,

@@ -10,6 +10,7 @@ from schemas.topics import GOVERNANCE_STATE
 from schemas.topics import STEPS as TOPICS_OF_STEPS
 from schemas.wire.cloudevents import LetterReason
 from schemas.wire.envelope import ReadEvent
+from services.runtime import consumer
 from services.runtime.errors import Invalid
 from services.runtime.ids import new_id
 from services.runtime.peers import internal_client
@@ -27,6 +28,7 @@ from tests.support.waiting import until
 
 BATCH = 500
 POLICE_STEPS = TOPICS_OF_STEPS["police"]
+STEPS = (HEALTH_STEPS, POLICE_STEPS)
 
 
 class Reader:
@@ -34,6 +36,7 @@ class Reader:
 
     def __init__(self, fails_on: Collection[str] = (), error: type[Exception] = RuntimeError) -> None:
         self.seen: list[str] = []
+        self.duties: list[tuple[str, str]] = []
         self._fails_on = set(fails_on)
         self._error = error
 
@@ -41,12 +44,17 @@ class Reader:
         if self._fails_on & {event.key for event in events}:
             raise self._error("schema_mismatch") if self._error is Invalid else self._error
         self.seen += [event.key for event in events]
+        self.duties += [(event.key, event.body.duty) for event in events if event.topic in STEPS]
+
+    def of(self, key: str) -> list[str]:
+        """The duties of the steps about a referral, in order."""
+        return [duty for one, duty in self.duties if one == key]
 
     def wire(self, _runtime: Any, _settings: Any) -> Parts:
         return Parts(
             subscriptions=(
                 Subscription((GOVERNANCE_STATE,), self.take),
-                Subscription((HEALTH_STEPS, POLICE_STEPS), self.take),
+                Subscription(STEPS, self.take),
             )
         )
 
@@ -185,6 +193,54 @@ async def test_events_behind_a_hole_wait_and_other_keys_go_on(space: Space) -> N
 
     assert (letter.reason, letter.sequence) == (LetterReason.SEQUENCE_GAP, 2)
     assert stuck not in reader.seen
+
+
+async def test_what_waits_behind_a_failure_goes_on_in_order_once_that_is_mended_or_not_needed(
+    space: Space, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumer, "LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(consumer, "POLL_MS", 200)
+    mended, unneeded, free = (new_id("referral") for _ in range(3))
+    topic, port = HEALTH_STEPS.name(space.namespace), free_port()
+    settings = space.settings(RuntimeSettings, "referrals", ports=PortSettings(internal=port))
+    first = [a_good_record(key) for key in (mended, unneeded)]
+    later = [a_good_record(key, number, duty=str(number)) for number in (2, 3) for key in (mended, unneeded)]
+    failing, reader = Reader([mended, unneeded], Unfit), Reader()
+
+    async with running("referrals", settings, failing.wire):
+        await send_raw(space, "health", topic, first)
+        await until(lambda: letter_of(space, unneeded.encode()))
+    async with running("referrals", settings, reader.wire), a_caller(space, port, "operator") as operator:
+        await send_raw(space, "health", topic, [*later, a_good_record(free)])
+        await until(lambda: free in reader.seen)
+        assert not reader.of(mended) + reader.of(unneeded)
+
+        await send_raw(space, "health", topic, first[:1])  # as its writer sends again what nobody confirms
+        await until(lambda: len(reader.of(mended)) == 3)
+        assert reader.of(mended) == ["intake", "2", "3"]
+        assert not reader.of(unneeded)
+        await until(lambda: _waiting(space, mended, 0))
+
+        shown = (await operator.get("/v1/dead-letters")).json()["data"]
+        count = sum(one["count"] for one in shown if one["reason"] == "handler")
+        discarded = {"reason": "handler", "count": count}
+        answer = await asked(operator.post("/v1/dead-letters/discard", json=discarded))
+        assert answer == (200, {"discarded": count})
+        await until(lambda: _waiting(space, unneeded, 0))
+    assert reader.of(unneeded) == ["2", "3"]
+
+
+class Unfit(Exception):
+    """What no handler should raise."""
+
+
+async def _waiting(space: Space, referral: str, expected: int) -> bool:
+    async with space.transaction("referrals") as transaction:
+        rows = await transaction.rows(
+            "SELECT count(*) AS letters FROM dead_letter WHERE key = :key AND state = 'waiting'",
+            key=referral.encode(),
+        )
+    return bool(rows[0].letters == expected)
 
 
 async def test_a_handler_that_fails_on_everything_stops_its_partition_alone_until_an_operator_has_looked(

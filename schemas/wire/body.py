@@ -79,10 +79,12 @@ def unlisted(model: BaseModel) -> str | None:
     """The first field with a code that is on no list of today, its parts' fields too; None if all are."""
     lists = lists_of(type(model))
     for name, value in model:
-        said = value if isinstance(value, tuple) else (value,)
+        if value is None:
+            continue
+        said = value if isinstance(value, tuple | Mapping) else (value,)
         if name in lists and not lists[name].issuperset(said):
             return name
-        if isinstance(value, BaseModel) and unlisted(value):
+        if any(unlisted(part) for part in said if isinstance(part, BaseModel)):
             return name
     return None
 

@@ -24,9 +24,10 @@ from tests.support.governance import signed
 from tests.support.partnership import ISSUER, partnership_settings
 from tests.support.platform import CELL, Space
 from tests.support.ports import free_port
-from tests.support.stage import FOUNDERS, a_founding
+from tests.support.stage import A_LESSON, A_RECOMMENDATION, FOUNDERS, a_founding, a_scorecard, described
 
 Ask = Callable[..., Awaitable[httpx2.Response]]
+WEEK: Final = timedelta(days=7)
 UN: Final = "secretary un-office"
 DESCRIPTION = Description(document_of(described_app()))
 
@@ -149,6 +150,41 @@ async def test_a_repeat_is_told_from_a_second_time(space: Space, ask: Ask) -> No
     assert told.count("governance.seat_lost") == told.count("governance.seat_filled") == 2
 
 
+async def test_of_sixty_four_scorecards_at_once_one_counts_and_a_lesson_names_what_it_changed(
+    space: Space, ask: Ask
+) -> None:
+    now = SystemClock().now()
+    quarter = f"{now.year - 1}-Q4"
+    clinic = described("sector_agency", sector="health")
+    for who, path, body in (
+        ("seat ministry", "partners/clinic", clinic),
+        ("approver river-alliance", "partners/clinic/confirm", {}),
+        ("seat river-alliance", "recommendations/rec_done", A_RECOMMENDATION),
+        ("seat ministry", "recommendations/rec_done/agree", {}),
+        ("seat ministry", "recommendations/rec_done/assign", {"owner": "clinic", "due_at": now + WEEK}),
+        ("seat clinic", "recommendations/rec_done/implement", {"evidence": "rule_changed"}),
+        ("seat river-alliance", "lessons/lsn_desks", A_LESSON),
+        ("seat ministry", "lessons/lsn_desks/share", {}),
+    ):
+        assert (await ask(who, path, body)).is_success, path
+
+    said = a_scorecard(quarter=quarter)
+    answers = await asyncio.gather(
+        *(ask("seat dawn-movement", f"scorecards/scd_{number}", said) for number in range(64))
+    )
+    own = await ask("seat clinic", "scorecards/scd_own", said)
+
+    codes = [answer.json().get("code") for answer in answers]
+    assert (codes.count(None), codes.count("scored_already")) == (1, 63)
+    assert own.json()["code"] == "not_reference_group"
+    (kept,) = (await ask("monitor ministry", "scorecards")).json()["data"]
+    assert kept["content"] == {**said, "people": "12"}
+    assert await facts_about(space, "scorecard", kept["id"]) == ["governance.service_scored"]
+    assert await facts_about(space, "lesson", "lsn_desks") == ["governance.lesson_shared"]
+    bad = await ask("seat ministry", "lessons/lsn_bad", {**A_LESSON, "causes": ["ada_planted"]})
+    assert (bad.json()["code"], "planted" in bad.text) == ("code_not_listed", False)
+
+
 @pytest.mark.parametrize(("who", "path", "status", "code"), [
     ("monitor ministry", "meetings/mtg_race/attend", 403, "role_may_not"),
     ("caseworker ministry", "partners/new", 403, "role_may_not"),
@@ -158,8 +194,7 @@ async def test_a_repeat_is_told_from_a_second_time(space: Space, ask: Ask) -> No
     ("seat ministry", "founding", 404, "no_such_route"),
 ])  # fmt: skip
 async def test_the_wrong_party_changes_nothing(ask: Ask, who: str, path: str, status: int, code: str) -> None:
-    described = {"constituency": "academia", "level": "national", "area": "ZZ"}
-    answer = await ask(who, path, described if path == "partners/new" else {})
+    answer = await ask(who, path, described("academia") if path == "partners/new" else {})
 
     assert (answer.status_code, answer.json()["code"]) == (status, code)
 

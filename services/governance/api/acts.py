@@ -14,6 +14,7 @@ from services.governance.domain.life_cycle import (
     PEOPLE,
     ActRow,
     AlreadyThere,
+    CodeNotListed,
     Content,
     GovernanceRegister,
     LifeCycle,
@@ -98,7 +99,7 @@ def _add_act(
             # A crash after the commit says it to nobody: the same again is answered as if it were the first.
             return await perform_act(asked, work)
 
-    everybody = (RoleMayNot, NotAPartner, UnknownReference, NotInThisState, RecordFull)
+    everybody = (RoleMayNot, NotAPartner, UnknownReference, NotInThisState, CodeNotListed, RecordFull)
     refuses(
         *everybody,
         *cycle.refusals(row.act),

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final, Self
 
-from pydantic import Field
+from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
 
 from schemas.events.codes import Area
 from schemas.events.dialogue import SMALL, DialogueHeld, Group, Phase, Pillar, Tally
@@ -53,6 +53,22 @@ class Participants(ActBody):
 
     by_constituency: Mapping[Constituency, Tally] = Field(min_length=1, max_length=9)
     by_group: Mapping[Group, Tally] = Field(default={}, max_length=9)
+    _counts_twice: bool = PrivateAttr(default=False)
+
+    @property
+    def counts_twice(self) -> bool:
+        """Whether the groups, at their fewest, are more people than took part at most."""
+        return self._counts_twice
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _compare(cls, said: Any, read: ModelWrapValidatorHandler[Self]) -> Self:
+        """Compare while small counts can still be told from each other; `<5` may be one to four."""
+        its = read(said)
+        if isinstance(said, Mapping):
+            groups, people = said.get("by_group", {}), said["by_constituency"]
+            its._counts_twice = _sum(groups, 1) > _sum(people, 4)
+        return its
 
 
 class Dialogue(Announcement, Content):
@@ -81,9 +97,7 @@ def _has_begun(scene: Scene, content: Dialogue, _: Participants) -> None:
 
 @condition(CountedTwice)
 def _counts_once(_: Scene, __: Dialogue, body: Participants) -> None:
-    """Small counts are one to four: the groups' fewest may not be more than all at most."""
-    fewest = sum(1 if one == SMALL else int(one) for one in body.by_group.values())
-    if fewest > sum(4 if one == SMALL else int(one) for one in body.by_constituency.values()):
+    if body.counts_twice:
         raise CountedTwice
 
 
@@ -98,6 +112,10 @@ def _hold(scene: Scene, content: Dialogue, body: Participants) -> Change:
         dialogue=scene.act.id, convenor=convenor, heard_no_group=not body.by_group, **told, **dict(body)
     )
     return Change(content.model_copy(update={"participants": body}), (fact,))
+
+
+def _sum(counts: Mapping[str, Any], small: int) -> int:
+    return sum(small if one == SMALL else int(one) for one in counts.values())
 
 
 DIALOGUES: Final = LifeCycle(

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from schemas.events.governance_keys import GovernanceKeys
 from schemas.ids import DecisionId
 from schemas.roles import GOVERNANCE_ROLES
-from schemas.wire.body import Body
+from schemas.wire.body import Body, unlisted
 from services.governance.domain.areas import Areas
 from services.runtime.errors import NotFound, Refused, define_refusal
 
@@ -49,6 +49,9 @@ TooManyOpen: Final = _define(
 )
 NotMadeByYou: Final = _define("not_made_by_you", "Whoever made it takes it back; ask that partner.", 403)
 TooMany: Final = _define("too_many", "Governance keeps no more of this kind; end or reuse what is there.")
+CodeNotListed: Final = _define(
+    "code_not_listed", "It names a code that is on no list of today; the port's description shows each.", 422
+)
 RecordFull: Final = _define("record_full", "It holds no more of this; end it, and begin another.")
 AlreadyThere: Final = _define("already_there", "Something else stands under this id; choose another.")
 
@@ -363,6 +366,8 @@ def _step(
     if act.actor.role in PEOPLE:
         check_partner(act.actor.partner, register)
     row = cycle.row(act, record.state if record else NOTHING)
+    if act.actor.role not in (CLOCK, DECISION) and unlisted(act.body):
+        raise CodeNotListed  # else whoever names a person in a code's place would be read by all
     if record is None:
         _check_room(act, register, cycle)
     scene, content = Scene(act, record, register, rules), record.content if record else None

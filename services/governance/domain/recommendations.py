@@ -39,7 +39,7 @@ from services.governance.domain.life_cycle import (
     condition,
     drop_row,
 )
-from services.governance.domain.partners import admitted
+from services.governance.domain.partners import Partner, admitted
 from services.governance.domain.titles import PolicyText, TitleNamesSomebody, check_title
 from services.runtime.errors import define_refusal
 
@@ -151,8 +151,8 @@ def _goes_forward(_: Scene, content: Recommendation, body: Progress) -> None:
 
 @condition(OwnVerification)
 def _by_another_constituency(scene: Scene, content: Recommendation, _: Nothing) -> None:
-    verifier = admitted(scene.register, scene.partner)
-    if verifier.constituency == admitted(scene.register, content.owner or "").constituency:
+    owner = scene.register.find(Partner, content.owner).content  # whether or not it takes part any longer
+    if admitted(scene.register, scene.partner).constituency == owner.constituency:
         raise OwnVerification
 
 

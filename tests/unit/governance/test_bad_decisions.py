@@ -191,6 +191,11 @@ CASES: Final = [
     Bad("another_partner", "approver ministry", "leave", "partner clinic"),
     Bad("still_secretariat", "approver un-office", "leave", "partner un-office"),
     Bad("not_made_by_you", "seat clinic", "drop", "partner school"),
+    Bad("code_not_listed", MINISTRY, "amend", "partner ministry", {"expertise": ["ada_lin"]}),
+    Bad("code_not_listed", MINISTRY, "amend", "partner ministry", {
+        "offers": [{"code": "ada_lin", "amount": 5, "unit": "places"}]}),
+    Bad("code_not_listed", "seat river-alliance", "hold", "dialogue dlg_police", {
+        "by_constituency": {"un": 5}, "by_group": {"ada_lin": 5}}),
     # Committees.
     Bad("above_itself", UN, "propose", "committee cmt_x", saltmeres(ENDS, above="cmt_x")),
     Bad("above_itself", "secretary ministry", "propose", "committee cmt_x",
@@ -359,6 +364,8 @@ CASES: Final = [
         does((MINISTRY, "announce", "dialogue dlg_new", a_dialogue(NOON + DAY)))),
     Bad("counted_twice", "seat river-alliance", "hold", "dialogue dlg_police", {
         **HEARD, "by_group": {"rural_women": 5, "young_women": 5, "older_women": 5}}),
+    Bad("counted_twice", "seat river-alliance", "hold", "dialogue dlg_police", {
+        "by_constituency": {"un": 1}, "by_group": {"rural_women": 1, "young_women": 1, "older_women": 1}}),
     Bad("title_names_somebody", MINISTRY, "propose", "recommendation rec_new", {
         **A_RECOMMENDATION, "text": "Let the desk call Ada Lin within an hour."}),
     Bad("unknown_area", MINISTRY, "propose", "recommendation rec_new", {**A_RECOMMENDATION, "area": "ZZ99"}),

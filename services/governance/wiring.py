@@ -12,6 +12,7 @@ from services.governance.api.partners import partners_app
 from services.governance.domain.areas import CHARACTERS_MAX, Areas, AreasUnreadable, read_areas
 from services.governance.domain.life_cycle import GovernanceRegister, Rules
 from services.governance.handlers import StandingAlarms, Work, act_on_time
+from services.governance.pages.routes import PartnershipPage, page_routes
 from services.governance.settings import Settings
 from services.governance.store import ActStore, PublicationStore
 from services.runtime.alarms import Alarm
@@ -86,8 +87,10 @@ def wire(runtime: Runtime, settings: Settings) -> Parts:
     internal = create_app("Governance", caller_of)
     internal.include_router(routes(open_work))
     caller = token_reader_of(settings.issuer, runtime.identity.source, runtime.clock)
+    api = partners_app(caller, open_work, areas)
+    api.include_router(page_routes(PartnershipPage(open_work, runtime.clock)))
     return Parts(
-        api=partners_app(caller, open_work, areas),
+        api=api,
         internal=internal,
         operators=operators_routes(open_work),
         sweepers=(Sweeper("due_acts", DUE_SECONDS, due_acts.sweep),),

@@ -69,6 +69,15 @@ async def test_areas_are_told_to_whoever_has_a_token_for_governance(space: Space
     assert {"code": "ZZ0104", "parent": "ZZ01", "level": 2, "name": "Tidewell"} in data
 
 
+async def test_the_page_is_told_to_anybody(address: str) -> None:
+    async with httpx2.AsyncClient(base_url=address) as client:
+        page, table = await client.get("/partnership"), await client.get("/partnership/committees.csv")
+
+    assert (page.status_code, table.status_code) == (200, 200)
+    assert "<bdi>cmt_steering</bdi>" in page.text
+    assert "cmt_steering,steering,national" in table.text
+
+
 @pytest.fixture(scope="module")
 async def ask(space: Space, address: str) -> AsyncIterator[Ask]:
     """`role partner` asks for a path, after the founding act was handed in."""

@@ -108,6 +108,8 @@ class Recommendation(RecommendationText, Content):
 
     agreed_by: tuple[AgencyId, ...] = Field(default=(), max_length=9)
     constituencies: tuple[Constituency, ...] = Field(default=(), max_length=9)
+    agreed_at: Instant | None = None
+    """When it became a joint one."""
     owner: AgencyId | None = None
     due_at: Instant | None = None
     moved_at: Instant | None = None
@@ -168,6 +170,7 @@ def _agree(scene: Scene, content: Recommendation, _: Nothing) -> Change:
         update={
             "agreed_by": (*content.agreed_by, scene.partner),
             "constituencies": (*content.constituencies, own),
+            "agreed_at": content.agreed_at or scene.at,
         }
     )
     told = after.model_dump(include={"phase", "pillar", "causes", "changes", "constituencies", "dialogue"})

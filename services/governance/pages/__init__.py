@@ -1,0 +1,1 @@
+"""The page on which anybody sees whether the partnership keeps its word."""

@@ -1,0 +1,64 @@
+"""Answers that browsers get: the headers of every page, and nothing sent that the browser holds already."""
+
+import hashlib
+from typing import Final, NamedTuple, Self
+
+from fastapi import APIRouter, Response
+
+from services.runtime.pages.rendering import BASE, STYLE_PATH
+
+POLICY: Final = "; ".join(
+    (
+        "default-src 'none'",
+        "style-src 'self'",
+        "img-src 'self' data:",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+"""What a page without script and without font of ours may load; a page with more names that besides."""
+HEADERS: Final = {
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+}
+"""With every page, and with whatever it loads."""
+SHOWN_SECONDS: Final = 60
+"""How long a browser or a proxy may show what everybody may read without asking again."""
+
+
+class PageBytes(NamedTuple):
+    """Something that everybody may read: its bytes, and the tag under which a browser keeps them."""
+
+    body: bytes
+    media_type: str
+    tag: str
+
+    @classmethod
+    def of(cls, body: bytes, media_type: str) -> Self:
+        """Bytes under the tag that follows from them."""
+        return cls(body, media_type, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+
+    def answer(self, held: str | None, **more: str) -> Response:
+        """These bytes, or that the browser holds them; `held` is what it says of the tags that it has."""
+        kept = {"etag": self.tag, "cache-control": f"public, max-age={SHOWN_SECONDS}"}
+        headers = HEADERS | kept | {name.replace("_", "-"): value for name, value in more.items()}
+        if held and self.tag in held:
+            return Response(status_code=304, headers=headers)
+        return Response(self.body, headers=headers, media_type=self.media_type)
+
+
+def style_routes() -> APIRouter:
+    """The style sheet of all pages, which anybody may read."""
+    router = APIRouter()
+    style = PageBytes.of((BASE / "style.css").read_bytes(), "text/css")
+
+    @router.get(STYLE_PATH, include_in_schema=False)
+    async def read_style() -> Response:
+        return style.answer(None)
+
+    return router

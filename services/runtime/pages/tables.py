@@ -1,0 +1,80 @@
+"""Tables of a page: one description gives the table that people read and the CSV that machines read."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Generic, TypeVar
+
+Source = TypeVar("Source")
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """A code, and what people call it; with a number where it is counted."""
+
+    code: str
+    text: str
+    count: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """So many per cent."""
+
+    per_cent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Month:
+    """A month as `2027-02`."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A cell that people should look at, and why."""
+
+    cell: "Cell"
+    text: str
+
+
+Cell = str | int | date | Term | Share | Month | Mark | tuple[Term, ...] | None
+"""What stands in a row; a text is an id or another value as it stands, nothing is nothing yet."""
+Row = Sequence[Cell]
+
+
+@dataclass(frozen=True, slots=True)
+class PageTable(Generic[Source]):
+    """A table: its columns by id and title, its rows, and what is said where there are none."""
+
+    id: str
+    title: str
+    about: str
+    columns: Mapping[str, str]
+    rows: Callable[[Source], Sequence[Row]]
+    empty: str
+
+
+@dataclass(frozen=True, slots=True)
+class TableRows:
+    """A table with its rows, as a page shows it."""
+
+    table: PageTable[Any]
+    rows: Sequence[Row]
+
+
+def plain(cell: Cell) -> object:
+    """A cell for machines: codes, digits and days of ISO 8601, whatever the language."""
+    match cell:
+        case Mark(inner):
+            return plain(inner)
+        case Term(code, _, count):
+            return code if count is None else f"{code} {count}"
+        case Share(value) | Month(value):
+            return value
+        case date():
+            return cell.isoformat()[:10]
+        case tuple():
+            return "; ".join(str(plain(one)) for one in cell)
+    return "" if cell is None else cell

@@ -1,0 +1,74 @@
+"""Pages escape what they are given, speak the language asked for, and let a browser load nothing else."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from jinja2 import UndefinedError
+
+from services.runtime.pages.answers import HEADERS, PageBytes
+from services.runtime.pages.languages import Language, Wording, language_of
+from services.runtime.pages.rendering import Pages
+from services.runtime.pages.tables import Cell, Mark, Month, Share, Term, plain
+
+
+@pytest.mark.parametrize(("asked", "accepted", "language"), [
+    ("sw", "fr", "sw"),
+    (None, "ar-EG, en;q=0.5", "ar"),
+    (None, "de, es;q=0.2, fr;q=0.9", "fr"),
+    (None, "en;q=0, es;q=0.1", "es"),
+    (None, "FR", "fr"),
+    (None, "", "en"),
+    (None, "*", "en"),
+    (None, "fr;q=nan, es;q=1e-9, ;;;q=, ar;q=-1", "en"),
+    (None, "x," * 10_000 + "fr", "en"),
+])  # fmt: skip
+def test_a_language_is_one_of_the_closed_list(asked: Language | None, accepted: str, language: str) -> None:
+    assert language_of(asked, accepted) == language
+
+
+def test_numbers_days_and_months_are_written_as_each_language_writes_them() -> None:
+    noon = datetime(2027, 2, 3, 12, tzinfo=UTC)
+    wordings = [Wording(one, []) for one in ("en", "fr", "ar")]
+
+    assert [one.number(12_345) for one in wordings] == ["12,345", "12\u202f345", "12,345"]
+    assert [one.day(noon) for one in wordings] == ["3 February 2027", "3 février 2027", "3 فبراير 2027"]
+    assert [one.month("2027-02") for one in wordings] == ["February 2027", "février 2027", "فبراير 2027"]
+    assert [one.direction for one in wordings] == ["ltr", "ltr", "rtl"]
+
+
+def test_nothing_that_is_given_becomes_markup_and_nothing_is_left_undefined(tmp_path: Path) -> None:
+    (tmp_path / "words").mkdir()
+    for language in ("fr", "es", "ar", "sw"):
+        (tmp_path / "words" / f"{language}.po").write_text('msgid ""\nmsgstr ""\n')
+    (tmp_path / "one.html").write_text("{{ given }}{% for one in cells %}{{ one|cell }}{% endfor %}")
+    pages, evil = Pages(tmp_path), "<script>alert('x')</script>"
+
+    cells: list[Cell] = [evil, Mark(evil, evil), Term(evil, evil), (Term(evil, evil, 2),)]
+    shown = pages.render("one.html", "en", {"given": evil, "cells": cells}).decode()
+
+    assert shown.count("&lt;script&gt;") == 6
+    assert "<script" not in shown
+    with pytest.raises(UndefinedError):
+        pages.render("one.html", "en", {"cells": []})
+
+
+def test_a_cell_for_machines_is_a_code_whatever_the_language() -> None:
+    cells: list[Cell] = [
+        Mark(Term("civil_society", "Civil society", 3), "!"), (Term("a", "A"), Term("b", "B", 2)), Share(40),
+        Month("2027-02"), datetime(2027, 2, 3, 12, tzinfo=UTC), None, 0, "ZZ01",
+    ]  # fmt: skip
+
+    assert [plain(one) for one in cells] == [
+        "civil_society 3", "a; b 2", 40, "2027-02", "2027-02-03", "", 0, "ZZ01",
+    ]  # fmt: skip
+
+
+def test_a_page_loads_nothing_from_elsewhere_and_runs_nothing() -> None:
+    answer = PageBytes.of(b"<p>", "text/html").answer(None)
+
+    policy = dict(part.split(" ", 1) for part in answer.headers["content-security-policy"].split("; "))
+    assert policy["default-src"] == "'none'"
+    assert policy.keys() & {"script-src", "connect-src", "font-src"} == set()
+    assert set(policy.values()) == {"'none'", "'self'", "'self' data:"}
+    assert HEADERS.items() <= dict(answer.headers).items()

@@ -6,12 +6,10 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 from pydantic import BeforeValidator, Field
 
 from schemas.events.codes import Area
-from schemas.events.partnership import Constituency, Level
+from schemas.events.partnership import Constituency, Level, Phase
 from schemas.ids import AgencyId, DialogueId, RecommendationId
 from schemas.wire.body import Body, Code, Count, Flag, Instant, by_type, listed
 
-PHASES: Final = ("assessment", "analysis", "planning", "implementation", "monitoring", "evaluation")
-"""The phases of the programming cycle."""
 PILLARS: Final = ("laws", "institutions", "prevention", "services", "data", "movements")
 GROUPS: Final = (
     "women_with_disabilities", "displaced_women", "rural_women", "indigenous_women", "young_women",
@@ -26,7 +24,6 @@ CAUSES: Final = (
 SMALL: Final = "<5"
 """What stands in place of a count under five: in so small a group somebody could be told."""
 
-Phase = Annotated[Code, listed(PHASES)]
 Pillar = Annotated[Code, listed(PILLARS)]
 Group = Annotated[Code, listed(GROUPS)]
 Cause = Annotated[Code, listed(CAUSES)]

@@ -24,10 +24,13 @@ LEVELS: Final = ("global", "regional", "national", "district", "local", "communi
 """Where a partner or a committee works, the widest first."""
 SUBJECTS: Final = ("admission", "protocol", "code_list", "work_plan", "recommendation", "release")
 """What a mandate can give power over; admission is of committees and of their mandates too."""
+PHASES: Final = ("assessment", "analysis", "planning", "implementation", "monitoring", "evaluation")
+"""The phases of the programming cycle."""
 
 Constituency = Annotated[Code, listed(CONSTITUENCIES)]
 Level = Annotated[Code, listed(LEVELS)]
 Subject = Annotated[Code, listed(SUBJECTS)]
+Phase = Annotated[Code, listed(PHASES)]
 CommitteeType = Literal["steering", "coordination", "oversight"]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
 Percent = Annotated[int, Field(strict=True, ge=0, le=1_000)]
@@ -226,24 +229,29 @@ class MeetingHeld(CommitteeBase):
     postponed: Count
 
 
-class DecisionTabled(CommitteeBase):
+class DecisionBase(CommitteeBase):
+    """What every fact about an item says."""
+
+    decision: DecisionId
+    subject: Subject
+    phase: Phase | None = None
+    """Of the programming cycle, where the item belongs to one."""
+
+
+class DecisionTabled(DecisionBase):
     """A seat put something before its committee, whatever becomes of it."""
 
     type: ClassVar[str] = "governance.decision_tabled"
 
-    decision: DecisionId
-    subject: Subject
     tabled_by: Constituency
 
 
-class DecisionTaken(CommitteeBase):
+class DecisionTaken(DecisionBase):
     """A committee decided, with its quorum and within its mandate."""
 
     type: ClassVar[str] = "governance.decision_taken"
 
-    decision: DecisionId
     meeting: MeetingId
-    subject: Subject
     tabled_by: Constituency
     outcome: Literal["adopted", "rejected"]
     method: Literal["consensus", "vote"]
@@ -253,13 +261,11 @@ class DecisionTaken(CommitteeBase):
     recused: Count
 
 
-class DecisionRoutedUp(CommitteeBase):
+class DecisionRoutedUp(DecisionBase):
     """What lies above the committee's mandate waits as an item of the committee above."""
 
     type: ClassVar[str] = "governance.decision_routed_up"
 
-    decision: DecisionId
-    subject: Subject
     to: CommitteeId
     as_decision: DecisionId
 

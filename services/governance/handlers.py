@@ -38,6 +38,7 @@ from services.runtime.errors import Refused
 ALARMING: Final[Sequence[tuple[str, str, Callable[[GovernanceRecord[Any]], bool]]]] = (
     ("committee_incomplete", "committee", lambda one: one.state == "incomplete"),
     ("mandate_ends_soon", "mandate", lambda one: one.state == "live" and one.content.warned > 1),
+    ("recommendation_stalled", "recommendation", lambda one: one.state == "stalled"),
     ("protocol_ends_soon", "protocol", lambda one: one.state == "expiring"),
 )
 """Which records are an alarm, and of which rule."""

@@ -33,6 +33,7 @@ RULES: Final[Mapping[str, str]] = {
     "head_unsigned": "The signer has not signed what is due; soon nothing may be shown; see whether it runs.",
     "detail_damaged": "The stored detail of an entry is damaged; restore it from a backup; all else goes on.",
     "vault_closed": "The vault opens nothing, for the reason named; its own log says more; writing goes on.",
+    "recommendation_stalled": "A recommendation is past due and unmoved; ask its owner, or assign it.",
     "committee_incomplete": "A committee lacks a seat of its rule and decides nothing; fill it.",
     "mandate_ends_soon": "A mandate ends within two weeks; let the committee above give the next one.",
     "protocol_ends_soon": "A protocol in force ends within two weeks; let a committee adopt the next.",

@@ -42,7 +42,7 @@ def test_a_language_says_everything_and_puts_each_value_in_its_place(folder: Pat
 
 def test_every_code_that_the_page_may_show_has_words() -> None:
     lists = (
-        partnership.CONSTITUENCIES, partnership.LEVELS, partnership.SUBJECTS, dialogue.PHASES,
+        partnership.CONSTITUENCIES, partnership.LEVELS, partnership.SUBJECTS, partnership.PHASES,
         dialogue.GROUPS, dialogue.CAUSES, codes.NEEDS, codes.ACCESS_NEEDS,
     )  # fmt: skip
 

@@ -15,6 +15,7 @@ from schemas.events.partnership import (
     DecisionRoutedUp,
     DecisionTabled,
     DecisionTaken,
+    Phase,
     Subject,
 )
 from schemas.ids import AgencyId, CommitteeId, DecisionId, MeetingId, derive
@@ -113,6 +114,8 @@ class AgendaItem(ActBody):
     title: Title
     subject: Subject
     area: Area
+    phase: Phase | None = None
+    """Of the programming cycle, where the item belongs to one."""
     about: Annotated[str, Field(max_length=40)] | None = None
     """The id of the proposed committee or mandate, or of a protocol's drafted version."""
 
@@ -297,7 +300,7 @@ def _route_up(scene: Scene, content: Decision, committee: Committee) -> Change:
 def _about(scene: Scene, content: Decision, committee: Committee) -> dict[str, Any]:
     """What every fact about an item says."""
     place = {"committee": content.committee, "level": committee.level, "area": content.area}
-    return {**place, "decision": scene.act.id, "subject": content.subject}
+    return {**place, "decision": scene.act.id, "subject": content.subject, "phase": content.phase}
 
 
 def _check_reach(scene: Scene, area: str, thing: Content) -> None:
@@ -386,6 +389,7 @@ DECISIONS: Final = LifeCycle(
     ),
     example={
         "committee": "cmt_steering", "meeting": "mtg_2027-02", "subject": "protocol", "area": "ZZ",
-        "title": "Share referrals between health and shelters", "about": "shared-care.2",
+        "phase": "implementation", "title": "Share referrals between health and shelters",
+        "about": "shared-care.2",
     },
 )  # fmt: skip

@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Final, Self
 from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
 
 from schemas.events.codes import Area
-from schemas.events.dialogue import SMALL, DialogueHeld, Group, Phase, Pillar, Tally
-from schemas.events.partnership import Constituency, Level
+from schemas.events.dialogue import SMALL, DialogueHeld, Group, Pillar, Tally
+from schemas.events.partnership import Constituency, Level, Phase
 from schemas.wire.body import Instant
 from services.governance.domain.areas import UnknownArea
 from services.governance.domain.life_cycle import (

@@ -9,7 +9,6 @@ from pydantic import Field
 from schemas.events.codes import Area
 from schemas.events.dialogue import (
     Cause,
-    Phase,
     Pillar,
     RecommendationAgreed,
     RecommendationAssigned,
@@ -19,7 +18,7 @@ from schemas.events.dialogue import (
     RecommendationStalled,
     RecommendationVerified,
 )
-from schemas.events.partnership import Constituency, Level
+from schemas.events.partnership import Constituency, Level, Phase
 from schemas.ids import AgencyId, DialogueId
 from schemas.wire.body import Code, Instant, listed
 from services.governance.domain.areas import UnknownArea

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from schemas.events.dialogue import GROUPS, PHASES
-from schemas.events.partnership import CONSTITUENCIES, LEVELS
+from schemas.events.dialogue import GROUPS
+from schemas.events.partnership import CONSTITUENCIES, LEVELS, PHASES
 from services.governance.domain.composition import Committee, seats_by_constituency, share
 from services.governance.domain.decisions import Decision
 from services.governance.domain.dialogues import Dialogue
@@ -119,18 +119,19 @@ def _influence(source: ReportSource) -> list[Row]:
 
 
 def _phases(source: ReportSource) -> list[Row]:
-    """Each phase with its dialogues and recommendations; an empty one is a gap."""
+    """Each phase with its dialogues, decisions and recommendations; an empty one is a gap."""
     held = [one.content for one in _held(source)]
     joint = Counter(one.content.phase for one in _joint(source))
+    taken = Counter(one.content.phase for one in source.register.all(Decision) if one.state in TAKEN[:2])
     rows: list[Row] = []
     for phase in PHASES:
         here = [one for one in held if one.phase == phase]
         heard = Counter(group for one in here for group in _groups(one))
         unheard = sum(not _groups(one) for one in here)
-        is_gap = not here and not joint[phase]
+        is_gap = not here and not joint[phase] and not taken[phase]
         rows.append((
             Mark(term(phase), _("gap: nothing happened in this phase")) if is_gap else term(phase),
-            len(here), joint[phase],
+            len(here), taken[phase], joint[phase],
             Mark(unheard, _("without those concerned")) if unheard else 0,
             *(heard[group] or Mark(0, _("gap")) for group in GROUPS),
         ))  # fmt: skip
@@ -269,10 +270,10 @@ TABLES: Final[tuple[PageTable[ReportSource], ...]] = (
     ),
     PageTable(
         "phases", _("Phases of the cycle"),
-        _("In which phase partners spoke or agreed, and in how many dialogues each group was heard."),
+        _("In which phase partners spoke, decided or agreed, and in how many dialogues a group was heard."),
         {
-            "phase": _("Phase"), "dialogues": _("Dialogues"), "recommendations": _("Recommendations"),
-            "unheard": _("Dialogues without those concerned"),
+            "phase": _("Phase"), "dialogues": _("Dialogues"), "decisions": _("Decisions"),
+            "recommendations": _("Recommendations"), "unheard": _("Dialogues without those concerned"),
             **{one.code: one.text for one in terms(GROUPS)},
         },
         _phases, "",

@@ -8,8 +8,9 @@ from pydantic import ValidationError
 
 from schemas.events.dialogue import DialogueHeld, RecommendationAgreed
 from services.governance.domain.areas import read_areas
+from services.governance.handlers import StandingAlarms
 from tests.support.partnership import AREAS
-from tests.support.stage import A_RECOMMENDATION, Stage, a_dialogue, facts_of
+from tests.support.stage import A_RECOMMENDATION, Stage, a_dialogue, described, facts_of
 
 
 @pytest.fixture
@@ -74,13 +75,32 @@ def test_a_recommendation_is_agreed_by_two_constituencies_owned_and_verified_by_
     assert facts == [f"recommendation_{one}" for one in ("assigned", "progressed", "implemented", "verified")]
 
 
-def test_what_is_past_due_and_does_not_move_is_stalled_until_it_moves_again(stage: Stage) -> None:
+def test_an_owner_that_left_does_not_stop_the_verification_by_others(stage: Stage) -> None:
+    stage.do("seat ministry", "propose", "partner", "school", described("academia"))
+    stage.do("approver river-alliance", "confirm", "partner", "school")
+    agreed(stage)
+    due = (stage.clock.now() + timedelta(days=90)).isoformat()
+    stage.do("seat ministry", "assign", "recommendation", "rec_desks", {"owner": "school", "due_at": due})
+    stage.do("seat school", "implement", "recommendation", "rec_desks", {"evidence": "training_held"})
+    stage.do("approver school", "leave", "partner", "school")
+
+    stage.do("seat ministry", "verify", "recommendation", "rec_desks")
+
+    assert stage.state("recommendation", "rec_desks") == "verified"
+
+
+def test_what_is_past_due_and_does_not_move_is_stalled_and_an_alarm_until_it_moves_again(
+    stage: Stage,
+) -> None:
     assigned(stage)
+    alarms = StandingAlarms(stage.register, stage.clock)
     stage.do("seat ministry", "progress", "recommendation", "rec_desks", {"per_cent": 10})
 
     assert facts_of(stage.tick(timedelta(days=89))) == []
     assert facts_of(stage.tick(timedelta(days=2))) == ["recommendation_stalled"]
+    assert "recommendation_stalled" in [one.rule for one in alarms()]
     stage.do("seat ministry", "progress", "recommendation", "rec_desks", {"per_cent": 50})
+    assert "recommendation_stalled" not in [one.rule for one in alarms()]
     assert facts_of(stage.tick(timedelta(days=29))) == []
     assert facts_of(stage.tick(timedelta(days=2))) == ["recommendation_stalled"]
 

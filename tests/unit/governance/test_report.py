@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx2
 
-from schemas.events.dialogue import PHASES
+from schemas.events.partnership import PHASES
 from services.governance.pages.report import TABLES, Report, ReportSource, report
 from services.governance.pages.routes import LOOKED_EVERY, ROWS_MAX
 from services.runtime.errors import Unavailable
@@ -84,14 +84,17 @@ def test_an_empty_phase_is_a_gap_and_a_dialogue_without_those_concerned_is_marke
     stage.do(SEAT, "announce", "dialogue", "dlg_alone", a_dialogue(stage.clock.now(), phase="evaluation"))
     stage.do(SEAT, "hold", "dialogue", "dlg_alone", {"by_constituency": {"government": 12}})
 
+    stage.decide("dec_watch", "un-office", "ministry", "river-alliance", "dawn-movement", phase="monitoring")
+
     tables = report_of(stage).tables
 
     gaps = [plain(row[0]) for row in tables["phases"].rows if isinstance(row[0], Mark)]
-    assert gaps == [one for one in PHASES if one not in ("analysis", "planning", "evaluation")]
+    assert gaps == [one for one in PHASES if one not in ("analysis", "planning", "monitoring", "evaluation")]
     phases = rows(stage, "phases")
-    assert phases["analysis"][:3] == [1, 0, 0]
-    assert phases["evaluation"][:3] == [1, 0, 1]
-    assert phases["analysis"][3:].count(1) == 1
+    assert phases["analysis"][:4] == [1, 0, 0, 0]
+    assert phases["evaluation"][:4] == [1, 0, 0, 1]
+    assert phases["monitoring"][:4] == [0, 1, 0, 0]
+    assert phases["analysis"][4:].count(1) == 1
     marked = {plain(row[0]): marks(row) for row in tables["dialogues"].rows}
     assert marked == {"dlg_police": [], "dlg_alone": [""]}
 

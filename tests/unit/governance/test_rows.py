@@ -88,11 +88,12 @@ def test_row_2_no_decision_is_taken_below_the_quorum(present: int) -> None:
 def test_what_is_tabled_is_told_with_whose_proposal_it_is_whatever_becomes_of_it() -> None:
     stage = a_busy_stage()
 
-    (outcome,) = stage.do("seat dawn-movement", "table", "decision", "dec_never", an_item())
+    (outcome,) = stage.do("seat dawn-movement", "table", "decision", "dec_never", an_item(phase="planning"))
 
     place = {"committee": "cmt_steering", "level": "national", "area": "ZZ", "decision": "dec_never"}
     (fact,) = outcome.facts
-    assert fact == DecisionTabled(**place, subject="recommendation", tabled_by="womens_movement")
+    what = {"subject": "recommendation", "phase": "planning"}
+    assert fact == DecisionTabled(**place, **what, tabled_by="womens_movement")
 
 
 def test_row_10_the_lowest_level_with_a_mandate_decides_and_the_share_by_level_shows_in_the_facts() -> None:

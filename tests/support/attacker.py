@@ -25,23 +25,27 @@ class Attack:
         self.equal_to: list[float] = []
         self.below: list[Any] = []
         names = {table.name for table in tables}
-        sums: dict[tuple[str, str], list[Any]] = {}
-        for table in tables:
-            rows = published[table.name]
-            if table.total in names:
-                self.below += [
-                    self.row({(table.name, keys): 1, (table.total, keys): -1})
-                    for keys in rows
-                    if keys in published[table.total]
-                ]
-                continue
-            areas = {keys[-1] for keys in rows} if "area" in table.dimensions else set()
-            for area in {"", *areas}:
-                its = {(table.name, keys): 1 for keys in rows if area in ("", keys[-1])}
-                sums.setdefault((table.total, area), []).append(self.row(its))
-        for first, *others in sums.values():
-            for other in others:
-                self.know(first - other, 0)
+        sums: dict[tuple[str, tuple[str, ...]], list[Any]] = {}
+        for table in sorted(tables, key=lambda one: one.total.startswith("some ")):
+            base, _, code = table.total.removeprefix("some ").partition(".")
+            is_local, parts = "area" in table.dimensions, dict[tuple[str, ...], dict[Any, float]]()
+            for keys in published[table.name]:
+                area = keys[-1:] if is_local else ()
+                wholes = [(code, *area)] if code else [keys] if base in names else [(), area]
+                for whole in {*wholes}:
+                    parts.setdefault(whole, {})[table.name, keys] = 1
+            for whole, cells in parts.items():
+                row = self.row(cells)
+                if base in names:
+                    known = [self.row({(base, whole): 1})] if whole in published[base] else []
+                else:
+                    known = sums.setdefault((base, whole), [])
+                for other in known[:1]:
+                    if table.total.startswith("some "):
+                        self.below.append(row - other)
+                    else:
+                        self.know(row - other, 0)
+                known.append(row)
 
     def row(self, weights: Mapping[tuple[str, tuple[str, ...]], float]) -> Any:
         """A sum of cells as a row of the programme."""

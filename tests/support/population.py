@@ -12,9 +12,18 @@ TABLES: Final[Mapping[str, tuple[tuple[str, ...], str]]] = {
     "by_need": (("need", "area"), "referrals"),
     "by_urgency": (("urgency", "area"), "referrals"),
     "by_agency": (("agency",), "referrals"),
-    "survivors": (("need", "area"), "by_need"),
+    "urgency_of_care": (("urgency", "area"), "by_need.need-0"),
+    "late": (("urgency", "area"), "some referrals"),
+    "survivors": (("need", "area"), "some by_need"),
 }
 """Table → its dimensions, and what it divides."""
+
+
+COUNTED = {
+    "survivors": lambda one: one.is_first,
+    "late": lambda one: one.is_late,
+    "urgency_of_care": lambda one: one.need == "need-0",
+}
 
 
 class InventedReferral(NamedTuple):
@@ -25,6 +34,7 @@ class InventedReferral(NamedTuple):
     agency: str
     area: str
     is_first: bool
+    is_late: bool
 
 
 class Population:
@@ -32,7 +42,7 @@ class Population:
 
     def __init__(self, seed: int) -> None:
         draw = Random(seed)
-        most = {"need": 5, "urgency": 3, "agency": 4, "area": 4}
+        most = {"need": 4, "urgency": 3, "agency": 4, "area": 3}
         self.codes = {
             name: [f"{name}-{one}" for one in range(draw.randint(1, n))] for name, n in most.items()
         }
@@ -43,7 +53,8 @@ class Population:
                 need, urgency, agency = (
                     draw.choices(self.codes[name], weights[name])[0] for name in ("need", "urgency", "agency")
                 )
-                self.referrals.append(InventedReferral(need, urgency, agency, area, draw.random() < 0.8))
+                flags = draw.random() < 0.8, draw.random() < 0.7
+                self.referrals.append(InventedReferral(need, urgency, agency, area, *flags))
 
     def tables(self, more: Sequence[InventedReferral] = ()) -> list[CountTable]:
         """The tables of these referrals, and of some more."""
@@ -52,7 +63,7 @@ class Population:
             CountTable(name, dimensions, total, Counter(
                 tuple(getattr(one, dimension) for dimension in dimensions)
                 for one in referrals
-                if name != "survivors" or one.is_first
+                if COUNTED.get(name, bool)(one)
             ))
             for name, (dimensions, total) in TABLES.items()
         ]  # fmt: skip

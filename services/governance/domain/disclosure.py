@@ -20,7 +20,7 @@ WIDTH: Final = 10
 """How wide an interval every hidden cell keeps, whatever else is shown."""
 STEP_MIN: Final = 15
 """A correction keeps a number that moved by less."""
-CELLS_MAX: Final = 20_000
+CELLS_MAX: Final = 50_000
 """How many cells a release has at most."""
 SMALL, STAR, VOID = "<11", "*", "-"
 """Hidden: zero to ten; at least eleven, hidden for another's sake; nothing is said, zero or many."""
@@ -42,8 +42,26 @@ class CountTable(NamedTuple):
     name: str
     dimensions: tuple[str, ...]
     total: str
-    """Tables of one total count the same events; where it names a table, some of its cells' events."""
+    """What it divides: `answers` as other tables do, `answers.declined` a cell of a table in each area.
+
+    With `some ` before it the table counts but some of these events, or some of those of a table's each cell.
+    """
     counts: Mapping[Keys, int]
+
+    @property
+    def is_some(self) -> bool:
+        """Whether what it divides has events that it does not count."""
+        return self.total.startswith("some ")
+
+    @property
+    def base(self) -> str:
+        """The total or the table that it divides."""
+        return self.total.removeprefix("some ").partition(".")[0]
+
+    def parent(self, keys: Keys, *, is_table: bool) -> tuple[str, Keys]:
+        """Of which sum a cell is part: a total's, all of it or in one area, or a cell of another table."""
+        code, area = self.total.partition(".")[2], keys[-1:] if self.dimensions[-1:] == (AREA,) else ()
+        return self.base, (code, *area) if code else keys if is_table else area
 
 
 class CellGroup(NamedTuple):
@@ -110,19 +128,25 @@ def correct(
 
 
 def sums_agree(tables: Sequence[CountTable]) -> bool:
-    """Whether tables of the same total count the same events, and a table's part never more than it."""
-    by_name, sums = {table.name: table for table in tables}, dict[tuple[str, bool], Counter[str]]()
-    for table in tables:
-        if whole := by_name.get(table.total):
-            if any(count > whole.counts.get(keys, 0) for keys, count in table.counts.items()):
-                return False
-            continue
-        for is_local in {False, AREA in table.dimensions}:
-            own = Counter[str]()
-            for keys, count in table.counts.items():
-                own[keys[-1] if is_local else ""] += count
-            if sums.setdefault((table.total, is_local), +own) != +own:
-                return False
+    """Whether tables that count the same events give the same sums, and some events never more than all."""
+    wholes = {table.name: Counter(table.counts) for table in tables}
+    totals: dict[tuple[str, bool], Counter[Keys]] = {}
+    for table in sorted(tables, key=lambda one: one.is_some):
+        is_table, own = table.base in wholes, Counter[Keys]()
+        for keys, count in table.counts.items():
+            own[table.parent(keys, is_table=is_table)[1]] += count
+        own = +own
+        if is_table:
+            code = table.total.partition(".")[2]
+            whole = {keys: count for keys, count in (+wholes[table.base]).items() if code in ("", keys[0])}
+            sides = [(own, Counter(whole))]
+        else:
+            local = AREA in table.dimensions
+            sides = [(own, totals.setdefault((table.base, local), own))]
+            all_of_it = +Counter[Keys]({(): own.total()})
+            sides += [(all_of_it, totals.setdefault((table.base, False), all_of_it))]
+        if any(not mine <= its if table.is_some else mine != its for mine, its in sides):
+            return False
     return True
 
 
@@ -134,25 +158,15 @@ class SumTree:
     ) -> None:
         self.cells: dict[int, tuple[str, Keys]] = {}
         self.counts: dict[int, int] = {}
-        self._groups: list[CellGroup] = []
-        """Each sum after those that its parent is part of."""
-        self._part_of: dict[int, int] = {}
-        """Node of a cell of which only some events are counted → node of that cell."""
+        self._nodes: dict[tuple[str, Keys], int] = {}
         self._size = 0
-        by_name = {table.name: table for table in tables}
-        nodes: dict[tuple[str, Keys], int] = {}
         for table in tables:
             for keys in sorted({*grid(table, codes), *(old or {}).get(table.name, ())}):
-                nodes[table.name, keys] = node = self._node()
+                node = self._node(table.name, keys)
                 self.cells[node], self.counts[node] = (table.name, keys), table.counts.get(keys, 0)
-        for total in sorted({table.total for table in tables} - by_name.keys()):
-            self._add_total([table for table in tables if table.total == total], nodes)
-        for table in tables:
-            if table.total in by_name:
-                for (name, keys), node in list(nodes.items()):
-                    if name == table.name and (whole := nodes.get((table.total, keys))) is not None:
-                        self._groups.append(CellGroup(whole, (node, self._node())))
-                        self._part_of[node] = whole
+        self._likewise: set[int] = set()
+        """Cells that count some events of one other cell: hidden where that one is."""
+        self._groups = self._sums(tables)
         self._group_of = {node: group for group in self._groups for node in group.nodes}
         self._below: dict[int, list[int]] = {}
         for group in reversed(self._groups):
@@ -166,31 +180,37 @@ class SumTree:
         low, high = self._bounds(boxes)
         found: dict[int, int] = {}
         for node, mark in marks.items():
-            if not mark.isdecimal() and high[node] - low[node] < WIDTH and node not in self._part_of:
+            if not mark.isdecimal() and high[node] - low[node] < WIDTH and node not in self._likewise:
                 found.setdefault(self._group_of[node].parent, node)
         return {node: high[node] for node in found.values()}
 
     def hide_for(self, node: int, reach: int, marks: dict[int, str]) -> None:
-        """Hide one more cell, so that this hidden one is less narrow: the smallest that is enough."""
+        """Hide one more cell, so that this hidden one is less narrow: the smallest that is enough.
+
+        First of its own sum, then of what gives the same sum, in ever wider circles; where all of a circle
+        is hidden and it is not enough, nothing is said of it.
+        """
         group = self._group_of[node]
         missing = _FITS[marks[node]] - reach
         gains = {one: _box(marks[one])[0] - THRESHOLD for one in self._by_count(group.nodes, marks)}
         enough = [one for one, gain in gains.items() if gain >= missing]
         some = [one for one, gain in gains.items() if gain]
-        around = self._by_count(set(self._below[group.parent]) - set(group.nodes), marks)
-        whole = self._group_of.get(group.parent)
         if enough or some:
             self._mark(enough[0] if enough else some[-1], STAR, marks)
-        elif around:
-            self._mark(around[0], STAR, marks)
-        elif any(marks[one] != VOID for one in self._below[group.parent]) and whole:
-            for one in self._below[group.parent]:
-                self._mark(one, VOID, marks)
-        elif whole and (rest := self._by_count(self._below[whole.parent], marks)):
-            self._mark(rest[0], STAR, marks)
-        else:
-            for one in self._below[whole.parent if whole else group.parent]:
-                self._mark(one, VOID, marks)
+            return
+        known, circle = set(group.nodes), group.parent
+        while True:
+            around = [*self._below[circle], *([circle] if circle in self.cells else [])]
+            if others := self._by_count(set(around) - known, marks):
+                self._mark(others[0], STAR, marks)
+                return
+            if any(marks[one] != VOID for one in around):
+                for one in around:
+                    self._mark(one, VOID, marks)
+                return
+            if circle not in self._group_of:
+                return  # what another cell needed in this round hid all of it
+            known, circle = set(), self._group_of[circle].parent
 
     def shown(self, marks: Mapping[int, str]) -> Shown:
         """The marks by table and keys."""
@@ -199,25 +219,37 @@ class SumTree:
             shown.setdefault(table, {})[keys] = marks[node]
         return shown
 
-    def _node(self) -> int:
+    def _node(self, name: str, keys: Keys) -> int:
+        """The node of a cell, an area or a total; a name that says none makes a nameless one."""
+        if name and (name, keys) in self._nodes:
+            return self._nodes[name, keys]
+        self._nodes[name, keys] = self._size
         self._size += 1
         return self._size - 1
 
-    def _add_total(self, tables: Sequence[CountTable], nodes: Mapping[tuple[str, Keys], int]) -> None:
-        """The sums of one total: over its areas, then each table's in each area, or over all."""
-        top, areas, sums = self._node(), dict[str, int](), list[CellGroup]()
-        for table in tables:
+    def _sums(self, tables: Sequence[CountTable]) -> list[CellGroup]:
+        """Each sum before those of its parts: over areas, then each table's, then tables' within cells."""
+        by_name = {table.name: table for table in tables}
+        own, areas = list[CellGroup](), dict[str, set[int]]()
+
+        def depth(table: CountTable) -> int:
+            return 1 + depth(by_name[table.base]) if table.base in by_name else 0
+
+        for table in sorted(tables, key=depth):
             by_parent: dict[int, list[int]] = {}
-            for (name, keys), node in nodes.items():
+            for node, (name, keys) in self.cells.items():
                 if name == table.name:
-                    is_local = AREA in table.dimensions
-                    if is_local and keys[-1] not in areas:
-                        areas[keys[-1]] = self._node()
-                    by_parent.setdefault(areas[keys[-1]] if is_local else top, []).append(node)
-            sums += [CellGroup(parent, tuple(below)) for parent, below in by_parent.items()]
-        if areas:
-            self._groups.append(CellGroup(top, tuple(areas.values())))
-        self._groups += sums
+                    base, place = table.parent(keys, is_table=table.base in by_name)
+                    parent = self._node(base, place)
+                    by_parent.setdefault(parent, []).append(node)
+                    if place and table.base not in by_name:
+                        areas.setdefault(base, set()).add(parent)
+                    elif place == keys:
+                        self._likewise.add(node)
+            for parent, below in by_parent.items():
+                own.append(CellGroup(parent, (*below, *([self._node("", ())] if table.is_some else []))))
+        tops = [CellGroup(self._node(base, ()), tuple(sorted(nodes))) for base, nodes in areas.items()]
+        return tops + own
 
     def _bounds(self, boxes: Mapping[int, tuple[int, int]]) -> tuple[list[int], list[int]]:
         """The exact bounds of every node: from the cells up, then from the totals down."""
@@ -237,7 +269,7 @@ class SumTree:
 
     def _by_count(self, nodes: Collection[int], marks: Mapping[int, str]) -> list[int]:
         """Those of these nodes that are cells whose count is shown, the smallest first."""
-        shown = [one for one in nodes if marks.get(one, VOID).isdecimal() and one not in self._part_of]
+        shown = [one for one in nodes if marks.get(one, VOID).isdecimal() and one not in self._likewise]
         return sorted(shown, key=lambda one: (self.counts[one], one))
 
     def _mark(self, node: int, mark: str, marks: dict[int, str]) -> None:

@@ -1,7 +1,7 @@
 """Each check of the demo holds on a real run, and a violation planted for it turns exactly it red."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ from services.cli.demo.checks import (
     still_awaited,
 )
 from services.cli.demo.packet_checks import ACCEPTED, STRANGER, TOO_EARLY, TriedPull
+from services.cli.demo.partner_checks import READERS
 from tests.e2e.conftest import Session
 
 Plant = Callable[[Evidence], dict[str, Any]]
@@ -233,6 +234,48 @@ PLANTED: Final[tuple[tuple[str, str, Plant], ...]] = (
         lambda e: {"told_decisions": (*e["told_decisions"], e["told_decisions"][0])},
     ),
     (
+        "a recommendation stands otherwise than partners acted",
+        "recommendations stand as acted",
+        lambda e: {"courses": e["courses"] | changed_one(e["courses"], stands="verified")},
+    ),
+    (
+        "somebody says by hand that one stalled",
+        "recommendations stand as acted",
+        lambda e: {"courses": e["courses"] | changed_one(e["courses"], **stalled_by("secretary"))},
+    ),
+    (
+        "the record of a dialogue keeps a count of four",
+        "small counts are nowhere",
+        lambda e: {"dialogues": e["dialogues"] | with_count(e, "it is kept", "displaced_women", "4")},
+    ),
+    (
+        "the fact of a dialogue tells a count of three",
+        "small counts are nowhere",
+        lambda e: {
+            "told_counts": {name: {**one, "government": "3"} for name, one in e["told_counts"].items()}
+        },
+    ),
+    (
+        "a count that is not small is hidden too",
+        "small counts are nowhere",
+        lambda e: {"dialogues": e["dialogues"] | with_count(e, "it is shown", "rural_women", "<5")},
+    ),
+    (
+        "the police opened what the lesson closed",
+        "pulls obey the lesson",
+        lambda e: {"closed_cells": changed_one(e["closed_cells"], after=before_the_lesson(e))},
+    ),
+    (
+        "no shared lesson names the version",
+        "pulls obey the lesson",
+        lambda e: {"closed_cells": changed_one(e["closed_cells"], lesson=None)},
+    ),
+    (
+        "a sector goes by the protocol from before the lesson",
+        "pulls obey the lesson",
+        lambda e: {"closed_cells": changed_one(e["closed_cells"], in_force=dict.fromkeys(READERS, 1))},
+    ),
+    (
         "a declined referral just stops",
         "no referral ends in silence",
         lambda e: {"counted": without(e["counted"], lambda each: each["type"] == "referral.closed_unmet")},
@@ -243,6 +286,29 @@ PLANTED: Final[tuple[tuple[str, str, Plant], ...]] = (
 
 def with_reader(evidence: Evidence, reader: str, **how: Any) -> dict[str, Any]:
     return {reader: replace(evidence["half_signed"][reader], **how)}
+
+
+def changed_one(rows: Mapping[str, Any], **how: Any) -> dict[str, Any]:
+    """The first of them, with other values."""
+    name, row = next(iter(rows.items()))
+    return {name: replace(row, **how)}
+
+
+def before_the_lesson(evidence: Evidence) -> TriedPull:
+    [cell] = evidence["closed_cells"].values()
+    pull: TriedPull = cell.before
+    return pull
+
+
+def stalled_by(role: str) -> dict[str, Any]:
+    course = (("stalled", role),)
+    return {"acted": course, "shown": course, "stands": "stalled"}
+
+
+def with_count(evidence: Evidence, place: str, group: str, count: str) -> dict[str, Any]:
+    [(name, dialogue)] = evidence["dialogues"].items()
+    places = {**dialogue.places, place: {**dialogue.places[place], group: count}}
+    return {name: replace(dialogue, places=places)}
 
 
 def opened(evidence: Evidence) -> TriedPull:

@@ -10,17 +10,14 @@ from typing import Any, Final
 from schemas.events.codes import NEEDS
 from schemas.topics import SECTORS
 from services.cli.agency_client import ACCEPT, GrantedLook, NumberedFact, SentStep
+from services.cli.demo.learning_checks import LEARNING_CHECKS
 from services.cli.demo.packet_checks import (
     nothing_after_withdrawal,
     police_see_nothing_clinical,
     pulls_answered,
     releases_in_trail,
 )
-from services.cli.demo.partner_checks import (
-    facts_are_of_acts,
-    nothing_without_civil_society,
-    one_signature_is_refused,
-)
+from services.cli.demo.partner_checks import PARTNER_CHECKS
 
 GAP_MS_MAX: Final = 25.0
 ORDERS_AT_LEAST: Final = 5
@@ -361,9 +358,8 @@ CHECKS: Final[tuple[tuple[str, Callable[..., list[str]]], ...]] = (
     ("planted names stay at home", names_stay_home),
     ("canaries lie only where they were opened", canaries_opened_only),
     ("the search finds its control", search_finds),
-    ("nothing is decided without civil society", nothing_without_civil_society),
-    ("one signature puts nothing in force", one_signature_is_refused),
-    ("governance tells what partners did", facts_are_of_acts),
+    *PARTNER_CHECKS,
+    *LEARNING_CHECKS,
 )
 EMPTY_WHEN_GOOD: Final = frozenset({"failures"})
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 from deploy.local.databases import DATABASES
 from deploy.local.founding import operator_client
 from deploy.local.installation import Installation
+from schemas.events.dialogue import DialogueHeld
 from schemas.topics import GOVERNANCE_FACTS, INBOX, REFERRALS_FACTS, SECTORS, SERVICES, TOPICS
 from schemas.wire.cloudevents import decode
 from schemas.wire.envelope import HEADERS
@@ -23,6 +24,7 @@ from schemas.wire.sealing import open_event
 from schemas.wire.topic import Topic
 from services.cli.agency_client import AgencyClient, NumberedFact
 from services.cli.demo.checks import Evidence, Kill, PartyKey, SinkMail
+from services.cli.demo.learning_checks import Counts, counts_of
 from services.cli.demo.partner_checks import KeptAct, ToldDecision, about
 from services.cli.demo.play import Play
 from services.cli.demo.search import plant_control, search
@@ -61,7 +63,7 @@ async def collect(play: Play, kills: tuple[Kill, ...], folder: Path) -> Evidence
         await onlooker.quiet()
         verdict, entries = await _export(trial, folder)
         addressed, counted = await onlooker.arbiter_sent()
-        kept_acts, told_decisions = await onlooker.governed()
+        kept_acts, told_decisions, told_counts = await onlooker.governed()
         traces, searched_bytes = await search(trial, onlooker.connections)
         states = await onlooker.connections["referrals"].fetch("SELECT id, state FROM referral")
         feeds = await asyncio.gather(*(client.whole_feed() for client in clients))
@@ -89,8 +91,10 @@ async def collect(play: Play, kills: tuple[Kill, ...], folder: Path) -> Evidence
             "outsiders": play.outsiders,
             "undecided": play.undecided,
             "half_signed": play.half_signed,
+            **play.learned,
             "kept_acts": kept_acts,
             "told_decisions": told_decisions,
+            "told_counts": told_counts,
             "dead_letters": {each: await onlooker.count(each, _DEAD) for each in SERVICES if each != "audit"},
             "refused_reports": {
                 each: await onlooker.connections[each].fetchval(_REFUSED) for each in SECTORS
@@ -165,12 +169,13 @@ class Onlooker:
                 addressed.append(NumberedFact(**fact, agency=fact["to"], caused_by=cause))
         return addressed, counted
 
-    async def governed(self) -> tuple[tuple[KeptAct, ...], tuple[ToldDecision, ...]]:
-        """All that partners and the operator did, as governance keeps it, and all that it sent out of it."""
+    async def governed(self) -> tuple[tuple[KeptAct, ...], tuple[ToldDecision, ...], Mapping[str, Counts]]:
+        """What partners and the operator did, as it is kept; all that was sent out of it; who was counted."""
         rows = await self.connections["governance"].fetch(_ACTS)
         acts = tuple(KeptAct(row["kind"], row["id"], tuple(row["facts"])) for row in rows)
-        sent = await self._sent_by("governance", GOVERNANCE_FACTS)
-        return acts, tuple(about(fact["type"], fact) for _, fact, _ in sent)
+        sent = [fact for _, fact, _ in await self._sent_by("governance", GOVERNANCE_FACTS)]
+        counts = {one["dialogue"]: counts_of(one) for one in sent if one["type"] == DialogueHeld.type}
+        return acts, tuple(about(fact["type"], fact) for fact in sent), counts
 
     async def _sent_by(self, service: str, *topics: Topic) -> list[tuple[Topic, dict[str, Any], str]]:
         """What a service sent to these topics: the topic, the fact, and what caused it."""

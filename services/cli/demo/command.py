@@ -25,6 +25,8 @@ from services.cli.demo.checks import (
     run_checks,
 )
 from services.cli.demo.collect import collect
+from services.cli.demo.learning import learn
+from services.cli.demo.learning_checks import lines_of_learning
 from services.cli.demo.partner_checks import lines_of_partners
 from services.cli.demo.play import Gate, Play, dealt
 from services.cli.demo.story import lines_of, play_one
@@ -37,7 +39,11 @@ app = typer.Typer()
 
 REFERRALS_LEAST: Final = 24
 """Fewer cannot leave twenty steps unanswered twice."""
-TOLD: Final = {"partners": "Partners decide", "story": "One survivor, from start to end"}
+TOLD: Final = {
+    "partners": "Partners decide",
+    "story": "One survivor, from start to end",
+    "learning": "Partners learn",
+}
 """What is told in lines, each under its title."""
 PROBLEMS_SHOWN: Final = 5
 STOPPED_AT: Final = 6
@@ -114,8 +120,9 @@ async def run_demo(
     results = run_checks(evidence)
     phases.done("checked")
     partners = lines_of_partners(evidence["told_decisions"], evidence["undecided"], evidence["half_signed"])
+    learning = lines_of_learning(evidence["courses"], evidence["dialogues"], evidence["closed_cells"])
     told = (
-        {"partners": partners, "story": story}
+        {"partners": partners, "story": story, "learning": learning}
         | document(evidence, results, reports)
         | {"seconds": phases.seconds}
     )
@@ -137,7 +144,9 @@ async def perform(
         kills = await _play(play, count, phases)
         await play.try_outsiders()
         told = await play_one(play)
-    phases.done("one case was played, to be told")
+        phases.done("one case was played, to be told")
+        play.learned = await learn(play)
+    phases.done("partners learned, and their protocol with them")
     evidence = await collect(play, kills, folder / "trail")
     phases.done("evidence is gathered")
     return evidence, reports, lines_of(told, evidence["entries"])

@@ -1,7 +1,7 @@
 """What the partners of a run decided, or could not: the evidence, and the checks that stand on it."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,7 +12,10 @@ WITHOUT_CIVIL: Final = ("civil_share_below", "constituency_missing", "quorum_wit
 NOT_SIGNED: Final = "signed_once"
 READERS: Final = (*SECTORS, "referrals")
 """Who acts by a protocol."""
-_NAMED_BY: Final = ("decision", "meeting", "mandate", "committee", "partner", "agency")
+_NAMED_BY: Final = (
+    "lesson", "recommendation", "dialogue", "decision", "meeting", "mandate", "committee", "partner",
+    "agency",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ class ToldDecision:
 
 def about(kind: str, fact: Mapping[str, Any]) -> ToldDecision:
     """A fact from the topic, by what it names first: a decision names its committee too."""
-    if "protocol" in fact:
+    if "protocol" in fact and "lesson" not in fact:
         return ToldDecision(kind, f"{fact['protocol']}.{fact['version']}")
     return ToldDecision(kind, str(next(fact[name] for name in _NAMED_BY if name in fact)))
 
@@ -108,3 +111,10 @@ def facts_are_of_acts(kept_acts: Sequence[KeptAct], told_decisions: Sequence[Tol
         for one in sorted(done.keys() | told.keys(), key=lambda one: (one.type, one.id))
         if told[one] != done[one]
     ]
+
+
+PARTNER_CHECKS: Final[tuple[tuple[str, Callable[..., list[str]]], ...]] = (
+    ("nothing is decided without civil society", nothing_without_civil_society),
+    ("one signature puts nothing in force", one_signature_is_refused),
+    ("governance tells what partners did", facts_are_of_acts),
+)

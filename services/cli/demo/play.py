@@ -140,6 +140,8 @@ class Play:
     outsiders: dict[str, str | None] = field(default_factory=dict)
     undecided: Mapping[str, UndecidedVersion] = field(default_factory=dict)
     half_signed: Mapping[str, HalfSigned] = field(default_factory=dict)
+    learned: Mapping[str, Any] = field(default_factory=dict)
+    """The evidence of what partners learned."""
     _preparing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(PREPARED_AT_ONCE))
 
     async def play_all(self, stories: Sequence[Story]) -> None:

@@ -39,6 +39,21 @@ async def try_next_version(
     return {f"{drafted.id}.{drafted.version}": undecided}, await _met_by_all(trial.installation, half_signed)
 
 
+async def in_force_everywhere(installation: Installation, name: str, version: int) -> Mapping[str, int]:
+    """Wait until every reader goes by a version; gives what each of them goes by."""
+
+    async def goes_by(reader: str) -> int:
+        async with installation.server.connection(DATABASES[reader].name) as connection:
+
+            async def is_so() -> bool:
+                return bool(await connection.fetchval(_KEPT, name) >= version)
+
+            await until(is_so, f"{reader} goes by version {version}")
+            return int(await connection.fetchval(_KEPT, name))
+
+    return dict(zip(READERS, await asyncio.gather(*map(goes_by, READERS)), strict=True))
+
+
 async def _decide_without_civil_society(partners: Partnership, drafted: ProtocolDocument) -> UndecidedVersion:
     """A seat is given up, every other one votes for the version, and the seat is filled again."""
     name, seat = f"{drafted.id}.{drafted.version}", partners.seated["civil_society"]

@@ -4,11 +4,12 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Body, Path, Query, Request
+from fastapi import APIRouter, Body, Depends, Path, Query, Request
 from pydantic import BaseModel, create_model
 
 from schemas.ids import KINDS
 from services.governance.api.operators import OpenWork
+from services.governance.domain.areas import AreaCode, UnknownArea
 from services.governance.domain.life_cycle import (
     NOTHING,
     PEOPLE,
@@ -131,22 +132,28 @@ def _add_reads(
         allowed = cycle.allowed(found.state)
         return answer(id=name, state=found.state, version=found.version, allowed=allowed, content=content)
 
+    has_area = "area" in cycle.content.model_fields
+
     @router.get(
         f"/{cycle.plural}",
         response_model=page,
         name=f"list_{cycle.plural}",
-        description=f"All {cycle.plural}, by id, {PAGE} at a time.",
+        description=f"All {cycle.plural}{' of an area' if has_area else ''}, by id, {PAGE} at a time.",
     )
-    @refuses(RoleMayNot, NotAPartner)
+    @refuses(RoleMayNot, NotAPartner, *((UnknownArea,) if has_area else ()))
     async def list_records(
         request: Request,
+        area: Annotated[str | None, Depends(_asked_area if has_area else _no_area)],
         state: Annotated[str | None, Query(pattern=r"^[a-z_]{1,30}$")] = None,
         after: Annotated[str, Query(max_length=40)] = "",
     ) -> Any:
         async with open_work() as work:
             register = await _register_for(caller(request), work)
+        areas = work.rules.areas
+        if area:
+            areas.check(area)
         fits = (one for one in register.of(cycle.kind) if state in (None, one.state) and one.id > after)
-        names = sorted(one.id for one in fits)
+        names = sorted(one.id for one in fits if not area or areas.contains(area, one.content.area))
         data = [record_of(name, register) for name in names[:PAGE]]
         return page(data=data, next=names[PAGE - 1] if len(names) > PAGE else None)
 
@@ -191,6 +198,15 @@ def _add_differences(router: APIRouter, caller: Callable[[Request], Caller], ope
         if new is None or old is None:
             raise NotFound
         return Differences(data=list(differences(old.content.document, new.content.document)))
+
+
+def _asked_area(area: Annotated[AreaCode | None, Query()] = None) -> str | None:
+    """The area in which everything shown lies, so that a district sees its own."""
+    return area
+
+
+def _no_area() -> None:
+    """What lies nowhere is listed whole."""
 
 
 def _id_path(cycle: LifeCycle) -> Any:

@@ -66,6 +66,7 @@ KINDS: Final[Mapping[str, IdKind]] = {
     "lesson": _named("lsn_"),  # whoever proposes it
     "decision": _named("dec_"),  # the seat that tables it; governance, where it is routed up
     "service_name": IdKind("^[a-z][a-z_]{1,29}$"),  # this project: a name of `schemas/topics.py`
+    "receipt": IdKind("^rcp_[a-z_]{1,30}$", "rcp_"),  # `rcp_` and a service's name: who confirms
     "governance_key": IdKind("^gk_[a-z2-7]{16}$", "gk_"),  # whoever makes the key: derived from it
     "organization": _HSDS,  # the publisher of the directory entry
     "service": _HSDS,  # the publisher of the directory entry

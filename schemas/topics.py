@@ -9,6 +9,7 @@ from schemas.events.governance import AgencyCurrent, ProtocolCurrent, ServiceCur
 from schemas.events.partnership import CommitteeCurrent, MandateCurrent
 from schemas.events.unmet_need import ReportUnmetNeed, UnmetNeedRecorded
 from schemas.wire.body import by_type
+from schemas.wire.receipts import DeliveryReceipt
 from schemas.wire.topic import Topic, ViewTopics
 
 SECTORS: Final = ("health", "police", "social_services", "education", "civil_society")
@@ -24,9 +25,10 @@ def steps_of(sector: str) -> Topic:
         writer=sector,
         readers=("referrals",),
         classification="restricted",
-        keys=("referral", "unmet"),
-        carries={**referral.STEPS, **by_type(ReportUnmetNeed)},
+        keys=("referral", "unmet", "receipt"),
+        carries={**referral.STEPS, **by_type(ReportUnmetNeed, DeliveryReceipt)},
         outer="sector.step",
+        leads_back=f"sector.{sector}.inbox",
     )
 
 
@@ -38,9 +40,10 @@ def inbox_of(sector: str) -> Topic:
         writer="referrals",
         readers=(sector,),
         classification="restricted",
-        keys=("referral",),
-        carries=facts.FACTS,
+        keys=("referral", "receipt"),
+        carries={**facts.FACTS, **by_type(DeliveryReceipt)},
         outer="sector.fact",
+        leads_back=f"sector.{sector}.steps",
     )
 
 
@@ -93,6 +96,12 @@ TOPICS: Final = (
     GOVERNANCE_FACTS,
     DIRECTORY_STATE,
 )
+
+
+def written_by(service: str) -> tuple[Topic, ...]:
+    """The topics that a service writes."""
+    return tuple(topic for topic in TOPICS if topic.writer == service)
+
 
 REFERRALS_VIEWS: Final = ViewTopics("referrals", REFERRALS_FACTS, ("open_offers", "facts_a_minute"))
 VIEWS: Final = (REFERRALS_VIEWS,)

@@ -38,6 +38,8 @@ class Topic:
     """Short type → class of the events inside: `referral.offer` → `OfferReferral`."""
     outer: str | None = None
     """On restricted topics the one generic type that intermediaries see, such as `sector.step`."""
+    leads_back: str | None = None
+    """The title of the topic on which its reader confirms what it applied, where it does."""
     compacted: bool = False
     partitions: int = 12
     partitions_local: int = 3

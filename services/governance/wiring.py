@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from schemas.events.governance_keys import GovernanceKeys
+from schemas.topics import written_by
 from services.governance.api.operators import operators_routes, routes
 from services.governance.api.partners import partners_app
 from services.governance.domain.areas import CHARACTERS_MAX, Areas, AreasUnreadable, read_areas
@@ -91,6 +92,7 @@ def wire(runtime: Runtime, settings: Settings) -> Parts:
     api.include_router(page_routes(PartnershipPage(open_work, runtime.clock)))
     return Parts(
         api=api,
+        writes=written_by("governance"),
         internal=internal,
         operators=operators_routes(open_work),
         sweepers=(Sweeper("due_acts", DUE_SECONDS, due_acts.sweep),),

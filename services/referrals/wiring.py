@@ -1,6 +1,7 @@
 """Puts the arbiter together."""
 
 from schemas.events.governance_keys import GovernanceKeys
+from schemas.topics import written_by
 from services.referrals.api import routes
 from services.referrals.handlers import SWEPT_MAX, Work, expire_and_remind
 from services.referrals.settings import Settings
@@ -31,6 +32,7 @@ def wire(runtime: Runtime, settings: Settings) -> Parts:
 
     return Parts(
         subscriptions=SUBSCRIPTIONS,
+        writes=written_by("referrals"),
         open_work=work_on,
         operators=routes(open_work),
         sweepers=(Sweeper("deadlines", settings.look_for_due_every_seconds, sweep),),

@@ -17,6 +17,8 @@ RULES: Final[Mapping[str, str]] = {
     "database": "The service's database does not answer; it takes no requests until it does.",
     "outbox_full": "More events wait than the disk guard allows; bring the brokers back, the rest follows.",
     "outbox_waits": "Events wait to be sent and none leave; nothing is lost; see whether the brokers answer.",
+    "unconfirmed": "Events were sent, twice again too, and no reader says that it applied them; see the "
+    "reader's alarms and `concert dead-letters list`.",
     "dead_letters": "Records could not be used and were set aside; see `concert dead-letters list`.",
     "partition_stopped": "Too many records could not be used; `concert readers list` says why.",
     "reader_waits": "The reader has not seen brokers and database for a while; nothing is lost.",

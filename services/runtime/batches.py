@@ -6,8 +6,9 @@ from uuid import UUID
 
 from schemas.wire.cloudevents import LetterReason, PartialEvent, Unusable
 from schemas.wire.envelope import ReadEvent, read
+from schemas.wire.receipts import DeliveryReceipt
 from schemas.wire.topic import Topic
-from services.runtime import dead_letters, inbox, offsets, partition_alarms
+from services.runtime import dead_letters, inbox, offsets, partition_alarms, refusals
 from services.runtime.alarms import Alarm
 from services.runtime.crash import crash_point
 from services.runtime.database import Database
@@ -20,6 +21,7 @@ from services.runtime.logs import log
 from services.runtime.metrics import APPLIED, COMMITS, DUPLICATES, LAST_COMMIT, TRANSACTION_SECONDS
 from services.runtime.offsets import Partition
 from services.runtime.partition_alarms import STOPPED, UNREADABLE
+from services.runtime.receipts import Receipts
 from services.runtime.records import Record
 from services.runtime.subscription import Subscription
 from services.runtime.transaction import Transaction
@@ -47,11 +49,13 @@ class Batches:
         identity: Identity,
         subscriptions: Sequence[Subscription],
         open_work: OpenWork,
+        receipts: Receipts,
     ) -> None:
         self._database = database
         self._identity = identity
         self._subscriptions = subscriptions
         self._open_work = open_work
+        self.receipts = receipts
         self._by_name = {
             topic.name(identity.namespace): topic
             for subscription in subscriptions
@@ -77,8 +81,7 @@ class Batches:
         return {partition for partition, alarm in self.standing if alarm.rule == STOPPED}
 
     @property
-    def titles(self) -> Mapping[str, str]:
-        """The topics to read: name on the brokers → title, under which sequences count."""
+    def _titles(self) -> Mapping[str, str]:
         return {name: topic.title for name, topic in self._by_name.items()}
 
     def forget(self, partitions: Collection[Partition]) -> None:
@@ -123,11 +126,23 @@ class Batches:
         """Apply, in order, what waited behind holes that are filled by now."""
         while True:
             async with self._database.transaction() as transaction:
-                ready = await dead_letters.ready(transaction, self._identity.group, self.titles)
+                ready = await dead_letters.ready(transaction, self._identity.group, self._titles)
             if not ready:
                 return
             await self._redrive(ready)
             log().info("letters_redriven", group=self._identity.group, count=len(ready))
+
+    async def discard(self, reason: str, count: int) -> None:
+        """Say of all letters with this reason that nobody needs them, if they are as many as was said."""
+        async with self._database.transaction() as transaction:
+            found, last = await dead_letters.discard(transaction, reason, self._titles)
+            if found != count:
+                raise refusals.OtherCount  # rolls back
+            transaction.after_commit.append(lambda: self.receipts.note(self._by_name.values(), last))
+
+    async def ask_again(self, transaction: Transaction, names: Collection[str]) -> None:
+        """Ask the writers of these topics, in which records were passed over, for what they sent."""
+        await self.receipts.ask_again(transaction, [self._by_name[name] for name in sorted(names)])
 
     async def _redrive(self, ready: Sequence[WaitingLetter]) -> None:
         try:
@@ -204,8 +219,9 @@ class Batches:
         self, transaction: Transaction, records: Sequence[Record], failure: Exception | None
     ) -> list[Effect]:
         found = [read_record(record, self._by_name[record.topic], self._identity) for record in records]
-        events = [one for one in found if isinstance(one, ReadEvent)]
-        turns, _ = await inbox.take(transaction, events, self._across_gaps, has_failed=failure is not None)
+        read = [one for one in found if isinstance(one, ReadEvent)]
+        events = [one for one in read if not isinstance(one.body, DeliveryReceipt)]
+        turns, last = await inbox.take(transaction, events, self._across_gaps, has_failed=failure is not None)
         crash_point("consumer.taken")
         effects = effects_of(records, found, turns, failure)
         fresh = [event for event, turn in zip(events, turns, strict=True) if turn.is_fresh]
@@ -214,6 +230,11 @@ class Batches:
             for subscription, own in shares(fresh, self._subscriptions):
                 await subscription.handler(own, work)
             crash_point("consumer.handled")
+        if failure is None and len(events) < len(read):
+            await self.receipts.confirm(
+                transaction, [one for one in read if isinstance(one.body, DeliveryReceipt)]
+            )
+        transaction.after_commit.append(lambda: self.receipts.note(self._by_name.values(), last))
         DUPLICATES.labels(self._identity.group).inc(turns.count(Turn.REPEATED))
         return effects
 
@@ -258,7 +279,7 @@ def effects_of(
     turns: Sequence[Turn],
     failure: Exception | None,
 ) -> list[Effect]:
-    """What becomes of each record, repeats left out; `turns` are those of the records that are events.
+    """What becomes of each record, repeats and receipts left out; `turns` are those of all other events.
 
     With a failure nothing was applied: the record on which the handler failed is a letter.
     """
@@ -267,6 +288,8 @@ def effects_of(
     for record, one in zip(records, found, strict=True):
         if isinstance(one, DeadLetter):
             effects.append((record, one))
+            continue
+        if isinstance(one.body, DeliveryReceipt):
             continue
         turn = next(following)
         if turn.reason:

@@ -97,6 +97,7 @@ class Consumer(Worker, ConsumerRebalanceListener):  # type: ignore[misc]
             await self._look()
             await self._go_on(self._consumer.assignment())
         await self._tell()
+        await self._batches.receipts.tell(self._database)
 
     async def _fetch(self) -> Mapping[TopicPartition, Sequence[Any]]:
         """What comes next after what was processed.
@@ -155,19 +156,21 @@ class Consumer(Worker, ConsumerRebalanceListener):  # type: ignore[misc]
     async def _look(self) -> None:
         """Every few seconds: how far we are, where the logs end, which alarms an operator has ended."""
         assigned = self._consumer.assignment()
-        if asyncio.get_running_loop().time() < self._look_at or not assigned:
+        is_time = asyncio.get_running_loop().time() >= self._look_at
+        if not assigned or not (is_time or self._batches.receipts.are_many):
             return
         self._look_at = asyncio.get_running_loop().time() + LOOK_SECONDS
         await self._tell()
         try:
+            async with self._applying:
+                await asyncio.shield(self._batches.redrive())
+            await self._batches.receipts.tell(self._database)
             async with asyncio.timeout(LOOK_WITHIN_SECONDS):
                 ends = await self._consumer.end_offsets(assigned)
                 async with self._database.transaction() as transaction:
                     self._batches.standing = await partition_alarms.standing(
                         transaction, self._identity.group
                     )
-            async with self._applying:
-                await asyncio.shield(self._batches.redrive())
         except (KafkaError, OSError, TimeoutError, Unavailable) as error:
             log().info("reader_cannot_look", error_class=type(error).__name__, group=self._identity.group)
             return
@@ -257,6 +260,9 @@ class Consumer(Worker, ConsumerRebalanceListener):  # type: ignore[misc]
             jumps = {one: start for one, start in starts.items() if start.alarm or one not in stored}
             places = {one: (logs[one].topic_id, start.next) for one, start in jumps.items()}
             await offsets.place(transaction, group, places)
+            await self._batches.ask_again(
+                transaction, {topic for (topic, _), at in jumps.items() if at.alarm}
+            )
             for one, start in jumps.items():
                 if start.alarm:  # with the new place, or not at all: no reader jumps without an alarm
                     await partition_alarms.raise_alarm(transaction, group, one, start.alarm, start.reason)

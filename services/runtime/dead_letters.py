@@ -10,6 +10,7 @@ from uuid import UUID
 
 from schemas.wire.cloudevents import PartialEvent
 from services.runtime.ids import new_id
+from services.runtime.inbox import Stream
 from services.runtime.logs import log
 from services.runtime.metrics import DEAD_LETTERS
 from services.runtime.records import Headers, Record
@@ -39,8 +40,10 @@ past AS (
   WHERE g.source IS NOT NULL AND g.key IS NOT NULL
     AND (:reason = 'sequence_gap' OR g.sequence = coalesce(s.last, 0) + 1)
   GROUP BY t.title, g.source, g.key HAVING max(g.sequence) IS NOT NULL
-  ON CONFLICT (topic, source, key) DO UPDATE SET last = greatest(sequence_in.last, excluded.last))
-SELECT id FROM gone"""
+  ON CONFLICT (topic, source, key) DO UPDATE SET last = greatest(sequence_in.last, excluded.last)
+  RETURNING topic, source, key, last)
+SELECT NULL AS title, NULL AS source, NULL AS key, 0 AS last, count(*) AS gone FROM gone
+UNION ALL SELECT topic, source, key, last, 0 FROM past"""
 _READY: Final = """
 SELECT d.id, d.topic, d.part, d."offset", d.key, d.headers, d.value
 FROM dead_letter d
@@ -113,12 +116,16 @@ async def count_waiting(transaction: Transaction) -> list[dict[str, Any]]:
     return [dict(row) for row in await transaction.rows(_COUNT)]
 
 
-async def discard(transaction: Transaction, reason: str, titles: Mapping[str, str]) -> int:
-    """Say of all that wait with this reason that nobody needs them; their bytes stay. Gives their number.
+async def discard(
+    transaction: Transaction, reason: str, titles: Mapping[str, str]
+) -> tuple[int, Mapping[Stream, int]]:
+    """Say of all that wait with this reason that nobody needs them; their bytes stay.
 
     What waits behind a letter that is not needed goes on. `titles` are those of the topics, by name.
+    Gives the number of letters, and how far streams are now.
     """
-    return len(await transaction.rows(_DISCARD, reason=reason, **_named(titles)))
+    first, *past = await transaction.rows(_DISCARD, reason=reason, **_named(titles))
+    return first.gone, {(row.title, row.source, row.key.decode()): row.last for row in past}
 
 
 async def ready(transaction: Transaction, group: str, titles: Mapping[str, str]) -> Sequence[WaitingLetter]:

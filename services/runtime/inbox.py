@@ -72,7 +72,7 @@ async def take(
     """Decide which events are new and remember them, and how far each stream is then.
 
     Commits with the effects or not at all. What has failed is not remembered: it leaves a hole, behind which
-    the later events of its key wait.
+    the later events of its key wait, and no stream is any further.
     """
     if not events:
         return [], {}
@@ -94,6 +94,7 @@ async def take(
     if old:
         rows = await transaction.rows(_SEEN, **columns(old, "source", "id"))
         seen |= {(source, name): digest for source, name, digest in rows}
+    following = {} if has_failed else {one: following.get(one, 0) for one in map(stream_of, events)}
     return without_repeats(events, turns, new, seen), following
 
 

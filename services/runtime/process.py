@@ -14,6 +14,7 @@ from typing import Any, Final
 import uvloop
 from fastapi import APIRouter, FastAPI
 
+from schemas.wire.topic import Topic
 from services.runtime import kafka, operations
 from services.runtime.alarms import AlarmSource
 from services.runtime.batches import Batches, OpenWork
@@ -27,6 +28,7 @@ from services.runtime.migrate import WrongSchema, check_schema, migrate
 from services.runtime.openapi import text_of
 from services.runtime.outbox import Outbox
 from services.runtime.ports import WrongPorts, internal_app, servers_of
+from services.runtime.receipts import SWEEP_SECONDS, Receipts, UnconfirmedEvents
 from services.runtime.relay import Relay
 from services.runtime.settings import RuntimeSettings
 from services.runtime.subscription import Subscription
@@ -57,6 +59,8 @@ class Parts:
     api: FastAPI | None = None
     internal: FastAPI | None = None
     """What whoever has a certificate of this installation may ask."""
+    writes: Sequence[Topic] = ()
+    """The topics that it writes."""
     operators: APIRouter | None = None
     """What the operator alone may ask on the internal port, beside the readers' alarms."""
     sweepers: Sequence[Sweeper] = ()
@@ -155,20 +159,25 @@ async def running(service: str, settings: RuntimeSettings, wire: Wire) -> AsyncI
 
     try:
         await check_schema(database, service)
-        parts = wire(Runtime(identity, database, Outbox(identity, wake), clock), settings)
+        outbox = Outbox(identity, wake)
+        parts = wire(Runtime(identity, database, outbox, clock), settings)
         operators = [parts.operators] if parts.operators else []
         consumer = None
         if parts.subscriptions and settings.kafka:
-            batches = Batches(database, identity, parts.subscriptions, parts.open_work)
+            receipts = Receipts(identity, parts.writes, outbox, clock)
+            batches = Batches(database, identity, parts.subscriptions, parts.open_work, receipts)
             sizes = {"records_max": settings.batch_records_max, "gather_ms": settings.gather_ms}
             consumer = Consumer(batches, database, identity, settings.kafka, **sizes)
-            operators.append(operations.routes(database, identity.group, batches.titles))
-        watched: Sequence[Sweeper | Consumer] = [*parts.sweepers, consumer] if consumer else parts.sweepers
+            operators.append(operations.routes(database, identity.group, batches))
+        watched: list[Sweeper | Consumer] = [*parts.sweepers, *([consumer] if consumer else ())]
+        unconfirmed = UnconfirmedEvents(database, identity, parts.writes, wake)
+        if relays and any(topic.leads_back for topic in parts.writes):
+            watched.append(Sweeper("unconfirmed", SWEEP_SECONDS, unconfirmed.sweep))
         health = Health(
             probed,
             outbox_rows_max=settings.outbox_rows_max if relays else None,
             why_halted=parts.why_halted,
-            alarms=[*parts.alarms, *(one.alarms for one in watched)],
+            alarms=[*parts.alarms, unconfirmed.alarms, *(one.alarms for one in watched)],
         )
         internal = internal_app(parts.internal, operators, identity)
         servers = servers_of(

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from schemas.events.access import PermitRequest
 from schemas.events.facts import StepRefused
 from schemas.events.governance_keys import GovernanceKeys
+from schemas.topics import written_by
 from schemas.trail.notes import named_key
 from schemas.trail.permits import Trust
 from schemas.wire.public_keys import public_bytes
@@ -118,6 +119,7 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
         caller = token_reader_of(settings.issuer, runtime.identity.source, runtime.clock)
         return Parts(
             subscriptions=subscriptions(profile),
+            writes=written_by(profile.name),
             open_work=work_on,
             api=sector_app(
                 Engine(

@@ -54,7 +54,8 @@ async def scene(session: Session) -> Scene:
 
 
 STORED = """
-SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM outbox_sent) AS steps,
+SELECT (SELECT count(*) FROM outbox WHERE key NOT LIKE 'rcp%')
+    + (SELECT count(*) FROM outbox_sent WHERE key NOT LIKE 'rcp%') AS steps,
   (SELECT count(*) FROM referral_view) AS views,
   (SELECT count(*) FROM idempotency) AS keys,
   (SELECT count(*) FROM case_file) AS cases,

@@ -186,6 +186,7 @@ class Wire:
         found = await self.rows(
             "SELECT id, key, value FROM outbox UNION ALL SELECT id, key, value FROM outbox_sent ORDER BY id"
         )
+        found = [row for row in found if not row.key.startswith(b"rcp_")]
         topic = STEP_TOPICS["health"]
         return [read(topic, HEADERS, row.key, row.value, cell=CELL, mode="local").body for row in found]
 

@@ -34,8 +34,14 @@ class Reader:
     """The arbiter's place in the group, over topics of steps; counts an event when it is committed."""
 
     def __init__(
-        self, space: Space, gate: Gate | None = None, topics: Sequence[Topic] = tuple(STEPS.values())
+        self,
+        space: Space,
+        gate: Gate | None = None,
+        topics: Sequence[Topic] = tuple(STEPS.values()),
+        writes: Sequence[Topic] = (),
     ) -> None:
+        """With the topics that it writes it confirms what it has applied."""
+        self._writes = writes
         self._space = space
         self._topics = tuple(topics)
         self._gate = gate
@@ -54,7 +60,7 @@ class Reader:
         work.after_commit.append(lambda: self.applied.extend(keys))
 
     def _wire(self, _runtime: Any, _settings: Any) -> Parts:
-        return Parts(subscriptions=(Subscription(self._topics, self._take),))
+        return Parts(subscriptions=(Subscription(self._topics, self._take),), writes=self._writes)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[ServiceProcess]:

@@ -17,6 +17,7 @@ from deploy.local.databases import DATABASES
 from deploy.local.founding import operator_client
 from deploy.local.installation import Installation
 from schemas.events.dialogue import DialogueHeld
+from schemas.ids import KINDS
 from schemas.topics import GOVERNANCE_FACTS, INBOX, REFERRALS_FACTS, SECTORS, SERVICES, TOPICS
 from schemas.wire.cloudevents import decode
 from schemas.wire.envelope import HEADERS
@@ -185,6 +186,8 @@ class Onlooker:
             if not (topic := by_name.get(row["topic"])):
                 continue
             event = decode(HEADERS, row["value"])
+            if str(event.attributes["subject"]).startswith(KINDS["receipt"].prefix):
+                continue
             opened = open_event(event, topic, mode=self.installation.configuration.mode)
             full_type = str(opened.attributes["type"])
             fact = {**opened.data, "type": full_type.removeprefix("org.concert.").rpartition(".v")[0]}

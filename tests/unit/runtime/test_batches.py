@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
+from unittest.mock import Mock
 from uuid import UUID
 
 import pytest
@@ -68,6 +69,7 @@ async def test_250_of_500_steps_under_others_keys_cost_themselves_and_the_handle
         Identity("referrals", CELL),
         [Subscription((HEALTH_STEPS,), handle)],
         lambda transaction: transaction,
+        Mock(),
     )
     batches.topic_ids, batches.expected = {name: UUID(int=1)}, {(name, 0): 0}
 

@@ -70,6 +70,15 @@ class PartnerBase(Body):
     level: Level
 
 
+class MandateBase(Body):
+    """What every fact about a mandate says."""
+
+    key_field: ClassVar[str] = "mandate"
+
+    mandate: MandateId
+    committee: CommitteeId
+
+
 class ProtocolBase(Body):
     """What every fact about a version of a protocol says."""
 
@@ -92,16 +101,13 @@ class CommitteeCurrent(CommitteeBase):
     co_chairs: CoChairs
 
 
-class MandateCurrent(Body):
+class MandateCurrent(MandateBase):
     """A mandate as it stands now: what a committee may decide, where, and until when."""
 
     type: ClassVar[str] = "governance.mandate_current"
-    key_field: ClassVar[str] = "mandate"
 
-    mandate: MandateId
     version: Count
     status: Literal["live", "expired"]
-    committee: CommitteeId
     given_by: CommitteeId | None = None
     subjects: tuple[Subject, ...]
     area: Area
@@ -181,14 +187,11 @@ class SeatFilled(CommitteeBase):
     constituency: Constituency
 
 
-class MandateGiven(Body):
+class MandateGiven(MandateBase):
     """A committee may decide on these subjects, in this area, for this long."""
 
     type: ClassVar[str] = "governance.mandate_given"
-    key_field: ClassVar[str] = "mandate"
 
-    mandate: MandateId
-    committee: CommitteeId
     level: Level
     given_by: CommitteeId | None = None
     subjects: tuple[Subject, ...]
@@ -196,25 +199,18 @@ class MandateGiven(Body):
     valid_until: Instant
 
 
-class MandateExpiring(Body):
+class MandateExpiring(MandateBase):
     """A mandate ends in so many days; after that its committee decides nothing new."""
 
     type: ClassVar[str] = "governance.mandate_expiring"
-    key_field: ClassVar[str] = "mandate"
 
-    mandate: MandateId
-    committee: CommitteeId
     days_left: Count
 
 
-class MandateExpired(Body):
+class MandateExpired(MandateBase):
     """A mandate has ended: it blocks new decisions, and nothing else."""
 
     type: ClassVar[str] = "governance.mandate_expired"
-    key_field: ClassVar[str] = "mandate"
-
-    mandate: MandateId
-    committee: CommitteeId
 
 
 class MeetingHeld(CommitteeBase):

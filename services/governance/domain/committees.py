@@ -113,16 +113,14 @@ def chain(register: GovernanceRegister, name: str | None) -> list[str]:
 
 @condition(*(one.refusal for one in COMPOSITION))
 def _keeps_its_rule(scene: Scene, content: Committee | None, body: ActBody) -> None:
-    committee = Committee(**dict(body)) if isinstance(body, CommitteeProposal) else content
-    if committee and (refusal := broken_clause(committee, scene.register)):
+    committee = _meant(content, body)
+    if refusal := broken_clause(committee, scene.register):
         raise refusal
 
 
 @condition(UnknownArea, SeatedTwice, SeatMisnamed, TermOver)
 def _is_well_seated(scene: Scene, content: Committee | None, body: ActBody) -> None:
-    committee = Committee(**dict(body)) if isinstance(body, CommitteeProposal) else content
-    if committee is None:
-        return
+    committee = _meant(content, body)
     scene.rules.areas.check(committee.area)
     admitted(scene.register, committee.secretariat)
     if len({seat.partner for seat in committee.seats}) != len(committee.seats):
@@ -168,6 +166,11 @@ def _can_be_seated(scene: Scene, content: Committee, body: SeatProposal) -> None
         raise TermOver
 
 
+def _meant(content: Committee | None, body: ActBody) -> Committee:
+    """The committee that an act makes, or the one that it is about."""
+    return content or Committee(**dict(body))
+
+
 def _propose(_: Scene, __: None, body: CommitteeProposal) -> Change:
     return Change(Committee(**dict(body)))
 
@@ -202,8 +205,7 @@ def _fill(scene: Scene, content: Committee, body: SeatProposal) -> Change:
         empty.remove(constituency)
     seats = {"seats": (*content.seats, seat), "co_chairs": chairs, "empty": tuple(empty)}
     after = content.model_copy(update=seats)
-    place = {"committee": scene.act.id, "level": content.level, "area": content.area}
-    return _seated(scene, content, after, SeatFilled(**place, constituency=constituency))
+    return _seated(scene, content, after, SeatFilled(**_place(scene, content), constituency=constituency))
 
 
 def _hand_over(scene: Scene, content: Committee, body: Handover) -> Change:
@@ -223,8 +225,7 @@ def _without(
     seats = tuple(seat for seat in content.seats if seat != lost)
     empty = (*content.empty, lost.constituency)
     after = content.model_copy(update={"seats": seats, "empty": empty})
-    place = {"committee": scene.act.id, "level": content.level, "area": content.area}
-    fact = SeatLost(**place, constituency=lost.constituency, reason=reason)
+    fact = SeatLost(**_place(scene, content), constituency=lost.constituency, reason=reason)
     return _seated(scene, content, after, fact)
 
 
@@ -233,24 +234,23 @@ def _seated(scene: Scene, before: Committee, after: Committee, fact: Body) -> Ch
     was, broken = broken_clause(before, scene.register), broken_clause(after, scene.register)
     told: list[Body] = [fact]
     if broken and broken != was:
-        told.append(CommitteeIncomplete(**_place(scene, after), broken=broken.code))
+        told.append(CommitteeIncomplete(**_shape(scene, after), broken=broken.code))
     if was and not broken:
         told.append(_constituted(scene, after))
     return Change(after, tuple(told), state="incomplete" if broken else "constituted")
 
 
 def _place(scene: Scene, content: Committee) -> dict[str, Any]:
-    return {
-        "committee": scene.act.id,
-        "level": content.level,
-        "area": content.area,
-        "seats": content.by_constituency,
-        "civil_share": content.civil_share,
-    }
+    return {"committee": scene.act.id, "level": content.level, "area": content.area}
+
+
+def _shape(scene: Scene, content: Committee) -> dict[str, Any]:
+    shares = {"seats": content.by_constituency, "civil_share": content.civil_share}
+    return _place(scene, content) | shares
 
 
 def _constituted(scene: Scene, content: Committee) -> CommitteeConstituted:
-    return CommitteeConstituted(**_place(scene, content), kind=content.type, above=content.above)
+    return CommitteeConstituted(**_shape(scene, content), kind=content.type, above=content.above)
 
 
 def _current(record: GovernanceRecord[Committee]) -> CommitteeCurrent | None:
@@ -269,7 +269,7 @@ def _next_end(record: GovernanceRecord[Committee]) -> tuple[datetime, str] | Non
     return min(seat.until for seat in record.content.seats), "end_term"
 
 
-_SEATED: Final = "constituted incomplete"
+_SEATED: Final = " ".join(STANDING)
 COMMITTEES: Final = LifeCycle(
     content=Committee,
     plural="committees",

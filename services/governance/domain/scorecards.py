@@ -1,7 +1,6 @@
 """Scorecards: what reference groups of civil society think of a service, question by question."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from functools import partial
 from typing import ClassVar, Final
 
@@ -79,7 +78,9 @@ def _is_of_anothers_service(scene: Scene, _: None, body: ScorecardAnswers) -> No
 
 @condition(QuarterOpen)
 def _is_over(scene: Scene, _: None, body: ScorecardAnswers) -> None:
-    if not 1 <= _quarters(scene.at) - _number(body.quarter) <= QUARTERS_BACK:
+    year, number = body.quarter.split("-Q")
+    now = scene.at.year * 4 + (scene.at.month - 1) // 3
+    if not 1 <= now - (int(year) * 4 + int(number) - 1) <= QUARTERS_BACK:
         raise QuarterOpen
 
 
@@ -113,16 +114,6 @@ def _withdraw(scene: Scene, content: Scorecard, _: Nothing) -> Change:
 
 def _about(body: ScorecardAnswers) -> tuple[str, str, str]:
     return body.agency, body.service, body.quarter
-
-
-def _number(quarter: str) -> int:
-    """Quarters since the year nought."""
-    return int(quarter[:4]) * 4 + int(quarter[-1]) - 1
-
-
-def _quarters(at: datetime) -> int:
-    local = at.astimezone(UTC)
-    return local.year * 4 + (local.month - 1) // 3
 
 
 SCORECARDS: Final = LifeCycle(

@@ -1,11 +1,13 @@
 """One year of a district and its nation over HTTP: each row of the founding text's capabilities is a step."""
 
+import csv
 import json
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from io import StringIO
 from typing import Any, Final
 
 import pytest
@@ -21,6 +23,7 @@ from deploy.local.processes import PROCESSES, usual_ports
 from deploy.local.supervisor import Platform, running
 from schemas.events.governance import AgencyCurrent, ProtocolCurrent, ProtocolDocument, document_hash
 from schemas.events.governance_keys import Signable, sign
+from schemas.events.learning import QUESTIONS
 from schemas.topics import GOVERNANCE_FACTS
 from services.cli.agency_client import ACCEPT, ACKNOWLEDGE, AgencyClient, AgencyStep, Json
 from services.cli.demo.agencies import DIRECTORY, fictional_agencies
@@ -91,6 +94,11 @@ class PartnershipYear:
     async def read(self, path: str) -> Json:
         """How something stands, for whoever takes part."""
         return await self.partners.read("monitor un-office", path)
+
+    async def table(self, name: str) -> list[Json]:
+        """A table of the page that anybody may read, without a token."""
+        answer = await self.partners.http.get(f"/partnership/{name}.csv")
+        return list(csv.DictReader(StringIO(answer.raise_for_status().text)))
 
     async def publish(self, path: str, body: Signable) -> None:
         """The operator hands something in that two of the installation's holders have signed."""
@@ -289,13 +297,18 @@ async def row_3_a_district_sees_its_own(its: PartnershipYear) -> None:
 
 
 async def row_6_each_brings_its_means(its: PartnershipYear) -> None:
-    """A partner says what it brings, a mandate what its plan costs and what was used of it."""
+    """A partner says what it brings, a mandate what its plan costs and what was used; services are found."""
     owner, year = its.agencies[0].agency.id, its.calendar.now().year
     means = {"expertise": ["survivor_care"], "offers": [HOURS]}
     await its.act(f"seat {owner}", f"partners/{owner}/amend", means)
     spent = {"entry": "first", "year": year, "amount": 9_000, "activity": "joint_training"}
     await its.act(f"seat {owner}", "mandates/mdt_district/use_budget", spent)
     assert (await its.read("mandates/mdt_district"))["content"]["money"] == {str(year): 9_000}
+    for one in its.agencies[1:3]:
+        service, needs = next(iter(one.agency.services.items()))
+        search = {"need": needs[0], "area": "ZZ0104"}
+        found = (await its.agencies[0].ask("POST", "/v1/service-searches", search)).json()
+        assert service in json.dumps(found)
 
 
 async def row_4_agencies_share_under_one_protocol(its: PartnershipYear) -> None:
@@ -420,20 +433,61 @@ async def row_4_four_agencies_act_while_one_is_down(its: PartnershipYear) -> Non
             await passes(clinic, ACCEPT, referral)
 
 
+async def row_9_an_empty_phase_is_a_gap(its: PartnershipYear) -> None:
+    """Dialogues and recommendations carry their phase; where nothing happened, the page says so."""
+    phases = {row["phase"]: row for row in await its.table("phases")}
+    said = ("dialogues", "decisions", "recommendations")
+    gaps = [phase for phase, row in phases.items() if not any(int(row[name]) for name in said)]
+    assert gaps == ["analysis", "implementation", "monitoring", "evaluation"]
+    assert (phases["planning"]["unheard"], phases["assessment"]["unheard"]) == ("1", "0")
+    page = await its.partners.http.get("/partnership", headers={"accept-language": "en"})
+    assert page.text.count("gap: nothing happened in this phase") == len(gaps)
+
+
+async def row_t4_they_learn_together(its: PartnershipYear) -> None:
+    """A reference group scores a service, and a lesson names the version of the protocol that it changed."""
+    now, clinic = its.calendar.now(), its.agencies[1].agency.id
+    year, quarter = divmod(now.year * 4 + (now.month - 1) // 3 - 1, 4)
+    card = {"agency": clinic, "service": "medical_care", "quarter": f"{year}-Q{quarter + 1}", "people": 14}
+    await its.act(
+        "seat tide-movement", "scorecards/scd_clinic", card | {"scores": dict.fromkeys(QUESTIONS, 4)}
+    )
+    its.titles.append("Offers that nobody answered within a day were lost to whoever needed them.")
+    lesson = {"text": its.titles[-1], "causes": ["weak_institutions"], "protocol": "shared-care.2"}
+    await its.act("seat river-alliance", "lessons/lsn_day", lesson)
+    await its.act("seat ministry", "lessons/lsn_day/share")
+
+
+async def everybody_reads_it(its: PartnershipYear) -> None:
+    """The page shows, without a token, whether the partnership kept its word this year."""
+    its.calendar.move_to(its.calendar.now() + timedelta(days=1))
+    decided = {row["level"]: row["adopted"] for row in await its.table("decisions") if row["adopted"] != "0"}
+    assert decided == {"national": "5", "district": "3"}
+    influence = {row["constituency"]: row for row in await its.table("influence")}
+    assert influence["womens_movement"]["tabled"] == "6"
+    assert influence["civil_society"]["ratio"] == "100"
+    burden = {row["partner"]: row for row in await its.table("burden")}
+    assert burden[its.agencies[0].agency.id]["hours"] == "9"
+    assert [row["recommendation"] for row in await its.table("stalled")] == ["rec_lamps"]
+
+
 STORY: Final = (
     row_1_every_constituency_founds,
     row_10_power_shifts_to_the_district_and_the_town,
     row_2_what_lies_above_a_mandate_goes_up,
     row_3_a_district_sees_its_own,
-    row_6_each_brings_its_means,
     row_4_agencies_share_under_one_protocol,
+    row_6_each_brings_its_means,
     row_7_those_concerned_speak,
     row_t3_what_it_costs_them_is_counted,
     row_11_a_recommendation_is_owned_and_stalls_unattended,
     row_t2_an_ended_mandate_blocks_new_decisions_alone,
+    row_9_an_empty_phase_is_a_gap,
     row_t1_no_decision_without_civil_society,
     row_5_a_sector_joins_by_the_next_version,
     row_4_four_agencies_act_while_one_is_down,
+    row_t4_they_learn_together,
+    everybody_reads_it,
 )
 """The year in its order; each step is named after the row of the founding text's capabilities it shows."""
 

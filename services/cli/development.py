@@ -21,8 +21,8 @@ app = typer.Typer()
 dev = typer.Typer()
 
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
-KINDS: Final = ("unit", "contract", "integration", "e2e")
-BESIDE_EACH_OTHER: Final = (("integration",), ("unit", "contract", "e2e"))
+KINDS: Final = ("unit", "contract", "integration", "e2e", "ui")
+BESIDE_EACH_OTHER: Final = (("integration",), ("unit", "contract", "e2e", "ui"))
 """The first run mostly waits for its broker and its database; the second has the time between."""
 PYTEST_CODES: Final = {0: OK, 2: INTERRUPTED, 4: USAGE}
 """pytest's exit code → ours; what is not listed failed."""

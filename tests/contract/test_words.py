@@ -9,7 +9,7 @@ import pytest
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 
-from schemas.events import codes, dialogue, partnership
+from schemas.events import codes, dialogue, learning, partnership
 from services.governance.pages.terms import TERMS
 from services.runtime.pages.languages import ENGLISH, LANGUAGES, WORDS
 
@@ -43,7 +43,7 @@ def test_a_language_says_everything_and_puts_each_value_in_its_place(folder: Pat
 def test_every_code_that_the_page_may_show_has_words() -> None:
     lists = (
         partnership.CONSTITUENCIES, partnership.LEVELS, partnership.SUBJECTS, partnership.PHASES,
-        dialogue.GROUPS, dialogue.CAUSES, codes.NEEDS, codes.ACCESS_NEEDS,
+        dialogue.GROUPS, dialogue.CAUSES, codes.NEEDS, codes.ACCESS_NEEDS, learning.QUESTIONS,
     )  # fmt: skip
 
     assert {code for one in lists for code in one} <= TERMS.keys()

@@ -10,7 +10,8 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Header, Query, Response
 
 from services.governance.handlers import Work
-from services.governance.pages.report import Report, ReportSource, report
+from services.governance.pages.report import Report, report
+from services.governance.pages.rows import ReportSource
 from services.runtime.clock import Clock
 from services.runtime.errors import NotFound, Unavailable
 from services.runtime.pages.answers import PageBytes, style_routes

@@ -66,8 +66,8 @@ class Wording:
         """The text in this language."""
         return str(self.translations.ugettext(text))
 
-    def number(self, number: int) -> str:
-        """A whole number."""
+    def number(self, number: float) -> str:
+        """A number."""
         return str(format_decimal(number, locale=self._format))
 
     def per_cent(self, number: int) -> str:

@@ -67,7 +67,7 @@ def _markup(cell: Cell, wording: Wording) -> Markup:
         case tuple() if cell:
             items = (Markup("<li>{}</li>").format(_markup(one, wording)) for one in cell)
             return Markup("<ul>{}</ul>").format(Markup("").join(items))
-        case int():
+        case int() | float():
             return Markup("{}").format(wording.number(cell))
         case str() if cell:
             return Markup("<bdi>{}</bdi>").format(cell)

@@ -39,7 +39,7 @@ class Mark:
     text: str
 
 
-Cell = str | int | date | Term | Share | Month | Mark | tuple[Term, ...] | None
+Cell = str | int | float | date | Term | Share | Month | Mark | tuple[Term, ...] | None
 """What stands in a row; a text is an id or another value as it stands, nothing is nothing yet."""
 Row = Sequence[Cell]
 

@@ -7,12 +7,14 @@ from typing import Any
 import httpx2
 
 from schemas.events.partnership import PHASES
-from services.governance.pages.report import TABLES, Report, ReportSource, report
+from services.governance.pages.report import Report, report
 from services.governance.pages.routes import LOOKED_EVERY, ROWS_MAX
+from services.governance.pages.rows import ReportSource
+from services.governance.pages.tables import TABLES
 from services.runtime.errors import Unavailable
 from services.runtime.pages.tables import Mark, Share, plain
 from tests.support.pages import PageStage
-from tests.support.stage import A_RECOMMENDATION, Stage, a_busy_stage, a_dialogue
+from tests.support.stage import A_LESSON, A_RECOMMENDATION, Stage, a_busy_stage, a_dialogue, a_scorecard
 
 SEAT, UN = "seat river-alliance", "secretary un-office"
 DAY = timedelta(days=1)
@@ -117,6 +119,21 @@ def test_recommendations_show_by_year_and_level_and_the_stalled_first() -> None:
         ["2026", "district", 0, 3, 0, 0, 0, 0, 3],
     ]
     assert report_of(stage).boxes[3].cell == Share(80)
+
+
+def test_scorecards_are_means_of_what_groups_answered_and_lessons_name_what_they_changed() -> None:
+    stage = a_busy_stage()
+    other = a_scorecard(scores={**a_scorecard()["scores"], "timely": 1})
+    stage.do("seat dawn-movement", "score", "scorecard", "scd_other", other)
+    stage.do("seat dawn-movement", "score", "scorecard", "scd_gone", a_scorecard(service="legal_aid"))
+    stage.do("seat dawn-movement", "withdraw", "scorecard", "scd_gone")
+    before = rows(stage, "lessons")
+    stage.do("seat ministry", "share", "lesson", "lsn_desks")
+
+    assert rows(stage, "scorecards") == {
+        "clinic": ["medical_care", "2025-Q4", 2, 4.0, 4.0, 4.0, 4.0, 2.5, 4.0, 4.0]}  # fmt: skip
+    by = ["weak_institutions", "service", "rec_done"]
+    assert (before, rows(stage, "lessons")) == ({}, {"lsn_desks": [A_LESSON["text"], *by]})
 
 
 def test_the_burden_of_a_partner_stands_beside_what_it_offers() -> None:

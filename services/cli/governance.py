@@ -37,6 +37,16 @@ def found(file: Document, data: DataDirectory = None, as_json: AsJson = False) -
     say(f"Next: partners meet and decide at governance's port; {command('agencies admit FILE', data)}.")
 
 
+@governance.command("rebuild")
+def rebuild(data: DataDirectory = None, as_json: AsJson = False) -> None:
+    """Counts every figure anew from the kept facts; the same facts give the same digest.
+
+    What was released stays as it was published.
+    """
+    answer = ask(data, "governance", "POST", "/v1/figures/rebuild")
+    show(answer, [f"{answer['figures']} figures, sha256 {answer['sha256']}"], as_json=as_json)
+
+
 @agencies.command("admit")
 def admit(file: Document, data: DataDirectory = None, as_json: AsJson = False) -> None:
     """Example: `concert agencies admit FILE`. Admits it, or publishes its next version.

@@ -12,9 +12,11 @@ from schemas.events.governance_keys import SignatureFault
 from schemas.events.partnership import AgencyAdmitted, AgencySuspended
 from schemas.topics import GOVERNANCE_FACTS, GOVERNANCE_STATE
 from schemas.wire.body import Body, key_of
+from schemas.wire.envelope import ReadEvent
 from schemas.wire.topic import Topic
 from services.governance.domain import publications
 from services.governance.domain.composition import Committee
+from services.governance.domain.figures import Figure, Indicator, digest_of
 from services.governance.domain.founding import FoundedAlready, FoundingAct, founding_acts
 from services.governance.domain.life_cycle import (
     CLOCK,
@@ -30,6 +32,7 @@ from services.governance.domain.life_cycle import (
 from services.governance.domain.partners import Partner
 from services.governance.domain.protocols import SharingVersion
 from services.governance.domain.publications import Kind, Publication, PublicationReceipt
+from services.governance.domain.referral_facts import ReferralFact, referral_fact
 from services.governance.domain.tables import CYCLES
 from services.runtime.alarms import Alarm
 from services.runtime.clock import Clock
@@ -115,6 +118,28 @@ class Acts(Protocol):
         """Put events into the outbox of the same transaction."""
 
 
+class Statistics(Protocol):
+    """Facts kept to be counted, and what is counted of them; each method may raise Unavailable."""
+
+    async def keep(self, facts: Sequence[ReferralFact]) -> None:
+        """Keep each fact about a referral once, by its event."""
+
+    async def keep_told(self, facts: Sequence[ReadEvent[Any]]) -> None:
+        """Keep each fact of our own once, by its event."""
+
+    async def figures_of(self, month: str) -> Sequence[Figure]:
+        """Count people's referrals of one month anew; this is for a release alone."""
+
+    async def public_figures(self) -> Sequence[Figure]:
+        """What was counted last of the public acts of organisations."""
+
+    async def count(self, indicators: Collection[Indicator]) -> None:
+        """Count these anew, in place of what stands; waits for others who do."""
+
+    async def figures(self) -> Sequence[Figure]:
+        """Everything that was counted last, people's referrals too: for the operator's proof alone."""
+
+
 class ActReceipt(BaseModel):
     """What stands after an act, whether the act changed anything, and what was told of it."""
 
@@ -125,6 +150,13 @@ class ActReceipt(BaseModel):
     facts: Sequence[str]
 
 
+class RebuildReceipt(BaseModel):
+    """How many figures were counted from the kept facts, and the SHA-256 of all of them."""
+
+    figures: int
+    sha256: str
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """What a handler of this service may touch, opened for one transaction."""
@@ -133,6 +165,7 @@ class Work:
     acts: Acts
     rules: Rules
     clock: Clock
+    statistics: Statistics
 
 
 def receipt_of(record: GovernanceRecord[Any], outcomes: Sequence[ActOutcome] = ()) -> ActReceipt:
@@ -227,6 +260,23 @@ async def act_on_time(kind: str, name: str, work: Work) -> bool:
     act = PartnerAct(kind, name, timer[1], PartnerActor(CLOCK), Nothing(), now)
     await _keep(perform([act], register, CYCLES, work.rules), register, work)
     return True
+
+
+async def keep_referral_facts(received: Sequence[ReadEvent[Any]], work: Work) -> None:
+    """Keep of each fact the codes that an indicator counts, and of most kinds of fact nothing."""
+    await work.statistics.keep([fact for fact in map(referral_fact, received) if fact])
+
+
+async def keep_governance_facts(received: Sequence[ReadEvent[Any]], work: Work) -> None:
+    """Keep each fact of our own as it was told: it names organisations, bodies and counts."""
+    await work.statistics.keep_told(received)
+
+
+async def rebuild(indicators: Collection[Indicator], work: Work) -> RebuildReceipt:
+    """Count everything anew from the kept facts; the same facts give the same digest."""
+    await work.statistics.count(indicators)
+    figures = await work.statistics.figures()
+    return RebuildReceipt(figures=len(figures), sha256=digest_of(figures))
 
 
 async def _check_unpublished(content: Any, work: Work) -> None:

@@ -1,13 +1,22 @@
 """What an operator chooses for governance."""
 
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
+from zoneinfo import ZoneInfo
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from services.runtime.settings import IssuerSettings, RuntimeSettings, WrongMode
 
 DAY_SECONDS: Final = 86_400
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError):  # a name that is none of its own may be a folder's
+        raise ValueError("name a time zone of the IANA, such as Africa/Nairobi or UTC") from None
+    return name
 
 
 class Settings(RuntimeSettings):
@@ -20,6 +29,8 @@ class Settings(RuntimeSettings):
     """The tree of p-codes, as a table in CSV with the columns that HDX publishes."""
     protocol_delay_seconds: int = Field(default=DAY_SECONDS, ge=0)
     """How long after its second signature a protocol comes into force; in mode live a day at least."""
+    time_zone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
+    """In which time zone months begin, by its IANA name; choose it once, before anything is counted."""
 
     def check_mode(self) -> None:
         """The rules of every service, and time enough in mode `live` to object to what was signed."""

@@ -1,9 +1,10 @@
-"""What was published, and what the partners did, in PostgreSQL; the only SQL of governance."""
+"""What was published, what partners did, what is counted; the only SQL of governance but the indicators."""
 
-from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from pydantic_core import to_json
 
@@ -11,15 +12,17 @@ from schemas.events.governance import AgencyCurrent, ProtocolCurrent, ServiceCur
 from schemas.events.governance_keys import GovernanceBody
 from schemas.topics import GOVERNANCE_STATE
 from schemas.wire.body import Body
+from schemas.wire.envelope import ReadEvent
 from schemas.wire.topic import Topic
-from services.governance.domain.figures import Indicator, read_indicator
+from services.governance.domain.figures import Figure, Indicator, read_indicator, span_of
 from services.governance.domain.life_cycle import ActOutcome, GovernanceRecord, GovernanceRegister, PartnerAct
 from services.governance.domain.publications import Kind, Publication
+from services.governance.domain.referral_facts import ReferralFact
 from services.governance.domain.tables import CYCLES
-from services.governance.handlers import ActRepeat, Acts, Publications
+from services.governance.handlers import ActRepeat, Acts, Publications, Statistics
 from services.runtime.outbox import Outbox
 from services.runtime.subscription import OutboxEvent
-from services.runtime.transaction import Row, Transaction
+from services.runtime.transaction import Row, Transaction, columns
 
 _LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended(:id, 0))"
 _LAST: Final = """
@@ -75,6 +78,36 @@ ON CONFLICT (kind, id) DO UPDATE SET state = excluded.state, version = excluded.
   content = excluded.content, due = excluded.due, changed = excluded.changed
 """
 
+_KEEP_REFERRAL_FACTS: Final = """
+INSERT INTO referral_fact
+  (event, type, at, referral, code, met, hop, mark, need, access_need, urgency, area, agency)
+SELECT * FROM unnest(CAST(:event AS text[]), CAST(:type AS text[]), CAST(:at AS timestamptz[]),
+  CAST(:referral AS text[]), CAST(:code AS text[]), CAST(:met AS text[]), CAST(:hop AS int[]),
+  CAST(:mark AS text[]), CAST(:need AS text[]), CAST(:access_need AS text[]), CAST(:urgency AS text[]),
+  CAST(:area AS text[]), CAST(:agency AS text[]))
+ON CONFLICT (event) DO NOTHING
+"""
+_KEEP_GOVERNANCE_FACTS: Final = """
+INSERT INTO governance_fact (event, type, at, key, body)
+SELECT event, type, at, key, CAST(body AS jsonb) FROM unnest(
+  CAST(:event AS text[]), CAST(:type AS text[]), CAST(:at AS timestamptz[]), CAST(:key AS text[]),
+  CAST(:body AS text[])) AS fact (event, type, at, key, body)
+ON CONFLICT (event) DO NOTHING
+"""
+_ONE_COUNT_AT_A_TIME: Final = "SELECT pg_advisory_xact_lock(hashtextextended('governance figures', 0))"
+_PLAN: Final = """
+SELECT set_config('enable_seqscan', :on, true), set_config('enable_hashjoin', :on, true),
+  set_config('plan_cache_mode', :plans, true)
+"""
+_FORGET: Final = "DELETE FROM figure WHERE indicator = :id"
+_COUNTED: Final = """
+SELECT CAST(:id AS text) AS indicator, part, month, keys, CAST(count AS bigint) AS count FROM ({sql}) AS cell
+"""
+_COUNT: Final = f"INSERT INTO figure (indicator, part, month, keys, count) {_COUNTED}"
+_FIGURES: Final = """
+SELECT indicator, part, month, keys, count FROM figure WHERE indicator = ANY(CAST(:ids AS text[]))
+"""
+
 _READ: Final[Mapping[Kind, type[GovernanceBody]]] = {
     "agency": AgencyCurrent,
     "service": ServiceCurrent,
@@ -90,6 +123,8 @@ def _read_indicators(folder: Path) -> Mapping[str, Indicator]:
 
 INDICATORS: Final = _read_indicators(Path(__file__).parent / "indicators")
 """Every indicator by its id, from the folder: one more is one more file."""
+EVER: Final = (datetime(1, 1, 3, tzinfo=UTC), datetime(9999, 12, 29, tzinfo=UTC))
+"""All time, as far as every zone's calendar reaches."""
 
 
 class PublicationStore(Publications):
@@ -180,6 +215,61 @@ class ActStore(Acts):
 
     async def tell(self, topic: Topic, bodies: Sequence[Body], at: datetime) -> None:
         await self._outbox.add(self._transaction, [OutboxEvent(topic, body, at) for body in bodies])
+
+
+class StatisticsStore(Statistics):
+    """Kept facts, insert only; each indicator's statement counts them in months of one time zone."""
+
+    def __init__(self, transaction: Transaction, zone: ZoneInfo) -> None:
+        self._transaction = transaction
+        self._zone = zone
+
+    async def keep(self, facts: Sequence[ReferralFact]) -> None:
+        if facts:
+            await self._transaction.run(_KEEP_REFERRAL_FACTS, **columns(facts, *ReferralFact._fields))
+
+    async def keep_told(self, facts: Sequence[ReadEvent[Any]]) -> None:
+        named = {
+            "event": [one.id for one in facts],
+            "type": [one.body.type.rpartition(".")[2] for one in facts],
+            "body": [one.body.model_dump_json() for one in facts],
+        }
+        await self._transaction.run(_KEEP_GOVERNANCE_FACTS, **named, **columns(facts, "at", "key"))
+
+    async def figures_of(self, month: str) -> Sequence[Figure]:
+        of_persons = [one for one in INDICATORS.values() if one.persons]
+        return sorted(map(_figure, await self._run(_COUNTED, of_persons, *span_of(month, self._zone))))
+
+    async def public_figures(self) -> Sequence[Figure]:
+        return await self._stored(one.id for one in INDICATORS.values() if not one.persons)
+
+    async def count(self, indicators: Collection[Indicator]) -> None:
+        await self._transaction.run(_ONE_COUNT_AT_A_TIME)
+        for one in indicators:
+            await self._transaction.run(_FORGET, id=one.id)
+        await self._run(_COUNT, indicators, *EVER)
+
+    async def figures(self) -> Sequence[Figure]:
+        return await self._stored(INDICATORS)
+
+    async def _stored(self, ids: Iterable[str]) -> Sequence[Figure]:
+        return sorted(map(_figure, await self._transaction.rows(_FIGURES, ids=list(ids))))
+
+    async def _run(
+        self, sql: str, indicators: Iterable[Indicator], since: datetime, until: datetime
+    ) -> Sequence[Row]:
+        """The rows of each statement; they read whole tables, so the planner may do what it may not else."""
+        await self._transaction.run(_PLAN, on="on", plans="force_custom_plan")
+        rows: list[Row] = []
+        for one in indicators:
+            named = {"id": one.id, "zone": self._zone.key, "since": since, "until": until}
+            rows += await self._transaction.rows(sql.format(sql=one.sql), **named)
+        await self._transaction.run(_PLAN, on="off", plans="force_generic_plan")
+        return rows
+
+
+def _figure(row: Row) -> Figure:
+    return Figure(row.indicator, row.part, row.month, tuple(row["keys"]), row["count"])
 
 
 def _named(act: PartnerAct) -> dict[str, Any]:

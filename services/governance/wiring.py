@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from schemas.events.governance_keys import GovernanceKeys
 from schemas.topics import written_by
@@ -15,7 +16,8 @@ from services.governance.domain.life_cycle import GovernanceRegister, Rules
 from services.governance.handlers import StandingAlarms, Work, act_on_time
 from services.governance.pages.routes import PartnershipPage, page_routes
 from services.governance.settings import Settings
-from services.governance.store import ActStore, PublicationStore
+from services.governance.store import INDICATORS, ActStore, PublicationStore, StatisticsStore
+from services.governance.subscriptions import SUBSCRIPTIONS
 from services.runtime.alarms import Alarm
 from services.runtime.clock import Clock
 from services.runtime.errors import Refused, Unavailable
@@ -29,6 +31,8 @@ from services.runtime.web import caller_of, create_app
 DUE_MAX: Final = 100
 DUE_SECONDS: Final = 0.5
 """How often it is looked whether a time has come: a protocol is in force within two seconds of its own."""
+COUNT_SECONDS: Final = 2.0
+"""How often it is looked whether public acts were kept that no figure counts yet."""
 
 
 class DueActs:
@@ -71,31 +75,67 @@ class DueActs:
         return self._clock.now()
 
 
+class PublicCounts:
+    """Counts the public acts of organisations anew once more of them were kept, and at the start."""
+
+    def __init__(self, open_work: Callable[[], AbstractAsyncContextManager[Work]]) -> None:
+        self._open_work = open_work
+        self._is_behind = True
+
+    def note(self) -> None:
+        """Facts were kept that are not counted yet."""
+        self._is_behind = True
+
+    async def sweep(self) -> bool:
+        """Count if something is behind; raises Unavailable."""
+        if self._is_behind:
+            self._is_behind = False  # before: what is kept meanwhile is counted the next time
+            try:
+                async with self._open_work() as work:
+                    await work.statistics.count([one for one in INDICATORS.values() if not one.persons])
+            except BaseException:
+                self._is_behind = True
+                raise
+        return False
+
+
 def wire(runtime: Runtime, settings: Settings) -> Parts:
-    """Governance listens to no topic: it answers partners and, inside, services, and publishes."""
+    """Governance answers partners and, inside, services; it publishes, and counts what was told."""
     areas = areas_of(settings.areas_file)
     keys = GovernanceKeys.read(settings.governance_keys_file.read_bytes())
-    rules = Rules(areas, keys, timedelta(seconds=settings.protocol_delay_seconds))
+    delay = timedelta(seconds=settings.protocol_delay_seconds)
+    rules = Rules(areas, keys, delay, ZoneInfo(settings.time_zone))
     register = GovernanceRegister()
 
     def work_on(transaction: Transaction) -> Work:
         acts = ActStore(transaction, runtime.outbox, register)
-        return Work(PublicationStore(transaction, runtime.outbox), acts, rules, runtime.clock)
+        statistics = StatisticsStore(transaction, rules.zone)
+        return Work(PublicationStore(transaction, runtime.outbox), acts, rules, runtime.clock, statistics)
 
     open_work = runtime.database.opener(work_on)
+    counts = PublicCounts(open_work)
+
+    def work_for_facts(transaction: Transaction) -> Work:
+        transaction.after_commit.append(counts.note)
+        return work_on(transaction)
 
     due_acts = DueActs(open_work, runtime.clock)
     internal = create_app("Governance", caller_of)
     internal.include_router(routes(open_work))
     caller = token_reader_of(settings.issuer, runtime.identity.source, runtime.clock)
-    api = partners_app(caller, open_work, areas)
+    api = partners_app(caller, open_work, areas, INDICATORS)
     api.include_router(page_routes(PartnershipPage(open_work, runtime.clock)))
     return Parts(
+        subscriptions=SUBSCRIPTIONS,
+        open_work=work_for_facts,
         api=api,
         writes=written_by("governance"),
         internal=internal,
-        operators=operators_routes(open_work),
-        sweepers=(Sweeper("due_acts", DUE_SECONDS, due_acts.sweep),),
+        operators=operators_routes(open_work, INDICATORS),
+        sweepers=(
+            Sweeper("due_acts", DUE_SECONDS, due_acts.sweep),
+            Sweeper("public_counts", COUNT_SECONDS, counts.sweep),
+        ),
         alarms=(StandingAlarms(register, runtime.clock), due_acts.alarms),
     )
 

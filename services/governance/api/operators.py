@@ -1,6 +1,6 @@
 """Governance for the operator's command and for the other services, on the internal port."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 
 from fastapi import APIRouter, Depends
@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from schemas.events.governance import Sector
 from schemas.ids import AgencyId
+from services.governance.domain.figures import Indicator
 from services.governance.domain.founding import FoundingAct
 from services.governance.domain.publications import (
     AgencyDocument,
@@ -18,10 +19,12 @@ from services.governance.domain.publications import (
 )
 from services.governance.handlers import (
     ActReceipt,
+    RebuildReceipt,
     Work,
     admit_agency,
     found,
     publish_service,
+    rebuild,
 )
 from services.runtime.web import caller_of
 
@@ -35,7 +38,7 @@ class PublicationList(BaseModel):
     next: None = None
 
 
-def operators_routes(open_work: OpenWork) -> APIRouter:
+def operators_routes(open_work: OpenWork, indicators: Mapping[str, Indicator]) -> APIRouter:
     """What the operator publishes, over whatever wiring opens."""
     router = APIRouter(prefix="/v1")
 
@@ -60,6 +63,12 @@ def operators_routes(open_work: OpenWork) -> APIRouter:
         """Take the founding act: the first partners, the first committee, its mandate."""
         async with open_work() as work:
             return await found(content, work)
+
+    @router.post("/figures/rebuild")
+    async def rebuild_figures() -> RebuildReceipt:
+        """Count every figure anew from the kept facts; what was released stays as it was."""
+        async with open_work() as work:
+            return await rebuild(indicators.values(), work)
 
     return router
 

@@ -1,8 +1,14 @@
 """What an indicator says of itself, and the figures that it gives: counts of events, never of one person."""
 
+import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, NamedTuple
+from zoneinfo import ZoneInfo
+
+from pydantic_core import to_json
 
 KEYS_MAX: Final = 2
 """How many dimensions a part has besides its month: with more, every cell would be small."""
@@ -85,3 +91,18 @@ def _part(value: str) -> IndicatorPart:
     if len(keys) > KEYS_MAX or AREA in keys[:-1]:
         raise IndicatorUnreadable(f"{name} has at most {KEYS_MAX} dimensions, an area last")
     return IndicatorPart(name, keys, total)
+
+
+def span_of(month: str, zone: ZoneInfo) -> tuple[datetime, datetime]:
+    """When a month `YYYY-MM` begins in a time zone, and when the next one does."""
+    year, number = map(int, month.split("-"))
+    following = (year + number // 12, number % 12 + 1)
+    return datetime(year, number, 1, tzinfo=zone), datetime(*following, 1, tzinfo=zone)
+
+
+def digest_of(figures: Iterable[Figure]) -> str:
+    """SHA-256 of the figures, one line of JSON each, in one order."""
+    digest = hashlib.sha256()
+    for figure in sorted(figures):
+        digest.update(to_json(figure) + b"\n")
+    return digest.hexdigest()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, ClassVar, Final, Generic, NamedTuple, TypeVar, cast
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -29,6 +30,7 @@ WAITING_MAX: Final = 200
 """How many of one kind a partner may have waiting, so that none fills the table for all."""
 SHARES: Final = 5
 """No partner makes more than a fifth of what is kept of a kind, whatever became of it."""
+UTC: Final = ZoneInfo("UTC")
 NOTHING: Final = "none"
 """The state of what does not exist yet."""
 
@@ -187,11 +189,12 @@ class GovernanceRegister:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What an installation chose: its areas, whose signatures count, how long a protocol waits."""
+    """What an installation chose: areas, whose signatures count, how long a protocol waits, time zone."""
 
     areas: Areas
     keys: GovernanceKeys
     delay: timedelta
+    zone: ZoneInfo = UTC
 
 
 @dataclass(frozen=True, slots=True)

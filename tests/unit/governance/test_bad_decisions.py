@@ -506,7 +506,7 @@ async def test_a_second_founding_is_refused() -> None:
         async def repeated(self, _: object) -> None:
             return None
 
-    work = Work(None, FoundedActs(), stage.rules, stage.clock)  # type: ignore[arg-type]
+    work = Work(None, FoundedActs(), stage.rules, stage.clock, None)  # type: ignore[arg-type]
 
     with pytest.raises(Refused, match="founded_already"):
         await found(FoundingAct.model_validate(a_founding()), work)

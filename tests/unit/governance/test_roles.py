@@ -134,10 +134,10 @@ async def test_every_role_of_an_admitted_partner_reads_and_nobody_else(
 
     @asynccontextmanager
     async def open_work() -> AsyncIterator[Work]:
-        yield Work(None, StandingActs(), stage.rules, stage.clock)  # type: ignore[arg-type]
+        yield Work(None, StandingActs(), stage.rules, stage.clock, None)  # type: ignore[arg-type]
 
     areas = read_areas(AREAS.read_text("utf-8"))
-    app = partners_app(lambda _: Caller("s-1", "client", partner, role), open_work, areas)
+    app = partners_app(lambda _: Caller("s-1", "client", partner, role), open_work, areas, {})
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="https://test") as client:
         answers = {
             path: (await client.get(path)).status_code

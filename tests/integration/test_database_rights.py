@@ -35,7 +35,9 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     | {"referral": "SIU", "addressed": "SIU", "agency": "SIU", "protocol": "SI", "directory_entry": "SIU"}
     | {"unmet_need": "SI"},
     "notifications": DURABLE | {"agency": "SIU", "desk": "SIU", "notice": "SIU", "message_key": "S"},
-    "governance": DURABLE | {"publication": "SI", "key_holder": "SI", "act": "SI", "record": "SIU"},
+    "governance": DURABLE
+    | {"publication": "SI", "key_holder": "SI", "act": "SI", "record": "SIU"}
+    | {"referral_fact": "SI", "governance_fact": "SI", "figure": "SID"},
     "audit": {
         "log_state": "S", "entry": "S", "tile": "S", "checkpoint": "S", "subject": "Si", "data_key": "SI",
         "alembic_version": "S",

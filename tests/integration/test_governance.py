@@ -411,6 +411,20 @@ async def test_the_command_says_in_a_sentence_what_is_wrong_and_how_it_ended(
     assert re.fullmatch(f"concert: .*{re.escape(said)}.*", result.err.strip().splitlines()[-1])
 
 
+async def test_what_the_partners_did_is_kept_from_the_topic_and_counted(
+    space: Space, operator: httpx2.AsyncClient
+) -> None:
+    async def counted() -> list[Any]:
+        async with space.transaction("governance") as transaction:
+            rows = await transaction.rows("SELECT keys, count FROM figure WHERE part = 'committees'")
+        return [tuple(row) for row in rows]
+
+    assert await until(counted) == [(["constituted", "national"], 1)]
+    first, again = [(await operator.post("/v1/figures/rebuild", json={})).json() for _ in range(2)]
+    assert first["figures"] > 1
+    assert first == again
+
+
 async def test_the_command_says_that_nothing_runs_there(data: Path, tmp_path: Path) -> None:
     result = await run_command("agencies", "list", "--data", tmp_path / "nowhere")
 

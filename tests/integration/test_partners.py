@@ -78,6 +78,15 @@ async def test_the_page_is_told_to_anybody(address: str) -> None:
     assert "cmt_steering,steering,national" in table.text
 
 
+async def test_anybody_may_read_what_is_counted_and_how(address: str) -> None:
+    async with httpx2.AsyncClient(base_url=address, event_hooks={"response": [DESCRIPTION.check]}) as client:
+        every, one, none = [await client.get(f"/v1/indicators{path}") for path in ("", "/13b", "/99")]
+
+    assert [every.status_code, one.status_code, none.json()["code"]] == [200, 200, "not_found"]
+    assert one.json() in every.json()["data"]
+    assert one.json()["sql"].startswith("-- What every count of people's referrals begins with")
+
+
 @pytest.fixture(scope="module")
 async def ask(space: Space, address: str) -> AsyncIterator[Ask]:
     """`role partner` asks for a path, after the founding act was handed in."""

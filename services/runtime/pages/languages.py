@@ -64,7 +64,7 @@ class Wording:
 
     def say(self, text: str) -> str:
         """The text in this language."""
-        return str(self.translations.ugettext(text))
+        return str(self.translations.ugettext(text)) if text else ""  # the empty one names the catalogue
 
     def number(self, number: float) -> str:
         """A number."""

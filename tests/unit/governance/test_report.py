@@ -173,6 +173,7 @@ async def test_anybody_reads_the_page_and_each_table_and_no_more() -> None:
         again = await http.get("/partnership?lang=fr", headers={"if-none-match": french.headers["etag"]})
 
     assert '<html lang="ar" dir="rtl">' in read.text
+    assert "Project-Id-Version" not in read.text  # what a catalogue says of itself
     assert '<html lang="fr" dir="ltr">' in french.text
     assert (french.headers["content-language"], french.headers["vary"]) == ("fr", "accept-language")
     for name, one in tables.items():

@@ -34,6 +34,7 @@ WORDS: Final = (
     Word("governance", "governance", OPERATORS, "The founding act; holders' keys; signing.", is_noun=True),
     Word("services", "governance", OPERATORS, "Publish sector services' keys, and list them.", is_noun=True),
     Word("protocols", "governance", OPERATORS, "List the sharing protocols in force.", is_noun=True),
+    Word("partnership", "partnership", OPERATORS, "Whether it keeps its word, as a page.", is_noun=True),
     Word("directory", "directory", OPERATORS, "Import the service directory.", is_noun=True),
     Word("topology", "topology", OPERATORS, "Topics, users and rights on the brokers.", is_noun=True),
     Word("dead-letters", "readers", OPERATORS, "Records that services set aside.", is_noun=True),

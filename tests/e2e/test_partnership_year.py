@@ -74,6 +74,7 @@ class PartnershipYear:
     partners: PartnerClient
     agencies: tuple[AgencyClient, ...]
     """Of social services, which owns the case, health, police and, from mid-year on, civil society."""
+    began: datetime
     titles: list[str] = field(default_factory=list)
     """Of everything that was tabled or said."""
     versions: list[str] = field(default_factory=list)
@@ -225,7 +226,7 @@ async def year() -> AsyncIterator[PartnershipYear]:
             partners = PartnerClient(installation.api_url("governance"), issuer)
             for http in (partners.http, *(one.http for one in agencies)):
                 await stack.enter_async_context(http)
-            yield PartnershipYear(platform, calendar, partners, agencies)
+            yield PartnershipYear(platform, calendar, partners, agencies, calendar.now())
 
 
 async def row_1_every_constituency_founds(its: PartnershipYear) -> None:
@@ -458,9 +459,25 @@ async def row_t4_they_learn_together(its: PartnershipYear) -> None:
     await its.act("seat ministry", "lessons/lsn_day/share")
 
 
+async def row_12_figures_are_rebuilt_from_facts(its: PartnershipYear) -> None:
+    """Whatever was counted is counted again from the kept facts alone: the same, byte for byte."""
+    digests: list[str] = []
+
+    async def is_steady() -> bool:
+        async with operator_client(its.installation, "governance") as client:
+            answer = (await client.post("/v1/figures/rebuild")).raise_for_status().json()
+        digests.append(answer["sha256"])
+        return answer["figures"] > 0 and digests[-2:] == [digests[-1]] * 2
+
+    await until(is_steady)
+    async with its.installation.server.connection(DATABASES["governance"].name) as connection:
+        await connection.execute("DELETE FROM figure")
+    assert await is_steady()
+
+
 async def everybody_reads_it(its: PartnershipYear) -> None:
     """The page shows, without a token, whether the partnership kept its word this year."""
-    its.calendar.move_to(its.calendar.now() + timedelta(days=1))
+    its.calendar.move_to(its.began + timedelta(days=365))
     decided = {row["level"]: row["adopted"] for row in await its.table("decisions") if row["adopted"] != "0"}
     assert decided == {"national": "5", "district": "3"}
     influence = {row["constituency"]: row for row in await its.table("influence")}
@@ -468,7 +485,7 @@ async def everybody_reads_it(its: PartnershipYear) -> None:
     assert influence["civil_society"]["ratio"] == "100"
     burden = {row["partner"]: row for row in await its.table("burden")}
     assert burden[its.agencies[0].agency.id]["hours"] == "9"
-    assert [row["recommendation"] for row in await its.table("stalled")] == ["rec_lamps"]
+    assert "rec_lamps" in {row["recommendation"] for row in await its.table("stalled")}
 
 
 STORY: Final = (
@@ -487,6 +504,7 @@ STORY: Final = (
     row_5_a_sector_joins_by_the_next_version,
     row_4_four_agencies_act_while_one_is_down,
     row_t4_they_learn_together,
+    row_12_figures_are_rebuilt_from_facts,
     everybody_reads_it,
 )
 """The year in its order; each step is named after the row of the founding text's capabilities it shows."""

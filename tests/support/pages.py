@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from services.governance.domain.figures import Figure
 from services.governance.pages.routes import PartnershipPage, page_routes
 from services.runtime.web import create_app
 from tests.support.stage import Stage
@@ -19,6 +20,7 @@ class PageStage:
         self.stage = stage
         self.looks = 0
         self.fails: Exception | None = None
+        self.figures: list[Figure] = []
         page = PartnershipPage(self._open_work, stage.clock)
         self.app: FastAPI = create_app("Partnership", lambda _: None)
         self.app.include_router(page_routes(page))
@@ -28,8 +30,14 @@ class PageStage:
         self.looks += 1
         if self.fails:
             raise self.fails
-        yield SimpleNamespace(acts=SimpleNamespace(register=self._register))
+        yield SimpleNamespace(
+            acts=SimpleNamespace(register=self._register),
+            statistics=SimpleNamespace(public_figures=self._public_figures),
+        )
 
     async def _register(self) -> Any:
         self.stage.register.seen = sum(one.version for one in self.stage.everything())
         return self.stage.register
+
+    async def _public_figures(self) -> list[Figure]:
+        return [*self.figures]

@@ -73,11 +73,11 @@ class PartnershipPage:
                 return self._report
             known, self._report, self._looked_at = self._report, None, now
             async with self._open_work() as work:
-                register = await work.acts.register()
+                register, figures = await work.acts.register(), await work.statistics.public_figures()
             # Whatever ends by time alone ends by an act of the clock; days count besides.
-            seen = (register.seen, now.date())
+            seen = (register.seen, now.date(), figures)
             if known is None or seen != self._seen:
-                known, self._seen = report(ReportSource(register, now)), seen
+                known, self._seen = report(ReportSource(register, now, figures)), seen
                 self._made.clear()
             self._report = known
             return known

@@ -1,7 +1,7 @@
 """The rows of the tables that the partnership shows of itself, made of public acts and released figures."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -12,6 +12,7 @@ from schemas.events.partnership import CONSTITUENCIES, LEVELS, PHASES
 from services.governance.domain.composition import Committee, seats_by_constituency, share
 from services.governance.domain.decisions import Decision
 from services.governance.domain.dialogues import Dialogue
+from services.governance.domain.figures import Figure
 from services.governance.domain.lessons import Lesson
 from services.governance.domain.life_cycle import GovernanceRecord, GovernanceRegister
 from services.governance.domain.mandates import THRESHOLD, Mandate, live_mandates
@@ -21,7 +22,7 @@ from services.governance.domain.recommendations import Recommendation
 from services.governance.domain.scorecards import Scorecard
 from services.governance.pages.terms import term, terms
 from services.runtime.pages.languages import message as _
-from services.runtime.pages.tables import Cell, Mark, Row, Share, Term
+from services.runtime.pages.tables import Cell, Mark, Month, Row, Share, Term
 
 YEAR: Final = timedelta(days=365)
 JOINT: Final = ("agreed", "assigned", "progressed", "implemented", "verified", "stalled")
@@ -36,6 +37,8 @@ class ReportSource:
 
     register: GovernanceRegister
     at: datetime
+    figures: Sequence[Figure] = ()
+    """Counts of public acts; none of people."""
 
 
 def committees(source: ReportSource) -> list[Row]:
@@ -228,6 +231,14 @@ def _by_id(records: Iterable[GovernanceRecord[Any]]) -> list[GovernanceRecord[An
 
 def _counted(counts: Mapping[str, int]) -> tuple[Term, ...]:
     return tuple(term(one, counts[one]) for one in CONSTITUENCIES if counts.get(one))
+
+
+def acts(source: ReportSource) -> list[Row]:
+    """What was counted of public acts in the last two years, the newest month first."""
+    since = (source.at - 2 * YEAR).isoformat()[:7]
+    newest = sorted(one for one in source.figures if one.month >= since)
+    newest.sort(key=lambda one: one.month, reverse=True)
+    return [(Month(one.month), term(one.part), terms(one.keys), one.count) for one in newest]
 
 
 def ratio(part: int, whole: int) -> Cell:

@@ -114,5 +114,11 @@ TABLES: Final[tuple[PageTable[rows.ReportSource], ...]] = (
         },
         rows.lessons, _("No lesson changed anything yet."),
     ),
+    PageTable(
+        "acts", _("Public acts by month"),
+        _("What organisations did, counted by indicators that anybody may read; the newest first."),
+        {"month": _("Month"), "figure": _("Figure"), "of": _("Of what"), "count": _("Count")},
+        rows.acts, _("Nothing was counted yet."),
+    ),
 )  # fmt: skip
 """Every table of the page, in its order."""

@@ -7,6 +7,7 @@ from typing import Any
 import httpx2
 
 from schemas.events.partnership import PHASES
+from services.governance.domain.figures import Figure
 from services.governance.pages.report import Report, report
 from services.governance.pages.routes import LOOKED_EVERY, ROWS_MAX
 from services.governance.pages.rows import ReportSource
@@ -152,6 +153,18 @@ def test_the_burden_of_a_partner_stands_beside_what_it_offers() -> None:
     assert [plain(row[0]) for row in burden if marks(row)] == ["clinic"]
 
 
+def test_public_acts_show_the_newest_month_first_and_two_years_alone() -> None:
+    stage = Stage(a_busy_stage().rules.areas)
+    months = ("2025-11", "2026-02", "2023-12", "2026-01")
+    figures = [Figure("11", "decisions", month, ("adopted", "local"), 2) for month in months]
+
+    found = report(ReportSource(stage.register, stage.clock.now(), figures)).tables["acts"].rows
+
+    said = ["decisions", "adopted; local", 2]
+    assert [[plain(cell) for cell in row] for row in found] == [
+        ["2026-02", *said], ["2026-01", *said], ["2025-11", *said]]  # fmt: skip
+
+
 def test_what_nothing_measures_says_so_and_an_empty_table_speaks() -> None:
     stage = Stage(a_busy_stage().rules.areas)
 
@@ -169,7 +182,7 @@ async def test_anybody_reads_the_page_and_each_table_and_no_more() -> None:
         french = await http.get("/partnership?lang=fr", headers={"accept-language": "ar"})
         tables = {one.id: await http.get(f"/partnership/{one.id}.csv") for one in TABLES}
         style = await http.get("/pages/style.css")
-        refused = [await http.get(path) for path in ("/partnership/acts.csv", "/partnership?lang=xx")]
+        refused = [await http.get(path) for path in ("/partnership/votes.csv", "/partnership?lang=xx")]
         again = await http.get("/partnership?lang=fr", headers={"if-none-match": french.headers["etag"]})
 
     assert '<html lang="ar" dir="rtl">' in read.text

@@ -61,9 +61,10 @@ KINDS: Final[Mapping[str, IdKind]] = {
     "mandate": _named("mdt_"),  # whoever proposes it
     "meeting": _named("mtg_"),  # the secretariat that calls it
     "dialogue": _named("dlg_"),  # its convenor
-    "recommendation": _named("rec_"),  # whoever proposes it
+    "recommendation": _named("rec_"),  # whoever proposes it; governance, for a row of a file without one
     "scorecard": _named("scd_"),  # the reference group's partner
     "lesson": _named("lsn_"),  # whoever proposes it
+    "history": _named("his_"),  # whoever hands in a file of past recommendations
     "decision": _named("dec_"),  # the seat that tables it; governance, where it is routed up
     "service_name": IdKind("^[a-z][a-z_]{1,29}$"),  # this project: a name of `schemas/topics.py`
     "receipt": IdKind("^rcp_[a-z_]{1,30}$", "rcp_"),  # `rcp_` and a service's name: who confirms

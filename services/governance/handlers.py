@@ -1,6 +1,8 @@
 """What governance does with what the operator hands in, what partners do, and what time brings."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+import asyncio
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, NamedTuple, Protocol
@@ -36,8 +38,16 @@ from services.governance.domain.referral_facts import ReferralFact, referral_fac
 from services.governance.domain.tables import CYCLES
 from services.runtime.alarms import Alarm
 from services.runtime.clock import Clock
-from services.runtime.errors import Refused
+from services.runtime.errors import Refused, define_refusal
 
+KEPT_AT_ONCE: Final = 500
+"""How many acts one statement writes."""
+FACTS_NAMED_MAX: Final = 200
+"""Of how many acts a receipt names the facts."""
+_TRIAL: Final = threading.Lock()
+TrialRuns: Final = define_refusal(
+    __name__, "trial_runs", "Another file is being tried now; send yours again in a while.", 429
+)
 ALARMING: Final[Sequence[tuple[str, str, Callable[[GovernanceRecord[Any]], bool]]]] = (
     ("committee_incomplete", "committee", lambda one: one.state == "incomplete"),
     ("mandate_ends_soon", "mandate", lambda one: one.state == "live" and one.content.warned > 1),
@@ -90,6 +100,14 @@ class ActRepeat(NamedTuple):
     is_own_last: bool
 
 
+class NumberedAct(NamedTuple):
+    """An act with its place among all acts, and the constituency for which it was done."""
+
+    number: int
+    outcome: ActOutcome
+    constituency: str
+
+
 class Acts(Protocol):
     """What the partners did; each method may raise Unavailable, all is durable at commit."""
 
@@ -111,11 +129,11 @@ class Acts(Protocol):
     async def history(self, kind: str, name: str, after: int, limit: int) -> Sequence[Mapping[str, Any]]:
         """The acts on one record, in order."""
 
-    async def keep(self, number: int, outcome: ActOutcome, constituency: str) -> None:
-        """Keep an act under its number, with how the record stands since."""
+    async def keep(self, acts: Sequence[NumberedAct]) -> None:
+        """Keep acts under their numbers, with how each record stands since."""
 
-    async def tell(self, topic: Topic, bodies: Sequence[Body], at: datetime) -> None:
-        """Put events into the outbox of the same transaction."""
+    async def tell(self, topic: Topic, told: Iterable[tuple[Body, datetime]]) -> None:
+        """Put events into the outbox of the same transaction, each with its time."""
 
 
 class Statistics(Protocol):
@@ -170,7 +188,7 @@ class Work:
 
 def receipt_of(record: GovernanceRecord[Any], outcomes: Sequence[ActOutcome] = ()) -> ActReceipt:
     """How a record stands, after these outcomes or none."""
-    facts = [fact.type for one in outcomes for fact in one.facts]
+    facts = [fact.type for one in outcomes[:FACTS_NAMED_MAX] for fact in one.facts]
     return ActReceipt(
         id=record.id, state=record.state, version=record.version, is_news=bool(outcomes), facts=facts
     )
@@ -191,7 +209,7 @@ async def admit_agency(agency: AgencyCurrent, work: Work) -> PublicationReceipt:
         raise publications.OrganizationInUse
     fact = AgencyAdmitted if answers else AgencySuspended
     told = fact(agency=agency.agency, version=agency.version, sector=agency.sector)
-    await work.acts.tell(GOVERNANCE_FACTS, [told], work.clock.now())
+    await work.acts.tell(GOVERNANCE_FACTS, [(told, work.clock.now())])
     return receipt
 
 
@@ -228,6 +246,18 @@ async def found(founding: FoundingAct, work: Work) -> ActReceipt:
     return receipt_of(known or next(one.record for one in outcomes if one.act is committee), outcomes)
 
 
+def foresee(act: PartnerAct, register: GovernanceRegister, rules: Rules) -> None:
+    """Refuse what takes long to try before anybody waits for it; blocks, and one at a time."""
+    if register.get(act.kind, act.id):
+        return
+    if not _TRIAL.acquire(blocking=False):
+        raise TrialRuns
+    try:
+        perform([act], register, CYCLES, rules)
+    finally:
+        _TRIAL.release()
+
+
 async def perform_act(act: PartnerAct, work: Work) -> ActReceipt:
     """Do what a partner's person asks, and all that follows from it; the same again changes nothing.
 
@@ -236,12 +266,15 @@ async def perform_act(act: PartnerAct, work: Work) -> ActReceipt:
     """
     register = await work.acts.lock()
     act = replace(act, at=work.clock.now())  # who waited for others acts now, not when it asked
-    known = register.get(act.kind, act.id)
+    known, rows = register.get(act.kind, act.id), CYCLES[act.kind].names[act.name]
     repeat = await work.acts.repeated(act) if known else None
-    if known and repeat and (repeat.is_last or any(row.once for row in CYCLES[act.kind].names[act.name])):
+    if known and repeat and (repeat.is_last or any(row.once for row in rows)):
         return receipt_of(known)
     try:
-        outcomes = perform([act], register, CYCLES, work.rules)
+        if any(row.is_long for row in rows):  # under the lock nobody changes the register meanwhile
+            outcomes = await asyncio.to_thread(perform, [act], register, CYCLES, work.rules)
+        else:
+            outcomes = perform([act], register, CYCLES, work.rules)
     except Refused:
         if known and repeat and repeat.is_own_last:
             return receipt_of(known)
@@ -293,10 +326,17 @@ async def _keep(outcomes: Sequence[ActOutcome], register: GovernanceRegister, wo
     for one in outcomes:
         if one.record.state in ("draft", "in_force"):
             await _check_unpublished(one.record.content, work)
+    numbered = []
     for number, one in enumerate(outcomes, register.seen + 1):
         partner = register.get(Partner.kind, one.act.actor.partner)
-        await work.acts.keep(number, one, partner.content.constituency if partner else "")
-        await work.acts.tell(GOVERNANCE_FACTS, one.facts, one.act.at)
+        numbered.append(NumberedAct(number, one, partner.content.constituency if partner else ""))
+    for first in range(0, len(numbered), KEPT_AT_ONCE):
+        some = numbered[first : first + KEPT_AT_ONCE]
+        await work.acts.keep(some)
+        await work.acts.tell(
+            GOVERNANCE_FACTS, [(fact, one.outcome.act.at) for one in some for fact in one.outcome.facts]
+        )
+    for one in outcomes:
         if isinstance(one.current, ProtocolCurrent):
             document = one.current.document
             await work.publications.publish(
@@ -305,7 +345,7 @@ async def _keep(outcomes: Sequence[ActOutcome], register: GovernanceRegister, wo
                 )
             )
         elif one.current:
-            await work.acts.tell(GOVERNANCE_STATE, [one.current], one.act.at)
+            await work.acts.tell(GOVERNANCE_STATE, [(one.current, one.act.at)])
 
 
 async def _publish(kind: Kind, content: AgencyCurrent | ServiceCurrent, work: Work) -> PublicationReceipt:

@@ -15,11 +15,11 @@ from schemas.wire.body import Body
 from schemas.wire.envelope import ReadEvent
 from schemas.wire.topic import Topic
 from services.governance.domain.figures import Figure, Indicator, read_indicator, span_of
-from services.governance.domain.life_cycle import ActOutcome, GovernanceRecord, GovernanceRegister, PartnerAct
+from services.governance.domain.life_cycle import GovernanceRecord, GovernanceRegister, PartnerAct
 from services.governance.domain.publications import Kind, Publication
 from services.governance.domain.referral_facts import ReferralFact
 from services.governance.domain.tables import CYCLES
-from services.governance.handlers import ActRepeat, Acts, Publications, Statistics
+from services.governance.handlers import ActRepeat, Acts, NumberedAct, Publications, Statistics
 from services.runtime.outbox import Outbox
 from services.runtime.subscription import OutboxEvent
 from services.runtime.transaction import Row, Transaction, columns
@@ -191,30 +191,38 @@ class ActStore(Acts):
         found = await self._transaction.rows(_HISTORY, kind=kind, id=name, after=after, limit=limit)
         return [dict(row) for row in found]
 
-    async def keep(self, number: int, outcome: ActOutcome, constituency: str) -> None:
-        act, record = outcome.act, outcome.record
-        facts = [fact.type for fact in outcome.facts]
-        row = {
-            "number": number,
-            "state": record.state,
-            "constituency": constituency,
-            "staff": act.actor.staff,
-        }
-        await self._transaction.run(_ADD_ACT, **_named(act), **row, at=act.at, facts=facts)
-        await self._transaction.run(
-            _PUT_RECORD,
-            kind=act.kind,
-            id=act.id,
-            state=record.state,
-            version=record.version,
-            content=record.content.model_dump_json(),
-            made_by=record.made_by,
-            due=outcome.due,
-            number=number,
-        )
+    async def keep(self, acts: Sequence[NumberedAct]) -> None:
+        rows = [
+            {
+                **_named(outcome.act),
+                "number": number,
+                "state": outcome.record.state,
+                "constituency": constituency,
+                "staff": outcome.act.actor.staff,
+                "at": outcome.act.at,
+                "facts": [fact.type for fact in outcome.facts],
+            }
+            for number, outcome, constituency in acts
+        ]
+        await self._transaction.run_each(_ADD_ACT, rows)
+        last = {(one.outcome.act.kind, one.outcome.act.id): one for one in acts}
+        records = [
+            {
+                "kind": kind,
+                "id": name,
+                "state": outcome.record.state,
+                "version": outcome.record.version,
+                "content": outcome.record.content.model_dump_json(),
+                "made_by": outcome.record.made_by,
+                "due": outcome.due,
+                "number": number,
+            }
+            for (kind, name), (number, outcome, _) in last.items()
+        ]
+        await self._transaction.run_each(_PUT_RECORD, records)
 
-    async def tell(self, topic: Topic, bodies: Sequence[Body], at: datetime) -> None:
-        await self._outbox.add(self._transaction, [OutboxEvent(topic, body, at) for body in bodies])
+    async def tell(self, topic: Topic, told: Iterable[tuple[Body, datetime]]) -> None:
+        await self._outbox.add(self._transaction, [OutboxEvent(topic, body, at) for body, at in told])
 
 
 class StatisticsStore(Statistics):

@@ -23,6 +23,7 @@ def refusal(refused: Refused, **more: Any) -> ProblemResponse:
         headers["retry-after"] = RETRY_AFTER_SECONDS
     if errors := getattr(refused, "errors", None):
         more["errors"] = errors
+    more |= getattr(refused, "members", {})
     content = {
         "type": f"urn:concert:problem:{refused.code}",
         "title": refused.code.replace("_", " ").capitalize(),

@@ -68,6 +68,8 @@ Malformed: Final = _define(
     "malformed", "send one JSON value in UTF-8, without duplicate names, at most 32 levels deep", 400
 )
 TooLarge: Final = _define("too_large", "send at most 256 KiB", 413)
+TableTooLarge: Final = _define("table_too_large", "send at most 4 MiB and 10,000 rows; divide the table", 413)
+NotCsv: Final = _define("not_csv", "send Content-Type: text/csv, in UTF-8, and no Content-Encoding", 415)
 AgencyInactive: Final = _define(
     "agency_inactive",
     "Your agency is suspended; it can still withdraw, cancel and confirm a seal. Ask governance.",

@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from fastapi import Request
 from fastapi._compat import ModelField
@@ -17,6 +17,7 @@ from services.runtime.errors import Refused
 from services.runtime.problems import refusal
 
 REQUEST_BYTES_MAX: Final = 256 * 1024
+CSV_BYTES_MAX: Final = 4 * 1024 * 1024
 BODY_SECONDS: Final = 30.0
 
 Scope = MutableMapping[str, Any]
@@ -28,6 +29,7 @@ CallerOf = Callable[[Request], object]
 
 
 _JSON: Final = re.compile(r'application/json([ \t]*;[ \t]*charset="?utf-8"?)?', re.IGNORECASE)
+_CSV: Final = re.compile(r'text/csv([ \t]*;[ \t]*charset="?utf-8"?)?', re.IGNORECASE)
 _PATH: Final = re.compile(rb"/([!-$&-~]|%(?!2f|5c|[01]|7f|[89a-f])[0-9a-f]{2})*", re.IGNORECASE)
 """A path in ASCII, without anything encoded that would end a step of it or is no text."""
 _WHOLE: Final = re.compile(r"0|[1-9][0-9]*")
@@ -40,13 +42,37 @@ def draining_of(request: Request) -> asyncio.Event:
     return event or asyncio.Event()
 
 
+class BodyForm(NamedTuple):
+    """What a body may be: its media type, its length, its text, and the refusals of the first two."""
+
+    media_type: re.Pattern[str]
+    bytes_max: int
+    check: Callable[[bytes], object]
+    other_type: type[Refused] = refusals.MediaTypeUnsupported
+    too_large: type[Refused] = refusals.TooLarge
+
+
+def _check_utf8(body: bytes) -> None:
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        raise refusals.NotCsv from None
+
+
+CSV_FORM: Final = BodyForm(_CSV, CSV_BYTES_MAX, _check_utf8, refusals.NotCsv, refusals.TableTooLarge)
+
+
 class StrictRequests:
     """Middleware: reads each body once, bounded, and refuses what a lenient parser would let through."""
 
-    def __init__(self, app: App, caller: CallerOf, bytes_max: int = REQUEST_BYTES_MAX) -> None:
+    def __init__(
+        self, app: App, caller: CallerOf, bytes_max: int = REQUEST_BYTES_MAX, csv_below: str | None = None
+    ) -> None:
+        """Below the path `csv_below` a PUT brings a table in CSV; everything else is JSON."""
         self._app = app
         self._caller = caller
-        self._bytes_max = bytes_max
+        self._json = BodyForm(_JSON, bytes_max, parse_json)
+        self._csv_below = csv_below
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on with its body in one piece."""
@@ -69,14 +95,18 @@ class StrictRequests:
             self._caller(Request(scope))  # first: whoever may not ask costs us no look at what they send
             if "content-encoding" in headers:
                 raise refusals.MediaTypeUnsupported
-            if int(headers.get("content-length") or 0) > self._bytes_max:
-                raise refusals.TooLarge
+            is_csv = (
+                self._csv_below and scope["method"] == "PUT" and scope["path"].startswith(self._csv_below)
+            )
+            form = CSV_FORM if is_csv else self._json
+            if int(headers.get("content-length") or 0) > form.bytes_max:
+                raise form.too_large
             async with asyncio.timeout(BODY_SECONDS):
-                body = await self._read(receive)
-            if body and not _JSON.fullmatch(headers.get("content-type", "")):
-                raise refusals.MediaTypeUnsupported
+                body = await self._read(receive, form)
+            if body and not form.media_type.fullmatch(headers.get("content-type", "")):
+                raise form.other_type
             if body:
-                parse_json(body)
+                form.check(body)
         except Refused as refused:
             answer = refusal(refused)
         except TimeoutError:
@@ -88,7 +118,7 @@ class StrictRequests:
             return
         await answer(scope, receive, send)
 
-    async def _read(self, receive: Receive) -> bytes:
+    async def _read(self, receive: Receive, form: BodyForm) -> bytes:
         pieces, size, more = [], 0, True
         while more:
             message = await receive()
@@ -96,8 +126,8 @@ class StrictRequests:
                 raise refusals.Malformed
             pieces.append(message.get("body", b""))
             size += len(pieces[-1])
-            if size > self._bytes_max:
-                raise refusals.TooLarge
+            if size > form.bytes_max:
+                raise form.too_large
             more = message.get("more_body", False)
         return b"".join(pieces)
 

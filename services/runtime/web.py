@@ -21,7 +21,9 @@ ERRORS_MAX: Final = 50
 METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
-def create_app(title: str, caller: CallerOf, *, bytes_max: int = REQUEST_BYTES_MAX) -> FastAPI:
+def create_app(
+    title: str, caller: CallerOf, *, bytes_max: int = REQUEST_BYTES_MAX, csv_below: str | None = None
+) -> FastAPI:
     """An empty application whose every refusal is a problem document; wiring adds its routers."""
     app = FastAPI(
         title=title,
@@ -31,7 +33,7 @@ def create_app(title: str, caller: CallerOf, *, bytes_max: int = REQUEST_BYTES_M
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.add_middleware(StrictRequests, caller=caller, bytes_max=bytes_max)
+    app.add_middleware(StrictRequests, caller=caller, bytes_max=bytes_max, csv_below=csv_below)
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(Unavailable, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)

@@ -41,9 +41,11 @@ INTERNAL_ALONE: Final = frozenset(
         "services.runtime.refusals.OperatorOnly",
         "services.runtime.refusals.NothingStands",
         "services.runtime.refusals.OtherCount",
+        "services.runtime.refusals.NotCsv",
+        "services.runtime.refusals.TableTooLarge",
     }
 )
-"""Refusals of the runtime that only internal ports answer."""
+"""Refusals of the runtime that only internal ports answer, or the partners' to a table."""
 OPERATORS: Final = ("services.governance.domain.publications.", "services.governance.domain.founding.")
 """What governance refuses to the operator alone."""
 DEFINED_IN: Final = {"notifications": ("runtime", "notifications"), "governance": ("governance",)}

@@ -1,8 +1,12 @@
 """Governance on the partners' port: whoever has a token is heard, and nobody else."""
 
 import asyncio
+import csv
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
+from io import StringIO
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +17,7 @@ from pydantic_core import to_json
 from services.cli.tokens import LocalIssuer
 from services.governance.api.partners import described_app
 from services.governance.domain.founding import FoundingAct
+from services.governance.domain.histories import COLUMNS
 from services.governance.wiring import wire
 from services.runtime.clock import SystemClock
 from services.runtime.openapi import document_of
@@ -21,6 +26,7 @@ from services.runtime.process import running
 from services.runtime.settings import PortSettings
 from tests.support.described import Description
 from tests.support.governance import signed
+from tests.support.histories import HEADER, a_table, rows_of_years
 from tests.support.partnership import ISSUER, partnership_settings
 from tests.support.platform import CELL, Space
 from tests.support.ports import free_port
@@ -28,6 +34,7 @@ from tests.support.stage import A_LESSON, A_RECOMMENDATION, FOUNDERS, a_founding
 
 Ask = Callable[..., Awaitable[httpx2.Response]]
 WEEK: Final = timedelta(days=7)
+UN_SEAT: Final = "seat un-office"
 UN: Final = "secretary un-office"
 DESCRIPTION = Description(document_of(described_app()))
 
@@ -90,14 +97,15 @@ async def test_anybody_may_read_what_is_counted_and_how(address: str) -> None:
 @pytest.fixture(scope="module")
 async def ask(space: Space, address: str) -> AsyncIterator[Ask]:
     """`role partner` asks for a path, after the founding act was handed in."""
-    async with httpx2.AsyncClient(base_url=address, event_hooks={"response": [DESCRIPTION.check]}) as client:
+    hooks = {"response": [DESCRIPTION.check]}
+    async with httpx2.AsyncClient(base_url=address, timeout=60, event_hooks=hooks) as client:
 
         async def asked(who: str, path: str, body: Any = None) -> httpx2.Response:
             role, _, partner = who.partition(" ")
             method = "GET" if body is None else "POST" if path.count("/") > 1 else "PUT"
             headers = {"authorization": f"Bearer {a_token(space, partner, role)}"}
-            content = None if body is None else to_json(body)
-            headers["content-type"] = "application/json"
+            content = body if body is None or isinstance(body, str) else to_json(body)
+            headers["content-type"] = "text/csv" if isinstance(body, str) else "application/json"
             return await client.request(method, f"/v1/{path}", content=content, headers=headers)
 
         yield asked
@@ -111,6 +119,45 @@ async def met(ask: Ask, name: str) -> None:
     await ask(UN, f"meetings/mtg_{name}/open", {})
     for partner in FOUNDERS:
         assert (await ask(f"seat {partner}", f"meetings/mtg_{name}/attend", {})).is_success
+
+
+async def test_past_recommendations_come_in_as_one_file_and_go_out_the_same(space: Space, ask: Ask) -> None:
+    today = SystemClock().now().date()
+    rows = rows_of_years(today)
+    path, approver = "histories/his_years", "approver dawn-movement"
+    spoilt = [dict.fromkeys(HEADER[9:], "")] * 10_000  # no step but the agreement: time for one bad row
+    spoilt[7_000] = spoilt[0] | {"text": "Ask Ada Lin about it."}
+
+    refused = await ask(UN_SEAT, path, a_table(*spoilt))
+    checked = await ask(UN_SEAT, path, a_table(*rows, header=COLUMNS))
+    lone = await ask("approver un-office", f"{path}/confirm", {})
+    shown = await ask("monitor ministry", f"{path}/table")
+    none_yet = (await ask("monitor ministry", "recommendations")).json()["data"]
+    confirmed = [await ask(approver, f"{path}/confirm", {}) for _ in range(2)]
+
+    assert refused.status_code == 422, refused.text
+    assert (refused.json()["rows"], refused.json()["refused"]) == (10_000, 1)
+    (one,) = refused.json()["errors"]
+    assert one["pointer"] == "#/lines/7002"
+    assert one["detail"].startswith("title_names_somebody: ")
+    assert "Ada" not in refused.text
+    assert (checked.json()["state"], none_yet) == ("checked", [])
+    assert lone.json()["code"] == "same_constituency"
+    assert shown.text == a_table(*rows, header=COLUMNS)
+    assert [one.json()["is_news"] for one in confirmed] == [True, False]
+    sent = await ask("monitor ministry", "recommendations.csv")
+    loaded = list(csv.DictReader(StringIO(sent.text)))
+    place = itemgetter("level", "state", "changes")
+    assert sent.headers["content-type"] == "text/csv; charset=utf-8"
+    assert Counter((one["agreed_on"][:4], *place(one)) for one in loaded) == Counter(
+        (one["agreed_on"][:4], *place(one)) for one in rows
+    )
+    async with space.transaction("governance") as transaction:
+        kept = await transaction.rows(
+            "SELECT extract(year FROM at)::int AS year, count(*)::int AS number FROM act"
+            " WHERE kind = 'recommendation' AND name = 'propose' GROUP BY 1"
+        )
+    assert dict(map(tuple, kept)) == Counter(int(one["agreed_on"][:4]) for one in rows)
 
 
 async def facts_about(space: Space, kind: str, name: str) -> list[str]:

@@ -35,7 +35,7 @@ class Description:
         await answer.aread()
         kind = answer.headers["content-type"].partition(";")[0]
         schema = self._document | told["content"][kind]["schema"]
-        Draft202012Validator(schema).validate(answer.json())
+        Draft202012Validator(schema).validate(answer.json() if kind.endswith("json") else answer.text)
         headers = {header.lower() for header in told.get("headers", ())} - ONLY_SOMETIMES
         assert headers <= answer.headers.keys(), f"{name} answers {status} without {headers}"
 

@@ -28,6 +28,7 @@ from services.governance.domain.life_cycle import (
 from services.governance.domain.tables import CYCLES
 from tests.support.clock import NOON, StoppedClock
 from tests.support.governance import KEYS
+from tests.support.histories import a_table
 from tests.support.partnership import AREAS
 
 DELAY: Final = timedelta(days=1)
@@ -302,6 +303,7 @@ def _busy() -> Stage:
     stage.do("seat river-alliance", "propose", "lesson", "lsn_desks", A_LESSON)
     its = stage.content("committee", "cmt_saltmere").model_copy(update={"empty": ("womens_movement", "un")})
     stage.register.put(replace(stage.register.find(Committee, "cmt_saltmere"), content=its, version=50))
+    stage.do("seat ministry", "check", "history", "his_past", {"table": a_table({})})
     return stage
 
 

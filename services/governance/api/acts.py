@@ -1,15 +1,17 @@
 """The routes of every aggregate, made from its table: how things stand, what was done, and each act."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Body, Depends, Path, Query, Request
+from fastapi import APIRouter, Body, Depends, Path, Query, Request, Response
 from pydantic import BaseModel, create_model
 
 from schemas.ids import KINDS
 from services.governance.api.operators import OpenWork
 from services.governance.domain.areas import AreaCode, UnknownArea
+from services.governance.domain.histories import HISTORIES, RecommendationTable, recommendations_csv
 from services.governance.domain.life_cycle import (
     NOTHING,
     PEOPLE,
@@ -32,12 +34,20 @@ from services.governance.domain.life_cycle import (
 )
 from services.governance.domain.protocols import PROTOCOLS, SharingVersion, differences
 from services.governance.domain.tables import CYCLES
-from services.governance.handlers import ActReceipt, Work, perform_act
+from services.governance.handlers import ActReceipt, TrialRuns, Work, foresee, perform_act
 from services.runtime.errors import NotFound
 from services.runtime.openapi import refuses
+from services.runtime.refusals import NotCsv, TableTooLarge
 from services.runtime.tokens import Caller
 
 PAGE: Final = 200
+TABLE_BODY: Final = {"required": True, "content": {"text/csv": {"schema": {"type": "string"}}}}
+
+
+class CsvResponse(Response):
+    """A table."""
+
+    media_type = "text/csv"
 
 
 class ActEntry(BaseModel):
@@ -76,6 +86,7 @@ def act_routes(caller: Callable[[Request], Caller], open_work: OpenWork) -> APIR
             if row.of_people:
                 _add_act(router, cycle, row, caller, open_work)
     _add_differences(router, caller, open_work)
+    _add_tables(router, caller, open_work)
     return router
 
 
@@ -85,16 +96,23 @@ def _add_act(
     """One act: PUT where it makes the record, else POST under the act's name."""
     is_new = NOTHING in row.states.split()
     examples = [dict(cycle.example)] if is_new and cycle.example else None
+    is_table = row.body is RecommendationTable
+    source = Depends(_table_sent) if is_table else Body(examples=examples)
 
     async def act(
         request: Request,
         name: Annotated[str, _id_path(cycle)],
-        body: Annotated[row.body, Body(examples=examples)],  # type: ignore[name-defined]
+        body: Annotated[row.body, source],  # type: ignore[name-defined]
     ) -> ActReceipt:
         person = caller(request)
         if person.role not in row.of_people:  # before anybody waits for anybody
             raise RoleMayNot
         actor = PartnerActor(person.role, person.agency, person.staff)
+        if is_table:
+            async with open_work() as work:
+                asked = PartnerAct(cycle.kind, name, row.act, actor, body, work.clock.now())
+                register = (await work.acts.register()).copy()
+            await asyncio.to_thread(foresee, asked, register, work.rules)
         async with open_work() as work:
             asked = PartnerAct(cycle.kind, name, row.act, actor, body, work.clock.now())
             # A crash after the commit says it to nobody: the same again is answered as if it were the first.
@@ -110,7 +128,13 @@ def _add_act(
     router.add_api_route(
         path, act, methods=["PUT" if is_new else "POST"],
         description=f"{row.about} Roles: {', '.join(row.of_people)}.", name=f"{row.act}_{cycle.kind}",
+        openapi_extra={"requestBody": TABLE_BODY} if is_table else None,
     )  # fmt: skip
+
+
+@refuses(TableTooLarge, NotCsv, TrialRuns)
+async def _table_sent(request: Request) -> RecommendationTable:
+    return RecommendationTable(table=(await request.body()).decode())
 
 
 def _add_reads(
@@ -207,6 +231,27 @@ def _asked_area(area: Annotated[AreaCode | None, Query()] = None) -> str | None:
 
 def _no_area() -> None:
     """What lies nowhere is listed whole."""
+
+
+def _add_tables(router: APIRouter, caller: Callable[[Request], Caller], open_work: OpenWork) -> None:
+    @router.get("/recommendations.csv", response_class=CsvResponse)
+    @refuses(RoleMayNot, NotAPartner)
+    async def recommendations_table(request: Request) -> Response:
+        """Every joint recommendation as CSV, by id; without formulas, and fit to be sent to another `PUT`."""
+        async with open_work() as work:
+            register = await _register_for(caller(request), work)
+        return CsvResponse(recommendations_csv(register))
+
+    @router.get(f"/{HISTORIES.plural}/{{name}}/table", response_class=CsvResponse)
+    @refuses(RoleMayNot, NotAPartner, NotFound)
+    async def history_table(request: Request, name: Annotated[str, _id_path(HISTORIES)]) -> Response:
+        """The file that waits, to be looked at before it is confirmed; without formulas."""
+        async with open_work() as work:
+            register = await _register_for(caller(request), work)
+        found = register.get(HISTORIES.kind, name)
+        if found is None or not found.content.table:
+            raise NotFound
+        return CsvResponse(found.content.table)
 
 
 def _id_path(cycle: LifeCycle) -> Any:

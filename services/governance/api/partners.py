@@ -11,6 +11,7 @@ from services.governance.api.acts import act_routes
 from services.governance.api.operators import OpenWork
 from services.governance.domain.areas import AreaEntry, Areas
 from services.governance.domain.figures import Indicator
+from services.governance.domain.histories import HISTORIES
 from services.runtime.errors import NotFound
 from services.runtime.openapi import refuses, serve_openapi
 from services.runtime.tokens import Caller
@@ -45,7 +46,7 @@ def partners_app(
     def caller(request: Request) -> Caller:
         return caller_of(request)
 
-    app = create_app("Partnership", caller_of)
+    app = create_app("Partnership", caller_of, csv_below=f"/v1/{HISTORIES.plural}/")
     app.include_router(_area_routes(areas), dependencies=[Depends(caller)])
     app.include_router(act_routes(caller, open_work))
     app.include_router(indicator_routes(indicators))

@@ -36,14 +36,10 @@ NOTHING: Final = "none"
 
 _define: Final = partial(define_refusal, __name__)
 
-RoleMayNot: Final = _define(
-    "role_may_not", "Your role may not do this; the table of roles says which may.", 403
-)
+RoleMayNot: Final = _define("role_may_not", "Your role may not do this; the table says which may.", 403)
 NotAPartner: Final = _define("not_a_partner", "Let two partners admit your organisation first.", 403)
 UnknownReference: Final = _define(
-    "unknown_reference",
-    "It names something that is not known here, or is in no state for this; look at it.",
-    422,
+    "unknown_reference", "It names something unknown here, or in no state for this; look at it.", 422
 )
 TooManyOpen: Final = _define(
     "too_many_open",
@@ -55,14 +51,8 @@ CodeNotListed: Final = _define(
     "code_not_listed", "It names a code that is on no list of today; the port's description shows each.", 422
 )
 RecordFull: Final = _define("record_full", "It holds no more of this; end it, and begin another.")
+NotInThisState: Final = _define("not_in_this_state", "Do what its state allows: GET it, and see `allowed`.")
 AlreadyThere: Final = _define("already_there", "Something else stands under this id; choose another.")
-
-
-class NotInThisState(Refused):
-    """In its present state this cannot be done."""
-
-    code = "not_in_this_state"
-    sentence = "it cannot be done in the present state; GET it: `allowed` names what can"
 
 
 class ActBody(BaseModel):
@@ -134,6 +124,8 @@ class Change:
     then: tuple[PartnerAct, ...] = ()
     state: str = ""
     """Where the row leaves it open."""
+    done: "Sequence[ActOutcome]" = ()
+    """What was done on the way, on the very register that the row's function was shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +259,10 @@ class ActRow(NamedTuple):
     """The act in a sentence, for people; empty for what no person does."""
     once: bool = False
     """Whether the very same from the same partner counts once, whatever was done since."""
+    refusals: tuple[type[Refused], ...] = ()
+    """What the function itself may refuse, after every condition holds."""
+    is_long: bool = False
+    """Whether it takes seconds, in which others are answered."""
 
     @property
     def of_people(self) -> tuple[str, ...]:
@@ -316,7 +312,7 @@ class LifeCycle:
 
     def refusals(self, act: str) -> list[type[Refused]]:
         """What can stand in the way of an act, besides role and state."""
-        return [refusal for row in self.names[act] for one in row.needs for refusal in one.refusals]
+        return [no for row in self.names[act] for no in sum((it.refusals for it in row.needs), row.refusals)]
 
     def row(self, act: PartnerAct, state: str) -> ActRow:
         """The row for an act; raises RoleMayNot before it tells anything of the state."""
@@ -345,12 +341,19 @@ def perform(
     acts: Sequence[PartnerAct], register: GovernanceRegister, cycles: Cycles, rules: Rules
 ) -> list[ActOutcome]:
     """Do these acts and all that follows from them, or raise the first refusal and change nothing."""
-    trial, waiting, outcomes = register.copy(), list(acts), []
+    return rehearse(acts, register.copy(), cycles, rules)
+
+
+def rehearse(
+    acts: Sequence[PartnerAct], trial: GovernanceRegister, cycles: Cycles, rules: Rules
+) -> list[ActOutcome]:
+    """The same on a register of the caller's own, in which all stays up to the act that is refused."""
+    waiting, outcomes = list(acts), list[ActOutcome]()
     while waiting:
-        outcome, then = _step(waiting.pop(0), trial, cycles, rules)
+        outcome, change = _step(waiting.pop(0), trial, cycles, rules)
         trial.put(outcome.record)
-        outcomes.append(outcome)
-        waiting[:0] = then
+        outcomes += [outcome, *change.done]
+        waiting[:0] = change.then
     return outcomes
 
 
@@ -364,33 +367,33 @@ def _kept(content: Content) -> Content:
 
 def _step(
     act: PartnerAct, register: GovernanceRegister, cycles: Cycles, rules: Rules
-) -> tuple[ActOutcome, tuple[PartnerAct, ...]]:
+) -> tuple[ActOutcome, Change]:
     cycle, record = cycles[act.kind], register.get(act.kind, act.id)
+    maker = act.actor.partner if act.actor.role in PEOPLE else ""  # what a file names is nobody's own
     if act.actor.role in PEOPLE:
         check_partner(act.actor.partner, register)
     row = cycle.row(act, record.state if record else NOTHING)
     if act.actor.role not in (CLOCK, DECISION) and unlisted(act.body):
         raise CodeNotListed  # else whoever names a person in a code's place would be read by all
     if record is None:
-        _check_room(act, register, cycle)
+        _check_room(maker, register, cycle)
     scene, content = Scene(act, record, register, rules), record.content if record else None
     for one in row.needs:
         one.check(scene, content, act.body)
     change = row.make(scene, content, act.body)
     version, state = (record.version + 1, record.state) if record else (1, NOTHING)
-    made_by = record.made_by if record and NOTHING not in row.states.split() else act.actor.partner
+    made_by = record.made_by if record and NOTHING not in row.states.split() else maker
     now = change.state or row.target or state
     after = GovernanceRecord(act.id, now, _kept(change.content), version, made_by)
     timer = cycle.timer(after)
     due = timer[0] if timer else None
-    return ActOutcome(act, after, change.facts, cycle.current(after), due), change.then
+    return ActOutcome(act, after, change.facts, cycle.current(after), due), change
 
 
-def _check_room(act: PartnerAct, register: GovernanceRegister, cycle: LifeCycle) -> None:
+def _check_room(maker: str, register: GovernanceRegister, cycle: LifeCycle) -> None:
     """Refuse one more where nobody's, or this partner's, is left room for."""
-    if len(register.of(act.kind)) >= cycle.most:
+    if len(register.of(cycle.kind)) >= cycle.most:
         raise TooMany
-    maker, states = act.actor.partner, cycle.waits.split()
-    own = [one for one in register.of(act.kind) if one.made_by == maker]
-    if maker and (sum(one.state in states for one in own) >= WAITING_MAX or len(own) * SHARES >= cycle.most):
+    own = [one for one in register.of(cycle.kind) if one.made_by == maker] if maker else []
+    if sum(one.state in cycle.waits.split() for one in own) >= WAITING_MAX or len(own) * SHARES >= cycle.most:
         raise TooManyOpen

@@ -25,6 +25,7 @@ from services.governance.domain.areas import UnknownArea
 from services.governance.domain.dialogues import Dialogue
 from services.governance.domain.life_cycle import (
     CLOCK,
+    DECISION,
     NOTHING,
     ActBody,
     ActRow,
@@ -52,6 +53,8 @@ EVIDENCE: Final = (
 )
 STALLS_AFTER: Final = timedelta(days=30)
 """How long after its last movement a recommendation past due is stalled."""
+IN_A_SEAT: Final = f"seat {DECISION}"
+"""Whoever has a seat; and a file of past years that another constituency confirmed, in a partner's name."""
 DUE_WITHIN: Final = timedelta(days=5 * 366)
 
 _define: Final = partial(define_refusal, __name__)
@@ -113,6 +116,11 @@ class Recommendation(RecommendationText, Content):
     due_at: Instant | None = None
     moved_at: Instant | None = None
     per_cent: int = 0
+    progressed_at: Instant | None = None
+    implemented_at: Instant | None = None
+    evidence: Annotated[Code, listed(EVIDENCE)] | None = None
+    verified_by: AgencyId | None = None
+    verified_at: Instant | None = None
 
 
 @condition(TitleNamesSomebody, UnknownArea)
@@ -182,16 +190,18 @@ def _assign(scene: Scene, content: Recommendation, body: Assignment) -> Change:
 
 
 def _progress(scene: Scene, content: Recommendation, body: Progress) -> Change:
-    after = content.model_copy(update={**dict(body), "moved_at": scene.at})
+    after = content.model_copy(update={**dict(body), "moved_at": scene.at, "progressed_at": scene.at})
     return _told(scene, after, RecommendationProgressed, **dict(body))
 
 
 def _implement(scene: Scene, content: Recommendation, body: Implementation) -> Change:
-    return _told(scene, content, RecommendationImplemented, evidence=body.evidence)
+    after = content.model_copy(update={**dict(body), "implemented_at": scene.at})
+    return _told(scene, after, RecommendationImplemented, evidence=body.evidence)
 
 
 def _verify(scene: Scene, content: Recommendation, _: Nothing) -> Change:
-    return _told(scene, content, RecommendationVerified, verifier=scene.partner)
+    after = content.model_copy(update={"verified_by": scene.partner, "verified_at": scene.at})
+    return _told(scene, after, RecommendationVerified, verifier=scene.partner)
 
 
 def _stall(scene: Scene, content: Recommendation, _: Nothing) -> Change:
@@ -217,18 +227,18 @@ RECOMMENDATIONS: Final = LifeCycle(
     most=20_000,
     waits="proposed",
     rows=(
-        ActRow(NOTHING, "propose", "seat", "proposed", RecommendationText, _propose,
+        ActRow(NOTHING, "propose", IN_A_SEAT, "proposed", RecommendationText, _propose,
             (_is_said,), "Propose a recommendation; another constituency makes it a joint one."),
         drop_row("proposed", "seat"),
-        ActRow("proposed agreed", "agree", "seat", "agreed", Nothing, _agree,
+        ActRow("proposed agreed", "agree", IN_A_SEAT, "agreed", Nothing, _agree,
             (_is_another_voice,), "Agree, for your constituency."),
-        ActRow("agreed stalled", "assign", "seat", "assigned", Assignment, _assign,
+        ActRow("agreed stalled", "assign", IN_A_SEAT, "assigned", Assignment, _assign,
             (_can_be_assigned,), "Say who owns it, and by when."),
-        ActRow("assigned progressed stalled", "progress", "seat", "progressed", Progress, _progress,
+        ActRow("assigned progressed stalled", "progress", IN_A_SEAT, "progressed", Progress, _progress,
             (_by_owner, _goes_forward), "Say how far you are."),
-        ActRow("assigned progressed stalled", "implement", "seat", "implemented", Implementation, _implement,
-            (_by_owner,), "Say that it is done, and what shows it."),
-        ActRow("implemented", "verify", "seat", "verified", Nothing, _verify,
+        ActRow("assigned progressed stalled", "implement", IN_A_SEAT, "implemented", Implementation,
+            _implement, (_by_owner,), "Say that it is done, and what shows it."),
+        ActRow("implemented", "verify", IN_A_SEAT, "verified", Nothing, _verify,
             (_by_another_constituency,), "Find it done, as another constituency than the owner's."),
         ActRow("assigned progressed", "stall", CLOCK, "stalled", Nothing, _stall),
     ),

@@ -5,6 +5,7 @@ from typing import Final
 from services.governance.domain.committees import COMMITTEES
 from services.governance.domain.decisions import DECISIONS
 from services.governance.domain.dialogues import DIALOGUES
+from services.governance.domain.histories import HISTORIES
 from services.governance.domain.lessons import LESSONS
 from services.governance.domain.life_cycle import Cycles
 from services.governance.domain.mandates import MANDATES
@@ -18,6 +19,6 @@ CYCLES: Final[Cycles] = {
     cycle.kind: cycle
     for cycle in (
         PARTNERS, COMMITTEES, MANDATES, MEETINGS, DECISIONS, PROTOCOLS, DIALOGUES, RECOMMENDATIONS,
-        SCORECARDS, LESSONS,
+        SCORECARDS, LESSONS, HISTORIES,
     )
 }  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from schemas.events.governance import ProtocolCurrent
-from services.governance.domain import composition
+from services.governance.domain import composition, histories
 from services.governance.domain.founding import FoundingAct, founding_acts
 from services.governance.domain.life_cycle import ActRow
 from services.governance.domain.publications import OF_SIGNATURES, PROTOCOL_RULES
@@ -19,6 +19,7 @@ from services.governance.handlers import Work, found
 from services.runtime.errors import Refused
 from tests.support.clock import NOON
 from tests.support.governance import HOLDERS, STRANGER_TO_ALL, signed
+from tests.support.histories import a_table
 from tests.support.stage import (
     A_LESSON,
     A_RECOMMENDATION,
@@ -115,6 +116,13 @@ def with_shelter(sector: str | None) -> Callable[[Stage], None]:
         ("seat river-alliance", "propose", "partner shelter", described("civil_society", sector=sector)),
         ("approver un-office", "confirm", "partner shelter"),
     )
+
+
+def many_files_wait(stage: Stage) -> None:
+    """As many files as governance takes, each of another partner's."""
+    known = stage.register.find(histories.RecommendationHistory, "his_past")
+    for number in range(histories.WAITING_MAX):
+        stage.register.put(dataclasses.replace(known, id=f"his_{number}", made_by="nobody", version=1))
 
 
 def with_seat(partner: str, constituency: str, **more: Any) -> dict[str, Any]:
@@ -406,6 +414,11 @@ CASES: Final = [
         **A_LESSON, "recommendation": None, "protocol": "shared-care.1"}),
     Bad("same_constituency", "seat river-alliance", "share", "lesson lsn_desks"),
     Bad("not_made_by_you", MINISTRY, "drop", "lesson lsn_desks"),
+    # Files of past years: `test_histories.py` has their rows.
+    Bad("too_many_open", MINISTRY, "check", "history his_new", {"table": a_table({})}),
+    Bad("too_many", "seat un-office", "check", "history his_new", {"table": a_table({})}, many_files_wait),
+    Bad("same_constituency", "approver council", "confirm", "history his_past", None, with_council),
+    Bad("not_made_by_you", "seat river-alliance", "drop", "history his_past"),
 ]  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from services.governance.domain.tables import CYCLES
 from services.runtime.errors import Refused, define_refusal
 from tests.support.clock import NOON
 from tests.support.governance import HOLDERS, signed
+from tests.support.histories import a_table
 from tests.support.stage import (
     A_LESSON,
     A_RECOMMENDATION,
@@ -114,6 +115,12 @@ NEXT = {
         "shared": "",
         "dropped": "",
     },
+    "history": {
+        "none": "check>checked",
+        "checked": "confirm>confirmed drop>dropped",
+        "confirmed": "",
+        "dropped": "",
+    },
 }
 """Kind → state → act > state afterwards, with seats, bodies and votes that keep every rule."""
 SUBJECTS = {
@@ -127,6 +134,7 @@ SUBJECTS = {
     "recommendation": ("rec_desks", "rec_other"),
     "scorecard": ("scd_clinic", "scd_other"),
     "lesson": ("lsn_desks", "lsn_other"),
+    "history": ("his_past", "his_other"),
 }
 """Kind → an id that stands, and one that does not."""
 
@@ -243,6 +251,11 @@ DOES: dict[str, dict[str, tuple[str, Any]]] = {
         "propose": (MINISTRY, A_LESSON),
         "drop": ("seat river-alliance", {}),
         "share": (MINISTRY, {}),
+    },
+    "history": {
+        "check": ("seat river-alliance", {"table": a_table({})}),
+        "confirm": ("approver river-alliance", {}),
+        "drop": (MINISTRY, {}),
     },
 }
 """Kind → act → by whom, and what is said; nothing of it breaks a rule but that of the state."""

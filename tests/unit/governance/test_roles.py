@@ -75,19 +75,22 @@ protocol   expire      .  .  .  .  x  .  .
 dialogue   announce    x  x  .  .  .  .  .
 dialogue   drop        x  x  .  .  .  .  .
 dialogue   hold        x  x  .  .  .  .  .
-recommendation propose   .  x  .  .  .  .  .
+recommendation propose   .  x  .  .  .  x  .
 recommendation drop      .  x  .  .  .  .  .
-recommendation agree     .  x  .  .  .  .  .
-recommendation assign    .  x  .  .  .  .  .
-recommendation progress  .  x  .  .  .  .  .
-recommendation implement .  x  .  .  .  .  .
-recommendation verify    .  x  .  .  .  .  .
+recommendation agree     .  x  .  .  .  x  .
+recommendation assign    .  x  .  .  .  x  .
+recommendation progress  .  x  .  .  .  x  .
+recommendation implement .  x  .  .  .  x  .
+recommendation verify    .  x  .  .  .  x  .
 recommendation stall     .  .  .  .  x  .  .
 scorecard  score       .  x  .  .  .  .  .
 scorecard  withdraw    .  x  .  .  .  .  .
 lesson     propose     .  x  .  .  .  .  .
 lesson     drop        .  x  .  .  .  .  .
 lesson     share       .  x  .  .  .  .  .
+history    check       .  x  .  .  .  .  .
+history    confirm     .  .  x  .  .  .  .
+history    drop        .  x  .  .  .  .  .
 """
 CELLS = {
     (kind, act, role): cell == "x"

@@ -33,10 +33,17 @@ class PartnerClient:
         return told
 
     async def ask(self, who: str, path: str, body: Any = None) -> httpx2.Response:
-        """One request: a read without a body, an act under its name, or the making of what the path names."""
+        """One request: a read without a body, an act under its name, or the making of what the path names.
+
+        A body of text is a table in CSV.
+        """
         method = "GET" if body is None else "POST" if path.count("/") > 1 else "PUT"
-        headers = {"Authorization": f"Bearer {self._token(who)}", "Content-Type": "application/json"}
-        content = None if body is None else to_json(body)
+        is_table = isinstance(body, str)
+        headers = {
+            "Authorization": f"Bearer {self._token(who)}",
+            "Content-Type": "text/csv" if is_table else "application/json",
+        }
+        content = body if body is None or is_table else to_json(body)
         return await self.http.request(method, f"/v1/{path}", content=content, headers=headers)
 
     def _token(self, who: str) -> str:

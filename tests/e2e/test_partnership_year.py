@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -32,9 +32,11 @@ from services.cli.directory import import_directory
 from services.cli.partner_client import PERSON, PartnerClient
 from services.cli.tokens import local_issuer
 from services.governance.domain.founding import FoundingAct
+from services.governance.domain.histories import COLUMNS
 from services.runtime.clock import TEST_CLOCK
 from services.runtime.kafka import security
 from tests.support.clock import MovedClock
+from tests.support.histories import a_table, rows_of_years
 from tests.support.servers import unflushed
 from tests.support.stage import (
     A_RECOMMENDATION,
@@ -459,6 +461,22 @@ async def row_t4_they_learn_together(its: PartnershipYear) -> None:
     await its.act("seat ministry", "lessons/lsn_day/share")
 
 
+async def row_8_184_recommendations_of_five_years_are_reported(its: PartnershipYear) -> None:
+    """A file of past years comes in as a whole, vouched for by a second constituency; the page counts it."""
+    rows = rows_of_years(its.calendar.now().date())
+    await its.act("seat un-office", "histories/his_years", a_table(*rows, header=COLUMNS))
+    await its.act("approver ministry", "histories/his_years/confirm")
+    its.calendar.move_to(its.calendar.now() + timedelta(seconds=3))
+    counted = Counter({
+        (row["year"], row["level"], state): int(row[state])
+        for row in await its.table("recommendations")
+        for state in ("agreed", "assigned", "progressed", "implemented", "verified", "stalled")
+    })  # fmt: skip
+    lamps = (its.began.isoformat()[:4], "national", "stalled")
+    assert counted.total() == 185
+    assert +counted == Counter([lamps, *((row["agreed_on"][:4], row["level"], row["state"]) for row in rows)])
+
+
 async def row_12_figures_are_rebuilt_from_facts(its: PartnershipYear) -> None:
     """Whatever was counted is counted again from the kept facts alone: the same, byte for byte."""
     digests: list[str] = []
@@ -504,6 +522,7 @@ STORY: Final = (
     row_5_a_sector_joins_by_the_next_version,
     row_4_four_agencies_act_while_one_is_down,
     row_t4_they_learn_together,
+    row_8_184_recommendations_of_five_years_are_reported,
     row_12_figures_are_rebuilt_from_facts,
     everybody_reads_it,
 )
@@ -561,8 +580,8 @@ async def facts_told(its: PartnershipYear) -> tuple[dict[str, list[str]], bytes]
                     type_ = event["type"].split(".")[-2]
                     told[record.key.decode()].append("=".join([type_, *filter(None, said)]))
                     content += record.key + record.value + repr(record.headers).encode()
-                if records[-1].offset + 1 == waiting[partition]:
-                    del waiting[partition]
+                if records[-1].offset + 1 >= waiting.get(partition, 0):
+                    waiting.pop(partition, None)
     finally:
         await consumer.stop()
     return dict(told), content

@@ -13,8 +13,11 @@ from services.cli.agency_client import ACCEPT, AgencyClient, Json
 from services.cli.demo.canaries import new_packet
 from services.cli.demo.checks import Evidence, PlayedReferral
 from services.cli.demo.learning_checks import (
+    BY_CLOCK,
+    STALLED,
     STATES,
     ClosedCell,
+    Course,
     DialogueCount,
     RecommendationCourse,
     counts_of,
@@ -24,7 +27,9 @@ from services.cli.demo.partners import DISTRICT, MINISTRY, MOVEMENT, OFFICE, Par
 from services.cli.demo.play import NEXT_STEPS, Play, all_told, take
 from services.cli.demo.trial import protocol
 from services.cli.demo.versions import in_force_everywhere
+from services.governance.domain.histories import COLUMNS
 from services.runtime.clock import SystemClock
+from services.runtime.tables_csv import csv_text
 
 DIALOGUE: Final = "dlg_night-desk"
 BY_CONSTITUENCY: Final = {"womens_movement": 23, "civil_society": 14, "sector_agency": 6, "government": 3}
@@ -39,6 +44,14 @@ LESSON: Final = "lsn_night-desk"
 LEARNED: Final = "Who feared that the police read what legal help she wants stayed away from their desk."
 REFERRED: Final = "referred to the police, served and closed"
 WITHIN: Final = timedelta(days=90)
+FILE: Final = "his_past"
+PAST: Final = "rec_past"
+AGREED_AGO: Final = timedelta(days=400)
+DUE_AGO: Final = timedelta(days=60)
+"""When a recommendation of the past was agreed on, and when it was due; nothing moved since."""
+DECIDED: Final = "decision"
+PAST_COURSE: Final = (("proposed", DECIDED), ("agreed", DECIDED), ("assigned", DECIDED), (STALLED, BY_CLOCK))
+"""What a file says that partners did, and what time makes of it."""
 
 
 class RecommendedThing(NamedTuple):
@@ -76,6 +89,13 @@ THINGS: Final = (
     ),
 )  # fmt: skip
 """Each goes one state further than the one before it: the first is proposed, the last is verified."""
+OLD_THING: Final = RecommendedThing(
+    "Open a shelter that women with disabilities can enter.",
+    "planning",
+    "services",
+    "lack_of_services",
+    "budget",
+)
 
 
 async def learn(play: Play) -> Evidence:
@@ -85,7 +105,8 @@ async def learn(play: Play) -> Evidence:
         dialogues = {DIALOGUE: await _speak(partners)}
         courses = await asyncio.gather(*(_recommend(partners, place) for place in range(len(THINGS))))
         closed_cells = await _close_cell(play, partners)
-    return {"dialogues": dialogues, "courses": dict(courses), "closed_cells": closed_cells}
+        past = await _load(partners)
+    return {"dialogues": dialogues, "courses": dict([*courses, past]), "closed_cells": closed_cells}
 
 
 async def _speak(partners: Partnership) -> DialogueCount:
@@ -118,9 +139,28 @@ async def _recommend(partners: Partnership, place: int) -> tuple[str, Recommenda
     path, client = f"recommendations/{name}", partners.client
     for act, by, body in _acts(partners, THINGS[place])[: place + 1]:
         await client.act(f"seat {by}", f"{path}/{act}" if act else path, body)
-    history = (await client.read(f"monitor {OFFICE}", f"{path}/acts"))["data"]
-    stands = (await client.read(f"monitor {OFFICE}", path))["state"]
-    acted = tuple((state, "seat") for state in STATES[: place + 1])
+    return await _course(partners, name, tuple((state, "seat") for state in STATES[: place + 1]))
+
+
+async def _load(partners: Partnership) -> tuple[str, RecommendationCourse]:
+    """One of the past comes in as CSV, and another constituency vouches for it."""
+    today = SystemClock().now().date()
+    row = {
+        **OLD_THING._asdict(), "id": PAST, "level": "district", "area": DISTRICT, "causes": OLD_THING.cause,
+        "agreed_by": f"{MOVEMENT};{MINISTRY}", "agreed_on": today - AGREED_AGO,
+        "owner": MINISTRY, "due_on": today - DUE_AGO,
+    }  # fmt: skip
+    table = csv_text(COLUMNS, [[row.get(name, "") for name in COLUMNS]])
+    await partners.client.act(f"seat {OFFICE}", f"histories/{FILE}", table)
+    await partners.client.act(f"approver {MOVEMENT}", f"histories/{FILE}/confirm")
+    return await _course(partners, PAST, PAST_COURSE)
+
+
+async def _course(partners: Partnership, name: str, acted: Course) -> tuple[str, RecommendationCourse]:
+    """What became of a recommendation, as it is shown."""
+    reader, path = f"monitor {OFFICE}", f"recommendations/{name}"
+    history = (await partners.client.read(reader, f"{path}/acts"))["data"]
+    stands = (await partners.client.read(reader, path))["state"]
     return name, RecommendationCourse(acted, tuple((row["state"], row["role"]) for row in history), stands)
 
 

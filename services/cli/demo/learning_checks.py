@@ -65,7 +65,7 @@ def recommendations_stand(courses: Mapping[str, RecommendationCourse]) -> list[s
         if one.shown != one.acted or one.stands != one.acted[-1][0]
     ]
     stalls = {role for one in courses.values() for state, role in one.shown if state == STALLED}
-    if stalls - {BY_CLOCK}:
+    if stalls != {BY_CLOCK}:
         problems.append(f"it was told by {', '.join(sorted(stalls)) or 'nobody'} that one stalled")
     stand = {one.stands for one in courses.values()}
     return problems + [f"none is {state}" for state in STATES if state not in stand]

@@ -125,7 +125,8 @@ class Kafka(Part):
         self._java: list[str | Path] = [program, *OPTIONS, logging, "-cp", path]
         self._write_settings()
         marker = self.folder / "formatted"
-        if not marker.exists():
+        # Without records it has no settings either: topics and rights are made anew, events are sent again.
+        if not marker.exists() or not self.records.is_dir() or not any(self.records.iterdir()):
             await asyncio.to_thread(shutil.rmtree, self.records, ignore_errors=True)
             accounts.give(self._account, make_directory(self.records))
             await self._format()

@@ -35,6 +35,8 @@ APPLIED_WITHIN_SECONDS: Final = 20.0
 POLL_SECONDS: Final = 0.02
 CLUSTER_SETTINGS: Final = {"min.insync.replicas": "2", "unclean.leader.election.enable": "false"}
 
+FAILURES: Final = (KafkaError, Unavailable, OSError)
+"""What an administrator's connection can raise."""
 NOT_APPLIED: Final = ("partitions", "topic_unknown")
 """A keyed topic never gets more partitions (make a new version), and records are never deleted from here."""
 

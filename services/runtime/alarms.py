@@ -26,6 +26,7 @@ RULES: Final[Mapping[str, str]] = {
     "records_unreadable": "Brokers hold what cannot be read; it was set aside; see `concert readers list`.",
     "topic_made_anew": "The topic is another one, read from its beginning; see `concert readers list`.",
     "brokers_lost_records": "The log is shorter than what was read of it; see `concert readers list`.",
+    "log_refilled": "Brokers had lost what was sent; it was sent again; see `concert readers list`.",
     "retention_overtook_reader": "Records went unread; let writers send again; see `concert readers list`.",
     "sweep_fails": "Work that comes again at intervals fails each time; the service's log names the error.",
     "signer_halted": "The signer found another trail than the one it signed, and signs no more; see its log.",

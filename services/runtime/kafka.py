@@ -12,7 +12,7 @@ from uuid import UUID
 import aiokafka.conn
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.conn import AIOKafkaConnection, CloseReason
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.partitioner import murmur2
 from aiokafka.producer.message_accumulator import BatchBuilder
 
@@ -20,7 +20,9 @@ from schemas.wire.envelope import HEADERS
 from services.runtime import administration
 from services.runtime.clock import Clock
 from services.runtime.crash import crash_point
+from services.runtime.errors import Unavailable
 from services.runtime.identity import Identity
+from services.runtime.offsets import Partition, Place
 from services.runtime.records import bound_fetching
 from services.runtime.settings import KafkaSettings, secret_from
 
@@ -112,12 +114,25 @@ def topic_ids(settings: KafkaSettings, names: Sequence[str]) -> Mapping[str, UUI
         return administration.topic_ids(admin, names)
 
 
+def log_ends(settings: KafkaSettings, names: Sequence[str]) -> dict[Partition, Place]:
+    """Kafka's own id of each topic, and where each of its partitions ends; blocks."""
+    password = secret_from(settings.password_file).get_secret_value()
+    with administration.connect(settings.bootstrap, settings.user, password) as admin:
+        ids = administration.topic_ids(admin, names)
+        ends = administration.ends(admin, [*ids]) if ids else {}
+    return {one: (ids[one[0]], following) for one, following in ends.items()}
+
+
 def minute_ms(at: datetime) -> int:
     """The record timestamp of whatever is sent: the minute, as in `time`, on every topic alike.
 
     With the producer's own milliseconds whoever reads the log could join a referral to a person's visit.
     """
     return int(at.timestamp()) // 60 * 60_000
+
+
+class LogShortened(KafkaError):  # type: ignore[misc]
+    """The brokers wrote before the place up to which they said that they hold this service's records."""
 
 
 class RelayProducer:
@@ -127,28 +142,54 @@ class RelayProducer:
         self._settings = settings
         self._clock = clock
         self._producer: AIOKafkaProducer | None = None
+        self.acked: dict[Partition, int] = {}
+        """The offset after the last record of each partition that brokers said they hold."""
+        self._shortened: dict[Partition, int] = {}
 
     async def __call__(self, rows: Sequence[Any]) -> None:
         """Send rows in order; returns once the brokers hold all of them, raises KafkaError otherwise."""
         producer = await self._connected()
         at = minute_ms(self._clock.now())
         try:
-            sent = [
-                await producer.send_batch(batch, topic, partition=partition)
-                for (topic, partition), share in (await _by_partition(producer, rows)).items()
+            batches = [
+                (partition, batch)
+                for partition, share in (await _by_partition(producer, rows)).items()
                 for batch in _batches(producer, share, at)
             ]
+            sent = [
+                await producer.send_batch(batch, topic, partition=part) for (topic, part), batch in batches
+            ]
             crash_point("relay.sent")  # some may have arrived; the same ids go out again
-            await asyncio.gather(*sent)
+            for (partition, batch), place in zip(batches, await asyncio.gather(*sent), strict=True):
+                self._acked(partition, place.offset, batch.record_count())
         except BaseException:
             await self.close()  # its numbering is broken off, also where a batch was not even taken
             raise
+
+    async def log_ends(self, topics: Sequence[str]) -> dict[Partition, Place]:
+        """Kafka's own id of each topic, and where each partition's log ends; raises Unavailable."""
+        try:
+            found = await asyncio.to_thread(log_ends, self._settings, topics)
+        except administration.FAILURES as error:
+            raise Unavailable("the brokers do not answer") from error
+        shortened, self._shortened = self._shortened, {}
+        return {
+            one: (topic_id, min(following, shortened.get(one, following)))
+            for one, (topic_id, following) in found.items()
+        }
 
     async def close(self) -> None:
         """Flush and disconnect."""
         producer, self._producer = self._producer, None
         if producer:
             await producer.stop()
+
+    def _acked(self, partition: Partition, offset: int, count: int) -> None:
+        """Note where the brokers wrote; before the end that they had told, they have lost what was there."""
+        if 0 <= offset < self.acked.get(partition, 0):
+            self._shortened[partition] = offset
+            raise LogShortened
+        self.acked[partition] = max(offset + count, self.acked.get(partition, 0))
 
     async def _connected(self) -> AIOKafkaProducer:
         if self._producer is None:

@@ -23,6 +23,7 @@ from services.runtime.consumer import Consumer
 from services.runtime.database import Database
 from services.runtime.health import Health, health_app
 from services.runtime.identity import Identity
+from services.runtime.log_ends import LOOK_SECONDS, LogEnds
 from services.runtime.logs import configure, log, tell_end
 from services.runtime.migrate import WrongSchema, check_schema, migrate
 from services.runtime.openapi import text_of
@@ -30,7 +31,7 @@ from services.runtime.outbox import Outbox
 from services.runtime.ports import WrongPorts, internal_app, servers_of
 from services.runtime.receipts import SWEEP_SECONDS, Receipts, UnconfirmedEvents
 from services.runtime.relay import Relay
-from services.runtime.settings import RuntimeSettings
+from services.runtime.settings import KafkaSettings, RuntimeSettings
 from services.runtime.subscription import Subscription
 from services.runtime.sweeper import Sweeper
 
@@ -141,6 +142,53 @@ class ServiceProcess:
     consumer: Consumer | None
 
 
+@dataclass(slots=True)
+class DurablePath:
+    """What moves events between this service's database and the brokers; nothing of it without brokers."""
+
+    relays: list[Relay] = field(default_factory=list)
+    watched: list[Sweeper | Consumer] = field(default_factory=list)
+    alarms: list[AlarmSource] = field(default_factory=list)
+    operators: list[APIRouter] = field(default_factory=list)
+    consumer: Consumer | None = None
+
+    def wake(self) -> None:
+        """Tell the relays that there is something to send."""
+        for relay in self.relays:
+            relay.wake()
+
+    def lay(
+        self,
+        runtime: Runtime,
+        parts: Parts,
+        settings: RuntimeSettings,
+        brokers: KafkaSettings,
+        producer: kafka.RelayProducer,
+    ) -> None:
+        """Relays and what looks after their events; a reader, where the service reads something."""
+        identity, database, writes = runtime.identity, runtime.database, parts.writes
+        names = [topic.name(identity.namespace) for topic in writes]
+        log_ends = LogEnds(database, identity.group, names, producer, self.wake)
+        self.relays += [
+            Relay(database, producer, shard=shard, gate=log_ends) for shard in range(identity.shards)
+        ]
+        if names:
+            self.watched.append(Sweeper("log_ends", LOOK_SECONDS, log_ends.sweep))
+        if any(topic.leads_back for topic in writes):
+            unconfirmed = UnconfirmedEvents(database, identity, writes, self.wake)
+            self.watched.append(Sweeper("unconfirmed", SWEEP_SECONDS, unconfirmed.sweep))
+            self.alarms.append(unconfirmed.alarms)
+        if not parts.subscriptions:  # a reader tells of all that stands
+            self.alarms.append(log_ends.alarms)
+            return
+        receipts = Receipts(identity, writes, runtime.outbox, runtime.clock)
+        batches = Batches(database, identity, parts.subscriptions, parts.open_work, receipts)
+        sizes = {"records_max": settings.batch_records_max, "gather_ms": settings.gather_ms}
+        self.consumer = Consumer(batches, database, identity, brokers, **sizes)
+        self.watched.append(self.consumer)
+        self.operators.append(operations.routes(database, identity.group, batches))
+
+
 @asynccontextmanager
 async def running(service: str, settings: RuntimeSettings, wire: Wire) -> AsyncIterator[ServiceProcess]:
     """A service that runs for as long as the block; leaving drains it in order."""
@@ -151,45 +199,32 @@ async def running(service: str, settings: RuntimeSettings, wire: Wire) -> AsyncI
     probed = Database(settings.database, application=f"{service}-health", pool=1)
     clock = SystemClock()
     producer = kafka.RelayProducer(settings.kafka, clock) if settings.kafka else None
-    relays = [Relay(database, producer, shard=shard) for shard in range(identity.shards)] if producer else []
-
-    def wake() -> None:
-        for relay in relays:
-            relay.wake()
-
+    durable = DurablePath()
     try:
         await check_schema(database, service)
-        outbox = Outbox(identity, wake)
-        parts = wire(Runtime(identity, database, outbox, clock), settings)
-        operators = [parts.operators] if parts.operators else []
-        consumer = None
-        if parts.subscriptions and settings.kafka:
-            receipts = Receipts(identity, parts.writes, outbox, clock)
-            batches = Batches(database, identity, parts.subscriptions, parts.open_work, receipts)
-            sizes = {"records_max": settings.batch_records_max, "gather_ms": settings.gather_ms}
-            consumer = Consumer(batches, database, identity, settings.kafka, **sizes)
-            operators.append(operations.routes(database, identity.group, batches))
-        watched: list[Sweeper | Consumer] = [*parts.sweepers, *([consumer] if consumer else ())]
-        unconfirmed = UnconfirmedEvents(database, identity, parts.writes, wake)
-        if relays and any(topic.leads_back for topic in parts.writes):
-            watched.append(Sweeper("unconfirmed", SWEEP_SECONDS, unconfirmed.sweep))
+        runtime = Runtime(identity, database, Outbox(identity, durable.wake), clock)
+        parts = wire(runtime, settings)
+        if settings.kafka and producer:
+            durable.lay(runtime, parts, settings, settings.kafka, producer)
+        watched = [*parts.sweepers, *durable.watched]
+        operators = [*([parts.operators] if parts.operators else []), *durable.operators]
         health = Health(
             probed,
-            outbox_rows_max=settings.outbox_rows_max if relays else None,
+            outbox_rows_max=settings.outbox_rows_max if durable.relays else None,
             why_halted=parts.why_halted,
-            alarms=[*parts.alarms, unconfirmed.alarms, *(one.alarms for one in watched)],
+            alarms=[*parts.alarms, *durable.alarms, *(one.alarms for one in watched)],
         )
         internal = internal_app(parts.internal, operators, identity)
         servers = servers_of(
             settings.ports, health=health_app(health), api=parts.api, internal=internal, tls=settings.tls
         )
-        workers = [*watched, *relays]
+        workers = [*watched, *durable.relays]
         async with asyncio.TaskGroup() as group:
             # HTTP answers at once, Kafka joins when it can.
             tasks = [group.create_task(server.serve(sockets)) for server, sockets in servers]
             tasks += [group.create_task(worker.run()) for worker in workers]
             try:
-                yield ServiceProcess(health, consumer)
+                yield ServiceProcess(health, durable.consumer)
             finally:
                 health.draining = True
                 for server, _ in servers:

@@ -1,12 +1,13 @@
 """The relay moves rows from the outbox to the brokers: in order within a shard, never skipping."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from aiokafka.errors import KafkaError
 
 from services.runtime.crash import crash_point
 from services.runtime.database import FAILURES, Database
+from services.runtime.errors import Unavailable
 from services.runtime.logs import log
 from services.runtime.metrics import OUTBOX_SENT
 from services.runtime.transaction import Transaction
@@ -32,6 +33,16 @@ Produce = Callable[[Sequence[Any]], Awaitable[None]]
 """Sends rows in the order given and returns once the brokers hold every one of them."""
 
 
+class SendingGate(Protocol):
+    """What a relay asks before it sends."""
+
+    async def ready(self) -> None:
+        """Return once it may send."""
+
+    def suspect(self) -> None:
+        """Be told that brokers or database went away."""
+
+
 async def relay(transaction: Transaction, produce: Produce, *, shard: int, rows_max: int = ROWS_MAX) -> int:
     """Send the oldest rows of one shard in order; a crash sends again, it never skips.
 
@@ -49,8 +60,11 @@ async def relay(transaction: Transaction, produce: Produce, *, shard: int, rows_
 class Relay(Worker):
     """One shard's relay: holds the shard's lock on its own connection while that connection lives."""
 
-    def __init__(self, database: Database, produce: Produce, *, shard: int) -> None:
+    def __init__(
+        self, database: Database, produce: Produce, *, shard: int, gate: SendingGate | None = None
+    ) -> None:
         super().__init__()
+        self._gate = gate
         self._produce = produce
         self._database = database
         self._shard = shard
@@ -63,7 +77,9 @@ class Relay(Worker):
                 async with self._database.session() as session:
                     await self._own(session)
                     await self._send_all(session, backoff)
-            except (KafkaError, *FAILURES) as error:
+            except (KafkaError, Unavailable, *FAILURES) as error:
+                if self._gate:
+                    self._gate.suspect()
                 # Nothing was committed: the rows are still in the outbox and go out under the same ids.
                 log().warning("relay_waits", error_class=type(error).__name__, shard=self._shard)
                 self.clear()  # what was written before this failure must not cut the wait short
@@ -79,6 +95,8 @@ class Relay(Worker):
     async def _send_all(self, session: Any, backoff: Backoff) -> None:
         while not self.is_stopping:
             self.clear()
+            if self._gate:
+                await self._gate.ready()
             sent = await relay(Transaction(session), self._produce, shard=self._shard)
             if sent:
                 crash_point("relay.committed")

@@ -20,7 +20,7 @@ ACTS = {
 DURABLE = {
     "outbox": "SID", "inbox": "SID", "outbox_sent": "SI", "outbox_sent_default": "", "sequence_out": "SIU",
     "sequence_in": "SIU", "consumer_offset": "SIU", "dead_letter": "SIU", "partition_alarm": "SIU",
-    "receipt_look": "SU", "unconfirmed": "SIUD", "alembic_version": "S",
+    "receipt_look": "SU", "unconfirmed": "SIUD", "log_end": "SID", "alembic_version": "S",
 }  # fmt: skip
 SECTOR = DURABLE | {
     "case_file": "SIU", "consent_version": "SI", "consent_withdrawal": "SI", "referral_view": "SIU",
@@ -58,8 +58,8 @@ COLUMNS: Mapping[tuple[str, str], set[str]] = {
 }
 """Table and act → the columns that a right in lower case is for."""
 EXECUTES: Mapping[str, set[str]] = {
-    **{service: {"resend"} for service in SERVICES},
-    **{sector: {"erase_case", "resend"} for sector in SECTORS},
+    **{service: {"refill", "resend"} for service in SERVICES},
+    **{sector: {"erase_case", "refill", "resend"} for sector in SECTORS},
     "audit": {"take_lead", "append_entries", "erase_subject"},
 }
 """Role → the functions that it may call; every other role none."""

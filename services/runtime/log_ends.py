@@ -1,0 +1,204 @@
+"""Whether the brokers still hold what this service sent; a log that is shorter, or another, is refilled.
+
+Brokers that lost their disks, or what was not written to them yet, say nothing of it: they answer as before.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+from services.runtime import kafka, partition_alarms
+from services.runtime.alarms import Alarm
+from services.runtime.crash import crash_point
+from services.runtime.database import Database
+from services.runtime.errors import Unavailable
+from services.runtime.logs import log
+from services.runtime.offsets import Partition, Place
+from services.runtime.transaction import Transaction
+
+LOOK_SECONDS: Final = 10.0
+ROWS_AT_ONCE: Final = 20_000
+"""How many rows one transaction looks through."""
+PRUNED_EVERY: Final = 360
+"""After how many looks samples of more than a day are taken away."""
+REFILLED: Final = "log_refilled"
+EVER: Final = datetime(1, 1, 1, tzinfo=UTC)
+
+_NOW: Final = "SELECT clock_timestamp() AS at"
+_NEWEST: Final = """
+SELECT k.topic, k.part, l.topic_id, l.next
+FROM unnest(CAST(:topics AS text[]), CAST(:parts AS int[])) AS k (topic, part)
+CROSS JOIN LATERAL (
+  SELECT topic_id, next FROM log_end WHERE topic = k.topic AND part = k.part ORDER BY at DESC LIMIT 1) l"""
+_STILL_GOOD: Final = """
+SELECT max(at) AS at FROM log_end
+WHERE topic = :topic AND part = :part AND topic_id = :topic_id AND next <= :next"""
+_SAMPLE: Final = """
+INSERT INTO log_end (topic, part, at, topic_id, next) VALUES (:topic, :part, :at, :topic_id, :next)
+ON CONFLICT DO NOTHING"""
+_PRUNE: Final = """
+DELETE FROM log_end l WHERE at < now() - interval '1 day'
+  AND at < (SELECT max(at) FROM log_end n WHERE n.topic = l.topic AND n.part = l.part)"""
+_NEXT_STRETCH: Final = """
+SELECT sent_at FROM outbox_sent WHERE sent_at > :since ORDER BY sent_at OFFSET :rows_max LIMIT 1"""
+_REFILL: Final = "SELECT refill(:topic, :since, :before) AS count"
+_PLAN: Final = """
+SELECT topic, count(*) AS rows, min(sent_at) AS since FROM outbox_sent
+WHERE sent_at >= :since GROUP BY topic ORDER BY topic"""
+
+
+@dataclass(frozen=True, slots=True)
+class LostStretch:
+    """What a partition's log no longer holds: all that was sent since a sample, or ever."""
+
+    partition: Partition
+    following: int | None
+    """The offset at which a shorter log ends; None where it is another log."""
+
+
+def lost_stretches(
+    samples: Mapping[Partition, Place], found: Mapping[Partition, Place], acked: Mapping[Partition, int]
+) -> list[LostStretch]:
+    """Compare the logs with what is known of them: newest samples, and what brokers said they hold."""
+    lost = []
+    for partition, (topic_id, following) in found.items():
+        known_id, sampled = samples.get(partition, (topic_id, 0))
+        if known_id != topic_id:
+            lost.append(LostStretch(partition, None))
+        elif following < max(sampled, acked.get(partition, 0)):
+            lost.append(LostStretch(partition, following))
+    return lost
+
+
+class LogEnds:
+    """Looks where the logs end before anything is sent, and every ten seconds; several processes may."""
+
+    def __init__(
+        self,
+        database: Database,
+        group: str,
+        topics: Sequence[str],
+        producer: kafka.RelayProducer,
+        wake: Callable[[], None],
+    ) -> None:
+        self._database = database
+        self._group = group
+        self._topics = list(topics)
+        self._producer = producer
+        self._wake = wake
+        self._looking = asyncio.Lock()
+        self._is_due = True
+        self._looks = 0
+        self._standing: list[Alarm] = []
+
+    def alarms(self) -> list[Alarm]:
+        """What was sent again, until an operator has looked."""
+        return self._standing
+
+    def suspect(self) -> None:
+        """Brokers refused or went away: nothing is sent until the logs were looked at."""
+        self._is_due = True
+
+    async def ready(self) -> None:
+        """Return once the logs are known to hold what was sent, or it is in the outbox again."""
+        async with self._looking:
+            if self._is_due and self._topics:
+                await self._look()
+                self._is_due = False
+
+    async def sweep(self) -> bool:
+        """Look again; brokers that are away are the relay's to tell of."""
+        async with self._looking:
+            try:
+                await self._look()
+            except Unavailable as error:
+                self._is_due = True
+                log().info("logs_not_looked_at", error_class=type(error).__name__)
+        return False
+
+    async def refill(self, topic: str, since: datetime | None, before: datetime) -> int:
+        """Put what was sent to a topic in a stretch of time back into the outbox; gives how many."""
+        count, at = 0, since or EVER
+        while at < before:
+            async with self._database.transaction() as transaction:
+                found = await transaction.rows(_NEXT_STRETCH, since=at, rows_max=ROWS_AT_ONCE)
+                until = min(found[0].sent_at, before) if found else before
+                [moved] = await transaction.rows(_REFILL, topic=topic, since=at, before=until)
+            count, at = count + moved.count, until
+            crash_point("log_ends.refilled")  # the rest is found by the next look: no sample was taken yet
+        self._wake()
+        return count
+
+    async def plan(self, since: datetime | None) -> list[dict[str, Any]]:
+        """How many rows of each topic could be sent again, and since when."""
+        async with self._database.transaction() as transaction:
+            return [dict(row) for row in await transaction.rows(_PLAN, since=since or EVER)]
+
+    async def _look(self) -> None:
+        async with self._database.transaction() as transaction:
+            [now] = await transaction.rows(_NOW)  # before the brokers are asked: what they say is no older
+        acked = dict(self._producer.acked)
+        found = await self._producer.log_ends(self._topics)
+        async with self._database.transaction() as transaction:
+            samples = await _newest(transaction, found)
+            lost = lost_stretches(samples, found, acked)
+            since = {one.partition: await _good_until(transaction, one, found) for one in lost}
+        reasons = await self._refill_all(lost, since, now.at)
+        async with self._database.transaction() as transaction:
+            for partition, reason in reasons.items():
+                await partition_alarms.raise_alarm(transaction, self._group, partition, REFILLED, reason)
+            changed = {one: place for one, place in found.items() if samples.get(one) != place}
+            await transaction.run_each(_SAMPLE, [_row(one, now.at, place) for one, place in changed.items()])
+            if self._looks % PRUNED_EVERY == 0:
+                await transaction.run(_PRUNE)
+            standing = await partition_alarms.standing(transaction, self._group)
+        self._standing = [alarm for _, alarm in standing if alarm.rule == REFILLED]
+        for one in lost:
+            self._producer.acked.pop(one.partition, None)
+        self._looks += 1
+
+    async def _refill_all(
+        self, lost: Sequence[LostStretch], since: Mapping[Partition, datetime | None], before: datetime
+    ) -> dict[Partition, str]:
+        """Refill each topic of which something is lost, once; gives what to say of each partition."""
+        by_topic: dict[str, list[LostStretch]] = {}
+        for one in lost:
+            by_topic.setdefault(one.partition[0], []).append(one)
+        reasons = {}
+        for topic, stretches in by_topic.items():
+            times = [since[one.partition] or EVER for one in stretches]
+            count = await self.refill(topic, min(times), before)
+            log().error(REFILLED, topic=topic, count=count)
+            for one in stretches:
+                is_other = one.following is None
+                what = "another log" if is_other else f"it ended at {one.following}"
+                reasons[one.partition] = f"{what}; {count} sent again"
+        return reasons
+
+
+async def _newest(transaction: Transaction, found: Mapping[Partition, Place]) -> dict[Partition, Place]:
+    rows = await transaction.rows(
+        _NEWEST, topics=[topic for topic, _ in found], parts=[part for _, part in found]
+    )
+    return {(row.topic, row.part): (row.topic_id, row.next) for row in rows}
+
+
+async def _good_until(
+    transaction: Transaction, lost: LostStretch, found: Mapping[Partition, Place]
+) -> datetime | None:
+    """When the newest sample was taken that is not above the log's end: what was sent before is there."""
+    if lost.following is None:
+        return None
+    topic, part = lost.partition
+    topic_id: UUID = found[lost.partition][0]
+    [row] = await transaction.rows(
+        _STILL_GOOD, topic=topic, part=part, topic_id=topic_id, next=lost.following
+    )
+    return row.at if isinstance(row.at, datetime) else None
+
+
+def _row(partition: Partition, at: datetime, place: Place) -> dict[str, Any]:
+    return {"topic": partition[0], "part": partition[1], "at": at, "topic_id": place[0], "next": place[1]}

@@ -1,0 +1,93 @@
+"""A log that ends before its last sample is refilled with what was sent since it was that long."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
+
+import pytest
+
+from services.runtime import log_ends, partition_alarms, process
+from services.runtime.errors import Unavailable
+from services.runtime.ids import new_id
+from tests.integration.test_receipts import TOPIC, a_writer, written
+from tests.support.platform import Space
+from tests.support.waiting import until
+
+STEP_COUNT = 5
+
+
+async def ends(space: Space) -> int:
+    """Where the newest samples say that the topic's logs end, all together."""
+    async with space.transaction("health") as transaction:
+        rows = await transaction.rows(
+            "SELECT DISTINCT ON (part) next FROM log_end WHERE topic = :topic ORDER BY part, at DESC",
+            topic=TOPIC.name(space.namespace),
+        )
+    return sum(row.next for row in rows)
+
+
+async def test_only_what_was_sent_since_the_last_good_sample_is_sent_again_even_where_it_breaks_off(
+    space: Space, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    breaks = iter([Unavailable("as a kill between two stretches")])
+
+    def break_off(place: str) -> None:
+        if place == "log_ends.refilled" and (one := next(breaks, None)):
+            raise one
+
+    monkeypatch.setattr(log_ends, "crash_point", break_off)
+    monkeypatch.setattr(log_ends, "ROWS_AT_ONCE", 2)
+    monkeypatch.setattr(process, "LOOK_SECONDS", 0.1)
+    first, second = ([new_id("referral") for _ in range(STEP_COUNT)] for _ in range(2))
+
+    async with a_writer(space):
+        for number, keys in enumerate((first, second), 1):
+            for key in keys:
+                await written(space, [key])
+            await until(partial(_is_sampled, space, number * STEP_COUNT))
+        since = await shortened(space, second[0])
+        await until(lambda: _is_sent_again(space, since, second))
+        assert len(await sent_again(space, since, first)) <= 1, "acked before the sample, moved after it"
+        assert "log_refilled" in await standing(space)
+        assert next(breaks, None) is None
+
+
+async def shortened(space: Space, key: str) -> datetime:
+    """Forget samples from this step on, and pretend that a log was longer than it is."""
+    async with space.transaction("health", as_admin=True) as transaction:
+        await transaction.run(
+            "DELETE FROM log_end WHERE at > (SELECT min(sent_at) FROM outbox_sent WHERE key = :key)",
+            key=key.encode(),
+        )
+        [row] = await transaction.rows(
+            "INSERT INTO log_end SELECT topic, part, clock_timestamp(), topic_id, 1000 FROM log_end"
+            " WHERE topic = :topic ORDER BY at DESC LIMIT 1 RETURNING at",
+            topic=TOPIC.name(space.namespace),
+        )
+    at: datetime = row.at
+    return at
+
+
+async def sent_again(space: Space, since: datetime, keys: Sequence[str]) -> set[bytes]:
+    """Which of these keys were sent since then; each has one row."""
+    async with space.transaction("health") as transaction:
+        rows = await transaction.rows(
+            "SELECT key, sent_at FROM outbox_sent WHERE key = ANY(CAST(:keys AS bytea[]))",
+            keys=[key.encode() for key in keys],
+        )
+    assert len({row.key for row in rows}) == len(rows)
+    return {row.key for row in rows if row.sent_at > since}
+
+
+async def _is_sent_again(space: Space, since: datetime, keys: Sequence[str]) -> bool:
+    return len(await sent_again(space, since, keys)) == len(keys)
+
+
+async def standing(space: Space) -> set[str]:
+    async with space.transaction("health") as transaction:
+        found = await partition_alarms.standing(transaction, f"{space.namespace}health")
+    return {alarm.rule for _, alarm in found}
+
+
+async def _is_sampled(space: Space, expected: int) -> bool:
+    return await ends(space) == expected

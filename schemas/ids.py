@@ -65,6 +65,7 @@ KINDS: Final[Mapping[str, IdKind]] = {
     "scorecard": _named("scd_"),  # the reference group's partner
     "lesson": _named("lsn_"),  # whoever proposes it
     "history": _named("his_"),  # whoever hands in a file of past recommendations
+    "joint_release": _named("rls_"),  # the seat that asks for it
     "decision": _named("dec_"),  # the seat that tables it; governance, where it is routed up
     "service_name": IdKind("^[a-z][a-z_]{1,29}$"),  # this project: a name of `schemas/topics.py`
     "receipt": IdKind("^rcp_[a-z_]{1,30}$", "rcp_"),  # `rcp_` and a service's name: who confirms
@@ -122,6 +123,7 @@ DialogueId = Annotated[str, StringConstraints(pattern=KINDS["dialogue"].pattern)
 RecommendationId = Annotated[str, StringConstraints(pattern=KINDS["recommendation"].pattern)]
 ScorecardId = Annotated[str, StringConstraints(pattern=KINDS["scorecard"].pattern)]
 LessonId = Annotated[str, StringConstraints(pattern=KINDS["lesson"].pattern)]
+JointReleaseId = Annotated[str, StringConstraints(pattern=KINDS["joint_release"].pattern)]
 OrganizationId = Annotated[str, StringConstraints(pattern=KINDS["organization"].pattern)]
 PacketId = Annotated[str, StringConstraints(pattern=KINDS["packet"].pattern)]
 KeysetId = Annotated[str, StringConstraints(pattern=KINDS["keyset"].pattern)]

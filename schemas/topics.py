@@ -73,7 +73,17 @@ GOVERNANCE_FACTS: Final = Topic(
     writer="governance",
     readers=("governance",),
     classification="confidential",
-    keys=("agency", "protocol", "committee", "mandate", "dialogue", "recommendation", "scorecard", "lesson"),
+    keys=(
+        "agency",
+        "protocol",
+        "committee",
+        "mandate",
+        "dialogue",
+        "recommendation",
+        "scorecard",
+        "lesson",
+        "joint_release",
+    ),
     carries={**partnership.FACTS, **dialogue.FACTS, **learning.FACTS},
     partitions=3,
 )

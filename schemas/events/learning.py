@@ -8,7 +8,7 @@ from pydantic import Field
 from schemas.events.codes import NeedCode
 from schemas.events.dialogue import Cause, Tally
 from schemas.events.partnership import Constituency
-from schemas.ids import AgencyId, LessonId, ProtocolId, RecommendationId, ScorecardId
+from schemas.ids import AgencyId, JointReleaseId, LessonId, ProtocolId, RecommendationId, ScorecardId
 from schemas.wire.body import Body, Code, Count, by_type, listed
 
 QUESTIONS: Final[Mapping[str, str]] = {
@@ -25,6 +25,7 @@ QUESTIONS: Final[Mapping[str, str]] = {
 Question = Annotated[Code, listed(QUESTIONS)]
 Score = Annotated[int, Field(strict=True, ge=1, le=5)]
 """From 1, never, to 5, always."""
+Month = Annotated[str, Field(pattern=r"^20\d\d-(0[1-9]|1[0-2])$")]
 Quarter = Annotated[str, Field(pattern=r"^20\d\d-Q[1-4]$")]
 
 
@@ -73,4 +74,16 @@ class LessonShared(Body):
     recommendation: RecommendationId | None = None
 
 
-FACTS: Final = by_type(ServiceScored, ScorecardWithdrawn, LessonShared)
+class ReleasePublished(Body):
+    """The figures of a month are published for good; civil society signed them."""
+
+    type: ClassVar[str] = "governance.release_published"
+    key_field: ClassVar[str] = "release"
+
+    release: JointReleaseId
+    period: Month
+    corrects: JointReleaseId | None = None
+    signed_by: AgencyId
+
+
+FACTS: Final = by_type(ServiceScored, ScorecardWithdrawn, LessonShared, ReleasePublished)

@@ -28,13 +28,13 @@ from services.governance.domain.life_cycle import (
     Nothing,
     PartnerAct,
     PartnerActor,
-    Rules,
     perform,
 )
 from services.governance.domain.partners import Partner
 from services.governance.domain.protocols import SharingVersion
 from services.governance.domain.publications import Kind, Publication, PublicationReceipt
 from services.governance.domain.referral_facts import ReferralFact, referral_fact
+from services.governance.domain.rules import FiguresUnread, Rules
 from services.governance.domain.tables import CYCLES
 from services.runtime.alarms import Alarm
 from services.runtime.clock import Clock
@@ -271,16 +271,28 @@ async def perform_act(act: PartnerAct, work: Work) -> ActReceipt:
     if known and repeat and (repeat.is_last or any(row.once for row in rows)):
         return receipt_of(known)
     try:
-        if any(row.is_long for row in rows):  # under the lock nobody changes the register meanwhile
-            outcomes = await asyncio.to_thread(perform, [act], register, CYCLES, work.rules)
-        else:
-            outcomes = perform([act], register, CYCLES, work.rules)
+        outcomes = await _perform(act, register, work)
     except Refused:
         if known and repeat and repeat.is_own_last:
             return receipt_of(known)
         raise
     await _keep(outcomes, register, work)
     return receipt_of(outcomes[0].record, outcomes)
+
+
+async def _perform(act: PartnerAct, register: GovernanceRegister, work: Work) -> list[ActOutcome]:
+    """Do an act; exact counts are read for one alone that nothing but these can refuse any more."""
+
+    def play(rules: Rules) -> list[ActOutcome]:
+        return perform([act], register, CYCLES, rules)
+
+    try:
+        if any(row.is_long for row in CYCLES[act.kind].names[act.name]):
+            return await asyncio.to_thread(play, work.rules)  # under the lock nobody changes the register
+        return play(work.rules)
+    except FiguresUnread as unread:
+        figures = await work.statistics.figures_of(unread.month)
+        return await asyncio.to_thread(play, replace(work.rules, figures=figures))
 
 
 async def act_on_time(kind: str, name: str, work: Work) -> bool:

@@ -12,7 +12,8 @@ from schemas.topics import written_by
 from services.governance.api.operators import operators_routes, routes
 from services.governance.api.partners import partners_app
 from services.governance.domain.areas import CHARACTERS_MAX, Areas, AreasUnreadable, read_areas
-from services.governance.domain.life_cycle import GovernanceRegister, Rules
+from services.governance.domain.life_cycle import GovernanceRegister
+from services.governance.domain.rules import Rules
 from services.governance.handlers import StandingAlarms, Work, act_on_time
 from services.governance.pages.routes import PartnershipPage, page_routes
 from services.governance.settings import Settings
@@ -104,7 +105,9 @@ def wire(runtime: Runtime, settings: Settings) -> Parts:
     areas = areas_of(settings.areas_file)
     keys = GovernanceKeys.read(settings.governance_keys_file.read_bytes())
     delay = timedelta(seconds=settings.protocol_delay_seconds)
-    rules = Rules(areas, keys, delay, ZoneInfo(settings.time_zone))
+    freeze = timedelta(days=settings.release_freeze_days)
+    of_persons = tuple(one for one in INDICATORS.values() if one.persons)
+    rules = Rules(areas, keys, delay, ZoneInfo(settings.time_zone), freeze, of_persons)
     register = GovernanceRegister()
 
     def work_on(transaction: Transaction) -> Work:

@@ -74,7 +74,6 @@ PERSONS: Final[Tables] = {
         ("urgent", "ZZ0101"): 1, ("routine", "ZZ0101"): 1, ("unknown", "ZZ0101"): 1, ("routine", "other"): 1,
     },
     "survivors_by_need": {("support", "ZZ0101"): 2, ("support", "other"): 1},
-    "survivors_by_urgency": {("urgent", "ZZ0101"): 1, ("unknown", "ZZ0101"): 1, ("routine", "other"): 1},
     "answers_in_time": {("met", "ZZ0101"): 1, ("missed", "ZZ0101"): 2, ("met", "other"): 1},
     "starts_in_time": {("missed", "ZZ0101"): 1},
     "next_steps_in_time": {("met", "ZZ0101"): 1, ("missed", "ZZ0101"): 1, ("unknown", "other"): 1},
@@ -89,7 +88,6 @@ PERSONS: Final[Tables] = {
     "chains": {("2", "ZZ0101"): 1},
     "unmet_by_need": {("support", "ZZ0101"): 1, ("safe_shelter", "ZZ0101"): 1, ("legal_aid", "other"): 1},
     "unmet_by_access_need": {("some", "ZZ0101"): 1, ("several", "ZZ0101"): 1, ("transport", "other"): 1},
-    "unmet_by_reason": {("no_capacity", "ZZ0101"): 1},
     "withdrawals": {("yes", "ZZ0101"): 1, ("no", "other"): 1},
     "offers_by_agency": {("clinic-a",): 2, ("clinic-b",): 1, ("clinic-c",): 1},
 }  # fmt: skip

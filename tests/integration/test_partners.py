@@ -250,6 +250,54 @@ async def test_of_sixty_four_scorecards_at_once_one_counts_and_a_lesson_names_wh
     assert (bad.json()["code"], "planted" in bad.text) == ("code_not_listed", False)
 
 
+_OFFERS = """
+INSERT INTO referral_fact (event, type, at, referral, mark, need, urgency, area, agency)
+SELECT 'evt_' || n, 'offered', :at, 'ref_' || n, CASE n % 3 WHEN 0 THEN 'again' ELSE 'first' END, 'legal_aid',
+  'urgent', 'ZZ0101', 'agency-' || n % 3 FROM generate_series(1, 42) AS n
+"""
+
+
+async def test_a_release_is_asked_for_once_signed_once_and_served_as_it_is_stored(
+    space: Space, ask: Ask
+) -> None:
+    before = (SystemClock().now() - timedelta(days=70)).replace(day=15)
+    async with space.transaction("governance") as transaction:
+        await transaction.run(_OFFERS, at=before)
+    month, open_month = {"period": f"{before:%Y-%m}"}, {"period": f"{SystemClock().now():%Y-%m}"}
+    asked = await asyncio.gather(
+        *(ask("seat ministry", f"releases/rls_{name}", month) for name in ("one", "other"))
+    )
+    (name,) = (answer.json()["id"] for answer in asked if answer.is_success)
+    refused = [
+        next(answer for answer in asked if not answer.is_success),
+        await ask("approver un-office", f"releases/{name}/sign", {}),
+        await ask("seat ministry", "releases/rls_open", open_month),
+    ]
+    signed = await asyncio.gather(
+        *(ask("approver dawn-movement", f"releases/{name}/sign", {}) for _ in range(64))
+    )
+
+    assert [answer.json()["code"] for answer in refused] == [
+        "released_already", "civil_signature", "period_open",
+    ]  # fmt: skip
+    assert [answer.status_code for answer in signed] == [200] * 64
+    assert sum(answer.json()["is_news"] for answer in signed) == 1
+    assert await facts_about(space, "release", name) == ["governance.release_published"]
+    served = (await ask("monitor ministry", f"releases/{name}")).json()
+    tables = {one["part"]: one["cells"] for one in served["content"]["tables"]}
+    assert tables["referrals_by_need"] == [["legal_aid", "ZZ0101", "40"]]
+    assert tables["survivors_by_need"] == [["legal_aid", "ZZ0101", "30"]]
+    assert tables["offers_by_agency"] == [[f"agency-{one}", "15"] for one in range(3)]
+
+    async with space.transaction("governance") as transaction:  # told late
+        await transaction.run(_OFFERS.replace("_' ||", "_late' ||"), at=before)
+    again = await ask("seat ministry", "releases/rls_again", {**month, "corrects": name})
+    assert again.is_success
+    assert (await ask("monitor ministry", f"releases/{name}")).json() == served
+    moved = (await ask("monitor ministry", "releases/rls_again")).json()["content"]["tables"][0]["cells"]
+    assert moved == [["legal_aid", "ZZ0101", "85"]]
+
+
 @pytest.mark.parametrize(("who", "path", "status", "code"), [
     ("monitor ministry", "meetings/mtg_race/attend", 403, "role_may_not"),
     ("caseworker ministry", "partners/new", 403, "role_may_not"),

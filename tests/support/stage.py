@@ -12,6 +12,7 @@ from schemas.events.governance import ProtocolDocument
 from schemas.events.learning import QUESTIONS
 from services.governance.domain.areas import Areas, read_areas
 from services.governance.domain.composition import Committee
+from services.governance.domain.figures import Figure
 from services.governance.domain.founding import FoundingAct, founding_acts
 from services.governance.domain.life_cycle import (
     CLOCK,
@@ -22,10 +23,11 @@ from services.governance.domain.life_cycle import (
     Nothing,
     PartnerAct,
     PartnerActor,
-    Rules,
     perform,
 )
+from services.governance.domain.rules import Rules
 from services.governance.domain.tables import CYCLES
+from services.governance.store import INDICATORS
 from tests.support.clock import NOON, StoppedClock
 from tests.support.governance import KEYS
 from tests.support.histories import a_table
@@ -146,20 +148,31 @@ def a_scorecard(**more: Any) -> dict[str, Any]:
     return {**about, "scores": dict.fromkeys(QUESTIONS, 4), **more}
 
 
+def figures(**needs: int) -> list[Figure]:
+    """A month of referrals in one area, by need, and who had to answer them."""
+    needs = {"medical_care": 40, "safe_shelter": 60, "legal_aid": 4, **needs}
+    rows = [("referrals_by_need", need, count) for need, count in needs.items()]
+    rows += [(part, code, sum(needs.values())) for part, code in (
+        ("referrals_by_urgency", "urgent"), ("offers_by_agency", "clinic"))]  # fmt: skip
+    place = {"offers_by_agency": ()}
+    return [Figure("1", part, "", (code, *place.get(part, ("ZZ0101",))), count) for part, code, count in rows]
+
+
 class Stage:
     """Governance's tables played without a database; what is refused raises and changes nothing."""
 
     def __init__(self, areas: Areas) -> None:
         self.clock = StoppedClock()
         self.register = GovernanceRegister()
-        self.rules = Rules(areas, KEYS, DELAY)
+        of_persons = tuple(one for one in INDICATORS.values() if one.persons)
+        self.rules = Rules(areas, KEYS, DELAY, indicators=of_persons, figures=figures())
         self.cycles: Cycles = CYCLES
 
     def copy(self) -> "Stage":
         """Another stage on which everything stands the same."""
         stage = Stage(self.rules.areas)
         stage.clock.forward(self.clock.now() - stage.clock.now())
-        stage.register, stage.cycles = self.register.copy(), self.cycles
+        stage.register, stage.cycles, stage.rules = self.register.copy(), self.cycles, self.rules
         return stage
 
     def found(self, **more: Any) -> list[ActOutcome]:
@@ -301,6 +314,9 @@ def _busy() -> Stage:
     stage.do("seat ministry", "implement", "recommendation", "rec_done", {"evidence": "rule_changed"})
     stage.do("seat river-alliance", "score", "scorecard", "scd_clinic", a_scorecard())
     stage.do("seat river-alliance", "propose", "lesson", "lsn_desks", A_LESSON)
+    for name, period in {"rls_january": "2026-01", "rls_december": "2025-12"}.items():
+        stage.do("seat ministry", "ask", "release", name, {"period": period})
+    stage.do("approver dawn-movement", "sign", "release", "rls_january")
     its = stage.content("committee", "cmt_saltmere").model_copy(update={"empty": ("womens_movement", "un")})
     stage.register.put(replace(stage.register.find(Committee, "cmt_saltmere"), content=its, version=50))
     stage.do("seat ministry", "check", "history", "his_past", {"table": a_table({})})

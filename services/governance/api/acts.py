@@ -162,7 +162,7 @@ def _add_reads(
         f"/{cycle.plural}",
         response_model=page,
         name=f"list_{cycle.plural}",
-        description=f"All {cycle.plural}{' of an area' if has_area else ''}, by id, {PAGE} at a time.",
+        description=f"All {cycle.plural}{' of an area' if has_area else ''}, by id, {cycle.page} at a time.",
     )
     @refuses(RoleMayNot, NotAPartner, *((UnknownArea,) if has_area else ()))
     async def list_records(
@@ -178,8 +178,8 @@ def _add_reads(
             areas.check(area)
         fits = (one for one in register.of(cycle.kind) if state in (None, one.state) and one.id > after)
         names = sorted(one.id for one in fits if not area or areas.contains(area, one.content.area))
-        data = [record_of(name, register) for name in names[:PAGE]]
-        return page(data=data, next=names[PAGE - 1] if len(names) > PAGE else None)
+        data = [record_of(name, register) for name in names[: cycle.page]]
+        return page(data=data, next=names[cycle.page - 1] if len(names) > cycle.page else None)
 
     @router.get(
         f"/{cycle.plural}/{{name}}",

@@ -35,7 +35,11 @@ class IndicatorPart(NamedTuple):
     dimensions: tuple[str, ...]
     """What its keys are, in order; an area stands last."""
     total: str
-    """Which events it divides: parts of the same total, of whatever indicator, count the same ones."""
+    """Which events it divides: parts of the same total, of whatever indicator, count the same ones.
+
+    It may be another part, or one code of it as in `answers.declined`; `some ` before it says that it counts
+    but a part of these events. Whoever links figures links them by this: a link that is missing is a leak.
+    """
 
 
 @dataclass(frozen=True, slots=True)

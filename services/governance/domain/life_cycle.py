@@ -9,15 +9,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, ClassVar, Final, Generic, NamedTuple, TypeVar, cast
-from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from schemas.events.governance_keys import GovernanceKeys
 from schemas.ids import DecisionId
 from schemas.roles import GOVERNANCE_ROLES
 from schemas.wire.body import Body, unlisted
-from services.governance.domain.areas import Areas
+from services.governance.domain.rules import Rules
 from services.runtime.errors import NotFound, Refused, define_refusal
 
 PEOPLE: Final = GOVERNANCE_ROLES
@@ -30,7 +28,6 @@ WAITING_MAX: Final = 200
 """How many of one kind a partner may have waiting, so that none fills the table for all."""
 SHARES: Final = 5
 """No partner makes more than a fifth of what is kept of a kind, whatever became of it."""
-UTC: Final = ZoneInfo("UTC")
 NOTHING: Final = "none"
 """The state of what does not exist yet."""
 
@@ -180,16 +177,6 @@ class GovernanceRegister:
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
-    """What an installation chose: areas, whose signatures count, how long a protocol waits, time zone."""
-
-    areas: Areas
-    keys: GovernanceKeys
-    delay: timedelta
-    zone: ZoneInfo = UTC
-
-
-@dataclass(frozen=True, slots=True)
 class Scene:
     """What a row's functions may look at, besides content and body."""
 
@@ -293,6 +280,8 @@ class LifeCycle:
     timer: Callable[[GovernanceRecord[Any]], tuple[datetime, str] | None] = lambda _: None
     """When the clock acts next, and how."""
     current: Callable[[GovernanceRecord[Any]], Body | None] = lambda _: None
+    page: int = 200
+    """How many of them are shown at a time."""
     names: Mapping[str, tuple[ActRow, ...]] = field(init=False)
 
     def __post_init__(self) -> None:

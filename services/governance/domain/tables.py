@@ -13,12 +13,13 @@ from services.governance.domain.meetings import MEETINGS
 from services.governance.domain.partners import PARTNERS
 from services.governance.domain.protocols import PROTOCOLS
 from services.governance.domain.recommendations import RECOMMENDATIONS
+from services.governance.domain.releases import RELEASES
 from services.governance.domain.scorecards import SCORECARDS
 
 CYCLES: Final[Cycles] = {
     cycle.kind: cycle
     for cycle in (
         PARTNERS, COMMITTEES, MANDATES, MEETINGS, DECISIONS, PROTOCOLS, DIALOGUES, RECOMMENDATIONS,
-        SCORECARDS, LESSONS, HISTORIES,
+        SCORECARDS, LESSONS, HISTORIES, RELEASES,
     )
 }  # fmt: skip

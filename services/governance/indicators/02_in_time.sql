@@ -3,7 +3,7 @@
 -- definition: Answers and offers that nobody answered, services begun, and next steps after a no, each by whether the protocol's time for it was met.
 -- version: 1
 -- persons: yes
--- part: answers_in_time; met, area; answers
+-- part: answers_in_time; met, area; answered
 -- part: starts_in_time; met, area; starts
 -- part: next_steps_in_time; met, area; next_steps
 

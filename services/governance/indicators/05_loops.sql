@@ -3,8 +3,8 @@
 -- definition: Referrals closed, by whether their owner had heard before how it went; and referrals passed on to another service, by which one in a row it is.
 -- version: 1
 -- persons: yes
--- part: closed; after_feedback, area; closed
--- part: chains; hop, area; redirected
+-- part: closed; after_feedback, area; closures
+-- part: chains; hop, area; some next_steps
 
 SELECT 'closed' AS part, month, ARRAY[heard, area] AS keys, count(*) AS count
 FROM referred, LATERAL (SELECT CASE WHEN EXISTS (

@@ -1,11 +1,10 @@
 -- id: 6
 -- title: Unmet need
--- definition: Needs for which the directory had no service, and referrals that ended because nobody helped: by need, by what she needed besides to use a service, and why nobody helped.
+-- definition: Needs for which the directory had no service, and referrals that ended because nobody helped: by need, and by what she needed besides to use a service.
 -- version: 1
 -- persons: yes
 -- part: unmet_by_need; need, area; unmet_needs
 -- part: unmet_by_access_need; access_need, area; unmet_needs
--- part: unmet_by_reason; reason, area; closed_unmet
 
 , unmet AS (
   SELECT month, need, access_need, area FROM referred WHERE type = 'closed_unmet'
@@ -15,6 +14,3 @@
 SELECT part, month, keys, count(*) AS count FROM unmet, LATERAL (VALUES
   ('unmet_by_need', ARRAY[need, area]), ('unmet_by_access_need', ARRAY[access_need, area])) AS cell (part, keys)
 GROUP BY part, month, keys
-UNION ALL
-SELECT 'unmet_by_reason', month, ARRAY[code, area], count(*) FROM referred
-WHERE type = 'closed_unmet' GROUP BY month, code, area

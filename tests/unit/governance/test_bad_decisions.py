@@ -1,7 +1,7 @@
 """What must not be decided, item by item: each its code, nothing changed, and each condition needed."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from schemas.events.governance import ProtocolCurrent
 from services.governance.domain import composition, histories
+from services.governance.domain.figures import Figure
 from services.governance.domain.founding import FoundingAct, founding_acts
 from services.governance.domain.life_cycle import ActRow
 from services.governance.domain.publications import OF_SIGNATURES, PROTOCOL_RULES
@@ -34,6 +35,7 @@ from tests.support.stage import (
     a_scorecard,
     an_item,
     described,
+    figures,
     saltmeres,
     seats,
 )
@@ -177,6 +179,13 @@ LOCAL = {"committee": "cmt_saltmere", "meeting": "mtg_saltmere", "area": "ZZ01"}
 HEARD = {"by_constituency": {"un": 5}}
 PROPOSED = ("seat river-alliance", "propose", "recommendation rec_new", A_RECOMMENDATION)
 AGREED = (MINISTRY, "agree", "recommendation rec_new")
+JANUARY = {"period": "2026-01", "corrects": "rls_january"}
+
+
+def counts(stage: Stage, needs: dict[str, int], more: Sequence[Figure] = ()) -> None:
+    """What is counted is something else by now."""
+    stage.rules = dataclasses.replace(stage.rules, figures=[*more] or figures(**needs))
+
 
 CASES: Final = [
     # Who takes part.
@@ -419,6 +428,27 @@ CASES: Final = [
     Bad("too_many", "seat un-office", "check", "history his_new", {"table": a_table({})}, many_files_wait),
     Bad("same_constituency", "approver council", "confirm", "history his_past", None, with_council),
     Bad("not_made_by_you", "seat river-alliance", "drop", "history his_past"),
+    # Releases.
+    Bad("period_open", MINISTRY, "ask", "release rls_new", {"period": "2026-02"}),
+    Bad("released_already", MINISTRY, "ask", "release rls_new", {"period": "2026-01"}),
+    Bad("released_already", MINISTRY, "ask", "release rls_new", {"period": "2025-12"}),
+    Bad("correction_unfit", MINISTRY, "ask", "release rls_new", {**JANUARY, "corrects": "rls_december"}),
+    Bad("correction_unfit", MINISTRY, "ask", "release rls_new", {
+        "period": "2025-11", "corrects": "rls_january"}),
+    Bad("grid_too_large", MINISTRY, "ask", "release rls_new", {"period": "2025-11"},
+        lambda stage: counts(stage, {f"need_{one}": 1 for one in range(3_000)})),
+    Bad("figures_disagree", MINISTRY, "ask", "release rls_new", {"period": "2025-11"},
+        lambda stage: counts(stage, {}, figures()[:-1])),
+    Bad("reveals_cell", MINISTRY, "ask", "release rls_new", JANUARY,
+        lambda stage: counts(stage, {"legal_aid": 14, "safe_shelter": 99})),
+    Bad("reveals_cell", MINISTRY, "ask", "release rls_new", JANUARY,
+        lambda stage: counts(stage, {"medical_care": 9})),
+    Bad("nothing_to_correct", MINISTRY, "ask", "release rls_new", JANUARY,
+        lambda stage: counts(stage, {"legal_aid": 5})),
+    Bad("civil_signature", "approver un-office", "sign", "release rls_december"),
+    Bad("own_release", "approver river-alliance", "sign", "release rls_own", None,
+        does(("seat river-alliance", "ask", "release rls_own", {"period": "2025-11"}))),
+    Bad("not_made_by_you", "seat un-office", "drop", "release rls_december"),
 ]  # fmt: skip
 
 

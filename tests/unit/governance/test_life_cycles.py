@@ -121,6 +121,12 @@ NEXT = {
         "confirmed": "",
         "dropped": "",
     },
+    "release": {
+        "none": "ask>draft",
+        "draft": "sign>published drop>dropped",
+        "published": "",
+        "dropped": "",
+    },
 }
 """Kind → state → act > state afterwards, with seats, bodies and votes that keep every rule."""
 SUBJECTS = {
@@ -135,6 +141,7 @@ SUBJECTS = {
     "scorecard": ("scd_clinic", "scd_other"),
     "lesson": ("lsn_desks", "lsn_other"),
     "history": ("his_past", "his_other"),
+    "release": ("rls_december", "rls_other"),
 }
 """Kind → an id that stands, and one that does not."""
 
@@ -255,6 +262,11 @@ DOES: dict[str, dict[str, tuple[str, Any]]] = {
     "history": {
         "check": ("seat river-alliance", {"table": a_table({})}),
         "confirm": ("approver river-alliance", {}),
+        "drop": (MINISTRY, {}),
+    },
+    "release": {
+        "ask": (MINISTRY, {"period": "2025-11"}),
+        "sign": ("approver dawn-movement", {}),
         "drop": (MINISTRY, {}),
     },
 }

@@ -91,6 +91,9 @@ lesson     share       .  x  .  .  .  .  .
 history    check       .  x  .  .  .  .  .
 history    confirm     .  .  x  .  .  .  .
 history    drop        .  x  .  .  .  .  .
+release    ask         .  x  .  .  .  .  .
+release    sign        .  .  x  .  .  .  .
+release    drop        .  x  .  .  .  .  .
 """
 CELLS = {
     (kind, act, role): cell == "x"

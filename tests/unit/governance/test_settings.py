@@ -9,7 +9,7 @@ from services.governance.settings import Settings
 from services.runtime.settings import DatabaseSettings, IssuerSettings, WrongMode
 
 
-def test_a_live_installation_leaves_a_day_to_object_to_a_protocol() -> None:
+def test_a_live_installation_leaves_a_day_to_object_to_a_protocol_and_for_facts_to_come_in() -> None:
     chosen: dict[str, Any] = {
         "database": DatabaseSettings(url="postgresql+asyncpg://x"),
         "issuer": IssuerSettings(name="urn:example:issuer", keys_file=Path("keys")),
@@ -20,5 +20,7 @@ def test_a_live_installation_leaves_a_day_to_object_to_a_protocol() -> None:
     Settings(mode="test", cell="test-a", protocol_delay_seconds=0, **chosen).check_mode()
     with pytest.raises(WrongMode, match="protocol_delay_seconds of 86400"):
         Settings(mode="live", cell="a", protocol_delay_seconds=86_399, **chosen).check_mode()
+    with pytest.raises(WrongMode, match="release_freeze_days of 1"):
+        Settings(mode="live", cell="a", release_freeze_days=0, **chosen).check_mode()
     with pytest.raises(WrongMode, match="sealed events"):
         Settings(mode="live", cell="a", **chosen).check_mode()

@@ -40,6 +40,8 @@ async def test_nothing_is_wider_than_a_narrow_screen_but_tables_in_their_scrolle
         await page.goto(f"{PAGE}?lang={language}")
 
         assert await page.evaluate("document.documentElement.scrollWidth") <= 320
+        captions = "[...document.querySelectorAll('caption')].map(one => one.clientWidth)"
+        assert max(await page.evaluate(captions)) <= 320  # words are read without scrolling
         wide = "[...document.querySelectorAll('main *, footer *')].filter(one => !one.closest('table'))"
         assert await page.evaluate(f"{wide}.filter(one => one.clientWidth > 320).length") == 0
         assert await page.evaluate(

@@ -35,6 +35,7 @@ def _environment(wording: Wording, folders: tuple[Path, ...]) -> Environment:
     environment = Environment(
         loader=FileSystemLoader(folders[::-1]),
         autoescape=True,
+        auto_reload=False,
         undefined=StrictUndefined,
         extensions=["jinja2.ext.i18n"],
         trim_blocks=True,

@@ -97,7 +97,7 @@ ON CONFLICT (event) DO NOTHING
 _ONE_COUNT_AT_A_TIME: Final = "SELECT pg_advisory_xact_lock(hashtextextended('governance figures', 0))"
 _PLAN: Final = """
 SELECT set_config('enable_seqscan', :on, true), set_config('enable_hashjoin', :on, true),
-  set_config('plan_cache_mode', :plans, true)
+  set_config('plan_cache_mode', :plans, true), set_config('work_mem', '64MB', true)
 """
 _FORGET: Final = "DELETE FROM figure WHERE indicator = :id"
 _COUNTED: Final = """

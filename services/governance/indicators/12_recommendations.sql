@@ -7,13 +7,15 @@
 -- part: recommendations_by_phase; status, phase; recommendations
 -- part: recommendations_by_change; status, changes; recommendations
 
-WITH agreed AS (SELECT key, body FROM governance_fact WHERE type = 'recommendation_agreed'),
+WITH agreed AS (
+  SELECT DISTINCT ON (key) key, body FROM governance_fact WHERE type = 'recommendation_agreed'
+  ORDER BY key, at, event),
 reached AS (
   SELECT DISTINCT ON (f.key, f.type) split_part(f.type, '_', 2) AS status, f.at, a.body
   FROM governance_fact f JOIN agreed a USING (key)
   WHERE f.type IN ('recommendation_agreed', 'recommendation_assigned', 'recommendation_implemented',
     'recommendation_verified', 'recommendation_stalled')
-  ORDER BY f.key, f.type, f.at)
+  ORDER BY f.key, f.type, f.at, f.event)
 SELECT part, to_char(at AT TIME ZONE CAST(:zone AS text), 'YYYY-MM') AS month, keys, count(*) AS count
 FROM reached, LATERAL (VALUES
   ('recommendations_by_level', ARRAY[status, body->>'level']),

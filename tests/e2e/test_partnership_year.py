@@ -149,7 +149,8 @@ class PartnershipYear:
     async def offer(self, receiver: AgencyClient) -> str:
         """An offer that the arbiter has let through."""
         owner = self.agencies[0]
-        sent = await owner.offer(await owner.prepare(receiver.agency))
+        body = await owner.prepare(receiver.agency, agreed={"statistics": True}, count="first")
+        sent = await owner.offer(body)
         for party in (owner, receiver):
             await party.told(sent.referral, "referral.offered")
         return sent.referral
@@ -461,6 +462,23 @@ async def row_t4_they_learn_together(its: PartnershipYear) -> None:
     await its.act("seat ministry", "lessons/lsn_day/share")
 
 
+async def row_t4_figures_wait_for_civil_society(its: PartnershipYear) -> None:
+    """A month's figures are a draft until civil society signs; then all see the same bytes, nothing small."""
+    path, month = "releases/rls_first", {"period": its.began.strftime("%Y-%m")}
+    await its.act("seat un-office", path, month)
+    await its.act("approver ministry", f"{path}/sign", refused="civil_signature")
+    await its.comes(path, state="draft")
+    await its.act("approver tide-movement", f"{path}/sign")
+    served = [
+        await its.partners.ask(who, path)
+        for who in ("monitor un-office", f"monitor {its.agencies[0].agency.id}")
+    ]
+    assert served[0].json()["state"] == "published"
+    assert served[0].content == served[1].content
+    tables = {one["part"]: one for one in served[0].json()["content"]["tables"]}
+    assert tables["referrals_by_need"]["cells"] == [], "what is not listed is fewer than eleven"
+
+
 async def row_8_184_recommendations_of_five_years_are_reported(its: PartnershipYear) -> None:
     """A file of past years comes in as a whole, vouched for by a second constituency; the page counts it."""
     rows = rows_of_years(its.calendar.now().date())
@@ -522,6 +540,7 @@ STORY: Final = (
     row_5_a_sector_joins_by_the_next_version,
     row_4_four_agencies_act_while_one_is_down,
     row_t4_they_learn_together,
+    row_t4_figures_wait_for_civil_society,
     row_8_184_recommendations_of_five_years_are_reported,
     row_12_figures_are_rebuilt_from_facts,
     everybody_reads_it,

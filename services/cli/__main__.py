@@ -39,6 +39,7 @@ WORDS: Final = (
     Word("topology", "topology", OPERATORS, "Topics, users and rights on the brokers.", is_noun=True),
     Word("dead-letters", "readers", OPERATORS, "Records that services set aside.", is_noun=True),
     Word("readers", "readers", OPERATORS, "Partitions that stopped, and letting them go on.", is_noun=True),
+    Word("refill", "refill", OPERATORS, "Let a service send again what brokers lost."),
     Word("packets", "packets", OPERATORS, "Pull field groups, and open them.", is_noun=True),
     Word("cases", "cases", OPERATORS, "Who holds what; another consent; erasure.", is_noun=True),
     Word("views", "views", OPERATORS, "Figures that are made of facts, and making them again.", is_noun=True),

@@ -18,7 +18,7 @@ RULES: Final[Mapping[str, str]] = {
     "outbox_full": "More events wait than the disk guard allows; bring the brokers back, the rest follows.",
     "outbox_waits": "Events wait to be sent and none leave; nothing is lost; see whether the brokers answer.",
     "unconfirmed": "Events were sent, twice again too, and no reader says that it applied them; see the "
-    "reader's alarms and `concert dead-letters list`.",
+    "reader's alarms and `concert dead-letters list`, then `concert refill SERVICE`.",
     "dead_letters": "Records could not be used and were set aside; see `concert dead-letters list`.",
     "partition_stopped": "Too many records could not be used; `concert readers list` says why.",
     "reader_waits": "The reader has not seen brokers and database for a while; nothing is lost.",
@@ -27,7 +27,8 @@ RULES: Final[Mapping[str, str]] = {
     "topic_made_anew": "The topic is another one, read from its beginning; see `concert readers list`.",
     "brokers_lost_records": "The log is shorter than what was read of it; see `concert readers list`.",
     "log_refilled": "Brokers had lost what was sent; it was sent again; see `concert readers list`.",
-    "retention_overtook_reader": "Records went unread; let writers send again; see `concert readers list`.",
+    "retention_overtook_reader": "Records went unread; steps and inboxes come again, for others do "
+    "`concert refill SERVICE` of their writer; see `concert readers list`.",
     "sweep_fails": "Work that comes again at intervals fails each time; the service's log names the error.",
     "signer_halted": "The signer found another trail than the one it signed, and signs no more; see its log.",
     "desk_undeliverable": "The desk's address takes no mail, so nobody is told; let its agency correct it.",

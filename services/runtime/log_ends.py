@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
-from services.runtime import kafka, partition_alarms
+from services.runtime import kafka, partition_alarms, refusals
 from services.runtime.alarms import Alarm
 from services.runtime.crash import crash_point
 from services.runtime.database import Database
@@ -47,7 +47,7 @@ SELECT sent_at FROM outbox_sent WHERE sent_at > :since ORDER BY sent_at OFFSET :
 _REFILL: Final = "SELECT refill(:topic, :since, :before) AS count"
 _PLAN: Final = """
 SELECT topic, count(*) AS rows, min(sent_at) AS since FROM outbox_sent
-WHERE sent_at >= :since GROUP BY topic ORDER BY topic"""
+WHERE topic = ANY(CAST(:topics AS text[])) AND sent_at >= :since GROUP BY topic ORDER BY topic"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +132,33 @@ class LogEnds:
         self._wake()
         return count
 
-    async def plan(self, since: datetime | None) -> list[dict[str, Any]]:
-        """How many rows of each topic could be sent again, and since when."""
+    async def refill_by_hand(self, topic: str | None, since: datetime | None, why: str) -> dict[str, int]:
+        """Send again what was sent to a topic, or to all, since then or ever; gives the numbers of rows."""
+        counts = {}
+        for one in self._chosen(topic):
+            async with self._looking:
+                async with self._database.transaction() as transaction:
+                    [now] = await transaction.rows(_NOW)
+                counts[one] = await self.refill(one, since, now.at)
+                async with self._database.transaction() as transaction:
+                    reason = f"by hand; {counts[one]} sent again"
+                    await partition_alarms.note(transaction, self._group, one, REFILLED, reason, why)
+            log().warning(REFILLED, topic=one, count=counts[one])
+        return counts
+
+    async def plan(self, topic: str | None, since: datetime | None) -> list[dict[str, Any]]:
+        """How many rows of a topic, or of all, would be sent again, and since when they were sent."""
+        topics = self._chosen(topic)
         async with self._database.transaction() as transaction:
-            return [dict(row) for row in await transaction.rows(_PLAN, since=since or EVER)]
+            rows = await transaction.rows(_PLAN, topics=topics, since=since or EVER)
+        return [dict(row) for row in rows]
+
+    def _chosen(self, topic: str | None) -> list[str]:
+        if topic is None:
+            return self._topics
+        if topic not in self._topics:
+            raise refusals.NotWritten
+        return [topic]
 
     async def _look(self) -> None:
         async with self._database.transaction() as transaction:

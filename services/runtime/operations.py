@@ -3,13 +3,15 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from schemas.wire.body import Instant
 from services.runtime import dead_letters, partition_alarms, refusals
 from services.runtime.alarms import Alarm
 from services.runtime.batches import Batches
 from services.runtime.database import Database
+from services.runtime.log_ends import LogEnds
 from services.runtime.logs import log
 
 PartitionNumber = Annotated[int, Field(ge=0, lt=1 << 31)]
@@ -30,6 +32,35 @@ class Discard(BaseModel):
 
     reason: Annotated[str, Field(pattern=r"^[a-z_]{1,40}$")]
     count: Annotated[int, Field(ge=0, lt=1 << 31)]
+
+
+class Refill(BaseModel):
+    """What is to be sent again, and why; without a topic all, without a time all that is kept."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    topic: Annotated[str, Field(max_length=249)] | None = None
+    since: Instant | None = None
+    reason: Annotated[str, Field(pattern=r"^[ -~]{1,200}$")]
+
+
+def refill_routes(log_ends: LogEnds) -> APIRouter:
+    """The operator's door to what a service has sent."""
+    router = APIRouter(prefix="/v1")
+
+    @router.get("/refill")
+    async def plan(
+        topic: Annotated[str | None, Query(max_length=249)] = None, since: Instant | None = None
+    ) -> Mapping[str, list[dict[str, Any]]]:
+        """How many events would be sent again, by topic; nothing is changed."""
+        return {"data": await log_ends.plan(topic, since)}
+
+    @router.post("/refill")
+    async def refill(asked: Refill) -> Mapping[str, dict[str, int]]:
+        """Send them again, under their old ids and with their bytes."""
+        return {"sent_again": await log_ends.refill_by_hand(asked.topic, asked.since, asked.reason)}
+
+    return router
 
 
 def routes(database: Database, group: str, batches: Batches) -> APIRouter:

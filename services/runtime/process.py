@@ -172,6 +172,7 @@ class DurablePath:
         self.relays += [
             Relay(database, producer, shard=shard, gate=log_ends) for shard in range(identity.shards)
         ]
+        self.operators.append(operations.refill_routes(log_ends))
         if names:
             self.watched.append(Sweeper("log_ends", LOOK_SECONDS, log_ends.sweep))
         if any(topic.leads_back for topic in writes):

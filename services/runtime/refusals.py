@@ -49,6 +49,9 @@ OperatorOnly: Final = _define("operator_only", "only the operator's certificate 
 NothingStands: Final = _define(
     "nothing_stands", "no alarm stands over this partition; see `concert readers list`", 404
 )
+NotWritten: Final = _define(
+    "not_written", "this service does not write that topic; see `concert refill SERVICE`", 404
+)
 OtherCount: Final = _define(
     "other_count", "more or fewer wait by now, and nothing was changed; see `concert dead-letters list`", 409
 )

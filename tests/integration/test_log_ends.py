@@ -1,7 +1,7 @@
 """A log that ends before its last sample is refilled with what was sent since it was that long."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 
 import pytest
@@ -9,8 +9,10 @@ import pytest
 from services.runtime import log_ends, partition_alarms, process
 from services.runtime.errors import Unavailable
 from services.runtime.ids import new_id
-from tests.integration.test_receipts import TOPIC, a_writer, written
+from services.runtime.peers import internal_client
+from tests.integration.test_receipts import TOPIC, a_writer, sent, written
 from tests.support.platform import Space
+from tests.support.ports import free_port
 from tests.support.waiting import until
 
 STEP_COUNT = 5
@@ -50,6 +52,34 @@ async def test_only_what_was_sent_since_the_last_good_sample_is_sent_again_even_
         assert len(await sent_again(space, since, first)) <= 1, "acked before the sample, moved after it"
         assert "log_refilled" in await standing(space)
         assert next(breaks, None) is None
+
+
+async def test_an_operator_sees_the_plan_and_lets_a_topic_be_sent_again_with_a_reason(space: Space) -> None:
+    port, topic, keys = free_port(), TOPIC.name(space.namespace), [new_id("referral")]
+    address = f"https://127.0.0.1:{port}"
+
+    async with a_writer(space, port):
+        await written(space, keys)
+        await until(lambda: _is_sent_again(space, datetime.min.replace(tzinfo=UTC), keys))
+        before = await sent(space, keys)
+        async with (
+            internal_client(space.tls_settings("police"), "health", base_url=address) as stranger,
+            internal_client(space.tls_settings("operator"), "health", base_url=address) as operator,
+        ):
+            refused = await stranger.get("/v1/refill")
+            [planned] = (await operator.get("/v1/refill", params={"topic": topic})).json()["data"]
+            foreign = await operator.post("/v1/refill", json={"topic": "concert.other.v1", "reason": "lost"})
+            now = datetime.now(UTC)
+            done = await operator.post("/v1/refill", json={"topic": topic, "reason": "a disk was lost"})
+        assert (refused.status_code, foreign.json()["code"]) == (403, "not_written")
+        assert done.json() == {"sent_again": {topic: planned["rows"]}}
+        assert planned["rows"] >= 1
+        await until(lambda: _is_sent_again(space, now, keys))
+
+    assert await sent(space, keys) == before, "the same ids and bytes"
+    async with space.transaction("health") as transaction:
+        rows = await transaction.rows("SELECT rule, ended_for FROM partition_alarm WHERE part = -1")
+    assert [tuple(row) for row in rows] == [("log_refilled", "a disk was lost")]
 
 
 async def shortened(space: Space, key: str) -> datetime:

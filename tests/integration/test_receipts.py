@@ -13,7 +13,7 @@ from schemas.topics import STEPS, inbox_of, written_by
 from services.runtime import consumer, process, receipts
 from services.runtime.ids import new_id
 from services.runtime.process import Parts, ServiceProcess, running
-from services.runtime.settings import RuntimeSettings
+from services.runtime.settings import PortSettings, RuntimeSettings
 from services.runtime.subscription import OutboxEvent, Subscription
 from tests.support.platform import Space
 from tests.support.poison import AT
@@ -39,10 +39,11 @@ async def ignore(_events: Sequence[Any], _work: Any) -> None:
 
 
 @asynccontextmanager
-async def a_writer(space: Space) -> AsyncIterator[ServiceProcess]:
+async def a_writer(space: Space, port: int = 0) -> AsyncIterator[ServiceProcess]:
     """The health sector's runtime: its relay, and the reader of its inbox, on which receipts come."""
     parts = Parts(subscriptions=(Subscription((inbox_of("health"),), ignore),), writes=written_by("health"))
-    async with running("health", space.settings(RuntimeSettings, "health"), lambda *_: parts) as service:
+    settings = space.settings(RuntimeSettings, "health", ports=PortSettings(internal=port))
+    async with running("health", settings, lambda *_: parts) as service:
         yield service
 
 

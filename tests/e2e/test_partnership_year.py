@@ -62,6 +62,7 @@ SLOW: Final = {timer: dict.fromkeys(lengths, 300 * 86_400) for timer, lengths in
 PLANNED: Final = {"activity": "joint_training", "amount": 10_000, "hours": 160}
 HOURS: Final = {"code": "staff_time", "amount": 10, "unit": "hours_a_month"}
 IN_FORCE: Final = "SELECT hash FROM protocol WHERE id = 'shared-care' ORDER BY version DESC LIMIT 1"
+OFFERED: Final = "SELECT sum(count)::int FROM figure WHERE part = 'referrals_by_need'"
 RESTS_ON: Final = "SELECT protocol FROM referral WHERE id = $1"
 MARKS: Final = (("is_above", "above"), ("heard_no_group", "unheard"))
 pytestmark = pytest.mark.timeout(240)
@@ -509,6 +510,7 @@ async def row_12_figures_are_rebuilt_from_facts(its: PartnershipYear) -> None:
     async with its.installation.server.connection(DATABASES["governance"].name) as connection:
         await connection.execute("DELETE FROM figure")
     assert await is_steady()
+    assert await its.asked("governance", OFFERED) == 3, "the others bear no mark, and count nowhere"
 
 
 async def everybody_reads_it(its: PartnershipYear) -> None:

@@ -19,6 +19,7 @@ from services.governance.domain.mandates import THRESHOLD, Mandate, live_mandate
 from services.governance.domain.meetings import Meeting
 from services.governance.domain.partners import STANDING, Partner
 from services.governance.domain.recommendations import Recommendation
+from services.governance.domain.releases import JointRelease
 from services.governance.domain.scorecards import Scorecard
 from services.governance.pages.terms import term, terms
 from services.runtime.pages.languages import message as _
@@ -27,6 +28,8 @@ from services.runtime.pages.tables import Cell, Mark, Month, Row, Share, Term
 YEAR: Final = timedelta(days=365)
 JOINT: Final = ("agreed", "assigned", "progressed", "implemented", "verified", "stalled")
 """The states of a recommendation that at least two constituencies agreed on."""
+MONTHS_MAX: Final = 12
+"""How many months of released figures are shown; older ones are read by their release."""
 TAKEN: Final = ("adopted", "rejected", "routed_up")
 """What can become of an item that a committee takes up."""
 
@@ -239,6 +242,35 @@ def acts(source: ReportSource) -> list[Row]:
     newest = sorted(one for one in source.figures if one.month >= since)
     newest.sort(key=lambda one: one.month, reverse=True)
     return [(Month(one.month), term(one.part), terms(one.keys), one.count) for one in newest]
+
+
+def released(source: ReportSource) -> list[Row]:
+    """Every listed cell of the releases that stand, as it is shown for good; the newest month first."""
+    return [
+        (one.id, Month(one.content.period), term(table.part), terms(cell[:-1]), cell[-1],
+         one.content.signed_by)
+        for one in standing_releases(source)
+        for table in one.content.tables
+        for cell in table.cells
+    ]  # fmt: skip
+
+
+def released_counts(source: ReportSource, part: str) -> tuple[Term, ...]:
+    """One table of the last release by its first key, summed over the counts that are shown."""
+    sums: Counter[str] = Counter()
+    for one in standing_releases(source)[:1]:
+        for table in one.content.tables:
+            for cell in table.cells if table.part == part else ():
+                sums[cell[0]] += int(cell[-1]) if cell[-1].isdecimal() else 0
+    return tuple(term(code, count) for code, count in sums.most_common() if count)
+
+
+def standing_releases(source: ReportSource) -> list[GovernanceRecord[JointRelease]]:
+    """The published releases of the last twelve months that have one, the newest first, each as corrected."""
+    published = [one for one in source.register.all(JointRelease) if one.state == "published"]
+    corrected = {one.content.corrects for one in published}
+    standing = [one for one in published if one.id not in corrected]
+    return sorted(standing, key=lambda one: one.content.period, reverse=True)[:MONTHS_MAX]
 
 
 def ratio(part: int, whole: int) -> Cell:

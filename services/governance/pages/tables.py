@@ -115,6 +115,15 @@ TABLES: Final[tuple[PageTable[rows.ReportSource], ...]] = (
         rows.lessons, _("No lesson changed anything yet."),
     ),
     PageTable(
+        "released", _("Released figures"),
+        _("People’s referrals by month, as civil society signed them. What is not listed is under eleven."),
+        {
+            "release": _("Release"), "month": _("Month"), "figure": _("Figure"), "of": _("Of what"),
+            "shown": _("Shown"), "signed_by": _("Signed by"),
+        },
+        rows.released, _("No release shows a count yet."),
+    ),
+    PageTable(
         "acts", _("Public acts by month"),
         _("What organisations did, counted by indicators that anybody may read; the newest first."),
         {"month": _("Month"), "figure": _("Figure"), "of": _("Of what"), "count": _("Count")},

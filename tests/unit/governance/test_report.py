@@ -8,12 +8,14 @@ import httpx2
 
 from schemas.events.partnership import PHASES
 from services.governance.domain.figures import Figure
+from services.governance.domain.life_cycle import GovernanceRecord
+from services.governance.domain.releases import JointRelease, ReleaseTable
 from services.governance.pages.report import Report, report
 from services.governance.pages.routes import LOOKED_EVERY, ROWS_MAX
 from services.governance.pages.rows import ReportSource
 from services.governance.pages.tables import TABLES
 from services.runtime.errors import Unavailable
-from services.runtime.pages.tables import Mark, Share, plain
+from services.runtime.pages.tables import Mark, Month, Share, plain
 from tests.support.pages import PageStage
 from tests.support.stage import A_LESSON, A_RECOMMENDATION, Stage, a_busy_stage, a_dialogue, a_scorecard
 
@@ -163,6 +165,34 @@ def test_public_acts_show_the_newest_month_first_and_two_years_alone() -> None:
     said = ["decisions", "adopted; local", 2]
     assert [[plain(cell) for cell in row] for row in found] == [
         ["2026-02", *said], ["2026-01", *said], ["2025-11", *said]]  # fmt: skip
+
+
+def test_released_figures_are_shown_as_they_were_signed_and_a_draft_not_at_all() -> None:
+    stage = a_busy_stage()
+    release = stage.register.find(JointRelease, "rls_january")
+    table = ReleaseTable(
+        indicator="6", version=1, part="unmet_by_access_need", dimensions=("access_need", "area"),
+        codes=(("interpreter", "transport", "wheelchair"), ("ZZ01", "ZZ02")),
+        cells=(("interpreter", "ZZ01", "15"), ("interpreter", "ZZ02", "20"), ("transport", "ZZ01", "*")),
+    )  # fmt: skip
+    content = release.content.model_copy(update={"tables": (table,)})
+    for name, state in (("rls_january", "published"), ("rls_december", "draft")):
+        stage.register.put(GovernanceRecord(name, state, content, version=90))
+
+    found = [[plain(cell) for cell in row] for row in report_of(stage).tables["released"].rows]
+
+    about = ["rls_january", "2026-01", "unmet_by_access_need"]
+    signed = content.signed_by
+    assert found == [
+        [*about, "interpreter; ZZ01", "15", signed], [*about, "interpreter; ZZ02", "20", signed],
+        [*about, "transport; ZZ01", "*", signed],
+    ]  # fmt: skip
+    sealed, _, unmet, _ = report_of(stage).boxes
+    assert (plain(unmet.cell), unmet.month) == ("interpreter 35", Month("2026-01"))
+    assert (sealed.cell, sealed.source) == (None, "Too few to be shown.")
+    corrected = content.model_copy(update={"corrects": "rls_january", "tables": ()})
+    stage.register.put(GovernanceRecord("rls_mended", "published", corrected))
+    assert report_of(stage).tables["released"].rows == []
 
 
 def test_what_nothing_measures_says_so_and_an_empty_table_speaks() -> None:

@@ -103,6 +103,7 @@ async def guarded(browser: Browser, address: str) -> AsyncIterator[GuardedContex
 
 async def violations(page: Page, rules: Sequence[str] = RULES) -> list[str]:
     """What axe finds: rule and place."""
-    await page.evaluate(AXE)
+    if not await page.evaluate("'axe' in window"):
+        await page.evaluate(AXE)
     found = await page.evaluate(LOOK, [*rules])
     return [f"{one['id']}: {node['target']}" for one in found["violations"] for node in one["nodes"]]

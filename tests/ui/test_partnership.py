@@ -22,14 +22,17 @@ REACHED: Final = """() => {
 """What has the focus, whether it shows that, and whether it can be seen."""
 
 
-@pytest.mark.parametrize(("language", "ground"), [
-    ("en", "light"), ("en", "dark"), ("ar", "light"), ("ar", "dark")])  # fmt: skip
-async def test_axe_finds_nothing(guarded: GuardedContexts, language: str, ground: str) -> None:
-    async with guarded.page(locale=language, color_scheme=ground) as page:
+@pytest.mark.parametrize("language", ["en", "ar"])
+async def test_axe_finds_nothing_on_either_ground(guarded: GuardedContexts, language: str) -> None:
+    async with guarded.page(locale=language) as page:
         await page.goto(PAGE)
+        found = {}
+        for ground in ("light", "dark"):
+            await page.emulate_media(color_scheme=ground)
+            found[ground] = await violations(page)
 
         assert await page.evaluate("document.documentElement.lang") == language  # as the browser accepts it
-        assert await violations(page) == []
+    assert found == {"light": [], "dark": []}
 
 
 @pytest.mark.parametrize("language", ["en", "ar"])
@@ -119,6 +122,6 @@ async def test_a_seeded_fault_is_found(browser: Browser, fault: str) -> None:
         contexts = GuardedContexts(browser, address)
         async with contexts.page() as page:
             await page.goto("/")
-            found = [*contexts.faults, *await violations(page, ["wcag2a", "wcag2aa"])]
+            found = contexts.faults or await violations(page, ["wcag2a", "wcag2aa"])
 
     assert any(word in one for one in found), found

@@ -40,6 +40,7 @@ INTERNAL_ALONE: Final = frozenset(
         "services.runtime.health.NotReady",
         "services.runtime.refusals.OperatorOnly",
         "services.runtime.refusals.NothingStands",
+        "services.runtime.refusals.NotWritten",
         "services.runtime.refusals.OtherCount",
         "services.runtime.refusals.NotCsv",
         "services.runtime.refusals.TableTooLarge",

@@ -524,6 +524,9 @@ async def everybody_reads_it(its: PartnershipYear) -> None:
     burden = {row["partner"]: row for row in await its.table("burden")}
     assert burden[its.agencies[0].agency.id]["hours"] == "9"
     assert "rec_lamps" in {row["recommendation"] for row in await its.table("stalled")}
+    assert [row["lesson"] for row in await its.table("lessons")] == ["lsn_day"]
+    assert [row["agency"] for row in await its.table("scorecards")] == [its.agencies[1].agency.id]
+    assert await its.table("released") == [], "each count of this year is under eleven"
 
 
 STORY: Final = (

@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from schemas.events.dialogue import Cause
 from schemas.ids import AgencyId, RecommendationId, derive
-from schemas.wire.body import Code, listed
+from schemas.wire.body import Code, listed, unlisted
 from services.governance.domain.life_cycle import (
     CLOCK,
     DECISION,
@@ -116,7 +116,7 @@ class RowsRefused(Refused):
 
 
 def _day(written: Any) -> Any:
-    return date.fromisoformat(written) if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", written) else None
+    return date.fromisoformat(written) if re.fullmatch(r"20[0-9]{2}-[0-9]{2}-[0-9]{2}", written) else None
 
 
 Day = Annotated[date, BeforeValidator(_day)]
@@ -139,7 +139,7 @@ class RecommendationRow(RecommendationText):
     progressed_on: Day | None = None
     per_cent: str = Field(default="", pattern="^[1-9][0-9]?$")
     implemented_on: Day | None = None
-    evidence: Annotated[Code, listed(EVIDENCE)] = ""
+    evidence: Annotated[Code, listed(EVIDENCE)] | None = None
     verified_by: AgencyId = ""
     verified_on: Day | None = None
 
@@ -155,7 +155,7 @@ class RecommendationRow(RecommendationText):
         if self.progressed_on:
             yield "progress", self.owner, Progress(per_cent=int(self.per_cent)), self.progressed_on
         if self.implemented_on:
-            yield "implement", self.owner, Implementation(evidence=self.evidence), self.implemented_on
+            yield "implement", self.owner, Implementation(evidence=self.evidence or ""), self.implemented_on
         if self.verified_on:
             yield "verify", self.verified_by, Nothing(), self.verified_on
 
@@ -253,9 +253,12 @@ def _row_of(columns: Sequence[str], cells: Sequence[str]) -> RecommendationRow:
     if any((one in filled) != (other in filled) for one, other in PAIRS):
         raise RowUnpaired
     try:
-        return RecommendationRow.model_validate(filled)
+        row = RecommendationRow.model_validate(filled)
     except ValidationError as wrong:
         raise RowUnfit(sorted({str(one["loc"][0]) for one in wrong.errors()})) from None
+    if name := unlisted(row):  # a name in a code's place would be read by all
+        raise RowUnfit([name])
+    return row
 
 
 def _played(

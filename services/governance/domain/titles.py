@@ -19,8 +19,10 @@ TitleNamesSomebody: Final = define_refusal(
     "Write it in sentence case, without names of people, mail addresses, links or long numbers.",
     422,
 )
-_CONTACT: Final = re.compile(r"@|://|www\.|(?:\d[\s().+/-]{0,3}){5}")
+_CONTACT: Final = re.compile(r"@|://|www\.|(?:\d(?:[\s().+/:_*|·•\u2010-\u2015\u2212-]|,(?!\s)){0,3}){5}")
 _YEAR: Final = re.compile(r"\b20\d\d\b")
+_TURNS: Final = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
+"""Controls that turn the direction in which text is read; no script needs them to be written."""
 _WORD: Final = re.compile(r"[^\W\d_]+(?:['\u2019-][^\W\d_]+)*")
 _END: Final = re.compile(r"[.!?]\s+")
 _HONORIFIC: Final = re.compile(r"\b(?:mr|mrs|ms|miss|dr|prof|sir|madam|mme|sra?|sheikh)\b\.?", re.IGNORECASE)
@@ -31,11 +33,14 @@ def check_title(title: str) -> None:
 
     A word with a capital may begin a sentence, or be an acronym of at most six capitals.
     """
+    turns = any(unicodedata.bidirectional(one) in _TURNS for one in title)  # read backwards it says another
+    title = unicodedata.normalize("NFKC", title)  # else letters and digits in disguise pass
     title = "".join(one for one in title if unicodedata.category(one) != "Cf")  # nothing hides in a number
     sentences = [_WORD.findall(sentence) for sentence in _END.split(title)]
     is_named = any(not word[0].islower() and not _is_plain(word) for words in sentences for word in words[1:])
     if (
-        not any(sentences)
+        turns
+        or not any(sentences)
         or is_named
         or _CONTACT.search(_YEAR.sub("", title, count=2))
         or _HONORIFIC.search(title)

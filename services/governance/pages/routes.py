@@ -67,7 +67,7 @@ class PartnershipPage:
         """The report of how things stand, or stood two seconds ago."""
         async with self._one_looks:
             now = self._clock.now()
-            if self._looked_at and now - self._looked_at < LOOKED_EVERY:
+            if self._looked_at and abs(now - self._looked_at) < LOOKED_EVERY:  # also of a clock set back
                 if self._report is None:
                     raise Unavailable("the database did not answer a moment ago")
                 return self._report

@@ -587,6 +587,10 @@ def test_no_body_says_when_it_was_done() -> None:
     ("Call 0772 123 456", True), ("Call +256-772-123456", True), ("Call (0)77.21.23", True),
     ("Call ٠٧٧٢١٢٣٤", True), ("Call 2026 2027 2028 1", True), ("Write to planted@example.org", True),
     ("See https://example.org/planted", True), ("See www.example.org", True), ("12 34", True), ("...", True),
+    ("Ask \U0001d40f\U0001d425\U0001d41a\U0001d427\U0001d42d about it", True),  # letters of mathematics
+    ("Ask \u202edetnalP\u202c about it", True), ("\u2067detnalP\u2069 is asked", True),  # read backwards
+    ("Write to planted\uff20example.org", True), ("Call ①②③④⑤⑥⑦", True), ("Call 0772–123–456", True),
+    ("Call 07,72,12,34", True), ("Call 07:72:12:34", True), ("Open 10, 15, 20 or 25 beds", False),
     ("Ask the PLANTED", True), ("Обсудить план", False), ("Спросить Планту об этом", True),
 ])  # fmt: skip
 def test_a_title_in_which_somebody_can_be_recognised_is_refused_and_never_echoed(

@@ -31,13 +31,16 @@ class Settings(RuntimeSettings):
     """How long after its second signature a protocol comes into force; in mode live a day at least."""
     time_zone: Annotated[str, AfterValidator(_known_zone)] = "UTC"
     """In which time zone months begin, by its IANA name; choose it once, before anything is counted."""
-    release_freeze_days: int = Field(default=14, ge=0)
-    """How long after its end a month is released, when its facts are in; in mode live a day at least."""
+    release_freeze_days: int = Field(default=14, ge=-31)
+    """How long after its end a month is released, when its facts are in; in mode live a day at least.
+
+    Below zero a trial releases a month that still runs.
+    """
 
     def check_mode(self) -> None:
         """The rules of every service; in mode `live` time to object to a protocol, and for facts to come."""
         if self.mode == "live" and self.protocol_delay_seconds < DAY_SECONDS:
             raise WrongMode(f"mode live needs protocol_delay_seconds of {DAY_SECONDS} or more")
-        if self.mode == "live" and not self.release_freeze_days:
+        if self.mode == "live" and self.release_freeze_days < 1:
             raise WrongMode("mode live needs release_freeze_days of 1 or more")
         super().check_mode()

@@ -32,6 +32,7 @@ async def session(anyio_backend: str) -> AsyncIterator[Session]:
         async with AsyncExitStack() as stack:
             with unflushed():
                 trial = await stack.enter_async_context(running_trial(folder / "installation", said.append))
-            evidence, _, story = await perform(trial, folder, REFERRALS, None, Phases(said.append))
+            out = folder / "report" / "partnership.html"
+            evidence, _, story = await perform(trial, folder, REFERRALS, None, out, Phases(said.append))
             await stack.enter_async_context(listening(trial.clients.values()))
             yield Session(trial, evidence, story)

@@ -25,6 +25,7 @@ from services.cli.demo.checks import (
     run_checks,
     still_awaited,
 )
+from services.cli.demo.learning_checks import RELEASED, lines_of_learning
 from services.cli.demo.packet_checks import ACCEPTED, STRANGER, TOO_EARLY, TriedPull
 from services.cli.demo.partner_checks import READERS
 from tests.e2e.conftest import Session
@@ -276,6 +277,21 @@ PLANTED: Final[tuple[tuple[str, str, Plant], ...]] = (
         lambda e: {"closed_cells": changed_one(e["closed_cells"], in_force=dict.fromkeys(READERS, 1))},
     ),
     (
+        "a release was published that nobody signed",
+        "releases are as civil society signed them",
+        lambda e: {"releases": changed_one(e["releases"], constituency=None)},
+    ),
+    (
+        "a release changed after it was signed",
+        "releases are as civil society signed them",
+        lambda e: {"releases": changed_one(e["releases"], drafted="[]")},
+    ),
+    (
+        "a report has a figure that was not released",
+        "the report holds what was released",
+        lambda e: {"report": with_line(e, "rls_2026-01,2026-01,answers,accepted; ZZ0104,15,dawn-movement")},
+    ),
+    (
         "a declined referral just stops",
         "no referral ends in silence",
         lambda e: {"counted": without(e["counted"], lambda each: each["type"] == "referral.closed_unmet")},
@@ -298,6 +314,11 @@ def before_the_lesson(evidence: Evidence) -> TriedPull:
     [cell] = evidence["closed_cells"].values()
     pull: TriedPull = cell.before
     return pull
+
+
+def with_line(evidence: Evidence, line: str) -> dict[str, str]:
+    name = next(name for name in evidence["report"] if name.endswith(RELEASED))
+    return {**evidence["report"], name: f"{evidence['report'][name]}{line}\r\n"}
 
 
 def stalled_by(role: str) -> dict[str, Any]:
@@ -383,3 +404,18 @@ def test_the_story_is_a_dozen_lines_and_each_entry_that_it_names_is_in_the_trail
     assert len(session.story) == 12
     assert named == ["disclosure", "disclosure", "denial", "denial", "consent", "denial", "denial"]
     assert not any(marker in line for line in session.story for marker in MARKERS)
+
+
+def test_a_release_that_shows_few_is_seen(session: Session) -> None:
+    [(name, release)] = session.evidence["releases"].items()
+    few = '[{"part": "answers", "cells": [["accepted", "ZZ0104", "7"]]}]'
+    told = replace(release, drafted=few, served=few)
+
+    assert "releases are as civil society signed them" in red(session.evidence | {"releases": {name: told}})
+
+
+def test_what_was_learned_is_told_with_why_the_pull_was_refused(session: Session) -> None:
+    lines = lines_of_learning(**{part: session.evidence[part] for part in parts_of(lines_of_learning)})
+
+    assert [line for line in lines if "group_not_shared" in line and "demo-protocol.3" in line]
+    assert "<5" in lines[0]

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from deploy.local.places import temporary_directory
+from deploy.local.places import cache_directory, temporary_directory
 from services.cli.demo.checks import (
     KILLED,
     UNANSWERED_AT_LEAST,
@@ -22,6 +22,7 @@ from services.cli.demo.checks import (
     Evidence,
     Kill,
     orders_of,
+    parts_of,
     run_checks,
 )
 from services.cli.demo.collect import collect
@@ -45,6 +46,7 @@ TOLD: Final = {
     "learning": "Partners learn",
 }
 """What is told in lines, each under its title."""
+REPORT: Final = "demo/partnership.html"
 PROBLEMS_SHOWN: Final = 5
 STOPPED_AT: Final = 6
 """So many unanswered steps show that it is at work; it is stopped there until enough have piled up."""
@@ -62,6 +64,9 @@ def demo(
         Path | None,
         typer.Option(exists=True, help="A real service directory; its organisations are listed only."),
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Where the partnership's page goes.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Examples: `concert demo`, `concert demo --json`, `concert demo --directory PATH`.
@@ -71,10 +76,12 @@ def demo(
     Exit 0 only if all holds.
     """
 
+    out = (report or cache_directory() / REPORT).absolute()
+
     async def run(folder: Path) -> tuple[dict[str, Any], Sequence[CheckResult]]:
         if task := asyncio.current_task():
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        return await run_demo(folder, referrals, directory)
+        return await run_demo(folder, referrals, directory, out)
 
     with temporary_directory("concert-demo-") as folder, Console(stderr=True).status("at work"):
         try:
@@ -107,32 +114,32 @@ class Phases:
 
 
 async def run_demo(
-    folder: Path, count: int, directory: Path | None
+    folder: Path, count: int, directory: Path | None, out: Path
 ) -> tuple[dict[str, Any], Sequence[CheckResult]]:
     """Bring all up, play, gather the evidence, stop, judge: the run for machines, and what the checks say."""
     phases = Phases(say)
     async with running_trial(folder / "installation", say) as trial, asyncio.TaskGroup() as group:
         phases.done("everything is up")
         watching = group.create_task(trial.platform.wait())  # raises when the supervisor gives up
-        evidence, reports, story = await perform(trial, folder, count, directory, phases)
+        evidence, reports, story = await perform(trial, folder, count, directory, out, phases)
         watching.cancel()
     phases.done("everything is stopped")
     results = run_checks(evidence)
     phases.done("checked")
     partners = lines_of_partners(evidence["told_decisions"], evidence["undecided"], evidence["half_signed"])
-    learning = lines_of_learning(evidence["courses"], evidence["dialogues"], evidence["closed_cells"])
+    learning = lines_of_learning(**{part: evidence[part] for part in parts_of(lines_of_learning)})
     told = (
         {"partners": partners, "story": story, "learning": learning}
         | document(evidence, results, reports)
-        | {"seconds": phases.seconds}
+        | {"report": str(out), "seconds": phases.seconds}
     )
     return told, results
 
 
 async def perform(
-    trial: Trial, folder: Path, count: int, directory: Path | None, phases: Phases
+    trial: Trial, folder: Path, count: int, directory: Path | None, out: Path, phases: Phases
 ) -> tuple[Evidence, list[ImportReport], list[str]]:
-    """Play on a platform that stands, gather the evidence, and tell one case of it."""
+    """Play on a platform that stands, write the report, gather the evidence, and tell one case of it."""
     reports = await set_up(trial, directory)
     phases.done(
         f"partners adopted a protocol, {len(trial.agencies)} agencies and their desks are known everywhere"
@@ -145,7 +152,7 @@ async def perform(
         await play.try_outsiders()
         told = await play_one(play)
         phases.done("one case was played, to be told")
-        play.learned = await learn(play)
+        play.learned = await learn(play, out)
     phases.done("partners learned, and their protocol with them")
     evidence = await collect(play, kills, folder / "trail")
     phases.done("evidence is gathered")

@@ -5,13 +5,16 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from deploy.local.databases import DATABASES
 from deploy.local.installation import Installation
+from deploy.local.places import make_directory, write_private
 from services.cli.agency_client import ACCEPT, AgencyClient, Json
 from services.cli.demo.canaries import new_packet
 from services.cli.demo.checks import Evidence, PlayedReferral
+from services.cli.demo.collect import looking
 from services.cli.demo.learning_checks import (
     BY_CLOCK,
     STALLED,
@@ -20,15 +23,18 @@ from services.cli.demo.learning_checks import (
     Course,
     DialogueCount,
     RecommendationCourse,
+    ServedRelease,
     counts_of,
 )
 from services.cli.demo.packet_checks import ACCEPTED, NOT_SHARED, TriedPull
 from services.cli.demo.partners import DISTRICT, MINISTRY, MOVEMENT, OFFICE, Partnership, partnership
-from services.cli.demo.play import NEXT_STEPS, Play, all_told, take
+from services.cli.demo.play import COUNTED, NEXT_STEPS, Play, all_told, take
 from services.cli.demo.trial import protocol
 from services.cli.demo.versions import in_force_everywhere
+from services.cli.partnership import read_report
 from services.governance.domain.histories import COLUMNS
 from services.runtime.clock import SystemClock
+from services.runtime.pages.languages import ENGLISH
 from services.runtime.tables_csv import csv_text
 
 DIALOGUE: Final = "dlg_night-desk"
@@ -98,15 +104,23 @@ OLD_THING: Final = RecommendedThing(
 )
 
 
-async def learn(play: Play) -> Evidence:
-    """All that partners learn after the referrals, and the evidence of it."""
+async def learn(play: Play, out: Path) -> Evidence:
+    """All that partners learn after the referrals, and the evidence of it; their report is written out."""
     trial = play.trial
     async with partnership(trial.installation, trial.issuer, trial.agencies) as partners:
         dialogues = {DIALOGUE: await _speak(partners)}
         courses = await asyncio.gather(*(_recommend(partners, place) for place in range(len(THINGS))))
         closed_cells = await _close_cell(play, partners)
         past = await _load(partners)
-    return {"dialogues": dialogues, "courses": dict([*courses, past]), "closed_cells": closed_cells}
+        releases = await _release(partners)
+        report = await _report(partners, out)
+    return {
+        "dialogues": dialogues,
+        "courses": dict([*courses, past]),
+        "closed_cells": closed_cells,
+        "releases": releases,
+        "report": report,
+    }
 
 
 async def _speak(partners: Partnership) -> DialogueCount:
@@ -204,13 +218,49 @@ def _without_cell(play: Play) -> Json:
     return {**document, "pulls": [row for row in document["pulls"] if not closed.items() <= row.items()]}
 
 
+async def _release(partners: Partnership) -> Mapping[str, ServedRelease]:
+    """The running month is drawn once all is counted, signed by the women's movement, and read again."""
+    async with looking(partners.installation) as onlooker:
+        await onlooker.quiet()
+    month = f"{SystemClock().now():%Y-%m}"
+    path = f"releases/rls_{month}"
+    await partners.client.act(f"seat {MINISTRY}", path, {"period": month})
+    drafted = {row["id"]: _tables(row) for row in await _releases(partners)}
+    await partners.client.act(f"approver {MOVEMENT}", f"{path}/sign")
+    return {row["id"]: _served(partners, row, drafted) for row in await _releases(partners)}
+
+
+async def _releases(partners: Partnership) -> list[Json]:
+    rows: list[Json] = (await partners.client.read(f"monitor {OFFICE}", "releases"))["data"]
+    return rows
+
+
+def _served(partners: Partnership, row: Json, drafted: Mapping[str, str]) -> ServedRelease:
+    by = row["content"]["signed_by"]
+    whose = partners.constituencies.get(by)
+    return ServedRelease(row["state"], by, whose, drafted.get(row["id"], ""), _tables(row))
+
+
+def _tables(row: Json) -> str:
+    return json.dumps(row["content"]["tables"])
+
+
+async def _report(partners: Partnership, out: Path) -> Mapping[str, str]:
+    """The page that anybody may read and its tables, as `concert partnership report` writes them."""
+    files = await read_report(partners.client.http, out, ENGLISH)
+    make_directory(out.parent)
+    for file, text in files.items():
+        write_private(file, text, durably=False)
+    return {file.name: file.read_text("utf-8") for file in files}
+
+
 async def _referred(play: Play, moment: str) -> TriedPull:
     """A referral to the sector, with all that she agreed to; its agency asks for the group, and helps her."""
     sector, group = CELL
     owner, holder = _first("social_services", play), _first(sector, play)
     fields = {holder.agency.id: [FIELD_OF_CELL]}
-    agreed = {"groups": ("contact", group), "fields": fields}
-    body = await owner.prepare(holder.agency, agreed=agreed)
+    agreed = {"groups": ("contact", group), "fields": fields, "statistics": True}
+    body = await owner.prepare(holder.agency, agreed=agreed, count=COUNTED)
     await owner.write_packet(body["case"], {name: new_packet()[name] for name in ("contact", group)})
     referral = (await owner.offer(body)).referral
     play.played.append(PlayedReferral(referral, REFERRED, owner.agency.id, holder.agency.id, "closed"))

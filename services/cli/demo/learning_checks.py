@@ -1,10 +1,15 @@
 """What the partners of a run learned, and showed: the evidence, and the checks that stand on it."""
 
+import csv
+import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from io import StringIO
 from typing import Any, Final
 
 from schemas.events.dialogue import SMALL
+from schemas.events.partnership import CIVIL
 from services.cli.demo.packet_checks import TriedPull
 from services.cli.demo.partner_checks import READERS
 
@@ -14,6 +19,13 @@ STALLED, BY_CLOCK = "stalled", "clock"
 SMALL_BELOW: Final = 5
 CLOSED: Final = "group_not_shared"
 """How a pull is refused of what a protocol no longer shares."""
+RELEASED: Final = "-released.csv"
+"""How the name of the report's file ends in which released figures stand."""
+PUBLISHED: Final = "published"
+HIDDEN: Final = ("<11", "*", "-")
+SHOWN_LEAST: Final = 10
+SHOWN_STEP: Final = 5
+"""Counts from eleven up are rounded to five, so ten is the least that may be read."""
 
 Course = tuple[tuple[str, str], ...]
 """Each state that a recommendation came to, and the role in which somebody brought it there."""
@@ -36,6 +48,19 @@ class DialogueCount:
 
     said: Mapping[str, int]
     places: Mapping[str, Counts]
+
+
+@dataclass(frozen=True, slots=True)
+class ServedRelease:
+    """A release of figures as it was before its signature, who signed, and what is served since."""
+
+    state: str
+    signed_by: str | None
+    constituency: str | None
+    """For whom the signing partner speaks."""
+    drafted: str
+    """Its tables as JSON, before anybody signed."""
+    served: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +125,44 @@ def pulls_obey_the_lesson(closed_cells: Mapping[str, ClosedCell]) -> list[str]:
     return problems
 
 
+def releases_are_as_signed(releases: Mapping[str, ServedRelease]) -> list[str]:
+    """Civil society signs before anything is published; what is served is what it signed, nobody is in it."""
+    problems = []
+    for name, one in releases.items():
+        if one.state == PUBLISHED and one.constituency not in CIVIL:
+            problems.append(f"release {name} is published, and signed by {one.signed_by or 'nobody'}")
+        if one.served != one.drafted:
+            problems.append(f"release {name} is served otherwise than it was signed")
+        telling = sorted({said for said in shown_in(one.served) if not _tells_nobody(said)})
+        problems += [f"release {name} shows {said}, which tells of few" for said in telling]
+    return problems
+
+
+def report_holds_the_releases(report: Mapping[str, str], releases: Mapping[str, ServedRelease]) -> list[str]:
+    """The report's file of figures holds each cell of each published release as it is served, and no more."""
+    [name] = [file for file in report if file.endswith(RELEASED)] or [""]
+    rows = list(csv.reader(StringIO(report.get(name, ""))))[1:]
+    told: Counter[tuple[str, ...]] = Counter(tuple(cell.removeprefix("'") for cell in row) for row in rows)
+    wanted: Counter[tuple[str, ...]] = Counter(
+        (release, release.partition("_")[2], table["part"], "; ".join(keys), said, one.signed_by or "")
+        for release, one in releases.items()
+        if one.state == PUBLISHED
+        for table in json.loads(one.served)
+        for *keys, said in table["cells"]
+    )
+    return [
+        f"the report has {told[row]} times what was released {wanted[row]} times: {', '.join(row)}"
+        for row in sorted(told.keys() | wanted.keys())
+        if told[row] != wanted[row]
+    ]
+
+
 LEARNING_CHECKS: Final[tuple[tuple[str, Callable[..., list[str]]], ...]] = (
     ("recommendations stand as acted", recommendations_stand),
     ("small counts are nowhere", small_counts_are_nowhere),
     ("pulls obey the lesson", pulls_obey_the_lesson),
+    ("releases are as civil society signed them", releases_are_as_signed),
+    ("the report holds what was released", report_holds_the_releases),
 )
 
 
@@ -111,6 +170,7 @@ def lines_of_learning(
     courses: Mapping[str, RecommendationCourse],
     dialogues: Mapping[str, DialogueCount],
     closed_cells: Mapping[str, ClosedCell],
+    releases: Mapping[str, ServedRelease],
 ) -> list[str]:
     """What the partners learned, in lines to be read aloud."""
     [dialogue] = dialogues.values()
@@ -118,6 +178,8 @@ def lines_of_learning(
     stand = sorted(one.stands for one in courses.values())
     [(name, cell)] = closed_cells.items()
     opened = _fields(cell.before.fields, cell.group)
+    [(release, its)] = releases.items()
+    numbers = sum(said not in HIDDEN for said in shown_in(its.served))
     return [
         f"{len(dialogue.said)} groups and constituencies spoke with each other; so few of {_and(small)} came "
         f"that their number is kept nowhere: {SMALL}.",
@@ -125,7 +187,18 @@ def lines_of_learning(
         f"{cell.before.agency} could learn {cell.group} ({opened}): entry {cell.before.entry}.",
         f"They learned that this kept people from the {cell.recipient}, and {name} closes that cell: "
         f"{cell.after.agency} was refused it at the next referral, {cell.after.code}.",
+        f"{its.signed_by} signed release {release}: {numbers} counts, rounded to {SHOWN_STEP}; each other "
+        "cell is hidden.",
     ]
+
+
+def shown_in(tables: str) -> list[str]:
+    """What a release's tables show, cell by cell; every cell that they do not list is hidden."""
+    return [cell[-1] for table in json.loads(tables) for cell in table["cells"]]
+
+
+def _tells_nobody(said: str) -> bool:
+    return said in HIDDEN or (said.isdecimal() and int(said) >= SHOWN_LEAST and not int(said) % SHOWN_STEP)
 
 
 def _fields(names: Sequence[str], group: str) -> str:

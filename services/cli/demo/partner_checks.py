@@ -13,8 +13,8 @@ NOT_SIGNED: Final = "signed_once"
 READERS: Final = (*SECTORS, "referrals")
 """Who acts by a protocol."""
 _NAMED_BY: Final = (
-    "lesson", "recommendation", "dialogue", "decision", "meeting", "mandate", "committee", "partner",
-    "agency",
+    "release", "lesson", "recommendation", "dialogue", "decision", "meeting", "mandate", "committee",
+    "partner", "agency",
 )  # fmt: skip
 
 

@@ -37,6 +37,8 @@ from services.cli.demo.partner_checks import HalfSigned, UndecidedVersion
 from services.cli.demo.pulls import AGREED, NOT_AGREED_TO, agreement
 from services.cli.demo.trial import Trial
 
+COUNTED: Final = "first"
+"""How each case counts in statistics: it is that survivor's first referral."""
 STORY_WITHIN_SECONDS: Final = 120.0
 STALE_MAX: Final = 20
 STALE_PAUSE_SECONDS: Final = 0.1
@@ -192,6 +194,7 @@ class Play:
                 feedback=FEEDBACK in story.steps,
                 agreed=agreement(AGREED[receiver.agency.sector], *asked),
                 urgency=story.urgency,
+                count=COUNTED,
                 alternatives=[_service_of(following)] if story.goes_on == BY_ITSELF else [],
             )
             sector, packet = receiver.agency.sector, new_packet()

@@ -36,8 +36,9 @@ NOT_AGREED_TO: Final[Mapping[str, str]] = {
 
 
 def agreement(groups: Sequence[str], *recipients: AgencyAccount) -> Mapping[str, Any]:
-    """What she agrees to: groups, and to each recipient how to call her."""
-    return {"groups": groups, "fields": {recipient.id: CALLED for recipient in recipients}}
+    """What she agrees to: groups, to each recipient how to call her, and that she is counted."""
+    fields = {recipient.id: CALLED for recipient in recipients}
+    return {"groups": groups, "fields": fields, "statistics": True}
 
 
 @dataclass

@@ -10,7 +10,7 @@ from services.cli.agency_client import ACCEPT, SEAL, WITHDRAW, AgencyClient
 from services.cli.demo.canaries import new_packet
 from services.cli.demo.checks import PlayedReferral
 from services.cli.demo.packet_checks import ACCEPTED, NOT_SHARED, STRANGER, WITHDRAWN, TriedPull
-from services.cli.demo.play import Play, all_told, happened, leave, take
+from services.cli.demo.play import COUNTED, Play, all_told, happened, leave, take
 from services.cli.demo.pulls import agreement
 
 HOLDERS: Final = ("health", "police")
@@ -48,7 +48,7 @@ async def play_one(play: Play) -> ToldCase:
     holders = {sector: first[sector] for sector in HOLDERS}
     health, police = holders.values()
     agencies = (health.agency, police.agency)
-    body = await owner.prepare(*agencies, agreed=agreement(AGREED, *agencies))
+    body = await owner.prepare(*agencies, agreed=agreement(AGREED, *agencies), count=COUNTED)
     await owner.write_packet(body["case"], new_packet())
     referrals = {}
     for sector, holder in holders.items():

@@ -38,9 +38,12 @@ from services.runtime.clock import SystemClock
 PROTOCOL: Final = Path(deploy.local.__file__).with_name("protocol.json")
 MORE: Final = {
     "notifications": {"CONCERT_SWEEP_EVERY": "PT0.1S"},
-    "governance": {"CONCERT_PROTOCOL_DELAY_SECONDS": "0"},
+    "governance": {"CONCERT_PROTOCOL_DELAY_SECONDS": "0", "CONCERT_RELEASE_FREEZE_DAYS": "-31"},
 }
-"""An installation sends fifty mails a second, and lets a protocol wait a day; the demo waits for neither."""
+"""An installation sends fifty mails a second, lets a protocol wait a day, releases no month before its end.
+
+The demo waits for none of it.
+"""
 _KNOWN: Final = "SELECT (SELECT count(*) FROM agency) >= $1 AND EXISTS (SELECT FROM protocol)"
 WITHIN_SECONDS: Final = 60.0
 POLL_SECONDS: Final = 0.05

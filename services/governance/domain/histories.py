@@ -303,7 +303,7 @@ HISTORIES: Final = LifeCycle(
     content=RecommendationHistory,
     plural="histories",
     id_kind="history",
-    most=100,
+    most=10_000,  # kept for good, each without its table
     waits="checked",
     rows=(
         ActRow(NOTHING, "check", "seat", "checked", RecommendationTable, _check, (_has_room,),

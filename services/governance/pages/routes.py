@@ -46,41 +46,45 @@ class PartnershipPage:
 
     async def page(self, language: Language) -> PageBytes:
         """The page in a language; raises Unavailable."""
-        shown = await self._current()
-        if ("", language) not in self._made:
-            values = {"report": shown, "rows_max": ROWS_MAX}
-            body = self._pages.render("partnership.html", language, values)
-            self._made["", language] = PageBytes.of(body, "text/html")
-        return self._made["", language]
+        async with self._one_looks:
+            shown = await self._current()
+            if ("", language) not in self._made:
+                values = {"report": shown, "rows_max": ROWS_MAX}
+                body = self._pages.render("partnership.html", language, values)
+                self._made["", language] = PageBytes.of(body, "text/html")
+            return self._made["", language]
 
     async def table(self, name: str) -> PageBytes:
         """A table as CSV, in codes and therefore in no language; raises NotFound and Unavailable."""
-        one = (await self._current()).tables.get(name)
-        if one is None:
-            raise NotFound
-        if (name, ENGLISH) not in self._made:
-            text = csv_text([*one.table.columns], ([plain(cell) for cell in row] for row in one.rows))
-            self._made[name, ENGLISH] = PageBytes.of(text.encode(), "text/csv")
-        return self._made[name, ENGLISH]
+        async with self._one_looks:
+            one = (await self._current()).tables.get(name)
+            if one is None:
+                raise NotFound
+            if (name, ENGLISH) not in self._made:
+                rows = ([plain(cell) for cell in row] for row in one.rows)
+                text = await asyncio.to_thread(csv_text, [*one.table.columns], rows)
+                self._made[name, ENGLISH] = PageBytes.of(text.encode(), "text/csv")
+            return self._made[name, ENGLISH]
 
     async def _current(self) -> Report:
         """The report of how things stand, or stood two seconds ago."""
-        async with self._one_looks:
-            now = self._clock.now()
-            if self._looked_at and abs(now - self._looked_at) < LOOKED_EVERY:  # also of a clock set back
-                if self._report is None:
-                    raise Unavailable("the database did not answer a moment ago")
-                return self._report
-            known, self._report, self._looked_at = self._report, None, now
-            async with self._open_work() as work:
-                register, figures = await work.acts.register(), await work.statistics.public_figures()
-            # Whatever ends by time alone ends by an act of the clock; days count besides.
-            seen = (register.seen, now.date(), figures)
-            if known is None or seen != self._seen:
-                known, self._seen = report(ReportSource(register, now, figures)), seen
-                self._made.clear()
-            self._report = known
-            return known
+        now = self._clock.now()
+        if self._looked_at and abs(now - self._looked_at) < LOOKED_EVERY:  # also of a clock set back
+            if self._report is None:
+                raise Unavailable("the database did not answer a moment ago")
+            return self._report
+        known, self._report, self._looked_at = self._report, None, now
+        async with self._open_work() as work:
+            register, figures = await work.acts.register(), await work.statistics.public_figures()
+        # Whatever ends by time alone ends by an act of the clock; days count besides.
+        seen = (register.seen, now.date(), figures)
+        if known is None or seen != self._seen:
+            source = ReportSource(register.copy(), now, figures)  # partners act while it is made
+            known = await asyncio.to_thread(report, source)
+            self._seen = seen
+            self._made.clear()
+        self._report = known
+        return known
 
 
 def page_routes(page: PartnershipPage) -> APIRouter:

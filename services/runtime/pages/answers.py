@@ -4,6 +4,7 @@ import hashlib
 from typing import Final, NamedTuple, Self
 
 from fastapi import APIRouter, Response
+from starlette.types import Receive, Scope, Send
 
 from services.runtime.pages.rendering import BASE, STYLE_PATH
 
@@ -29,6 +30,20 @@ HEADERS: Final = {
 """With every page, and with whatever it loads."""
 SHOWN_SECONDS: Final = 60
 """How long a browser or a proxy may show what everybody may read without asking again."""
+PIECE_BYTES: Final = 65_536
+
+
+class ManyPieces(Response):
+    """Bytes sent piece by piece, each once the one before was taken: a slow reader holds no copy of all."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send them."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        whole = bytes(self.body)
+        for first in range(0, max(len(whole), 1), PIECE_BYTES):
+            rest = first + PIECE_BYTES
+            piece = {"body": whole[first:rest], "more_body": rest < len(whole)}
+            await send({"type": "http.response.body", **piece})
 
 
 class PageBytes(NamedTuple):
@@ -49,7 +64,7 @@ class PageBytes(NamedTuple):
         headers = HEADERS | kept | {name.replace("_", "-"): value for name, value in more.items()}
         if held and self.tag in held:
             return Response(status_code=304, headers=headers)
-        return Response(self.body, headers=headers, media_type=self.media_type)
+        return ManyPieces(self.body, headers=headers, media_type=self.media_type)
 
 
 def style_routes() -> APIRouter:

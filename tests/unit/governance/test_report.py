@@ -1,10 +1,12 @@
 """The partnership's page shows what the register holds, says what is missing, and costs a flood nothing."""
 
+import threading
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 import httpx2
+import pytest
 
 from schemas.events.partnership import PHASES
 from services.governance.domain.figures import Figure
@@ -16,6 +18,7 @@ from services.governance.pages.rows import ReportSource
 from services.governance.pages.tables import TABLES
 from services.runtime.errors import Unavailable
 from services.runtime.pages.tables import Mark, Month, Share, plain
+from services.runtime.tables_csv import csv_text
 from tests.support.pages import PageStage
 from tests.support.stage import A_LESSON, A_RECOMMENDATION, Stage, a_busy_stage, a_dialogue, a_scorecard
 
@@ -247,6 +250,25 @@ async def test_however_many_ask_the_database_is_asked_once_and_the_page_is_made_
     assert (looks, page.looks) == (1, 3)
     assert {*first, early} == {first[0]}
     assert (b"newcomer" in first[0], b"newcomer" in late) == (False, True)
+
+
+async def test_partners_are_answered_while_a_page_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    page, made_in = PageStage(a_busy_stage()), set[int]()
+
+    def noted(made: Any) -> Any:
+        def make(*said: Any) -> Any:
+            made_in.add(threading.get_ident())
+            return made(*said)
+
+        return make
+
+    for name, made in (("report", report), ("csv_text", csv_text)):
+        monkeypatch.setattr(f"services.governance.pages.routes.{name}", noted(made))
+    async with client(page) as http:
+        await http.get("/partnership/lessons.csv")
+
+    assert made_in
+    assert threading.get_ident() not in made_in
 
 
 async def test_a_database_that_does_not_answer_is_left_alone_for_a_moment() -> None:

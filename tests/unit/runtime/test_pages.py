@@ -2,11 +2,12 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from jinja2 import UndefinedError
 
-from services.runtime.pages.answers import HEADERS, PageBytes
+from services.runtime.pages.answers import HEADERS, PIECE_BYTES, PageBytes
 from services.runtime.pages.languages import Language, Wording, language_of
 from services.runtime.pages.rendering import Pages
 from services.runtime.pages.tables import Cell, Mark, Month, Share, Term, plain
@@ -72,3 +73,18 @@ def test_a_page_loads_nothing_from_elsewhere_and_runs_nothing() -> None:
     assert policy.keys() & {"script-src", "connect-src", "font-src"} == set()
     assert set(policy.values()) == {"'none'", "'self'", "'self' data:"}
     assert HEADERS.items() <= dict(answer.headers).items()
+
+
+@pytest.mark.parametrize("length", [0, 1, PIECE_BYTES, 3 * PIECE_BYTES + 1])
+async def test_a_slow_reader_is_sent_one_piece_at_a_time(length: int) -> None:
+    body, sent = b"x" * length, list[Any]()
+    receive: Any = None
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await PageBytes.of(body, "text/csv").answer(None)({"type": "http"}, receive, send)
+
+    pieces = [one["body"] for one in sent[1:]]
+    assert (b"".join(pieces), max(map(len, pieces)) <= PIECE_BYTES) == (body, True)
+    assert [one["more_body"] for one in sent[1:]] == [True] * (len(pieces) - 1) + [False]

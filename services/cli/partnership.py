@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final
 from urllib.parse import quote
@@ -38,10 +39,18 @@ def report(
         files = asyncio.run(_read(address, out, lang))
     except (httpx2.TransportError, httpx2.HTTPStatusError):
         fail(f"governance does not show the page; see {command('status', data)}", TEMPORARY)
-    for file, text in files.items():
-        file.write_text(text, "utf-8", newline="")
-        print(file)
+    write_report(files)
     say("Anybody may read these; open the page in any browser, it needs no network.")
+
+
+def write_report(files: Mapping[Path, str]) -> None:
+    """Write each file and print its path; where one cannot be written, that ends the command."""
+    for file, text in files.items():
+        try:
+            file.write_text(text, "utf-8", newline="")
+        except OSError as error:
+            fail(f"{file} cannot be written: {error.strerror}")
+        print(file)
 
 
 async def read_report(client: httpx2.AsyncClient, out: Path, language: str) -> dict[Path, str]:

@@ -446,7 +446,7 @@ async def test_the_command_shows_what_stands_over_a_partition_and_ends_it(
     # Only the arbiter runs here, and the list says who does not answer.
     assert [one.code for one in (listed, ended, again, after, nobody)] == [6, 0, 4, 6, 2]
     assert "\nreferrals\ttopic_made_anew\tsteps/7: from 9 to 0\t" in f"\n{listed.out}"
-    silent = "civil_society, education, health, notifications, police, social_services"
+    silent = "civil_society, education, governance, health, notifications, police, social_services"
     assert f"no answer from {silent}" in listed.err
     assert "Ended: topic_made_anew. The reader goes on within seconds." in ended.out.splitlines()
     assert "Nothing stands over any partition." in after.out.splitlines()

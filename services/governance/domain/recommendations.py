@@ -113,6 +113,8 @@ class Recommendation(RecommendationText, Content):
     agreed_at: Instant | None = None
     """When it became a joint one."""
     owner: AgencyId | None = None
+    owner_constituency: Constituency | None = None
+    """For whom the owner spoke when it took it on."""
     due_at: Instant | None = None
     moved_at: Instant | None = None
     per_cent: int = 0
@@ -161,7 +163,8 @@ def _goes_forward(_: Scene, content: Recommendation, body: Progress) -> None:
 @condition(OwnVerification)
 def _by_another_constituency(scene: Scene, content: Recommendation, _: Nothing) -> None:
     owner = scene.register.find(Partner, content.owner).content  # whether or not it takes part any longer
-    if admitted(scene.register, scene.partner).constituency == owner.constituency:
+    owners = {owner.constituency, content.owner_constituency}  # who leaves may come back for somebody else
+    if admitted(scene.register, scene.partner).constituency in owners:
         raise OwnVerification
 
 
@@ -185,8 +188,11 @@ def _agree(scene: Scene, content: Recommendation, _: Nothing) -> Change:
 
 
 def _assign(scene: Scene, content: Recommendation, body: Assignment) -> Change:
-    after = content.model_copy(update={**dict(body), "moved_at": scene.at})
-    return _told(scene, after, RecommendationAssigned, **dict(body))
+    whose = admitted(scene.register, body.owner).constituency
+    moved = {"moved_at": scene.at, "owner_constituency": whose}
+    return _told(
+        scene, content.model_copy(update={**dict(body), **moved}), RecommendationAssigned, **dict(body)
+    )
 
 
 def _progress(scene: Scene, content: Recommendation, body: Progress) -> Change:

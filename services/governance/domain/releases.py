@@ -1,7 +1,7 @@
 """Releases: the counts of a month, protected once, signed by civil society, and served as they are."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import product
 from typing import Annotated, ClassVar, Final
@@ -66,13 +66,16 @@ CODES: Final[Mapping[str, tuple[str, ...]]] = {
 ELSEWHERE: Final = "other"
 """Where an area is counted in which too few agencies contributed."""
 
+OLDEST: Final = timedelta(days=2 * 366)
+
 _define: Final = partial(define_refusal, __name__)
 
 PeriodOpen: Final = _define(
-    "period_open", "Wait until the month is over and its facts are in; figures are drawn once.", 422
+    "period_open", "Name a month that is over, with its facts in, of the last two years.", 422
 )
 ReleasedAlready: Final = _define(
-    "released_already", "This month is released, or waits to be signed; to correct a release, name it."
+    "released_already",
+    "It is released, waits to be signed, or you dropped its draft; name what you correct, or let others ask.",
 )
 CorrectionUnfit: Final = _define(
     "correction_unfit", "Name the last published release of this month as the one to correct.", 422
@@ -83,12 +86,11 @@ GridTooLarge: Final = _define(
 FiguresDisagree: Final = _define(
     "figures_disagree", "Tables that count the same events give different sums; rebuild the figures."
 )
-RevealsCell: Final = _define(
-    "reveals_cell", "With the release that it corrects it would tell a hidden count; leave that one as it is."
+CorrectionWithheld: Final = _define(
+    "correction_withheld",
+    "No number moved far enough to be shown anew, or it would tell a hidden count; leave it as it is.",
 )
-NothingToCorrect: Final = _define(
-    "nothing_to_correct", "No number moved so far that it would be shown otherwise; nothing is to correct."
-)
+"""One word for both: whoever asks again and again would see by the change when a hidden count moved."""
 CivilSignature: Final = _define(
     "civil_signature", "A partner of civil society or of a women's movement signs a release.", 403
 )
@@ -140,13 +142,16 @@ class JointRelease(ReleaseRequest, Content):
 @condition(PeriodOpen)
 def _is_frozen(scene: Scene, _: None, body: ReleaseRequest) -> None:
     """Facts may be told late; what is drawn before they are in would change by single ones."""
-    if scene.at < frozen_at(scene, body.period):
+    if not timedelta() <= scene.at - frozen_at(scene, body.period) <= OLDEST:
         raise PeriodOpen
 
 
 @condition(ReleasedAlready)
 def _is_not_released(scene: Scene, _: None, body: ReleaseRequest) -> None:
-    states = {one.state for one in _releases(scene, body.period)}
+    found = _releases(scene, body.period)
+    states = {one.state for one in found}
+    if any(one.state == "dropped" and one.made_by == scene.partner for one in found):
+        raise ReleasedAlready  # or a few partners fill the table with drafts that they drop
     if "draft" in states or ("published" in states and body.corrects is None):
         raise ReleasedAlready
 
@@ -167,14 +172,12 @@ def _can_be_protected(scene: Scene, _: None, body: ReleaseRequest) -> None:
         raise FiguresDisagree
 
 
-@condition(RevealsCell, NothingToCorrect)
+@condition(CorrectionWithheld)
 def _tells_of_nobody(scene: Scene, _: None, body: ReleaseRequest) -> None:
     if body.corrects and (seen := _releases(scene, body.period)):
         shown, reveals = correct(_counted(scene, body.period), _codes(scene), seen[-1].content.shown())
-        if reveals:
-            raise RevealsCell
-        if shown == scene.register.find(JointRelease, body.corrects).content.shown():
-            raise NothingToCorrect
+        if reveals or shown == scene.register.find(JointRelease, body.corrects).content.shown():
+            raise CorrectionWithheld
 
 
 @condition(CivilSignature)

@@ -112,6 +112,16 @@ def with_council(stage: Stage) -> None:
     stage.do("approver ministry", "confirm", "partner", "council")
 
 
+def council_did_it_and_left(stage: Stage) -> None:
+    """A recommendation's owner leaves, and is to come back for somebody else."""
+    with_council(stage)
+    owned = {"owner": "council", "due_at": ENDS}
+    does(PROPOSED, AGREED, (MINISTRY, "assign", "recommendation rec_new", owned),
+         ("seat council", "implement", "recommendation rec_new", {"evidence": "report"}),
+         ("approver council", "leave", "partner council"))(stage)  # fmt: skip
+    stage.do("seat un-office", "propose", "partner", "council", described("academia"))
+
+
 def with_shelter(sector: str | None) -> Callable[[Stage], None]:
     """A shelter takes part, in a sector or in none; it may have left before."""
     return does(
@@ -400,6 +410,7 @@ CASES: Final = [
         does((MINISTRY, "progress", "recommendation rec_desks", {"per_cent": 10}))),
     Bad("own_verification", MINISTRY, "verify", "recommendation rec_desks", None,
         does((MINISTRY, "implement", "recommendation rec_desks", {"evidence": "report"}))),
+    Bad("own_verification", MINISTRY, "verify", "recommendation rec_new", None, council_did_it_and_left),
     # Scorecards and lessons.
     Bad("not_reference_group", MINISTRY, "score", "scorecard scd_new", a_scorecard()),
     Bad("own_scorecard", "seat shelter", "score", "scorecard scd_new", a_scorecard(agency="shelter"),
@@ -430,6 +441,7 @@ CASES: Final = [
     Bad("not_made_by_you", "seat river-alliance", "drop", "history his_past"),
     # Releases.
     Bad("period_open", MINISTRY, "ask", "release rls_new", {"period": "2026-02"}),
+    Bad("period_open", MINISTRY, "ask", "release rls_new", {"period": "2023-12"}),
     Bad("released_already", MINISTRY, "ask", "release rls_new", {"period": "2026-01"}),
     Bad("released_already", MINISTRY, "ask", "release rls_new", {"period": "2025-12"}),
     Bad("correction_unfit", MINISTRY, "ask", "release rls_new", {**JANUARY, "corrects": "rls_december"}),
@@ -439,11 +451,11 @@ CASES: Final = [
         lambda stage: counts(stage, {f"need_{one}": 1 for one in range(3_000)})),
     Bad("figures_disagree", MINISTRY, "ask", "release rls_new", {"period": "2025-11"},
         lambda stage: counts(stage, {}, figures()[:-1])),
-    Bad("reveals_cell", MINISTRY, "ask", "release rls_new", JANUARY,
+    Bad("correction_withheld", MINISTRY, "ask", "release rls_new", JANUARY,
         lambda stage: counts(stage, {"legal_aid": 14, "safe_shelter": 99})),
-    Bad("reveals_cell", MINISTRY, "ask", "release rls_new", JANUARY,
+    Bad("correction_withheld", MINISTRY, "ask", "release rls_new", JANUARY,
         lambda stage: counts(stage, {"medical_care": 9})),
-    Bad("nothing_to_correct", MINISTRY, "ask", "release rls_new", JANUARY,
+    Bad("correction_withheld", MINISTRY, "ask", "release rls_new", JANUARY,
         lambda stage: counts(stage, {"legal_aid": 5})),
     Bad("civil_signature", "approver un-office", "sign", "release rls_december"),
     Bad("own_release", "approver river-alliance", "sign", "release rls_own", None,

@@ -38,7 +38,7 @@ async def served(app: FastAPI) -> AsyncIterator[str]:
     """An application on a port of loopback."""
     with socket.socket(proto=socket.IPPROTO_TCP) as listening:  # or answers wait for an ACK
         listening.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off"))
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
         serving = asyncio.create_task(server.serve([listening]))
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
         server.should_exit = True

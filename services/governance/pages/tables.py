@@ -117,9 +117,9 @@ TABLES: Final[tuple[PageTable[rows.ReportSource], ...]] = (
     PageTable(
         "released", _("Released figures"),
         _(
-            "People’s referrals by month, as civil society signed them, rounded to five. What is not li"
-            "sted is under eleven; * is eleven or more and - any number, hidden so that nobody wor"
-            "ks out a small one."
+            "People’s referrals by month, as civil society signed them, rounded to five. What is not "
+            "listed is under eleven; * is eleven or more and - any number, hidden so that nobody works "
+            "out a small one."
         ),
         {
             "release": _("Release"), "month": _("Month"), "figure": _("Figure"), "of": _("Of what"),

@@ -134,6 +134,7 @@ POLLS: Final[Mapping[str, str]] = {
     "tests/integration/test_sector_closures.py": "the race is over who ends first: a release lasts",
     "tests/integration/test_sector_promises.py": "the same",
     "tests/fault/doors.py": "an attack of drops and a sign of life go by time, until an end that is given",
+    "tests/fault/disks.py": "waits until nobody uses a disk any more, with a deadline",
     "tests/fault/hostile_records.py": "polls over HTTP until nothing stands any more, with a limit",
 }
 """Who waits by time, and why; a test waits on a condition."""

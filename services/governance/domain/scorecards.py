@@ -79,7 +79,8 @@ def _is_of_anothers_service(scene: Scene, _: None, body: ScorecardAnswers) -> No
 @condition(QuarterOpen)
 def _is_over(scene: Scene, _: None, body: ScorecardAnswers) -> None:
     year, number = body.quarter.split("-Q")
-    now = scene.at.year * 4 + (scene.at.month - 1) // 3
+    at = scene.at.astimezone(scene.rules.zone)
+    now = at.year * 4 + (at.month - 1) // 3
     if not 1 <= now - (int(year) * 4 + int(number) - 1) <= QUARTERS_BACK:
         raise QuarterOpen
 

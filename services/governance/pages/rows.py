@@ -194,28 +194,11 @@ def lessons(source: ReportSource) -> list[Row]:
 
 def burden(source: ReportSource) -> list[Row]:
     """What each partner gives; hours are marked where a month went above four fifths of what it offers."""
-    since = source.at - YEAR
-    attended = Counter(
-        partner
-        for one in source.register.all(Meeting)
-        if one.state == "held" and one.content.begins_at >= since
-        for partner in one.content.present
-    )
-    hours: Counter[tuple[str, str]] = Counter()
-    for mandate in source.register.all(Mandate):
-        for key, count in mandate.content.hours.items():
-            partner, _sep, month = key.partition(" ")
-            if month >= since.isoformat()[:7]:
-                hours[partner, month] += count
+    attended, given, most = _attended(source), *_hours(source)
     owned = Counter(
         one.content.owner for one in joint_recommendations(source) if one.state in ("assigned", "progressed")
     )
     late = Counter(one.content.owner for one in joint_recommendations(source) if one.state == "stalled")
-    given: Counter[str] = Counter()
-    most: Counter[str] = Counter()
-    for (partner, _month), count in hours.items():
-        given[partner] += count
-        most[partner] = max(most[partner], count)
     rows: list[Row] = []
     for one in _by_id(source.register.all(Partner)):
         if one.state == "admitted":
@@ -226,14 +209,6 @@ def burden(source: ReportSource) -> list[Row]:
             whose = term(one.content.constituency)
             rows.append((one.id, whose, attended[one.id], spent, offers, owned[one.id], stalled))
     return rows
-
-
-def _by_id(records: Iterable[GovernanceRecord[Any]]) -> list[GovernanceRecord[Any]]:
-    return sorted(records, key=lambda one: one.id)
-
-
-def _counted(counts: Mapping[str, int]) -> tuple[Term, ...]:
-    return tuple(term(one, counts[one]) for one in CONSTITUENCIES if counts.get(one))
 
 
 def acts(source: ReportSource) -> list[Row]:
@@ -290,3 +265,38 @@ def joint_recommendations(source: ReportSource) -> list[GovernanceRecord[Recomme
 
 def _groups(dialogue: Dialogue) -> Iterable[str]:
     return dialogue.participants.by_group if dialogue.participants else ()
+
+
+def _attended(source: ReportSource) -> Counter[str]:
+    """Partner → the meetings of the last year that it sat in."""
+    return Counter(
+        partner
+        for one in source.register.all(Meeting)
+        if one.state == "held" and one.content.begins_at >= source.at - YEAR
+        for partner in one.content.present
+    )
+
+
+def _hours(source: ReportSource) -> tuple[Counter[str], Counter[str]]:
+    """Partner → the hours that it gave in the last year, and in the month in which it gave most."""
+    first = (source.at - YEAR).isoformat()[:7]
+    given: Counter[str] = Counter()
+    by_month: Counter[tuple[str, str]] = Counter()
+    for mandate in source.register.all(Mandate):
+        for key, count in mandate.content.hours.items():
+            partner, _sep, month = key.partition(" ")
+            if month >= first:
+                given[partner] += count
+                by_month[partner, month] += count
+    most: Counter[str] = Counter()
+    for (partner, _month), count in by_month.items():
+        most[partner] = max(most[partner], count)
+    return given, most
+
+
+def _by_id(records: Iterable[GovernanceRecord[Any]]) -> list[GovernanceRecord[Any]]:
+    return sorted(records, key=lambda one: one.id)
+
+
+def _counted(counts: Mapping[str, int]) -> tuple[Term, ...]:
+    return tuple(term(one, counts[one]) for one in CONSTITUENCIES if counts.get(one))

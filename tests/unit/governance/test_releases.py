@@ -17,7 +17,7 @@ from services.governance.domain.tables import CYCLES
 from services.governance.store import INDICATORS
 from services.runtime.errors import Refused
 from tests.support.partnership import AREAS
-from tests.support.stage import Stage, facts_of, figures
+from tests.support.stage import Stage, a_busy_stage, a_scorecard, facts_of, figures
 
 FEBRUARY = {"period": "2026-02"}
 
@@ -85,6 +85,22 @@ def test_harm_13_no_month_is_drawn_before_it_is_frozen_and_then_it_stays(
     assert stage.content("release", "rls_one").model_dump_json() == before
     with pytest.raises(Refused, match="released_already"):
         published(stage, "rls_two")
+
+
+@pytest.mark.parametrize(("zone", "ends"), [
+    ("Pacific/Auckland", datetime(2026, 3, 31, 11, tzinfo=UTC)),
+    ("America/Lima", datetime(2026, 4, 1, 5, tzinfo=UTC)),
+])  # fmt: skip
+def test_a_quarter_is_over_when_its_last_month_is(zone: str, ends: datetime) -> None:
+    stage = a_busy_stage()
+    stage.rules = replace(stage.rules, zone=ZoneInfo(zone))
+    stage.clock.forward(ends - stage.clock.now() - timedelta(seconds=1))
+    said = a_scorecard(quarter="2026-Q1")
+    with pytest.raises(Refused, match="quarter_open"):
+        stage.do("seat dawn-movement", "score", "scorecard", "scd_new", said)
+    stage.clock.forward(timedelta(seconds=1))
+
+    stage.do("seat dawn-movement", "score", "scorecard", "scd_new", said)
 
 
 def test_harm_13_a_month_that_is_drawn_whenever_somebody_asks_tells_of_one_referral(

@@ -1,4 +1,4 @@
-"""Killed at each line of the durable path, the arbiter loses nothing and does nothing twice."""
+"""Harm 31, a dead consumer: killed at each line of the durable path, it loses and doubles nothing."""
 
 import asyncio
 from collections import Counter
@@ -74,7 +74,9 @@ async def pending(space: Space) -> int:
 
 
 @pytest.mark.parametrize("point", POINTS)
-async def test_a_kill_at_any_line_loses_nothing_and_does_nothing_twice(space: Space, point: str) -> None:
+async def test_harm_31_a_kill_at_any_line_loses_nothing_and_does_nothing_twice(
+    space: Space, point: str
+) -> None:
     settings = space.settings(Settings, "referrals")
     referrals = [new_id("referral") for _ in range(REFERRALS)]
     await send_raw(

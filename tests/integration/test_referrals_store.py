@@ -1,7 +1,9 @@
 """The arbiter's SQL on the real database: locks, numbers without gap, and what is in force."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +16,7 @@ from schemas.events.referral import StepBase
 from schemas.events.unmet_need import ReportUnmetNeed
 from schemas.topics import DIRECTORY_STATE, GOVERNANCE_STATE, STEPS, TOPICS
 from schemas.wire.envelope import HEADERS, ReadEvent, read
+from services.referrals import store
 from services.referrals.domain.referral import Outcome
 from services.referrals.domain.steps import decide
 from services.referrals.handlers import (
@@ -25,7 +28,7 @@ from services.referrals.handlers import (
 )
 from services.referrals.store import LostUpdate, ReferralStore
 from services.runtime.database import Database
-from services.runtime.errors import Invalid
+from services.runtime.errors import Invalid, Unavailable
 from services.runtime.identity import Identity
 from services.runtime.outbox import Outbox
 from services.runtime.transaction import Transaction
@@ -321,3 +324,51 @@ async def test_the_service_cannot_delete(database: Database, table: str) -> None
     with pytest.raises(Exception, match="permission denied"):
         async with database.transaction() as transaction:
             await transaction.run(f"DELETE FROM {table}")
+
+
+RACED = 200
+RACES = (("accept", RECEIVER), ("start", RECEIVER), ("withdraw", OWNER), ("provide", RECEIVER))
+"""What four processes decide at the same time, each about all referrals, in orders of their own."""
+
+
+async def lost_races(database: Database, seed: str) -> int:
+    """How many withdrawals were refused, undone, or followed by anything but refusals."""
+    referrals = [an_id("referral", f"{seed} {number}") for number in range(RACED)]
+    await decided(database, *(an_offer(referral) for referral in referrals))
+
+    async def ask(verb: str, agency: str) -> None:
+        order = random.Random(verb).sample(referrals, RACED)
+        at = 0
+        while at < RACED:
+            steps = [a_step(verb, agency, referral) for referral in order[at : at + 20]]
+            with suppress(Unavailable):  # another process was faster: the same batch again
+                await decided(database, *steps)
+                at += 20
+
+    await asyncio.gather(*(ask(verb, agency) for verb, agency in RACES))
+    lost = 0
+    async with database.transaction() as transaction:
+        states = await ReferralStore(transaction, OUTBOX, {}).load(referrals)
+    for referral in referrals:
+        names, numbers = zip(*await told(database, referral, RECEIVER), strict=True)
+        assert numbers == tuple(range(1, len(numbers) + 1))
+        behind = names[names.index("withdrawn") + 1 :] if "withdrawn" in names else ("lost",)
+        found = states[referral]
+        lost += found is None or found.state is not State.WITHDRAWN or not {"step_refused"}.issuperset(behind)
+    return lost
+
+
+async def test_harm_7_of_200_withdrawals_that_meet_other_steps_in_four_processes_none_is_lost(
+    database: Database,
+) -> None:
+    assert await lost_races(database, "locked") == 0
+
+
+async def test_harm_7_withdrawals_are_lost_where_the_arbiter_locks_nothing(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, control in (("_LOAD", "FOR UPDATE"), ("_SAVE", "WHERE r.version < excluded.version")):
+        assert control in getattr(store, name)
+        monkeypatch.setattr(store, name, getattr(store, name).replace(control, ""))
+
+    assert await lost_races(database, "unlocked") > 0

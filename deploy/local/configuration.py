@@ -21,7 +21,8 @@ KEPT: Final = ("mode", "cell", "jurisdiction", "year")
 
 HEADING: Final = """\
 # Concert on this machine. CONCERT_... variables win over this file.
-# Ports that are named in a section [ports] are used or refused, never replaced."""
+# Ports that are named in a section [ports] are used or refused, never replaced.
+# [scale] says how many processes of a service run, such as health = 2; `concert scale` writes it below."""
 MARK: Final = "# Below this line the supervisor writes; a port that is taken is chosen anew."
 WORD: Final = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 
@@ -74,6 +75,8 @@ class Configuration(BaseSettings):
     """Brokers that somebody else runs, and the administrator that makes topics, users and rights there."""
     database: ExternalDatabase | None = None
     smtp: MailServer | None = None
+    scale: Mapping[str, int] = {}
+    """How many processes of a service run, where it is more than one; `concert scale` changes it."""
     issuer: IssuerSettings | None = None
     """Who signs agencies' access tokens, where it is not the local issuer."""
     governance_keys_file: Path | None = None
@@ -90,6 +93,11 @@ class Configuration(BaseSettings):
     def origin(self) -> str:
         """The name of the access log."""
         return f"audit.localhost/{self.jurisdiction}/{self.year}"
+
+    @property
+    def has_one_broker(self) -> bool:
+        """Whether topics have the few partitions of a single broker."""
+        return self.kafka is None or self.mode == "local"
 
     @property
     def logs(self) -> Path:
@@ -145,6 +153,14 @@ def trial(data: Path, **changes: Any) -> Configuration:
     return Configuration.model_construct(**values)
 
 
+def kept(configuration: Configuration, ports: Mapping[str, int], scale: Mapping[str, int]) -> Configuration:
+    """The configuration with what the supervisor chose, written down."""
+    chosen = {name: port for name, port in ports.items() if name not in configuration.ports}
+    found = configuration.model_copy(update={"chosen_ports": chosen, "scale": dict(scale)})
+    write(found)
+    return found
+
+
 def write(configuration: Configuration) -> None:
     """Writes the file at a first start; later only what stands below the mark, which is the supervisor's."""
     make_directory(configuration.data, 0o711)
@@ -155,8 +171,12 @@ def write(configuration: Configuration) -> None:
         lines = [f"{name} = {json.dumps(getattr(configuration, name))}" for name in KEPT]
         above = "\n".join((HEADING, *lines))
     ports = "".join(f"{name} = {port}\n" for name, port in sorted(configuration.chosen_ports.items()))
+    scale = "".join(f"{name} = {count}\n" for name, count in sorted(configuration.scale.items()))
+    below = f"[chosen_ports]\n{ports}"
+    if scale and "scale" not in tomllib.loads(above):  # the operator's own numbers hold at the next start
+        below += f"\n[scale]\n{scale}"
     fresh = file.with_suffix(".new")
-    fresh.write_text(f"{above.rstrip()}\n\n{MARK}\n[chosen_ports]\n{ports}", encoding="utf-8")
+    fresh.write_text(f"{above.rstrip()}\n\n{MARK}\n{below}", encoding="utf-8")
     fresh.replace(file)
 
 

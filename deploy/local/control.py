@@ -17,6 +17,8 @@ from deploy.local.refusals import CannotRun
 
 LOCK_FILE: Final = "lock"
 STATE_FILE: Final = "state.json"
+SCALE_FILE: Final = "scale.json"
+SCALE_SIGNAL: Final = signal.SIGUSR1
 POLL_SECONDS: Final = 0.05
 LOOKERS_GONE_SECONDS: Final = 1.0
 STOPPED_WITHIN_SECONDS: Final = 20.0
@@ -44,6 +46,7 @@ class PlatformState(BaseModel):
     fork_server: Pid | None = None
     ports: dict[str, Annotated[int, Field(ge=1, le=65_535)]] = {}
     parts: dict[str, PartState] = {}
+    scale: dict[str, int] = {}
 
 
 @contextlib.contextmanager
@@ -126,6 +129,21 @@ def stop_running(run: Path) -> bool:
             raise CannotRun("not_stopped", "The supervisor did not stop; see its logs.")
         time.sleep(POLL_SECONDS)
     return True
+
+
+def ask_scale(run: Path, scale: Mapping[str, int]) -> None:
+    """Asks a running supervisor for other numbers of processes; it tells in its state what it has done."""
+    write_private(run / SCALE_FILE, json.dumps(dict(scale)), durably=False)
+    supervisor = _holder(run)
+    if supervisor is None or is_frozen(supervisor):
+        raise CannotRun("not_ready", "The supervisor does not answer; see `concert status`.")
+    os.kill(supervisor, SCALE_SIGNAL)
+
+
+def asked_scale(run: Path) -> dict[str, int]:
+    """What a supervisor was asked for."""
+    found = json.loads((run / SCALE_FILE).read_text())
+    return {str(service): int(count) for service, count in found.items()}
 
 
 def is_frozen(pid: int) -> bool:

@@ -17,7 +17,7 @@ FURTHER_ROLES: Final[Mapping[str, tuple[str, ...]]] = {"audit": ("audit_sign",)}
 """Login roles of a database besides the service's own."""
 
 SCRAM_ITERATIONS: Final = 4096
-LOGIN_CONNECTIONS_MAX: Final = 30
+LOGIN_CONNECTIONS_MAX: Final = 45
 """One stolen role must not take the places of all others."""
 NO_RIGHTS: Final = "NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
 

@@ -42,6 +42,16 @@ class Installation:
         """What is locked while a view is emptied; its process waits for it at its start."""
         return self.configuration.data / "views" / view
 
+    def rescale(self, scale: Mapping[str, int], usual_ports: Mapping[str, int]) -> None:
+        """Writes down how many processes run, and chooses ports for those that come."""
+        ours, named = {*self.ports.values()}, self.configuration.ports
+
+        def is_ours_or_free(port: int) -> bool:
+            return port in ours or ports.is_free(port)
+
+        self.ports = ports.choose(usual_ports, named, self.ports, is_ours_or_free)
+        self.configuration = configurations.kept(self.configuration, self.ports, scale)
+
     def check_secrets(self) -> None:
         """Refuses a start on a bad secret file by its name, before anything runs."""
         self.secrets.check()
@@ -165,9 +175,7 @@ def install(configuration: Configuration, usual_ports: Mapping[str, int], say: S
         accounts.give(services, make_directory(configuration.data / name))
     ports.wait_until_free({**configuration.chosen_ports, **configuration.ports})
     chosen = ports.choose(usual_ports, configuration.ports, configuration.chosen_ports)
-    kept = {name: port for name, port in chosen.items() if name not in configuration.ports}
-    configuration = configuration.model_copy(update={"chosen_ports": kept})
-    configurations.write(configuration)
+    configuration = configurations.kept(configuration, chosen, configuration.scale)
     installation = Installation(configuration, chosen)
     installation.check_secrets()
     installation.renew_certificates()

@@ -24,6 +24,8 @@ class Part(ABC):
 
     def __init__(self, name: str, log: Path) -> None:
         self.name = name
+        self.service = name
+        """What it is a process of."""
         self.log = log
         self.process: Subprocess | None = None
 

@@ -1,12 +1,14 @@
 """The processes of one machine, as a table: what each runs, listens on, waits for and is told."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from deploy.local.configuration import Configuration
 from deploy.local.installation import Installation
-from schemas.topics import SECTORS, VIEWS
+from deploy.local.refusals import CannotRun
+from schemas.topics import SECTORS, TOPICS, VIEWS
 from services.runtime.settings import PREFIX
 
 KAFKA: Final = "kafka"
@@ -80,9 +82,10 @@ SINK: Final[Variables] = {"DATA": lambda its, name: its.configuration.data}
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One service process; its name is its database role and, where it has one, its Kafka user.
+    """What a service runs; its name is its database role and, where it has one, its Kafka user.
 
-    One without ports is a vault: it listens on a Unix socket in its own folder alone.
+    One without ports is a vault: it listens on a Unix socket in its own folder alone. Of one that reads
+    topics as many may run as a topic has partitions.
     """
 
     name: str
@@ -91,11 +94,29 @@ class Process:
     needs: tuple[str, ...]
     told: Variables
     arguments: tuple[str, ...] = ("run",)
+    alike: int = 1
+    """How many of it may run where it reads no topics."""
 
-    def environment(self, installation: Installation) -> dict[str, str]:
+    def environment(self, installation: Installation, number: int = 1) -> dict[str, str]:
         """Everything that this process is told, and nothing else."""
         values = {name: value_of(installation, self.name) for name, value_of in self.told.items()}
+        values |= {"PROCESS": number} if number > 1 else {}
         return {f"{PREFIX}{name}": str(value) for name, value in values.items() if value is not None}
+
+    def port(self, kind: str, number: int = 1) -> str:
+        """The name of a port: that for probes is each process's own, the others are the service's."""
+        return f"{part_name(self.name, number) if kind == 'health' else self.name}_{kind}"
+
+    def most(self, configuration: Configuration) -> int:
+        """How many of it may run at once."""
+        read = [topic for topic in TOPICS if self.name in topic.readers]
+        is_local = configuration.has_one_broker
+        return max((one.partitions_local if is_local else one.partitions for one in read), default=self.alike)
+
+
+def part_name(service: str, number: int) -> str:
+    """The name of a service's process: the service's own for the first one."""
+    return service if number == 1 else f"{service}-{number}"
 
 
 INSIDE: Final = ("internal", "health")
@@ -108,8 +129,10 @@ WATCHING: Final = NAMED | BROKERS | VIEW
 
 PROCESSES: Final = (
     Process(MAIL_SINK, "deploy.local.mail_sink", ("smtp",), (), SINK),
-    Process("audit", "services.audit", INSIDE, (POSTGRES,), RECORD | TLS | LOG | LOG_VERIFIER | SEQUENCER),
-    Process("audit_sign", "services.audit", ("health",), (POSTGRES,), RECORD | LOG | SIGNER, ("signer",)),
+    Process(
+        "audit", "services.audit", INSIDE, (POSTGRES,), RECORD | TLS | LOG | LOG_VERIFIER | SEQUENCER, alike=2
+    ),
+    Process("audit_sign", "services.audit", ("health",), (POSTGRES,), RECORD | LOG | SIGNER, ("signer",), 2),
     Process("governance", "services.governance", OUTSIDE, BOTH, COMMON | ISSUER | PARTNERS),
     Process("referrals", "services.referrals", INSIDE, BOTH, COMMON),
     Process("notifications", "services.notifications", OUTSIDE, BOTH, COMMON | ISSUER | MAIL),
@@ -129,10 +152,29 @@ PLATFORM_PORTS: Final = {"kafka": 9092, "kafka_internal": 9093, "kafka_controlle
 FIRST_PORT: Final = {"smtp": 8025, "api": 8100, "internal": 8200, "health": 8300}
 
 
-def usual_ports() -> dict[str, int]:
+NOTHING_SCALED: Final[Mapping[str, int]] = {}
+NEXT_PROCESS: Final = 100
+"""How far the probes' ports of a service's processes lie from each other."""
+
+
+def usual_ports(scale: Mapping[str, int] = NOTHING_SCALED) -> dict[str, int]:
     """Every port with the number that it has if nothing is in the way."""
     return PLATFORM_PORTS | {
-        f"{process.name}_{kind}": FIRST_PORT[kind] + place
+        process.port(kind, number): FIRST_PORT[kind] + place + (number - 1) * NEXT_PROCESS
         for place, process in enumerate(PROCESSES)
+        for number in range(1, scale.get(process.name, 1) + 1)
         for kind in process.ports
+        if kind == "health" or number == 1
     }
+
+
+def check_scale(configuration: Configuration) -> None:
+    """Refuses numbers of processes that nobody can run, before anything starts."""
+    table = {process.name: process for process in PROCESSES}
+    for service, count in configuration.scale.items():
+        if service not in table:
+            names = ", ".join(name for name, one in table.items() if one.most(configuration) > 1)
+            raise CannotRun("bad_scale", f"There is no service of this name to scale; there are: {names}.")
+        most = table[service].most(configuration)
+        if not 1 <= count <= most:
+            raise CannotRun("bad_scale", f"Of {service} at least 1 and at most {most} processes can run.")

@@ -21,11 +21,8 @@ from services.runtime.settings import DatabaseSettings
 
 def topology(installation: Installation, *more: Topic) -> Topology:
     """What the table of topics, and whatever stands beside it, asks of this installation's brokers."""
-    configuration = installation.configuration
-    is_one_broker = configuration.kafka is None or configuration.mode == "local"
-    return administration.topology(
-        (*TOPICS, *more), SERVICES, installation.kafka.namespace, local=is_one_broker, views=VIEWS
-    )
+    is_local, namespace = installation.configuration.has_one_broker, installation.kafka.namespace
+    return administration.topology((*TOPICS, *more), SERVICES, namespace, local=is_local, views=VIEWS)
 
 
 def plan_topology(installation: Installation) -> list[Difference]:
@@ -46,6 +43,13 @@ def reset_view(installation: Installation, view: ViewTopics) -> None:
     """Makes a view's tables anew, while its process waits. Blocks."""
     with administration.connect(*installation.kafka_admin) as admin:
         administration.reset_view(admin, view, topology(installation))
+
+
+def remove_member(installation: Installation, service: str, number: int) -> None:
+    """Lets the other processes of a service have the partitions of one that has left for good. Blocks."""
+    group = f"{installation.kafka.namespace}{service}"
+    with administration.connect(*installation.kafka_admin) as admin:
+        administration.remove_members(admin, group, f"{service}-{number}-")
 
 
 async def make_topology(installation: Installation) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -12,7 +13,7 @@ from deploy.local.fork_server import Order
 from deploy.local.installation import Installation
 from deploy.local.parts import Part
 from deploy.local.ports import HOST, listen
-from deploy.local.processes import Process
+from deploy.local.processes import Process, part_name
 from deploy.local.subprocesses import PLAIN_ENVIRONMENT
 
 ANSWERED_WITHIN_SECONDS: Final = 2.0
@@ -25,21 +26,38 @@ class ServicePart(Part):
     stopped_within_seconds = 7.0
 
     def __init__(
-        self, process: Process, installation: Installation, fork_server: ForkServer, more: Mapping[str, str]
+        self,
+        process: Process,
+        installation: Installation,
+        fork_server: ForkServer,
+        more: Mapping[str, str],
+        *,
+        number: int = 1,
+        first: "ServicePart | None" = None,
     ) -> None:
-        super().__init__(process.name, installation.configuration.logs / f"{process.name}.log")
+        """`first` is the service's first process, whose ports all share but the probes'."""
+        name = part_name(process.name, number)
+        super().__init__(name, installation.configuration.logs / f"{name}.log")
+        self.service = process.name
+        self._number = number
         self.needs = process.needs
         self._more = more
         self._row = process
         self._installation = installation
         self._fork_server = fork_server
-        numbers = installation.ports
-        self._sockets = {kind: listen(numbers[f"{self.name}_{kind}"]) for kind in process.ports}
+        shared: dict[str, socket.socket] = first._sockets if first else {}
+        own = {
+            kind: listen(installation.ports[process.port(kind, number)])
+            for kind in process.ports
+            if kind == "health" or not first
+        }
+        self._sockets: dict[str, socket.socket] = {**shared, **own}
+        self._own = tuple(own.values())
         self._account = accounts.account_of(accounts.SERVICES)
 
     def close(self) -> None:
-        """Gives up its ports, once it has stopped for good."""
-        for each in self._sockets.values():
+        """Gives up its own ports, once it has stopped for good."""
+        for each in self._own:
             each.close()
 
     async def prepare(self) -> None:
@@ -48,7 +66,7 @@ class ServicePart(Part):
     async def start(self) -> None:
         """Forks it; the sockets are those of its last life, so that nobody is turned away meanwhile."""
         row, sockets = self._row, tuple(self._sockets)
-        environment = {**PLAIN_ENVIRONMENT, **row.environment(self._installation), **self._more}
+        environment = {**PLAIN_ENVIRONMENT, **row.environment(self._installation, self._number), **self._more}
         private = self._installation.secrets.folder, self._installation.certificates.folder
         told = [Path(value) for name, value in environment.items() if name.endswith("_FILE")]
         accounts.let_read(self._account, *(file for file in told if file.parent in private))
@@ -76,11 +94,11 @@ async def greets(port: int) -> bool:
     return (await _first_line(port)).startswith(b"220")
 
 
-async def listens(socket: Path) -> bool:
+async def listens(path: Path) -> bool:
     """Whether somebody takes connections on a Unix socket, whose path may be too long for the system."""
-    folder = os.open(socket.parent, os.O_PATH | os.O_DIRECTORY)
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
     try:
-        _, writer = await asyncio.open_unix_connection(f"/proc/self/fd/{folder}/{socket.name}")
+        _, writer = await asyncio.open_unix_connection(f"/proc/self/fd/{folder}/{path.name}")
     finally:
         os.close(folder)
     writer.close()

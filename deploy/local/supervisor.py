@@ -17,10 +17,20 @@ from deploy.local.kafka import Kafka
 from deploy.local.keeper import PartKeeper
 from deploy.local.parts import READY_WITHIN_SECONDS, Part
 from deploy.local.postgres import Postgres
-from deploy.local.processes import KAFKA, MAIL_SINK, POSTGRES, PROCESSES, Process, usual_ports
+from deploy.local.processes import (
+    KAFKA,
+    MAIL_SINK,
+    POSTGRES,
+    PROCESSES,
+    Process,
+    check_scale,
+    part_name,
+    usual_ports,
+)
 from deploy.local.refusals import CannotRun
 from deploy.local.service_part import ServicePart
 from deploy.local.subprocesses import Say, silence
+from services.runtime import administration
 
 RENEWED_EVERY_SECONDS: Final = 3600.0
 
@@ -35,15 +45,22 @@ class Platform:
         self, installation: Installation, processes: tuple[Process, ...], say: Say, more: More
     ) -> None:
         self.installation = installation
-        self.configuration = installation.configuration
         self.failed: asyncio.Future[CannotRun] = asyncio.get_running_loop().create_future()
         self._tell_person = say
         self._processes = processes
         self._fork_server = ForkServer(self.configuration.logs / "fork_server.log")
-        self._keepers = {part.name: PartKeeper(part, self._say, self._tell) for part in self._parts(more)}
+        self._more = more
+        self._keepers = {part.name: PartKeeper(part, self._say, self._tell) for part in self._parts()}
         self._prepared = {KAFKA: asyncio.Event(), POSTGRES: asyncio.Event()}
+        self._kept: dict[str, asyncio.Task[None]] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self._scaling = asyncio.Lock()
         self._state = "starting"
+
+    @property
+    def configuration(self) -> Configuration:
+        """What the operator and this supervisor chose."""
+        return self.installation.configuration
 
     # What callers do with a running platform.
 
@@ -73,6 +90,26 @@ class Platform:
         await self.stop(name)
         await self.start(name)
 
+    async def scale(self, scale: Mapping[str, int]) -> None:
+        """Lets other numbers of some services' processes run, and waits until those that come are settled."""
+        async with self._scaling:
+            table = {each.name: each for each in self._processes}
+            wanted = {**self.configuration.scale, **scale}
+            check_scale(self.configuration.model_copy(update={"scale": wanted}))
+            before = {name: self.configuration.scale.get(name, 1) for name in scale if name in table}
+            await asyncio.to_thread(self.installation.rescale, wanted, usual_ports(wanted))
+            come = [
+                self._kept_running(table[name], number)
+                for name, count in before.items()
+                for number in range(count + 1, wanted[name] + 1)
+            ]
+            for name, count in before.items():
+                for number in range(count, wanted[name], -1):
+                    await self._take_away(name, number)
+            for each in come:
+                await self._unless_failed(each.settled.wait())
+            self._tell()
+
     @property
     def failing(self) -> Mapping[str, CannotRun]:
         """The parts that do not become ready, and why."""
@@ -94,12 +131,10 @@ class Platform:
 
     async def open(self) -> None:
         """Starts all parts, each as soon as what it needs is ready; one that cannot live stops no other."""
+        asyncio.get_running_loop().add_signal_handler(control.SCALE_SIGNAL, self._scale_as_asked)
         self._tell()
         self._say(f"starting {', '.join(self._keepers)}")
-        self._tasks = [
-            self._task(each.keep([self._prepared[need] for need in each.part.needs]))
-            for each in self._keepers.values()
-        ]
+        self._kept = {name: self._task(self._keep(each)) for name, each in self._keepers.items()}
         self._tasks += [self._task(self._fill(name)) for name in self._prepared]
         if self._processes:
             self._tasks.append(self._task(self._import_early()))
@@ -112,9 +147,10 @@ class Platform:
     async def close(self) -> None:
         """Stops the services, then the servers that they need; kills what does not stop."""
         self._state = "stopping"
-        for task in self._tasks:
+        tasks = [*self._tasks, *self._kept.values()]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         parts = [each.part for each in reversed(self._keepers.values())]
         services = [part for part in parts if isinstance(part, ServicePart)]
         await asyncio.gather(*(part.stop() for part in services))
@@ -123,7 +159,7 @@ class Platform:
         for part in services:
             part.close()
 
-    def _parts(self, more: More) -> Iterator[Part]:
+    def _parts(self) -> Iterator[Part]:
         installation, data = self.installation, self.configuration.data
         logs, cache, numbers = self.configuration.logs, self.configuration.cache, installation.ports
         secrets = installation.secrets
@@ -132,7 +168,46 @@ class Platform:
         if not self.configuration.database:
             yield Postgres(data / POSTGRES, logs / "postgres.log", numbers["postgres"], secrets, cache)
         for each in self._processes:
-            yield ServicePart(each, installation, self._fork_server, more.get(each.name, {}))
+            first = None
+            for number in range(1, self.configuration.scale.get(each.name, 1) + 1):
+                yield (part := self._part(each, number, first))
+                first = first or part
+
+    def _part(self, process: Process, number: int, first: ServicePart | None = None) -> ServicePart:
+        more = self._more.get(part_name(process.name, number), {})
+        return ServicePart(process, self.installation, self._fork_server, more, number=number, first=first)
+
+    def _keep(self, keeper: PartKeeper) -> Coroutine[Any, Any, None]:
+        return keeper.keep([self._prepared[need] for need in keeper.part.needs])
+
+    def _kept_running(self, process: Process, number: int) -> PartKeeper:
+        first = self._keepers[process.name].part
+        assert isinstance(first, ServicePart)  # noqa: S101  no other part has a number
+        part = self._part(process, number, first)
+        keeper = self._keepers[part.name] = PartKeeper(part, self._say, self._tell)
+        self._kept[part.name] = self._task(self._keep(keeper))
+        return keeper
+
+    async def _take_away(self, service: str, number: int) -> None:
+        """Stops a process for good; the others have its partitions at once, not only after its session."""
+        name = part_name(service, number)
+        await self.stop(name)
+        part = self._keepers.pop(name).part
+        self._kept.pop(name).cancel()
+        assert isinstance(part, ServicePart)  # noqa: S101  no other part has a number
+        part.close()
+        with contextlib.suppress(*administration.FAILURES):
+            await asyncio.to_thread(provisioning.remove_member, self.installation, service, number)
+
+    def _scale_as_asked(self) -> None:
+        if self._state != "stopping":
+            self._tasks.append(self._task(self._scale_by_file()))
+
+    async def _scale_by_file(self) -> None:
+        try:
+            await self.scale(control.asked_scale(self.configuration.run))
+        except (CannotRun, OSError, ValueError) as error:  # what runs goes on as it is
+            self._say(f"scaled nothing: {error.sentence if isinstance(error, CannotRun) else 'unreadable'}")
 
     async def _fill(self, name: str) -> None:
         """Once a server answers, puts into it what services need."""
@@ -154,7 +229,7 @@ class Platform:
             except OSError as error:  # the old ones hold for half a day yet
                 self._say(f"certificates could not be renewed: {error.strerror}; tried again in an hour")
                 continue
-            for name in (name for name in renewed if name in self._keepers):
+            for name in [name for name, each in self._keepers.items() if each.part.service in renewed]:
                 self._say(f"{name} has a new certificate and is started again")
                 with contextlib.suppress(TimeoutError):  # one that fails must not keep the others waiting
                     await asyncio.wait_for(self.restart(name), READY_WITHIN_SECONDS)
@@ -193,6 +268,7 @@ class Platform:
             "cell": self.configuration.cell,
             "origin": self.configuration.origin,
             "ports": dict(self.installation.ports),
+            "scale": dict(self.configuration.scale),
             "parts": {name: each.document() for name, each in self._keepers.items()},
         }
         try:
@@ -214,8 +290,10 @@ async def running(
     processes: tuple[Process, ...] = PROCESSES,
 ) -> AsyncIterator[Platform]:
     """A platform that is ready, for as long as the block; leaving stops everything."""
+    check_scale(configuration)
     with control.locked(configuration.run):
-        installation = await asyncio.to_thread(install, configuration, usual_ports(), say)
+        its_ports = usual_ports(configuration.scale)
+        installation = await asyncio.to_thread(install, configuration, its_ports, say)
         wanted = tuple(each for each in processes if each.name != MAIL_SINK or not configuration.smtp)
         platform = Platform(installation, wanted, say, more or {})
         try:

@@ -30,6 +30,7 @@ WORDS: Final = (
     Word("up", "platform", EVERY_DAY, "Start everything on this machine."),
     Word("status", "status", EVERY_DAY, "Ask every part, and say which rule fired."),
     Word("down", "platform", EVERY_DAY, "Stop what `up` started."),
+    Word("scale", "platform", OPERATORS, "More or fewer processes of a service, while it runs."),
     Word("agencies", "governance", OPERATORS, "Admit agencies, and list them.", is_noun=True),
     Word("governance", "governance", OPERATORS, "The founding act; holders' keys; signing.", is_noun=True),
     Word("services", "governance", OPERATORS, "Publish sector services' keys, and list them.", is_noun=True),

@@ -1,13 +1,14 @@
-"""`concert up`, `down`: the platform and all services on this machine."""
+"""`concert up`, `scale`, `down`: the platform and all services on this machine."""
 
 import asyncio
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -15,7 +16,9 @@ from deploy.local import control
 from deploy.local.configuration import Configuration, load
 from deploy.local.founding import SIGNS_ITSELF
 from deploy.local.places import make_directory
-from services.cli.installed import READY, DataDirectory
+from deploy.local.processes import check_scale, part_name
+from services.cli.installed import READY, DataDirectory, installed
+from services.cli.scale import Scale, scale_of, scaled
 from services.cli.talk import FAILED, INTERRUPTED, command, say
 
 if TYPE_CHECKING:
@@ -32,16 +35,17 @@ POLL_SECONDS: Final = 0.1
 def up(
     data: DataDirectory = None,
     detach: Annotated[bool, typer.Option("--detach", help="Leave it running and come back.")] = False,
+    scale: Scale = None,
 ) -> None:
-    """Examples: `concert up`, `concert up --detach`, `concert up --data DIR`.
+    """Examples: `concert up`, `concert up --detach`, `concert up --data DIR`, `concert up --scale health=2`.
 
     Starts brokers, databases and every service, and starts again what dies. A service that cannot live stops
     no other: it is tried again and again, and `concert status` exits 1 meanwhile. Without --detach it stays
     in the foreground until Ctrl-C.
     """
-    configuration = load(data)
+    configuration = scaled(load(data), scale)
     if detach:
-        _start_detached(configuration, data)
+        _start_detached(configuration, data, scale or ())
     else:
         from deploy.local.supervisor import serve
 
@@ -63,10 +67,11 @@ def _tell_ready(data: Path | None, platform: "Platform") -> None:
     say(f"Next: {following}; stop with {command('down', data)} or Ctrl-C.")
 
 
-def _start_detached(configuration: Configuration, data: Path | None) -> None:
+def _start_detached(configuration: Configuration, data: Path | None, scale: Sequence[str]) -> None:
     make_directory(configuration.data, 0o711)
     log = make_directory(configuration.logs) / "up.log"
     words = [sys.executable, "-m", "services.cli", "up", *(["--data", str(data)] if data else [])]
+    words += [f"--scale={one}" for one in scale]
     # Not emptied: whether another `up` runs that writes to it, only the new one finds out.
     with log.open("ab") as output:
         start = output.tell()
@@ -100,6 +105,38 @@ def _wait_until_ready(configuration: Configuration, started: "subprocess.Popen[b
 def _is_ready(configuration: Configuration, supervisor: int) -> bool:
     state = control.read_state(configuration.run) or {}
     return state.get("supervisor") == supervisor and state["state"] == READY
+
+
+@app.command("scale")
+def scale_running(
+    scale: Annotated[list[str], typer.Argument(metavar="SERVICE=N...", help="How many are to run.")],
+    data: DataDirectory = None,
+) -> None:
+    """Examples: `concert scale health=2`, `concert scale health=1 referrals=3`.
+
+    Starts or stops processes of services that run, and remembers it for the next start. They share partitions
+    and ports; nothing is lost or done twice meanwhile.
+    """
+    configuration = installed(data).configuration
+    asked = scale_of(scale)
+    check_scale(configuration.model_copy(update={"scale": asked}))
+    control.ask_scale(configuration.run, asked)
+    ends = time.monotonic() + READY_WITHIN_SECONDS
+    while not _is_scaled(control.read_state(configuration.run) or {}, asked):
+        if time.monotonic() > ends:
+            say(f"concert: it is not done yet; see {command('status', data)}.")
+            raise typer.Exit(FAILED)
+        time.sleep(POLL_SECONDS)
+    say(f"Next: {command('status', data)}.")
+
+
+def _is_scaled(state: Mapping[str, Any], asked: Mapping[str, int]) -> bool:
+    parts = state.get("parts", {})
+    more = {part_name(service, count + 1) for service, count in asked.items()}
+    wanted = {
+        part_name(service, number) for service, count in asked.items() for number in range(1, count + 1)
+    }
+    return not more & parts.keys() and all(parts.get(name, {}).get("state") == READY for name in wanted)
 
 
 @app.command("down")

@@ -222,6 +222,14 @@ def reset_view(admin: KafkaAdminClient, view: ViewTopics, wanted: Topology) -> N
     _create_topics(admin, names, wanted)
 
 
+def remove_members(admin: KafkaAdminClient, group: str, beginning: str) -> None:
+    """Takes static members out of a group, by the beginning of their ids: they do not leave by themselves."""
+    [found] = admin.describe_groups([group]).values()
+    ids = [member["group_instance_id"] or "" for member in found["members"]]
+    if gone := [MemberToRemove(group_instance_id=one) for one in ids if one.startswith(beginning)]:
+        admin.remove_group_members(group, gone)
+
+
 def topic_ids(admin: KafkaAdminClient, names: Sequence[str]) -> dict[str, uuid.UUID]:
     """The ids that brokers gave these topics; a topic made anew under an old name has another one."""
     return {

@@ -14,6 +14,12 @@ class Identity:
     mode: str = "local"
     namespace: str = ""
     shards: int = 1
+    process: int = 1
+
+    @property
+    def part(self) -> str:
+        """The name of this process among those of its service: the service's own for the first."""
+        return self.service if self.process == 1 else f"{self.service}-{self.process}"
 
     @property
     def source(self) -> str:

@@ -82,7 +82,7 @@ def member_of(identity: Identity, topics: Sequence[str]) -> str:
 
     The brokers give a member that comes back its old partitions without a look at what it now asks for.
     """
-    return f"{identity.service}-consumer-1-{zlib.crc32(' '.join(sorted(topics)).encode()):08x}"
+    return f"{identity.service}-{identity.process}-{zlib.crc32(' '.join(sorted(topics)).encode()):08x}"
 
 
 def new_consumer(

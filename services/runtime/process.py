@@ -107,7 +107,7 @@ def allow_open_files() -> None:
 def run_to_the_end(service: str, settings_class: type[RuntimeSettings], wire: Wire, *, logs_as: str) -> None:
     """Run one process of a service; what ends it is told without the text of any error."""
     settings = settings_class.from_environment()
-    configure(logs_as)
+    configure(logs_as if settings.process == 1 else f"{logs_as}-{settings.process}")
     allow_open_files()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -194,10 +194,12 @@ class DurablePath:
 async def running(service: str, settings: RuntimeSettings, wire: Wire) -> AsyncIterator[ServiceProcess]:
     """A service that runs for as long as the block; leaving drains it in order."""
     namespace = settings.kafka.namespace if settings.kafka else ""
-    identity = Identity(service, settings.cell, settings.mode, namespace, settings.outbox_shards)
-    database = Database(settings.database, application=service)
+    identity = Identity(
+        service, settings.cell, settings.mode, namespace, settings.outbox_shards, settings.process
+    )
+    database = Database(settings.database, application=identity.part)
     # Of its own: requests that hold every other connection must not make the service look dead.
-    probed = Database(settings.database, application=f"{service}-health", pool=1)
+    probed = Database(settings.database, application=f"{identity.part}-health", pool=1)
     clock = SystemClock()
     producer = kafka.RelayProducer(settings.kafka, clock) if settings.kafka else None
     durable = DurablePath()

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.runtime.clock import TEST_CLOCK
@@ -82,6 +82,8 @@ class ProcessSettings(BaseSettings):
     """`live` is refused until events are sealed: brokers could read what concerns a person."""
     cell: str
     """The cell's name in every event's source; a test installation's begins with `test-`."""
+    process: int = Field(default=1, ge=1, le=99)
+    """Which of its service's processes this is."""
 
     @classmethod
     def from_environment(cls) -> Self:

@@ -99,6 +99,8 @@ def test_up_leaves_everything_running_recovers_from_any_death_and_down_leaves_no
     assert started.returncode == 0, started.stderr
     told = status(data)
     first_log = (data / "logs" / "up.log").read_text()
+    scaled = concert("scale", "health=2", "--data", str(data))
+    two = status(data)
     again = concert("up", "--detach", "--data", str(data))
     plan = concert("topology", "plan", "--data", str(data))
     with a_topic(data, "concert.stray.v1"):
@@ -116,6 +118,7 @@ def test_up_leaves_everything_running_recovers_from_any_death_and_down_leaves_no
     assert started.stdout == ""
     assert (told["is_well"], told["alarms"]) == (True, [])
     assert set(told["parts"]) == {"kafka", "postgres", *(each.name for each in PROCESSES)}
+    assert (scaled.returncode, two["is_well"], two["parts"]["health-2"]["state"]) == (0, True, READY)
     assert (again.returncode, again.stderr) == (5, f"concert: Concert already runs in {data}.\n")
     assert first_log
     assert (data / "logs" / "up.log").read_text().startswith(first_log)
@@ -125,7 +128,8 @@ def test_up_leaves_everything_running_recovers_from_any_death_and_down_leaves_no
     assert (readers.returncode, readers.stdout) == (0, "Nothing stands over any partition.\n")
     assert [alarm["rule"] for alarm in dead["alarms"]] == ["not_running"]
     assert recovered["is_well"] is True
-    assert recovered["ports"] == told["ports"]
+    assert recovered["ports"] == two["ports"]
+    assert recovered["parts"].keys() == two["parts"].keys()
     assert (down.returncode, foreground.wait(WITHIN_SECONDS)) == (0, 0)
     assert stat.S_IMODE(data.stat().st_mode) == 0o2755, "a folder that was given keeps its mode"
     assert pids(data) == []

@@ -327,6 +327,35 @@ async def test_a_part_that_was_stopped_on_purpose_stays_down_until_it_is_started
     assert said[already_said:] == []
 
 
+async def test_processes_come_and_go_while_a_service_runs_and_share_its_partitions(
+    supervised: Platform,
+) -> None:
+    installation, more = supervised.installation, {"referrals-2", "referrals-3"}
+
+    def members() -> set[str]:
+        with administration.connect(*installation.kafka_admin) as admin:
+            [group] = admin.describe_groups(["referrals"]).values()
+        return {
+            str(one["group_instance_id"]).rpartition("-")[0]
+            for one in group["members"]
+            if (one["member_assignment"] or {}).get("assigned_partitions")
+        }
+
+    async def are(*wanted: str) -> bool:
+        return await asyncio.to_thread(members) == {*wanted}
+
+    await supervised.scale({"referrals": 3})
+    await until(lambda: are("referrals-1", "referrals-2", "referrals-3"))
+    told = control.read_state(supervised.configuration.run) or {}
+    with pytest.raises(CannotRun, match="bad_scale"):
+        await supervised.scale({"referrals": 4})
+    await supervised.scale({"referrals": 1})
+
+    assert (told["scale"], more <= {*told["parts"]}) == ({"referrals": 3}, True)
+    assert {*supervised.names}.isdisjoint(more)
+    assert await are("referrals-1")  # not only once the sessions of the others have ended
+
+
 async def test_a_killed_fork_server_takes_its_services_along_and_all_come_back(supervised: Platform) -> None:
     before = {name: supervised.pid(name) for name in ("audit", "referrals", "mail_sink")}
     assert before["audit"]

@@ -34,6 +34,7 @@ from services.cli.demo.story import lines_of, play_one
 from services.cli.demo.trial import Trial, listening, running_trial, set_up
 from services.cli.demo.versions import try_next_version
 from services.cli.directory import ImportReport
+from services.cli.scale import Scale, scale_of
 from services.cli.talk import FAILED, AsJson, say, show
 
 app = typer.Typer()
@@ -67,6 +68,7 @@ def demo(
     report: Annotated[
         Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Where the partnership's page goes.")
     ] = None,
+    scale: Scale = None,
     as_json: AsJson = False,
 ) -> None:
     """Examples: `concert demo`, `concert demo --json`, `concert demo --directory PATH`.
@@ -81,7 +83,7 @@ def demo(
     async def run(folder: Path) -> tuple[dict[str, Any], Sequence[CheckResult]]:
         if task := asyncio.current_task():
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        return await run_demo(folder, referrals, directory, out)
+        return await run_demo(folder, referrals, directory, out, scale_of(scale or ()))
 
     with temporary_directory("concert-demo-") as folder, Console(stderr=True).status("at work"):
         try:
@@ -114,11 +116,12 @@ class Phases:
 
 
 async def run_demo(
-    folder: Path, count: int, directory: Path | None, out: Path
+    folder: Path, count: int, directory: Path | None, out: Path, scale: Mapping[str, int]
 ) -> tuple[dict[str, Any], Sequence[CheckResult]]:
     """Bring all up, play, gather the evidence, stop, judge: the run for machines, and what the checks say."""
     phases = Phases(say)
-    async with running_trial(folder / "installation", say) as trial, asyncio.TaskGroup() as group:
+    everything = running_trial(folder / "installation", say, scale=scale)
+    async with everything as trial, asyncio.TaskGroup() as group:
         phases.done("everything is up")
         watching = group.create_task(trial.platform.wait())  # raises when the supervisor gives up
         evidence, reports, story = await perform(trial, folder, count, directory, out, phases)

@@ -21,7 +21,7 @@ from deploy.local import ports
 from deploy.local.configuration import trial
 from deploy.local.founding import SIGNS_ITSELF, operator_client, signed_by_two
 from deploy.local.installation import Installation
-from deploy.local.processes import usual_ports
+from deploy.local.processes import NOTHING_SCALED, usual_ports
 from deploy.local.refusals import CannotRun
 from deploy.local.supervisor import Platform, running
 from schemas.events.governance import TIMERS as PROTOCOL_TIMERS
@@ -78,10 +78,14 @@ class Trial:
 
 @asynccontextmanager
 async def running_trial(
-    folder: Path, say: Callable[[str], None], more: Mapping[str, Mapping[str, str]] = MORE
+    folder: Path,
+    say: Callable[[str], None],
+    more: Mapping[str, Mapping[str, str]] = MORE,
+    scale: Mapping[str, int] = NOTHING_SCALED,
 ) -> AsyncIterator[Trial]:
     """Bring everything up by the code of `concert up`, with `more` variables; leaving stops it."""
-    configuration = trial(folder, chosen_ports=ports.trial_ports(usual_ports()))
+    chosen = ports.trial_ports(usual_ports(scale))
+    configuration = trial(folder, chosen_ports=chosen, scale=scale)
     async with running(configuration, say=say, more=more) as platform, AsyncExitStack() as open_clients:
         for refusal in platform.failing.values():
             raise refusal

@@ -51,6 +51,15 @@ def test_what_the_operator_wrote_stays_as_it_is(tmp_path: Path) -> None:
     assert (again.ports, again.chosen_ports) == ({"kafka": 9999}, {"postgres": 21_001})
 
 
+def test_numbers_of_processes_hold_at_the_next_start_unless_the_operator_names_them(tmp_path: Path) -> None:
+    configuration.write(configuration.load(tmp_path).model_copy(update={"scale": {"health": 2}}))
+    assert configuration.load(tmp_path).scale == {"health": 2}
+
+    (tmp_path / "concert.toml").write_text("[scale]\nhealth = 3\n")
+    configuration.write(configuration.load(tmp_path).model_copy(update={"scale": {"health": 2}}))
+    assert configuration.load(tmp_path).scale == {"health": 3}
+
+
 def test_the_year_of_the_log_stays_that_of_the_first_start(tmp_path: Path) -> None:
     first = configuration.load(tmp_path).model_copy(update={"year": 2001})
     configuration.write(first)

@@ -6,7 +6,8 @@ import pytest
 
 from deploy.local import configuration
 from deploy.local.installation import Installation
-from deploy.local.processes import KAFKA, MAIL_SINK, POSTGRES, PROCESSES, usual_ports
+from deploy.local.processes import KAFKA, MAIL_SINK, POSTGRES, PROCESSES, check_scale, usual_ports
+from deploy.local.refusals import CannotRun
 from schemas.topics import SECTORS, SERVICES
 from tests.support.governance import KEYS_TEXT
 
@@ -34,6 +35,26 @@ def test_everything_needed_is_a_server() -> None:
 def test_no_two_parts_have_the_same_usual_port() -> None:
     found = usual_ports()
     assert len(set(found.values())) == len(found)
+
+
+def test_processes_of_a_service_share_all_ports_but_the_probes() -> None:
+    one, three = usual_ports(), usual_ports({"health": 3})
+    assert three.keys() - one.keys() == {"health-2_health", "health-3_health"}
+    assert len(set(three.values())) == len(three)
+
+
+@pytest.mark.parametrize(
+    "scale",
+    [{"health": 4}, {"health": 0}, {"audit": 3}, {"referrals_views": 2}, {"health_vault": 2}, {"x": 2}],
+)
+def test_more_processes_than_could_have_work_are_refused_before_anything_starts(
+    scale: dict[str, int], tmp_path: Path
+) -> None:
+    check_scale(
+        configuration.trial(tmp_path, scale={"health": 3, "referrals": 2, "audit": 2, "audit_sign": 2})
+    )
+    with pytest.raises(CannotRun, match="bad_scale"):
+        check_scale(configuration.trial(tmp_path, scale=scale))
 
 
 def test_each_process_has_its_own_database_role_and_kafka_user(installation: Installation) -> None:

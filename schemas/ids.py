@@ -45,6 +45,7 @@ KINDS: Final[Mapping[str, IdKind]] = {
     "case": _random("cas_"),  # the owner's sector service; never leaves it
     "consent": _random("cns_"),  # the owner's sector service, when consent is recorded
     "dead_letter": _random("dl_"),  # the reader that could not use the event
+    "operator_act": _random("oac_"),  # the service that an operator had do something
     "unmet": _random("unm_"),  # the sector service in which a search of the directory found no help
     "subject": _random("sub_"),  # the owner's sector service: the case's alias in the trail
     "packet": _random("pkt_"),  # the owner's sector service, with the case

@@ -41,6 +41,7 @@ TLS: Final[Variables] = {
     "TLS__KEY_FILE": lambda its, name: its.certificates.key_file(name),
     "TLS__AUTHORITY_FILE": lambda its, name: its.certificates.authority_file,
 }
+TRAIL: Final[Variables] = {"TRAIL_URL": lambda its, name: its.internal_url("audit")}
 ISSUER: Final[Variables] = {
     "ISSUER__NAME": lambda its, name: its.issuer.name,
     "ISSUER__KEYS_FILE": lambda its, name: its.issuer.keys_file,
@@ -49,7 +50,6 @@ LOG: Final[Variables] = {"LOG": lambda its, name: its.configuration.origin}
 LOG_VERIFIER: Final[Variables] = {"AUDIT__LOG_KEY": lambda its, name: its.log_key}
 PARTNERS: Final[Variables] = {"AREAS_FILE": lambda its, name: its.configuration.areas_file}
 SECTOR: Final[Variables] = {
-    "AUDIT__URL": lambda its, name: its.internal_url("audit"),
     "AUDIT__PERMIT_KEY": lambda its, name: its.permit_key,
     "SIGNING_KEY_FILE": lambda its, name: its.secrets.key_file(f"signing-{name}"),
     "VAULT__SOCKET": lambda its, name: its.vault_socket(name),
@@ -123,7 +123,7 @@ INSIDE: Final = ("internal", "health")
 OUTSIDE: Final = ("api", *INSIDE)
 BOTH: Final = (KAFKA, POSTGRES)
 RECORD: Final = NAMED | DATABASE
-COMMON: Final = INSTALLED | RECORD | BROKERS | TLS
+COMMON: Final = INSTALLED | RECORD | BROKERS | TLS | TRAIL
 ALONE: Final = INSTALLED | LOG | LOG_VERIFIER | VAULT
 WATCHING: Final = NAMED | BROKERS | VIEW
 

@@ -23,8 +23,9 @@ class Act:
     kind: Literal["intent", "event"]
     needs: frozenset[str]
     lists: bool = False
-    party: Literal["sector", "operator"] = "sector"
-    """Who alone may ask for it or report it: a sector, which owns subjects, or the operator's command."""
+    party: Literal["sector", "operator", "any"] = "sector"
+    """Who alone may ask for it or report it: a sector, which owns subjects, the operator's command, or any
+    of this installation's names."""
 
 
 _WHO: Final = frozenset({"actor", "agency"})
@@ -42,6 +43,7 @@ ACTS: Final[Mapping[str, Act]] = {
     "denial": Act("event", frozenset({"actor", "reason"})),
     "consent": Act("event", _WHO | {"subject", "consent"}),
     "closure": Act("event", _WHO | {"closure"}),
+    "operator": Act("event", frozenset({"actor", "verb", "counts"}), party="any"),
 }
 
 ITEMS_MAX: Final = 500
@@ -126,6 +128,10 @@ class Access(_Shape):
     times: Whole | None = None
     closure: Closure | None = None
     """The row of the caller's ledger that this entry keeps; without a subject: no erasure may take it."""
+    verb: Code | None = None
+    """What an operator had a service do, whose own record of it is named by `rid` and says why."""
+    counts: Annotated[dict[Code, Whole], Field(max_length=16)] | None = None
+    """How much of what that was about."""
     rid: Token | None = None
 
 

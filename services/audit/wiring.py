@@ -7,7 +7,7 @@ from typing import Final
 
 from prometheus_client import Gauge
 
-from schemas.topics import SECTORS
+from schemas.topics import SECTORS, SERVICES
 from schemas.trail.bytes import decoded
 from schemas.trail.notes import Signer, named_key
 from schemas.wire.topic import source_of
@@ -53,6 +53,7 @@ def wire(runtime: Runtime, settings: Settings) -> Parts:
     parties = {
         "sector": frozenset(source_of(cell, sector) for sector in SECTORS),
         "operator": frozenset({source_of(cell, OPERATOR)}),
+        "any": frozenset(source_of(cell, name) for name in (*SERVICES, OPERATOR)),
     }
     work = Work(
         appender=sequencer,

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
-from services.runtime import kafka, partition_alarms, refusals
+from services.runtime import kafka, operator_acts, partition_alarms, refusals
 from services.runtime.alarms import Alarm
 from services.runtime.crash import crash_point
 from services.runtime.database import Database
@@ -140,10 +140,10 @@ class LogEnds:
                 async with self._database.transaction() as transaction:
                     [now] = await transaction.rows(_NOW)
                 counts[one] = await self.refill(one, since, now.at)
-                async with self._database.transaction() as transaction:
-                    reason = f"by hand; {counts[one]} sent again"
-                    await partition_alarms.note(transaction, self._group, one, REFILLED, reason, why)
             log().warning(REFILLED, topic=one, count=counts[one])
+        async with self._database.transaction() as transaction:
+            done = {"topics": len(counts), "events": sum(counts.values())}
+            await operator_acts.record(transaction, "refill", done, reason=why)
         return counts
 
     async def plan(self, topic: str | None, since: datetime | None) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.wire.body import Instant
-from services.runtime import dead_letters, partition_alarms, refusals
+from services.runtime import dead_letters, operator_acts, partition_alarms, refusals
 from services.runtime.alarms import Alarm
 from services.runtime.batches import Batches
 from services.runtime.database import Database
@@ -79,8 +79,11 @@ def routes(database: Database, group: str, batches: Batches) -> APIRouter:
         """End what stands over a partition; its reader looks every few seconds, and goes on."""
         async with database.transaction() as transaction:
             ended = await partition_alarms.end_alarms(transaction, group, (topic, part), why.reason)
-        if not ended:
-            raise refusals.NothingStands
+            if not ended:
+                raise refusals.NothingStands
+            await operator_acts.record(
+                transaction, "reader_resume", {"alarms": len(ended)}, reason=why.reason
+            )
         log().warning("partition_resumed", topic=topic, partition=part, group=group)
         return {"ended": sorted(ended)}
 

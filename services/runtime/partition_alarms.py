@@ -21,12 +21,6 @@ _END: Final = """
 UPDATE partition_alarm SET ended_at = clock_timestamp(), ended_for = :why
 WHERE grp = :grp AND topic = :topic AND part = :part AND ended_at IS NULL RETURNING rule"""
 
-_NOTE: Final = """
-INSERT INTO partition_alarm (grp, topic, part, rule, reason, ended_at, ended_for)
-VALUES (:grp, :topic, :part, :rule, :reason, clock_timestamp(), :why)"""
-WHOLE_TOPIC: Final = -1
-"""Stands for a partition where an operator's act was about all of them."""
-
 
 async def raise_alarm(
     transaction: Transaction, group: str, partition: Partition, rule: str, reason: str
@@ -43,11 +37,6 @@ async def standing(transaction: Transaction, group: str) -> list[tuple[Partition
         ((topic, part), Alarm(rule, f"{topic}/{part}: {reason}", since))
         for topic, part, rule, reason, since in await transaction.rows(_STANDING, grp=group)
     ]
-
-
-async def note(transaction: Transaction, group: str, topic: str, rule: str, reason: str, why: str) -> None:
-    """Keep what an operator did to a whole topic, and why; nothing stands because of it."""
-    await transaction.run(_NOTE, grp=group, topic=topic, part=WHOLE_TOPIC, rule=rule, reason=reason, why=why)
 
 
 async def end_alarms(transaction: Transaction, group: str, partition: Partition, why: str) -> list[str]:

@@ -27,7 +27,9 @@ from services.runtime.log_ends import LOOK_SECONDS, LogEnds
 from services.runtime.logs import configure, log, tell_end
 from services.runtime.migrate import WrongSchema, check_schema, migrate
 from services.runtime.openapi import text_of
+from services.runtime.operator_acts import TELL_SECONDS, OperatorActs
 from services.runtime.outbox import Outbox
+from services.runtime.peers import internal_client
 from services.runtime.ports import WrongPorts, internal_app, servers_of
 from services.runtime.receipts import SWEEP_SECONDS, Receipts, UnconfirmedEvents
 from services.runtime.relay import Relay
@@ -150,6 +152,7 @@ class DurablePath:
     watched: list[Sweeper | Consumer] = field(default_factory=list)
     alarms: list[AlarmSource] = field(default_factory=list)
     operators: list[APIRouter] = field(default_factory=list)
+    closes: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     consumer: Consumer | None = None
 
     def wake(self) -> None:
@@ -173,6 +176,11 @@ class DurablePath:
             Relay(database, producer, shard=shard, gate=log_ends) for shard in range(identity.shards)
         ]
         self.operators.append(operations.refill_routes(log_ends))
+        if settings.trail_url and settings.tls:
+            trail = internal_client(settings.tls, "audit", base_url=settings.trail_url)
+            told = OperatorActs(database, identity, trail)
+            self.watched.append(Sweeper("operator_acts", TELL_SECONDS, told.sweep))
+            self.closes.append(trail.aclose)
         if names:
             self.watched.append(Sweeper("log_ends", LOOK_SECONDS, log_ends.sweep))
         if any(topic.leads_back for topic in writes):
@@ -235,7 +243,7 @@ async def running(service: str, settings: RuntimeSettings, wire: Wire) -> AsyncI
                 for worker in workers:
                     worker.stop()
                 await asyncio.wait(tasks)
-                for close in parts.closes:
+                for close in (*parts.closes, *durable.closes):
                     await close()
                 await health.close()
                 if producer:

@@ -111,6 +111,8 @@ class RuntimeSettings(ProcessSettings):
     tls: TlsSettings | None = None
     issuer: IssuerSettings | None = None
     ports: PortSettings = PortSettings()
+    trail_url: str | None = None
+    """The internal address of the access trail, `https://host:port`."""
     outbox_shards: int = 1
     """How many relays share this service's outbox; events of one key stay on one shard."""
     batch_records_max: int = 500

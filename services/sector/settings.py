@@ -9,12 +9,10 @@ from services.runtime.settings import IssuerSettings, RuntimeSettings, TlsSettin
 
 
 class AuditSettings(BaseModel):
-    """Where the trail answers, and the keys by which this service knows it."""
+    """The keys by which this service knows the trail."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    url: str
-    """The trail's internal address, `https://host:port`."""
     permit_key: str
     """The verifier key (C2SP) that signs permits."""
     log_key: str
@@ -36,6 +34,7 @@ class SectorSettings(RuntimeSettings):
     """What an operator chooses for a sector service."""
 
     tls: TlsSettings
+    trail_url: str
     issuer: IssuerSettings
     governance_keys_file: Path
     """The three public keys of which two must have signed what is in force, as a JSON object."""

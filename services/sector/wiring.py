@@ -96,7 +96,7 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
                 return await fold_denials(work)
 
         # Looks, reports and proofs have a client each: none can use up the others' connections.
-        clients = [internal_client(settings.tls, "audit", base_url=settings.audit.url) for _ in range(3)]
+        clients = [internal_client(settings.tls, "audit", base_url=settings.trail_url) for _ in range(3)]
         delivery = Delivery(clients[0], vault, work_singly)
         sweeper = Sweeper("reports", settings.report_every_seconds, delivery.sweep)
         trust = Trust(

@@ -1,6 +1,8 @@
 """The access trail on a real database: permits, reports, storms, fences, restarts, tampering, rights."""
 
 import asyncio
+import base64
+import json
 import secrets
 import time
 from collections.abc import AsyncIterator
@@ -19,7 +21,10 @@ from schemas.trail.tree import verify_inclusion
 from schemas.wire.topic import source_of
 from services.audit.settings import LogKeySettings, Settings, SignerSettings
 from services.audit.wiring import wire, wire_signer
+from services.runtime.errors import Unavailable
+from services.runtime.identity import Identity
 from services.runtime.ids import new_id
+from services.runtime.operator_acts import OperatorActs, record
 from services.runtime.peers import internal_client
 from services.runtime.process import running
 from services.runtime.settings import PortSettings
@@ -328,3 +333,32 @@ async def test_what_is_published_is_proved_to_whoever_asks(trail: Trail) -> None
 async def test_what_is_not_published_is_not_found(trail: Trail, path: str) -> None:
     async with trail.client("health") as client:
         assert (await client.get(f"/log/demo/2026/{path}")).status_code == 404
+
+
+async def test_an_operators_act_is_one_event_of_the_trail_without_its_reason(trail: Trail) -> None:
+    database = trail.space.database("referrals")
+    async with trail.client("referrals") as own, trail.client("operator") as operator:
+        acts = OperatorActs(database, Identity("referrals", CELL), own)
+        async with database.transaction() as transaction:
+            await record(transaction, "refill", {"events": 3}, reason="a disk was lost")
+        await until(lambda: _is_told(acts))
+        async with database.transaction() as transaction:  # as a kill after the trail has answered
+            again = "UPDATE operator_act SET told_at = NULL WHERE reason = 'a disk was lost' RETURNING id"
+            [act] = await transaction.rows(again)
+        await until(lambda: _is_told(acts))
+        asked = {"idem": encoded(b"o" * 16), "purpose": "oversight", "size": 2**40}
+        opened = (await operator.post("/v1/openings", json=asked)).text
+    await database.close()
+
+    details = [json.loads(base64.b64decode(json.loads(line)["detail"])) for line in opened.splitlines()]
+    [told] = [detail for detail in details if detail.get("act") == "operator"]
+    assert (told["verb"], told["counts"], told["rid"]) == ("refill", {"events": 3}, act.id)
+    assert told["service"] == source_of(CELL, "referrals")
+    assert "disk" not in str(told)
+
+
+async def _is_told(acts: OperatorActs) -> bool:
+    try:
+        return not await acts.sweep()
+    except Unavailable:  # closed for a moment: the machine may be busy
+        return False

@@ -20,7 +20,8 @@ ACTS = {
 DURABLE = {
     "outbox": "SID", "inbox": "SID", "outbox_sent": "SI", "outbox_sent_default": "", "sequence_out": "SIU",
     "sequence_in": "SIU", "consumer_offset": "SIU", "dead_letter": "SIU", "partition_alarm": "SIU",
-    "receipt_look": "SU", "unconfirmed": "SIUD", "log_end": "SID", "alembic_version": "S",
+    "receipt_look": "SU", "unconfirmed": "SIUD", "log_end": "SID", "operator_act": "SIu",
+    "alembic_version": "S",
 }  # fmt: skip
 SECTOR = DURABLE | {
     "case_file": "SIU", "consent_version": "SI", "consent_withdrawal": "SI", "referral_view": "SIU",
@@ -50,6 +51,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
 """Role → table → what it may do: select, insert, update, delete; in lower case, on some columns only."""
 COLUMNS: Mapping[tuple[str, str], set[str]] = {
     ("trail_outbox", "u"): {"refused"},
+    ("operator_act", "u"): {"told_at"},
     ("denial", "u"): {"times", "until"},
     ("closure", "u"): {"task", "done_at"},
     ("data_key", "u"): {"epoch", "wrap", "is_adopted"},

@@ -78,8 +78,8 @@ async def test_an_operator_sees_the_plan_and_lets_a_topic_be_sent_again_with_a_r
 
     assert await sent(space, keys) == before, "the same ids and bytes"
     async with space.transaction("health") as transaction:
-        rows = await transaction.rows("SELECT rule, ended_for FROM partition_alarm WHERE part = -1")
-    assert [tuple(row) for row in rows] == [("log_refilled", "a disk was lost")]
+        rows = await transaction.rows("SELECT verb, reason FROM operator_act")
+    assert [tuple(row) for row in rows] == [("refill", "a disk was lost")]
 
 
 async def shortened(space: Space, key: str) -> datetime:

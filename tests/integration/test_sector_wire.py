@@ -80,8 +80,8 @@ class Wire:
             ports=PortSettings(api=self.api_port),
             issuer=IssuerSettings(name=ISSUER, keys_file=made.issuer_public_file()),
             log=ORIGIN,
+            trail_url=f"https://127.0.0.1:{self.trail_port}",
             audit=AuditSettings(
-                url=f"https://127.0.0.1:{self.trail_port}",
                 permit_key=made.verification_key("permit", f"{ORIGIN}/permit"),
                 log_key=made.verification_key("log", ORIGIN),
             ),

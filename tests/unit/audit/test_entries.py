@@ -42,7 +42,13 @@ OTHER: Final = "ref_" + "b" * 26
 AT: Final = "2026-03-02T12:00:00.000Z"
 OPERATOR: Final = "urn:concert:test-local:operator"
 OTHER_CALLER: Final = "urn:concert:test-local:police"
-PARTIES: Final = {"sector": frozenset({CALLER, OTHER_CALLER}), "operator": frozenset({OPERATOR})}
+NOTIFICATIONS: Final = "urn:concert:test-local:notifications"
+ANYBODY: Final = frozenset({CALLER, OTHER_CALLER, OPERATOR, NOTIFICATIONS})
+PARTIES: Final = {
+    "sector": frozenset({CALLER, OTHER_CALLER}),
+    "operator": frozenset({OPERATOR}),
+    "any": ANYBODY,
+}
 WRITER: Final = EntryWriter(ORIGIN, PARTIES)
 
 
@@ -325,7 +331,7 @@ CLOSURE: Final = {"n": 1, "kind": "keyset", "id": "ks_" + "a" * 26}
 
 
 @pytest.mark.parametrize("act", sorted(ACTS))
-@pytest.mark.parametrize("caller", [CALLER, OPERATOR, "urn:concert:test-local:notifications"])
+@pytest.mark.parametrize("caller", [CALLER, OPERATOR, NOTIFICATIONS])
 def test_each_act_is_one_partys_to_ask_for_or_report(act: str, caller: str) -> None:
     words = an_access(
         act=act,
@@ -338,10 +344,12 @@ def test_each_act_is_one_partys_to_ask_for_or_report(act: str, caller: str) -> N
         consent={"id": "cns_" + "a" * 26, "version": 1},
         closure=CLOSURE,
         reason="x",
+        verb="refill",
+        counts={"events": 1},
         approver={"agency": "clinic-b", "id": "st-2"},
     )
     report = EventReport(idem=b"e" * 16, mode="with", happened=AT, access=words)
-    may = {CALLER} if act != "trail_read" else {OPERATOR}
+    may = {"trail_read": {OPERATOR}, "operator": ANYBODY}.get(act, {CALLER})
 
     with nullcontext() if caller in may else pytest.raises(NotYours):
         if ACTS[act].kind == "event":
@@ -372,6 +380,8 @@ def an_event(act: str, caller: str, **changes: Any) -> Draft:
         "referral": SUBJECT,
         "consent": {"id": "cns_" + "a" * 26, "version": 1},
         "closure": CLOSURE,
+        "verb": "refill",
+        "counts": {"events": 1},
     }
     words = {"act": act} | needed | changes
     report = EventReport(idem=b"e" * 16, mode="with", happened=AT, access=an_access(**words))

@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Annotated, Any, Final, Literal
 
@@ -144,6 +144,18 @@ def asked_scale(run: Path) -> dict[str, int]:
     """What a supervisor was asked for."""
     found = json.loads((run / SCALE_FILE).read_text())
     return {str(service): int(count) for service, count in found.items()}
+
+
+def kill_all(pids: Sequence[int], within_seconds: float) -> None:
+    """Ends parts at once, which the supervisor starts again, and waits until they are gone. Blocks."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    ends = time.monotonic() + within_seconds
+    while any(is_alive(pid) for pid in pids):
+        if time.monotonic() > ends:
+            raise CannotRun("not_stopped", "A part did not end; see its log.")
+        time.sleep(POLL_SECONDS)
 
 
 def is_frozen(pid: int) -> bool:

@@ -14,7 +14,7 @@ import typer
 from deploy.local.jars import class_path
 from deploy.local.places import cache_directory
 from deploy.local.processes import PROCESSES
-from services.cli.talk import FAILED, INTERRUPTED, OK, USAGE, check_choices, say
+from services.cli.talk import FAILED, INTERRUPTED, OK, USAGE, AsJson, check_choices, fail, say
 from services.referrals.domain.life_cycle import diagram
 
 app = typer.Typer()
@@ -22,6 +22,7 @@ dev = typer.Typer()
 
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
 KINDS: Final = ("unit", "contract", "integration", "e2e", "ui")
+FAULT_RUNS: Final = ("R1", "R2", "power-cuts")
 BESIDE_EACH_OTHER: Final = (("integration",), ("unit", "contract", "e2e", "ui"))
 """The first run mostly waits for its broker and its database; the second has the time between."""
 PYTEST_CODES: Final = {0: OK, 2: INTERRUPTED, 4: USAGE}
@@ -65,6 +66,29 @@ def test(context: typer.Context) -> None:
     for kinds, code in zip(BESIDE_EACH_OTHER, codes, strict=True):
         say(f"{'✗' if code else '✓'} {' and '.join(kinds)} tests")
     raise typer.Exit(PYTEST_CODES.get(codes[0] or codes[1], FAILED))
+
+
+@app.command("fault", short_help="Strike a trial installation under load, and check what is left.")
+def fault(
+    run: Annotated[str, typer.Argument(help=f"One of: {', '.join(FAULT_RUNS)}.")],
+    seed: Annotated[int | None, typer.Option(help="The same seed strikes the same parts.")] = None,
+    soak: Annotated[bool, typer.Option(help="Ten times as many strikes.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Examples: `concert fault R1`, `concert fault R2 --seed 7 --json`.
+
+    R1 kills, freezes and takes brokers' disks away under load, and holds if nothing was lost, doubled or out
+    of order; R2 does so without refill, and holds only if the checks see the loss. power-cuts takes the
+    current from the disks of brokers and database ten times; it needs root, else it says that it cut none.
+    """
+    check_choices([run], FAULT_RUNS, "RUN")
+    if not (REPOSITORY / "tests" / "fault").is_dir():
+        fail("the runs are among the project's tests, and the folder tests is not here.")
+    class_path(cache_directory(), say)
+    words = [run, *(["--seed", str(seed)] if seed is not None else [])]
+    words += [word for word, is_wanted in (("--soak", soak), ("--json", as_json)) if is_wanted]
+    code = subprocess.call(_module("tests.fault", *words), cwd=REPOSITORY)
+    raise typer.Exit(OK if code == OK else INTERRUPTED if code < 0 else FAILED)
 
 
 @dev.command("test", context_settings=PASSED_ON)

@@ -22,8 +22,10 @@ RULES: Final[Mapping[str, str]] = {
     "dead_letters": "Records could not be used and were set aside; see `concert dead-letters list`.",
     "partition_stopped": "Too many records could not be used; `concert readers list` says why.",
     "reader_waits": "The reader has not seen brokers and database for a while; nothing is lost.",
-    "reader_stuck": "The partition's log goes on and its reader stands; the broker's log may say why.",
-    "records_unreadable": "Brokers hold what cannot be read; it was set aside; see `concert readers list`.",
+    "reader_stuck": "The partition's log goes on and its reader stands. Where the broker's log says that "
+    "it is corrupt: `concert down`, remove that partition's folder, `concert up`; it is sent again.",
+    "records_unreadable": "Brokers hold what cannot be read; it was set aside; steps and inboxes come again, "
+    "for others do `concert refill SERVICE` of their writer; see `concert readers list`.",
     "topic_made_anew": "The topic is another one, read from its beginning; see `concert readers list`.",
     "brokers_lost_records": "The log is shorter than what was read of it; see `concert readers list`.",
     "log_refilled": "Brokers had lost what was sent; it was sent again; see `concert readers list`.",

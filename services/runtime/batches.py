@@ -67,6 +67,8 @@ class Batches:
         self._tallies: dict[Partition, LetterTally] = {}
         self.expected: dict[Partition, int] = {}
         """Where each partition goes on; one that is not ours, or has stopped, is not among them."""
+        self.unproven: dict[Partition, int] = {}
+        """The mark of the last record of a partition that must be seen there once more before it goes on."""
         self.standing: list[tuple[Partition, Alarm]] = []
         self.topic_ids: dict[str, UUID] = {}
 
@@ -88,7 +90,18 @@ class Batches:
         """Partitions that are another process's now, or go on from another place."""
         for partition in partitions:
             self.expected.pop(partition, None)
+            self.unproven.pop(partition, None)
             self._tallies.pop(partition, None)
+
+    def keeps_all(self, partition: Partition) -> bool:
+        """Whether the brokers keep every record of its topic, not only the newest of each key."""
+        return not self._by_name[partition[0]].compacted
+
+    def is_other(self, partition: Partition, first: Record) -> bool:
+        """Whether the log is not the one that was read: another record stands where the last one was."""
+        mark = self.unproven.pop(partition, None)
+        is_seen = first.mark == mark and first.offset + 1 == self.expected.get(partition)
+        return mark is not None and not is_seen
 
     async def apply(self, records: Sequence[Record]) -> None:
         """Apply a batch; a handler's failure narrows it down to the one record that is then set aside."""
@@ -173,13 +186,14 @@ class Batches:
         group = self._identity.group
         # From the last *processed* position, never from the first record: compacted topics have holes.
         following = {record.place: record.offset + 1 for record in records}
+        marks = {record.place: record.mark for record in records}
         with TRANSACTION_SECONDS.labels(group).time():
             async with self._database.transaction() as transaction:
                 crash_point("consumer.begun")
                 effects = await self._effects(transaction, records, failure)
                 letters = [letter for _, letter in effects if letter]
                 await dead_letters.keep(transaction, group, letters, self.topic_ids)
-                lost = await offsets.move(transaction, group, self.topic_ids, self.expected, following)
+                lost = await offsets.move(transaction, group, self.topic_ids, self.expected, following, marks)
                 if lost:
                     raise PartitionsLost(lost)
                 tallies = {
@@ -189,7 +203,10 @@ class Batches:
                 over = {partition: reason for partition, (_, reason) in tallies.items() if reason}
                 crash_point("consumer.moved")  # rolls back whole; the same batch comes again
                 # With the letter that was too many, or not at all.
-                await self._raise(transaction, unreadable(effects), UNREADABLE)
+                broken = unreadable(effects)
+                await self._raise(transaction, broken, UNREADABLE)
+                if broken:  # what cannot be read may be sent once more
+                    await self.ask_again(transaction, {topic for topic, _ in broken})
                 await self._raise(transaction, over, STOPPED)
         crash_point("consumer.committed")  # all is in the database; the brokers' own offset only informs
         going_on = following.keys() - over.keys()

@@ -116,7 +116,11 @@ class Consumer(Worker, ConsumerRebalanceListener):  # type: ignore[misc]
         if self._failed:
             raise self._failed
         if self._placings == placings and not self._applying.locked():
-            return fetched
+            others = {one for one in fetched if self._batches.is_other(one, fetched[one][0])}
+            if not others:
+                return fetched
+            async with self._applying:
+                await self._find_places(others, are_other=True)
         self._seek_back()
         return {}
 
@@ -180,7 +184,7 @@ class Consumer(Worker, ConsumerRebalanceListener):  # type: ignore[misc]
         """Fetch again from what was processed; partitions that have no place yet get one later."""
         for one in self._consumer.assignment():
             if one in self._batches.expected:
-                self._consumer.seek(one, self._batches.expected[one])
+                self._consumer.seek(one, self._batches.expected[one] - (one in self._batches.unproven))
 
     async def _apply(self, records: Sequence[Any], backoff: Backoff) -> None:
         """Apply the batch, again and again while the database is away; never skip it."""
@@ -251,12 +255,18 @@ class Consumer(Worker, ConsumerRebalanceListener):  # type: ignore[misc]
             if strange:
                 await self._find_places(strange)
 
-    async def _find_places(self, assigned: set[Partition]) -> None:
+    async def _find_places(self, assigned: set[Partition], *, are_other: bool = False) -> None:
+        """Read on where the database says, from one record before: it must be the one that was read.
+
+        A log that lost records and was refilled before this reader came is as long as it was, or longer.
+        """
         group = self._identity.group
         logs = await self._logs(assigned)
         async with self._database.transaction() as transaction:
-            stored = await offsets.stored_places(transaction, group, sorted(assigned))
-            starts = {one: offsets.start_of(stored.get(one), logs[one]) for one in assigned}
+            stored, marks = await offsets.stored_places(transaction, group, sorted(assigned))
+            starts = {
+                one: offsets.start_of(stored.get(one), logs[one], is_other=are_other) for one in assigned
+            }
             jumps = {one: start for one, start in starts.items() if start.alarm or one not in stored}
             places = {one: (logs[one].topic_id, start.next) for one, start in jumps.items()}
             await offsets.place(transaction, group, places)
@@ -270,7 +280,9 @@ class Consumer(Worker, ConsumerRebalanceListener):  # type: ignore[misc]
         for one, start in starts.items():
             if start.alarm:
                 log().error(start.alarm, topic=one[0], partition=one[1])
-            self._consumer.seek(TopicPartition(*one), start.next)
+            if one in marks and logs[one].beginning < start.next and self._batches.keeps_all(one):
+                self._batches.unproven[one] = marks[one]
+            self._consumer.seek(TopicPartition(*one), start.next - (one in self._batches.unproven))
         self._placings += 1
         self._end_poll()
         self._hold_stopped()

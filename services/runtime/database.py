@@ -27,7 +27,7 @@ PLANNING: Final = {
     "enable_mergejoin": "off",
 }
 """Every statement of ours finds its rows by an index: planned once so, not anew each time it runs."""
-FAILURES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+FAILURES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 """What the database, its driver or the way to it can raise."""
 
 

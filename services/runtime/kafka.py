@@ -146,8 +146,8 @@ class RelayProducer:
         """The offset after the last record of each partition that brokers said they hold."""
         self._shortened: dict[Partition, int] = {}
 
-    async def __call__(self, rows: Sequence[Any]) -> None:
-        """Send rows in order; returns once the brokers hold all of them, raises KafkaError otherwise."""
+    async def __call__(self, rows: Sequence[Any]) -> Mapping[Partition, int]:
+        """Send rows in order; returns once the brokers hold all of them, and up to where; else KafkaError."""
         producer = await self._connected()
         at = minute_ms(self._clock.now())
         try:
@@ -162,6 +162,7 @@ class RelayProducer:
             crash_point("relay.sent")  # some may have arrived; the same ids go out again
             for (partition, batch), place in zip(batches, await asyncio.gather(*sent), strict=True):
                 self._acked(partition, place.offset, batch.record_count())
+            return {partition: self.acked[partition] for partition, _ in batches}
         except BaseException:
             await self.close()  # its numbering is broken off, also where a batch was not even taken
             raise
@@ -233,7 +234,7 @@ async def _by_partition(
     """Keys and values of each partition, in order; a key's partition is that of Kafka's own clients."""
     counts = {topic: len(await producer.partitions_for(topic)) for topic in {row.topic for row in rows}}
     shares: dict[tuple[str, int], list[tuple[bytes, bytes]]] = {}
-    for _, topic, key, value in rows:
+    for _, topic, key, value, *_ in rows:
         shares.setdefault((topic, _key_hash(key) % counts[topic]), []).append((key, value))
     return shares
 

@@ -36,6 +36,10 @@ CROSS JOIN LATERAL (
 _STILL_GOOD: Final = """
 SELECT max(at) AS at FROM log_end
 WHERE topic = :topic AND part = :part AND topic_id = :topic_id AND next <= :next"""
+_ACKED: Final = "SELECT topic, part, next FROM log_ack"
+_FORGET: Final = """
+DELETE FROM log_ack l USING unnest(CAST(:topics AS text[]), CAST(:parts AS int[])) AS k (topic, part)
+WHERE l.topic = k.topic AND l.part = k.part"""
 _SAMPLE: Final = """
 INSERT INTO log_end (topic, part, at, topic_id, next) VALUES (:topic, :part, :at, :topic_id, :next)
 ON CONFLICT DO NOTHING"""
@@ -44,6 +48,9 @@ DELETE FROM log_end l WHERE at < now() - interval '1 day'
   AND at < (SELECT max(at) FROM log_end n WHERE n.topic = l.topic AND n.part = l.part)"""
 _NEXT_STRETCH: Final = """
 SELECT sent_at FROM outbox_sent WHERE sent_at > :since ORDER BY sent_at OFFSET :rows_max LIMIT 1"""
+_MARK: Final = """
+INSERT INTO refilled (topic, at) VALUES (:topic, clock_timestamp())
+ON CONFLICT (topic) DO UPDATE SET at = clock_timestamp() RETURNING at"""
 _REFILL: Final = "SELECT refill(:topic, :since, :before) AS count"
 _PLAN: Final = """
 SELECT topic, count(*) AS rows, min(sent_at) AS since FROM outbox_sent
@@ -119,9 +126,11 @@ class LogEnds:
                 log().info("logs_not_looked_at", error_class=type(error).__name__)
         return False
 
-    async def refill(self, topic: str, since: datetime | None, before: datetime) -> int:
-        """Put what was sent to a topic in a stretch of time back into the outbox; gives how many."""
-        count, at = 0, since or EVER
+    async def refill(self, topic: str, since: datetime | None) -> int:
+        """Put what was sent to a topic since then back into the outbox; gives how many."""
+        async with self._database.transaction() as transaction:
+            [marked] = await transaction.rows(_MARK, topic=topic)
+        count, at, before = 0, since or EVER, marked.at
         while at < before:
             async with self._database.transaction() as transaction:
                 found = await transaction.rows(_NEXT_STRETCH, since=at, rows_max=ROWS_AT_ONCE)
@@ -137,9 +146,7 @@ class LogEnds:
         counts = {}
         for one in self._chosen(topic):
             async with self._looking:
-                async with self._database.transaction() as transaction:
-                    [now] = await transaction.rows(_NOW)
-                counts[one] = await self.refill(one, since, now.at)
+                counts[one] = await self.refill(one, since)
             log().warning(REFILLED, topic=one, count=counts[one])
         async with self._database.transaction() as transaction:
             done = {"topics": len(counts), "events": sum(counts.values())}
@@ -163,16 +170,22 @@ class LogEnds:
     async def _look(self) -> None:
         async with self._database.transaction() as transaction:
             [now] = await transaction.rows(_NOW)  # before the brokers are asked: what they say is no older
-        acked = dict(self._producer.acked)
+            acked = dict(self._producer.acked)
+            for topic, part, following in await transaction.rows(_ACKED):  # before a restart, or by others
+                acked[topic, part] = max(following, acked.get((topic, part), 0))
         found = await self._producer.log_ends(self._topics)
         async with self._database.transaction() as transaction:
             samples = await _newest(transaction, found)
             lost = lost_stretches(samples, found, acked)
             since = {one.partition: await _good_until(transaction, one, found) for one in lost}
-        reasons = await self._refill_all(lost, since, now.at)
+        reasons = await self._refill_all(lost, since)
         async with self._database.transaction() as transaction:
             for partition, reason in reasons.items():
                 await partition_alarms.raise_alarm(transaction, self._group, partition, REFILLED, reason)
+            places = [one.partition for one in lost]
+            await transaction.run(
+                _FORGET, topics=[topic for topic, _ in places], parts=[part for _, part in places]
+            )
             changed = {one: place for one, place in found.items() if samples.get(one) != place}
             await transaction.run_each(_SAMPLE, [_row(one, now.at, place) for one, place in changed.items()])
             if self._looks % PRUNED_EVERY == 0:
@@ -184,7 +197,7 @@ class LogEnds:
         self._looks += 1
 
     async def _refill_all(
-        self, lost: Sequence[LostStretch], since: Mapping[Partition, datetime | None], before: datetime
+        self, lost: Sequence[LostStretch], since: Mapping[Partition, datetime | None]
     ) -> dict[Partition, str]:
         """Refill each topic of which something is lost, once; gives what to say of each partition."""
         by_topic: dict[str, list[LostStretch]] = {}
@@ -193,7 +206,7 @@ class LogEnds:
         reasons = {}
         for topic, stretches in by_topic.items():
             times = [since[one.partition] or EVER for one in stretches]
-            count = await self.refill(topic, min(times), before)
+            count = await self.refill(topic, min(times))
             log().error(REFILLED, topic=topic, count=count)
             for one in stretches:
                 is_other = one.following is None

@@ -8,18 +8,19 @@ from uuid import UUID
 from services.runtime.transaction import Transaction
 
 _STORED: Final = """
-SELECT topic, part, topic_id, next FROM consumer_offset
+SELECT topic, part, topic_id, next, mark FROM consumer_offset
 WHERE grp = :grp AND (topic, part) IN
       (SELECT * FROM unnest(CAST(:topics AS text[]), CAST(:parts AS int[])))"""
 _PLACE: Final = """
 INSERT INTO consumer_offset (grp, topic, part, topic_id, next)
 SELECT :grp, * FROM unnest(CAST(:topics AS text[]), CAST(:parts AS int[]), CAST(:ids AS uuid[]),
                            CAST(:nexts AS bigint[]))
-ON CONFLICT (grp, topic, part) DO UPDATE SET topic_id = excluded.topic_id, next = excluded.next"""
+ON CONFLICT (grp, topic, part)
+DO UPDATE SET topic_id = excluded.topic_id, next = excluded.next, mark = NULL"""
 _MOVE: Final = """
-UPDATE consumer_offset o SET next = m.next
-FROM unnest(CAST(:topics AS text[]), CAST(:parts AS int[]), CAST(:ids AS uuid[]),
-            CAST(:expected AS bigint[]), CAST(:nexts AS bigint[])) AS m (topic, part, id, expected, next)
+UPDATE consumer_offset o SET next = m.next, mark = m.mark
+FROM unnest(CAST(:topics AS text[]), CAST(:parts AS int[]), CAST(:ids AS uuid[]), CAST(:expected AS bigint[]),
+            CAST(:nexts AS bigint[]), CAST(:marks AS bigint[])) AS m (topic, part, id, expected, next, mark)
 WHERE o.grp = :grp AND o.topic = m.topic AND o.part = m.part AND o.topic_id = m.id AND o.next = m.expected
 RETURNING o.topic, o.part"""
 
@@ -46,15 +47,15 @@ class ReadingStart:
     reason: str = ""
 
 
-def start_of(stored: Place | None, log: PartitionLog) -> ReadingStart:
-    """Say where a reader goes on at assignment (the five rows of the design's table)."""
+def start_of(stored: Place | None, log: PartitionLog, *, is_other: bool = False) -> ReadingStart:
+    """Say where a reader goes on at assignment; it is another log where other records stand before."""
     if stored is None:
         return ReadingStart(log.beginning)
     topic_id, following = stored
     if topic_id != log.topic_id:
         # A topic made anew under the old name: an old offset would skip its first events without a word.
         alarm = "topic_made_anew"
-    elif following > log.end:
+    elif following > log.end or is_other:
         alarm = "brokers_lost_records"
     elif following < log.beginning:
         alarm = "retention_overtook_reader"
@@ -65,10 +66,13 @@ def start_of(stored: Place | None, log: PartitionLog) -> ReadingStart:
 
 async def stored_places(
     transaction: Transaction, group: str, partitions: list[Partition]
-) -> dict[Partition, Place]:
-    """What the database remembers of these partitions."""
+) -> tuple[dict[Partition, Place], dict[Partition, int]]:
+    """What the database remembers of these partitions: the place, and the mark of the record before it."""
     rows = await transaction.rows(_STORED, grp=group, **_arrays(partitions))
-    return {(row.topic, row.part): (row.topic_id, row.next) for row in rows}
+    return (
+        {(row.topic, row.part): (row.topic_id, row.next) for row in rows},
+        {(row.topic, row.part): row.mark for row in rows if row.mark is not None},
+    )
 
 
 async def place(transaction: Transaction, group: str, places: Mapping[Partition, Place]) -> None:
@@ -88,6 +92,7 @@ async def move(
     topic_ids: Mapping[str, UUID],
     expected: Mapping[Partition, int],
     following: Mapping[Partition, int],
+    marks: Mapping[Partition, int | None],
 ) -> set[Partition]:
     """Move all offsets by one compare-and-set; gives the partitions that another process has moved."""
     rows = await transaction.rows(
@@ -97,6 +102,7 @@ async def move(
         ids=[topic_ids[topic] for topic, _ in following],
         expected=[expected[partition] for partition in following],
         nexts=list(following.values()),
+        marks=[marks[one] for one in following],
     )
     return following.keys() - {(row.topic, row.part) for row in rows}
 

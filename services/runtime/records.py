@@ -66,6 +66,11 @@ class Record:
         return self.topic, self.partition
 
     @property
+    def mark(self) -> int | None:
+        """What tells it from another record at the same offset of a log that was refilled."""
+        return None if self.reason else zlib.crc32(self.value or b"", zlib.crc32(self.key or b""))
+
+    @property
     def stretch(self) -> str | None:
         """Which offsets it stands for, where they are several."""
         several = self.first is not None and self.first < self.offset

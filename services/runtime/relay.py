@@ -1,6 +1,6 @@
 """The relay moves rows from the outbox to the brokers: in order within a shard, never skipping."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from aiokafka.errors import KafkaError
@@ -10,6 +10,7 @@ from services.runtime.database import FAILURES, Database
 from services.runtime.errors import Unavailable
 from services.runtime.logs import log
 from services.runtime.metrics import OUTBOX_SENT
+from services.runtime.offsets import Partition
 from services.runtime.transaction import Transaction
 from services.runtime.worker import Backoff, Worker
 
@@ -23,14 +24,22 @@ LOCK_CLASS: Final = 7_001
 
 _LOCK: Final = "SELECT pg_try_advisory_lock($1, $2)"
 NEXT: Final = """
-SELECT id, topic, key, value FROM outbox WHERE shard = :shard ORDER BY id LIMIT :rows_max"""
+SELECT id, topic, key, value, clock_timestamp() AS began
+FROM outbox WHERE shard = :shard ORDER BY id LIMIT :rows_max"""
 MOVE: Final = """
-WITH sent AS (DELETE FROM outbox WHERE id = ANY(CAST(:ids AS bigint[])) RETURNING *)
+WITH known AS (SELECT WHERE NOT EXISTS (SELECT FROM refilled WHERE at >= :began)),
+sent AS (
+  DELETE FROM outbox WHERE id = ANY(CAST(:ids AS bigint[])) AND EXISTS (SELECT FROM known) RETURNING *),
+held AS (
+  INSERT INTO log_ack AS l (topic, part, next)
+  SELECT * FROM unnest(CAST(:topics AS text[]), CAST(:parts AS int[]), CAST(:nexts AS bigint[]))
+  WHERE EXISTS (SELECT FROM known)
+  ON CONFLICT (topic, part) DO UPDATE SET next = greatest(l.next, excluded.next))
 INSERT INTO outbox_sent (id, shard, topic, key, sequence, value, created_at)
 SELECT id, shard, topic, key, sequence, value, created_at FROM sent"""
 
-Produce = Callable[[Sequence[Any]], Awaitable[None]]
-"""Sends rows in the order given and returns once the brokers hold every one of them."""
+Produce = Callable[[Sequence[Any]], Awaitable[Mapping[Partition, int]]]
+"""Sends rows in the order given and returns once the brokers hold every one of them, and up to where."""
 
 
 class SendingGate(Protocol):
@@ -51,9 +60,16 @@ async def relay(transaction: Transaction, produce: Produce, *, shard: int, rows_
     rows = await transaction.rows(NEXT, shard=shard, rows_max=rows_max)
     crash_point("relay.claimed")  # nothing was sent
     if rows:
-        await produce(rows)
+        held = sorted((await produce(rows)).items())
         crash_point("relay.acked")  # sent, not moved: sent again under the same ids, every inbox drops them
-        await transaction.run(MOVE, ids=[row.id for row in rows])
+        await transaction.run(
+            MOVE,
+            began=rows[0].began,  # what was refilled since then lost these rows too: they stay, and go again
+            ids=[row.id for row in rows],
+            topics=[topic for (topic, _), _ in held],
+            parts=[part for (_, part), _ in held],
+            nexts=[following for _, following in held],
+        )
     return len(rows)
 
 

@@ -135,6 +135,9 @@ POLLS: Final[Mapping[str, str]] = {
     "tests/integration/test_sector_promises.py": "the same",
     "tests/fault/doors.py": "an attack of drops and a sign of life go by time, until an end that is given",
     "tests/fault/disks.py": "waits until nobody uses a disk any more, with a deadline",
+    "tests/fault/load.py": "an agency asks again after a pause where an answer was unexpected",
+    "tests/fault/runs.py": "strikes fall at times that a seed draws",
+    "tests/fault/strikes.py": "a part is frozen, a disk full, steps pile up for a time that is given",
     "tests/fault/hostile_records.py": "polls over HTTP until nothing stands any more, with a limit",
 }
 """Who waits by time, and why; a test waits on a condition."""

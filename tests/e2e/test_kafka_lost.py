@@ -1,6 +1,9 @@
 """The brokers' disk is gone, whole or in part, and a real installation comes back: nothing sent is lost."""
 
+import os
 import shutil
+import signal
+import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -15,7 +18,7 @@ from deploy.local.databases import DATABASES
 from deploy.local.installation import Installation
 from deploy.local.places import temporary_directory
 from deploy.local.ports import trial_ports
-from deploy.local.processes import PROCESSES, usual_ports
+from deploy.local.processes import KAFKA, PROCESSES, usual_ports
 from deploy.local.supervisor import Platform, running
 from schemas.events.referral import AcknowledgeReferral
 from schemas.topics import STEPS
@@ -25,16 +28,39 @@ from services.runtime.ids import new_id
 from services.runtime.outbox import Outbox
 from services.runtime.settings import DatabaseSettings
 from services.runtime.subscription import OutboxEvent
+from tests.fault import strikes
+from tests.support.commands import run_command
 from tests.support.servers import unflushed
 from tests.support.waiting import until
 
 BOTH_ENDS = tuple(each for each in PROCESSES if each.name in ("referrals", "health"))
 TOPIC = STEPS["health"]
 STEP_COUNT = 50
-LOSSES: dict[str, Callable[[Path], Path]] = {
-    "all that the broker keeps": lambda data: data / "kafka",
-    "its records alone": lambda data: data / "kafka" / "records",
+COPY = "older"
+
+
+def an_older_copy(data: Path) -> None:
+    """What a backup of the machine would put back: the same topics, ending earlier."""
+    shutil.rmtree(data / KAFKA)
+    (data / COPY).rename(data / KAFKA)
+
+
+def bytes_flipped(data: Path) -> None:
+    """In what nobody has read, after a clean stop: no broker looks, and behind a wrong length none finds."""
+    content, length, *_ = strikes.segments(data, TOPIC.name(""))
+    at, size = strikes.batches(content)[-2]
+    strikes.flip(content, at + size - 1)
+    at, _ = strikes.batches(length)[-2]
+    strikes.flip(length, at + strikes.LENGTH_LAST_BYTE - 2)
+
+
+LOSSES: dict[str, tuple[Callable[[Path], None], str, str]] = {
+    "an older copy put back": (an_older_copy, "health", "log_refilled"),
+    "all that the broker keeps": (lambda data: shutil.rmtree(data / KAFKA), "health", "log_refilled"),
+    "its records alone": (lambda data: shutil.rmtree(data / KAFKA / "records"), "health", "log_refilled"),
+    "bytes flipped": (bytes_flipped, "referrals", "records_unreadable"),
 }
+"""What befalls the broker while it is down, and who tells of it by which alarm."""
 
 
 @pytest.fixture(scope="module")
@@ -94,26 +120,71 @@ async def answers(installation: Installation) -> int:
     return await count(installation, "referrals", sql)
 
 
+async def has_read_beyond_the_flipped(installation: Installation) -> bool:
+    return bool(await count(installation, "referrals", "SELECT count(*) FROM dead_letter"))
+
+
+async def standing(installation: Installation, service: str) -> set[str]:
+    """The alarms over a service's partitions; as if an operator had looked, they end."""
+    async with installation.server.connection(DATABASES[service].name) as connection:
+        sql = "UPDATE partition_alarm SET ended_at = clock_timestamp() WHERE ended_at IS NULL RETURNING rule"
+        return {row["rule"] for row in await connection.fetch(sql)}
+
+
+async def mended(platform: Platform, data: Path) -> None:
+    """What the alarms name for flipped bytes: the writer sends again; a partition that stands is given up."""
+    await platform.stop(KAFKA)
+    shutil.rmtree(strikes.segments(data, TOPIC.name(""))[1].parent)
+    await platform.start(KAFKA)
+    done = await run_command("refill", "health", "--reason", "bytes were flipped", "--data", data)
+    assert done.code == 0, done.err
+
+
+async def flipped_and_killed(platform: Platform, data: Path) -> None:
+    """A byte flipped under a broker that is killed: it looks through its log, and cuts it there."""
+    pid = platform.pid(KAFKA)
+    assert pid
+    os.kill(pid, signal.SIGSTOP)
+    segment = strikes.segments(data, TOPIC.name(""))[0]
+    at, size = strikes.batches(segment)[-2]
+    strikes.flip(segment, at + size - 1)
+    os.kill(pid, signal.SIGKILL)
+    await platform.died(KAFKA)
+    await platform.ready(KAFKA)
+
+
 async def test_steps_that_no_reader_had_read_are_sent_again_and_those_that_were_do_nothing_twice(
     trial: Configuration,
 ) -> None:
     unread: list[str] = []
     for loss in (None, *LOSSES):
-        if loss:
-            shutil.rmtree(LOSSES[loss](trial.data))
+        damage, teller, rule = LOSSES[loss] if loss else (None, "health", None)
+        if damage:
+            damage(trial.data)
         async with up(trial) as platform:
             its = platform.installation
+            if damage is bytes_flipped:
+                await until(partial(has_read_beyond_the_flipped, its))
+                await mended(platform, trial.data)
             await until(partial(all_applied, its, unread))
-            told = "SELECT count(*) FROM partition_alarm WHERE rule = 'log_refilled' AND ended_at IS NULL"
-            assert bool(loss) == bool(await count(its, "health", told)), loss
-            read, behind = ([new_id("referral") for _ in range(STEP_COUNT)] for _ in range(2))
+            told = await standing(its, teller)
+            assert rule in told if rule else not told, (loss, told)
+            read, *behind = ([new_id("referral") for _ in range(STEP_COUNT)] for _ in range(3))
             await written(its, read)
             unread += read
             await until(partial(all_applied, its, unread))
             assert await answers(its) == len(unread), loss
-            assert await count(its, "referrals", "SELECT count(*) FROM dead_letter") == 0
-            if loss != [*LOSSES][-1]:
-                await platform.stop("referrals")
-                await written(its, behind)
-                unread += behind
+            waiting = "SELECT count(*) FROM dead_letter WHERE state = 'waiting' AND reason <> 'corrupt_batch'"
+            assert await count(its, "referrals", waiting) == 0, loss
+            if loss is None:
+                subprocess.run(["cp", "-a", trial.data / KAFKA, trial.data / COPY], check=True)
+            await platform.stop("referrals")
+            for keys in behind:
+                await written(its, keys)
+                unread += keys
                 await until(partial(is_sent, its))
+            if loss == [*LOSSES][-1]:
+                await flipped_and_killed(platform, trial.data)
+                await platform.start("referrals")
+                await until(partial(all_applied, its, unread))
+                assert "log_refilled" in await standing(its, "health")

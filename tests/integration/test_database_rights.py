@@ -21,7 +21,7 @@ DURABLE = {
     "outbox": "SID", "inbox": "SID", "outbox_sent": "SI", "outbox_sent_default": "", "sequence_out": "SIU",
     "sequence_in": "SIU", "consumer_offset": "SIU", "dead_letter": "SIU", "partition_alarm": "SIU",
     "receipt_look": "SU", "unconfirmed": "SIUD", "log_end": "SID", "operator_act": "SIu",
-    "alembic_version": "S",
+    "log_ack": "SIUD", "refilled": "SIU", "alembic_version": "S",
 }  # fmt: skip
 SECTOR = DURABLE | {
     "case_file": "SIU", "consent_version": "SI", "consent_withdrawal": "SI", "referral_view": "SIU",

@@ -46,6 +46,7 @@ async def test_only_what_was_sent_since_the_last_good_sample_is_sent_again_even_
         for number, keys in enumerate((first, second), 1):
             for key in keys:
                 await written(space, [key])
+                await until(partial(_is_sent_again, space, datetime.min.replace(tzinfo=UTC), [key]))
             await until(partial(_is_sampled, space, number * STEP_COUNT))
         since = await shortened(space, second[0])
         await until(lambda: _is_sent_again(space, since, second))

@@ -49,7 +49,7 @@ async def moved(space: Space, topic: Topic, following: int, partition: int = 0) 
     """Another process writes where it is."""
     async with space.transaction("referrals", as_admin=True) as transaction:
         await transaction.run(
-            "UPDATE consumer_offset SET next = :next WHERE topic = :topic AND part = :part",
+            "UPDATE consumer_offset SET next = :next, mark = NULL WHERE topic = :topic AND part = :part",
             next=following,
             topic=topic.name(space.namespace),
             part=partition,
@@ -100,6 +100,27 @@ async def test_an_offset_beyond_the_end_goes_back_and_the_inbox_drops_repeats(sp
     assert applied == second
     assert duplicates_of(space) == dropped + len(first), (lines, await stored(space, topic))
     assert events_told(lines)("brokers_lost_records")
+
+
+async def test_a_log_that_was_lost_and_filled_again_past_the_reader_is_read_from_its_beginning(
+    space: Space,
+) -> None:
+    """Going on there would skip, without a word, what stands before in another order."""
+    topic = STEPS["civil_society"]
+    first = await sent(space, topic, 5)
+    await read_all(space, first)
+    async with space.transaction("referrals", as_admin=True) as transaction:
+        sql = "UPDATE consumer_offset SET mark = mark + 1 WHERE topic = :topic AND next = 5"
+        await transaction.run(sql, topic=topic.name(space.namespace))
+    dropped = duplicates_of(space)
+    second = await sent(space, topic, 3)
+
+    applied, lines = await read_all(space, second)
+
+    assert applied == second
+    assert duplicates_of(space) == dropped + len(first)
+    assert events_told(lines)("brokers_lost_records")
+    assert await standing(space, topic) == [("brokers_lost_records", "from 5 to 0")]
 
 
 async def test_where_retention_overtook_the_reader_it_goes_on_and_says_so(space: Space) -> None:

@@ -30,10 +30,11 @@ class Recorder:
     def of(self, name: str) -> Any:
         """What one relay produces to."""
 
-        async def produce(rows: Sequence[Any]) -> None:
+        async def produce(rows: Sequence[Any]) -> dict[tuple[str, int], int]:
             for refusal in self._refusals:
                 raise refusal
             self.brought += [(name, row.id) for row in rows]
+            return {}
 
         return produce
 

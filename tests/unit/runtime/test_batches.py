@@ -48,7 +48,7 @@ async def test_250_of_500_steps_under_others_keys_cost_themselves_and_the_handle
         return [Turn.NEXT] * len(events), {}
 
     async def move(*arguments: Any) -> set[Any]:
-        moves.append(tuple(dict(one) for one in arguments[-2:]))
+        moves.append(tuple(dict(one) for one in arguments[-3:-1]))
         return set()
 
     async def handle(steps: Sequence[ReadEvent[Any]], _work: Any) -> None:

@@ -26,6 +26,7 @@ STAYING = ("23505", "23503", "22P02", "42501", "42P01", "40002", "25006", "P0001
         asyncpg.TooManyConnectionsError("x"),
         asyncpg.ConnectionDoesNotExistError("x"),
         asyncpg.InterfaceError("connection is closed"),
+        asyncpg.InternalClientError("got result for unknown protocol state 3"),
         ConnectionRefusedError("no server"),
         TimeoutError("no answer"),
     ],

@@ -1,0 +1,39 @@
+"""`python -m tests.fault RUN [--seed S] [--soak] [--json]`, which `concert fault` starts."""
+
+import argparse
+import asyncio
+import json
+import secrets
+import sys
+from pathlib import Path
+
+from deploy.local.places import temporary_directory
+from tests.fault.runs import PLANS, perform
+
+
+def main() -> int:
+    words = argparse.ArgumentParser(prog="concert fault")
+    words.add_argument("run", choices=PLANS)
+    words.add_argument("--seed", type=int, default=secrets.randbelow(1_000_000))
+    words.add_argument("--soak", action="store_true")
+    words.add_argument("--json", action="store_true")
+    words.add_argument("--keep", type=Path, help="Where the history of all requests goes.")
+    chosen = words.parse_args()
+    with temporary_directory("concert-fault-") as folder:
+        plan = PLANS[chosen.run][chosen.soak]
+        verdict = asyncio.run(perform(chosen.run, plan, chosen.seed, folder, _say))
+        if chosen.keep:
+            chosen.keep.write_bytes((folder / "history.jsonl").read_bytes())
+    if chosen.json:
+        print(json.dumps(verdict, indent=1))
+    else:
+        print("\n".join(f"{name}: {told}" for name, told in verdict.items()))
+    return 0 if verdict["holds"] else 1
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -38,7 +38,7 @@ WORDS: Final = (
     Word("partnership", "partnership", OPERATORS, "Whether it keeps its word, as a page.", is_noun=True),
     Word("directory", "directory", OPERATORS, "Import the service directory.", is_noun=True),
     Word("topology", "topology", OPERATORS, "Topics, users and rights on the brokers.", is_noun=True),
-    Word("dead-letters", "readers", OPERATORS, "Records that services set aside.", is_noun=True),
+    Word("dead-letters", "dead_letters", OPERATORS, "Records that services set aside.", is_noun=True),
     Word("readers", "readers", OPERATORS, "Partitions that stopped, and letting them go on.", is_noun=True),
     Word("refill", "refill", OPERATORS, "Let a service send again what brokers lost."),
     Word("backup", "backup", OPERATORS, "Copy all databases, and the secrets for one recipient."),

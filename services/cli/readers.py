@@ -1,4 +1,4 @@
-"""`concert dead-letters …`, `concert readers …`: records that were set aside, and partitions that stopped."""
+"""`concert readers …`: partitions that stopped."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -10,41 +10,9 @@ from schemas.topics import TOPICS
 from services.cli.installed import DataDirectory, ask, ask_all, check_all_answered
 from services.cli.talk import AsJson, check_choices, command, say, show
 
-dead_letters = typer.Typer(no_args_is_help=True, help="Records that were set aside.")
 readers = typer.Typer(no_args_is_help=True)
 
 READERS: Final = tuple(sorted({reader for topic in TOPICS for reader in topic.readers}))
-
-
-@dead_letters.command("list", short_help="Count what was set aside and waits for a person.")
-def list_letters(data: DataDirectory = None, as_json: AsJson = False) -> None:
-    """Examples: `concert dead-letters list`, `concert dead-letters list --json`.
-
-    Counts what was set aside and still waits for a person, by service, partition and reason.
-    """
-    rows, silent = ask_all(data, READERS, "/v1/dead-letters")
-    show(rows, _lines(rows), as_json=as_json)
-    if rows:
-        following = command("dead-letters discard SERVICE REASON --confirm COUNT", data)
-        say(f"Next: mend the sender or the reader, then {following}.")
-    check_all_answered(data, silent)
-
-
-@dead_letters.command("discard", short_help="Say that those of one reason are not needed.")
-def discard(
-    service: Annotated[str, typer.Argument(help=f"One of: {', '.join(READERS)}.")],
-    reason: Annotated[str, typer.Argument(help="A reason that `list` shows.")],
-    confirm: Annotated[int, typer.Option(help="How many there are, as `list` counts them.")],
-    data: DataDirectory = None,
-) -> None:
-    """Example: `concert dead-letters discard referrals bad_json --confirm 3`.
-
-    Ends the alarm: they are not needed. Their bytes stay; exit 5 where there are more or fewer by now.
-    """
-    check_choices([service], READERS, "SERVICE")
-    content = json.dumps({"reason": reason, "count": confirm}).encode()
-    ask(data, service, "POST", "/v1/dead-letters/discard", content)
-    say(f"{confirm} discarded. Next: {command('status', data)}.")
 
 
 @readers.command("list", short_help="Show the partitions that stopped, and why.")
@@ -54,7 +22,7 @@ def list_alarms(data: DataDirectory = None, as_json: AsJson = False) -> None:
     Shows every partition that stopped, or whose reader lost something, until `resume` ends it.
     """
     rows, silent = ask_all(data, READERS, "/v1/readers")
-    show({"data": rows}, _lines(rows) or ["Nothing stands over any partition."], as_json=as_json)
+    show({"data": rows}, lines_of(rows) or ["Nothing stands over any partition."], as_json=as_json)
     if rows:
         say(f"Next, once the cause is known: {command('readers resume --help', data)}")
     check_all_answered(data, silent)
@@ -80,5 +48,6 @@ def resume(
     show(answer, [line], as_json=as_json)
 
 
-def _lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def lines_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line for each row, its cells divided by tabs."""
     return ["\t".join(map(str, row.values())) for row in rows]

@@ -2,11 +2,13 @@
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.wire.cloudevents import PartialEvent
 from services.runtime.ids import new_id
@@ -14,7 +16,7 @@ from services.runtime.inbox import Stream
 from services.runtime.logs import log
 from services.runtime.metrics import DEAD_LETTERS
 from services.runtime.records import Headers, Record
-from services.runtime.transaction import Transaction
+from services.runtime.transaction import Row, Transaction
 
 _KEEP: Final = """
 INSERT INTO dead_letter (id, grp, topic, topic_id, part, "offset", record_at, key, headers, value, is_whole,
@@ -24,26 +26,53 @@ VALUES (:id, :grp, :topic, :topic_id, :part, :offset, :record_at, :key, CAST(:he
 ON CONFLICT (grp, topic, topic_id, part, "offset")
 DO UPDATE SET attempts = dead_letter.attempts + 1, last_at = now()"""
 
+_CHOSEN: Final = """
+  state = 'waiting' AND reason = :code AND topic = coalesce(CAST(:topic AS text), topic)
+  AND id = coalesce(CAST(:id AS text), id) AND (CAST(:type AS text) IS NULL OR type = :type)"""
+"""What a `LetterChoice` is about."""
 _COUNT: Final = """
-SELECT topic, part AS partition, reason, count(*) AS count, min(first_at) AS since
-FROM dead_letter WHERE state = 'waiting' GROUP BY topic, part, reason ORDER BY topic, part, reason"""
-_DISCARD: Final = """
+SELECT topic, reason AS code, CASE WHEN type = ANY(CAST(:types AS text[])) THEN type END AS type,
+       count(*) AS count, min(first_at) AS since, (array_agg(id ORDER BY first_at, id))[1] AS oldest
+FROM dead_letter WHERE state = 'waiting' GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"""
+_SHOW: Final = """
+SELECT id, state, topic, part AS partition, "offset", reason AS code, path, error_class,
+       CASE WHEN type = ANY(CAST(:types AS text[])) THEN type END AS type, sequence,
+       octet_length(value) AS bytes, is_whole, attempts, record_at, first_at, last_at
+FROM dead_letter WHERE id = :id"""
+_CHOOSE: Final = f"""
+SELECT id FROM dead_letter
+WHERE {_CHOSEN} ORDER BY topic, key, sequence, part, "offset" LIMIT :rows_max"""  # noqa: S608  constants
+_WAITING: Final = """
+SELECT d.id, d.topic, d.part, d."offset", d.key, d.headers, d.value
+FROM unnest(CAST(:ids AS text[])) WITH ORDINALITY AS c (id, place) JOIN dead_letter d USING (id)
+WHERE d.state = 'waiting' AND d.is_whole AND d.topic = ANY(CAST(:names AS text[])) ORDER BY c.place"""
+_LEFT: Final = """
+SELECT count(*) AS letters FROM dead_letter WHERE id = ANY(CAST(:ids AS text[])) AND state = 'waiting'"""
+_DISCARD: Final = f"""
 WITH gone AS (
-  UPDATE dead_letter SET state = 'discarded' WHERE state = 'waiting' AND reason = :reason
-  RETURNING id, topic, source, key, sequence),
+  UPDATE dead_letter SET state = 'discarded', value = NULL, last_at = now() WHERE {_CHOSEN}
+  RETURNING id, topic, source, key, sequence, reason),
+named AS (
+  SELECT t.title, g.* FROM gone g
+  JOIN unnest(CAST(:names AS text[]), CAST(:titles AS text[])) AS t (name, title) ON t.name = g.topic
+  WHERE g.key IS NOT NULL),
+known AS (
+  SELECT n.title, n.source, n.key, n.sequence AS last FROM named n
+  LEFT JOIN sequence_in s ON s.topic = n.title AND s.source = n.source AND s.key = n.key
+  WHERE n.source IS NOT NULL AND (n.reason = 'sequence_gap' OR n.sequence = coalesce(s.last, 0) + 1)
+  UNION ALL  -- whose number could not be read: to just below the oldest that waits behind it
+  SELECT n.title, w.source, n.key, min(w.sequence) - 1 FROM named n
+  JOIN dead_letter w ON w.topic = n.topic AND w.key = n.key AND w.source = coalesce(n.source, w.source)
+    AND w.state = 'waiting' AND w.reason = 'sequence_gap'
+  WHERE n.sequence IS NULL GROUP BY n.title, w.source, n.key),
 past AS (
   INSERT INTO sequence_in (topic, source, key, last)
-  SELECT t.title, g.source, g.key, max(g.sequence)
-  FROM gone g
-  JOIN unnest(CAST(:names AS text[]), CAST(:titles AS text[])) AS t (name, title) ON t.name = g.topic
-  LEFT JOIN sequence_in s ON s.topic = t.title AND s.source = g.source AND s.key = g.key
-  WHERE g.source IS NOT NULL AND g.key IS NOT NULL
-    AND (:reason = 'sequence_gap' OR g.sequence = coalesce(s.last, 0) + 1)
-  GROUP BY t.title, g.source, g.key HAVING max(g.sequence) IS NOT NULL
+  SELECT title, source, key, max(last) FROM known
+  GROUP BY title, source, key HAVING max(last) IS NOT NULL
   ON CONFLICT (topic, source, key) DO UPDATE SET last = greatest(sequence_in.last, excluded.last)
   RETURNING topic, source, key, last)
 SELECT NULL AS title, NULL AS source, NULL AS key, 0 AS last, count(*) AS gone FROM gone
-UNION ALL SELECT topic, source, key, last, 0 FROM past"""
+UNION ALL SELECT topic, source, key, last, 0 FROM past"""  # noqa: S608  a constant
 _READY: Final = """
 SELECT d.id, d.topic, d.part, d."offset", d.key, d.headers, d.value
 FROM dead_letter d
@@ -58,10 +87,14 @@ UPDATE dead_letter SET state = 'redriven', value = NULL, last_at = now()
 WHERE id = ANY(CAST(:ids AS text[]))"""
 _FAILED: Final = """
 UPDATE dead_letter SET reason = :reason, path = :path, error_class = :error_class,
-  attempts = attempts + 1, last_at = now()
+  source = coalesce(:source, source), event_id = coalesce(:event_id, event_id),
+  sequence = coalesce(:sequence, sequence), type = coalesce(:type, type),
+  dataschema = coalesce(:dataschema, dataschema), attempts = attempts + 1, last_at = now()
 WHERE id = :id"""
 READY_MAX: Final = 500
 """How many letters one transaction takes up again."""
+CHOSEN_MAX: Final = 2_000
+"""How many letters an operator has redriven at once; whoever has more asks again."""
 
 NOTHING_KNOWN: Final = PartialEvent()
 LINES_OF_A_BATCH_MAX: Final = 20
@@ -80,6 +113,22 @@ class DeadLetter:
 
     def __repr__(self) -> str:
         return f"DeadLetter({self.reason})"
+
+
+class LetterChoice(BaseModel):
+    """Which waiting letters an operator means: all of one code, or fewer."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    code: Annotated[str, Field(pattern=r"^[a-z_]{1,40}$")]
+    topic: Annotated[str, Field(max_length=249)] | None = None
+    type: Annotated[str, Field(max_length=249)] | None = None
+    id: Annotated[str, Field(max_length=40)] | None = None
+
+    @property
+    def named(self) -> dict[str, Any]:
+        """As parameters of a statement."""
+        return {name: getattr(self, name) for name in LetterChoice.model_fields}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,31 +160,52 @@ async def keep(
     transaction.after_commit.append(lambda: _tell(group, letters))
 
 
-async def count_waiting(transaction: Transaction) -> list[dict[str, Any]]:
-    """How many letters wait for a person to look, and since when, by partition and reason."""
-    return [dict(row) for row in await transaction.rows(_COUNT)]
+async def count_waiting(transaction: Transaction, types: Sequence[str]) -> list[dict[str, Any]]:
+    """How many letters wait for a person to look, and since when; of types, those that are ours are shown."""
+    return [dict(row) for row in await transaction.rows(_COUNT, types=types)]
+
+
+async def show(transaction: Transaction, name: str, types: Sequence[str]) -> dict[str, Any] | None:
+    """All that may be shown of one letter: no key, no header, no value."""
+    rows = await transaction.rows(_SHOW, id=name, types=types)
+    return dict(rows[0]) if rows else None
+
+
+async def choose(transaction: Transaction, chosen: LetterChoice) -> list[str]:
+    """The ids of the letters that are meant, key by key in the order of their numbers."""
+    rows = await transaction.rows(_CHOOSE, rows_max=CHOSEN_MAX, **chosen.named)
+    return [row.id for row in rows]
+
+
+async def waiting(
+    transaction: Transaction, ids: Sequence[str], topics: Collection[str]
+) -> list[WaitingLetter]:
+    """Those of these letters that still wait, are kept whole and of these topics, in the same order."""
+    return [_letter(row) for row in await transaction.rows(_WAITING, ids=ids, names=list(topics))]
+
+
+async def count_left(transaction: Transaction, ids: Sequence[str]) -> int:
+    """How many of these letters wait."""
+    [row] = await transaction.rows(_LEFT, ids=ids)
+    return int(row.letters)
 
 
 async def discard(
-    transaction: Transaction, reason: str, titles: Mapping[str, str]
+    transaction: Transaction, chosen: LetterChoice, titles: Mapping[str, str]
 ) -> tuple[int, Mapping[Stream, int]]:
-    """Say of all that wait with this reason that nobody needs them; their bytes stay.
+    """Say of the letters that are meant that nobody needs them; their bytes go.
 
     What waits behind a letter that is not needed goes on. `titles` are those of the topics, by name.
     Gives the number of letters, and how far streams are now.
     """
-    first, *past = await transaction.rows(_DISCARD, reason=reason, **_named(titles))
+    first, *past = await transaction.rows(_DISCARD, **chosen.named, **_named(titles))
     return first.gone, {(row.title, row.source, row.key.decode()): row.last for row in past}
 
 
 async def ready(transaction: Transaction, group: str, titles: Mapping[str, str]) -> Sequence[WaitingLetter]:
     """Letters of which nothing earlier is missing any more, and those that were settled by a resend."""
     rows = await transaction.rows(_READY, grp=group, rows_max=READY_MAX, **_named(titles))
-    return [
-        WaitingLetter(row.id, Record(row.topic, row.part, row.offset, key=row.key, value=row.value,
-                                     headers=_headers(row.headers)))
-        for row in rows
-    ]  # fmt: skip
+    return [_letter(row) for row in rows]
 
 
 async def settle(transaction: Transaction, letters: Sequence[tuple[str, DeadLetter | None]]) -> None:
@@ -143,6 +213,7 @@ async def settle(transaction: Transaction, letters: Sequence[tuple[str, DeadLett
     await transaction.run(_REDRIVEN, ids=[name for name, again in letters if again is None])
     failed = [
         {"id": name, "reason": str(again.reason), "path": again.path, "error_class": again.error_class}
+        | _known(again)
         for name, again in letters
         if again
     ]
@@ -151,7 +222,7 @@ async def settle(transaction: Transaction, letters: Sequence[tuple[str, DeadLett
 
 
 def _row(letter: DeadLetter) -> dict[str, Any]:
-    record, known = letter.record, letter.known
+    record = letter.record
     return {
         "id": new_id("dead_letter"),
         "topic": record.topic,
@@ -162,15 +233,28 @@ def _row(letter: DeadLetter) -> dict[str, Any]:
         "headers": headers_text(record.headers),
         "value": record.value,
         "is_whole": record.is_whole,
+        "reason": str(letter.reason),
+        "path": letter.path,
+        "error_class": letter.error_class,
+        **_known(letter),
+    }
+
+
+def _known(letter: DeadLetter) -> dict[str, Any]:
+    known = letter.known
+    return {
         "source": _text(known.source),
         "event_id": _text(known.event_id),
         "sequence": known.sequence,
         "type": _text(known.type),
         "dataschema": _text(known.dataschema),
-        "reason": str(letter.reason),
-        "path": letter.path,
-        "error_class": letter.error_class,
     }
+
+
+def _letter(row: Row) -> WaitingLetter:
+    headers = _headers(row.headers)
+    record = Record(row.topic, row.part, row.offset, key=row.key, value=row.value, headers=headers)
+    return WaitingLetter(row.id, record)
 
 
 def _tell(group: str, letters: Sequence[DeadLetter]) -> None:

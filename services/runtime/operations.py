@@ -11,9 +11,11 @@ from services.runtime import dead_letters, operator_acts, partition_alarms, refu
 from services.runtime.alarms import Alarm
 from services.runtime.batches import Batches
 from services.runtime.database import Database
+from services.runtime.dead_letters import LetterChoice
 from services.runtime.log_ends import LogEnds
 from services.runtime.logs import log
 
+Reason = Annotated[str, Field(pattern=r"^[ -~]{1,200}$")]
 PartitionNumber = Annotated[int, Field(ge=0, lt=1 << 31)]
 
 
@@ -22,15 +24,18 @@ class Resumption(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    reason: Annotated[str, Field(pattern=r"^[ -~]{1,200}$")]
+    reason: Reason
 
 
-class Discard(BaseModel):
-    """Which letters nobody needs, and how many the operator was shown."""
+class Redrive(LetterChoice):
+    """Which letters are to be tried again, and why."""
 
-    model_config = ConfigDict(extra="forbid")
+    reason: Reason
 
-    reason: Annotated[str, Field(pattern=r"^[a-z_]{1,40}$")]
+
+class Discard(Redrive):
+    """Which letters nobody needs, why, and how many the operator was shown."""
+
     count: Annotated[int, Field(ge=0, lt=1 << 31)]
 
 
@@ -41,7 +46,7 @@ class Refill(BaseModel):
 
     topic: Annotated[str, Field(max_length=249)] | None = None
     since: Instant | None = None
-    reason: Annotated[str, Field(pattern=r"^[ -~]{1,200}$")]
+    reason: Reason
 
 
 def refill_routes(log_ends: LogEnds) -> APIRouter:
@@ -91,13 +96,34 @@ def routes(database: Database, group: str, batches: Batches) -> APIRouter:
     async def list_letters() -> Mapping[str, list[dict[str, Any]]]:
         """What was set aside and waits for a person."""
         async with database.transaction() as transaction:
-            return {"data": await dead_letters.count_waiting(transaction)}
+            return {"data": await dead_letters.count_waiting(transaction, batches.types)}
+
+    @router.get("/dead-letters/{name}")
+    async def show_letter(name: str) -> Mapping[str, Any]:
+        """What is known of one record that was set aside; never its key or value."""
+        async with database.transaction() as transaction:
+            found = await dead_letters.show(transaction, name, batches.types)
+        if found is None:
+            raise refusals.NoSuchLetter
+        return found
+
+    @router.post("/dead-letters/rehearsal")
+    async def rehearse(chosen: LetterChoice) -> Mapping[str, Any]:
+        """How many letters are meant, and how many could be read by now; nothing is changed."""
+        return await batches.rehearse(chosen)
+
+    @router.post("/dead-letters/redrive")
+    async def redrive(asked: Redrive) -> Mapping[str, int]:
+        """Try letters again, and what waits behind them."""
+        done = await batches.redrive_chosen(asked, asked.reason)
+        log().warning("dead_letters_redriven", error_code=asked.code, count=done["redriven"], group=group)
+        return done
 
     @router.post("/dead-letters/discard")
     async def discard(asked: Discard) -> Mapping[str, int]:
-        """Discard all letters of one reason, if they are as many as was said."""
-        await batches.discard(asked.reason, asked.count)
-        log().warning("dead_letters_discarded", error_code=asked.reason, count=asked.count, group=group)
+        """Discard letters, if they are as many as was said."""
+        await batches.discard(asked, asked.count, asked.reason)
+        log().warning("dead_letters_discarded", error_code=asked.code, count=asked.count, group=group)
         return {"discarded": asked.count}
 
     return router

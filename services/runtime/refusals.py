@@ -52,6 +52,14 @@ NothingStands: Final = _define(
 NotWritten: Final = _define(
     "not_written", "this service does not write that topic; see `concert refill SERVICE`", 404
 )
+NothingWaits: Final = _define(
+    "nothing_waits", "no letter that is meant waits; see `concert dead-letters list`", 404
+)
+NoSuchLetter: Final = _define(
+    "no_such_letter",
+    "there is no such letter; `concert dead-letters list` names one of each kind",
+    404,
+)
 OtherCount: Final = _define(
     "other_count", "more or fewer wait by now, and nothing was changed; see `concert dead-letters list`", 409
 )

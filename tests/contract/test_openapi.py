@@ -42,6 +42,8 @@ INTERNAL_ALONE: Final = frozenset(
         "services.runtime.refusals.NothingStands",
         "services.runtime.refusals.NotWritten",
         "services.runtime.refusals.OtherCount",
+        "services.runtime.refusals.NothingWaits",
+        "services.runtime.refusals.NoSuchLetter",
         "services.runtime.refusals.NotCsv",
         "services.runtime.refusals.TableTooLarge",
     }

@@ -177,12 +177,13 @@ async def test_records_that_were_set_aside_are_told_until_somebody_looked(
 
     told = await rules(session)
     listed = await concert(session, "dead-letters", "list", "--json")
-    wrong = await concert(session, "dead-letters", "discard", "police", "bad_json", "--confirm", "3")
+    discard = ("dead-letters", "discard", "police", "bad_json", "--reason", "tests", "--confirm")
+    wrong = await concert(session, *discard, "3")
     still = await rules(session)
-    right = await concert(session, "dead-letters", "discard", "police", "bad_json", "--confirm", "2")
+    right = await concert(session, *discard, "2")
 
     assert told - before == still - before == {("dead_letters", "police: bad_json (2)")}
-    assert [(row["service"], row["reason"], row["count"]) for row in json.loads(listed.stdout)] == [
+    assert [(row["service"], row["code"], row["count"]) for row in json.loads(listed.stdout)] == [
         ("police", "bad_json", 2)
     ]
     assert (wrong.exit_code, right.exit_code) == (5, 0), wrong.stderr + right.stderr

@@ -6,10 +6,11 @@ from typing import Any
 import httpx2
 import pytest
 
+from schemas.events.referral import AcknowledgeReferral
 from schemas.topics import GOVERNANCE_STATE
 from schemas.topics import STEPS as TOPICS_OF_STEPS
 from schemas.wire.cloudevents import LetterReason
-from schemas.wire.envelope import ReadEvent
+from schemas.wire.envelope import HEADERS, ReadEvent
 from services.runtime import consumer
 from services.runtime.errors import Invalid
 from services.runtime.ids import new_id
@@ -34,7 +35,14 @@ STEPS = (HEALTH_STEPS, POLICE_STEPS)
 class Reader:
     """A reader of steps and of governance's state that remembers what it was given."""
 
-    def __init__(self, fails_on: Collection[str] = (), error: type[Exception] = RuntimeError) -> None:
+    def __init__(
+        self,
+        fails_on: Collection[str] = (),
+        error: type[Exception] = RuntimeError,
+        *,
+        across_gaps: bool = False,
+    ) -> None:
+        self._across_gaps = frozenset([AcknowledgeReferral.type] if across_gaps else [])
         self.seen: list[str] = []
         self.duties: list[tuple[str, str]] = []
         self._fails_on = set(fails_on)
@@ -54,7 +62,7 @@ class Reader:
         return Parts(
             subscriptions=(
                 Subscription((GOVERNANCE_STATE,), self.take),
-                Subscription(STEPS, self.take),
+                Subscription(STEPS, self.take, self._across_gaps),
             )
         )
 
@@ -62,7 +70,8 @@ class Reader:
 async def letters(space: Space) -> list[Any]:
     async with space.transaction("referrals") as transaction:
         rows = await transaction.rows(
-            'SELECT topic, part, key, reason, value, sequence FROM dead_letter ORDER BY first_at, "offset"'
+            "SELECT id, topic, part, key, reason, value, sequence, state FROM dead_letter "
+            'ORDER BY first_at, "offset"'
         )
     return list(rows)
 
@@ -222,8 +231,8 @@ async def test_what_waits_behind_a_failure_goes_on_in_order_once_that_is_mended_
         await until(lambda: _waiting(space, mended, 0))
 
         shown = (await operator.get("/v1/dead-letters")).json()["data"]
-        count = sum(one["count"] for one in shown if one["reason"] == "handler")
-        discarded = {"reason": "handler", "count": count}
+        count = sum(one["count"] for one in shown if one["code"] == "handler")
+        discarded = {"code": "handler", "count": count, "reason": "not needed"}
         answer = await asked(operator.post("/v1/dead-letters/discard", json=discarded))
         assert answer == (200, {"discarded": count})
         await until(lambda: _waiting(space, unneeded, 0))
@@ -298,15 +307,87 @@ async def test_the_operator_discards_as_many_letters_as_were_shown_or_none(space
     async with running("referrals", settings, reader.wire), a_caller(space, port, "operator") as operator:
         await send_raw(space, "health", topic, [(b"nobody", [], None)], 2)
         await until(lambda: letter_of(space, b"nobody"))
-        shown = [one for one in (await operator.get(path)).json()["data"] if one["reason"] == "no_value"]
-        count = sum(one["count"] for one in shown)
+        [shown] = [one for one in (await operator.get(path)).json()["data"] if one["code"] == "no_value"]
+        count, chosen = shown["count"], {"code": "no_value", "topic": topic, "reason": "nobody needs it"}
         async with a_caller(space, port, "health") as caller:
-            refused = await asked(caller.post(discard, json={"reason": "no_value", "count": count}))
-        wrong = await asked(operator.post(discard, json={"reason": "no_value", "count": count + 1}))
-        again = await asked(operator.post(discard, json={"reason": "no_value", "count": count}))
+            refused = await asked(caller.post(discard, json=chosen | {"count": count}))
+        wrong = await asked(operator.post(discard, json=chosen | {"count": count + 1}))
+        other = await asked(operator.post(discard, json=chosen | {"count": count, "type": "another"}))
+        again = await asked(operator.post(discard, json=chosen | {"count": count}))
         left = (await operator.get(path)).json()["data"]
 
-    assert [(one["topic"], one["partition"]) for one in shown if one["partition"] == 2] == [(topic, 2)]
-    assert (refused, wrong) == ((403, "operator_only"), (409, "other_count"))
+    assert (shown["topic"], shown["type"]) == (topic, None)
+    assert [refused, wrong, other] == [(403, "operator_only"), (409, "other_count"), (409, "other_count")]
     assert again == (200, {"discarded": count})
-    assert not [one for one in left if one["reason"] == "no_value"]
+    assert not [one for one in left if one["code"] == "no_value"]
+
+
+async def test_discarding_a_letter_without_a_number_lets_go_on_what_waits_behind_it(
+    space: Space, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumer, "LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(consumer, "POLL_MS", 200)
+    port, reader, key = free_port(), Reader(), new_id("referral")
+    settings = space.settings(RuntimeSettings, "referrals", ports=PortSettings(internal=port))
+    records = [(key.encode(), HEADERS, b'{"is": "harbour'), a_good_record(key, 3, duty="third")]
+
+    async with running("referrals", settings, reader.wire), a_caller(space, port, "operator") as operator:
+        await send_raw(space, "health", HEALTH_STEPS.name(space.namespace), records)
+        await until(lambda: _waiting(space, key, 2))
+        letter = await letter_of(space, key.encode())
+        shown = await operator.get(f"/v1/dead-letters/{letter.id}")
+        asked_for = {"code": "malformed_json", "id": letter.id, "count": 1, "reason": "cut off"}
+        await asked(operator.post("/v1/dead-letters/discard", json=asked_for))
+        await until(lambda: _waiting(space, key, 0))
+
+    assert reader.of(key) == ["third"]
+    assert (shown.json()["code"], shown.json()["bytes"]) == ("malformed_json", 15)
+    assert key not in shown.text
+    assert "harbour" not in shown.text
+
+
+async def test_letters_are_tried_again_by_their_own_reader_in_order_and_only_for_a_reason(
+    space: Space,
+) -> None:
+    """Also one whose number nobody could read before, and one that was acted on before its turn: once."""
+    key, urgent, bad = (new_id("referral") for _ in range(3))
+    topic, port, path = HEALTH_STEPS.name(space.namespace), free_port(), "/v1/dead-letters"
+    settings = space.settings(RuntimeSettings, "referrals", ports=PortSettings(internal=port))
+    chosen, why = {"code": "handler", "topic": topic}, {"reason": "handler mended"}
+    numbered = [(one, number) for number in (1, 2, 3) for one in (key, bad)]
+    records = [a_good_record(one, number, duty=str(number)) for one, number in numbered]
+
+    async with running("referrals", settings, Reader([key, urgent, bad], Unfit).wire):
+        await send_raw(space, "health", topic, [*records, a_good_record(urgent, duty="1")])
+        await until(lambda: letter_of(space, urgent.encode()))
+        await until(lambda: _waiting(space, bad, 3))
+    async with space.transaction("referrals") as transaction:  # as an older release would have kept it
+        changed = "UPDATE dead_letter SET reason = 'unknown_type', sequence = NULL, source = NULL"
+        where = "WHERE key = :key AND sequence = 2 RETURNING id"
+        [unread] = await transaction.rows(f"{changed} {where}", key=key.encode())
+    hasty, mended = Reader(across_gaps=True), Reader([bad], Unfit)
+    async with running("referrals", settings, hasty.wire):
+        await send_raw(space, "health", topic, [a_good_record(urgent, 2, duty="2")])
+        await until(lambda: hasty.of(urgent) == ["2"])
+    async with running("referrals", settings, mended.wire), a_caller(space, port, "operator") as operator:
+        planned = await asked(operator.post(f"{path}/rehearsal", json=chosen))
+        none = await asked(operator.post(f"{path}/redrive", json={"code": "no_such", **why}))
+        early = await asked(
+            operator.post(f"{path}/redrive", json={"code": "unknown_type", "id": unread.id, **why})
+        )
+        assert not mended.of(key)
+        done = await asked(operator.post(f"{path}/redrive", json=chosen | why))
+
+    assert (mended.of(key), mended.of(urgent), mended.of(bad)) == (["1", "2", "3"], ["1"], [])
+    assert planned[1]["readable"] == planned[1]["letters"] >= 3
+    assert (none, early) == ((404, "nothing_waits"), (200, {"redriven": 0, "waiting": 1}))
+    assert (done[1]["redriven"], done[1]["waiting"]) == (planned[1]["letters"] - 1, 1)
+    found = {(row.key.decode(), row.state, row.value is None) for row in await letters(space) if row.key}
+    assert {one for one in found if one[0] in (key, urgent, bad)} == {
+        (key, "redriven", True),
+        (urgent, "redriven", True),
+        (bad, "waiting", False),
+    }
+    async with space.transaction("referrals") as transaction:
+        acts = await transaction.rows("SELECT reason FROM operator_act WHERE verb = 'letters_redrive'")
+    assert [row.reason for row in acts] == ["handler mended"] * 2

@@ -103,7 +103,7 @@ async def _met(installation: Installation, reader: str, body: ProtocolCurrent) -
         await until(is_met, f"{reader} has met the version with one signature")
         met = HalfSigned(version, await ask_reason(), await ask_kept())
     if met.reason == NOT_SIGNED:
-        await _discard(installation, reader, {"reason": met.reason, "count": 1})
+        await _discard(installation, reader, {"code": met.reason, "count": 1, "reason": "refused on purpose"})
     return met
 
 

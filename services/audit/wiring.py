@@ -19,8 +19,10 @@ from services.audit.sequencer import Sequencer
 from services.audit.settings import Settings, SignerSettings
 from services.audit.signer import CheckpointSigner, HighWater
 from services.audit.store import LogDatabase
+from services.runtime.ages import SWEEP_SECONDS, AgeKeeper
 from services.runtime.database import Database
 from services.runtime.ids import random_bytes
+from services.runtime.migrate import ages_of
 from services.runtime.process import Parts, Runtime
 from services.runtime.settings import secret_from
 from services.runtime.sweeper import Sweeper
@@ -66,7 +68,11 @@ def wire(runtime: Runtime, settings: Settings) -> Parts:
     CHECKPOINT_AGE.set_function(sequencer.checkpoint_age_seconds)
     return Parts(
         internal=audit_app(work),
-        sweepers=(sequencer, Sweeper("checkpoint", TICK_SECONDS, sequencer.tick)),
+        sweepers=(
+            sequencer,
+            Sweeper("checkpoint", TICK_SECONDS, sequencer.tick),
+            Sweeper("ages", SWEEP_SECONDS, AgeKeeper(runtime.database, ages_of("audit")).sweep),
+        ),
     )
 
 

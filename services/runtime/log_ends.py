@@ -22,8 +22,6 @@ from services.runtime.transaction import Transaction
 LOOK_SECONDS: Final = 10.0
 ROWS_AT_ONCE: Final = 20_000
 """How many rows one transaction looks through."""
-PRUNED_EVERY: Final = 360
-"""After how many looks samples of more than a day are taken away."""
 REFILLED: Final = "log_refilled"
 EVER: Final = datetime(1, 1, 1, tzinfo=UTC)
 
@@ -43,9 +41,6 @@ WHERE l.topic = k.topic AND l.part = k.part"""
 _SAMPLE: Final = """
 INSERT INTO log_end (topic, part, at, topic_id, next) VALUES (:topic, :part, :at, :topic_id, :next)
 ON CONFLICT DO NOTHING"""
-_PRUNE: Final = """
-DELETE FROM log_end l WHERE at < now() - interval '1 day'
-  AND at < (SELECT max(at) FROM log_end n WHERE n.topic = l.topic AND n.part = l.part)"""
 _NEXT_STRETCH: Final = """
 SELECT sent_at FROM outbox_sent WHERE sent_at > :since ORDER BY sent_at OFFSET :rows_max LIMIT 1"""
 _MARK: Final = """
@@ -98,7 +93,6 @@ class LogEnds:
         self._wake = wake
         self._looking = asyncio.Lock()
         self._is_due = True
-        self._looks = 0
         self._standing: list[Alarm] = []
 
     def alarms(self) -> list[Alarm]:
@@ -188,13 +182,10 @@ class LogEnds:
             )
             changed = {one: place for one, place in found.items() if samples.get(one) != place}
             await transaction.run_each(_SAMPLE, [_row(one, now.at, place) for one, place in changed.items()])
-            if self._looks % PRUNED_EVERY == 0:
-                await transaction.run(_PRUNE)
             standing = await partition_alarms.standing(transaction, self._group)
         self._standing = [alarm for _, alarm in standing if alarm.rule == REFILLED]
         for one in lost:
             self._producer.acked.pop(one.partition, None)
-        self._looks += 1
 
     async def _refill_all(
         self, lost: Sequence[LostStretch], since: Mapping[Partition, datetime | None]

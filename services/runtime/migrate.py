@@ -12,6 +12,7 @@ from alembic.config import Config
 from sqlalchemy import Connection, make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from services.runtime.ages import Age, mark_of, prune_function, read_ages
 from services.runtime.database import Database
 from services.runtime.errors import Unavailable
 from services.runtime.settings import DatabaseSettings, secret_from
@@ -21,6 +22,7 @@ DURABLE: Final = SERVICES_FOLDER / "runtime" / "migrations"
 ENGINE: Final = SERVICES_FOLDER / "sector" / "migrations"
 ENVIRONMENT: Final = SERVICES_FOLDER / "runtime" / "migration_environment"
 WITHOUT_KAFKA: Final = ("audit",)
+_MARK: Final = "SELECT obj_description(to_regprocedure('prune(text,integer)'), 'pg_proc') AS mark"
 
 
 class WrongSchema(Exception):
@@ -34,15 +36,22 @@ def folders(service: str) -> list[Path]:
     return [*durable, own if own.is_dir() else ENGINE]
 
 
+def ages_of(service: str) -> tuple[Age, ...]:
+    """How long the rows of every table of a service's database are kept; files lie beside the migrations."""
+    files = [folder.with_name("ages.toml") for folder in folders(service)]
+    return tuple(age for file in files for age in read_ages(file.read_text("utf-8")))
+
+
 async def is_current(database: Database, service: str) -> bool:
-    """Whether the database has the newest revision of each folder; files are named for their revisions."""
+    """Whether the database has each folder's newest revision, by which files are named, and these ages."""
     async with database.transaction() as transaction:
         exists = await transaction.rows("SELECT to_regclass('alembic_version') IS NOT NULL AS it_does")
         if not exists[0].it_does:
             return False
         rows = await transaction.rows("SELECT version_num FROM alembic_version")
+        [marked] = await transaction.rows(_MARK)
     newest = {max(script.stem for script in folder.glob("*.sql")) for folder in folders(service)}
-    return {row.version_num for row in rows} == newest
+    return {row.version_num for row in rows} == newest and marked.mark == mark_of(ages_of(service))
 
 
 async def check_schema(database: Database, service: str) -> None:
@@ -86,4 +95,6 @@ def _upgrade(connection: Connection, service: str) -> None:
     config.set_main_option("version_locations", locations)
     config.attributes.update(connection=connection, service=service)
     command.upgrade(config, "heads")
+    for statement in prune_function(service, ages_of(service)):
+        connection.exec_driver_sql(statement)
     connection.execute(text(f'GRANT SELECT ON alembic_version TO "{service}"'))

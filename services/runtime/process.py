@@ -15,7 +15,7 @@ import uvloop
 from fastapi import APIRouter, FastAPI
 
 from schemas.wire.topic import Topic
-from services.runtime import kafka, operations
+from services.runtime import ages, kafka, operations
 from services.runtime.alarms import AlarmSource
 from services.runtime.batches import Batches, OpenWork
 from services.runtime.clock import Clock, SystemClock
@@ -25,7 +25,7 @@ from services.runtime.health import Health, health_app
 from services.runtime.identity import Identity
 from services.runtime.log_ends import LOOK_SECONDS, LogEnds
 from services.runtime.logs import configure, log, tell_end
-from services.runtime.migrate import WrongSchema, check_schema, migrate
+from services.runtime.migrate import WrongSchema, ages_of, check_schema, migrate
 from services.runtime.openapi import text_of
 from services.runtime.operator_acts import TELL_SECONDS, OperatorActs
 from services.runtime.outbox import Outbox
@@ -176,6 +176,8 @@ class DurablePath:
             Relay(database, producer, shard=shard, gate=log_ends) for shard in range(identity.shards)
         ]
         self.operators.append(operations.refill_routes(log_ends))
+        keeper = ages.AgeKeeper(database, ages_of(identity.service))
+        self.watched.append(Sweeper("ages", ages.SWEEP_SECONDS, keeper.sweep))
         if settings.trail_url and settings.tls:
             trail = internal_client(settings.tls, "audit", base_url=settings.trail_url)
             told = OperatorActs(database, identity, trail)

@@ -64,7 +64,7 @@ class VaultUpkeep:
             return
         keys = await self._vault.intake()
         async with self._open_work() as work:
-            await work.packets.keep_intake(keys, now)
+            await work.packets.keep_intake(keys)
         self._fetched = (epoch, now)
 
     async def _adopt(self) -> bool:

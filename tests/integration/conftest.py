@@ -36,5 +36,5 @@ async def sector(stores: Database) -> AsyncIterator[StoredSector]:
         await session.transaction().start()  # ends with the session
         sector = StoredSector(PROFILE, session)
         await sector.admit(*SECTOR_OF)
-        await sector.work.packets.keep_intake([an_intake_key(PROFILE.name)], sector.clock.now())
+        await sector.work.packets.keep_intake([an_intake_key(PROFILE.name)])
         yield sector

@@ -18,16 +18,16 @@ ACTS = {
 """Act → a statement that the database checks for its right and that touches no row."""
 
 DURABLE = {
-    "outbox": "SID", "inbox": "SID", "outbox_sent": "SI", "outbox_sent_default": "", "sequence_out": "SIU",
+    "outbox": "SID", "inbox": "SI", "outbox_sent": "SI", "outbox_sent_default": "", "sequence_out": "SIU",
     "sequence_in": "SIU", "consumer_offset": "SIU", "dead_letter": "SIU", "partition_alarm": "SIU",
-    "receipt_look": "SU", "unconfirmed": "SIUD", "log_end": "SID", "operator_act": "SIu",
+    "receipt_look": "SU", "unconfirmed": "SIUD", "log_end": "SI", "operator_act": "SIu",
     "log_ack": "SIUD", "refilled": "SIU", "alembic_version": "S",
 }  # fmt: skip
 SECTOR = DURABLE | {
     "case_file": "SIU", "consent_version": "SI", "consent_withdrawal": "SI", "referral_view": "SIU",
     "feed_end": "SIU", "feed_event": "SI", "agency": "SIU", "protocol": "SI", "directory_entry": "SIU",
     "service_key": "SIU", "permit_used": "SI", "trail_outbox": "SIuD", "denial": "SIuD", "idempotency": "SIU",
-    "packet": "SI", "packet_group": "SI", "data_key": "SIu", "intake_key": "SIUD", "key_record": "SIu",
+    "packet": "SI", "packet_group": "SI", "data_key": "SIu", "intake_key": "SIU", "key_record": "SIu",
     "release_made": "SI", "closure": "SIu",
 }  # fmt: skip
 RIGHTS: Mapping[str, Mapping[str, str]] = {
@@ -60,9 +60,9 @@ COLUMNS: Mapping[tuple[str, str], set[str]] = {
 }
 """Table and act → the columns that a right in lower case is for."""
 EXECUTES: Mapping[str, set[str]] = {
-    **{service: {"refill", "resend"} for service in SERVICES},
-    **{sector: {"erase_case", "refill", "resend"} for sector in SECTORS},
-    "audit": {"take_lead", "append_entries", "erase_subject"},
+    **{service: {"prune", "refill", "resend"} for service in SERVICES},
+    **{sector: {"erase_case", "prune", "refill", "resend"} for sector in SECTORS},
+    "audit": {"take_lead", "append_entries", "erase_subject", "prune"},
 }
 """Role → the functions that it may call; every other role none."""
 

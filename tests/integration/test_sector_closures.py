@@ -276,7 +276,7 @@ async def race(space: Space) -> AsyncIterator[Race]:
         sectors = [StoredSector(PROFILE, session) for session in sessions]
         async with sectors[0].open() as work:
             await sectors[0].admit(*SECTOR_OF)
-            await work.packets.keep_intake([an_intake_key(PROFILE.name)], NOON)
+            await work.packets.keep_intake([an_intake_key(PROFILE.name)])
             template = await a_recorded_consent(sectors[0], await a_case(sectors[0]))
         cases, consents = await many_cases(sectors[0], template)
         yield Race(sectors, cases, consents)

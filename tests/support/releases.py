@@ -91,8 +91,8 @@ class ReleaseScene:
     async def prepare(self, contents: Mapping[str, Any] = CONTENTS, **scope: Any) -> str:
         """Everything in place; gives the referral."""
         sector, work = self.sector, self.sector.work
-        await sector.rows("DELETE FROM intake_key")
-        await work.packets.keep_intake(await self.vault.intake(), sector.clock.now())
+        await sector.rows("UPDATE intake_key SET not_after = not_before")
+        await work.packets.keep_intake(await self.vault.intake())
         keys = {
             "signing_key": written(SIGNING_KEY.public_key().public_bytes_raw()),
             "vault_key": written(VAULT_PUBLIC),

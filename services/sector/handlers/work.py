@@ -126,8 +126,8 @@ class Packets(Protocol):
     async def intake(self, at: datetime) -> IntakeKey:
         """The key of the vault that writers seal to; raises IntakeMissing before the vault has given one."""
 
-    async def keep_intake(self, keys: Sequence[IntakeKey], at: datetime) -> None:
-        """Keep keys that the vault gave, and drop those whose time is over."""
+    async def keep_intake(self, keys: Sequence[IntakeKey]) -> None:
+        """Keep keys that the vault gave."""
 
     async def add(self, keys: Sequence[DataKeyWrap]) -> None:
         """Keep new wrapped keys."""

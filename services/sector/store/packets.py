@@ -57,7 +57,6 @@ FROM unnest(CAST(:epoch AS text[]), CAST(:document AS text[]), CAST(:not_before 
   CAST(:not_after AS timestamptz[])) AS row (epoch, document, not_before, not_after)
 ON CONFLICT (epoch) DO UPDATE SET document = excluded.document, not_before = excluded.not_before,
   not_after = excluded.not_after"""
-_FORGET_INTAKE: Final = "DELETE FROM intake_key WHERE not_after <= :at"
 _RELEASED: Final = """
 INSERT INTO release_made (release, "group", version, case_id, referral, agency, released_at)
 SELECT :release, "group", version, :case, :referral, :agency, :at
@@ -84,11 +83,10 @@ class PacketStore(Packets):
                 return key
         raise IntakeMissing
 
-    async def keep_intake(self, keys: Sequence[IntakeKey], at: datetime) -> None:
+    async def keep_intake(self, keys: Sequence[IntakeKey]) -> None:
         documents = [key.model_dump_json() for key in keys]
         named = columns(keys, "epoch", "not_before", "not_after")
         await self._transaction.run(_KEEP_INTAKE, **named, document=documents)
-        await self._transaction.run(_FORGET_INTAKE, at=at)
 
     async def add(self, keys: Sequence[DataKeyWrap]) -> None:
         await self._transaction.run(_ADD_KEYS, **_key_columns(keys))

@@ -145,8 +145,8 @@ class ViewStore(Views):
 
     async def feed(self, agency: str, after: int, limit: int) -> Sequence[FeedEvent] | None:
         rows = await self._transaction.rows(_FEED, agency=agency, after=after, limit=limit)
-        if after and not rows:
-            return None
+        if after and (not rows or rows[0].position != after):
+            return None  # no position of this feed, or one that has grown too old
         return [FeedEvent.model_construct(**row) for row in rows[after > 0 :][:limit]]
 
 

@@ -1,0 +1,2 @@
+-- What the sweeper of ages looks for.
+CREATE INDEX ON checkpoint (signed_at);

@@ -110,6 +110,10 @@ class Installation:
         logins = [login for database in DATABASES.values() for login in database.logins]
         return {login: self.secrets.password("database", login) for login in logins}
 
+    def epoch_file(self, service: str) -> Path:
+        """Where a service's writer epoch stands beside its database: in no backup."""
+        return self.configuration.data / "epochs" / service
+
     def vault_folder(self, sector: str) -> Path:
         """Where a sector's vault keeps its keys and its ledger: in no backup."""
         return self.configuration.data / "vaults" / sector
@@ -171,7 +175,7 @@ def install(configuration: Configuration, usual_ports: Mapping[str, int], say: S
     if made:
         say(f"made the system accounts {', '.join(made)}: without password, shell and home; they stay")
     must_reach(configuration.data, services)
-    for name in ("audit", "mail", "vaults", "views"):
+    for name in ("audit", "epochs", "mail", "vaults", "views"):
         accounts.give(services, make_directory(configuration.data / name))
     ports.wait_until_free({**configuration.chosen_ports, **configuration.ports})
     chosen = ports.choose(usual_ports, configuration.ports, configuration.chosen_ports)

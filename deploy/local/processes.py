@@ -8,7 +8,7 @@ from typing import Final
 from deploy.local.configuration import Configuration
 from deploy.local.installation import Installation
 from deploy.local.refusals import CannotRun
-from schemas.topics import SECTORS, TOPICS, VIEWS
+from schemas.topics import SECTORS, SERVICES, TOPICS, VIEWS
 from services.runtime.settings import PREFIX
 
 KAFKA: Final = "kafka"
@@ -35,6 +35,12 @@ BROKERS: Final[Variables] = {
     "KAFKA__USER": lambda its, name: name,
     "KAFKA__PASSWORD_FILE": lambda its, name: its.secrets.password_file("kafka", name),
     "KAFKA__NAMESPACE": lambda its, name: its.kafka.namespace,
+}
+WRITER: Final[Variables] = {
+    "EPOCH_FILE": lambda its, name: its.epoch_file(name),
+    "NEIGHBOURS": lambda its, name: json.dumps(
+        {one: its.internal_url(one) for one in SERVICES if one not in (name, "audit")}
+    ),
 }
 TLS: Final[Variables] = {
     "TLS__CERTIFICATE_FILE": lambda its, name: its.certificates.certificate_file(name),
@@ -123,7 +129,7 @@ INSIDE: Final = ("internal", "health")
 OUTSIDE: Final = ("api", *INSIDE)
 BOTH: Final = (KAFKA, POSTGRES)
 RECORD: Final = NAMED | DATABASE
-COMMON: Final = INSTALLED | RECORD | BROKERS | TLS | TRAIL
+COMMON: Final = INSTALLED | RECORD | BROKERS | WRITER | TLS | TRAIL
 ALONE: Final = INSTALLED | LOG | LOG_VERIFIER | VAULT
 WATCHING: Final = NAMED | BROKERS | VIEW
 

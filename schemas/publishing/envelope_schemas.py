@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final, get_args
 
 from schemas.publishing.simple_schema import DIALECT
-from schemas.wire.envelope import FORMS
+from schemas.wire.envelope import FORMS, OPTIONAL
 from schemas.wire.topic import Classification
 
 ENVELOPE: Final = "urn:concert:schema:envelope:1.0"
@@ -40,7 +40,7 @@ def envelope_schema() -> dict[str, Any]:
         "$id": ENVELOPE,
         "description": "The attributes of a record; its key is the partition key.",
         "type": "object",
-        "required": [name for name in attributes if name != "causationid"],
+        "required": [name for name in attributes if name not in OPTIONAL],
         "properties": attributes,
     }
 

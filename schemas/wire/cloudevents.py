@@ -46,6 +46,8 @@ class LetterReason(StrEnum):
     KEY_MISMATCH = "key_mismatch"
     CHANGED_DUPLICATE = "changed_duplicate"
     SEQUENCE_GAP = "sequence_gap"
+    NUMBER_TAKEN = "number_taken"
+    OLDER_EPOCH = "older_epoch"
     OVERSIZE = "oversize"
     NOT_SEALED = "not_sealed"
     UNEXPECTED_SEAL = "unexpected_seal"

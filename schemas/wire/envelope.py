@@ -68,6 +68,8 @@ class ReadEvent(Generic[AnyBody]):
     body: AnyBody = field(repr=False)
     digest: bytes = field(repr=False)
     """32 bytes; equal for a resend."""
+    writer_epoch: int = 1
+    """How often its writer's database was put back to an earlier one, and one."""
 
     @property
     def service(self) -> str:
@@ -84,6 +86,7 @@ def write(
     sequence: int,
     at: datetime,
     caused_by: str | None = None,
+    writer_epoch: int = 1,
 ) -> bytes:
     """The whole value of one event: stored, sent, resent and hashed as these bytes."""
     if body.type not in topic.carries:
@@ -111,6 +114,8 @@ def write(
     }
     if caused_by is not None:
         attributes["causationid"] = caused_by
+    if writer_epoch != 1:
+        attributes["writerepoch"] = str(writer_epoch)
     value = to_json(attributes)[:-1] + b',"data":' + data + b"}"
     if len(value) + _HEADER_BYTES > RECORD_BYTES_MAX:
         raise Unusable(LetterReason.OVERSIZE)
@@ -144,7 +149,7 @@ def check(event: CloudEvent, topic: Topic, key: bytes | None, *, cell: str, mode
     for name, form in FORMS.items():
         content = attributes.get(name)
         if not isinstance(content, str) or not form.fullmatch(content):
-            if name == "causationid" and content is None:
+            if name in OPTIONAL and content is None:
                 continue
             raise Unusable(LetterReason.BAD_ATTRIBUTE, name)
     if not 1 <= int(attributes["sequence"]) <= _LAST_SEQUENCE:
@@ -197,12 +202,15 @@ FORMS: Final[Mapping[str, re.Pattern[str]]] = {
     "partitionkey": _OPAQUE,
     "correlationid": _OPAQUE,
     "causationid": _EVENT,
+    "writerepoch": re.compile("[1-9][0-9]{0,8}"),
     "sequence": _SEQUENCE,
     "time": UTC_INSTANT,
     "datacontenttype": re.compile("application/json"),
     "dataschema": re.compile(r"urn:concert:schema:[a-z_]+\.[a-z_]+:[1-9][0-9]*\.[0-9]+"),
 }
-"""Attribute → its form on our topics; all but `causationid` are required."""
+"""Attribute → its form on our topics."""
+OPTIONAL: Final = ("causationid", "writerepoch")
+"""Those that an event may lack; the others are required."""
 
 
 def _check_outer_names(attributes: Mapping[str, Any], topic: Topic) -> None:
@@ -257,6 +265,7 @@ def _read_event(event: CloudEvent, opened: CloudEvent, body: Body, topic: Topic)
         dataschema=inside["dataschema"],
         body=body,
         digest=digest(event, opened),
+        writer_epoch=int(attributes.get("writerepoch", "1")),
     )
 
 

@@ -11,6 +11,7 @@ from schemas.wire.receipts import DeliveryReceipt
 from schemas.wire.topic import Topic
 from services.runtime import dead_letters, inbox, offsets, operator_acts, partition_alarms, refusals
 from services.runtime.alarms import Alarm
+from services.runtime.clock import SystemClock
 from services.runtime.crash import crash_point
 from services.runtime.database import Database
 from services.runtime.dead_letters import READY_MAX, DeadLetter, LetterChoice, WaitingLetter
@@ -21,7 +22,7 @@ from services.runtime.limits import NO_LETTERS, LetterTally, counted
 from services.runtime.logs import log
 from services.runtime.metrics import APPLIED, COMMITS, DUPLICATES, LAST_COMMIT, TRANSACTION_SECONDS
 from services.runtime.offsets import Partition
-from services.runtime.partition_alarms import STOPPED, UNREADABLE
+from services.runtime.partition_alarms import STOPPED, UNREADABLE, WRITER_OLDER
 from services.runtime.receipts import Receipts
 from services.runtime.records import Record
 from services.runtime.subscription import Subscription
@@ -65,6 +66,7 @@ class Batches:
         self._across_gaps = frozenset(
             kind for subscription in subscriptions for kind in subscription.acts_across_gaps
         )
+        self._clock = SystemClock()
         self._tallies: dict[Partition, LetterTally] = {}
         self.expected: dict[Partition, int] = {}
         """Where each partition goes on; one that is not ours, or has stopped, is not among them."""
@@ -250,6 +252,7 @@ class Batches:
                 await self._raise(transaction, broken, UNREADABLE)
                 if broken:  # what cannot be read may be sent once more
                     await self.ask_again(transaction, {topic for topic, _ in broken})
+                await self._raise(transaction, contradicting(effects), WRITER_OLDER)
                 await self._raise(transaction, over, STOPPED)
         crash_point("consumer.committed")  # all is in the database; the brokers' own offset only informs
         going_on = following.keys() - over.keys()
@@ -284,7 +287,9 @@ class Batches:
         found = [self._read(record) for record in records]
         read = [one for one in found if isinstance(one, ReadEvent)]
         events = [one for one in read if not isinstance(one.body, DeliveryReceipt)]
-        turns, last = await inbox.take(transaction, events, self._across_gaps, has_failed=failure is not None)
+        turns, last = await inbox.take(
+            transaction, events, self._across_gaps, self._clock.now(), has_failed=failure is not None
+        )
         crash_point("consumer.taken")
         effects = effects_of(records, found, turns, failure)
         fresh = [event for event, turn in zip(events, turns, strict=True) if turn.is_fresh]
@@ -391,3 +396,9 @@ def unreadable(effects: Sequence[Effect]) -> dict[Partition, str]:
     """Partitions in which the brokers hold something that cannot be read, and of what kind."""
     readable = (None, LetterReason.OVERSIZE)
     return {one.place: letter.reason for one, letter in effects if letter and one.reason not in readable}
+
+
+def contradicting(effects: Sequence[Effect]) -> dict[Partition, str]:
+    """Partitions in which a writer says something new under an old number or in an old epoch."""
+    reasons = (LetterReason.NUMBER_TAKEN, LetterReason.OLDER_EPOCH)
+    return {one.place: letter.reason for one, letter in effects if letter and letter.reason in reasons}

@@ -11,12 +11,17 @@ from services.runtime.identity import Identity
 from services.runtime.ids import new_id
 from services.runtime.subscription import OutboxEvent
 from services.runtime.transaction import Transaction
+from services.runtime.writer_epoch import NUMBERS_OF_AN_EPOCH
 
 _NUMBER: Final = """
 INSERT INTO sequence_out AS s (topic, key, last)
-SELECT * FROM unnest(CAST(:topics AS text[]), CAST(:keys AS bytea[]), CAST(:counts AS bigint[]))
-ON CONFLICT (topic, key) DO UPDATE SET last = s.last + excluded.last
-RETURNING topic, key, last"""
+SELECT n.topic, n.key, (w.epoch - 1) * :an_epoch + n.count
+FROM unnest(CAST(:topics AS text[]), CAST(:keys AS bytea[]), CAST(:counts AS bigint[]))
+     AS n (topic, key, count)
+CROSS JOIN writer w
+ON CONFLICT (topic, key) DO UPDATE
+SET last = greatest(excluded.last, s.last + excluded.last - (SELECT (epoch - 1) * :an_epoch FROM writer))
+RETURNING topic, key, last, (SELECT epoch FROM writer) AS epoch"""
 _ADD: Final = """
 INSERT INTO outbox (shard, topic, key, sequence, value)
 SELECT shard, topic, key, sequence, value
@@ -54,8 +59,9 @@ class Outbox:
         if not events:
             return
         keys = [(event.topic.name(self._identity.namespace), key_of(event.body).encode()) for event in events]
-        numbers = numbered(keys, await self._last(transaction, keys))
-        values = [self._encode(event, number) for event, number in zip(events, numbers, strict=True)]
+        last, epoch = await self._last(transaction, keys)
+        numbers = numbered(keys, last)
+        values = [self._encode(event, number, epoch) for event, number in zip(events, numbers, strict=True)]
         await transaction.run(
             _ADD,
             shards=[shard_of(key, self._identity.shards) for _, key in keys],
@@ -68,17 +74,19 @@ class Outbox:
 
     async def _last(
         self, transaction: Transaction, keys: Sequence[tuple[str, bytes]]
-    ) -> dict[tuple[str, bytes], int]:
+    ) -> tuple[dict[tuple[str, bytes], int], int]:
+        """The highest number of each topic and key, and the epoch in which they are given."""
         counts = sorted(Counter(keys).items())  # one order for all writers: no deadlock
         rows = await transaction.rows(
             _NUMBER,
             topics=[topic for (topic, _), _ in counts],
             keys=[key for (_, key), _ in counts],
             counts=[count for _, count in counts],
+            an_epoch=NUMBERS_OF_AN_EPOCH,
         )
-        return {(topic, key): last for topic, key, last in rows}
+        return {(row.topic, row.key): row.last for row in rows}, rows[0].epoch
 
-    def _encode(self, event: OutboxEvent, number: int) -> bytes:
+    def _encode(self, event: OutboxEvent, number: int, epoch: int) -> bytes:
         return envelope.write(
             event.topic,
             event.body,
@@ -87,4 +95,5 @@ class Outbox:
             sequence=number,
             at=event.at,
             caused_by=event.caused_by,
+            writer_epoch=epoch,
         )

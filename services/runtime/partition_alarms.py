@@ -11,6 +11,7 @@ from services.runtime.transaction import Transaction
 
 STOPPED: Final = "partition_stopped"
 UNREADABLE: Final = "records_unreadable"
+WRITER_OLDER: Final = "writer_older"
 _RAISE: Final = """
 INSERT INTO partition_alarm (grp, topic, part, rule, reason) VALUES (:grp, :topic, :part, :rule, :reason)
 ON CONFLICT (grp, topic, part, rule) WHERE ended_at IS NULL DO NOTHING"""

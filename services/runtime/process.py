@@ -36,6 +36,7 @@ from services.runtime.relay import Relay
 from services.runtime.settings import KafkaSettings, RuntimeSettings
 from services.runtime.subscription import Subscription
 from services.runtime.sweeper import Sweeper
+from services.runtime.writer_epoch import settle
 
 GRACE_SECONDS: Final = 12.0
 """How long a process may take to stop after SIGTERM; then the watchdog ends it."""
@@ -215,6 +216,8 @@ async def running(service: str, settings: RuntimeSettings, wire: Wire) -> AsyncI
     durable = DurablePath()
     try:
         await check_schema(database, service)
+        if settings.kafka:
+            await settle(database, settings.epoch_file)
         runtime = Runtime(identity, database, Outbox(identity, durable.wake), clock)
         parts = wire(runtime, settings)
         if settings.kafka and producer:

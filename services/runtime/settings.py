@@ -121,6 +121,10 @@ class RuntimeSettings(ProcessSettings):
     """How long the brokers may hold back what is to be read, so that more is applied in one transaction."""
     outbox_rows_max: int = 1_000_000
     """Above so many unsent events the service is not ready: the disk guard."""
+    epoch_file: Path | None = None
+    """Where the writer epoch stands beside the database, so that an older copy of it is noticed."""
+    neighbours: Mapping[str, str] = {}
+    """Service → where its internal port answers: those that it asks once its database was put back."""
 
     def check_mode(self) -> None:
         """The rules of every process, and a local issuer for mode `local` alone."""

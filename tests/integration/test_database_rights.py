@@ -22,6 +22,7 @@ DURABLE = {
     "sequence_in": "SIU", "consumer_offset": "SIU", "dead_letter": "SIU", "partition_alarm": "SIU",
     "receipt_look": "SU", "unconfirmed": "SIUD", "log_end": "SI", "operator_act": "SIu",
     "log_ack": "SIUD", "refilled": "SIU", "alembic_version": "S",
+    "writer": "SU", "epoch_heard": "SIU",
 }  # fmt: skip
 SECTOR = DURABLE | {
     "case_file": "SIU", "consent_version": "SI", "consent_withdrawal": "SI", "referral_view": "SIU",

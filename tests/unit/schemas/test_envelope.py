@@ -417,6 +417,7 @@ def test_brackets_inside_strings_are_not_depth() -> None:
         ("bad_attribute", "partitionkey", with_attribute("partitionkey", None)),
         ("bad_attribute", "correlationid", with_attribute("correlationid", 5)),
         ("bad_attribute", "causationid", with_attribute("causationid", "ref_" + "a" * 26)),
+        ("bad_attribute", "writerepoch", with_attribute("writerepoch", "0")),
         ("bad_attribute", "sequence", with_attribute("sequence", "7")),
         ("bad_attribute", "sequence", with_attribute("sequence", 7)),
         ("bad_attribute", "sequence", with_attribute("sequence", "0" * 20)),
@@ -526,7 +527,7 @@ def test_the_codec_reaches_all_reasons_but_those_of_inbox_and_handler() -> None:
     }
 
     assert set(LetterReason) - reached == {
-        "unexpected_seal", "changed_duplicate", "sequence_gap", "handler",
+        "unexpected_seal", "changed_duplicate", "sequence_gap", "number_taken", "older_epoch", "handler",
         "bad_header", "corrupt_batch", "too_large_unpacked",
         "unsigned", "signed_once", "key_not_pinned", "signature_mismatch", "hash_wrong", "version_not_newer",
     }  # fmt: skip

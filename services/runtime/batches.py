@@ -252,7 +252,7 @@ class Batches:
                 await self._raise(transaction, broken, UNREADABLE)
                 if broken:  # what cannot be read may be sent once more
                     await self.ask_again(transaction, {topic for topic, _ in broken})
-                await self._raise(transaction, contradicting(effects), WRITER_OLDER)
+                await self._raise(transaction, dead_letters.contradicting(letters), WRITER_OLDER)
                 await self._raise(transaction, over, STOPPED)
         crash_point("consumer.committed")  # all is in the database; the brokers' own offset only informs
         going_on = following.keys() - over.keys()
@@ -396,9 +396,3 @@ def unreadable(effects: Sequence[Effect]) -> dict[Partition, str]:
     """Partitions in which the brokers hold something that cannot be read, and of what kind."""
     readable = (None, LetterReason.OVERSIZE)
     return {one.place: letter.reason for one, letter in effects if letter and one.reason not in readable}
-
-
-def contradicting(effects: Sequence[Effect]) -> dict[Partition, str]:
-    """Partitions in which a writer says something new under an old number or in an old epoch."""
-    reasons = (LetterReason.NUMBER_TAKEN, LetterReason.OLDER_EPOCH)
-    return {one.place: letter.reason for one, letter in effects if letter and letter.reason in reasons}

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
@@ -10,11 +10,12 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from schemas.wire.cloudevents import PartialEvent
+from schemas.wire.cloudevents import LetterReason, PartialEvent
 from services.runtime.ids import new_id
 from services.runtime.inbox import Stream
 from services.runtime.logs import log
 from services.runtime.metrics import DEAD_LETTERS
+from services.runtime.offsets import Partition
 from services.runtime.records import Headers, Record
 from services.runtime.transaction import Row, Transaction
 
@@ -147,6 +148,12 @@ class WaitingLetter:
 def headers_text(headers: Sequence[tuple[str, bytes | None]]) -> str:
     """A record's headers as JSON pairs of name and base64: duplicates survive."""
     return json.dumps([[_text(name), base64.b64encode(content or b"").decode()] for name, content in headers])
+
+
+def contradicting(letters: Iterable[DeadLetter]) -> dict[Partition, str]:
+    """Partitions in which a writer says something new under an old number, or in an old epoch."""
+    reasons = (LetterReason.NUMBER_TAKEN, LetterReason.OLDER_EPOCH)
+    return {one.record.place: one.reason for one in letters if one.reason in reasons}
 
 
 async def keep(

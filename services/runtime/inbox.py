@@ -15,7 +15,8 @@ IDS_KEPT: Final = timedelta(days=45)
 """So long the ids of events are known, which is longer than a copy can come again."""
 _LAST: Final = """
 SELECT topic, source, key, s.last, h.epoch, h.since
-FROM unnest(CAST(:topics AS text[]), CAST(:sources AS text[]), CAST(:keys AS bytea[])) AS k (topic, source, key)
+FROM unnest(CAST(:topics AS text[]), CAST(:sources AS text[]), CAST(:keys AS bytea[]))
+     AS k (topic, source, key)
 LEFT JOIN sequence_in s USING (topic, source, key) LEFT JOIN epoch_heard h USING (source)"""
 _HEARD: Final = """
 INSERT INTO epoch_heard AS h (source, epoch, since)

@@ -44,7 +44,9 @@ async def test_250_of_500_steps_under_others_keys_cost_themselves_and_the_handle
     async def keep(_transaction: Any, _group: str, letters: Sequence[DeadLetter], _ids: Any) -> None:
         kept.extend(letters)
 
-    async def take(_transaction: Any, events: Sequence[Any], _across_gaps: Any, has_failed: bool) -> Any:
+    async def take(
+        _transaction: Any, events: Sequence[Any], _across_gaps: Any, _now: Any, *, has_failed: bool
+    ) -> Any:
         return [Turn.NEXT] * len(events), {}
 
     async def move(*arguments: Any) -> set[Any]:

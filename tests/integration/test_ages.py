@@ -1,5 +1,6 @@
 """Of every table it is said how long its rows stay: the oldest go, the younger stay, and so do promises."""
 
+from datetime import timedelta
 from functools import partial
 from typing import Any, Final
 
@@ -166,9 +167,9 @@ async def test_a_copy_that_is_older_than_the_inbox_is_no_news(space: Space) -> N
     body = AcknowledgeReferral(referral="ref_" + "q" * 26, agency="north-clinic", duty="intake")
     event = an_event(STEPS["health"], body, 1)
     turns = []
-    for _ in range(2):
+    for now in (event.at, event.at + timedelta(days=46)):
         async with space.transaction("referrals") as transaction:
-            [turn], _ = await inbox.take(transaction, [event], ())
+            [turn], _ = await inbox.take(transaction, [event], (), now)
         turns.append(turn)
         await execute(space, "referrals", "UPDATE inbox SET received_at = received_at - interval '46 days'")
         await sweep(space, "referrals")

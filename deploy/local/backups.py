@@ -178,6 +178,7 @@ def file_of(path: Path) -> BackupFile:
 
 def seal_secrets(installation: Installation, recipient: BackupKey, file: Path) -> None:
     """Puts the secret files into one that the recipient alone opens; what is kept apart is not among them."""
+    installation.secrets.signing_key(SIGNED_BY)  # made by now, so that it is among them
     folder = installation.secrets.folder
     files = [path for path in sorted(folder.iterdir()) if path.suffix in ENDS]
     taken = [path for path in files if not any(path.match(pattern) for pattern in KEPT_APART)]

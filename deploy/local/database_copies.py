@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import asyncpg
 
 from deploy.local import control, programs
-from deploy.local.configuration import Configuration
+from deploy.local.configuration import FILE_NAME, Configuration
 from deploy.local.databases import DATABASES, make_database, quoted
 from deploy.local.installation import Installation, install
 from deploy.local.places import make_directory
@@ -57,8 +57,13 @@ class Snapshot(NamedTuple):
 
 
 @asynccontextmanager
-async def database_server(configuration: Configuration, say: Say) -> AsyncIterator[Installation]:
+async def database_server(
+    configuration: Configuration, say: Say, *, is_new: bool = False
+) -> AsyncIterator[Installation]:
     """The installation with its database server: what runs, or the server alone, started for the block."""
+    if not (is_new or (configuration.data / FILE_NAME).exists()):
+        sentence = f"Nothing is installed in {configuration.data}; on a new machine give --key KEYFILE."
+        raise CannotRun("not_installed", sentence)
     if state := control.read_state(configuration.run):
         if not state.get("ports"):
             raise CannotRun("not_ready", "Concert is about to start or to stop; ask again in a moment.")

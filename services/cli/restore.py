@@ -77,18 +77,21 @@ async def bring_back(
 ) -> dict[str, Any]:
     """The plan, and with a reason what became of it."""
     manifest = backups.read_manifest(directory)
+    is_new = key is not None and not (configured.data / configuration.FILE_NAME).exists()
+    if is_new and reason is None:
+        return {"is_running": False, "services": _plan(manifest, [only] if only else ORDER), "waiting": []}
     if key and reason:
-        configured = _as_on_the_old_machine(configured, manifest)
+        configured = _as_on_the_old_machine(configured, manifest) if is_new else configured
         back = backups.put_back_secrets(directory, Installation(configured, {}), BackupKey.read(key))
         say(f"{len(back)} secrets were put back.")
-    async with database_copies.database_server(configured, say) as installation:
+    is_running = control.is_running(configured.run)
+    async with database_copies.database_server(configured, say, is_new=is_new) as installation:
         backups.check_backup(directory, manifest, installation, database_copies.known_revisions())
         await database_copies.check_server(installation, manifest.postgres)
         services = [only] if only else [*ORDER]
         if not only and await database_copies.trail_size(installation) >= manifest.trail_size > 0:
             # Put back, it would lack what others did since, and the signer would never sign it again.
             services.remove("audit")
-        is_running = control.is_running(configured.run)
         outcome = {"is_running": is_running, "services": _plan(manifest, services), "waiting": []}
         if reason is None:
             return outcome
@@ -102,9 +105,7 @@ async def bring_back(
 
 def _as_on_the_old_machine(configured: Configuration, manifest: BackupManifest) -> Configuration:
     """An empty data directory becomes that of the installation which made the backup."""
-    if (configured.data / configuration.FILE_NAME).exists():
-        return configured
-    _, jurisdiction, year = manifest.origin.split("/")
+    *_, jurisdiction, year = manifest.origin.split("/")
     named = {"mode": manifest.mode, "cell": manifest.cell, "jurisdiction": jurisdiction, "year": int(year)}
     return configured.model_copy(update=named)
 

@@ -33,6 +33,9 @@ class Appender(Protocol):
     async def append(self, drafts: Sequence[Draft]) -> list[Answer]:
         """Record drafts; waits until each place that it answers is durable."""
 
+    def check_confirmed(self) -> None:
+        """Refuse while the log may be an older copy, without waiting."""
+
     def check_open(self) -> None:
         """Refuse where no permit could follow, without waiting."""
 
@@ -119,6 +122,7 @@ async def register_subjects(
     """Keep the keys of subjects for their owner; the same key again is the same registration."""
     if caller not in work.writer.parties["sector"]:
         raise NotYours
+    work.appender.check_confirmed()
     async with work.open_store() as store:
         return [await _register(subject, caller, store, work) for subject in subjects]
 

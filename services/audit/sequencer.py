@@ -1,5 +1,8 @@
 """The sequencer: gives every entry its place, in groups, one transaction each; one process leads a log.
 
+A lead begins with an entry of chance bytes, and answers nobody before the signer has signed it: a database
+that was put back holds no such signature, and its head is another than the one the signer remembers.
+
 Whatever waited while the last group was being committed is the next group. A process that fails to write,
 for whatever reason, gives up the lead and starts over from the database, as at start-up.
 """
@@ -8,7 +11,6 @@ import asyncio
 import math
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -31,6 +33,7 @@ from services.audit.domain.refusals import (
     TrailDamaged,
 )
 from services.audit.domain.soundness import Findings, check_entries, opened_detail
+from services.audit.lead import LOST, SEQUENCER_LOCK, Lead
 from services.audit.store import LogDatabase, TrailStore
 from services.runtime.alarms import Alarm
 from services.runtime.clock import Clock
@@ -39,7 +42,7 @@ from services.runtime.errors import Refused, Unavailable
 from services.runtime.logs import log
 from services.runtime.sweeper import Sweeper
 
-LEAD_SECONDS: Final = 1.0
+LEAD_SECONDS: Final = 0.5
 """How often a process that does not lead looks whether the lead is free."""
 GROUP_ENTRIES_MAX: Final = 2_000
 CALLER_WAITING_MAX: Final = 2_500
@@ -78,6 +81,10 @@ class CheckpointLag:
         return self.waits_since is not None and now - self.waits_since > self.waits_max
 
 
+class AnotherLeads(Exception):
+    """This process led and another does now: it ends, and begins again as one that stands by."""
+
+
 class Sequencer(Sweeper):
     """Leads one log while it can; `append` is the only way in.
 
@@ -87,8 +94,9 @@ class Sequencer(Sweeper):
     def __init__(
         self, ledger: LogDatabase, keyring: Keyring, log_key: NamedKey, waits_max: timedelta, clock: Clock
     ) -> None:
+        """`clock` is for what is written; what waits is measured by the sweeper's own, which never leaps."""
         super().__init__("sequencer", LEAD_SECONDS, self.sweep)
-        self.clock = clock
+        self._wall = clock
         self._ledger = ledger
         self._keyring = keyring
         self._log_key = log_key
@@ -96,8 +104,12 @@ class Sequencer(Sweeper):
         self._waiting: deque[_Ticket] = deque()
         self._entries: Counter[str] = Counter()
         """Caller → how many entries of its drafts wait."""
-        self._lock = AsyncExitStack()
+        self._lead = Lead(ledger, SEQUENCER_LOCK)
+        self._speaks = asyncio.Event()
+        self._is_overtaken = False
         self._head: Head | None = None
+        self._began_at = 0
+        """The size of the log when this lead began."""
         self._tree = Tree()
         self._closed: Refused = NotLeader()
         self._damage: Alarm | None = None
@@ -109,8 +121,7 @@ class Sequencer(Sweeper):
 
     async def append(self, drafts: Sequence[Draft]) -> list[Answer]:
         """Record drafts; an answer that is a place is durable and in the tree."""
-        if self._head is None:
-            raise self._closed
+        self.check_confirmed()
         asked: Counter[str] = Counter()
         for draft in drafts:
             asked[draft.caller] += draft.count
@@ -149,14 +160,28 @@ class Sequencer(Sweeper):
         ]
         return PublishedProofs(checkpoint=checkpoint.note, proofs=tuple(proofs))
 
-    def _signed_head(self) -> tuple[Head, StoredCheckpoint]:
+    def check_confirmed(self) -> None:
+        """Refuse before the signer has signed what this lead began with."""
+        self._confirmed_head()
+
+    async def speaks(self) -> None:
+        """Wait until this process is the one to ask: it leads, or has found damage."""
+        await self._speaks.wait()
+
+    def _confirmed_head(self) -> tuple[Head, StoredCheckpoint]:
         if self._head is None:
             raise self._closed
         if self._checkpoint is None:
             raise TrailClosed("shard")
+        if self._checkpoint.size <= self._began_at:
+            raise TrailClosed("unconfirmed")
+        return self._head, self._checkpoint
+
+    def _signed_head(self) -> tuple[Head, StoredCheckpoint]:
+        confirmed = self._confirmed_head()
         if self._lag.is_late(self.clock.now()):
             raise TrailClosed("unsigned")
-        return self._head, self._checkpoint
+        return confirmed
 
     async def run(self) -> None:
         """Sweep until stopped; then give up the lead, so that another process can take it."""
@@ -165,10 +190,14 @@ class Sequencer(Sweeper):
         finally:
             await self.resign(NotLeader())
             await self._ledger.close()
+        if self._is_overtaken:
+            raise AnotherLeads
 
     async def sweep(self) -> bool:
         """Take the lead if it is free, record one group; says whether more waits."""
         try:
+            if self._head is not None and not self._lead.is_held:
+                raise Unavailable(LOST)
             if self._head is None:
                 await self._take_lead()
             if self._head is not None:
@@ -178,6 +207,7 @@ class Sequencer(Sweeper):
         except TrailDamaged as damage:
             await self.resign(TrailClosed("database"))
             self._damage = Alarm("trail_closed", damage.where, self.clock.now())
+            self._speaks.set()
             log().error("trail_damaged", state=str(damage))
         except Exception:
             # Committed or not: nobody knows. The database does, so the next round begins with reading it.
@@ -186,7 +216,9 @@ class Sequencer(Sweeper):
         return bool(self._waiting)
 
     async def tick(self) -> bool:
-        """Once a second while the log grows, make its size due; look whether the signer has signed."""
+        """Show that it lives; once a second make the size due of a log that grows; look for the signature."""
+        if self._lead.is_held:
+            await self._lead.beat()
         head, now = self._head, self.clock.now()
         if head is None:
             return False
@@ -212,7 +244,7 @@ class Sequencer(Sweeper):
     def checkpoint_age_seconds(self) -> float:
         """How long ago the newest checkpoint was signed; not a number before one was seen."""
         signed_at = self._checkpoint.signed_at if self._checkpoint else None
-        return (self.clock.now() - signed_at).total_seconds() if signed_at else math.nan
+        return (self._wall.now() - signed_at).total_seconds() if signed_at else math.nan
 
     async def resign(self, why: Refused) -> None:
         """Give up the lead and answer all that wait."""
@@ -221,17 +253,22 @@ class Sequencer(Sweeper):
         while self._waiting:
             _answer(self._waiting.popleft()[1], why)
         self._entries.clear()
-        await self._lock.aclose()
+        await self._lead.give_up()
 
     async def _take_lead(self) -> None:
         if self._damage is not None:
             return
-        if not await self._lock.enter_async_context(self._ledger.leadership()):
-            await self.resign(NotLeader())
+        if not await self._lead.take():
+            self._closed = NotLeader()
+            if self._speaks.is_set():
+                self._is_overtaken = True
+                self.stop()
             return
         async with self._ledger.open(singly=True) as store:
             head = await store.take_lead()
         self._tree, self._head, self._looks = await self._load(head), head, True
+        self._began_at, self._due_at, self._is_due = head.size, None, True
+        self._speaks.set()
         log().info("trail_open", count=head.size)
 
     async def _load(self, head: Head) -> Tree:
@@ -296,14 +333,14 @@ class Sequencer(Sweeper):
                 group = await self._open_group([draft for draft, _ in taken], head, store)
                 answers = [group.add(draft) for draft, _ in taken]
                 if is_due:
-                    group.add_padding()
+                    group.add_padding(begins=head.size == self._began_at)
                 if group.entries or is_due:
-                    crash_point("sequencer.grouped")  # nothing was written; the idem comes again
+                    _crash_point_of("grouped", taken)  # nothing was written; the idem comes again
                     head = await self._append(store, head, group, is_due=is_due)
         except Exception:
             self._waiting.extendleft(reversed(taken))  # resigning answers them
             raise
-        crash_point("sequencer.committed")  # durable, not answered: the same idem gets the same index
+        _crash_point_of("committed", taken)  # durable, not answered: the same idem gets the same index
         self._head, self._is_due = head, self._is_due and not is_due
         for (_, waits), answer in zip(taken, answers, strict=True):
             _answer(waits, answer)
@@ -340,17 +377,22 @@ class Sequencer(Sweeper):
         found = (await store.subjects(ids)).values() if ids else ()
         erased = {one.id for one in found if one.is_erased}
         subjects = {one.id: subject for one in found if (subject := self._keyring.subject(one))}
-        key, at = await self._month_key(store), instant_text(self.clock.now())
+        key, at = await self._month_key(store), instant_text(self._wall.now())
         return Group(self._keyring, head.size, at, key, known, subjects, intents, erased=erased)
 
     async def _month_key(self, store: TrailStore) -> DataKey:
         """The key of this month's entries that are about no registered subject; each term makes its own."""
-        month = f"{self.clock.now():%Y-%m}/{RETENTION}"
+        month = f"{self._wall.now():%Y-%m}/{RETENTION}"
         if month not in self._month_keys:
             key, wrapped = self._keyring.new_key(f"{month}/{self._keyring.random(8).hex()}")
             await store.add_data_key(key.name, wrapped)
             self._month_keys[month] = key
         return self._month_keys[month]
+
+
+def _crash_point_of(place: str, taken: Sequence[_Ticket]) -> None:
+    if taken:  # a test waits for a request's group, not for padding
+        crash_point(f"sequencer.{place}")
 
 
 def _answer(waits: asyncio.Future[Answer], answer: Answer) -> None:

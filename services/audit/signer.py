@@ -2,9 +2,11 @@
 
 It keeps the last head it signed in a file of its own, outside the database, written before each signature. A
 database that is behind that file, or holds another tree, was restored or edited: the signer halts, for
-signing again would be a second history.
+signing again would be a second history. One process signs; another stands by, with the same file.
 """
 
+import asyncio
+import fcntl
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,12 +18,15 @@ from schemas.trail.bytes import TrailFault
 from schemas.trail.notes import Checkpoint, Signer, checkpoint_text, read_checkpoint, signed_note
 from schemas.trail.tree import EMPTY_ROOT, HASH_BYTES, TILE_HASHES, Tree
 from services.audit.domain.records import StoredCheckpoint
+from services.audit.lead import SIGNER_LOCK, Lead
 from services.audit.store import LogDatabase, TrailStore
 from services.runtime.alarms import Alarm
 from services.runtime.clock import Clock
 from services.runtime.crash import crash_point
+from services.runtime.errors import Unavailable
 from services.runtime.logs import log
 
+TILE_BYTES: Final = TILE_HASHES * HASH_BYTES
 BEHIND: Final = "the database is behind what was signed"
 
 
@@ -45,7 +50,18 @@ class HighWater:
             raise SignerHalted("the high-water file cannot be read") from None
 
     def write(self, head: Checkpoint) -> None:
-        """Replace the head; when this returns, a power cut cannot take it back."""
+        """Replace the head, never by an older one; when this returns, a power cut cannot take it back."""
+        with self.path.with_suffix(".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise Unavailable("another signer writes the mark") from None
+            before = self.read()
+            if before is not None and before.size > head.size:  # it was stopped, and another signed on
+                raise Unavailable("another signer is further")
+            self._replace(head)
+
+    def _replace(self, head: Checkpoint) -> None:
         fresh = self.path.with_suffix(".new")
         with fresh.open("w", encoding="utf-8") as file:
             file.write(checkpoint_text(head))
@@ -63,6 +79,7 @@ class CheckpointSigner:
     """Signs one log's checkpoints."""
 
     def __init__(self, ledger: LogDatabase, signer: Signer, high_water: HighWater, clock: Clock) -> None:
+        self._lead = Lead(ledger, SIGNER_LOCK)
         self._open_store = partial(ledger.open, singly=True)
         self._signer = signer
         self._high_water = high_water
@@ -72,9 +89,13 @@ class CheckpointSigner:
         self._halt: Alarm | None = None
 
     async def sweep(self) -> bool:
-        """Sign the size that is due, if one is."""
+        """Sign the size that is due, if one is, and if no other process is the signer."""
         if self._halt is not None:
             raise SignerHalted(self._halt.where)
+        if not self._lead.is_held:
+            self._tree, self._signed = None, Checkpoint(self._signer.name, 0, EMPTY_ROOT)
+            if not await self._lead.take():
+                return False
         try:
             await self._sign_due()
         except SignerHalted as halted:
@@ -82,6 +103,16 @@ class CheckpointSigner:
             log().error("signer_halted", state=str(halted))
             raise
         return False
+
+    async def tick(self) -> bool:
+        """Show that the signer lives."""
+        if self._lead.is_held:
+            await self._lead.beat()
+        return False
+
+    async def close(self) -> None:
+        """Let another sign."""
+        await self._lead.give_up()
 
     def alarms(self) -> Iterator[Alarm]:
         """The halt, with what was found."""
@@ -103,6 +134,8 @@ class CheckpointSigner:
         if size < self._signed.size:
             raise SignerHalted(BEHIND)
         if size == self._signed.size:
+            if root != self._signed.root:
+                raise SignerHalted("the database holds another tree than the one that was signed")
             return
         async with self._open_store() as store:
             await _read_tiles(store, self._tree, size)
@@ -128,6 +161,7 @@ class CheckpointSigner:
 
     async def _sign(self, head: Checkpoint) -> None:
         """The order is the promise: what was signed is on disk here before anybody can see the signature."""
+        await self._lead.beat()  # one that was stopped leads no more
         self._high_water.write(head)
         crash_point("signer.remembered")  # the same head is signed again, with the same bytes
         note = signed_note(checkpoint_text(head), self._signer)
@@ -145,6 +179,9 @@ async def _read_tiles(store: TrailStore, tree: Tree, size: int) -> None:
     known = tree.tile(0, first)
     if not hashes.startswith(known):
         raise SignerHalted("a tile that was signed has changed")
-    tree.extend([hashes[at : at + HASH_BYTES] for at in range(len(known), len(hashes), HASH_BYTES)])
+    for start in range(len(known), len(hashes), TILE_BYTES):
+        part = hashes[start : start + TILE_BYTES]
+        tree.extend([part[at : at + HASH_BYTES] for at in range(0, len(part), HASH_BYTES)])
+        await asyncio.sleep(0)  # a long log must not keep the signer from showing that it lives
     if tree.size != size:
         raise SignerHalted("a tile is missing")

@@ -1,21 +1,15 @@
 """The trail in PostgreSQL: entries, tiles and head grow through one function; everything else is read."""
 
 from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 from schemas.trail.tree import EMPTY_ROOT
 from services.audit.domain.group import Group
 from services.audit.domain.records import Head, StoredCheckpoint, StoredEntry, StoredSubject
-from services.runtime.database import FAILURES, Database
-from services.runtime.errors import Unavailable
+from services.runtime.database import Database
 from services.runtime.transaction import Row, Transaction, columns
-
-LOCK_CLASS: Final = 7_100
-"""The first half of a log's advisory lock; the second is the hash of its name."""
-
-_LOCK: Final = "SELECT pg_try_advisory_lock($1, hashtext($2))"
 
 _APPEND: Final = """
 SELECT append_entries(
@@ -161,17 +155,6 @@ class LogDatabase:
         """One transaction over the log's rows; where `singly`, one for each statement."""
         async with self.database.transaction(singly=singly) as transaction:
             yield TrailStore(transaction, self.log)
-
-    @asynccontextmanager
-    async def leadership(self) -> AsyncIterator[bool]:
-        """Hold the log's lock for as long as the block; false where another process holds it."""
-        async with AsyncExitStack() as opened:
-            try:
-                session = await opened.enter_async_context(self.database.session())
-                owned = await session.fetchval(_LOCK, LOCK_CLASS, self.log)
-            except FAILURES as error:
-                raise Unavailable("the database does not answer") from error
-            yield bool(owned)
 
     async def close(self) -> None:
         """Close every connection."""

@@ -28,7 +28,7 @@ from services.runtime.settings import secret_from
 from services.runtime.sweeper import Sweeper
 
 TICK_SECONDS: Final = 0.25
-SIGNER_LOOKS_SECONDS: Final = 0.5
+SIGNER_LOOKS_SECONDS: Final = 0.25
 LEADER_CONNECTIONS: Final = 2
 """One holds the log's lock, one writes."""
 OPERATOR: Final = "operator"
@@ -68,6 +68,7 @@ def wire(runtime: Runtime, settings: Settings) -> Parts:
     CHECKPOINT_AGE.set_function(sequencer.checkpoint_age_seconds)
     return Parts(
         internal=audit_app(work),
+        internal_opens=sequencer.speaks,
         sweepers=(
             sequencer,
             Sweeper("checkpoint", TICK_SECONDS, sequencer.tick),
@@ -84,8 +85,13 @@ def wire_signer(runtime: Runtime, settings: SignerSettings) -> Parts:
         HighWater(settings.high_water_file),
         runtime.clock,
     )
-    sweeper = Sweeper("signer", SIGNER_LOOKS_SECONDS, signer.sweep)
-    return Parts(sweepers=(sweeper,), why_halted=signer.why_halted, alarms=(signer.alarms,))
+    sweepers = (
+        Sweeper("signer", SIGNER_LOOKS_SECONDS, signer.sweep),
+        Sweeper("signer_lead", TICK_SECONDS, signer.tick),
+    )
+    return Parts(
+        sweepers=sweepers, why_halted=signer.why_halted, alarms=(signer.alarms,), closes=(signer.close,)
+    )
 
 
 def _key(file: Path) -> bytes:

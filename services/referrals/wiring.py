@@ -7,6 +7,7 @@ from services.referrals.handlers import SWEPT_MAX, Work, expire_and_remind
 from services.referrals.settings import Settings
 from services.referrals.store import ProtocolCache, ReferralStore
 from services.referrals.subscriptions import SUBSCRIPTIONS
+from services.runtime.clock import GuardedClock
 from services.runtime.crash import crash_point
 from services.runtime.process import Parts, Runtime
 from services.runtime.sweeper import Sweeper
@@ -16,10 +17,11 @@ from services.runtime.transaction import Transaction
 def wire(runtime: Runtime, settings: Settings) -> Parts:
     """The arbiter decides steps, watches deadlines, and takes the directory from the operator."""
     cache: ProtocolCache = {}
+    clock = GuardedClock()  # a leap must expire no offer
     keys = GovernanceKeys.read(settings.governance_keys_file.read_bytes())
 
     def work_on(transaction: Transaction) -> Work:
-        return Work(ReferralStore(transaction, runtime.outbox, cache), runtime.clock, keys)
+        return Work(ReferralStore(transaction, runtime.outbox, cache), clock, keys)
 
     open_work = runtime.database.opener(work_on)
 
@@ -35,5 +37,6 @@ def wire(runtime: Runtime, settings: Settings) -> Parts:
         writes=written_by("referrals"),
         open_work=work_on,
         operators=routes(open_work),
+        alarms=(clock.alarms,),
         sweepers=(Sweeper("deadlines", settings.look_for_due_every_seconds, sweep),),
     )

@@ -47,6 +47,8 @@ RULES: Final[Mapping[str, str]] = {
     "mandate_ends_soon": "A mandate ends within two weeks; let the committee above give the next one.",
     "protocol_ends_soon": "A protocol in force ends within two weeks; let a committee adopt the next.",
     "due_act_fails": "What is due of a record fails; the others go on; the service's log names the error.",
+    "clock_leapt": "The machine's clock was set by more than 30 s; for 5 minutes deadlines keep the time "
+    "as it was, then it is believed; set it right, or let it be.",
     "view_recovers": "The view reads its tables back; if it stays so: `concert views reset referrals`.",
     "report_refused": "The trail lacks what it refused; see table trail_outbox; delete what is settled.",
 }

@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRa
 from services.runtime import kafka, offsets, partition_alarms
 from services.runtime.alarms import Alarm
 from services.runtime.batches import Batches
-from services.runtime.clock import SystemClock
+from services.runtime.clock import SteadyClock
 from services.runtime.crash import crash_point
 from services.runtime.database import Database
 from services.runtime.errors import Unavailable
@@ -53,7 +53,7 @@ class Consumer(Worker, ConsumerRebalanceListener):  # type: ignore[misc]
         self._failed: Exception | None = None
         self._consumer: Any = None
         self._polling: asyncio.Task[Mapping[TopicPartition, Sequence[Any]]] | None = None
-        self._clock = SystemClock()
+        self._clock = SteadyClock()
         self._progress = ReaderProgress(identity.group, self._clock.now())
         self._look_at = 0.0
         self._is_untold = False

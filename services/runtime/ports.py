@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
@@ -38,8 +38,10 @@ class WrongPorts(Exception):
 class QuietServer(Server):
     """uvicorn without signals of its own, for the process has one way out, and with quick handshakes."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, opens: Callable[[], Awaitable[None]] | None = None) -> None:
+        """`opens` returns once requests may be taken."""
         super().__init__(config)
+        self._opens = opens
         self._draining = asyncio.Event()
         self._ending = asyncio.Event()
 
@@ -50,6 +52,10 @@ class QuietServer(Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen on the sockets given; uvicorn alone would wait a minute for each handshake."""
+        if self._opens and not await self._opened(self._opens):
+            for one in sockets or ():
+                one.close()
+            return
         config, state, shared = self.config, self.server_state, {DRAINING: self._draining}
 
         def protocol() -> asyncio.Protocol:
@@ -64,6 +70,14 @@ class QuietServer(Server):
             for one in sockets or ()
         ]
         self.started = True
+
+    async def _opened(self, opens: Callable[[], Awaitable[None]]) -> bool:
+        """Wait until requests may be taken; false where the process ends first."""
+        waits = [asyncio.ensure_future(opens()), asyncio.ensure_future(self._ending.wait())]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for one in waits:
+            one.cancel()
+        return not self._ending.is_set()
 
     def end(self) -> None:
         """Take no more requests and let those in hand have their answers."""
@@ -104,6 +118,7 @@ def servers_of(
     api: FastAPI | None = None,
     internal: FastAPI | None = None,
     tls: TlsSettings | None = None,
+    internal_opens: Callable[[], Awaitable[None]] | None = None,
 ) -> list[tuple[QuietServer, list[socket.socket]]]:
     """A server for each port that has something to serve, with its socket; raises WrongPorts."""
     configs: dict[str, Config] = {"health": listening(health)}
@@ -117,7 +132,10 @@ def servers_of(
     if unserved := sorted(sockets.keys() - configs.keys()):
         raise WrongPorts(f"nobody serves {', '.join(unserved)} here; take it out of CONCERT_SOCKETS")
     return [
-        (QuietServer(config), [_socket_of(sockets.get(name), getattr(ports, name))])
+        (
+            QuietServer(config, internal_opens if name == "internal" else None),
+            [_socket_of(sockets.get(name), getattr(ports, name))],
+        )
         for name, config in configs.items()
     ]
 
@@ -149,4 +167,5 @@ def _socket_of(inherited: int | None, port: int) -> socket.socket:
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     bound.bind(("127.0.0.1", port))
+    bound.listen(512)  # whoever comes before the process is ready waits, as with sockets handed over
     return bound

@@ -63,6 +63,8 @@ class Parts:
     api: FastAPI | None = None
     internal: FastAPI | None = None
     """What whoever has a certificate of this installation may ask."""
+    internal_opens: Callable[[], Awaitable[None]] | None = None
+    """Returns once the internal port may take requests; until then they are another process's."""
     writes: Sequence[Topic] = ()
     """The topics that it writes."""
     operators: APIRouter | None = None
@@ -232,7 +234,12 @@ async def running(service: str, settings: RuntimeSettings, wire: Wire) -> AsyncI
         )
         internal = internal_app(parts.internal, operators, identity)
         servers = servers_of(
-            settings.ports, health=health_app(health), api=parts.api, internal=internal, tls=settings.tls
+            settings.ports,
+            health=health_app(health),
+            api=parts.api,
+            internal=internal,
+            tls=settings.tls,
+            internal_opens=parts.internal_opens,
         )
         workers = [*watched, *durable.relays]
         async with asyncio.TaskGroup() as group:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from services.runtime.alarms import Alarm
-from services.runtime.clock import Clock, SystemClock
+from services.runtime.clock import Clock, SteadyClock
 from services.runtime.errors import Unavailable
 from services.runtime.logs import log
 from services.runtime.worker import Backoff, Worker
@@ -24,7 +24,7 @@ class Sweeper(Worker):
         self._every_seconds = every_seconds
         self._sweep = sweep
         self._failing_since: datetime | None = None
-        self.clock: Clock = SystemClock()
+        self.clock: Clock = SteadyClock()
 
     def alarms(self) -> Iterator[Alarm]:
         """Whether the work has failed for long."""

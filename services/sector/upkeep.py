@@ -60,7 +60,7 @@ class VaultUpkeep:
 
     async def _fetch_intake(self, epoch: str) -> None:
         now = self._clock.now()
-        if self._fetched and self._fetched[0] == epoch and now - self._fetched[1] < INTAKE_EVERY:
+        if self._fetched and self._fetched[0] == epoch and abs(now - self._fetched[1]) < INTAKE_EVERY:
             return
         keys = await self._vault.intake()
         async with self._open_work() as work:

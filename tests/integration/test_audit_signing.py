@@ -124,6 +124,7 @@ async def by_hand(trail: Trail, clock: StoppedClock) -> AsyncIterator[SlowTrail]
     ledger = LogDatabase(database, trail.origin)
     keyring = Keyring(trail.origin, decoded(trail.keys["wrap"].read_text()), random_bytes)
     sequencer = Sequencer(ledger, keyring, named_key(trail.log_key), MOST, clock)
+    sequencer.clock = clock
     permit = Signer.from_seed(f"{trail.origin}/permit", decoded(trail.keys["permit"].read_text()))
     parties = {"sector": frozenset({HEALTH})}
     work = Work(sequencer, ledger.open, EntryWriter(trail.origin, parties), keyring, permit, clock)
@@ -140,7 +141,7 @@ async def test_no_permits_while_a_due_size_stays_unsigned_too_long(
     trail: Trail, clock: StoppedClock, by_hand: SlowTrail
 ) -> None:
     sizes = [await by_hand.permit()]
-    await by_hand.look()  # makes 16 due
+    await by_hand.look()  # makes 32 due
     clock.forward(MOST)
     sizes.append(await by_hand.permit())
     unsigned = by_hand.alarms()
@@ -153,9 +154,9 @@ async def test_no_permits_while_a_due_size_stays_unsigned_too_long(
     sizes.append(await by_hand.permit())
 
     assert closed.value.reason == "unsigned"
-    assert sizes == [1, 17, 33]
-    assert (unsigned, by_hand.alarms()) == ([("head_unsigned", "size 16")], [])
-    assert written == 17
+    assert sizes == [17, 33, 49]
+    assert (unsigned, by_hand.alarms()) == ([("head_unsigned", "size 32")], [])
+    assert written == 33
 
 
 async def test_whoever_has_much_waiting_is_told_to_slow_down_and_no_other(by_hand: SlowTrail) -> None:

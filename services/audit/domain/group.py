@@ -87,9 +87,9 @@ class Group:
             return NotYours()
         return self._write(draft, words)
 
-    def add_padding(self) -> None:
-        """Fill up to the next whole block."""
-        while self._next % BLOCK:
+    def add_padding(self, *, begins: bool = False) -> None:
+        """Fill up to the next whole block; where a lead begins, with one entry at least, that nobody knew."""
+        while self._next % BLOCK or (begins and not self.entries):
             self._seal(PAD, None)
 
     @property

@@ -168,7 +168,7 @@ CHANGES = {
 
 
 async def test_a_row_changed_by_sql_is_named_by_its_index(full: Trail, tmp_path: Path) -> None:
-    await until(lambda: _is_quiet(full))
+    await until(lambda: is_quiet(full))
     named = []
     for index, statement in CHANGES.items():
         await sql(full, statement)
@@ -325,7 +325,7 @@ async def halted(signer: ServiceProcess) -> bool:
 
 
 async def test_a_leader_that_was_overtaken_writes_nothing_until_it_has_read_again(full: Trail) -> None:
-    await until(lambda: _is_quiet(full))  # or the fence might already stop a checkpoint's padding
+    await until(lambda: is_quiet(full))  # or the fence might already stop a checkpoint's padding
     await sql(full, "UPDATE log_state SET epoch = epoch + 1 WHERE log = :log")
     asked = request(an_access())
     async with full.client("health") as client:
@@ -338,7 +338,7 @@ async def test_a_leader_that_was_overtaken_writes_nothing_until_it_has_read_agai
     assert await rows_of(full, asked.idem) == [permit.index]
 
 
-async def _is_quiet(trail: Trail) -> bool:
+async def is_quiet(trail: Trail) -> bool:
     rows = await sql(trail, "SELECT size = due_size AS it_is FROM log_state WHERE log = :log")
     return bool(rows[0].it_is)
 

@@ -20,6 +20,7 @@ async def start_process(
     word: str = "run",
     *,
     log: IO[bytes] | int = asyncio.subprocess.DEVNULL,
+    fds: tuple[int, ...] = (),
     **more: str,
 ) -> asyncio.subprocess.Process:
     """`python -m services.<service> <word>`, told its settings as the supervisor tells them, and `more`."""
@@ -28,18 +29,25 @@ async def start_process(
         has_parts = isinstance(value, dict) and value
         parts = {f"__{part}": one for part, one in value.items()} if has_parts else {"": value}
         told |= {f"CONCERT_{name}{part}".upper(): str(one) for part, one in parts.items()}
+    command = sys.executable, "-m", f"services.{service}", word
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", f"services.{service}", word, cwd=ROOT, env=told, stdout=log, stderr=log
+        *command, cwd=ROOT, env=told, stdout=log, stderr=log, pass_fds=fds
     )
 
 
 @asynccontextmanager
 async def a_process(
-    service: str, settings: ProcessSettings, log: Path = Path(os.devnull), word: str = "run", **more: str
+    service: str,
+    settings: ProcessSettings,
+    log: Path = Path(os.devnull),
+    word: str = "run",
+    *,
+    fds: tuple[int, ...] = (),
+    **more: str,
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """`python -m services.<service> <word>`, with its log at the end of a file; killed if it still runs."""
     with log.open("ab") as output:
-        process = await start_process(service, settings, word, log=output, **more)
+        process = await start_process(service, settings, word, log=output, fds=fds, **more)
     try:
         yield process
     finally:

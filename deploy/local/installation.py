@@ -122,6 +122,10 @@ class Installation:
         """Where a sector's service, or its vault by that process's name, finds the vault."""
         return self.vault_folder(sector.removesuffix("_vault")) / "vault.socket"
 
+    def log_size_file(self, sector: str) -> Path:
+        """Where a sector's service keeps how long the access log was, for a smaller one is an older copy."""
+        return self.configuration.data / "log_sizes" / sector
+
     def internal_url(self, service: str) -> str:
         """Where a service answers other services."""
         return f"https://{HOST}:{self.ports[f'{service}_internal']}"
@@ -175,7 +179,7 @@ def install(configuration: Configuration, usual_ports: Mapping[str, int], say: S
     if made:
         say(f"made the system accounts {', '.join(made)}: without password, shell and home; they stay")
     must_reach(configuration.data, services)
-    for name in ("audit", "epochs", "mail", "vaults", "views"):
+    for name in ("audit", "epochs", "log_sizes", "mail", "vaults", "views"):
         accounts.give(services, make_directory(configuration.data / name))
     ports.wait_until_free({**configuration.chosen_ports, **configuration.ports})
     chosen = ports.choose(usual_ports, configuration.ports, configuration.chosen_ports)

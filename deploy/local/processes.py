@@ -58,6 +58,7 @@ PARTNERS: Final[Variables] = {"AREAS_FILE": lambda its, name: its.configuration.
 SECTOR: Final[Variables] = {
     "AUDIT__PERMIT_KEY": lambda its, name: its.permit_key,
     "SIGNING_KEY_FILE": lambda its, name: its.secrets.key_file(f"signing-{name}"),
+    "LOG_SIZE_FILE": lambda its, name: its.log_size_file(name),
     "VAULT__SOCKET": lambda its, name: its.vault_socket(name),
     "VAULT__KEY": lambda its, name: its.secrets.public_key(f"vault-{name}"),
     "PEERS": lambda its, name: json.dumps({sector: its.internal_url(sector) for sector in SECTORS}),

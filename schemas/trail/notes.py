@@ -126,6 +126,11 @@ def signed_checkpoint(note: str, key: NamedKey) -> Checkpoint:
     return checkpoint
 
 
+def named_checkpoint(note: str) -> Checkpoint:
+    """The checkpoint of a note, whoever signed it: for notes whose signature was checked before."""
+    return read_checkpoint(_note_parts(note)[0])
+
+
 def _note_parts(note: str) -> tuple[str, dict[tuple[str, bytes], bytes]]:
     """A note's text, and its signatures by name and key id, none of them checked yet."""
     if any(ord(mark) < 0x20 and mark != "\n" for mark in note):

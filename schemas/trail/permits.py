@@ -31,6 +31,7 @@ PERMIT_CONTEXT: Final = b"concert/permit/v1\n"
 NONCE_AGE_SECONDS_MAX: Final = 30
 MOMENT: Final = r"^[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}\.[0-9]{3}Z$"
 
+WENT_BACK: Final = "log_went_back"
 FAULTS: Final[Mapping[str, str]] = {
     # V1
     "permit_signature_wrong": "The permit is not signed by a permit key that this service trusts.",
@@ -50,7 +51,7 @@ FAULTS: Final[Mapping[str, str]] = {
     "checkpoint_untrusted": "The receipt's checkpoint is not signed by the log key that this service trusts.",
     # V7
     "not_consistent": "The permit's tree does not grow out of the signed checkpoint.",
-    "log_went_back": "The permit's tree is smaller than one this service has seen before.",
+    WENT_BACK: "The permit's tree is smaller than one this service has seen before.",
 }
 """What can be wrong with a permit: code → sentence."""
 
@@ -202,7 +203,7 @@ def check_grown(checkpoint: Checkpoint, body: PermitBody, proof: Sequence[bytes]
     if not verify_consistency(checkpoint.size, checkpoint.root, body.size, body.root, proof):
         raise BadPermit("not_consistent")
     if body.size < question.size_seen:
-        raise BadPermit("log_went_back")
+        raise BadPermit(WENT_BACK)
 
 
 def _typed(value: object, kind: object) -> Any:

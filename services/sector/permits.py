@@ -3,14 +3,25 @@
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Final
 
 import httpx2
 from pydantic import ValidationError
 
 from schemas.events.access import ACTS, Item, PermitAnswer, PermitRequest
-from schemas.trail.permits import BadPermit, PermitBody, Question, Trust, check_permit
+from schemas.trail.notes import named_checkpoint
+from schemas.trail.permits import (
+    WENT_BACK,
+    BadPermit,
+    PermitBody,
+    Question,
+    Trust,
+    check_permit,
+)
+from services.runtime.alarms import Alarm
+from services.runtime.clock import SteadyClock
 from services.runtime.crash import crash_point
 from services.runtime.errors import Refused
 from services.runtime.ids import random_bytes
@@ -19,6 +30,7 @@ from services.sector.domain.refusals import CaseErased, SubjectNotRegistered, Tr
 from services.sector.handlers.looks import Look, Shown
 from services.sector.handlers.requests import outcome_report
 from services.sector.handlers.work import OpenWork, Work
+from services.sector.vault.log_size import LogSize
 
 ATTEMPTS_MAX: Final = 3
 PAUSE_SECONDS: Final = 0.1
@@ -30,14 +42,28 @@ class Permits:
     """Asks the trail, and shows what a look is for once the trail holds it; a `TrailGate` of the handlers."""
 
     def __init__(
-        self, client: httpx2.AsyncClient, *, audience: str, trust: Trust, open_work: OpenWork
+        self,
+        client: httpx2.AsyncClient,
+        *,
+        audience: str,
+        trust: Trust,
+        open_work: OpenWork,
+        size_file: Path | None = None,
     ) -> None:
         """`client` reaches the trail, `audience` is this service there, `trust` what it pins about it."""
         self._client = client
         self._audience = audience
         self._trust = trust
         self._open_work = open_work
-        self._size_seen = 0
+        self._log_size = LogSize(size_file, trust.origin)
+        self._size_seen = self._log_size.largest
+        self._clock = SteadyClock()
+        self._went_back: Alarm | None = None
+
+    def alarms(self) -> Iterator[Alarm]:
+        """Whether the trail's log was smaller, at the last look, than it had been before."""
+        if self._went_back:
+            yield self._went_back
 
     async def __call__(self, look: Look, load: Callable[[Work], Awaitable[Shown]]) -> Shown:
         """The order is the promise: entry, check, use, outcome, commit, and only then show.
@@ -72,9 +98,13 @@ class Permits:
             answer = PermitAnswer.model_validate_json(content)
             body = check_permit(answer.model_dump(), question, self._trust, now=time.monotonic())
         except (BadPermit, ValidationError) as bad:
-            log().error("permit_refused", error_code=getattr(bad, "code", "malformed"))
+            code = getattr(bad, "code", "malformed")
+            log().error("permit_refused", error_code=code)
+            if code == WENT_BACK and self._went_back is None:
+                self._went_back = Alarm("trail_went_back", "", self._clock.now())
             raise TrailUnavailable from bad
-        self._size_seen = max(self._size_seen, body.size)
+        self._log_size.see(named_checkpoint(answer.receipt.checkpoint).size)
+        self._size_seen, self._went_back = max(self._size_seen, body.size), None
         return body
 
     async def ask_trail(self, request: PermitRequest) -> bytes:

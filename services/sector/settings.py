@@ -42,6 +42,8 @@ class SectorSettings(RuntimeSettings):
     """Origin of the access log: `audit.<host>/<jurisdiction>/<year>`."""
     audit: AuditSettings
     vault: VaultAddress
+    log_size_file: Path | None = None
+    """Where the largest signed size of the trail's log is kept, outside of backups."""
     peers: Mapping[str, str]
     """Sector → its internal address, `https://host:port`: where packets that it recorded are pulled."""
     signing_key_file: Path

@@ -102,7 +102,13 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
         trust = Trust(
             settings.log, (named_key(settings.audit.permit_key),), named_key(settings.audit.log_key)
         )
-        show = Permits(clients[1], audience=runtime.identity.source, trust=trust, open_work=open_work)
+        show = Permits(
+            clients[1],
+            audience=runtime.identity.source,
+            trust=trust,
+            open_work=open_work,
+            size_file=settings.log_size_file,
+        )
         upkeep = VaultUpkeep(vault, clients[2], open_work, runtime.clock)
         keeping = Sweeper("vault", UPKEEP_SECONDS, upkeep.sweep)
 
@@ -137,7 +143,7 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
             internal=release_app(releases, work_singly, runtime.identity.cell, profile.calls_itself),
             operators=vault_routes(vault, keeping.wake),
             sweepers=(sweeper, keeping, ledger, Sweeper("denials", FOLD_SECONDS, fold)),
-            alarms=(delivery.alarms, upkeep.alarms),
+            alarms=(delivery.alarms, upkeep.alarms, show.alarms),
             closes=[*(client.aclose for client in (*clients, *owners.values())), vault.close],
         )
 

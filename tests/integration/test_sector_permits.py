@@ -1,5 +1,6 @@
 """Nothing is shown without a valid permit, used once; each failing check shows nothing."""
 
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -112,6 +113,31 @@ async def test_a_tree_that_went_back_shows_nothing(sector: StoredSector, trail: 
 
     with pytest.raises(TrailUnavailable):
         await show(look_at_list("awaits_agency", [], asker(RECEIVER), "care"), load)
+
+
+async def test_after_a_restart_too_and_it_is_said_until_the_log_is_whole(
+    sector: StoredSector, trail: TrailTwin, tmp_path: Path
+) -> None:
+    file, look = tmp_path / "log_size", look_at_list("awaits_agency", [], asker(RECEIVER), "care")
+
+    async def load(_: Work) -> int:
+        return 1
+
+    async def looked(twin: TrailTwin) -> tuple[bool, list[str]]:
+        """Whether a service that starts now shows something, and what it says then."""
+        show = Permits(twin.client(), audience=HERE, trust=trail.trust, open_work=sector.open, size_file=file)
+        try:
+            return await show(look, load) == 1, [alarm.rule for alarm in show.alarms()]
+        except TrailUnavailable:
+            return False, [alarm.rule for alarm in show.alarms()]
+
+    for _ in range(3):
+        await looked(trail)
+    kept, at = file.read_text(), file.stat().st_mtime_ns
+
+    assert await looked(TrailTwin(HERE)) == (False, ["trail_went_back"])
+    assert (file.read_text(), file.stat().st_mtime_ns) == (kept, at) == (f"{trail.trust.origin} 2\n", at)
+    assert await looked(trail) == (True, [])
 
 
 @pytest.mark.parametrize("status", [503, 409])

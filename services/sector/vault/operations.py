@@ -19,8 +19,10 @@ from schemas.events.governance_keys import GovernanceKeys
 from schemas.events.policy import PullFacts, show_packet
 from schemas.ids import make
 from schemas.trail.bytes import encoded, request_digest, subject_key
+from schemas.trail.notes import Checkpoint, named_checkpoint
 from schemas.trail.permits import (
     NONCE_AGE_SECONDS_MAX,
+    WENT_BACK,
     BadPermit,
     PermitBody,
     Question,
@@ -37,6 +39,7 @@ from services.runtime.logs import log
 from services.sector.vault import checks
 from services.sector.vault.faults import VaultRefusal
 from services.sector.vault.keys import Epochs, KeyProvider
+from services.sector.vault.log_size import LogSize
 from services.sector.vault.requests import (
     AskRequest,
     ClosedRequest,
@@ -131,9 +134,14 @@ class Vault:
         self._monotonic = monotonic
         self._epochs = Epochs(folder, trust.sector, provider, secrets.token_bytes)
         self._ledger = Ledger(folder / "ledger", is_new=self._epochs.is_new)
+        self._log_size = LogSize(folder / "log_size", trust.trail.origin, monotonic)
+        if self._log_size.follows_another:
+            # A new log was begun, by an operator's act that says so; what the old one owed it never proves.
+            (folder / "unsettled").unlink(missing_ok=True)
         self._entries = OpenEntries(folder / "unsettled", settle_within, monotonic)
         self._nonces = Nonces(monotonic)
-        self._size_seen = 0
+        self._size_seen = self._log_size.largest
+        self._went_back = False
         self._counts = {"released": 0, "refused": 0}
         if self._epochs.is_new:
             # A crash before this line leaves an empty ledger and no epoch: the next start begins again.
@@ -170,7 +178,7 @@ class Vault:
         self._keep_epochs()
         return {
             "sector": self._trust.sector,
-            "closed": self.why_closed(),
+            "closed": self.why_closed() or (WENT_BACK if self._went_back else None),
             "is_locked": self._is_locked,
             "epoch": self._epochs.current.name,
             "epochs": {epoch.name: epoch.began for epoch in self._epochs.all},
@@ -250,7 +258,7 @@ class Vault:
             if not verify_inclusion(leaf, one.index, checkpoint.size, one.path, checkpoint.root):
                 raise VaultRefusal("not_in_tree")
         self._entries.settle([one.index for one in proved])
-        self._size_seen = max(self._size_seen, checkpoint.size)
+        self._see(checkpoint.size, checkpoint)
         return {"unsettled": sorted(self._entries.waiting)}
 
     def adopt(self, request: WrapsRequest) -> Mapping[str, Any]:
@@ -297,9 +305,19 @@ class Vault:
             size_seen=ask.size_seen,
             tag_key=self._subject_key(request.subject),
         )
-        permit = check_permit(request.answer.model_dump(), question, self._trust.trail, now=self._monotonic())
-        self._size_seen = max(self._size_seen, permit.size)
+        answer = request.answer
+        try:
+            permit = check_permit(answer.model_dump(), question, self._trust.trail, now=self._monotonic())
+        except BadPermit as bad:
+            self._went_back |= bad.code == WENT_BACK
+            raise
+        self._went_back = False
+        self._see(permit.size, named_checkpoint(answer.receipt.checkpoint))
         return permit
+
+    def _see(self, size: int, signed: Checkpoint) -> None:
+        self._size_seen = max(self._size_seen, size)
+        self._log_size.see(signed.size)
 
     def _digest(self, access: Access, nonce: bytes) -> bytes:
         words = {"access": access.plain(), "items": [], "nonce": encoded(nonce)}

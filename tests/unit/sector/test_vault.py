@@ -15,6 +15,7 @@ from schemas.trail.notes import Checkpoint, checkpoint_text, signed_note
 from schemas.trail.tree import Tree, leaf_hash
 from schemas.wire.packets import CASE_KEY, IntakeKey
 from schemas.wire.signed import check_signature
+from services.sector.vault.log_size import LogSize, LogSizeUnreadable
 from services.sector.vault.operations import NONCES_MAX, OPERATIONS, Vault
 from services.sector.vault.requests import DataKeyWrap
 from tests.support.vault_scene import (
@@ -278,12 +279,42 @@ def test_a_proof_that_does_not_lead_to_a_signed_head_settles_nothing(vault: Vaul
     assert answered(vault, op="settle", published=published(tree, 3)) == {"unsettled": [LEAVES_BEFORE]}
 
 
-def test_a_permits_tree_is_not_smaller_than_a_head_seen_before(vault: Vault, tmp_path: Path) -> None:
+def test_a_permits_tree_is_not_smaller_than_a_head_seen_before(
+    vault: Vault, tmp_path: Path, watch: Watch
+) -> None:
     pull = a_pull(vault)
     pull.opened()
+    watch.advance(timedelta(seconds=5))
     answered(vault, op="settle", published=published(grown(vault, tmp_path), LEAVES_BEFORE))
 
     assert pull.opened() == {"refused": "log_went_back"}
+    again = a_vault(tmp_path, Watch())  # its folder remembers
+    assert a_pull(again).opened() == {"refused": "log_went_back"}
+    assert answered(again, op="status")["closed"] == "log_went_back"
+
+
+def test_a_log_that_began_anew_is_owed_nothing_of_the_old_one(vault: Vault, tmp_path: Path) -> None:
+    a_pull(vault).opened()
+    log_size = tmp_path / "log_size"
+    log_size.write_text(log_size.read_text().replace(ORIGIN, f"{ORIGIN}-before"))
+
+    assert answered(a_vault(tmp_path, Watch()), op="status")["unsettled"] == []
+
+
+def test_a_size_goes_to_disk_at_once_and_then_every_five_seconds(tmp_path: Path) -> None:
+    watch, file = Watch(), tmp_path / "size"
+    size = LogSize(file, ORIGIN, watch.monotonic)
+    kept = []
+    for seen in (16, 32, 48, 40):
+        size.see(seen)
+        kept.append(file.read_text())
+        watch.advance(timedelta(seconds=2.5))
+
+    assert kept == [f"{ORIGIN} {one}\n" for one in (16, 16, 48, 48)]
+    assert LogSize(file, ORIGIN).largest == 48
+    file.write_text("no size")
+    with pytest.raises(LogSizeUnreadable):
+        LogSize(file, ORIGIN)
 
 
 def test_a_nonce_lives_for_thirty_seconds_and_not_over_a_restart(

@@ -1,0 +1,56 @@
+"""The largest signed size of the trail's log that a checker saw: on disk, for a restart must not forget it.
+
+A trail that was put back whole, its signer's file too, permits on a shorter log; its checkers alone know.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from services.sector.vault.state import write_durably
+
+KEPT_EVERY_SECONDS: Final = 5.0
+"""How often the file is written at most: while the log grows it is signed each second."""
+
+
+class LogSizeUnreadable(Exception):
+    """The file says nothing that can be right; restore it, or take it away and look at the trail first."""
+
+
+class LogSize:
+    """The size by which a smaller log is known; without a file it lasts as long as the process."""
+
+    def __init__(
+        self, file: Path | None, origin: str, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._file = file
+        self._origin = origin
+        self._monotonic = monotonic
+        self._kept_at = -math.inf
+        kept = self._read()
+        self.follows_another = kept is not None and kept[0] != origin
+        """Whether the file is another log's: this one began anew."""
+        self.largest = self._kept = kept[1] if kept and kept[0] == origin else 0
+
+    def see(self, size: int) -> None:
+        """Take in a signed size; the first goes to disk at once, and what follows now and then."""
+        self.largest = max(self.largest, size)
+        now = self._monotonic()
+        if self._file is None or self.largest == self._kept or now - self._kept_at < KEPT_EVERY_SECONDS:
+            return
+        kept = self._read()
+        if kept and kept[0] == self._origin:  # another process of this service may have seen more
+            self.largest = max(self.largest, kept[1])
+        write_durably(self._file, f"{self._origin} {self.largest}\n".encode())
+        self._kept, self._kept_at = self.largest, now
+
+    def _read(self) -> tuple[str, int] | None:
+        try:
+            origin, _, size = self._file.read_text("ascii").partition(" ") if self._file else ("", "", "")
+            return (origin, int(size)) if self._file else None
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            raise LogSizeUnreadable(str(self._file)) from None

@@ -7,8 +7,8 @@ from services.referrals.handlers import SWEPT_MAX, Work, expire_and_remind
 from services.referrals.settings import Settings
 from services.referrals.store import ProtocolCache, ReferralStore
 from services.referrals.subscriptions import SUBSCRIPTIONS
-from services.runtime.clock import GuardedClock
 from services.runtime.crash import crash_point
+from services.runtime.guarded_clock import GuardedClock
 from services.runtime.process import Parts, Runtime
 from services.runtime.sweeper import Sweeper
 from services.runtime.transaction import Transaction

@@ -14,6 +14,8 @@ RULES: Final[Mapping[str, str]] = {
     "that stays so may be ended (kill -KILL), it is started again; with the fork server, every service. For "
     "the supervisor: `concert down`, then `concert up`. A broker or database of others is theirs to mend.",
     "draining": "The service finishes what it has in hand and ends.",
+    "restoring": "The service's database was put back; it asks its neighbours what they hold, then serves; "
+    "if it stays so, see whether they run, and its log.",
     "database_older": "The service's database is older than it was; its neighbours sent what it lacks.",
     "writer_older": "A service's database was put back to an earlier one unnoticed; what it said under old "
     "numbers was set aside; see `concert dead-letters list`, then `concert restore`.",

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from fastapi import APIRouter, Depends, FastAPI, Request
+from starlette.types import ASGIApp
 from uvicorn import Config, Server
 
 from services.runtime import connections, refusals
@@ -96,7 +97,12 @@ class QuietServer(Server):
         await super().shutdown(sockets)
 
 
-def internal_app(app: FastAPI | None, operators: Sequence[APIRouter], identity: Identity) -> FastAPI | None:
+def internal_app(
+    app: FastAPI | None,
+    operators: Sequence[APIRouter],
+    identity: Identity,
+    neighbours: Sequence[APIRouter] = (),
+) -> FastAPI | None:
     """The internal port's application, if there is anything to ask it."""
     if not operators:
         return app
@@ -108,15 +114,17 @@ def internal_app(app: FastAPI | None, operators: Sequence[APIRouter], identity: 
     app = app or create_app(identity.service, caller_of)
     for router in operators:
         app.include_router(router, dependencies=[Depends(operator_alone)])
+    for router in neighbours:  # who may ask what they check themselves
+        app.include_router(router)
     return app
 
 
 def servers_of(
     ports: PortSettings,
     *,
-    health: FastAPI,
-    api: FastAPI | None = None,
-    internal: FastAPI | None = None,
+    health: ASGIApp,
+    api: ASGIApp | None = None,
+    internal: ASGIApp | None = None,
     tls: TlsSettings | None = None,
     internal_opens: Callable[[], Awaitable[None]] | None = None,
 ) -> list[tuple[QuietServer, list[socket.socket]]]:
@@ -140,7 +148,7 @@ def servers_of(
     ]
 
 
-def listening(app: FastAPI, tls: TlsSettings | None = None) -> Config:
+def listening(app: ASGIApp, tls: TlsSettings | None = None) -> Config:
     """How a port listens: with TLS, only peers whose certificate the authority signed get a connection."""
     secured: Mapping[str, Any] = {}
     if tls:

@@ -15,7 +15,7 @@ import uvloop
 from fastapi import APIRouter, FastAPI
 
 from schemas.wire.topic import Topic
-from services.runtime import ages, kafka, operations
+from services.runtime import ages, kafka, neighbours, operations
 from services.runtime.alarms import AlarmSource
 from services.runtime.batches import Batches, OpenWork
 from services.runtime.clock import Clock, SystemClock
@@ -33,10 +33,12 @@ from services.runtime.peers import internal_client
 from services.runtime.ports import WrongPorts, internal_app, servers_of
 from services.runtime.receipts import SWEEP_SECONDS, Receipts, UnconfirmedEvents
 from services.runtime.relay import Relay
+from services.runtime.restoring import OPEN, Restoring, closed_while
 from services.runtime.settings import KafkaSettings, RuntimeSettings
 from services.runtime.subscription import Subscription
 from services.runtime.sweeper import Sweeper
-from services.runtime.writer_epoch import settle
+from services.runtime.worker import Worker
+from services.runtime.writer_epoch import WriterEpoch, settle
 
 GRACE_SECONDS: Final = 12.0
 """How long a process may take to stop after SIGTERM; then the watchdog ends it."""
@@ -156,12 +158,24 @@ class DurablePath:
     alarms: list[AlarmSource] = field(default_factory=list)
     operators: list[APIRouter] = field(default_factory=list)
     closes: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    neighbours: list[APIRouter] = field(default_factory=list)
     consumer: Consumer | None = None
+    restoring: Restoring | None = None
 
     def wake(self) -> None:
         """Tell the relays that there is something to send."""
         for relay in self.relays:
             relay.wake()
+
+    def why_closed(self) -> str | None:
+        """Why nobody is served yet, or None."""
+        return self.restoring.why_closed() if self.restoring else None
+
+    async def follow(self, worker: Worker, *, is_service: bool) -> None:
+        """Run a part once it may: the service's own work when it serves, what moves events sooner."""
+        if self.restoring:
+            await (self.restoring.may_serve if is_service else self.restoring.may_send).wait()
+        await worker.run()
 
     def lay(
         self,
@@ -170,6 +184,7 @@ class DurablePath:
         settings: RuntimeSettings,
         brokers: KafkaSettings,
         producer: kafka.RelayProducer,
+        epoch: WriterEpoch,
     ) -> None:
         """Relays and what looks after their events; a reader, where the service reads something."""
         identity, database, writes = runtime.identity, runtime.database, parts.writes
@@ -179,6 +194,11 @@ class DurablePath:
             Relay(database, producer, shard=shard, gate=log_ends) for shard in range(identity.shards)
         ]
         self.operators.append(operations.refill_routes(log_ends))
+        reads = [topic for subscription in parts.subscriptions for topic in subscription.topics]
+        streams = neighbours.Streams(identity, reads, writes)
+        self.neighbours.append(neighbours.routes(database, streams, log_ends))
+        self.restoring = Restoring(database, streams, settings, epoch)
+        self.alarms.append(self.restoring.alarms)
         keeper = ages.AgeKeeper(database, ages_of(identity.service))
         self.watched.append(Sweeper("ages", ages.SWEEP_SECONDS, keeper.sweep))
         if settings.trail_url and settings.tls:
@@ -218,34 +238,39 @@ async def running(service: str, settings: RuntimeSettings, wire: Wire) -> AsyncI
     durable = DurablePath()
     try:
         await check_schema(database, service)
-        if settings.kafka:
-            await settle(database, settings.epoch_file)
+        epoch = await settle(database, settings.epoch_file) if settings.kafka else WriterEpoch()
         runtime = Runtime(identity, database, Outbox(identity, durable.wake), clock)
         parts = wire(runtime, settings)
         if settings.kafka and producer:
-            durable.lay(runtime, parts, settings, settings.kafka, producer)
+            durable.lay(runtime, parts, settings, settings.kafka, producer, epoch)
         watched = [*parts.sweepers, *durable.watched]
         operators = [*([parts.operators] if parts.operators else []), *durable.operators]
         health = Health(
             probed,
             outbox_rows_max=settings.outbox_rows_max if durable.relays else None,
-            why_halted=parts.why_halted,
+            why_halted=lambda: durable.why_closed() or parts.why_halted(),
             alarms=[*parts.alarms, *durable.alarms, *(one.alarms for one in watched)],
         )
-        internal = internal_app(parts.internal, operators, identity)
+        internal = internal_app(parts.internal, operators, identity, durable.neighbours)
         servers = servers_of(
             settings.ports,
             health=health_app(health),
-            api=parts.api,
-            internal=internal,
+            api=parts.api and closed_while(parts.api, durable.why_closed),
+            internal=internal and closed_while(internal, durable.why_closed, OPEN),
             tls=settings.tls,
             internal_opens=parts.internal_opens,
         )
-        workers = [*watched, *durable.relays]
+        workers: list[Worker] = [*watched, *durable.relays]
         async with asyncio.TaskGroup() as group:
             # HTTP answers at once, Kafka joins when it can.
             tasks = [group.create_task(server.serve(sockets)) for server, sockets in servers]
-            tasks += [group.create_task(worker.run()) for worker in workers]
+            tasks += [
+                group.create_task(durable.follow(worker, is_service=worker in parts.sweepers))
+                for worker in workers
+            ]
+            if durable.restoring:
+                workers.append(durable.restoring)
+                tasks.append(group.create_task(durable.restoring.run()))
             try:
                 yield ServiceProcess(health, durable.consumer)
             finally:

@@ -46,6 +46,14 @@ MethodNotAllowed: Final = _define(
     "method_not_allowed", "use a method that this resource has; the header Allow names them", 405
 )
 OperatorOnly: Final = _define("operator_only", "only the operator's certificate may do this", 403)
+NamedServiceOnly: Final = _define(
+    "named_service_only", "only the service that is named, or the operator, may ask this", 403
+)
+StillRestoring: Final = _define(
+    "still_restoring",
+    "the service's database was put back; it serves once its neighbours agree; try again",
+    503,
+)
 NothingStands: Final = _define(
     "nothing_stands", "no alarm stands over this partition; see `concert readers list`", 404
 )

@@ -17,6 +17,10 @@ class Worker:
         self._alarm_clock: asyncio.TimerHandle | None = None
         self.is_stopping = False
 
+    async def run(self) -> None:
+        """Work until stopped."""
+        raise NotImplementedError
+
     def wake(self) -> None:
         """Tell that there is work: look now."""
         self._woken.set()

@@ -1,0 +1,126 @@
+"""What a service whose database was put back asks others: how far they read it, and to send again."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from schemas.wire.body import Instant
+from schemas.wire.topic import Topic, source_of
+from services.runtime import refusals
+from services.runtime.database import Database
+from services.runtime.identity import Identity
+from services.runtime.log_ends import LogEnds
+from services.runtime.logs import log
+from services.runtime.web import caller_of
+
+ROWS_MAX: Final = 1_000
+"""How many keys one page tells of."""
+_RECEIVED: Final = """
+SELECT topic, key, last FROM sequence_in
+WHERE topic = ANY(CAST(:topics AS text[])) AND source = :source
+  AND (topic, key) > (:after_topic, CAST(:after_key AS bytea))
+ORDER BY topic, key LIMIT :rows_max"""
+_NOT_CONFIRMED: Final = """
+UPDATE sequence_out s SET confirmed = f.first - 1
+FROM (SELECT topic, key, min(sequence) AS first FROM outbox_sent
+      WHERE topic = ANY(CAST(:topics AS text[])) AND sent_at >= :since GROUP BY topic, key) f
+WHERE s.topic = f.topic AND s.key = f.key AND s.confirmed >= f.first"""
+_LAST_ROW: Final = """
+SELECT coalesce(max(id), 0) AS id FROM outbox WHERE topic = ANY(CAST(:topics AS text[]))"""
+_WAITING: Final = """
+SELECT EXISTS (SELECT FROM outbox WHERE topic = ANY(CAST(:topics AS text[])) AND id <= :until) AS it_does"""
+
+ServiceName = Annotated[str, Field(pattern=r"^[a-z_]{1,30}$")]
+After = Annotated[str, Field(pattern=r"^[a-z._]{1,100}:[a-z0-9][a-z0-9_:-]{0,63}$")]
+RowNumber = Annotated[int, Field(ge=0, lt=1 << 63)]
+
+
+class Resend(BaseModel):
+    """To whom all is sent again that was sent since then."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    to: ServiceName
+    since: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """What a service reads and writes, as its neighbours see it."""
+
+    identity: Identity
+    reads: Sequence[Topic]
+    writes: Sequence[Topic]
+
+    @property
+    def readers(self) -> list[str]:
+        """The other services that read what it writes."""
+        return sorted({one for topic in self.writes for one in topic.readers} - {self.identity.service})
+
+    @property
+    def writers(self) -> list[str]:
+        """The other services that write what it reads."""
+        return sorted({topic.writer for topic in self.reads} - {self.identity.service})
+
+    def titles_from(self, writer: str) -> list[str]:
+        """The topics that it reads of a writer."""
+        return [topic.title for topic in self.reads if topic.writer == writer]
+
+    def names_to(self, reader: str) -> list[str]:
+        """The topics that it writes for a reader, as the brokers name them."""
+        return [topic.name(self.identity.namespace) for topic in self.writes if reader in topic.readers]
+
+
+def routes(database: Database, streams: Streams, log_ends: LogEnds) -> APIRouter:
+    """The door for a neighbour whose database was put back; the operator may look too."""
+    router, identity = APIRouter(prefix="/v1"), streams.identity
+
+    def check(request: Request, service: str) -> None:
+        if caller_of(request) not in (source_of(identity.cell, service), identity.operator):
+            raise refusals.NamedServiceOnly
+
+    @router.get("/received")
+    async def received(
+        request: Request, writer: Annotated[ServiceName, Query(alias="from")], after: After | None = None
+    ) -> Mapping[str, Any]:
+        """The highest number that was applied, by topic and key; `after` is where the next page begins."""
+        check(request, writer)
+        topic, _, key = (after or ":").partition(":")
+        async with database.transaction() as transaction:
+            rows = await transaction.rows(
+                _RECEIVED,
+                topics=streams.titles_from(writer),
+                source=source_of(identity.cell, writer),
+                after_topic=topic,
+                after_key=key.encode(),
+                rows_max=ROWS_MAX,
+            )
+        data = [{"topic": row.topic, "key": row.key.decode(), "sequence": row.last} for row in rows]
+        more = f"{data[-1]['topic']}:{data[-1]['key']}" if len(data) == ROWS_MAX else None
+        return {"data": data, "after": more}
+
+    @router.post("/resend")
+    async def resend(request: Request, asked: Resend) -> Mapping[str, int]:
+        """Put it back into the outbox; `until` is the last of it, after which newer events follow."""
+        check(request, asked.to)
+        topics = streams.names_to(asked.to)
+        async with database.transaction() as transaction:  # or receipts of what it has lost would count
+            await transaction.run(_NOT_CONFIRMED, topics=topics, since=asked.since)
+        count = sum([await log_ends.refill(topic, asked.since) for topic in topics])
+        async with database.transaction() as transaction:
+            [last] = await transaction.rows(_LAST_ROW, topics=topics)
+        log().warning("sent_again_to_a_restored", route=asked.to, count=count)
+        return {"events": count, "until": last.id}
+
+    @router.get("/resend")
+    async def is_waiting(request: Request, to: ServiceName, until: RowNumber) -> Mapping[str, bool]:
+        """Whether any of it has not left yet."""
+        check(request, to)
+        async with database.transaction() as transaction:
+            [row] = await transaction.rows(_WAITING, topics=streams.names_to(to), until=until)
+        return {"is_waiting": row.it_does}
+
+    return router

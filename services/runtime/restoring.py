@@ -1,0 +1,246 @@
+"""After a restore: a service asks its neighbours what they hold, gets back what it lost, and serves then.
+
+Each step can be done again, so a kill at any of them costs time alone.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import httpx2
+from starlette.types import ASGIApp
+
+from schemas.wire.body import instant_text
+from services.runtime import administration, kafka, refusals
+from services.runtime.alarms import Alarm
+from services.runtime.clock import SystemClock
+from services.runtime.crash import crash_point
+from services.runtime.database import FAILURES, Database
+from services.runtime.errors import Unavailable
+from services.runtime.logs import log
+from services.runtime.neighbours import Streams
+from services.runtime.offsets import Partition, Place
+from services.runtime.peers import internal_client
+from services.runtime.problems import refusal
+from services.runtime.settings import RuntimeSettings
+from services.runtime.worker import Backoff, Worker
+from services.runtime.writer_epoch import WriterEpoch
+
+EVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
+POLL_SECONDS: Final = 1.0
+ANSWER_WITHIN_SECONDS: Final = 30.0
+"""A neighbour may have much to send again."""
+LOCK_CLASS: Final = 7_005
+"""The advisory lock of the one process of a service that asks; the others wait for it."""
+OPEN: Final = ("/v1/received", "/v1/resend", "/v1/readers", "/v1/dead-letters", "/v1/refill")
+"""What can be asked of a service that does not serve yet."""
+
+_STATE_AT: Final = """
+UPDATE writer SET report = CASE WHEN state_at IS NULL THEN NULL ELSE report END,
+  state_at = coalesce(state_at, (SELECT max(received_at) - interval '1 hour' FROM inbox), :ever)
+RETURNING state_at"""
+_UNSENT: Final = """
+SELECT resend(array_agg(topic), array_agg(key), :ever) AS count
+FROM sequence_out
+WHERE topic = ANY(CAST(:topics AS text[])) AND confirmed < last AND substring(key FOR 4) <> 'rcp_'"""
+_NUMBER_ON: Final = """
+WITH raised AS (
+  INSERT INTO sequence_out AS s (topic, key, last)
+  SELECT * FROM unnest(CAST(:topics AS text[]), CAST(:keys AS bytea[]), CAST(:lasts AS bigint[]))
+  ON CONFLICT (topic, key) DO UPDATE SET last = excluded.last WHERE s.last < excluded.last RETURNING 1)
+UPDATE writer SET report = jsonb_build_object(
+  'keys_ahead', coalesce((report->>'keys_ahead')::bigint, 0) + (SELECT count(*) FROM raised))"""
+_PLACES: Final = "SELECT topic, part, topic_id, next FROM consumer_offset WHERE grp = :grp"
+_DONE: Final = """
+UPDATE writer SET restoring = false, state_at = NULL, report = coalesce(report, '{}') || jsonb_build_object(
+  'epoch', epoch, 'state_at', state_at, 'events_sent_again', CAST(:count AS bigint),
+  'done_at', clock_timestamp())
+RETURNING report::text"""
+_IS_RESTORING: Final = "SELECT restoring FROM writer"
+_LEAD: Final = "SELECT pg_try_advisory_lock($1, 0)"
+
+
+class Restoring(Worker):
+    """Keeps a service closed until both sides agree; where nothing was put back it is open at once."""
+
+    def __init__(
+        self,
+        database: Database,
+        streams: Streams,
+        settings: RuntimeSettings,
+        epoch: WriterEpoch,
+    ) -> None:
+        super().__init__()
+        self._database = database
+        self._streams = streams
+        self._settings = settings
+        self._epoch = epoch
+        self._since = SystemClock().now()
+        self.may_send = asyncio.Event()
+        """Set once no number can be given twice: readers and relays may run."""
+        self.may_serve = asyncio.Event()
+        """Set once what was lost is here again."""
+        self._is_open = False
+        if not epoch.is_restoring:
+            self._open()
+
+    def why_closed(self) -> str | None:
+        """Why nobody is served, or None."""
+        return None if self._is_open else "restoring"
+
+    def alarms(self) -> list[Alarm]:
+        """That file and database disagreed at the start of this process."""
+        return [Alarm("database_older", "", self._since)] if self._epoch.was_raised else []
+
+    def stop(self) -> None:
+        """Leave; whoever waits is let go, to find that it is stopping too."""
+        super().stop()
+        self.may_send.set()
+        self.may_serve.set()
+
+    async def run(self) -> None:
+        """Ask until all is agreed; a neighbour that is away is waited for."""
+        backoff = Backoff()
+        while not (self.is_stopping or self._is_open):
+            self.clear()
+            seconds = POLL_SECONDS
+            try:
+                async with self._database.session() as session:
+                    if await session.fetchval(_LEAD, LOCK_CLASS):
+                        await self._restore()
+                    else:
+                        await self._follow()
+                backoff.reset()
+            except (Unavailable, httpx2.HTTPError, *FAILURES) as error:
+                log().warning("restoring_waits", error_class=type(error).__name__)
+                seconds = backoff.next()
+            if not self._is_open:
+                await self.pause(seconds)
+
+    def _open(self) -> None:
+        self._is_open = True
+        self.may_send.set()
+        self.may_serve.set()
+
+    async def _follow(self) -> None:
+        async with self._database.transaction() as transaction:
+            [row] = await transaction.rows(_IS_RESTORING)
+        if not row.restoring:
+            self._open()
+
+    async def _restore(self) -> None:
+        await self._follow()  # another process may have been through
+        if self._is_open:
+            return
+        async with self._database.transaction() as transaction:
+            [state] = await transaction.rows(_STATE_AT, ever=EVER)
+        crash_point("restoring.begun")
+        async with AsyncExitStack() as stack:
+            names = {*self._streams.readers, *self._streams.writers}
+            clients = {name: await stack.enter_async_context(self._client(name)) for name in names}
+            if not self.may_send.is_set():
+                await self._number_on(clients)
+                crash_point("restoring.numbered")
+                self.may_send.set()
+            waits = {
+                name: await self._resent(clients[name], state.state_at) for name in self._streams.writers
+            }
+            crash_point("restoring.resent")
+            for name, asked in waits.items():
+                while await self._is_waiting(clients[name], asked["until"]) and not self.is_stopping:
+                    await self.pause(POLL_SECONDS)
+        await self._read_all()
+        if not self.is_stopping:
+            await self._finish(sum(asked["events"] for asked in waits.values()))
+
+    def _client(self, name: str) -> httpx2.AsyncClient:
+        address = self._settings.neighbours.get(name)
+        if self._settings.tls is None or address is None:
+            raise Unavailable(f"set CONCERT_NEIGHBOURS: nobody knows where {name} answers")
+        return internal_client(self._settings.tls, name, base_url=address, seconds=ANSWER_WITHIN_SECONDS)
+
+    async def _number_on(self, clients: Mapping[str, httpx2.AsyncClient]) -> None:
+        """Go on above what readers have; what was sent and nobody has leaves before anything new."""
+        identity = self._streams.identity
+        names = {topic.title: topic.name(identity.namespace) for topic in self._streams.writes}
+        async with self._database.transaction() as transaction:
+            led_back = [topic for topic in self._streams.writes if topic.leads_back]
+            await transaction.run(_UNSENT, topics=[names[topic.title] for topic in led_back], ever=EVER)
+        for reader in self._streams.readers:
+            async for page in received_pages(clients[reader], identity.service):
+                known = sorted((names[one["topic"]], one["key"], one["sequence"]) for one in page)
+                async with self._database.transaction() as transaction:
+                    await transaction.run(
+                        _NUMBER_ON,
+                        topics=[topic for topic, _, _ in known],
+                        keys=[key.encode() for _, key, _ in known],
+                        lasts=[last for _, _, last in known],
+                    )
+
+    async def _resent(self, client: httpx2.AsyncClient, since: datetime) -> Any:
+        asked = {"to": self._streams.identity.service, "since": instant_text(since)}
+        return (await client.post("/v1/resend", json=asked)).raise_for_status().json()
+
+    async def _is_waiting(self, client: httpx2.AsyncClient, until: int) -> bool:
+        asked = {"to": self._streams.identity.service, "until": str(until)}
+        answer = (await client.get("/v1/resend", params=asked)).raise_for_status()
+        return bool(answer.json()["is_waiting"])
+
+    async def _read_all(self) -> None:
+        """Wait until this service has read what the logs hold by now."""
+        identity = self._streams.identity
+        names = [topic.name(identity.namespace) for topic in self._streams.reads]
+        assert self._settings.kafka  # noqa: S101  nothing is restored without brokers
+        try:
+            ends = await asyncio.to_thread(kafka.log_ends, self._settings.kafka, names)
+        except administration.FAILURES as error:
+            raise Unavailable("the brokers do not answer") from error
+        while not self.is_stopping:
+            async with self._database.transaction() as transaction:
+                rows = await transaction.rows(_PLACES, grp=identity.group)
+            if is_read(ends, {(row.topic, row.part): (row.topic_id, row.next) for row in rows}):
+                return
+            await self.pause(POLL_SECONDS)
+
+    async def _finish(self, count: int) -> None:
+        async with self._database.transaction() as transaction:
+            await transaction.run(_DONE, count=count)
+        crash_point("restoring.done")
+        log().warning("restored", epoch=self._epoch.number, count=count)
+        self._open()
+
+
+async def received_pages(client: httpx2.AsyncClient, writer: str) -> AsyncIterator[Sequence[Any]]:
+    """What a reader has of a writer, page after page."""
+    after: Mapping[str, str] = {}
+    while True:
+        answer = (
+            (await client.get("/v1/received", params={"from": writer, **after})).raise_for_status().json()
+        )
+        yield answer["data"]
+        if answer["after"] is None:
+            return
+        after = {"after": answer["after"]}
+
+
+def is_read(ends: Mapping[Partition, Place], places: Mapping[Partition, Place]) -> bool:
+    """Whether a reader is where these logs end, each of them the log that it reads."""
+    nowhere = (None, -1)
+    return all(
+        places.get(one, nowhere)[0] == topic_id and places.get(one, nowhere)[1] >= end
+        for one, (topic_id, end) in ends.items()
+    )
+
+
+def closed_while(app: ASGIApp, why_closed: Callable[[], str | None], but: Collection[str] = ()) -> ASGIApp:
+    """An application that refuses what is asked while it is closed, but for paths that begin so."""
+
+    async def guarded(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and why_closed() and not scope["path"].startswith(tuple(but)):
+            await refusal(refusals.StillRestoring())(scope, receive, send)
+        else:
+            await app(scope, receive, send)
+
+    return guarded

@@ -6,6 +6,7 @@ from typing import Any, Final, Self
 
 from sqlalchemy import make_url
 from testcontainers.community.postgres import PostgresContainer
+from testcontainers.core.config import testcontainers_config
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.waiting_utils import wait_for_logs
 
@@ -70,8 +71,13 @@ class KafkaContainer(DockerContainer):  # type: ignore[misc]
 @contextmanager
 def contained(made: Secrets) -> Iterator[Servers]:
     """Both servers, for as long as the block."""
+    testcontainers_config.ryuk_disabled = True  # a third image; the block's end removes both
     postgres: Any = PostgresContainer(
-        POSTGRES_IMAGE, username="postgres", password=made.password("database", "postgres"), driver=None
+        POSTGRES_IMAGE,
+        username="postgres",
+        password=made.password("database", "postgres"),
+        dbname="postgres",
+        driver=None,
     )
     postgres.with_env("POSTGRES_INITDB_ARGS", " ".join(INITDB)).with_command("-c max_connections=200")
     with postgres, KafkaContainer(made) as kafka:

@@ -74,6 +74,8 @@ class Batches:
         """The mark of the last record of a partition that must be seen there once more before it goes on."""
         self.standing: list[tuple[Partition, Alarm]] = []
         self.topic_ids: dict[str, UUID] = {}
+        self.was_overtaken = False
+        """Whether another process reads partitions that were ours, and this one must join the group again."""
 
     @property
     def topic_names(self) -> list[str]:
@@ -224,6 +226,7 @@ class Batches:
 
     def _follow(self, lost: PartitionsLost) -> None:
         self.forget(lost.lost)
+        self.was_overtaken = True
         log().warning("partitions_lost", group=self._identity.group, count=len(lost.lost))
 
     async def _transact(self, records: Sequence[Record], failure: Exception | None) -> None:

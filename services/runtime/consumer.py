@@ -19,12 +19,14 @@ from services.runtime.logs import log
 from services.runtime.offsets import Partition, PartitionLog
 from services.runtime.progress import ReaderProgress
 from services.runtime.settings import KafkaSettings
+from services.runtime.siblings import Siblings
 from services.runtime.worker import Backoff, Worker
 
 POLL_MS: Final = 2_000
 LOOK_SECONDS: Final = 4.0
 """How often the reader tells the brokers how far it is, and looks where the logs end."""
 LOOK_WITHIN_SECONDS: Final = 5.0
+NUMBER_SECONDS: Final = 0.1
 
 
 class Consumer(Worker, ConsumerRebalanceListener):  # type: ignore[misc]
@@ -39,8 +41,12 @@ class Consumer(Worker, ConsumerRebalanceListener):  # type: ignore[misc]
         *,
         records_max: int,
         gather_ms: int = 0,
+        siblings: Siblings,
+        lease_seconds: float,
     ) -> None:
         super().__init__()
+        self._siblings = siblings
+        self._lease_seconds = lease_seconds
         self._batches = batches
         self._database = database
         self._identity = identity
@@ -74,8 +80,12 @@ class Consumer(Worker, ConsumerRebalanceListener):  # type: ignore[misc]
         backoff = Backoff()
         while not self.is_stopping:
             self._failed = None
+            if not await self._has_number():
+                return
             names = self._batches.topic_names
-            self._consumer = kafka.new_consumer(self._settings, self._identity, names, self._gather_ms)
+            self._consumer = kafka.new_consumer(
+                self._settings, self._identity, names, self._gather_ms, self._lease_seconds
+            )
             try:
                 self._consumer.subscribe(names, listener=self)
                 await self._consumer.start()
@@ -86,8 +96,23 @@ class Consumer(Worker, ConsumerRebalanceListener):  # type: ignore[misc]
             finally:
                 await self._consumer.stop()  # a failed start needs it too
 
+    async def _has_number(self) -> bool:
+        """Wait until no other process has this one's number; False where it is to stop before."""
+        while not (self._siblings.owns_number or self.is_stopping):
+            self.clear()
+            await self.pause(NUMBER_SECONDS)
+        return not self.is_stopping
+
+    def _check_place(self) -> None:
+        """Who was overtaken reads no further before the brokers have given it partitions anew."""
+        if self._batches.was_overtaken or not self._siblings.owns_number:
+            self._batches.was_overtaken = False
+            self._batches.forget(list(self._batches.expected))
+            raise Unavailable("another process reads what this one read")
+
     async def _consume(self, backoff: Backoff) -> None:
         while not self.is_stopping:
+            self._check_place()
             fetched = await self._fetch()
             records = [record for partition in sorted(fetched) for record in fetched[partition]]
             if records:

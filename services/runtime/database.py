@@ -17,7 +17,7 @@ POOL_CONNECTIONS: Final = 8
 COMMAND_TIMEOUT_SECONDS: Final = 30
 CLOSE_WITHIN_SECONDS: Final = 5
 AWAY: Final = "the database does not answer; the same again will be tried"
-TEMPORARY: Final = ("08", "53", "57", "40001", "40P01")
+TEMPORARY: Final = ("08", "53", "57", "25P03", "40001", "40P01")
 """SQLSTATE classes and codes after which the same again may work (stack.md §4.1)."""
 PLANNING: Final = {
     "jit": "off",
@@ -34,8 +34,18 @@ FAILURES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.Intern
 class Database:
     """The pool of one database role; `transaction` is the only door."""
 
-    def __init__(self, settings: DatabaseSettings, *, application: str, pool: int = POOL_CONNECTIONS) -> None:
-        """A pool that opens its first connection when it is first used."""
+    def __init__(
+        self,
+        settings: DatabaseSettings,
+        *,
+        application: str,
+        pool: int = POOL_CONNECTIONS,
+        lease_seconds: float = 0,
+    ) -> None:
+        """A pool that opens its first connection when it is first used.
+
+        A process that stands still within a transaction for `lease_seconds` loses it, and with it its locks.
+        """
         self._connections_max = pool
         self._pool: Any = None
         self._arguments: dict[str, Any] = {
@@ -43,7 +53,11 @@ class Database:
             "command_timeout": COMMAND_TIMEOUT_SECONDS,
             "max_cached_statement_lifetime": 0,  # prepared once, as long as the connection lives
             "record_class": Row,
-            "server_settings": {"application_name": application, **PLANNING},
+            "server_settings": {
+                "application_name": application,
+                "idle_in_transaction_session_timeout": _milliseconds(lease_seconds),
+                **PLANNING,
+            },
         }
 
     @asynccontextmanager
@@ -69,9 +83,13 @@ class Database:
             wake()
 
     @asynccontextmanager
-    async def session(self) -> AsyncIterator[Any]:
-        """A connection outside the pool, cut on leaving: the locks of its session end with it."""
-        connection = await asyncpg.connect(**self._arguments)
+    async def session(self, *, lease_seconds: float = 0) -> AsyncIterator[Any]:
+        """A connection outside the pool, cut on leaving: the locks of its session end with it.
+
+        The server cuts it too where nothing is asked on it for `lease_seconds`.
+        """
+        settings = self._arguments["server_settings"] | {"idle_session_timeout": _milliseconds(lease_seconds)}
+        connection = await asyncpg.connect(**{**self._arguments, "server_settings": settings})
         try:
             yield connection
         finally:
@@ -120,6 +138,10 @@ def is_temporary(error: Exception) -> bool:
     if isinstance(error, asyncpg.PostgresError):
         return error.sqlstate is None or error.sqlstate.startswith(TEMPORARY)
     return not isinstance(error, ValueError)  # the driver's own: a value that no column takes
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:.0f}"
 
 
 async def _nothing(_connection: Any) -> None:

@@ -16,7 +16,7 @@ from services.runtime.backlog import Backlog, read_backlog
 from services.runtime.clock import SystemClock
 from services.runtime.database import Database
 from services.runtime.errors import Unavailable, define_refusal
-from services.runtime.metrics import ALARMS, DEAD_LETTER_DEPTH, OUTBOX_OLDEST_SECONDS, OUTBOX_PENDING
+from services.runtime.metrics import ALARMS, DEAD_LETTER_DEPTH, OUTBOX_OLDEST_SECONDS, OUTBOX_PENDING, PROCESS
 from services.runtime.problems import refusal
 from services.runtime.web import caller_of, create_app
 
@@ -45,11 +45,14 @@ class Health:
     def __init__(
         self,
         database: Database,
+        part: str = "",
         *,
         outbox_rows_max: int | None,
         why_halted: Callable[[], str | None] = lambda: None,
         alarms: Sequence[AlarmSource] = (),
     ) -> None:
+        self.part = part
+        """The name of this process among those of its service."""
         self._database = database
         self._outbox_rows_max = outbox_rows_max
         self._why_halted = why_halted
@@ -132,7 +135,7 @@ def health_app(health: Health) -> FastAPI:
     async def readyz() -> Response:
         """Requests can be taken; and what a person must look at, whether they can or not."""
         found = await health.look()
-        told = {"alarms": jsonable_encoder(found.alarms)}
+        told = {"process": health.part, "alarms": jsonable_encoder(found.alarms)}
         if found.reason is not None:
             return refusal(NotReady(), detail=f"waiting: {found.reason}", **told)
         assert found.backlog  # noqa: S101  without it the reason is `database`
@@ -143,6 +146,7 @@ def health_app(health: Health) -> FastAPI:
     async def metrics() -> Response:
         """All figures of this process, as they are now."""
         await health.look()
+        PROCESS.labels(health.part).set(1)
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     return app

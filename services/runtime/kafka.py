@@ -86,7 +86,11 @@ def member_of(identity: Identity, topics: Sequence[str]) -> str:
 
 
 def new_consumer(
-    settings: KafkaSettings, identity: Identity, topics: Sequence[str], gather_ms: int
+    settings: KafkaSettings,
+    identity: Identity,
+    topics: Sequence[str],
+    gather_ms: int,
+    lease_seconds: float = SESSION_MS / 1000,
 ) -> AIOKafkaConsumer:
     """A consumer that is not started; a static member keeps its partitions over a restart."""
     bound_fetching()
@@ -96,7 +100,7 @@ def new_consumer(
         enable_auto_commit=False,
         auto_offset_reset="none",  # where to go on is the database's word,
         isolation_level="read_committed",
-        session_timeout_ms=SESSION_MS,
+        session_timeout_ms=int(lease_seconds * 1000),
         heartbeat_interval_ms=HEARTBEAT_MS,
         rebalance_timeout_ms=REBALANCE_MS,
         max_poll_interval_ms=POLL_INTERVAL_MS,

@@ -76,7 +76,7 @@ def lost_stretches(
 
 
 class LogEnds:
-    """Looks where the logs end before anything is sent, and every ten seconds; several processes may."""
+    """Looks where the logs end before anything is sent, and every ten seconds, in the process that sends."""
 
     def __init__(
         self,
@@ -85,7 +85,10 @@ class LogEnds:
         topics: Sequence[str],
         producer: kafka.RelayProducer,
         wake: Callable[[], None],
+        sends: Callable[[], bool] = lambda: True,
     ) -> None:
+        """`sends` says whether this process is the one that sends: it alone looks."""
+        self._sends = sends
         self._database = database
         self._group = group
         self._topics = list(topics)
@@ -112,6 +115,9 @@ class LogEnds:
 
     async def sweep(self) -> bool:
         """Look again; brokers that are away are the relay's to tell of."""
+        if not self._sends():
+            self._is_due, self._standing = True, []  # another process knows; look before sending again
+            return False
         async with self._looking:
             try:
                 await self._look()

@@ -6,6 +6,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
+PROCESS: Final = Gauge("concert_process", "1 under the name of the process that shows this.", ["process"])
 OUTBOX_SENT: Final = Counter("concert_outbox_sent", "Events that the brokers hold.")
 OUTBOX_PENDING: Final = Gauge("concert_outbox_pending", "Events written and not yet sent; 10,000 at most.")
 OUTBOX_OLDEST_SECONDS: Final = Gauge("concert_outbox_oldest_seconds", "How long the oldest of them waits.")

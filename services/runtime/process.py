@@ -6,7 +6,7 @@ import resource
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -35,6 +35,7 @@ from services.runtime.receipts import SWEEP_SECONDS, Receipts, UnconfirmedEvents
 from services.runtime.relay import Relay
 from services.runtime.restoring import OPEN, Restoring, closed_while
 from services.runtime.settings import KafkaSettings, RuntimeSettings
+from services.runtime.siblings import Siblings
 from services.runtime.subscription import Subscription
 from services.runtime.sweeper import Sweeper
 from services.runtime.worker import Worker
@@ -54,6 +55,7 @@ class Runtime:
     database: Database
     outbox: Outbox
     clock: Clock
+    siblings: Siblings
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +155,7 @@ class ServiceProcess:
 class DurablePath:
     """What moves events between this service's database and the brokers; nothing of it without brokers."""
 
+    siblings: Siblings
     relays: list[Relay] = field(default_factory=list)
     watched: list[Sweeper | Consumer] = field(default_factory=list)
     alarms: list[AlarmSource] = field(default_factory=list)
@@ -163,7 +166,13 @@ class DurablePath:
     restoring: Restoring | None = None
 
     def wake(self) -> None:
-        """Tell the relays that there is something to send."""
+        """Tell the relays that there is something to send; another process's where the shard is there."""
+        self.wake_own()
+        if not self.sends:
+            self.siblings.tell("outbox")
+
+    def wake_own(self, _told: Collection[str] = ()) -> None:
+        """Tell the relays of this process alone."""
         for relay in self.relays:
             relay.wake()
 
@@ -177,6 +186,11 @@ class DurablePath:
             await (self.restoring.may_serve if is_service else self.restoring.may_send).wait()
         await worker.run()
 
+    @property
+    def sends(self) -> bool:
+        """Whether every shard's relay is here."""
+        return all(relay.is_owner for relay in self.relays)
+
     def lay(
         self,
         runtime: Runtime,
@@ -189,10 +203,13 @@ class DurablePath:
         """Relays and what looks after their events; a reader, where the service reads something."""
         identity, database, writes = runtime.identity, runtime.database, parts.writes
         names = [topic.name(identity.namespace) for topic in writes]
-        log_ends = LogEnds(database, identity.group, names, producer, self.wake)
+        lease = settings.lease_seconds
+        log_ends = LogEnds(database, identity.group, names, producer, self.wake, lambda: self.sends)
         self.relays += [
-            Relay(database, producer, shard=shard, gate=log_ends) for shard in range(identity.shards)
+            Relay(database, producer, shard=shard, gate=log_ends, lease_seconds=lease)
+            for shard in range(identity.shards)
         ]
+        self.siblings.hear("outbox", self.wake_own)
         self.operators.append(operations.refill_routes(log_ends))
         reads = [topic for subscription in parts.subscriptions for topic in subscription.topics]
         streams = neighbours.Streams(identity, reads, writes)
@@ -217,8 +234,16 @@ class DurablePath:
             return
         receipts = Receipts(identity, writes, runtime.outbox, runtime.clock)
         batches = Batches(database, identity, parts.subscriptions, parts.open_work, receipts)
-        sizes = {"records_max": settings.batch_records_max, "gather_ms": settings.gather_ms}
-        self.consumer = Consumer(batches, database, identity, brokers, **sizes)
+        self.consumer = Consumer(
+            batches,
+            database,
+            identity,
+            brokers,
+            records_max=settings.batch_records_max,
+            gather_ms=settings.gather_ms,
+            siblings=self.siblings,
+            lease_seconds=lease,
+        )
         self.watched.append(self.consumer)
         self.operators.append(operations.routes(database, identity.group, batches))
 
@@ -230,16 +255,18 @@ async def running(service: str, settings: RuntimeSettings, wire: Wire) -> AsyncI
     identity = Identity(
         service, settings.cell, settings.mode, namespace, settings.outbox_shards, settings.process
     )
-    database = Database(settings.database, application=identity.part)
+    lease = settings.lease_seconds
+    database = Database(settings.database, application=identity.part, lease_seconds=lease)
     # Of its own: requests that hold every other connection must not make the service look dead.
     probed = Database(settings.database, application=f"{identity.part}-health", pool=1)
     clock = SystemClock()
     producer = kafka.RelayProducer(settings.kafka, clock) if settings.kafka else None
-    durable = DurablePath()
+    siblings = Siblings(database, identity.process, lease)
+    durable = DurablePath(siblings)
     try:
         await check_schema(database, service)
         epoch = await settle(database, settings.epoch_file) if settings.kafka else WriterEpoch()
-        runtime = Runtime(identity, database, Outbox(identity, durable.wake), clock)
+        runtime = Runtime(identity, database, Outbox(identity, durable.wake), clock, siblings)
         parts = wire(runtime, settings)
         if settings.kafka and producer:
             durable.lay(runtime, parts, settings, settings.kafka, producer, epoch)
@@ -247,6 +274,7 @@ async def running(service: str, settings: RuntimeSettings, wire: Wire) -> AsyncI
         operators = [*([parts.operators] if parts.operators else []), *durable.operators]
         health = Health(
             probed,
+            identity.part,
             outbox_rows_max=settings.outbox_rows_max if durable.relays else None,
             why_halted=lambda: durable.why_closed() or parts.why_halted(),
             alarms=[*parts.alarms, *durable.alarms, *(one.alarms for one in watched)],
@@ -260,7 +288,7 @@ async def running(service: str, settings: RuntimeSettings, wire: Wire) -> AsyncI
             tls=settings.tls,
             internal_opens=parts.internal_opens,
         )
-        workers: list[Worker] = [*watched, *durable.relays]
+        workers: list[Worker] = [*watched, *durable.relays, *([siblings] if settings.kafka else [])]
         async with asyncio.TaskGroup() as group:
             # HTTP answers at once, Kafka joins when it can.
             tasks = [group.create_task(server.serve(sockets)) for server, sockets in servers]

@@ -143,6 +143,7 @@ class UnconfirmedEvents:
         async with self._database.transaction() as transaction:
             [lead] = await transaction.rows(_LEAD, lock_class=LOCK_CLASS)
             if not lead.leads:
+                self._alarms = []  # the other one's to tell
                 return False
             await transaction.run(_CONFIRMED)
             await transaction.run(

@@ -1,6 +1,8 @@
 """The relay moves rows from the outbox to the brokers: in order within a shard, never skipping."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, Protocol
 
 from aiokafka.errors import KafkaError
@@ -77,9 +79,18 @@ class Relay(Worker):
     """One shard's relay: holds the shard's lock on its own connection while that connection lives."""
 
     def __init__(
-        self, database: Database, produce: Produce, *, shard: int, gate: SendingGate | None = None
+        self,
+        database: Database,
+        produce: Produce,
+        *,
+        shard: int,
+        gate: SendingGate | None = None,
+        lease_seconds: float = 0,
     ) -> None:
+        """After `lease_seconds` of standing still, another process's relay may have the shard."""
         super().__init__()
+        self.is_owner = False
+        self._lease_seconds = lease_seconds
         self._gate = gate
         self._produce = produce
         self._database = database
@@ -90,7 +101,7 @@ class Relay(Worker):
         backoff = Backoff()
         while not self.is_stopping:
             try:
-                async with self._database.session() as session:
+                async with self._database.session(lease_seconds=self._lease_seconds) as session:
                     await self._own(session)
                     await self._send_all(session, backoff)
             except (KafkaError, Unavailable, *FAILURES) as error:
@@ -98,6 +109,7 @@ class Relay(Worker):
                     self._gate.suspect()
                 # Nothing was committed: the rows are still in the outbox and go out under the same ids.
                 log().warning("relay_waits", error_class=type(error).__name__, shard=self._shard)
+                self.is_owner = False
                 self.clear()  # what was written before this failure must not cut the wait short
                 await self.pause(backoff.next())
 
@@ -105,6 +117,7 @@ class Relay(Worker):
         """Wait for the shard's lock; a connection that is lost loses lock and claim together."""
         while not self.is_stopping:
             if await session.fetchval(_LOCK, LOCK_CLASS, self._shard):
+                self.is_owner = True
                 return
             await self.pause(LOCK_SECONDS)
 
@@ -112,10 +125,24 @@ class Relay(Worker):
         while not self.is_stopping:
             self.clear()
             if self._gate:
-                await self._gate.ready()
-            sent = await relay(Transaction(session), self._produce, shard=self._shard)
+                await _while_alive(session, self._gate.ready())
+            sent = await relay(Transaction(session), partial(self._sent, session), shard=self._shard)
             if sent:
                 crash_point("relay.committed")
                 OUTBOX_SENT.inc(sent)
             backoff.reset()
             await self.pause(0 if sent == ROWS_MAX else POLL_SECONDS)
+
+    async def _sent(self, session: Any, rows: Sequence[Any]) -> None:
+        await _while_alive(session, self._produce(rows))
+
+
+async def _while_alive(session: Any, work: Awaitable[None]) -> None:
+    """Wait for brokers, and let the server see meanwhile that this process lives: it keeps the lock."""
+    task = asyncio.ensure_future(work)
+    try:
+        while not (await asyncio.wait({task}, timeout=POLL_SECONDS))[0]:
+            await session.execute("SELECT 1")
+        task.result()
+    finally:
+        task.cancel()

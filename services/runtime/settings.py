@@ -119,6 +119,8 @@ class RuntimeSettings(ProcessSettings):
     """How many records one transaction of the consumer takes."""
     gather_ms: int = 0
     """How long the brokers may hold back what is to be read, so that more is applied in one transaction."""
+    lease_seconds: float = Field(default=15, ge=6)
+    """After standing still for so long a process loses partitions, locks and number to the others."""
     outbox_rows_max: int = 1_000_000
     """Above so many unsent events the service is not ready: the disk guard."""
     epoch_file: Path | None = None

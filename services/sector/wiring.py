@@ -63,7 +63,7 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
         seed = b64decode(secret_from(settings.signing_key_file).get_secret_value(), validate=True)
         signing_key = Ed25519PrivateKey.from_private_bytes(seed)
         keys = GovernanceKeys.read(settings.governance_keys_file.read_bytes())
-        feeds = FeedNotifier()
+        feeds = FeedNotifier(runtime.siblings)
         vault = VaultClient(settings.vault.socket)
         vault_key = public_bytes(settings.vault.key)
 

@@ -2,8 +2,9 @@
 
 import asyncio
 import hashlib
+import math
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, Final
@@ -22,6 +23,7 @@ from services.runtime.crash import crash_point
 from services.runtime.errors import Refused
 from services.runtime.openapi import needed_header, refuses
 from services.runtime.refusals import NO_ENTRY
+from services.runtime.siblings import ALL, LOOK_SECONDS, Siblings
 from services.runtime.tokens import Caller
 from services.sector.domain import refusals
 from services.sector.domain.closures import Task
@@ -56,15 +58,31 @@ ReferralPath = Annotated[str, Path(json_schema_extra={"pattern": KINDS["referral
 """Ids in a path; another form is answered like an unknown one."""
 
 
+FEED_NEWS: Final = "feed"
+
+
 class FeedNotifier:
-    """Tells whoever waits for an agency's feed that a transaction of this process made it grow."""
+    """Tells whoever waits for an agency's feed, here or in another process, that it has grown."""
 
-    def __init__(self) -> None:
+    def __init__(self, siblings: Siblings | None = None) -> None:
         self._next: dict[str, asyncio.Event] = {}
+        self._siblings = siblings
+        if siblings:
+            siblings.hear(FEED_NEWS, self._wake)
 
-    def notify(self, agencies: Iterable[str]) -> None:
-        """Wake who waits for one of these feeds."""
-        for agency in agencies:
+    @property
+    def look_seconds(self) -> float:
+        """After how long a reader looks by itself: another process's news may not have come."""
+        return LOOK_SECONDS if self._siblings and self._siblings.are_there else math.inf
+
+    def notify(self, agencies: Collection[str]) -> None:
+        """Wake who waits for one of these feeds, and let the others do so."""
+        self._wake(agencies)
+        if self._siblings and agencies:
+            self._siblings.tell(FEED_NEWS, agencies)
+
+    def _wake(self, agencies: Collection[str]) -> None:
+        for agency in [*self._next] if ALL in agencies else agencies:
             if growth := self._next.pop(agency, None):
                 growth.set()
 

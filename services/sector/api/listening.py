@@ -72,7 +72,7 @@ def listening_routes(engine: Engine) -> APIRouter:
                 left = until - loop.time()
                 if told or left <= 0 or draining_of(request).is_set() or await request.is_disconnected():
                     break
-                await _wait(growth, request, left)
+                await _wait(growth, request, min(left, engine.feeds.look_seconds))
         rows = [event.model_dump(mode="json", exclude_defaults=True) for event in told]
         return JSONResponse({"data": rows, "next": told[-1].position if told else after})
 

@@ -28,7 +28,8 @@ class Brokers:
 
 async def test_a_partition_with_a_mountain_of_records_waits_until_all_others_had_their_turn() -> None:
     batches = Mock(is_other=Mock(return_value=False))
-    consumer = Consumer(batches, Mock(), Mock(group="readers"), Mock(), records_max=500)
+    sizes = {"records_max": 500, "siblings": Mock(), "lease_seconds": 15}
+    consumer = Consumer(batches, Mock(), Mock(group="readers"), Mock(), **sizes)  # type: ignore[arg-type]
     consumer._consumer = Brokers({BUSY: 300_000, ALSO_BUSY: 300_000, QUIET: 700})
 
     turns = [partition for _ in range(7) for partition in await consumer._fetch()]

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from aiokafka.errors import KafkaError
 
@@ -40,6 +40,7 @@ held AS (
 INSERT INTO outbox_sent (id, shard, topic, key, sequence, value, created_at)
 SELECT id, shard, topic, key, sequence, value, created_at FROM sent"""
 
+R = TypeVar("R")
 Produce = Callable[[Sequence[Any]], Awaitable[Mapping[Partition, int]]]
 """Sends rows in the order given and returns once the brokers hold every one of them, and up to where."""
 
@@ -133,16 +134,16 @@ class Relay(Worker):
             backoff.reset()
             await self.pause(0 if sent == ROWS_MAX else POLL_SECONDS)
 
-    async def _sent(self, session: Any, rows: Sequence[Any]) -> None:
-        await _while_alive(session, self._produce(rows))
+    async def _sent(self, session: Any, rows: Sequence[Any]) -> Mapping[Partition, int]:
+        return await _while_alive(session, self._produce(rows))
 
 
-async def _while_alive(session: Any, work: Awaitable[None]) -> None:
+async def _while_alive(session: Any, work: Awaitable[R]) -> R:
     """Wait for brokers, and let the server see meanwhile that this process lives: it keeps the lock."""
     task = asyncio.ensure_future(work)
     try:
         while not (await asyncio.wait({task}, timeout=POLL_SECONDS))[0]:
             await session.execute("SELECT 1")
-        task.result()
+        return task.result()
     finally:
         task.cancel()

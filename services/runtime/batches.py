@@ -74,8 +74,7 @@ class Batches:
         """The mark of the last record of a partition that must be seen there once more before it goes on."""
         self.standing: list[tuple[Partition, Alarm]] = []
         self.topic_ids: dict[str, UUID] = {}
-        self.was_overtaken = False
-        """Whether another process reads partitions that were ours, and this one must join the group again."""
+        self.was_overtaken = False  # by another process: this one must join the group again
 
     @property
     def topic_names(self) -> list[str]:

@@ -41,8 +41,8 @@ class Consumer(Worker, ConsumerRebalanceListener):  # type: ignore[misc]
         *,
         records_max: int,
         gather_ms: int = 0,
-        siblings: Siblings,
-        lease_seconds: float,
+        siblings: Siblings | None = None,
+        lease_seconds: float = kafka.SESSION_MS / 1000,
     ) -> None:
         super().__init__()
         self._siblings = siblings
@@ -96,16 +96,20 @@ class Consumer(Worker, ConsumerRebalanceListener):  # type: ignore[misc]
             finally:
                 await self._consumer.stop()  # a failed start needs it too
 
+    @property
+    def _owns_number(self) -> bool:
+        return self._siblings is None or self._siblings.owns_number
+
     async def _has_number(self) -> bool:
         """Wait until no other process has this one's number; False where it is to stop before."""
-        while not (self._siblings.owns_number or self.is_stopping):
+        while not (self._owns_number or self.is_stopping):
             self.clear()
             await self.pause(NUMBER_SECONDS)
         return not self.is_stopping
 
     def _check_place(self) -> None:
         """Who was overtaken reads no further before the brokers have given it partitions anew."""
-        if self._batches.was_overtaken or not self._siblings.owns_number:
+        if self._batches.was_overtaken or not self._owns_number:
             self._batches.was_overtaken = False
             self._batches.forget(list(self._batches.expected))
             raise Unavailable("another process reads what this one read")

@@ -40,6 +40,7 @@ WORDS: Final = (
     Word("topology", "topology", OPERATORS, "Topics, users and rights on the brokers.", is_noun=True),
     Word("dead-letters", "dead_letters", OPERATORS, "Records that services set aside.", is_noun=True),
     Word("readers", "readers", OPERATORS, "Partitions that stopped, and letting them go on.", is_noun=True),
+    Word("lag", "lag", OPERATORS, "How far readers are behind, in records and seconds."),
     Word("refill", "refill", OPERATORS, "Let a service send again what brokers lost."),
     Word("backup", "backup", OPERATORS, "Copy all databases, and the secrets for one recipient."),
     Word("backup-key", "backup", OPERATORS, "Make the key that backups' secrets are sealed to."),

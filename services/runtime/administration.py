@@ -250,6 +250,12 @@ def ends(admin: KafkaAdminClient, names: Sequence[str]) -> dict[tuple[str, int],
     return {(each.topic, each.partition): found.offset for each, found in following.items()}
 
 
+def positions(admin: KafkaAdminClient, group: str) -> dict[tuple[str, int], int]:
+    """Where a group goes on, as it has told the brokers."""
+    found = admin.list_group_offsets([group])[group]
+    return {(each.topic, each.partition): told.offset for each, told in found.items() if told.offset >= 0}
+
+
 # what the cluster has
 
 

@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from deploy.local import control
 from deploy.local.databases import DATABASES
+from schemas.topics import TOPICS, VIEWS
 from services.cli.__main__ import application
 from services.cli.demo.trial import until
 from services.cli.status import standing_alarms
@@ -162,6 +163,20 @@ async def test_a_damaged_trail_is_told_by_the_index(session: Session, what: str,
     finally:
         await in_database(session, "audit", damage)
         await platform.restart("audit")
+
+
+@pytest.mark.usefixtures("before")
+async def test_lag_is_told_of_every_group_and_topic_also_of_a_service_that_is_down(session: Session) -> None:
+    await session.trial.platform.stop("police")
+    try:
+        told = json.loads((await concert(session, "lag", "--json")).stdout)["data"]
+    finally:
+        await session.trial.platform.start("police")
+
+    views = {(view.user, view.source.name()) for view in VIEWS}
+    read = {(reader, topic.name()) for topic in TOPICS for reader in topic.readers} | views
+    assert {(row["group"], row["topic"]) for row in told} == read
+    assert len(told) == len(read)
 
 
 LETTERS = """

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
+from uuid import UUID
 
 import pytest
 
+from services.cli.lag import lag_of, seconds_behind
 from services.runtime import log_ends, partition_alarms, process
 from services.runtime.errors import Unavailable
 from services.runtime.ids import new_id
@@ -81,6 +83,27 @@ async def test_an_operator_sees_the_plan_and_lets_a_topic_be_sent_again_with_a_r
     async with space.transaction("health") as transaction:
         rows = await transaction.rows("SELECT verb, reason FROM operator_act")
     assert [tuple(row) for row in rows] == [("refill", "a disk was lost")]
+
+
+async def test_seconds_count_since_a_log_was_first_seen_beyond_a_position(space: Space) -> None:
+    topic, this, other = f"{space.namespace}lag", UUID(int=1), UUID(int=2)
+    samples = [(other, 90, 900), (this, 5, 300), (this, 5, 200), (this, 9, 100)]
+    async with space.transaction("health", as_admin=True) as transaction:
+        for part in (0, 1, 2):
+            for topic_id, following, ago in samples:
+                await transaction.run(
+                    "INSERT INTO log_end (topic, part, at, topic_id, next)"
+                    " VALUES (:topic, :part, now() - make_interval(secs => :ago), :topic_id, :next)",
+                    **{"topic": topic, "part": part, "ago": ago, "topic_id": topic_id, "next": following},
+                )
+    positions = {(topic, 0): 5, (topic, 1): 3, (topic, 2): 9}
+    async with space.platform.server.connection(space.database_name("health")) as connection:
+        seconds = await seconds_behind(connection, positions, {topic: this})
+
+    assert {part: round(one, -1) for (_, part), one in seconds.items()} == {0: 100, 1: 300}
+    ends = {(topic, 0): 9, (topic, 1): 9, (topic, 2): 11}
+    assert lag_of(positions, ends, seconds) == {"messages": 12, "seconds": 300}
+    assert lag_of({(topic, 2): 9}, ends, seconds) == {"messages": 2, "seconds": 0}
 
 
 async def shortened(space: Space, key: str) -> datetime:

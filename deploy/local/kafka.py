@@ -14,7 +14,7 @@ from typing import Final
 from deploy.local import accounts, programs
 from deploy.local.jars import class_path
 from deploy.local.parts import Part
-from deploy.local.places import make_directory, must_reach, write_private
+from deploy.local.places import flush, make_directory, must_reach, write_private
 from deploy.local.secrets import Secrets
 from deploy.local.subprocesses import Say, port_answers, run_subprocess, start_subprocess
 from services.runtime import administration
@@ -130,6 +130,7 @@ class Kafka(Part):
             await asyncio.to_thread(shutil.rmtree, self.records, ignore_errors=True)
             accounts.give(self._account, make_directory(self.records))
             await self._format()
+            await asyncio.to_thread(flush, self.records)  # the tool leaves it to the system
             marker.touch()
 
     async def start(self) -> None:

@@ -96,6 +96,16 @@ def write_private(path: Path, content: str | bytes, *, durably: bool = True) -> 
     return fresh.replace(path)
 
 
+def flush(folder: Path) -> None:
+    """Lets a power cut find a folder's own files as they are now."""
+    for path in (*(each for each in folder.iterdir() if each.is_file()), folder):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 @contextlib.contextmanager
 def temporary_directory(prefix: str = "concert-") -> Iterator[Path]:
     """A directory that vanishes afterwards and that every part may reach."""

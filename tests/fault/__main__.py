@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import json
 import secrets
+import shutil
 import sys
 from pathlib import Path
 
@@ -17,13 +18,14 @@ def main() -> int:
     words.add_argument("--seed", type=int, default=secrets.randbelow(1_000_000))
     words.add_argument("--soak", action="store_true")
     words.add_argument("--json", action="store_true")
-    words.add_argument("--keep", type=Path, help="Where the history of all requests goes.")
+    words.add_argument("--keep", type=Path, help="Where the history and all logs go.")
     chosen = words.parse_args()
     with temporary_directory("concert-fault-") as folder:
         plan = PLANS[chosen.run][chosen.soak]
         verdict = asyncio.run(perform(chosen.run, plan, chosen.seed, folder, _say))
         if chosen.keep:
-            chosen.keep.write_bytes((folder / "history.jsonl").read_bytes())
+            shutil.copytree(folder / "installation" / "logs", chosen.keep)
+            shutil.copy(folder / "history.jsonl", chosen.keep)
     if chosen.json:
         print(json.dumps(verdict, indent=1))
     else:

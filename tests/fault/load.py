@@ -16,6 +16,7 @@ from services.cli.agency_client import (
     ACKNOWLEDGE,
     FEEDBACK,
     REFUSED,
+    SEAL,
     WITHDRAW,
     AgencyAccount,
     AgencyClient,
@@ -34,7 +35,7 @@ WALKS: Final[Mapping[str, tuple[str, tuple[AgencyStep, ...]]]] = {
     story.name: (story.ends, story.steps)
     for story in STORIES
     if story.steps and not (story.waits_for or story.is_race or story.goes_on)
-} | {"withdrawn while offered": ("withdrawn", (ACKNOWLEDGE, WITHDRAW))}
+} | {"withdrawn while offered": ("sealed", (ACKNOWLEDGE, WITHDRAW, SEAL))}
 
 
 class History:

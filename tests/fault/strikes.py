@@ -62,12 +62,18 @@ async def freeze(platform: Platform, name: str, seconds: float) -> None:
             os.kill(pid, signal.SIGCONT)
 
 
+def parts_of(platform: Platform, service: str) -> list[str]:
+    """All processes of a service."""
+    return [name for name in platform.names if name == service or name.startswith(f"{service}-")]
+
+
 async def offsets_back(platform: Platform, service: str) -> None:
     """F8: a service begins to read all its topics once more."""
-    await platform.stop(service)
+    parts = parts_of(platform, service)
+    await asyncio.gather(*map(platform.stop, parts))
     async with platform.installation.server.connection(DATABASES[service].name) as connection:
         await connection.execute("UPDATE consumer_offset SET next = 0")
-    await platform.start(service)
+    await asyncio.gather(*map(platform.start, parts))
 
 
 async def rows_again(platform: Platform) -> None:
@@ -88,9 +94,9 @@ async def lose_brokers(platform: Platform, *, without_refill: bool = False) -> N
 
     Without refill what was sent is forgotten too: then those steps are lost, and a run must see it.
     """
-    arbiter = platform.pid("referrals")
-    if arbiter:
-        os.kill(arbiter, signal.SIGSTOP)
+    arbiters = [pid for name in parts_of(platform, "referrals") if (pid := platform.pid(name))]
+    for pid in arbiters:
+        os.kill(pid, signal.SIGSTOP)
     try:
         await asyncio.sleep(AHEAD_SECONDS)
         await end(platform, KAFKA)
@@ -100,8 +106,8 @@ async def lose_brokers(platform: Platform, *, without_refill: bool = False) -> N
                 async with platform.installation.server.connection(DATABASES[sector].name) as connection:
                     await connection.execute("DELETE FROM outbox_sent")
     finally:
-        if arbiter:
-            os.kill(arbiter, signal.SIGCONT)
+        for pid in arbiters:
+            os.kill(pid, signal.SIGCONT)
     part = platform._keepers[KAFKA].part
     assert isinstance(part, Kafka)
     await part.prepare()
@@ -116,6 +122,8 @@ async def cut_power(platform: Platform, disks: Mapping[str, Disk]) -> None:
     await asyncio.gather(*(end(platform, name) for name in disks))
     for disk in disks.values():
         await asyncio.to_thread(disk.restore_power)
+    for name in disks:
+        await platform._keepers[name].part.prepare()  # as whoever starts the machine again
     await asyncio.gather(*(platform.start(name) for name in disks))
 
 

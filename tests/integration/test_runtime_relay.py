@@ -11,8 +11,9 @@ from schemas.events.referral import AcknowledgeReferral
 from schemas.topics import STEPS
 from services.runtime.database import Database
 from services.runtime.ids import new_id
-from services.runtime.relay import LOCK_CLASS, Relay
+from services.runtime.relay import LOCK_CLASS, Relay, relay
 from services.runtime.subscription import OutboxEvent
+from services.runtime.transaction import Transaction
 from tests.support.platform import Space
 from tests.support.poison import AT
 from tests.support.waiting import until
@@ -109,6 +110,26 @@ async def test_of_two_relays_one_sends_and_the_other_follows_when_it_stops(
 
     assert recorder.owners == ["second", "third"]
     assert recorder.numbers == sorted(set(recorder.numbers))
+
+
+async def test_what_was_sent_while_its_topic_is_refilled_stays_and_goes_again(
+    space: Space, database: Database
+) -> None:
+    """It may lie in the log that was lost, and the refill has not seen it in `outbox_sent`."""
+
+    async def produce(_rows: Sequence[Any]) -> dict[tuple[str, int], int]:
+        async with space.transaction("health") as other:
+            await other.run("INSERT INTO refilled VALUES ('a topic', clock_timestamp())")
+        return {("a topic", 0): 1}
+
+    await written(space, database, 1)
+    async with database.session() as session:
+        await relay(Transaction(session), produce, shard=SHARD)
+    assert await _left(database) == 1
+
+    async with database.session() as session:
+        await relay(Transaction(session), Recorder().of("again"), shard=SHARD)
+    assert await _left(database) == 0
 
 
 async def test_a_lost_connection_loses_the_shard_and_nothing_else(space: Space, database: Database) -> None:

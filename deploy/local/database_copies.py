@@ -1,11 +1,13 @@
 """Copies of services' databases at one moment, and putting them in the place of what there is."""
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import asyncpg
 
@@ -24,6 +26,7 @@ from services.runtime.crash import crash_point
 from services.runtime.database import Database
 from services.runtime.migrate import folders, migrate
 from services.runtime.settings import DatabaseSettings
+from services.runtime.writer_epoch import read_epoch, write_epoch
 
 ORDER: Final = ("notifications", "referrals", *SECTORS, "governance", "audit")
 """Whoever is told before whoever tells, so that what a copy lacks another one has and sends again.
@@ -39,10 +42,15 @@ REPLACED: Final = "{}_replaced"
 """What a restore put aside: kept until the next one."""
 
 _FEED_GAP: Final = "UPDATE feed_end SET position = position + 1000000"
-"""What is told again stands behind every position that an agency has read up to."""
+"""A place that an agency was given since the copy is then none, and stands for no other event."""
 _REVISIONS: Final = "SELECT version_num FROM alembic_version ORDER BY 1"
 _EPOCH: Final = "SELECT epoch FROM writer"
 _HAS_EPOCH: Final = "SELECT to_regclass('writer') IS NOT NULL"
+_RESTORING: Final = """
+UPDATE writer SET epoch = $1, is_filed = true, restoring = true, report = NULL,
+  state_at = CAST($2 AS timestamptz) - interval '10 minutes'"""
+"""What was on its way at that moment is asked for too."""
+_REPORT: Final = "SELECT CAST(report AS text) FROM writer"
 _TRAIL_SIZE: Final = "SELECT coalesce(max(size), 0) FROM log_state"
 _SESSIONS: Final = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = ANY($1::text[])"
 
@@ -171,16 +179,27 @@ async def is_restoring(installation: Installation, service: str) -> bool:
         return bool(await connection.fetchval("SELECT restoring FROM writer"))
 
 
-async def raise_epoch(installation: Installation, service: str, at_least: int) -> int:
+async def report_of(installation: Installation, service: str) -> dict[str, Any]:
+    """What a service found out with its neighbours."""
+    async with installation.server.connection(DATABASES[service].name) as connection:
+        return dict(json.loads(await connection.fetchval(_REPORT) or "{}"))
+
+
+async def raise_epoch(installation: Installation, service: str, copied_at: datetime, at_least: int) -> int:
     """Gives the made database a writer's epoch that no event had yet: first the file beside it, then the row.
 
     Cut off in between, the old database finds itself older than its file, and goes on above it.
     """
-    fresh_name = FRESH.format(DATABASES[service].name)
-    async with installation.server.connection(fresh_name) as fresh:
-        if not await fresh.fetchval(_HAS_EPOCH):
-            return 0
-    return at_least
+    file = installation.epoch_file(service)
+    in_file = await asyncio.to_thread(read_epoch, file)
+    async with installation.server.connection(DATABASES[service].name) as old:
+        in_use = await old.fetchval(_EPOCH) if await old.fetchval(_HAS_EPOCH) else 0
+    epoch = max(at_least, in_file or 0, in_use) + 1
+    await asyncio.to_thread(write_epoch, file, epoch)
+    crash_point("restore.epoch_filed")
+    async with installation.server.connection(FRESH.format(DATABASES[service].name)) as fresh:
+        await fresh.execute(_RESTORING, epoch, copied_at)
+    return epoch
 
 
 async def record_act(

@@ -92,7 +92,11 @@ async def bring_back(
         if not only and await database_copies.trail_size(installation) >= manifest.trail_size > 0:
             # Put back, it would lack what others did since, and the signer would never sign it again.
             services.remove("audit")
-        outcome = {"is_running": is_running, "services": _plan(manifest, services), "waiting": []}
+        outcome: dict[str, Any] = {
+            "is_running": is_running,
+            "services": _plan(manifest, services),
+            "waiting": [],
+        }
         if reason is None:
             return outcome
         if not is_running:  # on a new machine there is nothing to replace yet
@@ -100,6 +104,8 @@ async def bring_back(
         await _replace(installation, directory, manifest, services, reason)
         if is_running:
             outcome["waiting"] = await _wait(installation, services)
+            for name in {*services} - {*outcome["waiting"], *WITHOUT_KAFKA}:
+                outcome["services"][name]["found"] = await database_copies.report_of(installation, name)
         return outcome
 
 
@@ -121,7 +127,7 @@ async def _replace(
         await database_copies.copy_in(installation, service, directory / f"{service}.dump")
         if service not in WITHOUT_KAFKA:
             at_least = manifest.databases[service].epoch
-            epoch = await database_copies.raise_epoch(installation, service, at_least)
+            epoch = await database_copies.raise_epoch(installation, service, manifest.made_at, at_least)
             say(f"{service}: copied; it writes as epoch {epoch}")
     counts = {"databases": len(services), "age_seconds": int(_age_seconds(manifest))}
     is_fresh = database_copies.ACTS_OF in services  # the act must stand in what will be in use
@@ -174,6 +180,8 @@ def _lines(outcome: Mapping[str, Any]) -> list[str]:
     for name, row in outcome["services"].items():
         asks = ", ".join(row["asks"]) or "nobody"
         lines.append(f"{name}\tof {row['copied_at']}, {row['age_seconds']} s old\tasks {asks}")
+        if found := row.get("found"):
+            lines.append(f"{name}\t{found.get('events_sent_again', 0)} events were sent to it again")
         if row["age_seconds"] > KEYS_LAST_DAYS * 86_400:
             lines.append(f"{name}\tolder than {KEYS_LAST_DAYS} days: its packets open no more")
     return lines

@@ -17,14 +17,19 @@ from deploy.local.backups import BackupKey
 from deploy.local.databases import DATABASES
 from deploy.local.places import temporary_directory
 from deploy.local.postgres import POSTGRES
-from services.cli.agency_client import ACCEPT, ACKNOWLEDGE, START, WITHDRAW, AgencyClient
+from services.cli.agency_client import ACCEPT, ACKNOWLEDGE, DESK, PROVIDE, START, WITHDRAW, AgencyClient
 from services.cli.backup import back_up
 from services.cli.demo.trial import Trial, listening, running_trial, set_up, until
 from services.cli.restore import bring_back
-from tests.e2e.test_survivor_referred_across_four_sectors import in_state, take
+from tests.e2e.test_survivor_referred_across_four_sectors import TOLD, in_state, take
 from tests.support.processes import KILLED_BY_ITSELF
 from tests.support.servers import unflushed
 from tests.support.shared import REPOSITORY
+
+VIEW = "SELECT state FROM referral_view WHERE referral = $1"
+STATE = {"referrals": "SELECT state FROM referral WHERE id = $1", "health": VIEW, "social_services": VIEW}
+PACKETS = "SELECT count(*) FROM packet_group g JOIN packet p USING (packet) WHERE p.case_id = $1"
+TODAY = ["in_service", "withdrawn"]
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -39,6 +44,13 @@ class Yesterday:
     folder: Path
     moved: str
     withdrawn: str
+    erased: str
+    places: dict[str, int]
+    """Sector → the end of its party's feed, as the agency knows it."""
+
+    @property
+    def parties(self) -> tuple[AgencyClient, AgencyClient]:
+        return self.owner, self.receiver
 
     @property
     def data(self) -> Path:
@@ -51,6 +63,30 @@ class Yesterday:
     async def one(self, service: str, sql: str, *arguments: object) -> object:
         async with self.trial.installation.server.connection(DATABASES[service].name) as connection:
             return await connection.fetchval(sql, *arguments)
+
+    async def all_agree(self) -> bool:
+        """Whether arbiter and parties know of today's steps: her withdrawal, and the start."""
+        for service, sql in STATE.items():
+            if [await self.one(service, sql, one) for one in (self.moved, self.withdrawn)] != TODAY:
+                return False
+        return True
+
+    async def erased_stays_erased(self) -> bool:
+        """Whether the ledger that the vault has was taken back, and what it closed is deleted again."""
+        return not await self.one("social_services", PACKETS, self.erased)
+
+    async def trail_was_told(self) -> bool:
+        told = "SELECT count(*) FROM operator_act WHERE verb = 'restore' AND told_at IS NOT NULL"
+        return bool(await self.one("governance", told))
+
+    async def go_on(self) -> None:
+        """A further step is taken, and both parties are told, who read their feeds from the beginning."""
+        issuer = self.trial.issuer
+        owner, receiver = (AgencyClient(one.agency, str(one.http.base_url), issuer) for one in self.parties)
+        async with owner.http, receiver.http, listening([owner, receiver]):
+            for party in (owner, receiver):
+                await party.told(self.moved, START.fact)
+            await take(owner, receiver, self.moved, PROVIDE)
 
     async def concert(self, *words: object, crash_at: str = "") -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-m", "services.cli", *map(str, words), "--data", str(self.data)]
@@ -71,11 +107,15 @@ async def yesterday(anyio_backend: str) -> AsyncIterator[Yesterday]:
             owner, receiver = first["social_services"], first["health"]
             async with listening([owner, receiver]):
                 moved, withdrawn = [await in_state(owner, receiver, ACKNOWLEDGE, ACCEPT) for _ in range(2)]
+                erased = await owner.open_case()
+                await owner.write_packet(erased, TOLD)
                 key = BackupKey.create(folder / "key")
                 await back_up(trial.installation.configuration, folder / "backup", key)
                 await take(owner, receiver, withdrawn, WITHDRAW)
                 await take(owner, receiver, moved, START)
-            yield Yesterday(trial, owner, receiver, folder, moved, withdrawn)
+                await owner.ask("POST", f"/v1/cases/{erased}/erasures", {"duty": DESK})
+            ends = {one.agency.sector: (await one.whole_feed())[-1].position for one in (owner, receiver)}
+            yield Yesterday(trial, owner, receiver, folder, moved, withdrawn, erased, ends)
 
 
 async def test_a_backup_holds_no_secret_that_anybody_could_read(yesterday: Yesterday) -> None:
@@ -106,6 +146,7 @@ async def test_what_was_cut_off_is_no_backup_and_changes_nothing(yesterday: Yest
 
     for words, point in (
         (("backup", cut, "--recipient", key), "backup.copied"),
+        (("restore", yesterday.backup, "--only", "health", "--reason", "trial"), "restore.epoch_filed"),
         (("restore", yesterday.backup, "--only", "health", "--reason", "trial"), "restore.renamed"),
     ):
         assert (await yesterday.concert(*words, crash_at=point)).returncode == KILLED_BY_ITSELF, point
@@ -124,10 +165,14 @@ async def test_arbiter_and_parties_agree_after_a_restore(yesterday: Yesterday, o
     outcome = await bring_back(configured, yesterday.backup, only, reason="trial")
 
     assert outcome["waiting"] == []
+    assert all(row["found"]["done_at"] for row in outcome["services"].values())
     assert "audit" not in outcome["services"]  # it has entries of today, and no log is ever forked
-    told = "SELECT count(*) FROM operator_act WHERE verb = 'restore' AND told_at IS NOT NULL"
-
-    async def is_told() -> bool:
-        return bool(await yesterday.one("governance", told))
-
-    await until(is_told, "the trail was told")
+    for wait in yesterday.all_agree, yesterday.erased_stays_erased, yesterday.trail_was_told:
+        await until(wait, wait.__name__)
+    for party, service in zip(yesterday.parties, ("social_services", "health"), strict=True):
+        if only in (None, service):  # its place is refused, and stands for no other event than it did
+            assert (
+                await party.request("GET", f"/v1/events?after={yesterday.places[service]}")
+            ).status_code == 422
+    if only is None:
+        await yesterday.go_on()

@@ -18,7 +18,7 @@ RULES: Final[Mapping[str, str]] = {
     "if it stays so, see whether they run, and its log.",
     "database_older": "The service's database is older than it was; its neighbours sent what it lacks.",
     "writer_older": "A service's database was put back to an earlier one unnoticed; what it said under old "
-    "numbers was set aside; see `concert dead-letters list`, then `concert restore`.",
+    "numbers was set aside; see `concert dead-letters list`, then `concert restore DIR`.",
     "database": "The service's database does not answer; it takes no requests until it does.",
     "outbox_full": "More events wait than the disk guard allows; bring the brokers back, the rest follows.",
     "outbox_waits": "Events wait to be sent and none leave; nothing is lost; see whether the brokers answer.",

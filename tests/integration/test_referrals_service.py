@@ -23,6 +23,7 @@ from schemas.wire.envelope import ReadEvent
 from schemas.wire.topic import Topic
 from services.cli.directory import NotAuthorised, import_directory
 from services.cli.directory_source import DirectoryRow, read_directory
+from services.referrals.domain.steps import decide
 from services.referrals.settings import Settings
 from services.referrals.wiring import wire
 from services.runtime import partition_alarms
@@ -228,6 +229,41 @@ async def test_a_withdrawal_wins_against_an_acceptance_in_either_order(stage: St
             ["offered", "accepted", "withdrawn"],
             ["offered", "withdrawn", "step_refused"],
         )
+
+
+async def test_a_withdrawal_that_came_before_its_offer_wins_also_once_the_offer_is_redriven(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    referral = an_id("referral")
+
+    def decide_but_no_offer(known: Any, asked: Any, *more: Any, **named: Any) -> Any:
+        if asked.key == referral and asked.type.endswith(".offer.v1"):
+            raise RuntimeError
+        return decide(known, asked, *more, **named)
+
+    monkeypatch.setattr("services.referrals.handlers.decide", decide_but_no_offer)
+    await stage.ask(offer(referral))
+    await stage.ask(a_step("withdraw", OWNER, referral))
+    letters = "SELECT state FROM dead_letter WHERE key = :key ORDER BY sequence"
+    await until(lambda: _states(stage, letters, referral, ["waiting"] * 2))
+    monkeypatch.undo()
+    async with internal_client(
+        stage.space.tls_settings("operator"), "referrals", base_url=stage.address
+    ) as client:
+        redrive = {"code": "handler", "reason": "mended"}
+        done = await client.post("/v1/dead-letters/redrive", json=redrive)
+    await until(lambda: _states(stage, letters, referral, ["redriven"] * 2))
+
+    assert done.json() == {"redriven": 1, "waiting": 0}
+    told = await stage.until_told(OWNER, referral, "step_refused")
+    assert "offered" not in dict(told)
+    assert not stage.told(RECEIVER, referral)
+
+
+async def _states(stage: Stage, sql: str, referral: str, expected: list[str]) -> bool:
+    async with stage.space.transaction("referrals") as transaction:
+        rows = await transaction.rows(sql, key=referral.encode())
+    return [row.state for row in rows] == expected
 
 
 async def test_harm_6_a_holder_whose_consumer_is_gone_is_named_overdue_and_her_withdrawal_stands(

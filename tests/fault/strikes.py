@@ -117,7 +117,8 @@ async def lose_brokers(platform: Platform, *, without_refill: bool = False) -> N
 
 async def cut_power(platform: Platform, disks: Mapping[str, Disk]) -> None:
     """F3: at one moment nothing reaches these disks any more; their parts die, and find what is left."""
-    for disk in disks.values():
+    for name, disk in disks.items():
+        platform._keepers[name].wanted.clear()  # the death that follows is no fault of the part's
         disk.cut_power()
     await asyncio.gather(*(end(platform, name) for name in disks))
     for disk in disks.values():

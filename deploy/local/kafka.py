@@ -96,6 +96,7 @@ logger.lifecycle.level=ERROR
 class Kafka(Part):
     """The broker of one data directory; 143 is its clean end."""
 
+    folder: Path
     is_vital = True
     stopped_within_seconds = 5.0
 

@@ -15,6 +15,7 @@ LIVED_LONG_SECONDS: Final = 60.0
 FAILING_FROM_DEATHS: Final = 5
 FIRST_DELAY_SECONDS: Final = 0.2
 DELAY_SECONDS_MAX: Final = 60.0
+VITAL_DELAY_SECONDS_MAX: Final = 5.0
 DOUBLED_TIMES_MAX: Final = 10
 
 
@@ -108,16 +109,19 @@ class PartKeeper:
     async def _wait_before_next_life(self, refusal: CannotRun) -> None:
         self._deaths += 1
         name, delay = self.part.name, delay_seconds(self._deaths)
+        if self.part.is_vital:  # without it nothing goes on
+            delay = min(delay, VITAL_DELAY_SECONDS_MAX)
+        why = ", for its disk is full" if self.part.is_disk_full else ""
         dies_on = self._deaths >= FAILING_FROM_DEATHS
-        if dies_on and self.part.is_vital:
-            raise CannotRun("part_died", f"{name} died {self._deaths} times in a row.", refusal.last_lines)
         if dies_on or (refusal.code == "not_ready" and not self.part.is_vital):
             if not self.refusal:  # said once, for it is tried for ever
-                self._say(f"{name} cannot live; it is tried on, at least once a minute. See {self.part.log}")
+                self._say(
+                    f"{name} cannot live{why}; it is tried on, at least once a minute. See {self.part.log}"
+                )
             self.refusal = refusal
             self.settled.set()
         elif not self.refusal:
-            self._say(f"{name} has ended; it is started again in {delay:.1f} s")
+            self._say(f"{name} has ended{why}; it is started again in {delay:.1f} s")
         self._next_try_at = datetime.now(UTC) + timedelta(seconds=delay)
         self._changed()
         await asyncio.sleep(delay)

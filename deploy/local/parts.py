@@ -1,6 +1,7 @@
 """What a supervisor keeps running: the broker, the database server and each service, alike."""
 
 import asyncio
+import shutil
 import signal
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -11,6 +12,8 @@ from deploy.local.subprocesses import Subprocess
 
 READY_WITHIN_SECONDS: Final = 60.0
 POLL_SECONDS: Final = 0.02
+ROOM_BYTES_MIN: Final = 16 << 20
+"""A segment of PostgreSQL's log: with less room it cannot go on."""
 
 
 class Part(ABC):
@@ -21,6 +24,8 @@ class Part(ABC):
     is_vital: bool = False
     """Whether nothing goes on without it."""
     needs: tuple[str, ...] = ()
+    folder: Path | None = None
+    """Where it keeps its data, if it does."""
 
     def __init__(self, name: str, log: Path) -> None:
         self.name = name
@@ -33,6 +38,11 @@ class Part(ABC):
     def pid(self) -> int | None:
         """Its process, while it lives."""
         return self.process.pid if self.process and self.process.is_alive else None
+
+    @property
+    def is_disk_full(self) -> bool:
+        """Whether it has no room for its data."""
+        return bool(self.folder) and shutil.disk_usage(str(self.folder)).free < ROOM_BYTES_MIN
 
     @abstractmethod
     async def prepare(self) -> None:

@@ -4,12 +4,14 @@ import asyncio
 import os
 import shutil
 import signal
+import sys
 from pathlib import Path
 from typing import Final
 
 import asyncpg
 
-from deploy.local import accounts, programs
+from deploy.local import accounts, orphans, programs
+from deploy.local.orphans import end_orphans
 from deploy.local.parts import Part
 from deploy.local.places import make_directory, must_reach, write_private
 from deploy.local.refusals import CannotRun
@@ -43,6 +45,7 @@ STARTING: Final = (OSError, asyncpg.CannotConnectNowError, asyncpg.ConnectionDoe
 class Postgres(Part):
     """The server of one data directory; as root it runs as an account of its own."""
 
+    folder: Path
     is_vital = True
     asked_to_stop_by = signal.SIGINT  # without waiting for its clients
     stopped_within_seconds = 12.0
@@ -59,6 +62,7 @@ class Postgres(Part):
         self._secrets = secrets
         self._cache = cache
         self._account = accounts.account_of(accounts.POSTGRES)
+        self._guard: asyncio.subprocess.Process | None = None
 
     async def prepare(self) -> None:
         """Makes the cluster once; a half-made one is made again."""
@@ -74,7 +78,14 @@ class Postgres(Part):
             marker.touch()
 
     async def start(self) -> None:
-        """Starts the server."""
+        """Starts the server, and before it whoever ends its sessions should we be killed."""
+        await asyncio.to_thread(end_orphans, self.cluster)
+        if self._guard is None or self._guard.returncode is not None:
+            self._guard = await asyncio.create_subprocess_exec(
+                sys.executable, "-I", "-S", orphans.__file__, self.cluster,
+                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.DEVNULL, cwd="/", start_new_session=True,
+            )  # fmt: skip
         let_start_again(self.cluster / "postmaster.pid")
         settings = [word for name, value in SETTINGS.items() for word in ("-c", f"{name}={value}")]
         command: list[str | Path] = [self._program, "-D", self.cluster, "-p", str(self.port), *settings]
@@ -92,6 +103,19 @@ class Postgres(Part):
                     raise
             await asyncio.sleep(ORPHANS_POLL_SECONDS)
             await self.start()
+
+    async def stop(self) -> None:
+        """Ends it with its sessions, also those that hang."""
+        await super().stop()
+        if self._guard and self._guard.stdin:
+            self._guard.stdin.close()
+            await self._guard.wait()
+            self._guard = None
+
+    def kill(self) -> None:
+        """Ends it at once, with its sessions."""
+        super().kill()
+        end_orphans(self.cluster)
 
     async def answers(self) -> bool:
         """Whether it takes a login to the very directory that was started: a taken port leads elsewhere."""

@@ -17,6 +17,7 @@ SELECT shard, created_at, greatest(0, extract(epoch FROM now() - created_at))::f
        (SELECT max(id) FROM outbox) - id + 1 AS span,
        (SELECT count(*) FROM (SELECT id FROM outbox ORDER BY id LIMIT :counted_max) o) AS pending
 FROM outbox ORDER BY id LIMIT 1"""
+_SPAN: Final = "SELECT coalesce(max(id) - min(id) + 1, 0) AS span FROM outbox"
 _OVER: Final = "SELECT 1 FROM outbox ORDER BY id OFFSET :below LIMIT 1"
 _LETTERS: Final = """
 SELECT reason, count(*) AS letters, min(first_at) AS since
@@ -36,6 +37,14 @@ class Backlog:
     letters: Mapping[str, int] | None = None
     """Dead letters by reason; None in a service that reads nothing."""
     alarms: Sequence[Alarm] = ()
+
+
+async def is_outbox_full(database: Database, rows_max: int) -> bool:
+    """Whether so many events wait to be sent."""
+    async with database.transaction() as transaction:
+        [found] = await transaction.rows(_SPAN)
+        # Ids are handed out once, so the outbox cannot hold more rows than its ids span.
+        return found.span >= rows_max and bool(await transaction.rows(_OVER, below=rows_max - 1))
 
 
 async def read_backlog(database: Database, *, outbox_rows_max: int) -> Backlog:

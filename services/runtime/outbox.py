@@ -53,6 +53,8 @@ class Outbox:
         """`wake` tells the relays of this process that there is something to send."""
         self._identity = identity
         self._wake = wake
+        self.is_full = False
+        """Whether so much waits that nobody may ask for more."""
 
     async def add(self, transaction: Transaction, events: Sequence[OutboxEvent]) -> None:
         """Number, encode and keep the events; the relay sends them once the transaction is committed."""

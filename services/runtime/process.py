@@ -17,6 +17,7 @@ from fastapi import APIRouter, FastAPI
 from schemas.wire.topic import Topic
 from services.runtime import ages, kafka, neighbours, operations
 from services.runtime.alarms import AlarmSource
+from services.runtime.backlog import is_outbox_full
 from services.runtime.batches import Batches, OpenWork
 from services.runtime.clock import Clock, SystemClock
 from services.runtime.consumer import Consumer
@@ -43,6 +44,8 @@ from services.runtime.writer_epoch import WriterEpoch, settle
 
 GRACE_SECONDS: Final = 12.0
 """How long a process may take to stop after SIGTERM; then the watchdog ends it."""
+ROOM_SECONDS: Final = 3.0
+"""How often it is looked whether the outbox has room for what is asked."""
 OPEN_FILES: Final = 4_096
 """Three ports at their limits of connections, and what the process itself opens."""
 
@@ -216,6 +219,12 @@ class DurablePath:
         self.neighbours.append(neighbours.routes(database, streams, log_ends))
         self.restoring = Restoring(database, streams, settings, epoch)
         self.alarms.append(self.restoring.alarms)
+
+        async def look_for_room() -> bool:
+            runtime.outbox.is_full = await is_outbox_full(database, settings.outbox_rows_max)
+            return False
+
+        self.watched.append(Sweeper("outbox_room", ROOM_SECONDS, look_for_room))
         keeper = ages.AgeKeeper(database, ages_of(identity.service))
         self.watched.append(Sweeper("ages", ages.SWEEP_SECONDS, keeper.sweep))
         if settings.trail_url and settings.tls:

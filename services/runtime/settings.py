@@ -122,7 +122,7 @@ class RuntimeSettings(ProcessSettings):
     lease_seconds: float = Field(default=15, ge=6)
     """After standing still for so long a process loses partitions, locks and number to the others."""
     outbox_rows_max: int = 1_000_000
-    """Above so many unsent events the service is not ready: the disk guard."""
+    """With so many unsent events it is not ready, and refuses what would write more: the disk guard."""
     epoch_file: Path | None = None
     """Where the writer epoch stands beside the database, so that an older copy of it is noticed."""
     neighbours: Mapping[str, str] = {}

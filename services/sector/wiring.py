@@ -138,6 +138,7 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
                     packets=releases,
                     forward=OwnerSectors(owners),
                     feeds=feeds,
+                    has_room=lambda: not runtime.outbox.is_full,
                 )
             ),
             internal=release_app(releases, work_singly, runtime.identity.cell, profile.calls_itself),

@@ -15,10 +15,11 @@ from structlog.testing import capture_logs
 from deploy.local.kafka import Kafka
 from schemas.events.referral import AcknowledgeReferral
 from schemas.topics import STEPS
+from services.runtime import process, relay
 from services.runtime.database import Database
 from services.runtime.health import Health
 from services.runtime.ids import new_id
-from services.runtime.process import Parts, ServiceProcess, running
+from services.runtime.process import Parts, Runtime, ServiceProcess, running
 from services.runtime.settings import RuntimeSettings
 from services.runtime.subscription import OutboxEvent
 from tests.support.kafka import send_raw
@@ -142,6 +143,31 @@ async def test_an_outbox_over_its_guard_takes_no_more_requests(space: Space) -> 
         async with a_writer(space):
             await until(lambda: _is_sent(space))
         assert (await health.look()).reason is None
+
+
+async def test_while_too_much_waits_nobody_may_ask_for_more_and_then_again_without_a_restart(
+    space: Space, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "ROOM_SECONDS", 0.05)
+    monkeypatch.setattr(relay, "LOCK_SECONDS", 0.05)
+    settings = space.settings(RuntimeSettings, "health").model_copy(update={"outbox_rows_max": 3})
+    runtimes: list[Runtime] = []
+
+    def wire(runtime: Runtime, _settings: Any) -> Parts:
+        runtimes.append(runtime)
+        return Parts()
+
+    async with a_writers_database(space) as database, database.session() as session:
+        await session.fetchval("SELECT pg_advisory_lock($1, 0)", relay.LOCK_CLASS)  # as if brokers were away
+        async with running("health", settings, wire) as service:
+            await written(space, database, [new_id("referral") for _ in range(2)])
+            assert not runtimes[0].outbox.is_full
+            await written(space, database, [new_id("referral")])
+            await until(lambda: runtimes[0].outbox.is_full)
+            assert (await service.health.look()).reason == "outbox_full"
+            await session.fetchval("SELECT pg_advisory_unlock($1, 0)", relay.LOCK_CLASS)
+            await until(lambda: not runtimes[0].outbox.is_full)
+            assert await pending(space, "health") == 0
 
 
 WAITING = """

@@ -82,6 +82,7 @@ class Scene:
         caller = token_reader(KeySet([KEY]), issuer=ISSUER, audience=self.source, clock=self.sector.clock)
         opened = self.sector.open
         self.forwarded: list[tuple[PacketPull, str]] = []
+        self.has_room = True
         app = sector_app(
             Engine(
                 profile,
@@ -93,6 +94,7 @@ class Scene:
                 NOTHING,
                 self.forward,
                 FeedNotifier(),
+                lambda: self.has_room,
             )
         )
         self.client = httpx2.AsyncClient(
@@ -315,9 +317,13 @@ async def test_the_feed_tells_what_a_webhook_would_and_no_more(scene: Scene) -> 
 
 async def test_she_can_always_withdraw(scene: Scene) -> None:
     referral = (await scene.offer(recipient="harbour-clinic")).json()["referral"]
+    scene.has_room = False  # brokers have been away for long
 
+    refused = await scene.post("/v1/cases", {"reference": "A-2"})
     answer = await scene.post(f"/v1/referrals/{referral}/withdrawals", {"duty": "intake"})
 
+    assert (refused.status_code, refused.json()["code"]) == (503, "outbox_full")
+    assert refused.headers["retry-after"]
     assert answer.status_code == 202
     withdrawn = await scene.sector.rows("SELECT referral FROM consent_withdrawal")
     assert [row.referral for row in withdrawn] == [referral]

@@ -91,6 +91,10 @@ class FeedNotifier:
         return self._next.setdefault(agency, asyncio.Event())
 
 
+ROOM_ALWAYS: Final = ("withdraw", "erase", "pull")
+"""What protects her, or sends nothing, and is therefore never refused for what waits to be sent."""
+
+
 @dataclass(frozen=True, slots=True)
 class Engine:
     """What the routes stand on; wiring says what each part is."""
@@ -107,6 +111,8 @@ class Engine:
     forward: Callable[[PacketPull, str], Awaitable[bytes]]
     """Hands a pull on to the sector that recorded the packet."""
     feeds: FeedNotifier
+    has_room: Callable[[], bool] = lambda: True
+    """Whether more may be asked for that must be sent."""
 
 
 def asker_of(engine: Engine, act: Act) -> Callable[[Request], Awaitable[Asker]]:
@@ -136,7 +142,12 @@ def check_act(engine: Engine, by: Asker, act: Act, said: str) -> None:
 def once_of(engine: Engine, act: Act) -> Callable[..., Awaitable[KeyedRequest]]:
     """A dependency: the request under its idempotency key."""
 
-    @refuses(refusals.IdempotencyKeyMissing, refusals.IdempotencyMismatch, refusals.CaseErased)
+    @refuses(
+        refusals.IdempotencyKeyMissing,
+        refusals.IdempotencyMismatch,
+        refusals.CaseErased,
+        refusals.OutboxFull,
+    )
     async def once(
         request: Request,
         by: Annotated[Asker, Depends(asker_of(engine, act))],
@@ -144,6 +155,8 @@ def once_of(engine: Engine, act: Act) -> Callable[..., Awaitable[KeyedRequest]]:
     ) -> KeyedRequest:
         if key is None or not _KEY.fullmatch(key):
             raise refusals.IdempotencyKeyMissing
+        if act not in ROOM_ALWAYS and not engine.has_room():
+            raise refusals.OutboxFull
         said = request.url.path.encode() + b"\n" + await request.body()
         return KeyedRequest(by, hashlib.sha256(key.encode()).digest(), engine.digest(said))
 

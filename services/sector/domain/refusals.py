@@ -38,6 +38,11 @@ StaleView: Final = _define("stale_view", "The referral has moved on; read it aga
 CursorUnreadable: Final = _define(
     "cursor_unreadable", "Send `after` exactly as the last answer's `next` gave it, or leave it out.", 422
 )
+OutboxFull: Final = _define(
+    "outbox_full",
+    "too much waits to be sent, for the brokers are away; nothing was kept, so try again later",
+    503,
+)
 TooManyWaiting: Final = _define(
     "too_many_waiting", "Sixteen requests of your agency wait already; end one, or ask without `wait`.", 429
 )

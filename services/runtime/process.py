@@ -177,7 +177,8 @@ class DurablePath:
     def wake_own(self, _told: Collection[str] = ()) -> None:
         """Tell the relays of this process alone."""
         for relay in self.relays:
-            relay.wake()
+            if relay.is_owner:  # another looks at everything once it is
+                relay.wake()
 
     def why_closed(self) -> str | None:
         """Why nobody is served yet, or None."""

@@ -117,6 +117,7 @@ class Relay(Worker):
     async def _own(self, session: Any) -> None:
         """Wait for the shard's lock; a connection that is lost loses lock and claim together."""
         while not self.is_stopping:
+            self.clear()  # a wake that nobody takes back would make it ask without a pause
             if await session.fetchval(_LOCK, LOCK_CLASS, self._shard):
                 self.is_owner = True
                 return

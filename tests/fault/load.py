@@ -97,7 +97,6 @@ class Load:
 
     async def run(self) -> None:
         """Play until stopped."""
-        agency_client.PATIENCE_SECONDS = PATIENCE_SECONDS  # type: ignore[misc]
         places = self._places()
         async with asyncio.TaskGroup() as group:
             for _ in range(self.beside):
@@ -105,6 +104,7 @@ class Load:
 
     async def listen(self, client: DrivenAgency) -> None:
         """Follow a feed for ever, also past an answer that nobody expected: that is told."""
+        agency_client.PATIENCE_SECONDS = PATIENCE_SECONDS  # type: ignore[misc]
         while True:
             try:
                 await client.listen()

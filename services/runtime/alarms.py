@@ -42,7 +42,7 @@ RULES: Final[Mapping[str, str]] = {
     "mail_server_away": "The mail server takes no mail; the service's log names the error; mail waits a day.",
     "trail_closed": "The access trail is damaged and nothing may be shown; restore sound data; see its log.",
     "trail_went_back": "The trail's log is shorter than it was, so nothing is shown: an older copy was put "
-    "back; put the newer one back, or begin a new log with `concert trail renew`.",
+    "back; put back the newer one.",
     "head_unsigned": "The signer has not signed what is due; soon nothing may be shown; see whether it runs.",
     "detail_damaged": "The stored detail of an entry is damaged; restore it from a backup; all else goes on.",
     "vault_closed": "The vault opens nothing, for the reason named; its own log says more; writing goes on.",

@@ -135,7 +135,8 @@ class ServiceFault(Refused):
 
 EVERY_OPERATION: Final = (
     HttpMalformed, HeadersTooLarge, TransferCodingUnknown, TooManyConnections, RequestTimeout,
-    PathMalformed, HeaderRepeated, QueryInvalid, InvalidRequest, PartUnavailable, ServiceFault,
+    PathMalformed, HeaderRepeated, QueryInvalid, InvalidRequest, PartUnavailable, StillRestoring,
+    ServiceFault,
 )  # fmt: skip
 """What any request can be answered: before the application sees it, and then."""
 EVERY_BODY: Final = (Malformed, TooLarge, MediaTypeUnsupported)

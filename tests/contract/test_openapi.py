@@ -39,6 +39,7 @@ INTERNAL_ALONE: Final = frozenset(
     {
         "services.runtime.health.NotReady",
         "services.runtime.refusals.OperatorOnly",
+        "services.runtime.refusals.NamedServiceOnly",
         "services.runtime.refusals.NothingStands",
         "services.runtime.refusals.NotWritten",
         "services.runtime.refusals.OtherCount",

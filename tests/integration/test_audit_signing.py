@@ -72,7 +72,8 @@ async def halted_look(service: ServiceProcess) -> Readiness | None:
 class SlowTrail:
     """A sequencer whose rounds a test does by hand, on a clock that stands still."""
 
-    def __init__(self, sequencer: Sequencer, work: Work) -> None:
+    def __init__(self, sequencer: Sequencer, work: Work, wall: StoppedClock) -> None:
+        self.wall = wall
         self._sequencer = sequencer
         self._work = work
 
@@ -123,14 +124,15 @@ async def by_hand(trail: Trail, clock: StoppedClock) -> AsyncIterator[SlowTrail]
     database = trail.space.database("audit")
     ledger = LogDatabase(database, trail.origin)
     keyring = Keyring(trail.origin, decoded(trail.keys["wrap"].read_text()), random_bytes)
-    sequencer = Sequencer(ledger, keyring, named_key(trail.log_key), MOST, clock)
+    wall = StoppedClock()
+    sequencer = Sequencer(ledger, keyring, named_key(trail.log_key), MOST, wall)
     sequencer.clock = clock
     permit = Signer.from_seed(f"{trail.origin}/permit", decoded(trail.keys["permit"].read_text()))
     parties = {"sector": frozenset({HEALTH})}
-    work = Work(sequencer, ledger.open, EntryWriter(trail.origin, parties), keyring, permit, clock)
+    work = Work(sequencer, ledger.open, EntryWriter(trail.origin, parties), keyring, permit, wall)
     await sequencer.sweep()
     await sweep_signer(trail, trail.folder)
-    made = SlowTrail(sequencer, work)
+    made = SlowTrail(sequencer, work, wall)
     await made.look()
     yield made
     await sequencer.resign(TrailClosed("database"))
@@ -157,6 +159,22 @@ async def test_no_permits_while_a_due_size_stays_unsigned_too_long(
     assert sizes == [17, 33, 49]
     assert (unsigned, by_hand.alarms()) == ([("head_unsigned", "size 32")], [])
     assert written == 33
+
+
+async def test_a_clock_that_is_set_back_stops_no_checkpoint(
+    trail: Trail, clock: StoppedClock, by_hand: SlowTrail
+) -> None:
+    sizes = []
+    for back in (timedelta(), timedelta(hours=1)):
+        by_hand.wall.forward(-back)
+        sizes.append(await by_hand.permit())
+        clock.forward(timedelta(seconds=1))
+        await by_hand.look()
+        await sweep_signer(trail, trail.folder)
+        await by_hand.look()
+
+    rows = await sql(trail, "SELECT max(size) AS size FROM checkpoint WHERE log = :log")
+    assert (sizes, rows[0].size) == ([17, 33], 48)
 
 
 async def test_whoever_has_much_waiting_is_told_to_slow_down_and_no_other(by_hand: SlowTrail) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -30,15 +31,17 @@ from tests.support.platform import CELL, Space
 from tests.support.processes import KILLED_BY_ITSELF, a_process
 from tests.support.waiting import until
 
+FAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)
 LIVE = {"valid_from": NOW - 9 * DAY, "valid_until": NOW + DAY}
 KNOWN = in_force(entries=[an_entry(confirmed_at=NOW)], protocols=[a_protocol(**LIVE)])
 
 
-async def offered_long_ago(space: Space, database: Database, count: int) -> list[str]:
+async def offered_long_ago(
+    space: Space, database: Database, count: int, at: datetime = NOW - 8 * DAY
+) -> list[str]:
     """So many referrals whose time to answer has passed."""
-    at = NOW - 8 * DAY
     outcomes: list[Outcome] = []
     for _ in range(count):
         offer = an_offer(an_id("referral"), consent={"expires_at": NOW + DAY}, urgency="routine")
@@ -90,3 +93,32 @@ async def _all_expired(space: Space, database: Database, referrals: list[str]) -
     async with database.transaction() as transaction:
         found = await ReferralStore(transaction, space.outbox("referrals"), {}).load(referrals)
     return all(referral and referral.state == "expired" for referral in found.values())
+
+
+@pytest.mark.skipif(not FAKETIME, reason="the package faketime is not installed")
+async def test_a_leap_of_the_machines_clock_expires_no_offer(space: Space, tmp_path: Path) -> None:
+    database = space.database("referrals")
+    referrals = await offered_long_ago(space, database, 3, at=NOW)
+    settings = space.settings(Settings, "referrals", look_for_due_every_seconds=0.1)
+    wall, log = tmp_path / "wall", tmp_path / "log"
+    leaping = {
+        "LD_PRELOAD": str(FAKETIME[0]),
+        "FAKETIME_TIMESTAMP_FILE": str(wall),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+    try:
+        wall.write_text("+0")
+        async with a_process("referrals", settings, log, fds=(), **leaping):
+            await until(lambda: "service_started" in log.read_text())
+            wall.write_text("+20d")
+            await until(lambda: "clock_leapt" in log.read_text())
+            really_due = await offered_long_ago(space, database, 1)  # a sweep that saw the leap finds it
+            await until(lambda: _all_expired(space, database, really_due))
+            at_once = await expiries(database, space, referrals)
+        async with a_process("referrals", settings, log, fds=(), **leaping):  # it knows of no leap
+            await until(lambda: _all_expired(space, database, referrals))
+    finally:
+        await database.close()
+
+    assert at_once == []

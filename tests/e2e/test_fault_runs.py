@@ -14,7 +14,7 @@ async def test_nothing_is_lost_under_strikes_and_without_refill_the_same_run_see
     with temporary_directory("concert-fault-") as folder, unflushed():
         async with under_load(folder, SHORT, SEED, say) as run:
             verdict = await verdict_of(run, "R1")
-            assert verdict["holds"], verdict
+            assert verdict["holds"], "\n".join(map(str, verdict.items()))
             assert verdict["steps"] == verdict["requests"]["ok"] > 0
 
             load = replace(run.load, seed=SEED + 1, played=[], failures=[])

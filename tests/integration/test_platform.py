@@ -253,7 +253,7 @@ async def test_nothing_that_logs_in_stands_in_arguments_environments_or_logs(
     logs = [file.read_bytes() for file in data.glob("logs/*.log")]
 
     assert len(credentials) >= 2
-    assert len(logs) == len(supervised.names) + 1
+    assert len(logs) > len(supervised.names)  # the fork server's, and those of processes that were taken away
     assert any(b"kafka.tools.StorageTool" in text or b"format.arguments" in text for text in exposed)
     assert not any(secret in text for text in (*exposed, *logs) for secret in secrets)
     assert not any(re.search(rb"(?i)salt|stored.?key|server.?key", text) for text in logs)

@@ -15,6 +15,7 @@ from deploy.local.founding import publish_services
 from deploy.local.installation import Installation, install
 from deploy.local.kafka import Kafka
 from deploy.local.keeper import PartKeeper
+from deploy.local.log_files import rotate
 from deploy.local.parts import READY_WITHIN_SECONDS, Part
 from deploy.local.postgres import Postgres
 from deploy.local.processes import (
@@ -33,6 +34,7 @@ from deploy.local.subprocesses import Say, silence
 from services.runtime import administration
 
 RENEWED_EVERY_SECONDS: Final = 3600.0
+LOGS_LOOKED_AT_EVERY_SECONDS: Final = 10.0
 
 More = Mapping[str, Mapping[str, str]]
 """Variables for single processes besides those of the table, such as `CONCERT_CRASH_AT`."""
@@ -132,6 +134,7 @@ class Platform:
     async def open(self) -> None:
         """Starts all parts, each as soon as what it needs is ready; one that cannot live stops no other."""
         asyncio.get_running_loop().add_signal_handler(control.SCALE_SIGNAL, self._scale_as_asked)
+        self._tasks.append(self._task(self._rotate_logs()))
         self._tell()
         self._say(f"starting {', '.join(self._keepers)}")
         self._kept = {name: self._task(self._keep(each)) for name, each in self._keepers.items()}
@@ -233,6 +236,11 @@ class Platform:
                 self._say(f"{name} has a new certificate and is started again")
                 with contextlib.suppress(TimeoutError):  # one that fails must not keep the others waiting
                     await asyncio.wait_for(self.restart(name), READY_WITHIN_SECONDS)
+
+    async def _rotate_logs(self) -> None:
+        while True:
+            await asyncio.to_thread(rotate, self.configuration.logs, self._say)
+            await asyncio.sleep(LOGS_LOOKED_AT_EVERY_SECONDS)
 
     async def _import_early(self) -> None:
         # Only time is lost when it fails: the first service to start tries again.

@@ -1,14 +1,20 @@
 """`concert WORD …`: a table of words; the file of a word is imported only when that word is asked for."""
 
+import os
 import sys
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Final
+from pathlib import Path
+from typing import Annotated, Final
 
 import typer
 
 from services.cli.talk import failures_told
+
+PROJECT: Final = Path(__file__).parents[2] / "pyproject.toml"
+COMPLETED: Final = ("COMP_WORDS", "_TYPER_COMPLETE_ARGS")
 
 EVERY_DAY, OPERATORS, DEVELOPERS = "Every day", "Operators", "Developers"
 
@@ -41,6 +47,7 @@ WORDS: Final = (
     Word("dead-letters", "dead_letters", OPERATORS, "Records that services set aside.", is_noun=True),
     Word("readers", "readers", OPERATORS, "Partitions that stopped, and letting them go on.", is_noun=True),
     Word("lag", "lag", OPERATORS, "How far readers are behind, in records and seconds."),
+    Word("logs", "logs", OPERATORS, "What a part wrote, in the order of time."),
     Word("refill", "refill", OPERATORS, "Let a service send again what brokers lost."),
     Word("backup", "backup", OPERATORS, "Copy all databases, and the secrets for one recipient."),
     Word("backup-key", "backup", OPERATORS, "Make the key that backups' secrets are sealed to."),
@@ -66,14 +73,13 @@ def application(arguments: Sequence[str]) -> typer.Typer:
     asked = next((argument for argument in arguments if not argument.startswith("-")), None)
     app = typer.Typer(
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
         help="Examples: `concert demo`, `concert up --detach`, `concert test`.\n\n"
         "Concert lets the agencies that answer violence against women and girls act together.",
         epilog=EPILOG,
     )
-    app.callback()(_nothing)
+    app.callback()(_whole)
     for word in WORDS:
         if word.name == asked:
             _mount(app, word)
@@ -82,7 +88,22 @@ def application(arguments: Sequence[str]) -> typer.Typer:
     return app
 
 
+def _version(is_asked: bool) -> None:
+    if is_asked:
+        project = tomllib.loads(PROJECT.read_text("utf-8"))["project"]
+        print(f"concert {project['version']}")
+        raise typer.Exit
+
+
 def _nothing() -> None:
+    return None
+
+
+def _whole(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="Which version this is.")
+    ] = False,
+) -> None:
     return None
 
 
@@ -98,8 +119,10 @@ def _mount(app: typer.Typer, word: Word) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; named failures end with their sentence and exit code, never with a traceback."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    # A shell that completes gives the words that stand on its line in a variable, with `concert` itself.
+    line = next((os.environ[name] for name in COMPLETED if name in os.environ), "")
     with failures_told():
-        application(given)(given, prog_name="concert")
+        application(given or line.split()[1:])(given, prog_name="concert")
 
 
 if __name__ == "__main__":

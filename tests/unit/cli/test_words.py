@@ -1,5 +1,6 @@
 """The command's table of words: each can be mounted, leads with an example, and help imports none of them."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -29,6 +30,26 @@ def test_every_word_has_help_that_leads_with_an_example(word: Word) -> None:
 
     assert shown.exit_code == 0
     assert f"concert {name}" in shown.output.replace("root", "concert")
+
+
+@pytest.mark.parametrize(
+    ("line", "word"), [("concert stat", "status"), ("concert dead-letters red", "redrive")]
+)
+def test_a_shell_completes_words_and_verbs(line: str, word: str) -> None:
+    asked = {"_CONCERT_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": f"{line.count(' ')}"}
+
+    told = subprocess.run(
+        [sys.executable, "-m", "services.cli"],
+        cwd=REPOSITORY, capture_output=True, text=True, check=False, env=os.environ | asked,
+    )  # fmt: skip
+
+    assert told.stdout.split() == [word]
+
+
+def test_the_version_is_the_projects() -> None:
+    shown = CliRunner().invoke(application([]), ["--version"])
+
+    assert re.fullmatch(r"concert \d+\.\d+\.\d+\n", shown.output)
 
 
 def test_help_imports_no_word() -> None:

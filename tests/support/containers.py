@@ -1,25 +1,28 @@
 """Broker and database in containers, for machines with an engine and images: `CONCERT_TEST_CONTAINERS=1`."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, Final, Self
 
 from sqlalchemy import make_url
 from testcontainers.community.postgres import PostgresContainer
-from testcontainers.core.config import testcontainers_config
+from testcontainers.core.config import ConnectionMode, testcontainers_config
 from testcontainers.core.container import DockerContainer
-from testcontainers.core.waiting_utils import wait_for_logs
+from testcontainers.core.wait_strategies import LogMessageWaitStrategy
 
-from deploy.local.kafka import INTERNAL_USERS, PLAIN, PROPERTIES, SCRAM, scram_credential
-from deploy.local.postgres import INITDB
+from deploy.local import kafka as broker
+from deploy.local.kafka import INTERNAL_USERS, PLAIN, SCRAM, scram_credential
+from deploy.local.postgres import INITDB, SETTINGS
 from deploy.local.secrets import Secrets
 from schemas.topics import SERVICES
-from tests.support.servers import Servers
+from tests.support.servers import Servers, unflushed
 
 KAFKA_IMAGE: Final = "apache/kafka:4.2.2"
 POSTGRES_IMAGE: Final = "postgres:18"
 CLIENT_PORT: Final = 9092
 START: Final = "/tmp/start.sh"  # inside the container
+ADDRESSES: Final = ("listen_addresses", "unix_socket_directories")
+"""What the image itself settles."""
 
 
 class KafkaContainer(DockerContainer):  # type: ignore[misc]
@@ -41,12 +44,12 @@ class KafkaContainer(DockerContainer):  # type: ignore[misc]
         super().start()
         self.copy_into_container(self._settings().encode(), "/tmp/server.properties")
         self.copy_into_container(self._script().encode(), START)
-        wait_for_logs(self, "Kafka Server started", timeout=60)
+        LogMessageWaitStrategy("Kafka Server started").with_startup_timeout(60).wait_until_ready(self)
         return self
 
     def _settings(self) -> str:
         password = self._made.password("kafka", "broker")
-        text = PROPERTIES.format(
+        text = broker.PROPERTIES.format(
             client=CLIENT_PORT, internal=19092, controller=29092, scram=SCRAM, plain=PLAIN, password=password,
             broker=f'username="broker" password="{password}"', records="/tmp/records",
         )  # fmt: skip
@@ -72,14 +75,26 @@ class KafkaContainer(DockerContainer):  # type: ignore[misc]
 def contained(made: Secrets) -> Iterator[Servers]:
     """Both servers, for as long as the block."""
     testcontainers_config.ryuk_disabled = True  # a third image; the block's end removes both
-    postgres: Any = PostgresContainer(
+    testcontainers_config.connection_mode_override = ConnectionMode.docker_host
+    testcontainers_config.tc_host_override = "127.0.0.1"  # tests reach no other, also where they run in one
+    with ExitStack() as stack:
+        with unflushed():
+            postgres = stack.enter_context(_postgres(made))
+            kafka = stack.enter_context(KafkaContainer(made))
+        password = made.password("kafka", "admin")
+        yield Servers(kafka.bootstrap, "admin", password, make_url(postgres.get_connection_url()))
+
+
+def _postgres(made: Secrets) -> Any:
+    container = PostgresContainer(
         POSTGRES_IMAGE,
         username="postgres",
         password=made.password("database", "postgres"),
         dbname="postgres",
         driver=None,
     )
-    postgres.with_env("POSTGRES_INITDB_ARGS", " ".join(INITDB)).with_command("-c max_connections=200")
-    with postgres, KafkaContainer(made) as kafka:
-        password = made.password("kafka", "admin")
-        yield Servers(kafka.bootstrap, "admin", password, make_url(postgres.get_connection_url()))
+    settings = {name: value for name, value in SETTINGS.items() if name not in ADDRESSES}
+    container.with_env("POSTGRES_INITDB_ARGS", " ".join(INITDB))
+    return container.with_command(
+        [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+    )

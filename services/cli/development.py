@@ -22,7 +22,7 @@ dev = typer.Typer()
 
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
 KINDS: Final = ("unit", "contract", "integration", "e2e", "ui")
-FAULT_RUNS: Final = ("R1", "R2", "power-cuts")
+FAULT_RUNS: Final = ("R1", "R2", "power-cuts", "unflushed")
 BESIDE_EACH_OTHER: Final = (("integration",), ("unit", "contract", "e2e", "ui"))
 """The first run mostly waits for its broker and its database; the second has the time between."""
 PYTEST_CODES: Final = {0: OK, 2: INTERRUPTED, 4: USAGE}
@@ -79,7 +79,8 @@ def fault(
 
     R1 kills, freezes and takes brokers' disks away under load, and holds if nothing was lost, doubled or out
     of order; R2 does so without refill, and holds only if the checks see the loss. power-cuts takes the
-    current from the disks of brokers and database ten times; it needs root, else it says that it cut none.
+    current from the disks of brokers and database ten times, and holds likewise; unflushed does so once, with
+    a database that does not wait for its disk, and holds only if the loss is seen. Without root none is cut.
     """
     check_choices([run], FAULT_RUNS, "RUN")
     if not (REPOSITORY / "tests" / "fault").is_dir():

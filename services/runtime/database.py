@@ -17,8 +17,8 @@ POOL_CONNECTIONS: Final = 8
 COMMAND_TIMEOUT_SECONDS: Final = 30
 CLOSE_WITHIN_SECONDS: Final = 5
 AWAY: Final = "the database does not answer; the same again will be tried"
-TEMPORARY: Final = ("08", "53", "57", "25P03", "40001", "40P01")
-"""SQLSTATE classes and codes after which the same again may work (stack.md §4.1)."""
+TEMPORARY: Final = ("08", "53", "57", "58", "25P03", "40001", "40P01")
+"""SQLSTATE classes and codes after which the same again may work (stack.md §4.1); 58 is a disk that fails."""
 PLANNING: Final = {
     "jit": "off",
     "plan_cache_mode": "force_generic_plan",

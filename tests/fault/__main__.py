@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from deploy.local.places import temporary_directory
+from tests.fault.disks import why_no_disk
 from tests.fault.runs import PLANS, perform
 
 
@@ -20,8 +21,11 @@ def main() -> int:
     words.add_argument("--json", action="store_true")
     words.add_argument("--keep", type=Path, help="Where the history and all logs go.")
     chosen = words.parse_args()
+    plan = PLANS[chosen.run][chosen.soak]
+    if plan.cuts and not plan.kills and (why := why_no_disk()):
+        _say(f"skipped: {plan.cuts} power cuts, for {why}")
+        return 1
     with temporary_directory("concert-fault-") as folder:
-        plan = PLANS[chosen.run][chosen.soak]
         verdict = asyncio.run(perform(chosen.run, plan, chosen.seed, folder, _say))
         if chosen.keep:
             shutil.copytree(folder / "installation" / "logs", chosen.keep)

@@ -58,6 +58,10 @@ class Disk:
         """Give the room back."""
         (self.mount_point / FILLER).unlink(missing_ok=True)
 
+    def flush(self) -> None:
+        """Let all that was written so far reach it, whoever may not have asked for that."""
+        _run("sync", "--file-system", self.mount_point)
+
     def cut_power(self) -> None:
         """From now on nothing reaches the disk, not even what the journal holds; all that is tried fails.
 

@@ -71,17 +71,25 @@ class RunPlan:
     """Power cuts of brokers and database at once."""
     loses_brokers: bool = True
     with_refill: bool = True
+    flushes: bool = True
+
+    @property
+    def loses(self) -> bool:
+        """Whether a control is off, so that the checks must see a loss."""
+        return not (self.with_refill and self.flushes)
 
 
-SHORT: Final = RunPlan(kills=3, beside=6, pause_seconds=(0.1, 0.4), frozen_seconds=1.0)
-WITHOUT_REFILL: Final = replace(SHORT, kills=0, with_refill=False)
+SHORT: Final = RunPlan(
+    kills=3, beside=6, pause_seconds=(0.1, 0.4), frozen_seconds=1.0, full_seconds=0, cuts=1
+)
+WITHOUT_REFILL: Final = replace(SHORT, kills=0, cuts=0, with_refill=False)
+POWER_CUTS: Final = RunPlan(0, 16, cuts=10, loses_brokers=False)
+UNFLUSHED: Final = replace(POWER_CUTS, cuts=1, pause_seconds=(4.0, 5.0), flushes=False)
 PLANS: Final[Mapping[str, tuple[RunPlan, RunPlan]]] = {
     "R1": (RunPlan(30, 16, processes=2, cuts=2), RunPlan(300, 16, processes=2, cuts=20)),
     "R2": (RunPlan(6, 16, with_refill=False), RunPlan(60, 16, with_refill=False)),
-    "power-cuts": (
-        RunPlan(0, 16, cuts=10, loses_brokers=False),
-        RunPlan(0, 16, cuts=100, loses_brokers=False),
-    ),
+    "power-cuts": (POWER_CUTS, replace(POWER_CUTS, cuts=100)),
+    "unflushed": (UNFLUSHED, UNFLUSHED),
 }
 """Each run by its name: the plan of an ordinary one, and of one that soaks."""
 
@@ -103,6 +111,8 @@ class FaultRun:
     async def strike(self) -> None:
         """Everything of the plan, in its order; the same seed strikes the same parts."""
         platform, chosen = self.trial.platform, random.Random(self.seed)
+        if self.disks and not self.plan.flushes:
+            await strikes.stop_flushing(platform, self.disks)
         for what, strike in self._order():
             await asyncio.sleep(chosen.uniform(*self.plan.pause_seconds))
             await self._do(what, strike)
@@ -121,7 +131,7 @@ class FaultRun:
                 (0.35, "a sector reads all again", partial(strikes.offsets_back, platform, "health")),
                 (0.4, "steps and facts go out thrice", partial(strikes.rows_again, platform)),
             ]
-        if self.disks and plan.kills:
+        if self.disks and plan.kills and plan.full_seconds:
             full = partial(strikes.fill_disk, self.disks[POSTGRES], plan.full_seconds)
             between.append((0.5, "the database's disk is full", full))
         if self.disks:
@@ -144,6 +154,9 @@ class FaultRun:
     async def judged(self) -> Mapping[str, list[str]]:
         """By check: what does not hold, once all is quiet."""
         async with looking(self.trial.installation) as onlooker:
+            if not self.plan.flushes:
+                answered = list(self.history.entries)
+                return {"loss": checkers.answered_once(answered, await _recorded(onlooker))}
             await onlooker.quiet()
             if not self.plan.with_refill:
                 addressed, _ = await onlooker.arbiter_sent()
@@ -156,11 +169,6 @@ class FaultRun:
         addressed, counted = await onlooker.arbiter_sent()
         received = [event for client in clients.values() for event in await client.whole_feed()]
         states = dict(await onlooker.connections["referrals"].fetch(_STATES))
-        recorded = [
-            str(decode(HEADERS, row["value"]).attributes["id"])
-            for sector in SECTORS
-            for row in await onlooker.connections[sector].fetch(_STEPS)
-        ]
         last_states = {(event.referral, event.agency): str(event.state) for event in received}
         withdrawn = {one.referral for one in self._sent if one.fact == WITHDRAW.fact}
         letters: dict[str, int] = {}
@@ -176,7 +184,7 @@ class FaultRun:
             await until(is_applied, "every reader is at the end of every key")
         return {
             "loss": [
-                *checkers.answered_once(self.history.entries, recorded),
+                *checkers.answered_once(self.history.entries, await _recorded(onlooker)),
                 *checks.every_step_answered(self._sent, addressed),
             ],
             "multiplicity": checks.nothing_twice(addressed, counted),
@@ -193,6 +201,14 @@ class FaultRun:
     @property
     def _sent(self) -> list[Any]:
         return [sent for client in self.trial.clients.values() for sent in client.sent]
+
+
+async def _recorded(onlooker: Onlooker) -> list[str]:
+    return [
+        str(decode(HEADERS, row["value"]).attributes["id"])
+        for sector in SECTORS
+        for row in await onlooker.connections[sector].fetch(_STEPS)
+    ]
 
 
 async def _is_confirmed(onlooker: Onlooker) -> bool:
@@ -262,14 +278,14 @@ async def perform(name: str, plan: RunPlan, seed: int, folder: Path, say: Say) -
 
 
 async def verdict_of(run: FaultRun, name: str) -> Mapping[str, Any]:
-    """Load and strikes, peace, checks; a run without refill holds where the loss was seen."""
+    """Load and strikes, peace, checks; a run whose control is off holds where the loss was seen."""
     began = time.monotonic()
     playing = asyncio.create_task(run.load.run())
     problems: Mapping[str, list[str]]
     try:
         await run.strike()
         run.load.stop()
-        if run.plan.with_refill:
+        if not run.plan.loses:
             async with asyncio.timeout(PEACE_WITHIN_SECONDS):
                 await asyncio.shield(playing)
         problems = await run.judged()
@@ -281,7 +297,7 @@ async def verdict_of(run: FaultRun, name: str) -> Mapping[str, Any]:
         playing.cancel()
         await asyncio.gather(playing, return_exceptions=True)
     found = {check: told[:LOSSES_TOLD_MAX] for check, told in problems.items() if told}
-    holds = not found if run.plan.with_refill else list(found) == ["loss"]
+    holds = list(found) == (["loss"] if run.plan.loses else [])
     return {
         "run": name,
         "seed": run.seed,

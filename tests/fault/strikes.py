@@ -115,6 +115,26 @@ async def lose_brokers(platform: Platform, *, without_refill: bool = False) -> N
     await provisioning.make_topology(platform.installation)
 
 
+async def begin_flushing(platform: Platform, disks: Mapping[str, Disk]) -> None:
+    """Starts servers anew by the settings of a real start, with all they have so far on their disks."""
+
+    async def again(name: str, disk: Disk) -> None:
+        await platform.stop(name)
+        await asyncio.to_thread(disk.flush)
+        await platform._keepers[name].part.prepare()
+        await platform.start(name)
+
+    await asyncio.gather(*(again(*each) for each in disks.items()))
+
+
+async def stop_flushing(platform: Platform, disks: Mapping[str, Disk]) -> None:
+    """Lets the database answer for what only memory holds: a power cut takes back what comes from now on."""
+    async with platform.installation.server.connection("postgres") as connection:
+        await connection.execute("ALTER SYSTEM SET fsync = off")
+        await connection.execute("SELECT pg_reload_conf()")
+    await asyncio.to_thread(disks[POSTGRES].flush)
+
+
 async def cut_power(platform: Platform, disks: Mapping[str, Disk]) -> None:
     """F3: at one moment nothing reaches these disks any more; their parts die, and find what is left."""
     for name, disk in disks.items():

@@ -8,10 +8,11 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple, Self
+from typing import Annotated, Final, Literal, NamedTuple, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from deploy.local.configuration import WORD
 from deploy.local.installation import Installation
 from deploy.local.places import write_private
 from deploy.local.refusals import CannotRun
@@ -42,6 +43,12 @@ SIGNED_BY: Final = "backup"
 KEPT_APART: Final = ("wrap.key", "vault-*.key")
 """Secrets in no backup: with the trail's wrapping key or a vault's, what was erased could be read again."""
 PIECE_BYTES: Final = 1 << 20
+NO_KEY: Final = (ArithmeticError, LookupError, OSError, RecursionError, TypeError, ValueError)
+"""What a file that holds no key makes of its reading."""
+
+_ORIGIN: Final = rf"^[a-z0-9.-]+/{WORD[1:-1]}/[1-9][0-9]{{3}}$"
+_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+_SECRETS: Final = TypeAdapter(dict[Annotated[str, Field(pattern=_NAME)], Bytes])
 
 
 class _Words(BaseModel):
@@ -69,9 +76,9 @@ class BackupManifest(SignedObject):
 
     v: Literal["xbak/1"] = FORMAT
     made_at: AwareDatetime
-    mode: str
-    cell: str
-    origin: str
+    mode: Literal["local", "test", "live"]
+    cell: str = Field(pattern=WORD)
+    origin: str = Field(pattern=_ORIGIN)
     """The name of its access log."""
     postgres: Whole
     """The server's major version."""
@@ -104,6 +111,8 @@ class BackupKey(NamedTuple):
         """A fresh key; its private half is in the file alone."""
         if file.exists():
             raise CannotRun("key_exists", f"{file} exists already, and a key is never written over.")
+        if not file.parent.is_dir():
+            raise CannotRun("unreachable_directory", f"{file.parent} is no folder; make it first.")
         private, public = new_pair(DEFAULT_SUITE)
         write_private(file, json.dumps({"suite": DEFAULT_SUITE, "private": encoded(private)}))
         return cls(DEFAULT_SUITE, public, private)
@@ -115,7 +124,16 @@ class BackupKey(NamedTuple):
             words = json.loads(file.read_text("ascii"))
             suite, private = int(words["suite"]), decoded(words["private"])
             return cls(suite, public_of(suite, private), private)
-        except (OSError, ValueError, KeyError, TypeError, TrailFault, CannotOpen):
+        except (
+            ArithmeticError,
+            LookupError,
+            OSError,
+            RecursionError,
+            TypeError,
+            ValueError,
+            TrailFault,
+            CannotOpen,
+        ):
             raise _bad_key() from None
 
     @classmethod
@@ -179,9 +197,7 @@ def file_of(path: Path) -> BackupFile:
 def seal_secrets(installation: Installation, recipient: BackupKey, file: Path) -> None:
     """Puts the secret files into one that the recipient alone opens; what is kept apart is not among them."""
     installation.secrets.signing_key(SIGNED_BY)  # made by now, so that it is among them
-    folder = installation.secrets.folder
-    files = [path for path in sorted(folder.iterdir()) if path.suffix in ENDS]
-    taken = [path for path in files if not any(path.match(pattern) for pattern in KEPT_APART)]
+    taken = [path for path in sorted(installation.secrets.folder.iterdir()) if _is_taken(path)]
     content = json.dumps({path.name: base64.b64encode(path.read_bytes()).decode() for path in taken})
     sealed = seal(recipient.suite, recipient.public, _context(installation), content.encode())
     name = key_id(recipient.suite, recipient.public)
@@ -193,17 +209,22 @@ def put_back_secrets(folder: Path, installation: Installation, key: BackupKey) -
     try:
         told = SealedSecrets.model_validate_json((folder / SEALED).read_bytes())
         content = open_sealed(key.suite, key.private, _context(installation), told.sealed)
+        found = _SECRETS.validate_json(content)
     except OSError:
         raise _no_backup(folder) from None
     except (ValidationError, CannotOpen):
         sentence = "The secrets do not open with this key, or are another installation's."
         raise CannotRun("cannot_open", sentence) from None
     secrets = installation.secrets.folder
-    found: dict[str, Any] = json.loads(content)
-    back = [name for name in found if Path(name).name == name and not (secrets / name).exists()]
+    back = [name for name in found if _is_taken(secrets / name) and not (secrets / name).exists()]
     for name in back:
-        write_private(secrets / name, base64.b64decode(found[name]))
+        write_private(secrets / name, found[name])
     return back
+
+
+def _is_taken(path: Path) -> bool:
+    """Whether a secret belongs into backups; anybody can seal others to the recipient's public key."""
+    return path.suffix in ENDS and not any(path.match(pattern) for pattern in KEPT_APART)
 
 
 def write_manifest(folder: Path, manifest: BackupManifest, installation: Installation) -> BackupManifest:

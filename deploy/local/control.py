@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from deploy.local.places import make_directory, write_private
 from deploy.local.refusals import CannotRun
@@ -24,6 +24,7 @@ LOOKERS_GONE_SECONDS: Final = 1.0
 STOPPED_WITHIN_SECONDS: Final = 20.0
 PID_MAX: Final = 1 << 22
 
+_SCALE: Final = TypeAdapter(dict[str, int])
 Pid = Annotated[int, Field(ge=1, le=PID_MAX)]
 
 
@@ -64,6 +65,16 @@ def locked(run: Path) -> Iterator[None]:
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
+        yield
+
+
+@contextlib.contextmanager
+def alone(run: Path, work: str) -> Iterator[None]:
+    """Lets nobody else do the same work on this data directory meanwhile; refused where somebody does."""
+    with (make_directory(run) / f"{work}.lock").open("a+") as lock:
+        if not _take(lock):
+            sentence = f"Another `concert {work}` is under way in {run.parent}; ask again once it has ended."
+            raise CannotRun("under_way", sentence)
         yield
 
 
@@ -142,8 +153,7 @@ def ask_scale(run: Path, scale: Mapping[str, int]) -> None:
 
 def asked_scale(run: Path) -> dict[str, int]:
     """What a supervisor was asked for."""
-    found = json.loads((run / SCALE_FILE).read_text())
-    return {str(service): int(count) for service, count in found.items()}
+    return _SCALE.validate_json((run / SCALE_FILE).read_bytes())
 
 
 def kill_all(pids: Sequence[int], within_seconds: float) -> None:

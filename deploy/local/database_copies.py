@@ -26,7 +26,7 @@ from services.runtime.crash import crash_point
 from services.runtime.database import Database
 from services.runtime.migrate import folders, migrate
 from services.runtime.settings import DatabaseSettings
-from services.runtime.writer_epoch import read_epoch, write_epoch
+from services.runtime.writer_epoch import EpochUnreadable, read_epoch, write_epoch
 
 ORDER: Final = ("notifications", "referrals", *SECTORS, "governance", "audit")
 """Whoever is told before whoever tells, so that what a copy lacks another one has and sends again.
@@ -72,6 +72,13 @@ async def database_server(
     if not (is_new or (configuration.data / FILE_NAME).exists()):
         sentence = f"Nothing is installed in {configuration.data}; on a new machine give --key KEYFILE."
         raise CannotRun("not_installed", sentence)
+    with control.alone(configuration.run, "restore"):  # nor a backup: it would copy what is half put back
+        async with _database_server(configuration, say) as installation:
+            yield installation
+
+
+@asynccontextmanager
+async def _database_server(configuration: Configuration, say: Say) -> AsyncIterator[Installation]:
     if state := control.read_state(configuration.run):
         if not state.get("ports"):
             raise CannotRun("not_ready", "Concert is about to start or to stop; ask again in a moment.")
@@ -191,11 +198,13 @@ async def raise_epoch(installation: Installation, service: str, copied_at: datet
     Cut off in between, the old database finds itself older than its file, and goes on above it.
     """
     file = installation.epoch_file(service)
-    in_file = await asyncio.to_thread(read_epoch, file)
     async with installation.server.connection(DATABASES[service].name) as old:
         in_use = await old.fetchval(_EPOCH) if await old.fetchval(_HAS_EPOCH) else 0
-    epoch = max(at_least, in_file or 0, in_use) + 1
-    await asyncio.to_thread(write_epoch, file, epoch)
+    try:
+        epoch = max(at_least, await asyncio.to_thread(read_epoch, file) or 0, in_use) + 1
+        await asyncio.to_thread(write_epoch, file, epoch)
+    except EpochUnreadable as error:
+        raise CannotRun("bad_epoch_file", f"{error}; the databases in use stay as they are.") from None
     crash_point("restore.epoch_filed")
     async with installation.server.connection(FRESH.format(DATABASES[service].name)) as fresh:
         await fresh.execute(_RESTORING, epoch, copied_at)

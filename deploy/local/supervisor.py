@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -98,7 +99,9 @@ class Platform:
             table = {each.name: each for each in self._processes}
             wanted = {**self.configuration.scale, **scale}
             check_scale(self.configuration.model_copy(update={"scale": wanted}))
-            before = {name: self.configuration.scale.get(name, 1) for name in scale if name in table}
+            # Counted, not looked up: a scaling that broke off has written down what does not run.
+            running = Counter(each.part.service for each in self._keepers.values())
+            before = {name: running[name] for name in scale if name in table}
             await asyncio.to_thread(self.installation.rescale, wanted, usual_ports(wanted))
             come = [
                 self._kept_running(table[name], number)

@@ -120,13 +120,14 @@ def scale_running(
     configuration = installed(data).configuration
     asked = scale_of(scale)
     check_scale(configuration.model_copy(update={"scale": asked}))
-    control.ask_scale(configuration.run, asked)
-    ends = time.monotonic() + READY_WITHIN_SECONDS
-    while not _is_scaled(control.read_state(configuration.run) or {}, asked):
-        if time.monotonic() > ends:
-            say(f"concert: it is not done yet; see {command('status', data)}.")
-            raise typer.Exit(FAILED)
-        time.sleep(POLL_SECONDS)
+    with control.alone(configuration.run, "scale"):
+        control.ask_scale(configuration.run, asked)
+        ends = time.monotonic() + READY_WITHIN_SECONDS
+        while not _is_scaled(control.read_state(configuration.run) or {}, asked):
+            if time.monotonic() > ends:
+                say(f"concert: it is not done yet; see {command('status', data)}.")
+                raise typer.Exit(FAILED)
+            time.sleep(POLL_SECONDS)
     say(f"Next: {command('status', data)}.")
 
 

@@ -25,6 +25,9 @@ INTERRUPTED: Final = 130
 EXIT_CODES: Final = {"not_authorised": NOT_AUTHORISED, "nothing_to_read": NOT_FOUND}
 """How a refusal ends the command, by its code; any other ends it with 1."""
 
+DRIVERS: Final = ("asyncpg", "kafka")
+"""Whose errors mean that a server is away, or went away meanwhile; not every word imports them."""
+
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document for machines.")]
 
 
@@ -80,4 +83,11 @@ def _sentence_and_code(error: Exception) -> tuple[str, int]:
         return error.sentence, EXIT_CODES.get(error.code, FAILED)
     if isinstance(error, Unavailable):
         return f"{error}.", TEMPORARY
+    library = type(error).__module__.partition(".")[0]
+    if isinstance(error, (ConnectionError, TimeoutError)) or library in DRIVERS:
+        # Nothing of its text: a driver's holds what it was given.
+        name = type(error).__name__
+        return f"a database or the brokers failed ({name}); see `concert status`.", TEMPORARY
+    if type(error).__name__ in ("InvalidURL", "UnicodeEncodeError"):
+        return "a word holds what cannot be sent; give printable text in UTF-8.", USAGE
     raise error

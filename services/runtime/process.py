@@ -40,7 +40,7 @@ from services.runtime.siblings import Siblings
 from services.runtime.subscription import Subscription
 from services.runtime.sweeper import Sweeper
 from services.runtime.worker import Worker
-from services.runtime.writer_epoch import WriterEpoch, settle
+from services.runtime.writer_epoch import EpochUnreadable, WriterEpoch, settle
 
 GRACE_SECONDS: Final = 12.0
 """How long a process may take to stop after SIGTERM; then the watchdog ends it."""
@@ -124,7 +124,7 @@ def run_to_the_end(service: str, settings_class: type[RuntimeSettings], wire: Wi
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run(service, settings, wire))
-    except (WrongPorts, WrongSchema) as wrong:
+    except (EpochUnreadable, WrongPorts, WrongSchema) as wrong:
         raise SystemExit(str(wrong)) from None
     except Exception as error:
         # Python's own last words would be the error's text, and a driver's text holds what it was given.

@@ -11,10 +11,12 @@ from typing import Final
 from services.runtime.crash import crash_point
 from services.runtime.database import Database
 from services.runtime.logs import log
-from services.runtime.transaction import Transaction
 
 LOCK_CLASS: Final = 7_004
 """The advisory lock under which file and database are compared: processes of a service start together."""
+EPOCH_MAX: Final = 2_000
+"""The last that an envelope can name, with numbers that a receipt can; a file with another is damaged."""
+FILE_BYTES_MAX: Final = 20
 NUMBERS_OF_AN_EPOCH: Final = 1_000_000
 """In each epoch a key's numbers begin above so many for every epoch before, so that none is given twice."""
 
@@ -23,6 +25,14 @@ _FIND: Final = "SELECT epoch, is_filed, restoring FROM writer"
 _KEEP: Final = """
 UPDATE writer SET epoch = :epoch, is_filed = true, restoring = restoring OR :is_raised,
   state_at = CASE WHEN :is_raised THEN NULL ELSE state_at END"""
+
+
+class EpochUnreadable(Exception):
+    """The file of the epoch is there, and cannot be read or written: whether it is older is not known."""
+
+    def __init__(self, file: Path, error: OSError) -> None:
+        reason = error.strerror or "no reason given"
+        super().__init__(f"{file} cannot be read or written ({reason}); it must be a file of this service")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,26 +61,35 @@ def settled(filed: int | None, stored: int, *, is_filed: bool) -> int:
 def read_epoch(file: Path) -> int | None:
     """The epoch that stands in the file; None where there is none, or no number in it."""
     try:
-        text = file.read_text("ascii").strip()
-    except (FileNotFoundError, UnicodeDecodeError):
+        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as opened:
+            text = opened.read(FILE_BYTES_MAX).strip()
+    except FileNotFoundError:
         return None
-    return int(text) if text.isdecimal() and 0 < len(text) < 10 else None
+    except OSError as error:  # which would be told as the database's
+        raise EpochUnreadable(file, error) from None
+    return int(text) if text.isdigit() and 0 < int(text) <= EPOCH_MAX else None
 
 
 def write_epoch(file: Path, epoch: int) -> None:
     """Put the epoch into the file, so that it is there also after a power cut."""
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh = file.with_suffix(".new")
-    with fresh.open("w", encoding="ascii") as written:
-        written.write(f"{epoch}\n")
-        written.flush()
-        os.fsync(written.fileno())
-    fresh.replace(file)
-    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fresh.unlink(missing_ok=True)
+        with fresh.open("x", encoding="ascii") as written:
+            os.fchmod(written.fileno(), 0o644)  # also where an operator's umask would shut the service out
+            written.write(f"{epoch}\n")
+            written.flush()
+            os.fsync(written.fileno())
+        fresh.replace(file)
+        folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise EpochUnreadable(file, error) from None
 
 
 async def settle(database: Database, file: Path | None) -> WriterEpoch:
@@ -81,18 +100,11 @@ async def settle(database: Database, file: Path | None) -> WriterEpoch:
         filed = read_epoch(file) if file else row.epoch
         epoch = settled(filed, row.epoch, is_filed=row.is_filed)
         was_raised = epoch != row.epoch
-        if file:
-            await _keep(transaction, file, filed, epoch, row.is_filed, was_raised=was_raised)
+        if file and filed != epoch:
+            write_epoch(file, epoch)
+            crash_point("epoch.filed")  # the next start finds the file above the database, and raises both
+        if file and (was_raised or not row.is_filed):
+            await transaction.run(_KEEP, epoch=epoch, is_raised=was_raised)
     if was_raised:
         log().error("database_older", epoch=epoch)
     return WriterEpoch(epoch, row.restoring or was_raised, was_raised)
-
-
-async def _keep(
-    transaction: Transaction, file: Path, filed: int | None, epoch: int, is_filed: bool, *, was_raised: bool
-) -> None:
-    if filed != epoch:
-        write_epoch(file, epoch)
-        crash_point("epoch.filed")  # the next start finds the file above the database, and raises both
-    if was_raised or not is_filed:
-        await transaction.run(_KEEP, epoch=epoch, is_raised=was_raised)

@@ -10,8 +10,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import asyncpg
+import httpx2
 import pytest
 import typer
+from kafka.errors import KafkaError
 from typer.testing import CliRunner
 
 from deploy.local.refusals import CannotRun
@@ -75,6 +78,10 @@ def test_every_verb_is_in_the_module_that_the_table_names() -> None:
         assert word.is_noun or word.name in verbs
 
 
+UNSENT = "a word holds what cannot be sent; give printable text in UTF-8."
+FAILED = "concert: a database or the brokers failed ({}); see `concert status`."
+
+
 @pytest.mark.parametrize(
     ("failure", "code", "said"),
     [
@@ -83,6 +90,11 @@ def test_every_verb_is_in_the_module_that_the_table_names() -> None:
         (Unavailable("the brokers do not answer"), 6, "concert: the brokers do not answer."),
         (ExceptionGroup("", [CannotRun("no_network", "No network.")]), 6, "concert: No network."),
         (KeyboardInterrupt(), 130, "concert: interrupted"),
+        (UnicodeEncodeError("utf-8", "\udcff", 0, 1, ""), 2, f"concert: {UNSENT}"),
+        (httpx2.InvalidURL("a\n"), 2, f"concert: {UNSENT}"),
+        (asyncpg.DataError("Quillon"), 6, FAILED.format("DataError")),
+        (KafkaError("Quillon"), 6, FAILED.format("KafkaError")),
+        (TimeoutError("Quillon"), 6, FAILED.format("TimeoutError")),
     ],
 )
 def test_a_named_failure_ends_with_its_sentence_and_code(

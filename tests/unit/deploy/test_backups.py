@@ -15,6 +15,7 @@ from deploy.local.backups import (
     BackupKey,
     BackupManifest,
     DatabaseCopy,
+    SealedSecrets,
     check_backup,
     file_of,
     new_folder,
@@ -25,6 +26,7 @@ from deploy.local.backups import (
 )
 from deploy.local.installation import Installation
 from deploy.local.refusals import CannotRun
+from schemas.wire.hpke import key_id, length_prefixed, seal
 
 KNOWN: Final = {"health": {"runtime_0001", "sector_0001"}, "audit": {"audit_0001"}}
 CANARY: Final = "canary-7d1c0b"
@@ -106,8 +108,8 @@ def test_a_copy_of_a_newer_release_is_refused(its: Installation, key: BackupKey,
         assert refusal.value.code == "other_version"
 
 
-def altered(file: Path) -> None:
-    file.write_text(file.read_text().replace('"postgres": 18', '"postgres": 17'))
+def altered(file: Path, words: str = '"postgres": 18', by: str = '"postgres": 17') -> None:
+    file.write_text(file.read_text().replace(words, by))
 
 
 Damage = Callable[[Path], object]
@@ -119,6 +121,8 @@ Damage = Callable[[Path], object]
         (lambda it: (it / MANIFEST).unlink(), "no_backup"),
         (lambda it: (it / MANIFEST).write_bytes((it / MANIFEST).read_bytes()[:-9]), "bad_backup"),
         (lambda it: altered(it / MANIFEST), "foreign_backup"),
+        (lambda it: altered(it / MANIFEST, "test-local", "../../etc"), "bad_backup"),
+        (lambda it: altered(it / MANIFEST, "audit.localhost/demo", "x"), "bad_backup"),
         (lambda it: (it / "health.dump").write_bytes(b"roWs"), "bad_backup"),
         (lambda it: (it / "health.dump").write_bytes(b"row"), "bad_backup"),
         (lambda it: (it / "audit.dump").unlink(), "bad_backup"),
@@ -171,6 +175,39 @@ def test_secrets_are_sealed_to_the_recipient_and_some_are_in_no_backup(
     assert put_back_secrets(directory, its, BackupKey.read(tmp_path / "key")) == ["a.password"]
     assert (secrets / "a.password").read_text() == f"{CANARY} a.password"
     assert (secrets / "database-postgres.password").read_text() == "newer"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"x", b"[]", b'{"a.key": 5}', b'{"../a.key": "QUFB"}', b'{"a\\u0000.key": "QUFB"}', b'{"a.key": "%"}'],
+)
+def test_secrets_that_somebody_else_sealed_to_the_recipient_are_refused(
+    its: Installation, key: BackupKey, tmp_path: Path, content: bytes
+) -> None:
+    directory = made(its, key, tmp_path / "backup")
+    forge(directory, its, key, content)
+
+    with pytest.raises(CannotRun) as refusal:
+        put_back_secrets(directory, its, key)
+
+    assert refusal.value.code == "cannot_open"
+
+
+def test_no_backup_brings_a_key_that_is_kept_apart_or_a_file_that_is_no_secret(
+    its: Installation, key: BackupKey, tmp_path: Path
+) -> None:
+    directory = made(its, key, tmp_path / "backup")
+    forge(directory, its, key, b'{"wrap.key": "QUFB", "vault-police.key": "QUFB", "SHA256SUMS": "QUFB"}')
+
+    assert put_back_secrets(directory, its, key) == []
+
+
+def forge(directory: Path, its: Installation, key: BackupKey, content: bytes) -> None:
+    """Whoever knows the public key can seal to it."""
+    words = length_prefixed("xbaks/1", its.configuration.cell, its.configuration.origin)
+    sealed = seal(key.suite, key.public, words, content)
+    told = SealedSecrets(suite=key.suite, key=key_id(key.suite, key.public), sealed=sealed)
+    (directory / SEALED).write_text(told.model_dump_json())
 
 
 @pytest.mark.parametrize("recipient", ["hpke2:AAAA", "hpke9:AAAA", "hpke2", "no such file", "hpkex:AAAA"])

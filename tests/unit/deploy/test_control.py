@@ -93,3 +93,22 @@ def test_a_supervisor_that_is_not_known_is_not_called_stopped(run: Path) -> None
         (run / control.LOCK_FILE).write_bytes(b"")
         with pytest.raises(CannotRun, match="its process is not known"):
             control.stop_running(run)
+
+
+def test_what_asks_for_other_numbers_of_processes_in_other_words_is_unreadable(run: Path) -> None:
+    run.mkdir()
+    for content in (b"", b"[]", b'{"health": null}', b'{"health": 1e400}', b"[" * 100_000):
+        (run / control.SCALE_FILE).write_bytes(content)
+        with pytest.raises(ValueError, match="validation error"):  # which the supervisor outlives
+            control.asked_scale(run)
+
+
+def test_one_works_alone_and_another_is_told_so(run: Path) -> None:
+    with control.alone(run, "restore"):
+        with pytest.raises(CannotRun) as refusal, control.alone(run, "restore"):
+            pass
+        with control.alone(run, "scale"):
+            pass
+    with control.alone(run, "restore"):
+        pass
+    assert refusal.value.code == "under_way"

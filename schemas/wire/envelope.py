@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 
 from schemas.ids import KINDS
-from schemas.wire.body import Body, key_of
+from schemas.wire.body import COUNT_MAX, Body, key_of
 from schemas.wire.cloudevents import (
     RECORD_BYTES_MAX,
     STRUCTURED,
@@ -192,7 +192,8 @@ _OPAQUE: Final = re.compile(r"[a-z0-9][a-z0-9_:-]{0,63}")
 _SEQUENCE: Final = re.compile(r"[0-9]{20}")
 _STEP: Final = re.compile("[a-z_]{1,40}|[0-9]{1,5}")
 _EVENT: Final = re.compile(KINDS["event"].pattern.strip("^$"))
-_LAST_SEQUENCE: Final = 2**63 - 1
+_LAST_SEQUENCE: Final = COUNT_MAX
+"""The highest that a receipt can confirm."""
 
 FORMS: Final[Mapping[str, re.Pattern[str]]] = {
     "specversion": re.compile(r"1\.0"),
@@ -202,7 +203,7 @@ FORMS: Final[Mapping[str, re.Pattern[str]]] = {
     "partitionkey": _OPAQUE,
     "correlationid": _OPAQUE,
     "causationid": _EVENT,
-    "writerepoch": re.compile("[1-9][0-9]{0,8}"),
+    "writerepoch": re.compile("[1-9][0-9]{0,2}|1[0-9]{3}|2000"),
     "sequence": _SEQUENCE,
     "time": UTC_INSTANT,
     "datacontenttype": re.compile("application/json"),

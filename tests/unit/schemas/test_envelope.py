@@ -214,7 +214,7 @@ def test_free_text_of_any_script_arrives() -> None:
 
 @given(
     at=st.integers(0, 2**57).map(lambda microseconds: EPOCH + timedelta(microseconds=microseconds)),
-    sequence=st.integers(1, 2**63 - 1),
+    sequence=st.integers(1, COUNT_MAX),
     caused_by=st.none() | st.from_regex(r"evt_[a-z2-7]{26}", fullmatch=True),
     number=st.none() | st.integers(1, COUNT_MAX),
 )
@@ -417,11 +417,15 @@ def test_brackets_inside_strings_are_not_depth() -> None:
         ("bad_attribute", "partitionkey", with_attribute("partitionkey", None)),
         ("bad_attribute", "correlationid", with_attribute("correlationid", 5)),
         ("bad_attribute", "causationid", with_attribute("causationid", "ref_" + "a" * 26)),
-        ("bad_attribute", "writerepoch", with_attribute("writerepoch", "0")),
+        *(
+            ("bad_attribute", "writerepoch", with_attribute("writerepoch", one))
+            for one in ("0", "-1", "007", "٣", "2001", "1" + "0" * 30)
+        ),
         ("bad_attribute", "sequence", with_attribute("sequence", "7")),
         ("bad_attribute", "sequence", with_attribute("sequence", 7)),
         ("bad_attribute", "sequence", with_attribute("sequence", "0" * 20)),
         ("bad_attribute", "sequence", with_attribute("sequence", "9" * 20)),
+        ("bad_attribute", "sequence", with_attribute("sequence", f"{COUNT_MAX + 1:020}")),
         ("bad_attribute", "sequence", with_attribute("sequence", "٣" * 20)),
         ("bad_attribute", "time", with_attribute("time", "2026-11-22T11:15:00+03:00")),
         ("bad_attribute", "time", with_attribute("time", "2026-11-22T08:15:42Z")),

@@ -25,7 +25,8 @@ RULES: Final[Mapping[str, str]] = {
     "unconfirmed": "Events were sent, twice again too, and no reader says that it applied them; see the "
     "reader's alarms and `concert dead-letters list`, then `concert refill SERVICE`.",
     "dead_letters": "Records could not be used and were set aside; see `concert dead-letters list`.",
-    "partition_stopped": "Too many records could not be used; `concert readers list` says why.",
+    "partition_stopped": "Too many records could not be used, one after the other or in all; see "
+    "`concert readers list`, and before it goes on `concert dead-letters list`.",
     "reader_waits": "The reader has not seen brokers and database for a while; nothing is lost.",
     "reader_stuck": "The partition's log goes on and its reader stands. Where the broker's log says that "
     "it is corrupt: `concert down`, remove that partition's folder, `concert up`; it is sent again.",

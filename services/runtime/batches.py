@@ -247,13 +247,13 @@ class Batches:
                     partition: counted(self._tallies.get(partition, NO_LETTERS), reasons)
                     for partition, reasons in reasons_of(effects).items()
                 }
-                over = {partition: reason for partition, (_, reason) in tallies.items() if reason}
+                over = await dead_letters.crowded(transaction, group, letters)
+                over |= {partition: reason for partition, (_, reason) in tallies.items() if reason}
                 crash_point("consumer.moved")  # rolls back whole; the same batch comes again
                 # With the letter that was too many, or not at all.
                 broken = unreadable(effects)
                 await self._raise(transaction, broken, UNREADABLE)
-                if broken:  # what cannot be read may be sent once more
-                    await self.ask_again(transaction, {topic for topic, _ in broken})
+                await self.ask_again(transaction, {topic for topic, _ in broken})  # it may come once more
                 await self._raise(transaction, dead_letters.contradicting(letters), WRITER_OLDER)
                 await self._raise(transaction, over, STOPPED)
         crash_point("consumer.committed")  # all is in the database; the brokers' own offset only informs

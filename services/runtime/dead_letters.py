@@ -41,12 +41,19 @@ SELECT id, state, topic, part AS partition, "offset", reason AS code, path, erro
        octet_length(value) AS bytes, is_whole, attempts, record_at, first_at, last_at
 FROM dead_letter WHERE id = :id"""
 _CHOOSE: Final = f"""
-SELECT id FROM dead_letter
-WHERE {_CHOSEN} ORDER BY topic, key, sequence, part, "offset" LIMIT :rows_max"""  # noqa: S608  constants
+SELECT id FROM dead_letter WHERE {_CHOSEN}
+ORDER BY min(attempts) OVER (PARTITION BY topic, key), topic, key, sequence, part, "offset"
+LIMIT :rows_max"""  # noqa: S608  constants
 _WAITING: Final = """
 SELECT d.id, d.topic, d.part, d."offset", d.key, d.headers, d.value
 FROM unnest(CAST(:ids AS text[])) WITH ORDINALITY AS c (id, place) JOIN dead_letter d USING (id)
 WHERE d.state = 'waiting' AND d.is_whole AND d.topic = ANY(CAST(:names AS text[])) ORDER BY c.place"""
+_CROWDED: Final = """
+SELECT k.topic, k.part FROM unnest(CAST(:topics AS text[]), CAST(:parts AS int[])) AS k (topic, part)
+WHERE EXISTS (
+  SELECT FROM dead_letter d
+  WHERE d.grp = :grp AND d.topic = k.topic AND d.part = k.part AND d.state = 'waiting'
+  OFFSET :waiting_max)"""
 _LEFT: Final = """
 SELECT count(*) AS letters FROM dead_letter WHERE id = ANY(CAST(:ids AS text[])) AND state = 'waiting'"""
 _DISCARD: Final = f"""
@@ -94,8 +101,10 @@ UPDATE dead_letter SET reason = :reason, path = :path, error_class = :error_clas
 WHERE id = :id"""
 READY_MAX: Final = 500
 """How many letters one transaction takes up again."""
+WAITING_MAX: Final = 20_000
+"""How many letters of a partition may wait in all: they stay until a person has looked."""
 CHOSEN_MAX: Final = 2_000
-"""How many letters an operator has redriven at once; whoever has more asks again."""
+"""How many letters an operator has redriven at once; whoever asks again is given others, by keys."""
 
 NOTHING_KNOWN: Final = PartialEvent()
 LINES_OF_A_BATCH_MAX: Final = 20
@@ -165,6 +174,18 @@ async def keep(
     rows = [_row(letter) | {"grp": group, "topic_id": topic_ids[letter.record.topic]} for letter in letters]
     await transaction.run_each(_KEEP, rows)
     transaction.after_commit.append(lambda: _tell(group, letters))
+
+
+async def crowded(
+    transaction: Transaction, group: str, letters: Sequence[DeadLetter]
+) -> dict[Partition, str]:
+    """Partitions of these letters in which too many wait by now, and why the last of them does."""
+    reasons = {one.record.place: one.reason for one in letters}
+    if not reasons:
+        return {}
+    topics, parts = map(list, zip(*reasons, strict=True))
+    rows = await transaction.rows(_CROWDED, topics=topics, parts=parts, grp=group, waiting_max=WAITING_MAX)
+    return {(row.topic, row.part): reasons[row.topic, row.part] for row in rows}
 
 
 async def count_waiting(transaction: Transaction, types: Sequence[str]) -> list[dict[str, Any]]:

@@ -1,8 +1,8 @@
 """What a service whose database was put back asks others: how far they read it, and to send again."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
@@ -36,6 +36,34 @@ SELECT EXISTS (SELECT FROM outbox WHERE topic = ANY(CAST(:topics AS text[])) AND
 ServiceName = Annotated[str, Field(pattern=r"^[a-z_]{1,30}$")]
 After = Annotated[str, Field(pattern=r"^[a-z._]{1,100}:[a-z0-9][a-z0-9_:-]{0,63}$")]
 RowNumber = Annotated[int, Field(ge=0, lt=1 << 63)]
+
+
+class ReceivedKey(BaseModel):
+    """How far a reader is with one key."""
+
+    topic: Annotated[str, Field(pattern=r"^[a-z._]{1,100}$")]
+    key: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_:-]{0,63}$")]
+    sequence: Annotated[int, Field(strict=True, ge=0)]
+
+
+class ReceivedPage(BaseModel):
+    """What a reader has of one writer, and where the next page begins."""
+
+    data: Annotated[list[ReceivedKey], Field(max_length=ROWS_MAX)]
+    after: After | None
+
+
+class SentAgain(BaseModel):
+    """How many events a writer sends again, and the number of the last row of them."""
+
+    events: Annotated[int, Field(strict=True, ge=0, lt=1 << 63)]
+    until: Annotated[int, Field(strict=True, ge=0, lt=1 << 63)]
+
+
+class StillWaiting(BaseModel):
+    """Whether any of that has not left yet."""
+
+    is_waiting: bool
 
 
 class Resend(BaseModel):
@@ -85,7 +113,7 @@ def routes(database: Database, streams: Streams, log_ends: LogEnds) -> APIRouter
     @router.get("/received")
     async def received(
         request: Request, writer: Annotated[ServiceName, Query(alias="from")], after: After | None = None
-    ) -> Mapping[str, Any]:
+    ) -> ReceivedPage:
         """The highest number that was applied, by topic and key; `after` is where the next page begins."""
         check(request, writer)
         topic, _, key = (after or ":").partition(":")
@@ -98,12 +126,12 @@ def routes(database: Database, streams: Streams, log_ends: LogEnds) -> APIRouter
                 after_key=key.encode(),
                 rows_max=ROWS_MAX,
             )
-        data = [{"topic": row.topic, "key": row.key.decode(), "sequence": row.last} for row in rows]
-        more = f"{data[-1]['topic']}:{data[-1]['key']}" if len(data) == ROWS_MAX else None
-        return {"data": data, "after": more}
+        data = [ReceivedKey(topic=row.topic, key=row.key.decode(), sequence=row.last) for row in rows]
+        more = f"{data[-1].topic}:{data[-1].key}" if len(data) == ROWS_MAX else None
+        return ReceivedPage(data=data, after=more)
 
     @router.post("/resend")
-    async def resend(request: Request, asked: Resend) -> Mapping[str, int]:
+    async def resend(request: Request, asked: Resend) -> SentAgain:
         """Put it back into the outbox; `until` is the last of it, after which newer events follow."""
         check(request, asked.to)
         topics = streams.names_to(asked.to)
@@ -113,14 +141,14 @@ def routes(database: Database, streams: Streams, log_ends: LogEnds) -> APIRouter
         async with database.transaction() as transaction:
             [last] = await transaction.rows(_LAST_ROW, topics=topics)
         log().warning("sent_again_to_a_restored", route=asked.to, count=count)
-        return {"events": count, "until": last.id}
+        return SentAgain(events=count, until=last.id)
 
     @router.get("/resend")
-    async def is_waiting(request: Request, to: ServiceName, until: RowNumber) -> Mapping[str, bool]:
+    async def is_waiting(request: Request, to: ServiceName, until: RowNumber) -> StillWaiting:
         """Whether any of it has not left yet."""
         check(request, to)
         async with database.transaction() as transaction:
             [row] = await transaction.rows(_WAITING, topics=streams.names_to(to), until=until)
-        return {"is_waiting": row.it_does}
+        return StillWaiting(is_waiting=row.it_does)
 
     return router

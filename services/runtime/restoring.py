@@ -7,9 +7,10 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import httpx2
+from pydantic import BaseModel, ValidationError
 from starlette.types import ASGIApp
 
 from schemas.wire.body import instant_text
@@ -20,7 +21,7 @@ from services.runtime.crash import crash_point
 from services.runtime.database import FAILURES, Database
 from services.runtime.errors import Unavailable
 from services.runtime.logs import log
-from services.runtime.neighbours import Streams
+from services.runtime.neighbours import ReceivedKey, ReceivedPage, SentAgain, StillWaiting, Streams
 from services.runtime.offsets import Partition, Place
 from services.runtime.peers import internal_client
 from services.runtime.problems import refusal
@@ -28,10 +29,15 @@ from services.runtime.settings import RuntimeSettings
 from services.runtime.worker import Backoff, Worker
 from services.runtime.writer_epoch import WriterEpoch
 
+A = TypeVar("A", bound=BaseModel)
 EVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
 POLL_SECONDS: Final = 1.0
 ANSWER_WITHIN_SECONDS: Final = 30.0
 """A neighbour may have much to send again."""
+ANSWER_BYTES_MAX: Final = 1 << 20
+PAGES_MAX: Final = 20_000
+NUMBER_MAX: Final = 1 << 30
+"""No key gets so far; numbers above it would leave what a receipt can say."""
 LOCK_CLASS: Final = 7_005
 """The advisory lock of the one process of a service that asks; the others wait for it."""
 OPEN: Final = ("/v1/received", "/v1/resend", "/v1/readers", "/v1/dead-letters", "/v1/refill")
@@ -83,6 +89,8 @@ class Restoring(Worker):
         self.may_serve = asyncio.Event()
         """Set once what was lost is here again."""
         self._is_open = False
+        self._asks: str | None = None
+        """Which neighbour is being asked."""
         if not epoch.is_restoring:
             self._open()
 
@@ -114,7 +122,7 @@ class Restoring(Worker):
                         await self._follow()
                 backoff.reset()
             except (Unavailable, httpx2.HTTPError, *FAILURES) as error:
-                log().warning("restoring_waits", error_class=type(error).__name__)
+                log().warning("restoring_waits", error_class=type(error).__name__, peer=self._asks)
                 seconds = backoff.next()
             if not self._is_open:
                 await self.pause(seconds)
@@ -144,16 +152,19 @@ class Restoring(Worker):
                 await self._number_on(clients)
                 crash_point("restoring.numbered")
                 self.may_send.set()
-            waits = {
-                name: await self._resent(clients[name], state.state_at) for name in self._streams.writers
-            }
+            waits = {}
+            for name in self._streams.writers:
+                self._asks = name
+                waits[name] = await self._resent(clients[name], state.state_at)
             crash_point("restoring.resent")
-            for name, asked in waits.items():
-                while await self._is_waiting(clients[name], asked["until"]) and not self.is_stopping:
+            for name, sent in waits.items():
+                self._asks = name
+                while await self._is_waiting(clients[name], sent.until) and not self.is_stopping:
                     await self.pause(POLL_SECONDS)
+        self._asks = None
         await self._read_all()
         if not self.is_stopping:
-            await self._finish(sum(asked["events"] for asked in waits.values()))
+            await self._finish(sum(sent.events for sent in waits.values()))
 
     def _client(self, name: str) -> httpx2.AsyncClient:
         address = self._settings.neighbours.get(name)
@@ -169,8 +180,9 @@ class Restoring(Worker):
             led_back = [topic for topic in self._streams.writes if topic.leads_back]
             await transaction.run(_UNSENT, topics=[names[topic.title] for topic in led_back], ever=EVER)
         for reader in self._streams.readers:
-            async for page in received_pages(clients[reader], identity.service):
-                known = sorted((names[one["topic"]], one["key"], one["sequence"]) for one in page)
+            self._asks = reader
+            async for page in received_pages(clients[reader], identity.service, names):
+                known = sorted((names[one.topic], one.key, one.sequence) for one in page)
                 async with self._database.transaction() as transaction:
                     await transaction.run(
                         _NUMBER_ON,
@@ -179,14 +191,13 @@ class Restoring(Worker):
                         lasts=[last for _, _, last in known],
                     )
 
-    async def _resent(self, client: httpx2.AsyncClient, since: datetime) -> Any:
+    async def _resent(self, client: httpx2.AsyncClient, since: datetime) -> SentAgain:
         asked = {"to": self._streams.identity.service, "since": instant_text(since)}
-        return (await client.post("/v1/resend", json=asked)).raise_for_status().json()
+        return await answer_of(client, SentAgain, "POST", "/v1/resend", json=asked)
 
     async def _is_waiting(self, client: httpx2.AsyncClient, until: int) -> bool:
         asked = {"to": self._streams.identity.service, "until": str(until)}
-        answer = (await client.get("/v1/resend", params=asked)).raise_for_status()
-        return bool(answer.json()["is_waiting"])
+        return (await answer_of(client, StillWaiting, "GET", "/v1/resend", params=asked)).is_waiting
 
     async def _read_all(self) -> None:
         """Wait until this service has read what the logs hold by now."""
@@ -212,17 +223,36 @@ class Restoring(Worker):
         self._open()
 
 
-async def received_pages(client: httpx2.AsyncClient, writer: str) -> AsyncIterator[Sequence[Any]]:
-    """What a reader has of a writer, page after page."""
-    after: Mapping[str, str] = {}
-    while True:
-        answer = (
-            (await client.get("/v1/received", params={"from": writer, **after})).raise_for_status().json()
-        )
-        yield answer["data"]
-        if answer["after"] is None:
+async def received_pages(
+    client: httpx2.AsyncClient, writer: str, titles: Collection[str]
+) -> AsyncIterator[Sequence[ReceivedKey]]:
+    """What a reader has of a writer's topics, page after page; raises Unavailable for what cannot be."""
+    asked = {"from": writer}
+    for _ in range(PAGES_MAX):
+        page = await answer_of(client, ReceivedPage, "GET", "/v1/received", params=asked)
+        if not all(one.topic in titles and one.sequence <= NUMBER_MAX for one in page.data):
+            raise Unavailable("a neighbour tells of topics or numbers that there cannot be")
+        yield page.data
+        if page.after is None:
             return
-        after = {"after": answer["after"]}
+        if page.after == asked.get("after"):
+            break
+        asked["after"] = page.after
+    raise Unavailable("a neighbour's pages have no end")
+
+
+async def answer_of(client: httpx2.AsyncClient, form: type[A], method: str, path: str, **more: Any) -> A:
+    """A neighbour's answer, bounded in time and length; raises Unavailable for one that is none."""
+    content = bytearray()
+    async with asyncio.timeout(ANSWER_WITHIN_SECONDS), client.stream(method, path, **more) as answer:
+        async for piece in answer.raise_for_status().aiter_raw():  # packed, it would be no JSON
+            content += piece
+            if len(content) > ANSWER_BYTES_MAX:
+                raise Unavailable("a neighbour's answer is too long")
+    try:
+        return form.model_validate_json(content)
+    except ValidationError:
+        raise Unavailable("a neighbour's answer cannot be read") from None
 
 
 def is_read(ends: Mapping[Partition, Place], places: Mapping[Partition, Place]) -> bool:

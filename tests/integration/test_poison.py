@@ -11,7 +11,7 @@ from schemas.topics import GOVERNANCE_STATE
 from schemas.topics import STEPS as TOPICS_OF_STEPS
 from schemas.wire.cloudevents import LetterReason
 from schemas.wire.envelope import HEADERS, ReadEvent
-from services.runtime import consumer
+from services.runtime import consumer, dead_letters
 from services.runtime.errors import Invalid
 from services.runtime.ids import new_id
 from services.runtime.peers import internal_client
@@ -391,3 +391,41 @@ async def test_letters_are_tried_again_by_their_own_reader_in_order_and_only_for
     async with space.transaction("referrals") as transaction:
         acts = await transaction.rows("SELECT reason FROM operator_act WHERE verb = 'letters_redrive'")
     assert [row.reason for row in acts] == ["handler mended"] * 2
+
+
+async def test_a_partition_stops_where_too_many_letters_wait_though_sound_records_come_between(
+    space: Space, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dead_letters, "WAITING_MAX", 2)
+    place = POLICE_STEPS.name(space.namespace)
+    records = [
+        a_good_record(new_id("referral"), sequence, topic=POLICE_STEPS) for sequence in (1, 7, 1, 7, 1, 7, 1)
+    ]
+
+    async with running("referrals", space.settings(RuntimeSettings, "referrals"), Reader().wire) as service:
+        await send_raw(space, "police", place, records, 0)
+        await until(lambda: ("partition_stopped", f"{place}/0: sequence_gap") in alarms_of(service))
+
+
+async def test_letters_that_stay_unusable_keep_no_others_from_being_tried(
+    space: Space, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dead_letters, "CHOSEN_MAX", 1)
+    port, chosen = free_port(), {"code": "malformed_json", "reason": "reader mended"}
+    keys = [new_id("referral").encode() for _ in range(2)]
+    settings = space.settings(RuntimeSettings, "referrals", ports=PortSettings(internal=port))
+    records = [(key, tuple(HEADERS), b"{") for key in keys]
+
+    async with running("referrals", settings, Reader().wire), a_caller(space, port, "operator") as operator:
+        await send_raw(space, "health", HEALTH_STEPS.name(space.namespace), records)
+        await until(lambda: letter_of(space, keys[1]))
+        async with space.transaction("referrals") as transaction:
+            waiting = await transaction.rows("SELECT 1 FROM dead_letter WHERE reason = 'malformed_json'")
+        for _ in waiting:
+            await asked(operator.post("/v1/dead-letters/redrive", json=chosen))
+
+    async with space.transaction("referrals") as transaction:
+        rows = await transaction.rows(
+            "SELECT attempts FROM dead_letter WHERE key = ANY(CAST(:keys AS bytea[]))", keys=keys
+        )
+    assert [row.attempts for row in rows] == [2, 2]

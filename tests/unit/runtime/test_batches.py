@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import AsyncMock, Mock
 from uuid import UUID
 
 import pytest
@@ -57,7 +57,11 @@ async def test_250_of_500_steps_under_others_keys_cost_themselves_and_the_handle
         calls.append([step.key for step in steps])
         assert all(step.key == step.body.referral for step in steps)
 
+    async def crowded(*_: Any) -> dict[Any, Any]:
+        return {}
+
     monkeypatch.setattr(dead_letters, "keep", keep)
+    monkeypatch.setattr(dead_letters, "crowded", crowded)
     monkeypatch.setattr(inbox, "take", take)
     monkeypatch.setattr(offsets, "move", move)
     name, own = HEALTH_STEPS.name(), [new_id("referral") for _ in range(500)]
@@ -71,7 +75,7 @@ async def test_250_of_500_steps_under_others_keys_cost_themselves_and_the_handle
         Identity("referrals", CELL),
         [Subscription((HEALTH_STEPS,), handle)],
         lambda transaction: transaction,
-        Mock(),
+        Mock(ask_again=AsyncMock()),
     )
     batches.topic_ids, batches.expected = {name: UUID(int=1)}, {(name, 0): 0}
 

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 
 from schemas.ids import KINDS
-from schemas.wire.body import COUNT_MAX, Body, key_of
+from schemas.wire.body import Body, key_of
 from schemas.wire.cloudevents import (
     RECORD_BYTES_MAX,
     STRUCTURED,
@@ -192,8 +192,8 @@ _OPAQUE: Final = re.compile(r"[a-z0-9][a-z0-9_:-]{0,63}")
 _SEQUENCE: Final = re.compile(r"[0-9]{20}")
 _STEP: Final = re.compile("[a-z_]{1,40}|[0-9]{1,5}")
 _EVENT: Final = re.compile(KINDS["event"].pattern.strip("^$"))
-_LAST_SEQUENCE: Final = COUNT_MAX
-"""The highest that a receipt can confirm."""
+_LAST_SEQUENCE: Final = 2**53 - 1
+"""Far above any that is given, and below where a database could count no further."""
 
 FORMS: Final[Mapping[str, re.Pattern[str]]] = {
     "specversion": re.compile(r"1\.0"),

@@ -89,8 +89,9 @@ async def back_up(configuration: Configuration, directory: Path, recipient: Back
                 secrets=file_of(folder / SEALED),
             )
             manifest = write_manifest(folder, manifest, installation)
-        counts = {"databases": len(copies), "trail_size": manifest.trail_size}
-        await record_act(installation, "backup", counts, reason="backup")
+            counts = {"databases": len(copies), "trail_size": manifest.trail_size}
+            # Before it has its name: none is there of which the trail is not told.
+            await record_act(installation, "backup", counts, reason="backup")
     return manifest
 
 

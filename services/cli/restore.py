@@ -139,7 +139,7 @@ async def _wait(installation: Installation, services: Sequence[str]) -> list[str
     """Waits until each service serves; who still does not."""
     ends = time.monotonic() + AGREED_WITHIN_SECONDS
     waiting = [*services]
-    async with httpx2.AsyncClient(timeout=5.0) as client:
+    async with httpx2.AsyncClient(timeout=5.0, trust_env=False) as client:
         while waiting and time.monotonic() < ends:
             await asyncio.sleep(POLL_SECONDS)
             waiting = [name for name in waiting if not await _serves(installation, client, name)]

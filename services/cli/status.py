@@ -66,7 +66,7 @@ async def look(
     """What fires now, and what each view shows that answers."""
     alarms = await standing_alarms(configuration, state)
     shown: dict[str, Mapping[str, Any]] = {}
-    async with httpx2.AsyncClient(timeout=ANSWERED_WITHIN_SECONDS) as client:
+    async with httpx2.AsyncClient(timeout=ANSWERED_WITHIN_SECONDS, trust_env=False) as client:
         for view in VIEWS if "ports" in state else ():
             with suppress(*UNANSWERED):  # an alarm says why
                 port = state["ports"][f"{view.user}_health"]
@@ -106,7 +106,7 @@ async def standing_alarms(configuration: Configuration, state: Mapping[str, Any]
         installation = Installation(configuration, state["ports"])
         # Broker and database are asked also where the supervisor does not run them.
         asked = list(dict.fromkeys((KAFKA, POSTGRES, *parts)))
-        async with httpx2.AsyncClient(timeout=ANSWERED_WITHIN_SECONDS) as client:
+        async with httpx2.AsyncClient(timeout=ANSWERED_WITHIN_SECONDS, trust_env=False) as client:
             answers = await asyncio.gather(*(_told_in_time(client, installation, name) for name in asked))
         for name, told in zip(asked, answers, strict=True):
             if told is not None:

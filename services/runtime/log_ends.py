@@ -143,14 +143,14 @@ class LogEnds:
 
     async def refill_by_hand(self, topic: str | None, since: datetime | None, why: str) -> dict[str, int]:
         """Send again what was sent to a topic, or to all, since then or ever; gives the numbers of rows."""
-        counts = {}
+        counts, planned = {}, await self.plan(topic, since)
+        async with self._database.transaction() as transaction:  # on record also where it breaks off
+            asked = {"topics": len(planned), "events": sum(row["rows"] for row in planned)}
+            await operator_acts.record(transaction, "refill", asked, reason=why)
         for one in self._chosen(topic):
             async with self._looking:
                 counts[one] = await self.refill(one, since)
             log().warning(REFILLED, topic=one, count=counts[one])
-        async with self._database.transaction() as transaction:
-            done = {"topics": len(counts), "events": sum(counts.values())}
-            await operator_acts.record(transaction, "refill", done, reason=why)
         return counts
 
     async def plan(self, topic: str | None, since: datetime | None) -> list[dict[str, Any]]:

@@ -36,7 +36,7 @@ class Redrive(LetterChoice):
 class Discard(Redrive):
     """Which letters nobody needs, why, and how many the operator was shown."""
 
-    count: Annotated[int, Field(ge=0, lt=1 << 31)]
+    count: Annotated[int, Field(ge=1, lt=1 << 31)]
 
 
 class Refill(BaseModel):

@@ -28,5 +28,10 @@ def internal_client(
     hooks = {"request": [name_the_peer]}
     limits = httpx2.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=KEPT_SECONDS)
     return httpx2.AsyncClient(
-        base_url=base_url, verify=context, timeout=seconds, event_hooks=hooks, limits=limits
+        base_url=base_url,
+        verify=context,
+        timeout=seconds,
+        event_hooks=hooks,
+        limits=limits,
+        trust_env=False,
     )

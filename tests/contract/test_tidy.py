@@ -207,6 +207,18 @@ def test_a_file_can_be_read_in_one_sitting() -> None:
     assert {name: lines for name, lines in lengths.items() if lines > LINES_MAX} == {}
 
 
+def test_no_client_of_ours_asks_a_proxy_that_the_environment_names() -> None:
+    clients = {
+        f"{place(path)}:{call.lineno}": {word.arg for word in call.keywords}
+        for path in files_below(*PRODUCT)
+        for call in ast.walk(tree_of(path))
+        if isinstance(call, ast.Call) and ast.unparse(call.func).endswith("httpx2.AsyncClient")
+    }
+
+    assert clients
+    assert [name for name, words in clients.items() if "trust_env" not in words] == []
+
+
 MACHINE: Final = re.compile(
     r"/(root|home/\w+|Users|work|tmp/\w+)/|pypi\.org|pythonhosted|maven\.(org|apache)|docker\.io|--(extra-)?index-url"
 )

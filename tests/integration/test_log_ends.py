@@ -78,7 +78,9 @@ async def test_what_brokers_held_after_the_last_look_counts_when_the_writer_come
     assert kept.next < 100, "told once, of what is there now"
 
 
-async def test_an_operator_sees_the_plan_and_lets_a_topic_be_sent_again_with_a_reason(space: Space) -> None:
+async def test_an_operator_sees_the_plan_and_lets_a_topic_be_sent_again_with_a_reason(
+    space: Space, monkeypatch: pytest.MonkeyPatch
+) -> None:
     port, topic, keys = free_port(), TOPIC.name(space.namespace), [new_id("referral")]
     address = f"https://127.0.0.1:{port}"
 
@@ -99,11 +101,15 @@ async def test_an_operator_sees_the_plan_and_lets_a_topic_be_sent_again_with_a_r
         assert done.json() == {"sent_again": {topic: planned["rows"]}}
         assert planned["rows"] >= 1
         await until(lambda: _is_sent_again(space, now, keys))
+        monkeypatch.setattr(log_ends, "_MARK", "SELECT no_such_column")
+        async with internal_client(space.tls_settings("operator"), "health", base_url=address) as operator:
+            broken_off = await operator.post("/v1/refill", json={"topic": topic, "reason": "a disk was lost"})
 
     assert await sent(space, keys) == before, "the same ids and bytes"
+    assert broken_off.status_code == 500
     async with space.transaction("health") as transaction:
         rows = await transaction.rows("SELECT verb, reason FROM operator_act")
-    assert [tuple(row) for row in rows] == [("refill", "a disk was lost")]
+    assert [tuple(row) for row in rows] == [("refill", "a disk was lost")] * 2, "on record, done or not"
 
 
 async def test_seconds_count_since_a_log_was_first_seen_beyond_a_position(space: Space) -> None:

@@ -3,7 +3,11 @@
 import base64
 import json
 
+import pytest
+from pydantic import ValidationError
+
 from services.runtime.dead_letters import DeadLetter, headers_text
+from services.runtime.operations import Discard
 from tests.support.records import a_record
 
 NAME = b"Amina Quillon"
@@ -27,6 +31,11 @@ def test_a_name_that_the_database_cannot_hold_is_kept_without_its_zero() -> None
     assert "\x00" not in name
     assert name.startswith("a")
     assert name.endswith("b")
+
+
+def test_an_act_on_no_letter_is_none() -> None:
+    with pytest.raises(ValidationError):
+        Discard(code="handler", reason="tests", count=0)
 
 
 def test_a_letter_shows_its_reason_and_nothing_of_its_record() -> None:

@@ -214,7 +214,7 @@ def test_free_text_of_any_script_arrives() -> None:
 
 @given(
     at=st.integers(0, 2**57).map(lambda microseconds: EPOCH + timedelta(microseconds=microseconds)),
-    sequence=st.integers(1, COUNT_MAX),
+    sequence=st.integers(1, 2**53 - 1),
     caused_by=st.none() | st.from_regex(r"evt_[a-z2-7]{26}", fullmatch=True),
     number=st.none() | st.integers(1, COUNT_MAX),
 )
@@ -425,7 +425,7 @@ def test_brackets_inside_strings_are_not_depth() -> None:
         ("bad_attribute", "sequence", with_attribute("sequence", 7)),
         ("bad_attribute", "sequence", with_attribute("sequence", "0" * 20)),
         ("bad_attribute", "sequence", with_attribute("sequence", "9" * 20)),
-        ("bad_attribute", "sequence", with_attribute("sequence", f"{COUNT_MAX + 1:020}")),
+        ("bad_attribute", "sequence", with_attribute("sequence", f"{2**53:020}")),
         ("bad_attribute", "sequence", with_attribute("sequence", "٣" * 20)),
         ("bad_attribute", "time", with_attribute("time", "2026-11-22T11:15:00+03:00")),
         ("bad_attribute", "time", with_attribute("time", "2026-11-22T08:15:42Z")),

@@ -190,7 +190,6 @@ def _instant(at: datetime) -> str:
 _TYPE: Final = re.compile(r"org\.concert\.([a-z_]+\.[a-z_]+)\.v([1-9][0-9]*)")
 _OPAQUE: Final = re.compile(r"[a-z0-9][a-z0-9_:-]{0,63}")
 _SEQUENCE: Final = re.compile(r"[0-9]{20}")
-_STEP: Final = re.compile("[a-z_]{1,40}|[0-9]{1,5}")
 _EVENT: Final = re.compile(KINDS["event"].pattern.strip("^$"))
 _LAST_SEQUENCE: Final = 2**53 - 1
 """Far above any that is given, and below where a database could count no further."""
@@ -235,18 +234,27 @@ def _body(opened: CloudEvent, topic: Topic) -> Body:
     schema, _, minor = str(opened.attributes["dataschema"]).rpartition(".")
     if schema != f"urn:concert:schema:{named[1]}:{MAJOR}" or not re.fullmatch("[0-9]+", minor):
         raise Unusable(LetterReason.BAD_ATTRIBUTE, place + "dataschema")
+    body = topic.carries[named[1]]
     try:
-        return topic.carries[named[1]].model_validate_json(to_json(opened.data), strict=True, extra="ignore")
+        return body.model_validate_json(to_json(opened.data), strict=True, extra="ignore")
     except ValidationError as error:
-        raise Unusable(LetterReason.SCHEMA_MISMATCH, _place(error)) from None
+        raise Unusable(LetterReason.SCHEMA_MISMATCH, _place(error, body)) from None
     except (ValueError, OverflowError):  # bytes instead of JSON; an instant outside the calendar's years
         raise Unusable(LetterReason.SCHEMA_MISMATCH, "data") from None
 
 
-def _place(error: ValidationError) -> str:
-    """Where the first fault lies; a step that is no field name of ours is not repeated."""
-    steps = (str(step) for step in error.errors(include_input=False, include_url=False)[0]["loc"])
-    return "/".join(["data", *(step if _STEP.fullmatch(step) else "*" for step in steps)])
+def _place(error: ValidationError, body: type[Body]) -> str:
+    """Where the first fault lies; a step that is no field name of ours, such as a key, is not repeated."""
+    steps, ours = error.errors(include_input=False, include_url=False)[0]["loc"], _field_names(body)
+    told = (str(step) if isinstance(step, int) or step in ours else "*" for step in steps)
+    return "/".join(["data", *told])
+
+
+@cache
+def _field_names(body: type[Body]) -> frozenset[str]:
+    schema = body.model_json_schema()
+    parts = [schema, *schema.get("$defs", {}).values()]
+    return frozenset(name for part in parts for name in part.get("properties", ()))
 
 
 def _read_event(event: CloudEvent, opened: CloudEvent, body: Body, topic: Topic) -> ReadEvent[Body]:

@@ -15,6 +15,7 @@ from pydantic_core import to_json
 
 from schemas import topics
 from schemas.events import directory, facts
+from schemas.publishing.asyncapi import EXAMPLES
 from schemas.wire.body import COUNT_MAX, Body
 from schemas.wire.cloudevents import (
     RECORD_BYTES_MAX,
@@ -469,6 +470,17 @@ def test_brackets_inside_strings_are_not_depth() -> None:
 )
 def test_each_broken_rule_has_its_reason_and_place(reason: str, path: str | None, value: bytes) -> None:
     assert refusal_of(value) == (reason, path)
+
+
+def test_a_key_that_a_sender_made_up_is_not_repeated() -> None:
+    example = json.loads((EXAMPLES / "governance.protocol_current" / "one_county.json").read_bytes())
+    example["source"] = f"urn:concert:{CELL}:governance"
+    example["data"]["document"]["matrix"]["amina_quillon"] = 5
+
+    with pytest.raises(Unusable) as refused:
+        a_read(json.dumps(example).encode(), topic=topics.GOVERNANCE_STATE, key=example["subject"].encode())
+
+    assert (refused.value.reason, refused.value.path) == ("schema_mismatch", "data/document/matrix/*")
 
 
 def test_the_record_key_must_be_the_partition_key() -> None:

@@ -139,8 +139,11 @@ def check_act(engine: Engine, by: Asker, act: Act, said: str) -> None:
         raise refusals.PurposeNotServed
 
 
-def once_of(engine: Engine, act: Act) -> Callable[..., Awaitable[KeyedRequest]]:
+def once_of(
+    engine: Engine, act: Act, *, has_room_always: bool = False
+) -> Callable[..., Awaitable[KeyedRequest]]:
     """A dependency: the request under its idempotency key."""
+    has_room_always |= act in ROOM_ALWAYS
 
     @refuses(
         refusals.IdempotencyKeyMissing,
@@ -155,7 +158,7 @@ def once_of(engine: Engine, act: Act) -> Callable[..., Awaitable[KeyedRequest]]:
     ) -> KeyedRequest:
         if key is None or not _KEY.fullmatch(key):
             raise refusals.IdempotencyKeyMissing
-        if act not in ROOM_ALWAYS and not engine.has_room():
+        if not (has_room_always or engine.has_room()):
             raise refusals.OutboxFull
         said = request.url.path.encode() + b"\n" + await request.body()
         return KeyedRequest(by, hashlib.sha256(key.encode()).digest(), engine.digest(said))

@@ -915,6 +915,7 @@ async def test_a_supervisor_approves_a_look_of_another_agency_and_signs_it(scene
     await scene.sector.admit("hill-police", sector="police")
     asked = APPROVAL | {"referral": an_id("referral")}
 
+    scene.has_room = False  # she is in danger, and an approval sends nothing
     answer = await scene.post("/v1/break-glass-approvals", asked, role="supervisor")
 
     assert answer.status_code == 201

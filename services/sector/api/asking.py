@@ -91,7 +91,7 @@ class FeedNotifier:
         return self._next.setdefault(agency, asyncio.Event())
 
 
-ROOM_ALWAYS: Final = ("withdraw", "erase", "pull")
+ROOM_ALWAYS: Final = ("withdraw", "erase", "pull", "approve")
 """What protects her, or sends nothing, and is therefore never refused for what waits to be sent."""
 
 

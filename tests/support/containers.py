@@ -20,6 +20,9 @@ from tests.support.servers import Servers, unflushed
 KAFKA_IMAGE: Final = "apache/kafka:4.2.2"
 POSTGRES_IMAGE: Final = "postgres:18"
 CLIENT_PORT: Final = 9092
+LOOPBACK: Final = "127.0.0.1"
+LOOPBACK_ALONE: Final = (LOOPBACK, None)
+"""Any port, but not one that other machines reach."""
 START: Final = "/tmp/start.sh"  # inside the container
 ADDRESSES: Final = ("listen_addresses", "unix_socket_directories")
 """What the image itself settles."""
@@ -31,7 +34,7 @@ class KafkaContainer(DockerContainer):  # type: ignore[misc]
     def __init__(self, made: Secrets) -> None:
         super().__init__(KAFKA_IMAGE)
         self._made = made
-        self.with_exposed_ports(CLIENT_PORT)
+        self.ports = {CLIENT_PORT: LOOPBACK_ALONE}
         self.with_command(["sh", "-c", f"until [ -f {START} ]; do sleep 0.1; done; sh {START}"])
 
     @property
@@ -76,7 +79,7 @@ def contained(made: Secrets) -> Iterator[Servers]:
     """Both servers, for as long as the block."""
     testcontainers_config.ryuk_disabled = True  # a third image; the block's end removes both
     testcontainers_config.connection_mode_override = ConnectionMode.docker_host
-    testcontainers_config.tc_host_override = "127.0.0.1"  # tests reach no other, also where they run in one
+    testcontainers_config.tc_host_override = LOOPBACK  # tests reach no other, also where they run in one
     with ExitStack() as stack:
         with unflushed():
             postgres = stack.enter_context(_postgres(made))
@@ -95,6 +98,7 @@ def _postgres(made: Secrets) -> Any:
     )
     settings = {name: value for name, value in SETTINGS.items() if name not in ADDRESSES}
     container.with_env("POSTGRES_INITDB_ARGS", " ".join(INITDB))
+    container.ports = {container.port: LOOPBACK_ALONE}
     return container.with_command(
         [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
     )

@@ -12,14 +12,15 @@ from deploy.local import configuration as configurations
 from deploy.local.certificates import Certificates
 from deploy.local.configuration import Configuration, ExternalDatabase, MailServer
 from deploy.local.databases import DATABASES, FURTHER_ROLES, DatabaseServer
-from deploy.local.places import make_directory, must_reach
+from deploy.local.issuer.clients import CLIENTS, COMMAND, Client
+from deploy.local.places import make_directory, must_reach, write_private
 from deploy.local.ports import HOST
 from deploy.local.postgres import ADMIN
 from deploy.local.secrets import Secrets, bad_secret
 from deploy.local.subprocesses import Say
 from schemas.events.governance_keys import GovernanceKeys, KeysUnreadable
 from schemas.topics import SERVICES, VIEWS
-from services.runtime.settings import IssuerSettings, KafkaSettings
+from services.runtime.settings import LOCAL_ISSUER, IssuerSettings, KafkaSettings
 
 KAFKA_ADMIN: Final = "admin"
 OPERATOR: Final = "operator"
@@ -138,9 +139,19 @@ class Installation:
     def issuer(self) -> IssuerSettings:
         """Who signs access tokens."""
         return self.configuration.issuer or IssuerSettings(
-            name=f"urn:concert:{self.configuration.cell}:local-issuer",
+            name=f"http://{HOST}:{self.ports['issuer_api']}{LOCAL_ISSUER}",
             keys_file=self.secrets.issuer_public_file(),
         )
+
+    @property
+    def persons_file(self) -> Path:
+        """Who may sign in at the local issuer."""
+        return self.configuration.data / "issuer" / "persons.json"
+
+    @property
+    def clients_file(self) -> Path:
+        """Who may ask the local issuer for tokens, as its port and those of consoles are now."""
+        return self.configuration.data / "issuer" / "clients.json"
 
     @property
     def governance_keys_file(self) -> Path:
@@ -179,7 +190,7 @@ def install(configuration: Configuration, usual_ports: Mapping[str, int], say: S
     if made:
         say(f"made the system accounts {', '.join(made)}: without password, shell and home; they stay")
     must_reach(configuration.data, services)
-    for name in ("audit", "epochs", "log_sizes", "mail", "vaults", "views"):
+    for name in ("audit", "epochs", "issuer", "log_sizes", "mail", "vaults", "views"):
         accounts.give(services, make_directory(configuration.data / name))
     ports.wait_until_free({**configuration.chosen_ports, **configuration.ports})
     chosen = ports.choose(usual_ports, configuration.ports, configuration.chosen_ports)
@@ -189,5 +200,16 @@ def install(configuration: Configuration, usual_ports: Mapping[str, int], say: S
     installation.renew_certificates()
     for view in VIEWS:
         installation.view_hold_file(view.user).touch(0o644)
+    if not configuration.issuer:
+        register(installation, services)
     accounts.let_enter(services, installation.secrets.folder, installation.certificates.folder)
     return installation
+
+
+def register(installation: Installation, services: accounts.Account | None) -> None:
+    """Tells the local issuer its clients, and begins the file of persons."""
+    clients = [Client(id=COMMAND, keys=installation.secrets.client_keys(COMMAND), names_staff=True)]
+    write_private(installation.clients_file, CLIENTS.dump_json(clients))
+    if not installation.persons_file.exists():
+        write_private(installation.persons_file, "{}")
+    accounts.let_read(services, installation.clients_file, installation.persons_file)

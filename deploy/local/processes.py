@@ -14,6 +14,7 @@ from services.runtime.settings import PREFIX
 KAFKA: Final = "kafka"
 POSTGRES: Final = "postgres"
 MAIL_SINK: Final = "mail_sink"
+ISSUER_PROCESS: Final = "issuer"
 
 
 Variables = dict[str, Callable[[Installation, str], object]]
@@ -84,6 +85,12 @@ MAIL: Final[Variables] = {
     "SMTP__AUTHORITY_FILE": lambda its, name: its.mail_server.authority_file,
 }
 VIEW: Final[Variables] = {"HOLD_FILE": lambda its, name: its.view_hold_file(name)}
+SIGNS_IN: Final[Variables] = {
+    "NAME": lambda its, name: its.issuer.name,
+    "KEY_FILE": lambda its, name: its.secrets.issuer_key_file(),
+    "CLIENTS_FILE": lambda its, name: its.clients_file,
+    "PERSONS_FILE": lambda its, name: its.persons_file,
+}
 SINK: Final[Variables] = {"DATA": lambda its, name: its.configuration.data}
 
 
@@ -152,6 +159,7 @@ PROCESSES: Final = (
         Process(view.user, f"services.{view.service}", ("health",), (KAFKA,), WATCHING, ("views",))
         for view in VIEWS
     ),
+    Process(ISSUER_PROCESS, "deploy.local.issuer", ("api", "health"), (), NAMED | SIGNS_IN),
 )
 """In the order of their start; they stop in the opposite order."""
 

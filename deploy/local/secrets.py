@@ -5,9 +5,9 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from joserfc.jwk import ECKey, KeySet
@@ -114,17 +114,28 @@ class Secrets(SecretFolder):
 
     def issuer_key_file(self) -> Path:
         """The private key that the local issuer of access tokens signs with (JWK, ES384)."""
-        return self.made_once("issuer.jwk", _new_issuer_key)
+        return self.made_once("issuer.jwk", _new_token_key)
 
     def issuer_public_file(self) -> Path:
         """The key set that services check access tokens with."""
-        key = ECKey.import_key(json.loads(self.issuer_key_file().read_text()))
-        return self.made_once("issuer.public.jwks", lambda: json.dumps(KeySet([key]).as_dict(private=False)))
+        return self.made_once("issuer.public.jwks", lambda: json.dumps(_public_set(self.issuer_key_file())))
+
+    def client_key_file(self, client: str) -> Path:
+        """The private key by which a client of the local issuer proves itself (JWK, ES384)."""
+        return self.made_once(f"issuer-{client}.jwk", _new_token_key)
+
+    def client_keys(self, client: str) -> Mapping[str, Any]:
+        """Its public half, as a key set."""
+        return _public_set(self.client_key_file(client))
 
 
-def _new_issuer_key() -> str:
+def _new_token_key() -> str:
     key = ECKey.generate_key("P-384", {"use": "sig", "alg": "ES384"}, auto_kid=True)
     return json.dumps(key.as_dict(private=True))
+
+
+def _public_set(file: Path) -> Mapping[str, Any]:
+    return dict(KeySet([ECKey.import_key(json.loads(file.read_text()))]).as_dict(private=False))
 
 
 def _public(key: Ed25519PrivateKey) -> bytes:

@@ -20,6 +20,7 @@ from deploy.local.log_files import rotate
 from deploy.local.parts import READY_WITHIN_SECONDS, Part
 from deploy.local.postgres import Postgres
 from deploy.local.processes import (
+    ISSUER_PROCESS,
     KAFKA,
     MAIL_SINK,
     POSTGRES,
@@ -305,7 +306,8 @@ async def running(
     with control.locked(configuration.run):
         its_ports = usual_ports(configuration.scale)
         installation = await asyncio.to_thread(install, configuration, its_ports, say)
-        wanted = tuple(each for each in processes if each.name != MAIL_SINK or not configuration.smtp)
+        others = {MAIL_SINK: configuration.smtp, ISSUER_PROCESS: configuration.issuer}
+        wanted = tuple(each for each in processes if not others.get(each.name))
         platform = Platform(installation, wanted, say, more or {})
         try:
             await platform.open()

@@ -16,7 +16,7 @@ from pydantic_core import to_json
 from deploy.local.refusals import CannotRun
 from schemas.wire.public_keys import public_bytes
 from services.cli.packet_keys import PacketKey
-from services.cli.tokens import LocalIssuer
+from services.cli.tokens import TokenClient
 from services.runtime.clock import SystemClock
 from services.runtime.ids import random_bytes
 
@@ -142,7 +142,7 @@ class UnexpectedAnswer(CannotRun):
 class AgencyClient:
     """One agency's system, with connections of its own; remembers what it sent, saw and was told."""
 
-    def __init__(self, agency: AgencyAccount, url: str, issuer: LocalIssuer) -> None:
+    def __init__(self, agency: AgencyAccount, url: str, issuer: TokenClient) -> None:
         self.agency = agency
         self.sent: list[SentStep] = []
         self.looks: list[GrantedLook] = []
@@ -198,7 +198,7 @@ class AgencyClient:
     ) -> httpx2.Response:
         """One request, sent once; bytes go as they are, and a header that is given empty is left out."""
         usual = {
-            "Authorization": f"Bearer {self._token(person)}",
+            "Authorization": f"Bearer {await self._token(person)}",
             "Concert-Purpose": self.agency.purpose,
             "Content-Type": "application/json",
             "Idempotency-Key": self._key(),
@@ -372,9 +372,9 @@ class AgencyClient:
     def _key(self) -> str:
         return f"{self.agency.planted[1]}-{random_bytes(8).hex()}"
 
-    def _token(self, person: int) -> str:
+    async def _token(self, person: int) -> str:
         agency = self.agency
-        return self._issuer.held_token(agency=agency.id, staff=agency.staff[person], role=ROLE)
+        return await self._issuer.held_token(agency=agency.id, staff=agency.staff[person], role=ROLE)
 
 
 def consent_to(*recipients: AgencyAccount, feedback: bool, **more: Any) -> Json:

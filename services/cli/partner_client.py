@@ -6,7 +6,7 @@ import httpx2
 from pydantic_core import to_json
 
 from services.cli.agency_client import ANSWER_WITHIN_SECONDS, Json, UnexpectedAnswer
-from services.cli.tokens import LocalIssuer
+from services.cli.tokens import TokenClient
 
 PERSON: Final = "p-1"
 """The pseudonym of whoever acts for a partner."""
@@ -15,9 +15,9 @@ PERSON: Final = "p-1"
 class PartnerClient:
     """One connection for all partners of an installation, with a token for each partner and role."""
 
-    def __init__(self, url: str, issuer: LocalIssuer) -> None:
+    def __init__(self, url: str, issuer: TokenClient) -> None:
         self.http = httpx2.AsyncClient(base_url=url, timeout=ANSWER_WITHIN_SECONDS, trust_env=False)
-        self._issuer = issuer
+        self.issuer = issuer
 
     async def act(self, who: str, path: str, body: Any = None) -> Json:
         """`seat ministry` does `meetings/mtg_first/attend`; what is refused is unexpected."""
@@ -40,12 +40,12 @@ class PartnerClient:
         method = "GET" if body is None else "POST" if path.count("/") > 1 else "PUT"
         is_table = isinstance(body, str)
         headers = {
-            "Authorization": f"Bearer {self._token(who)}",
+            "Authorization": f"Bearer {await self._token(who)}",
             "Content-Type": "text/csv" if is_table else "application/json",
         }
         content = body if body is None or is_table else to_json(body)
         return await self.http.request(method, f"/v1/{path}", content=content, headers=headers)
 
-    def _token(self, who: str) -> str:
+    async def _token(self, who: str) -> str:
         role, _, partner = who.partition(" ")
-        return self._issuer.held_token(agency=partner, staff=PERSON, role=role, services=["governance"])
+        return await self.issuer.held_token(agency=partner, staff=PERSON, role=role, services=["governance"])

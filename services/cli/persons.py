@@ -12,7 +12,7 @@ from schemas.events.consent import PURPOSES
 from schemas.roles import ROLES
 from services.cli.installed import EXIT_CODES, JSON, ask, installed
 from services.cli.talk import FAILED, check_choices, fail
-from services.cli.tokens import local_issuer
+from services.cli.tokens import local_token
 from services.runtime.ids import random_bytes
 
 ANSWER_WITHIN_SECONDS: Final = 30.0
@@ -43,7 +43,7 @@ class Person:
         if purpose:
             check_choices([purpose], PURPOSES, "--purpose")
         installation = installed(self.data)
-        token = local_issuer(installation).token(agency=self.agency, staff=self.staff, role=self.role)
+        token = local_token(installation, agency=self.agency, staff=self.staff, role=self.role)
         answer = httpx2.request(
             method,
             installation.api_url(self._sector()) + path,

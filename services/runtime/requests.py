@@ -2,13 +2,14 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from fastapi import Request
 from fastapi._compat import ModelField
 from fastapi.dependencies.models import Dependant
+from fastapi.dependencies.utils import _get_flat_fields_from_params
 from starlette.datastructures import Headers, MutableHeaders
 
 from schemas.wire.strict_json import MalformedJson, parse_json
@@ -59,6 +60,9 @@ def _check_utf8(body: bytes) -> None:
         raise refusals.NotCsv from None
 
 
+Forms = Mapping[tuple[str, str], BodyForm]
+"""What bodies are other than JSON, by method and by what their paths begin with."""
+NO_FORMS: Final[Forms] = {}
 CSV_FORM: Final = BodyForm(_CSV, CSV_BYTES_MAX, _check_utf8, refusals.NotCsv, refusals.TableTooLarge)
 
 
@@ -66,13 +70,13 @@ class StrictRequests:
     """Middleware: reads each body once, bounded, and refuses what a lenient parser would let through."""
 
     def __init__(
-        self, app: App, caller: CallerOf, bytes_max: int = REQUEST_BYTES_MAX, csv_below: str | None = None
+        self, app: App, caller: CallerOf, bytes_max: int = REQUEST_BYTES_MAX, forms: Forms = NO_FORMS
     ) -> None:
-        """Below the path `csv_below` a PUT brings a table in CSV; everything else is JSON."""
+        """A body is JSON but for a method below a path that `forms` names."""
         self._app = app
         self._caller = caller
         self._json = BodyForm(_JSON, bytes_max, parse_json)
-        self._csv_below = csv_below
+        self._forms = forms
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on with its body in one piece."""
@@ -95,10 +99,11 @@ class StrictRequests:
             self._caller(Request(scope))  # first: whoever may not ask costs us no look at what they send
             if "content-encoding" in headers:
                 raise refusals.MediaTypeUnsupported
-            is_csv = (
-                self._csv_below and scope["method"] == "PUT" and scope["path"].startswith(self._csv_below)
+            method, path = scope["method"], scope["path"]
+            named = (
+                form for (of, below), form in self._forms.items() if of == method and path.startswith(below)
             )
-            form = CSV_FORM if is_csv else self._json
+            form = next(named, self._json)
             if int(headers.get("content-length") or 0) > form.bytes_max:
                 raise form.too_large
             async with asyncio.timeout(BODY_SECONDS):
@@ -153,7 +158,7 @@ def _unstored(send: Send, *, without_body: bool) -> Send:
 
 
 def _query_parameters(dependant: Dependant) -> Iterator[ModelField]:
-    yield from dependant.query_params
+    yield from _get_flat_fields_from_params(dependant.query_params)
     for inner in dependant.dependencies:
         yield from _query_parameters(inner)
 

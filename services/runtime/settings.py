@@ -11,6 +11,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from services.runtime.clock import TEST_CLOCK
 
 PREFIX: Final = "CONCERT_"
+LOCAL_ISSUER: Final = "/local-issuer"
+"""How the name of the issuer ends that mode `local` alone trusts."""
 READ_ELSEWHERE: Final = ("CONCERT_MAVEN_REPOSITORY", "CONCERT_CRASH_AT", "CONCERT_SOCKETS", "CONCERT_TEST_")
 """Variables that only the launcher, `deploy/local`, crash points, the fork server and tests read."""
 
@@ -131,7 +133,7 @@ class RuntimeSettings(ProcessSettings):
     def check_mode(self) -> None:
         """The rules of every process, and a local issuer for mode `local` alone."""
         super().check_mode()
-        if self.mode != "local" and self.issuer and self.issuer.name.endswith(":local-issuer"):
+        if self.mode != "local" and self.issuer and self.issuer.name.endswith(LOCAL_ISSUER):
             raise WrongMode("the local issuer serves mode local only; name your own issuer")
 
 

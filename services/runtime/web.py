@@ -14,7 +14,14 @@ from services.runtime.errors import NotFound, Refused, Unavailable
 from services.runtime.ids import new_id
 from services.runtime.logs import log
 from services.runtime.problems import ProblemResponse, refusal
-from services.runtime.requests import REQUEST_BYTES_MAX, CallerOf, StrictRequests, check_query
+from services.runtime.requests import (
+    NO_FORMS,
+    REQUEST_BYTES_MAX,
+    CallerOf,
+    Forms,
+    StrictRequests,
+    check_query,
+)
 
 ERRORS_MAX: Final = 50
 """How many wrong places are listed: a wide body must not be answered by a wider one."""
@@ -22,7 +29,7 @@ METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 def create_app(
-    title: str, caller: CallerOf, *, bytes_max: int = REQUEST_BYTES_MAX, csv_below: str | None = None
+    title: str, caller: CallerOf, *, bytes_max: int = REQUEST_BYTES_MAX, forms: Forms = NO_FORMS
 ) -> FastAPI:
     """An empty application whose every refusal is a problem document; wiring adds its routers."""
     app = FastAPI(
@@ -33,7 +40,7 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.add_middleware(StrictRequests, caller=caller, bytes_max=bytes_max, csv_below=csv_below)
+    app.add_middleware(StrictRequests, caller=caller, bytes_max=bytes_max, forms=forms)
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(Unavailable, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)

@@ -13,8 +13,8 @@ from deploy.local.databases import DATABASES
 from deploy.local.secrets import Secrets
 from services.cli.agency_client import ACCEPT, ACKNOWLEDGE, DESK, AgencyClient
 from services.cli.demo.collect import looking
-from services.cli.tokens import LocalIssuer
 from tests.e2e.conftest import Session
+from tests.support.tokens import signed_token
 
 UNKNOWN = "ref_" + "a" * 26
 MARK = "Quillon-Vasquera"
@@ -167,16 +167,15 @@ async def test_tokens_that_are_foreign_or_meant_for_another_service_are_refused(
     name, cell = installation.issuer.name, installation.configuration.cell
     agency = scene.receiver.agency
     who = {"agency": agency.id, "staff": agency.staff[0], "role": "caseworker"}
-    foreign = LocalIssuer(name, cell, Secrets(tmp_path / "others").issuer_key_file())
-    elsewhere = LocalIssuer(name, "elsewhere", installation.secrets.issuer_key_file())
+    keys = Secrets(tmp_path / "others").issuer_key_file(), installation.secrets.issuer_key_file()
 
     async with nothing_changes(scene, scene.receiver):
         answers = [
             await open_case(scene, token)
             for token in (
-                foreign.token(**who),
-                issuer.token(**who, services=("police",)),
-                elsewhere.token(**who),
+                signed_token(keys[0], name, cell, services=["health"], **who),
+                await issuer.token(**who, services=["police"]),
+                signed_token(keys[1], name, "elsewhere", services=["health"], **who),
             )
         ]
 
@@ -191,7 +190,7 @@ async def open_case(scene: Scene, token: str) -> httpx2.Response:
 
 async def test_an_agency_of_another_sector_cannot_act_here(scene: Scene) -> None:
     police = scene.stranger.agency
-    token = scene.session.trial.issuer.token(agency=police.id, staff=police.staff[0], role="officer")
+    token = await scene.session.trial.issuer.token(agency=police.id, staff=police.staff[0], role="officer")
 
     async with nothing_changes(scene, scene.receiver):
         answer = await open_case(scene, token)

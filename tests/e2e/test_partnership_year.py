@@ -19,7 +19,7 @@ from deploy.local.databases import DATABASES
 from deploy.local.founding import operator_client, signed_by_two
 from deploy.local.installation import Installation
 from deploy.local.places import temporary_directory
-from deploy.local.processes import PROCESSES, usual_ports
+from deploy.local.processes import ISSUER_PROCESS, PROCESSES, usual_ports
 from deploy.local.supervisor import Platform, running
 from schemas.events.governance import AgencyCurrent, ProtocolCurrent, ProtocolDocument, document_hash
 from schemas.events.governance_keys import Signable, sign
@@ -30,7 +30,7 @@ from services.cli.demo.agencies import DIRECTORY, fictional_agencies
 from services.cli.demo.trial import admission, listening
 from services.cli.directory import import_directory
 from services.cli.partner_client import PERSON, PartnerClient
-from services.cli.tokens import local_issuer
+from services.cli.tokens import token_client
 from services.governance.domain.founding import FoundingAct
 from services.governance.domain.histories import COLUMNS
 from services.runtime.clock import TEST_CLOCK
@@ -50,7 +50,7 @@ from tests.support.stage import (
 from tests.support.waiting import until
 
 GATES: Final = ("referrals", "social_services", "health", "police", "civil_society")
-RUNNING: Final = ("governance", *GATES, "social_services_vault")
+RUNNING: Final = ("governance", *GATES, "social_services_vault", ISSUER_PROCESS)
 WITHIN: Final = timedelta(seconds=10)
 """How long after its time a protocol may take to be in force at every gate of a busy machine."""
 TERM: Final = timedelta(days=700)
@@ -221,7 +221,7 @@ async def year() -> AsyncIterator[PartnershipYear]:
                 )
             assert not platform.failing
             installation = platform.installation
-            issuer = local_issuer(installation)
+            issuer = token_client(installation)
             issuer.clock = calendar
             accounts = {one.sector: one for one in reversed(fictional_agencies())}
             agencies = tuple(
@@ -295,7 +295,7 @@ async def row_3_a_district_sees_its_own(its: PartnershipYear) -> None:
         "ZZ01": ["cmt_district", "cmt_local"], "ZZ0101": ["cmt_local"], "ZZ02": [],
     }  # fmt: skip
     assert (await its.partners.ask("monitor un-office", "committees?area=XX")).status_code == 422
-    token = local_issuer(its.installation).held_token(agency="un-office", staff=PERSON, role="caseworker")
+    token = await its.partners.issuer.token(agency="un-office", staff=PERSON, role="caseworker")
     bearer = {"Authorization": f"Bearer {token}", "Concert-Purpose": "care"}
     refused = await its.agencies[1].http.get("/v1/worklist", headers=bearer)
     assert refused.json()["code"] == "agency_not_admitted"

@@ -452,7 +452,7 @@ async def test_in_danger_the_police_agree_health_looks_and_the_owner_is_told(sec
         "reason": "threat_to_life",
     }  # fmt: skip
     who = {"agency": police.agency.id, "staff": police.agency.staff[0], "role": "supervisor"}
-    headers = {"Authorization": f"Bearer {sectors.trial.issuer.token(**who)}"}
+    headers = {"Authorization": f"Bearer {await sectors.trial.issuer.token(**who)}"}
     approved = await police.request("POST", "/v1/break-glass-approvals", asked, headers=headers)
     path, body = receiver.pull_of(referral, ["contact"])
     in_danger = {**body, "purpose": "protection", "approval": approved.json()}

@@ -62,10 +62,10 @@ class Attack:
         ports = self.trial.installation.ports
         return self.random.choice([(name, ports[name]) for name in sorted(ports) if name.endswith(kinds)])
 
-    def token(self) -> str:
+    async def token(self) -> str:
         """A valid token of any agency."""
         agency = self.random.choice(self.trial.agencies)
-        return self.trial.issuer.token(agency=agency.id, staff=agency.staff[0], role="caseworker")
+        return await self.trial.issuer.token(agency=agency.id, staff=agency.staff[0], role="caseworker")
 
     async def open(self, name: str, port: int) -> Stream:
         """A connection, with the operator's certificate where the door asks for one."""
@@ -177,7 +177,7 @@ async def long_polls(attack: Attack) -> None:
     """One agency's system asks to wait, many times over."""
     agency = attack.random.choice(attack.trial.agencies)
     port = attack.trial.installation.ports[f"{agency.sector}_api"]
-    token = attack.trial.issuer.token(agency=agency.id, staff=agency.staff[0], role="caseworker")
+    token = await attack.trial.issuer.token(agency=agency.id, staff=agency.staff[0], role="caseworker")
     asked = request(attack, "", method="GET", path="/v1/events?after=0&wait=5", token=token)
     await together(attack, [attack.send("flood_api", port, asked) for _ in range(TOGETHER_MAX)])
 

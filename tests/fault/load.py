@@ -25,7 +25,7 @@ from services.cli.agency_client import (
 )
 from services.cli.demo.checks import PlayedReferral
 from services.cli.demo.play import STORIES, all_told, take
-from services.cli.tokens import LocalIssuer
+from services.cli.tokens import TokenClient
 
 INVOKE, OK, FAIL, INFO = "invoke", "ok", "fail", "info"
 PATIENCE_SECONDS: Final = 600.0
@@ -57,7 +57,7 @@ class History:
 class DrivenAgency(AgencyClient):
     """An agency's system whose steps stand in the history; what nobody answers is asked again by its key."""
 
-    def __init__(self, agency: AgencyAccount, url: str, issuer: LocalIssuer, history: History) -> None:
+    def __init__(self, agency: AgencyAccount, url: str, issuer: TokenClient, history: History) -> None:
         super().__init__(agency, url, issuer)
         self._history = history
 

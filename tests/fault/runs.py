@@ -27,7 +27,7 @@ from services.cli.demo.agencies import fictional_agencies
 from services.cli.demo.collect import Onlooker, looking
 from services.cli.demo.pulls import PullBook
 from services.cli.demo.trial import MORE, Trial, set_up, until
-from services.cli.tokens import local_issuer
+from services.cli.tokens import token_client
 from tests.fault import checkers, strikes
 from tests.fault.disks import Disk, why_no_disk
 from tests.fault.load import DrivenAgency, History, Load
@@ -250,7 +250,7 @@ async def under_load(folder: Path, plan: RunPlan, seed: int, say: Say) -> AsyncI
             raise refusal
         its, issuer, agencies = (
             platform.installation,
-            local_issuer(platform.installation),
+            token_client(platform.installation),
             fictional_agencies(),
         )
         clients = {one.id: DrivenAgency(one, its.api_url(one.sector), issuer, history) for one in agencies}

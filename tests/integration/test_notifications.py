@@ -16,7 +16,6 @@ from schemas.events.facts import FactBase, ReferralAcknowledged
 from schemas.events.governance import AgencyCurrent
 from schemas.topics import GOVERNANCE_STATE, REFERRALS_FACTS
 from schemas.wire.envelope import HEADERS
-from services.cli.tokens import LocalIssuer
 from services.notifications.api import described_app
 from services.notifications.domain.notice import Desk
 from services.notifications.settings import Settings, SmtpSettings
@@ -34,6 +33,7 @@ from tests.support.mail_server import SENDER, MailServer, a_mail_server
 from tests.support.platform import CELL, Space
 from tests.support.ports import free_port
 from tests.support.processes import KILLED_BY_ITSELF, a_process
+from tests.support.tokens import signed_token
 from tests.support.waiting import until
 
 ISSUER = f"urn:concert:{CELL}:local-issuer"
@@ -88,8 +88,8 @@ async def client(space: Space) -> AsyncIterator[ClientOf]:
 
 
 def a_token(space: Space, agency: str, role: str = "caseworker", service: str = "notifications") -> str:
-    issuer = LocalIssuer(ISSUER, CELL, space.platform.secrets.issuer_key_file())
-    return issuer.token(agency=agency, staff="staff-1", role=role, services=[service])
+    key = space.platform.secrets.issuer_key_file()
+    return signed_token(key, ISSUER, CELL, agency=agency, staff="staff-1", role=role, services=[service])
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,6 @@ import httpx2
 import pytest
 from pydantic_core import to_json
 
-from services.cli.tokens import LocalIssuer
 from services.governance.api.partners import described_app
 from services.governance.domain.founding import FoundingAct
 from services.governance.domain.histories import COLUMNS
@@ -31,6 +30,7 @@ from tests.support.partnership import ISSUER, partnership_settings
 from tests.support.platform import CELL, Space
 from tests.support.ports import free_port
 from tests.support.stage import A_LESSON, A_RECOMMENDATION, FOUNDERS, a_founding, a_scorecard, described
+from tests.support.tokens import signed_token
 
 Ask = Callable[..., Awaitable[httpx2.Response]]
 WEEK: Final = timedelta(days=7)
@@ -58,8 +58,8 @@ async def address(space: Space) -> AsyncIterator[str]:
 
 
 def a_token(space: Space, partner: str, role: str, service: str = "governance") -> str:
-    issuer = LocalIssuer(ISSUER, CELL, space.platform.secrets.issuer_key_file())
-    return issuer.token(agency=partner, staff="staff-1", role=role, services=[service])
+    key = space.platform.secrets.issuer_key_file()
+    return signed_token(key, ISSUER, CELL, agency=partner, staff="staff-1", role=role, services=[service])
 
 
 async def test_areas_are_told_to_whoever_has_a_token_for_governance(space: Space, address: str) -> None:

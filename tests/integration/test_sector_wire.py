@@ -26,7 +26,6 @@ from schemas.wire.topic import Topic, source_of
 from services.audit.settings import LogKeySettings, Settings, SignerSettings
 from services.audit.wiring import wire as wire_audit
 from services.audit.wiring import wire_signer
-from services.cli.tokens import LocalIssuer
 from services.health.profile import PROFILE
 from services.runtime.clock import SystemClock
 from services.runtime.ids import new_id
@@ -52,6 +51,7 @@ from tests.support.ports import free_port
 from tests.support.processes import KILLED_BY_ITSELF, a_process
 from tests.support.scenes import CONSENT as SHORT_CONSENT
 from tests.support.scenes import PERSONAL, SCOPE, an_offer_asked
+from tests.support.tokens import signed_token
 from tests.support.waiting import until
 
 ORIGIN = "audit.localhost/demo/2026"
@@ -144,8 +144,9 @@ class Wire:
         return httpx2.AsyncClient(base_url=f"http://127.0.0.1:{self.api_port}", headers=headers, timeout=30)
 
     def token(self, agency: str) -> str:
-        issuer = LocalIssuer(ISSUER, CELL, self.space.platform.secrets.issuer_key_file())
-        return issuer.token(agency=agency, staff="staff-1", role="caseworker", services=["health"])
+        key = self.space.platform.secrets.issuer_key_file()
+        who = {"agency": agency, "staff": "staff-1", "role": "caseworker"}
+        return signed_token(key, ISSUER, CELL, services=["health"], **who)
 
     async def rows(self, sql: str, **parameters: Any) -> list[Any]:
         async with self.space.transaction("health", as_admin=True) as transaction:

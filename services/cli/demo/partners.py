@@ -14,7 +14,7 @@ from schemas.events.governance import ProtocolCurrent, ProtocolDocument, documen
 from schemas.topics import SECTORS
 from services.cli.agency_client import AgencyAccount, Json
 from services.cli.partner_client import PartnerClient
-from services.cli.tokens import LocalIssuer
+from services.cli.tokens import TokenClient
 from services.governance.domain.founding import FoundingAct
 from services.runtime.clock import SystemClock
 
@@ -208,7 +208,7 @@ class Partnership:
 
 @asynccontextmanager
 async def partnership(
-    installation: Installation, issuer: LocalIssuer, agencies: Sequence[AgencyAccount]
+    installation: Installation, issuer: TokenClient, agencies: Sequence[AgencyAccount]
 ) -> AsyncIterator[Partnership]:
     """The partners of an installation, with a connection for as long as the block."""
     client = PartnerClient(installation.api_url("governance"), issuer)

@@ -32,7 +32,7 @@ from services.cli.demo.partners import partnership
 from services.cli.demo.pulls import PullBook
 from services.cli.directory import ImportReport, import_directory
 from services.cli.governance_keys import read_document
-from services.cli.tokens import LocalIssuer, local_issuer
+from services.cli.tokens import TokenClient, token_client
 from services.runtime.clock import SystemClock
 
 PROTOCOL: Final = Path(deploy.local.__file__).with_name("protocol.json")
@@ -60,7 +60,7 @@ class Trial:
     """A platform that runs, and the agencies' systems beside it."""
 
     platform: Platform
-    issuer: LocalIssuer
+    issuer: TokenClient
     agencies: tuple[AgencyAccount, ...]
     clients: Mapping[str, AgencyClient]
     pulls: PullBook
@@ -90,7 +90,7 @@ async def running_trial(
         for refusal in platform.failing.values():
             raise refusal
         say(SIGNS_ITSELF)
-        issuer = local_issuer(platform.installation)
+        issuer = token_client(platform.installation)
         agencies = fictional_agencies()
         clients = {}
         for agency in agencies:

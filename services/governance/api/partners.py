@@ -14,6 +14,7 @@ from services.governance.domain.figures import Indicator
 from services.governance.domain.histories import HISTORIES
 from services.runtime.errors import NotFound
 from services.runtime.openapi import refuses, serve_openapi
+from services.runtime.requests import CSV_FORM
 from services.runtime.tokens import Caller
 from services.runtime.web import create_app
 
@@ -46,7 +47,7 @@ def partners_app(
     def caller(request: Request) -> Caller:
         return caller_of(request)
 
-    app = create_app("Partnership", caller_of, csv_below=f"/v1/{HISTORIES.plural}/")
+    app = create_app("Partnership", caller_of, forms={("PUT", f"/v1/{HISTORIES.plural}/"): CSV_FORM})
     app.include_router(_area_routes(areas), dependencies=[Depends(caller)])
     app.include_router(act_routes(caller, open_work))
     app.include_router(indicator_routes(indicators))

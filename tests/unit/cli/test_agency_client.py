@@ -25,7 +25,7 @@ AGENCY = AgencyAccount(
 class Issuer:
     """Signs nothing."""
 
-    def held_token(self, **_: str) -> str:
+    async def held_token(self, **_: str) -> str:
         return "a token"
 
 

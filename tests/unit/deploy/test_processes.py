@@ -6,7 +6,15 @@ import pytest
 
 from deploy.local import configuration
 from deploy.local.installation import Installation
-from deploy.local.processes import KAFKA, MAIL_SINK, POSTGRES, PROCESSES, check_scale, usual_ports
+from deploy.local.processes import (
+    ISSUER_PROCESS,
+    KAFKA,
+    MAIL_SINK,
+    POSTGRES,
+    PROCESSES,
+    check_scale,
+    usual_ports,
+)
 from deploy.local.refusals import CannotRun
 from schemas.topics import SECTORS, SERVICES
 from tests.support.governance import KEYS_TEXT
@@ -24,7 +32,7 @@ def installation(tmp_path: Path) -> Installation:
 
 def test_every_service_has_a_process() -> None:
     vaults = {f"{sector}_vault" for sector in SECTORS}
-    others = {"audit_sign", MAIL_SINK, "referrals_views"}
+    others = {"audit_sign", MAIL_SINK, ISSUER_PROCESS, "referrals_views"}
     assert {each.name for each in PROCESSES} == {*SERVICES, *others} | vaults
 
 

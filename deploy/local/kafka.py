@@ -133,6 +133,7 @@ class Kafka(Part):
             await self._format()
             await asyncio.to_thread(flush, self.records)  # the tool leaves it to the system
             marker.touch()
+            await asyncio.to_thread(flush, self.folder)
 
     async def start(self) -> None:
         """Starts the broker."""

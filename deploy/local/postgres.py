@@ -13,7 +13,7 @@ import asyncpg
 from deploy.local import accounts, orphans, programs
 from deploy.local.orphans import end_orphans
 from deploy.local.parts import Part
-from deploy.local.places import make_directory, must_reach, write_private
+from deploy.local.places import flush, make_directory, must_reach, write_private
 from deploy.local.refusals import CannotRun
 from deploy.local.secrets import Secrets
 from deploy.local.subprocesses import run_subprocess, start_subprocess
@@ -76,6 +76,7 @@ class Postgres(Part):
             await asyncio.to_thread(shutil.rmtree, self.cluster, ignore_errors=True)
             await self._initdb()
             marker.touch()
+            await asyncio.to_thread(flush, self.folder)  # without the marker all would be made anew
 
     async def start(self) -> None:
         """Starts the server, and before it whoever ends its sessions should we be killed."""

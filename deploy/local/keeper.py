@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from deploy.local.parts import Part
+from deploy.local.parts import ROOM_BYTES_MIN, Part
 from deploy.local.refusals import CannotRun, part_died
 from deploy.local.subprocesses import Say
 
@@ -72,6 +72,11 @@ class PartKeeper:
         self.down.clear()
         self._next_try_at = None
         try:
+            if (
+                self.part.is_disk_full
+            ):  # a broker that starts without room empties its logs, and drops its topics
+                room = f"{ROOM_BYTES_MIN >> 20} MB in {self.part.folder}"
+                raise CannotRun("disk_full", f"{self.part.name} needs {room}; make room there.")
             await self.part.start()
             if not self.wanted.is_set():
                 self.part.kill()

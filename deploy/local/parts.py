@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import signal
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +14,7 @@ from deploy.local.subprocesses import Subprocess
 READY_WITHIN_SECONDS: Final = 60.0
 POLL_SECONDS: Final = 0.02
 ROOM_BYTES_MIN: Final = 16 << 20
-"""A segment of PostgreSQL's log: with less room it cannot go on."""
+"""A segment of PostgreSQL's log: with less room no part goes on, and none is started."""
 
 
 class Part(ABC):
@@ -42,7 +43,9 @@ class Part(ABC):
     @property
     def is_disk_full(self) -> bool:
         """Whether it has no room for its data."""
-        return bool(self.folder) and shutil.disk_usage(str(self.folder)).free < ROOM_BYTES_MIN
+        with suppress(OSError):  # not there at all
+            return bool(self.folder) and shutil.disk_usage(str(self.folder)).free < ROOM_BYTES_MIN
+        return False
 
     @abstractmethod
     async def prepare(self) -> None:

@@ -36,6 +36,7 @@ from deploy.local.subprocesses import Say, silence
 from services.runtime import administration
 
 RENEWED_EVERY_SECONDS: Final = 3600.0
+FILLED_AGAIN_AFTER_SECONDS: Final = 2.0
 LOGS_LOOKED_AT_EVERY_SECONDS: Final = 10.0
 
 More = Mapping[str, Mapping[str, str]]
@@ -226,6 +227,24 @@ class Platform:
             await provisioning.make_databases(self.installation, self._say)
             await provisioning.check_high_water(self.installation)
         self._prepared[name].set()
+        if name == KAFKA and name in self._keepers:
+            await self._fill_brokers_again(self._keepers[name])
+
+    async def _fill_brokers_again(self, keeper: PartKeeper) -> None:
+        """Makes topics and rights anew where brokers come back without: their writers send all again."""
+        is_filled = True
+        while True:
+            if is_filled:
+                await keeper.down.wait()
+            await keeper.ready.wait()
+            is_filled = True
+            try:
+                await provisioning.make_topology(self.installation)
+            except CannotRun as refusal:
+                self._say(refusal.sentence)
+            except administration.FAILURES:  # down again, or not quite there
+                is_filled = False
+                await asyncio.sleep(FILLED_AGAIN_AFTER_SECONDS)
 
     async def _renew_certificates(self) -> None:
         """Certificates live a day; a service reads its new one when it starts."""

@@ -14,7 +14,7 @@ from typing import Any, Final
 from deploy.local import configuration
 from deploy.local.databases import DATABASES
 from deploy.local.ports import trial_ports
-from deploy.local.processes import POSTGRES, usual_ports
+from deploy.local.processes import KAFKA, POSTGRES, usual_ports
 from deploy.local.refusals import CannotRun
 from deploy.local.supervisor import running
 from schemas.topics import SECTORS, SERVICES
@@ -132,8 +132,9 @@ class FaultRun:
                 (0.4, "steps and facts go out thrice", partial(strikes.rows_again, platform)),
             ]
         if self.disks and plan.kills and plan.full_seconds:
-            full = partial(strikes.fill_disk, self.disks[POSTGRES], plan.full_seconds)
-            between.append((0.5, "the database's disk is full", full))
+            for share, whose, name in ((0.5, "the database's", POSTGRES), (0.55, "the brokers'", KAFKA)):
+                full = partial(strikes.fill_disk, self.disks[name], plan.full_seconds)
+                between.append((share, f"{whose} disk is full", full))
         if self.disks:
             cut = partial(strikes.cut_power, platform, self.disks)
             shares = [0.6 + 0.3 * number / plan.cuts for number in range(plan.cuts)]

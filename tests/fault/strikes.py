@@ -10,7 +10,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
-from deploy.local import provisioning
 from deploy.local.databases import DATABASES
 from deploy.local.kafka import Kafka
 from deploy.local.processes import KAFKA, MAIL_SINK, POSTGRES
@@ -111,8 +110,7 @@ async def lose_brokers(platform: Platform, *, without_refill: bool = False) -> N
     part = platform._keepers[KAFKA].part
     assert isinstance(part, Kafka)
     await part.prepare()
-    await platform.start(KAFKA)
-    await provisioning.make_topology(platform.installation)
+    await platform.start(KAFKA)  # which has its topics made anew
 
 
 async def begin_flushing(platform: Platform, disks: Mapping[str, Disk]) -> None:

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, V
 
 from deploy.local.configuration import WORD
 from deploy.local.installation import Installation
-from deploy.local.places import write_private
+from deploy.local.places import flush, write_private
 from deploy.local.refusals import CannotRun
 from deploy.local.secrets import ENDS
 from schemas.events.access import Whole
@@ -33,6 +32,7 @@ from schemas.wire.hpke import (
     seal,
 )
 from schemas.wire.signed import SignatureWrong, SignedObject, check_signature, sign
+from services.runtime.durable_files import sync_folder
 
 FORMAT: Final = "xbak/1"
 MANIFEST: Final = "manifest.json"
@@ -172,11 +172,9 @@ def new_folder(directory: Path) -> Iterator[Path]:
     try:
         partial.mkdir(mode=0o700)
         yield partial
-        for file in partial.iterdir():
-            _sync(file)
-        _sync(partial)
+        flush(partial)
         partial.rename(directory)
-        _sync(directory.parent)
+        sync_folder(directory.parent)
     except OSError as error:
         sentence = f"{directory} could not be written: {error.strerror}; nothing was kept."
         raise CannotRun("cannot_write", sentence) from None
@@ -288,11 +286,3 @@ def _context(installation: Installation) -> bytes:
 def _no_backup(folder: Path) -> CannotRun:
     sentence = f"{folder} holds no whole backup; one that was cut off has no manifest."
     return CannotRun("no_backup", sentence)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -7,7 +7,6 @@ signing again would be a second history. One process signs; another stands by, w
 
 import asyncio
 import fcntl
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +22,7 @@ from services.audit.store import LogDatabase, TrailStore
 from services.runtime.alarms import Alarm
 from services.runtime.clock import Clock
 from services.runtime.crash import crash_point
+from services.runtime.durable_files import write_durably
 from services.runtime.errors import Unavailable
 from services.runtime.logs import log
 
@@ -59,20 +59,7 @@ class HighWater:
             before = self.read()
             if before is not None and before.size > head.size:  # it was stopped, and another signed on
                 raise Unavailable("another signer is further")
-            self._replace(head)
-
-    def _replace(self, head: Checkpoint) -> None:
-        fresh = self.path.with_suffix(".new")
-        with fresh.open("w", encoding="utf-8") as file:
-            file.write(checkpoint_text(head))
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(self.path)
-        folder = os.open(self.path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+            write_durably(self.path, checkpoint_text(head).encode())
 
 
 class CheckpointSigner:

@@ -3,13 +3,13 @@
 It stands in the database and in a small file beside it, so that an older copy of either is noticed.
 """
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from services.runtime.crash import crash_point
 from services.runtime.database import Database
+from services.runtime.durable_files import write_durably
 from services.runtime.logs import log
 
 LOCK_CLASS: Final = 7_004
@@ -73,21 +73,9 @@ def read_epoch(file: Path) -> int | None:
 
 def write_epoch(file: Path, epoch: int) -> None:
     """Put the epoch into the file, so that it is there also after a power cut."""
-    fresh = file.with_suffix(".new")
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fresh.unlink(missing_ok=True)
-        with fresh.open("x", encoding="ascii") as written:
-            os.fchmod(written.fileno(), 0o644)  # also where an operator's umask would shut the service out
-            written.write(f"{epoch}\n")
-            written.flush()
-            os.fsync(written.fileno())
-        fresh.replace(file)
-        folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        write_durably(file, f"{epoch}\n".encode())
     except OSError as error:
         raise EpochUnreadable(file, error) from None
 

@@ -19,8 +19,8 @@ from schemas.wire.packets import (
     wrap_with_kek,
 )
 from schemas.wire.signed import sign
+from services.runtime.durable_files import sync_folder, write_durably
 from services.sector.vault.requests import DataKeyWrap
-from services.sector.vault.state import sync_folder, write_durably
 
 KEK_BYTES: Final = 32
 EPOCH_LIFE: Final = timedelta(days=7)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from services.sector.vault.state import write_durably
+from services.runtime.durable_files import write_durably
 
 KEPT_EVERY_SECONDS: Final = 5.0
 """How often the file is written at most: while the log grows it is signed each second."""

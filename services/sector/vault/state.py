@@ -1,6 +1,5 @@
 """What a vault must not forget: its ledger, the entries it opened upon, the newest head. All on disk."""
 
-import errno
 import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
@@ -11,9 +10,9 @@ from pydantic import ValidationError
 
 from schemas.events.consent import Closure
 from schemas.trail.bytes import decoded, encoded
+from services.runtime.durable_files import append, write_durably
 from services.sector.vault.faults import VaultRefusal
 
-PRIVATE: Final = 0o600
 FEED_ROWS_MAX: Final = 500
 Seconds = Callable[[], float]
 
@@ -166,37 +165,3 @@ def _entry(index: int, leaf: bytes) -> bytes:
 
 def _line(row: Closure) -> bytes:
     return row.model_dump_json().encode() + b"\n"
-
-
-def append(file: Path, content: bytes, *, durably: bool = True) -> None:
-    """Add to a file of our own; when this returns, and unless told otherwise, a power cut cannot undo it."""
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, PRIVATE)
-    try:
-        before = os.fstat(descriptor).st_size
-        if os.write(descriptor, content) != len(content):
-            os.ftruncate(descriptor, before)  # else the next line would begin within half of this one
-            raise OSError(errno.ENOSPC, "the disk is full")
-        if durably:
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    if durably:
-        sync_folder(file.parent)
-
-
-def write_durably(file: Path, content: bytes) -> None:
-    """Replace a file as a whole; readers see the old content or the new."""
-    fresh = file.with_name(f"{file.name}.new")
-    fresh.unlink(missing_ok=True)
-    append(fresh, content)
-    fresh.replace(file)
-    sync_folder(file.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make names of a folder last: new ones, and the absence of those taken away."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

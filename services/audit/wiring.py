@@ -19,7 +19,7 @@ from services.audit.sequencer import Sequencer
 from services.audit.settings import Settings, SignerSettings
 from services.audit.signer import CheckpointSigner, HighWater
 from services.audit.store import LogDatabase
-from services.runtime.ages import SWEEP_SECONDS, AgeKeeper
+from services.runtime.ages import SWEEP_SECONDS, Retention
 from services.runtime.database import Database
 from services.runtime.ids import random_bytes
 from services.runtime.migrate import ages_of
@@ -72,7 +72,7 @@ def wire(runtime: Runtime, settings: Settings) -> Parts:
         sweepers=(
             sequencer,
             Sweeper("checkpoint", TICK_SECONDS, sequencer.tick),
-            Sweeper("ages", SWEEP_SECONDS, AgeKeeper(runtime.database, ages_of("audit")).sweep),
+            Sweeper("ages", SWEEP_SECONDS, Retention(runtime.database, ages_of("audit")).sweep),
         ),
     )
 

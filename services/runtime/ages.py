@@ -50,7 +50,7 @@ def read_ages(text: str) -> Iterator[Age]:
     yield from (Age(table, **fields) for table, fields in found.items())
 
 
-class AgeKeeper:
+class Retention:
     """Takes old rows away, a bounded number at a time; several processes may, one of them does."""
 
     def __init__(

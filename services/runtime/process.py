@@ -226,8 +226,8 @@ class DurablePath:
             return False
 
         self.watched.append(Sweeper("outbox_room", ROOM_SECONDS, look_for_room))
-        keeper = ages.AgeKeeper(database, ages_of(identity.service))
-        self.watched.append(Sweeper("ages", ages.SWEEP_SECONDS, keeper.sweep))
+        retention = ages.Retention(database, ages_of(identity.service))
+        self.watched.append(Sweeper("ages", ages.SWEEP_SECONDS, retention.sweep))
         if settings.trail_url and settings.tls:
             trail = internal_client(settings.tls, "audit", base_url=settings.trail_url)
             told = OperatorActs(database, identity, trail)

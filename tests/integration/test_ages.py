@@ -9,7 +9,7 @@ import pytest
 from schemas.events.referral import AcknowledgeReferral
 from schemas.topics import SERVICES, STEPS
 from services.runtime import ages, inbox
-from services.runtime.ages import Age, AgeKeeper
+from services.runtime.ages import Age, Retention
 from services.runtime.inbox import Turn
 from services.runtime.migrate import ages_of
 from tests.support.builders import an_event
@@ -91,9 +91,9 @@ async def left(space: Space, service: str, age: Age) -> list[bool]:
 async def sweep(space: Space, service: str, seconds: tuple[float, float] = (0.0, 55.0)) -> None:
     """Twice, at these times of the process: what is due goes once the clock was steady for 50 seconds."""
     database = space.database(service)
-    keeper = AgeKeeper(database, ages_of(service), partial(next, iter(seconds)), steady_for=50.0)
+    retention = Retention(database, ages_of(service), partial(next, iter(seconds)), steady_for=50.0)
     for _ in seconds:
-        await keeper.sweep()
+        await retention.sweep()
     await database.close()
 
 

@@ -1,7 +1,6 @@
 """Harm 31, a dead consumer: killed at each line of the durable path, it loses and doubles nothing."""
 
 import asyncio
-from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,7 +16,7 @@ from services.referrals.wiring import wire
 from services.runtime.ids import new_id
 from services.runtime.kafka import security
 from services.runtime.process import running
-from tests.support.builders import OWNER, SECTOR_OF, a_protocol_current, an_agency, an_entry, an_offer
+from tests.support.builders import OWNER, SECTOR_OF, a_protocol_current, a_step, an_agency, an_entry, an_offer
 from tests.support.kafka import event_record, send_raw
 from tests.support.platform import CELL, Space
 from tests.support.processes import KILLED_BY_ITSELF, a_process
@@ -30,6 +29,19 @@ POINTS = (
     "consumer.fetched", "consumer.begun", "consumer.taken", "consumer.handled", "consumer.moved",
     "consumer.committed", "consumer.told", "relay.claimed", "relay.sent", "relay.acked", "relay.committed",
 )  # fmt: skip
+MUTANTS = {
+    "rows move before they are sent": ("relay.claimed", """
+from services.runtime import relay
+relay.NEXT = '''WITH moved AS (DELETE FROM outbox WHERE shard = :shard AND :rows_max > 0 RETURNING *),
+sent AS (INSERT INTO outbox_sent (id, shard, topic, key, sequence, value, created_at) SELECT * FROM moved)
+SELECT id, topic, key, value, 0 AS began FROM moved ORDER BY id'''
+"""),
+    "the newest are sent first": ("relay.acked", """
+from services.runtime import relay
+relay.NEXT = relay.NEXT.replace('ORDER BY id', 'ORDER BY id DESC')
+"""),
+}  # fmt: skip
+"""Control of the relay that is left out → where the process ends, and what leaves it out."""
 OWNERS_STEPS = STEPS[SECTOR_OF[OWNER]]
 
 
@@ -42,9 +54,14 @@ async def surroundings(space: Space) -> None:
         await store.keep_entries([an_entry(confirmed_at=NOW - DAY)], NOW)
 
 
-def an_offer_record(referral: str) -> Any:
-    body = an_offer(referral, consent={"expires_at": NOW + DAY})
-    return event_record(OWNERS_STEPS, body, at=NOW)
+def steps_about(referral: str) -> list[Any]:
+    """An offer, and her withdrawal."""
+    offer = an_offer(referral, consent={"expires_at": NOW + DAY})
+    withdrawal = a_step("withdraw", OWNER, referral)
+    return [
+        event_record(OWNERS_STEPS, body, sequence=number, at=NOW)
+        for number, body in enumerate((offer, withdrawal), 1)
+    ]
 
 
 async def records_of(space: Space, reader: str, topic: Topic) -> list[envelope.ReadEvent[Any]]:
@@ -77,41 +94,51 @@ async def pending(space: Space) -> int:
 async def test_harm_31_a_kill_at_any_line_loses_nothing_and_does_nothing_twice(
     space: Space, point: str
 ) -> None:
+    await every_party_was_told_in_order(space, await answered_after_a_kill(space, point))
+
+
+@pytest.mark.parametrize("control", MUTANTS)
+async def test_harm_31_is_red_where_a_control_of_the_relay_is_left_out(space: Space, control: str) -> None:
+    referrals = await answered_after_a_kill(space, *MUTANTS[control])
+
+    with pytest.raises(AssertionError):
+        await every_party_was_told_in_order(space, referrals)
+
+
+async def answered_after_a_kill(space: Space, point: str, mutant: str = "") -> list[str]:
+    """Referrals that one process was killed over at this point, and the next one answered."""
     settings = space.settings(Settings, "referrals")
     referrals = [new_id("referral") for _ in range(REFERRALS)]
-    await send_raw(
-        space,
-        OWNERS_STEPS.writer,
-        OWNERS_STEPS.name(space.namespace),
-        [an_offer_record(one) for one in referrals],
-    )
+    records = [record for one in referrals for record in steps_about(one)]
+    await send_raw(space, OWNERS_STEPS.writer, OWNERS_STEPS.name(space.namespace), records)
 
-    async with a_process("referrals", settings, CONCERT_CRASH_AT=point) as doomed:
+    async with a_process("referrals", settings, mutant=mutant, CONCERT_CRASH_AT=point) as doomed:
         assert await asyncio.wait_for(doomed.wait(), 30) == KILLED_BY_ITSELF
     async with running("referrals", settings, wire):
         await until(lambda: _all_answered(space, referrals))
-
-    await every_party_was_told_once(space, referrals)
+    return referrals
 
 
 async def _all_answered(space: Space, referrals: list[str]) -> bool:
     async with space.transaction("referrals") as transaction:
         rows = await transaction.rows(
-            "SELECT count(*) AS done FROM referral WHERE id = ANY(CAST(:ids AS text[]))", ids=referrals
+            "SELECT count(*) AS done FROM referral WHERE id = ANY(CAST(:ids AS text[])) AND version = 2",
+            ids=referrals,
         )
     return rows[0].done == len(referrals) and await pending(space) == 0
 
 
-async def every_party_was_told_once(space: Space, referrals: list[str]) -> None:
-    """On each outgoing topic: one event for each referral, however often its record was sent."""
+async def every_party_was_told_in_order(space: Space, referrals: list[str]) -> None:
+    """On each outgoing topic: one event for each step, in their order, however often its record was sent."""
     owner_inbox, receiver_inbox = INBOX[SECTOR_OF[OWNER]], INBOX["health"]
     for reader, topic in (
         (owner_inbox.readers[0], owner_inbox),
         (receiver_inbox.readers[0], receiver_inbox),
         ("notifications", REFERRALS_FACTS),
     ):
-        events = {
-            event.id: event for event in await records_of(space, reader, topic) if event.key in referrals
-        }
-        assert Counter(event.key for event in events.values()) == Counter(referrals), topic.title
-        assert {event.sequence for event in events.values()} == {1}, topic.title
+        events = {event.id: event for event in await records_of(space, reader, topic)}  # as they came first
+        told: dict[str, list[int]] = {one: [] for one in referrals}
+        for event in events.values():
+            if event.key in told:
+                told[event.key].append(event.sequence)
+        assert told == {one: [1, 2] for one in referrals}, topic.title

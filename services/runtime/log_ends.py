@@ -25,31 +25,35 @@ ROWS_AT_ONCE: Final = 20_000
 REFILLED: Final = "log_refilled"
 EVER: Final = datetime(1, 1, 1, tzinfo=UTC)
 
-_NOW: Final = "SELECT clock_timestamp() AS at"
+_PLACE: Final = "SELECT nextval('send_order') AS place"
+"""All that has a smaller number was sent before; times do not say so, for a clock goes back."""
+_FIRST: Final = """
+SELECT coalesce(min(place), nextval('send_order')) AS place FROM outbox_sent
+WHERE topic = ANY(CAST(:topics AS text[])) AND sent_at >= :since"""
 _NEWEST: Final = """
 SELECT k.topic, k.part, l.topic_id, l.next
 FROM unnest(CAST(:topics AS text[]), CAST(:parts AS int[])) AS k (topic, part)
 CROSS JOIN LATERAL (
-  SELECT topic_id, next FROM log_end WHERE topic = k.topic AND part = k.part ORDER BY at DESC LIMIT 1) l"""
+  SELECT topic_id, next FROM log_end WHERE topic = k.topic AND part = k.part ORDER BY place DESC LIMIT 1) l"""
 _STILL_GOOD: Final = """
-SELECT max(at) AS at FROM log_end
+SELECT coalesce(max(place), 0) AS place FROM log_end
 WHERE topic = :topic AND part = :part AND topic_id = :topic_id AND next <= :next"""
 _ACKED: Final = "SELECT topic, part, next FROM log_ack"
 _FORGET: Final = """
 DELETE FROM log_ack l USING unnest(CAST(:topics AS text[]), CAST(:parts AS int[])) AS k (topic, part)
 WHERE l.topic = k.topic AND l.part = k.part"""
 _SAMPLE: Final = """
-INSERT INTO log_end (topic, part, at, topic_id, next) VALUES (:topic, :part, :at, :topic_id, :next)
-ON CONFLICT DO NOTHING"""
-_NEXT_STRETCH: Final = """
-SELECT sent_at FROM outbox_sent WHERE sent_at > :since ORDER BY sent_at OFFSET :rows_max LIMIT 1"""
+INSERT INTO log_end (topic, part, place, topic_id, next) VALUES (:topic, :part, :place, :topic_id, :next)"""
 _MARK: Final = """
-INSERT INTO refilled (topic, at) VALUES (:topic, clock_timestamp())
-ON CONFLICT (topic) DO UPDATE SET at = clock_timestamp() RETURNING at"""
-_REFILL: Final = "SELECT refill(:topic, :since, :before) AS count"
+INSERT INTO refilled (topic, place) VALUES (:topic, nextval('send_order'))
+ON CONFLICT (topic) DO UPDATE SET place = excluded.place"""
+_REFILL: Final = """
+SELECT send_again(ARRAY[CAST(:topic AS text)], NULL, :first, n.place) AS count, n.place AS following
+FROM (SELECT (
+  SELECT place FROM outbox_sent WHERE place > :first ORDER BY place OFFSET :rows_max LIMIT 1)) AS n (place)"""
 _PLAN: Final = """
 SELECT topic, count(*) AS rows, min(sent_at) AS since FROM outbox_sent
-WHERE topic = ANY(CAST(:topics AS text[])) AND sent_at >= :since GROUP BY topic ORDER BY topic"""
+WHERE topic = ANY(CAST(:topics AS text[])) AND place >= :first GROUP BY topic ORDER BY topic"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,17 +130,22 @@ class LogEnds:
                 log().info("logs_not_looked_at", error_class=type(error).__name__)
         return False
 
-    async def refill(self, topic: str, since: datetime | None) -> int:
-        """Put what was sent to a topic since then back into the outbox; gives how many."""
+    async def first_sent(self, topics: Sequence[str], since: datetime | None) -> int:
+        """The place of the first row that was sent to these topics since then, or ever."""
         async with self._database.transaction() as transaction:
-            [marked] = await transaction.rows(_MARK, topic=topic)
-        count, at, before = 0, since or EVER, marked.at
-        while at < before:
+            [row] = await transaction.rows(_FIRST, topics=list(topics), since=since or EVER)
+        return int(row.place)
+
+    async def refill(self, topic: str, first: int) -> int:
+        """Put what was sent to a topic from a place on back into the outbox; gives how many."""
+        async with self._database.transaction() as transaction:
+            await transaction.run(_MARK, topic=topic)
+        count = 0
+        at: int | None = first
+        while at is not None:
             async with self._database.transaction() as transaction:
-                found = await transaction.rows(_NEXT_STRETCH, since=at, rows_max=ROWS_AT_ONCE)
-                until = min(found[0].sent_at, before) if found else before
-                [moved] = await transaction.rows(_REFILL, topic=topic, since=at, before=until)
-            count, at = count + moved.count, until
+                [moved] = await transaction.rows(_REFILL, topic=topic, first=at, rows_max=ROWS_AT_ONCE)
+            count, at = count + moved.count, moved.following
             crash_point("log_ends.refilled")  # the rest is found by the next look: no sample was taken yet
         self._wake()
         return count
@@ -147,17 +156,19 @@ class LogEnds:
         async with self._database.transaction() as transaction:  # on record also where it breaks off
             asked = {"topics": len(planned), "events": sum(row["rows"] for row in planned)}
             await operator_acts.record(transaction, "refill", asked, reason=why)
+        first = await self.first_sent(self._chosen(topic), since)
         for one in self._chosen(topic):
             async with self._looking:
-                counts[one] = await self.refill(one, since)
+                counts[one] = await self.refill(one, first)
             log().warning(REFILLED, topic=one, count=counts[one])
         return counts
 
     async def plan(self, topic: str | None, since: datetime | None) -> list[dict[str, Any]]:
         """How many rows of a topic, or of all, would be sent again, and since when they were sent."""
         topics = self._chosen(topic)
+        first = await self.first_sent(topics, since)
         async with self._database.transaction() as transaction:
-            rows = await transaction.rows(_PLAN, topics=topics, since=since or EVER)
+            rows = await transaction.rows(_PLAN, topics=topics, first=first)
         return [dict(row) for row in rows]
 
     def _chosen(self, topic: str | None) -> list[str]:
@@ -169,7 +180,7 @@ class LogEnds:
 
     async def _look(self) -> None:
         async with self._database.transaction() as transaction:
-            [now] = await transaction.rows(_NOW)  # before the brokers are asked: what they say is no older
+            [now] = await transaction.rows(_PLACE)  # before the brokers are asked: what they say is no older
             acked = dict(self._producer.acked)
             for topic, part, following in await transaction.rows(_ACKED):  # before a restart, or by others
                 acked[topic, part] = max(following, acked.get((topic, part), 0))
@@ -177,8 +188,8 @@ class LogEnds:
         async with self._database.transaction() as transaction:
             samples = await _newest(transaction, found)
             lost = lost_stretches(samples, found, acked)
-            since = {one.partition: await _good_until(transaction, one, found) for one in lost}
-        reasons = await self._refill_all(lost, since)
+            good_until = {one.partition: await _good_until(transaction, one, found) for one in lost}
+        reasons = await self._refill_all(lost, good_until)
         async with self._database.transaction() as transaction:
             for partition, reason in reasons.items():
                 await partition_alarms.raise_alarm(transaction, self._group, partition, REFILLED, reason)
@@ -187,14 +198,14 @@ class LogEnds:
                 _FORGET, topics=[topic for topic, _ in places], parts=[part for _, part in places]
             )
             changed = {one: place for one, place in found.items() if samples.get(one) != place}
-            await transaction.run_each(_SAMPLE, [_row(one, now.at, place) for one, place in changed.items()])
+            await transaction.run_each(_SAMPLE, [_row(one, now.place, end) for one, end in changed.items()])
             standing = await partition_alarms.standing(transaction, self._group)
         self._standing = [alarm for _, alarm in standing if alarm.rule == REFILLED]
         for one in lost:
             self._producer.acked.pop(one.partition, None)
 
     async def _refill_all(
-        self, lost: Sequence[LostStretch], since: Mapping[Partition, datetime | None]
+        self, lost: Sequence[LostStretch], good_until: Mapping[Partition, int]
     ) -> dict[Partition, str]:
         """Refill each topic of which something is lost, once; gives what to say of each partition."""
         by_topic: dict[str, list[LostStretch]] = {}
@@ -202,8 +213,7 @@ class LogEnds:
             by_topic.setdefault(one.partition[0], []).append(one)
         reasons = {}
         for topic, stretches in by_topic.items():
-            times = [since[one.partition] or EVER for one in stretches]
-            count = await self.refill(topic, min(times))
+            count = await self.refill(topic, min(good_until[one.partition] for one in stretches))
             log().error(REFILLED, topic=topic, count=count)
             for one in stretches:
                 is_other = one.following is None
@@ -219,19 +229,17 @@ async def _newest(transaction: Transaction, found: Mapping[Partition, Place]) ->
     return {(row.topic, row.part): (row.topic_id, row.next) for row in rows}
 
 
-async def _good_until(
-    transaction: Transaction, lost: LostStretch, found: Mapping[Partition, Place]
-) -> datetime | None:
-    """When the newest sample was taken that is not above the log's end: what was sent before is there."""
+async def _good_until(transaction: Transaction, lost: LostStretch, found: Mapping[Partition, Place]) -> int:
+    """The place of the newest sample that is not above the log's end: what was sent before is there."""
     if lost.following is None:
-        return None
+        return 0
     topic, part = lost.partition
     topic_id: UUID = found[lost.partition][0]
     [row] = await transaction.rows(
         _STILL_GOOD, topic=topic, part=part, topic_id=topic_id, next=lost.following
     )
-    return row.at if isinstance(row.at, datetime) else None
+    return int(row.place)
 
 
-def _row(partition: Partition, at: datetime, place: Place) -> dict[str, Any]:
-    return {"topic": partition[0], "part": partition[1], "at": at, "topic_id": place[0], "next": place[1]}
+def _row(partition: Partition, place: int, end: Place) -> dict[str, Any]:
+    return {"topic": partition[0], "part": partition[1], "place": place, "topic_id": end[0], "next": end[1]}

@@ -26,7 +26,7 @@ ORDER BY topic, key LIMIT :rows_max"""
 _NOT_CONFIRMED: Final = """
 UPDATE sequence_out s SET confirmed = f.first - 1
 FROM (SELECT topic, key, min(sequence) AS first FROM outbox_sent
-      WHERE topic = ANY(CAST(:topics AS text[])) AND sent_at >= :since GROUP BY topic, key) f
+      WHERE topic = ANY(CAST(:topics AS text[])) AND place >= :first GROUP BY topic, key) f
 WHERE s.topic = f.topic AND s.key = f.key AND s.confirmed >= f.first"""
 _LAST_ROW: Final = """
 SELECT coalesce(max(id), 0) AS id FROM outbox WHERE topic = ANY(CAST(:topics AS text[]))"""
@@ -135,9 +135,10 @@ def routes(database: Database, streams: Streams, log_ends: LogEnds) -> APIRouter
         """Put it back into the outbox; `until` is the last of it, after which newer events follow."""
         check(request, asked.to)
         topics = streams.names_to(asked.to)
+        first = await log_ends.first_sent(topics, asked.since)
         async with database.transaction() as transaction:  # or receipts of what it has lost would count
-            await transaction.run(_NOT_CONFIRMED, topics=topics, since=asked.since)
-        count = sum([await log_ends.refill(topic, asked.since) for topic in topics])
+            await transaction.run(_NOT_CONFIRMED, topics=topics, first=first)
+        count = sum([await log_ends.refill(topic, first) for topic in topics])
         async with database.transaction() as transaction:
             [last] = await transaction.rows(_LAST_ROW, topics=topics)
         log().warning("sent_again_to_a_restored", route=asked.to, count=count)

@@ -36,22 +36,26 @@ _CONFIRMED: Final = """
 DELETE FROM unconfirmed u USING sequence_out s
 WHERE s.topic = u.topic AND s.key = u.key AND s.confirmed >= u.sequence"""
 _FIND: Final = """
-WITH looked AS (
-  UPDATE receipt_look SET sent_before = now() - make_interval(secs => :seconds) RETURNING sent_before),
-before AS (SELECT sent_before FROM receipt_look)
-INSERT INTO unconfirmed AS u (topic, key, sequence, since)
-SELECT o.topic, o.key, max(o.sequence), min(o.sent_at)
-FROM before, looked, outbox_sent o JOIN sequence_out s ON s.topic = o.topic AND s.key = o.key
-WHERE o.sent_at >= before.sent_before AND o.sent_at < looked.sent_before
+WITH before AS (SELECT looked, following FROM receipt_look),
+now_looked AS (
+  UPDATE receipt_look SET looked = following, following = nextval('send_order'), at = now()
+  WHERE NOT at BETWEEN now() - make_interval(secs => :seconds) AND now() RETURNING 1)
+INSERT INTO unconfirmed AS u (topic, key, sequence, place, since)
+SELECT o.topic, o.key, max(o.sequence), min(o.place), least(min(o.sent_at), now())
+FROM before, now_looked, outbox_sent o JOIN sequence_out s ON s.topic = o.topic AND s.key = o.key
+WHERE o.place >= before.looked AND o.place < before.following
   AND o.topic = ANY(CAST(:topics AS text[])) AND o.sequence > s.confirmed
   AND substring(o.key FOR 4) <> CAST(:receipts AS bytea)
 GROUP BY o.topic, o.key
-ON CONFLICT (topic, key) DO UPDATE SET sequence = greatest(u.sequence, excluded.sequence)"""
+ON CONFLICT (topic, key) DO UPDATE
+SET sequence = greatest(u.sequence, excluded.sequence), place = least(u.place, excluded.place)"""
+_NOT_YET: Final = "UPDATE unconfirmed SET since = now() WHERE since > now()"
+"""Where the clock went back: nobody waits until that time comes again."""
 _RESEND: Final = """
 WITH due AS (
   UPDATE unconfirmed SET resent = :resent
-  WHERE resent < :resent AND since < now() - make_interval(secs => :seconds) RETURNING topic, key, since)
-SELECT resend(array_agg(topic), array_agg(key), min(since)) AS rows, count(*) AS streams FROM due
+  WHERE resent < :resent AND since < now() - make_interval(secs => :seconds) RETURNING topic, key, place)
+SELECT send_again(array_agg(topic), array_agg(key), min(place), NULL) AS rows, count(*) AS streams FROM due
 HAVING count(*) > 0"""
 _OVERDUE: Final = """
 SELECT topic, count(*) AS streams, min(since) AS since FROM unconfirmed
@@ -146,8 +150,9 @@ class UnconfirmedEvents:
                 self._alarms = []  # the other one's to tell
                 return False
             await transaction.run(_CONFIRMED)
+            await transaction.run(_NOT_YET)
             await transaction.run(
-                _FIND, seconds=RESEND_AFTER[0], topics=self._topics, receipts=receipt_key("").encode()
+                _FIND, seconds=RESEND_AFTER[0] / 2, topics=self._topics, receipts=receipt_key("").encode()
             )
             for resent, seconds in reversed([*enumerate(RESEND_AFTER, 1)]):
                 for row in await transaction.rows(_RESEND, resent=resent, seconds=seconds):

@@ -26,10 +26,10 @@ LOCK_CLASS: Final = 7_001
 
 _LOCK: Final = "SELECT pg_try_advisory_lock($1, $2)"
 NEXT: Final = """
-SELECT id, topic, key, value, clock_timestamp() AS began
+SELECT id, topic, key, value, (SELECT last_value FROM send_order) AS began
 FROM outbox WHERE shard = :shard ORDER BY id LIMIT :rows_max"""
 MOVE: Final = """
-WITH known AS (SELECT WHERE NOT EXISTS (SELECT FROM refilled WHERE at >= :began)),
+WITH known AS (SELECT WHERE NOT EXISTS (SELECT FROM refilled WHERE place > :began)),
 sent AS (
   DELETE FROM outbox WHERE id = ANY(CAST(:ids AS bigint[])) AND EXISTS (SELECT FROM known) RETURNING *),
 held AS (
@@ -61,8 +61,8 @@ async def relay(transaction: Transaction, produce: Produce, *, shard: int, rows_
     The caller owns the shard through its session's advisory lock; rows move once the brokers hold them all.
     """
     rows = await transaction.rows(NEXT, shard=shard, rows_max=rows_max)
-    crash_point("relay.claimed")  # nothing was sent
     if rows:
+        crash_point("relay.claimed")  # nothing was sent
         held = sorted((await produce(rows)).items())
         crash_point("relay.acked")  # sent, not moved: sent again under the same ids, every inbox drops them
         await transaction.run(

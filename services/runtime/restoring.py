@@ -48,7 +48,7 @@ UPDATE writer SET report = CASE WHEN state_at IS NULL THEN NULL ELSE report END,
   state_at = coalesce(state_at, (SELECT max(received_at) - interval '1 hour' FROM inbox), :ever)
 RETURNING state_at"""
 _UNSENT: Final = """
-SELECT resend(array_agg(topic), array_agg(key), :ever) AS count
+SELECT send_again(array_agg(topic), array_agg(key), 0, NULL) AS count
 FROM sequence_out
 WHERE topic = ANY(CAST(:topics AS text[])) AND confirmed < last AND substring(key FOR 4) <> 'rcp_'"""
 _NUMBER_ON: Final = """
@@ -178,7 +178,7 @@ class Restoring(Worker):
         names = {topic.title: topic.name(identity.namespace) for topic in self._streams.writes}
         async with self._database.transaction() as transaction:
             led_back = [topic for topic in self._streams.writes if topic.leads_back]
-            await transaction.run(_UNSENT, topics=[names[topic.title] for topic in led_back], ever=EVER)
+            await transaction.run(_UNSENT, topics=[names[topic.title] for topic in led_back])
         for reader in self._streams.readers:
             self._asks = reader
             async for page in received_pages(clients[reader], identity.service, names):

@@ -3,6 +3,7 @@
 It stands in the database and in a small file beside it, so that an older copy of either is noticed.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final

@@ -61,8 +61,8 @@ COLUMNS: Mapping[tuple[str, str], set[str]] = {
 }
 """Table and act → the columns that a right in lower case is for."""
 EXECUTES: Mapping[str, set[str]] = {
-    **{service: {"prune", "refill", "resend"} for service in SERVICES},
-    **{sector: {"erase_case", "prune", "refill", "resend"} for sector in SECTORS},
+    **{service: {"prune", "send_again"} for service in SERVICES},
+    **{sector: {"erase_case", "prune", "send_again"} for sector in SECTORS},
     "audit": {"take_lead", "append_entries", "erase_subject", "prune"},
 }
 """Role → the functions that it may call; every other role none."""

@@ -1,8 +1,9 @@
 """A log that ends before its last sample is refilled with what was sent since it was that long."""
 
+import asyncio
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -12,12 +13,13 @@ from services.runtime import log_ends, partition_alarms, process
 from services.runtime.errors import Unavailable
 from services.runtime.ids import new_id
 from services.runtime.peers import internal_client
-from tests.integration.test_receipts import TOPIC, a_writer, sent, written
+from tests.integration.test_receipts import TOPIC, a_writer, clock_back, sent, written
 from tests.support.platform import Space
 from tests.support.ports import free_port
 from tests.support.waiting import until
 
-STEP_COUNT = 5
+STEP_COUNT = 3
+NOW = "SELECT nextval('send_order')"
 
 
 async def is_sampled(space: Space) -> bool:
@@ -25,7 +27,7 @@ async def is_sampled(space: Space) -> bool:
     async with space.transaction("health") as transaction:
         rows = await transaction.rows(
             "SELECT FROM log_ack a WHERE topic = :topic AND next > coalesce((SELECT next FROM log_end l"
-            " WHERE l.topic = a.topic AND l.part = a.part ORDER BY at DESC LIMIT 1), 0)",
+            " WHERE l.topic = a.topic AND l.part = a.part ORDER BY place DESC LIMIT 1), 0)",
             topic=TOPIC.name(space.namespace),
         )
     return not rows
@@ -49,13 +51,19 @@ async def test_only_what_was_sent_since_the_last_good_sample_is_sent_again_even_
         for keys in (first, second):
             for key in keys:
                 await written(space, [key])
-                await until(partial(_is_sent_again, space, datetime.min.replace(tzinfo=UTC), [key]))
+                await until(partial(_is_sent_again, space, 0, [key]))
             await until(partial(is_sampled, space))
+        await clock_back(space)
         since = await shortened(space, second[0])
         await until(lambda: _is_sent_again(space, since, second))
         assert len(await sent_again(space, since, first)) <= 1, "acked before the sample, moved after it"
         assert "log_refilled" in await standing(space)
         assert next(breaks, None) is None
+        place = await one_of(space, "SELECT max(place) FROM refilled")
+        await asyncio.sleep(0.5)
+        assert await one_of(space, "SELECT max(place) FROM refilled") == place, (
+            "sent again once, not each time"
+        )
 
 
 async def test_what_brokers_held_after_the_last_look_counts_when_the_writer_comes_again(
@@ -64,10 +72,10 @@ async def test_what_brokers_held_after_the_last_look_counts_when_the_writer_come
     topic, keys = TOPIC.name(space.namespace), [new_id("referral")]
     async with a_writer(space):
         await written(space, keys)
-        await until(lambda: _is_sent_again(space, datetime.min.replace(tzinfo=UTC), keys))
+        await until(lambda: _is_sent_again(space, 0, keys))
     async with space.transaction("health") as transaction:
         await transaction.run("UPDATE log_ack SET next = next + 100 WHERE topic = :topic", topic=topic)
-    since = datetime.now(UTC)
+    since = await one_of(space, NOW)
 
     async with a_writer(space):
         await until(lambda: _is_sent_again(space, since, keys))
@@ -86,7 +94,7 @@ async def test_an_operator_sees_the_plan_and_lets_a_topic_be_sent_again_with_a_r
 
     async with a_writer(space, port):
         await written(space, keys)
-        await until(lambda: _is_sent_again(space, datetime.min.replace(tzinfo=UTC), keys))
+        await until(lambda: _is_sent_again(space, 0, keys))
         before = await sent(space, keys)
         async with (
             internal_client(space.tls_settings("police"), "health", base_url=address) as stranger,
@@ -95,7 +103,7 @@ async def test_an_operator_sees_the_plan_and_lets_a_topic_be_sent_again_with_a_r
             refused = await stranger.get("/v1/refill")
             [planned] = (await operator.get("/v1/refill", params={"topic": topic})).json()["data"]
             foreign = await operator.post("/v1/refill", json={"topic": "concert.other.v1", "reason": "lost"})
-            now = datetime.now(UTC)
+            now = await one_of(space, NOW)
             done = await operator.post("/v1/refill", json={"topic": topic, "reason": "a disk was lost"})
         assert (refused.status_code, foreign.json()["code"]) == (403, "not_written")
         assert done.json() == {"sent_again": {topic: planned["rows"]}}
@@ -119,8 +127,8 @@ async def test_seconds_count_since_a_log_was_first_seen_beyond_a_position(space:
         for part in (0, 1, 2):
             for topic_id, following, ago in samples:
                 await transaction.run(
-                    "INSERT INTO log_end (topic, part, at, topic_id, next)"
-                    " VALUES (:topic, :part, now() - make_interval(secs => :ago), :topic_id, :next)",
+                    "INSERT INTO log_end (topic, part, place, topic_id, next, at) VALUES (:topic, :part,"
+                    " nextval('send_order'), :topic_id, :next, now() - make_interval(secs => :ago))",
                     **{"topic": topic, "part": part, "ago": ago, "topic_id": topic_id, "next": following},
                 )
     positions = {(topic, 0): 5, (topic, 1): 3, (topic, 2): 9}
@@ -133,34 +141,40 @@ async def test_seconds_count_since_a_log_was_first_seen_beyond_a_position(space:
     assert lag_of({(topic, 2): 9}, ends, seconds) == {"messages": 2, "seconds": 0}
 
 
-async def shortened(space: Space, key: str) -> datetime:
+async def one_of(space: Space, sql: str) -> Any:
+    async with space.transaction("health") as transaction:
+        [[value]] = await transaction.rows(sql)
+    return value
+
+
+async def shortened(space: Space, key: str) -> int:
     """Forget samples from this step on, and pretend that a log was longer than it is."""
     async with space.transaction("health", as_admin=True) as transaction:
         await transaction.run(
-            "DELETE FROM log_end WHERE at > (SELECT min(sent_at) FROM outbox_sent WHERE key = :key)",
+            "DELETE FROM log_end WHERE place > (SELECT min(place) FROM outbox_sent WHERE key = :key)",
             key=key.encode(),
         )
         [row] = await transaction.rows(
-            "INSERT INTO log_end SELECT topic, part, clock_timestamp(), topic_id, 1000 FROM log_end"
-            " WHERE topic = :topic ORDER BY at DESC LIMIT 1 RETURNING at",
+            "INSERT INTO log_end (topic, part, place, topic_id, next)"
+            " SELECT topic, part, nextval('send_order'), topic_id, 1000 FROM log_end"
+            " WHERE topic = :topic ORDER BY place DESC LIMIT 1 RETURNING place",
             topic=TOPIC.name(space.namespace),
         )
-    at: datetime = row.at
-    return at
+    return int(row.place)
 
 
-async def sent_again(space: Space, since: datetime, keys: Sequence[str]) -> set[bytes]:
+async def sent_again(space: Space, since: int, keys: Sequence[str]) -> set[bytes]:
     """Which of these keys were sent since then; each has one row."""
     async with space.transaction("health") as transaction:
         rows = await transaction.rows(
-            "SELECT key, sent_at FROM outbox_sent WHERE key = ANY(CAST(:keys AS bytea[]))",
+            "SELECT key, place FROM outbox_sent WHERE key = ANY(CAST(:keys AS bytea[]))",
             keys=[key.encode() for key in keys],
         )
     assert len({row.key for row in rows}) == len(rows)
-    return {row.key for row in rows if row.sent_at > since}
+    return {row.key for row in rows if row.place > since}
 
 
-async def _is_sent_again(space: Space, since: datetime, keys: Sequence[str]) -> bool:
+async def _is_sent_again(space: Space, since: int, keys: Sequence[str]) -> bool:
     return len(await sent_again(space, since, keys)) == len(keys)
 
 

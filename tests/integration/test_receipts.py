@@ -82,6 +82,18 @@ async def sent(space: Space, keys: Sequence[str]) -> dict[int, bytes]:
     return {row.id: row.value for row in rows}
 
 
+async def clock_back(space: Space) -> None:
+    """As if the machine's clock went back by an hour: what was kept before is of a time to come."""
+    async with space.transaction("health", as_admin=True) as transaction:
+        columns = await transaction.rows(
+            "SELECT relname, attname FROM pg_attribute JOIN pg_class c ON c.oid = attrelid"
+            " WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition"
+            " AND atttypid = 'timestamptz'::regtype"
+        )
+        for table, column in columns:
+            await transaction.run(f"UPDATE \"{table}\" SET {column} = {column} + interval '1 hour'")
+
+
 async def test_steps_are_confirmed_also_where_the_reader_has_told_nobody_the_first_time(
     space: Space, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,6 +127,8 @@ async def test_what_retention_took_from_a_reader_comes_again_and_what_nobody_con
             await written(space, first)
             await until(lambda: _all(space, first, (1, 1)))
         await written(space, lost)
+        await until(lambda: sent(space, lost))
+        await clock_back(space)
         await until(lambda: _overdue(writer))
         with space.admin() as admin:
             partitions = [

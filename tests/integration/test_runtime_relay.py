@@ -119,7 +119,7 @@ async def test_what_was_sent_while_its_topic_is_refilled_stays_and_goes_again(
 
     async def produce(_rows: Sequence[Any]) -> dict[tuple[str, int], int]:
         async with space.transaction("health") as other:
-            await other.run("INSERT INTO refilled VALUES ('a topic', clock_timestamp())")
+            await other.run("INSERT INTO refilled VALUES ('a topic', nextval('send_order'))")
         return {("a topic", 0): 1}
 
     await written(space, database, 1)

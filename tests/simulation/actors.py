@@ -28,7 +28,15 @@ from services.runtime.receipts import Receipts, UnconfirmedEvents
 from services.runtime.records import Record
 from services.runtime.relay import relay
 from services.runtime.subscription import OutboxEvent, Subscription
-from tests.simulation.world import PARTITIONS, FakeDatabase, FakeProducer, Statements, Violation, World
+from tests.simulation.world import (
+    PARTITIONS,
+    FakeDatabase,
+    FakeProducer,
+    Machine,
+    Statements,
+    Violation,
+    World,
+)
 from tests.support.builders import OWNER, RECEIVER, SECTOR_OF, a_step, an_offer, in_force
 from tests.support.governance import KEYS
 from tests.support.platform import CELL
@@ -62,15 +70,6 @@ class Service:
         return [
             (topic.name(), part) for topic in READ_BY[self.identity.service] for part in range(PARTITIONS)
         ]
-
-    def now(self) -> datetime:
-        """Its clock."""
-        at: datetime = self.database.now()
-        return at
-
-    def open_work(self, transaction: Any) -> Work:
-        """What its handlers may touch."""
-        return Work(FakeStore(transaction, self.outbox, self.database), self, KEYS)
 
     def _checked(self, subscription: Subscription) -> Any:
         async def handle(events: Sequence[ReadEvent[Any]], work: Work) -> None:
@@ -133,20 +132,26 @@ async def _keep_facts(facts: Sequence[ReadEvent[Any]], work: Any) -> None:
         view[fact.referral] = (number + 1, state if isinstance(fact, StepRefused) else fact.state)
 
 
-class Process:
-    """One process: all of it but its database is gone once it is killed."""
+class Process(Machine):
+    """One process, on a machine of its own: all of it is gone once it is killed."""
 
     def __init__(self, service: Service) -> None:
-        self.service, self.world = service, service.world
+        super().__init__(service.world)
+        self.service = service
         database, identity, writes = service.database, service.identity, service.writes
         self.producer = FakeProducer(self.world)
         names = [topic.name() for topic in writes]
         self.log_ends = LogEnds(database, identity.group, names, self.producer, lambda: None)
         self.unconfirmed = UnconfirmedEvents(database, identity, writes, lambda: None)
-        self.receipts = Receipts(identity, writes, service.outbox, service)
-        self.batches = Batches(database, identity, [service.subscription], service.open_work, self.receipts)
+        self.receipts = Receipts(identity, writes, service.outbox, self)
+        self.batches = Batches(database, identity, [service.subscription], self.open_work, self.receipts)
+        self.batches._clock = self  # type: ignore[assignment]
         self.client = FakeClient()
         self.consumer = FakeConsumer(self.batches, service, self.client)
+
+    def open_work(self, transaction: Any) -> Work:
+        """What its handlers may touch."""
+        return Work(FakeStore(transaction, self.service.outbox, self.service.database), self, KEYS)
 
     async def assign(self, partitions: Sequence[Partition]) -> None:
         """Take over partitions, as after a rebalance."""
@@ -187,7 +192,7 @@ class Process:
         await self.log_ends.sweep()
         if self.service.identity.service == ARBITER:
             async with self.service.database.transaction() as transaction:
-                await expire_and_remind(self.service.open_work(transaction))
+                await expire_and_remind(self.open_work(transaction))
 
 
 class FakeClient:
@@ -254,8 +259,8 @@ class Party:
         self.answered: list[tuple[str, str]] = []
         """Referral and verb of each step that was answered 202."""
 
-    async def ask(self, referral: str) -> str:
-        """Write one step; it is answered once it is committed."""
+    async def ask(self, referral: str, at: datetime) -> str:
+        """Write one step of this time; it is answered once it is committed."""
         chance = self.service.world.chance
         _, state = self.service.database.tables.own.get(referral, (0, None))
         now = Circumstances(
@@ -269,7 +274,7 @@ class Party:
         step = an_offer(referral) if verb == "offer" else a_step(verb, self.agency, referral)
         topic = STEPS[SECTOR_OF[self.agency]]
         async with self.service.database.transaction() as transaction:
-            await self.service.outbox.add(transaction, [OutboxEvent(topic, step, self.service.now())])
+            await self.service.outbox.add(transaction, [OutboxEvent(topic, step, at)])
         self.answered.append((referral, verb))
         return verb
 

@@ -12,11 +12,12 @@ from schemas.wire.receipts import receipt_key
 from services.referrals.domain.referral import Referral
 from services.runtime.errors import Unavailable
 from tests.simulation.actors import ARBITER, READ_BY, Party, Process, Service
-from tests.simulation.world import Killed, Violation, World, done
+from tests.simulation.world import Killed, Machine, Violation, World, done
 from tests.support.builders import OWNER, RECEIVER, SECTOR_OF, an_id
 
 ACTS: Final = 100
 PROCESSES: Final = 2
+LEAPS: Final = (-90_000, -3_600, -30, 30, 3_600, 90_000)
 ROUNDS_MAX: Final = 60
 ROUND: Final = timedelta(seconds=15)
 REFERRALS: Final = [an_id("referral", f"simulated {number}") for number in range(3)]
@@ -49,7 +50,7 @@ class Run:
         what, process = chance.random(), chance.choice(self.processes)
         if what < 0.17:
             party, referral = chance.choice(self.parties), chance.choice(REFERRALS)
-            self.attempt("asks", process, lambda: party.ask(referral))
+            self.attempt("asks", process, lambda: party.ask(referral, process.now()))
         elif what < 0.45:
             [first, *_] = [one for one in self.processes if one.service is process.service]  # it has the lock
             self.attempt("sends", first, lambda: first.send(chance.randint(1, 8)))
@@ -64,9 +65,11 @@ class Run:
         elif what < 0.98 and world.logs:
             world.damage()
         else:
-            moved = timedelta(seconds=chance.choice((30, 600, 90_000)))
-            process.service.database.ahead += moved
-            world.told.append(f"{process.service.identity.service}: clock moves by {moved}")
+            machine: Machine = chance.choice((process, process.service.database))
+            moved = chance.choice(LEAPS)
+            machine.ahead += timedelta(seconds=moved)
+            what_of = f"{process.service.identity.service}: {type(machine).__name__}"
+            world.told.append(f"{what_of}: clock leaps by {moved} s")
 
     def attempt(self, what: str, process: Process, work: Callable[[], Awaitable[Any]]) -> Any:
         """Let a process do something; killed, it comes back with nothing but its database."""
@@ -81,6 +84,7 @@ class Run:
             if process in self.processes:
                 place = self.processes.index(process)
                 self.processes[place] = new = Process(process.service)
+                new.ahead = process.ahead
                 with suppress(Unavailable, Killed):
                     done(new.assign(sorted(process.client.assigned)))
         if result or not self.world.is_healing:
@@ -107,7 +111,7 @@ class Run:
             self.world.told.append("the operator refills")
             for process in self.processes[::PROCESSES]:
                 for topic in process.service.writes:
-                    done(process.log_ends.refill(topic.name(), None))
+                    done(process.log_ends.refill(topic.name(), 0))
             self.settle()
 
     def settle(self) -> None:
@@ -122,6 +126,8 @@ class Run:
                     moved += self.attempt("heals", process, work) or 0
             if not moved and not any(self.missing()):
                 return
+        if not any(self.missing()):
+            raise Violation("nothing is missing, and the same is sent again and again")
 
     def missing(self) -> Iterator[tuple[str, str, int]]:
         """Events that were written and did not take effect at their reader: topic, key, number."""

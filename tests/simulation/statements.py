@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from schemas.wire.receipts import receipt_key
 from services.runtime import dead_letters, inbox, log_ends, offsets, outbox, partition_alarms, receipts, relay
+from tests.support.clock import NOON
 
-EVER: Final = log_ends.EVER
+RECEIPTS: Final = receipt_key("").encode()
 Found = list["Row"]
 Statement = Callable[["Tables", datetime, Mapping[str, Any]], Found]
 
@@ -29,7 +30,7 @@ class Tables:
     """One service's database: what is in it survives every kill."""
 
     def __init__(self) -> None:
-        self.ids: dict[str, int] = {"outbox": 0}
+        self.ids: dict[str, int] = {"outbox": 0, "send_order": 0}
         self.outbox: dict[int, Row] = {}
         self.sent: dict[int, Row] = {}
         self.sequence_out: dict[Any, tuple[int, int]] = {}
@@ -40,8 +41,8 @@ class Tables:
         self.alarms: dict[Any, Row] = {}
         self.log_end: dict[Any, Any] = {}
         self.acked: dict[Any, int] = {}
-        self.refilled: dict[str, datetime] = {}
-        self.look: dict[str, datetime] = {}
+        self.refilled: dict[str, int] = {}
+        self.look: dict[str, tuple[int, int, datetime]] = {"it": (0, 0, NOON)}
         self.unconfirmed: dict[Any, Row] = {}
         self.own: dict[Any, Any] = {}
         """The handlers' own."""
@@ -56,7 +57,12 @@ class Tables:
         """Roll back."""
         vars(self).update(copied)
 
-    def resend(self, is_meant: Callable[[Row], bool]) -> int:
+    def next(self, sequence: str) -> int:
+        """Its next number."""
+        self.ids[sequence] += 1
+        return self.ids[sequence]
+
+    def send_again(self, is_meant: Callable[[Row], bool]) -> int:
         """Take rows that were sent back into the outbox, under their old ids."""
         back = [number for number, row in self.sent.items() if is_meant(row)]
         for number in back:
@@ -102,25 +108,25 @@ def _number(t: Tables, _now: datetime, p: Mapping[str, Any]) -> Found:
 
 def _add(t: Tables, _now: datetime, p: Mapping[str, Any]) -> Found:
     for topic, key, sequence, value in zip(p["topics"], p["keys"], p["sequences"], p["values"], strict=True):
-        number = t.ids["outbox"] = t.ids["outbox"] + 1
+        number = t.next("outbox")
         t.outbox[number] = Row(id=number, topic=topic, key=key, value=value, sequence=sequence)
     return []
 
 
-def _next(t: Tables, now: datetime, p: Mapping[str, Any]) -> Found:
-    chosen = sorted(t.outbox)[: p["rows_max"]]
+def _next(t: Tables, _now: datetime, p: Mapping[str, Any]) -> Found:
+    began, chosen = t.ids["send_order"], sorted(t.outbox)[: p["rows_max"]]
     names = ("id", "topic", "key", "value")
-    return [Row({name: t.outbox[number][name] for name in names} | {"began": now}) for number in chosen]
+    return [Row({name: t.outbox[number][name] for name in names} | {"began": began}) for number in chosen]
 
 
 def _move_out(t: Tables, now: datetime, p: Mapping[str, Any]) -> Found:
-    if any(at >= p["began"] for at in t.refilled.values()):
+    if any(place > p["began"] for place in t.refilled.values()):
         return []
     for place in zip(p["topics"], p["parts"], p["nexts"], strict=True):
         t.acked[place[:2]] = max(place[2], t.acked.get(place[:2], 0))
     for number in p["ids"]:
         if number in t.outbox:
-            t.sent[number] = Row(t.outbox.pop(number) | {"sent_at": now})
+            t.sent[number] = Row(t.outbox.pop(number) | {"sent_at": now, "place": t.next("send_order")})
     return []
 
 
@@ -145,15 +151,27 @@ def _confirmed(t: Tables, _now: datetime, _p: Mapping[str, Any]) -> Found:
 
 
 def _find(t: Tables, now: datetime, p: Mapping[str, Any]) -> Found:
-    before, looked = t.look.get("at", EVER), now - timedelta(seconds=p["seconds"])
-    t.look["at"] = looked
+    looked, following, at = t.look["it"]
+    if now - timedelta(seconds=p["seconds"]) <= at <= now:
+        return []
+    t.look["it"] = (following, t.next("send_order"), now)
+    found: dict[Any, list[Row]] = {}
     for row in t.sent.values():
         one = (row.topic, row.key)
-        is_meant = row.topic in p["topics"] and not row.key.startswith(receipt_key("").encode())
-        if is_meant and before <= row.sent_at < looked and row.sequence > t.sequence_out[one][1]:
-            old = t.unconfirmed.get(one, Row(sequence=0, since=row.sent_at, resent=0))
-            sequence = max(old.sequence, row.sequence)
-            t.unconfirmed[one] = Row(sequence=sequence, since=old.since, resent=old.resent)
+        is_meant = looked <= row.place < following and row.topic in p["topics"]
+        if is_meant and not row.key.startswith(RECEIPTS) and row.sequence > t.sequence_out[one][1]:
+            found.setdefault(one, []).append(row)
+    for one, rows in found.items():
+        first = Row(sequence=0, place=rows[0].place, since=min(now, *(row.sent_at for row in rows)), resent=0)
+        old = t.unconfirmed.get(one, first)
+        sequence = max(old.sequence, *(row.sequence for row in rows))
+        place = min(old.place, *(row.place for row in rows))
+        t.unconfirmed[one] = Row(old | {"sequence": sequence, "place": place})
+    return []
+
+
+def _not_yet(t: Tables, now: datetime, _p: Mapping[str, Any]) -> Found:
+    t.unconfirmed = {one: Row(row | {"since": min(now, row.since)}) for one, row in t.unconfirmed.items()}
     return []
 
 
@@ -162,12 +180,12 @@ def _resend(t: Tables, now: datetime, p: Mapping[str, Any]) -> Found:
     late = {one: row for one, row in late.items() if row.since < now - timedelta(seconds=p["seconds"])}
     if not late:
         return []
-    since = min(row.since for row in late.values())
+    place = min(row.place for row in late.values())
     t.unconfirmed |= {one: Row(row | {"resent": p["resent"]}) for one, row in late.items()}
-    count = t.resend(
+    count = t.send_again(
         lambda row: (
             (row.topic, row.key) in late
-            and row.sent_at >= since
+            and row.place >= place
             and row.sequence > t.sequence_out[row.topic, row.key][1]
         )
     )
@@ -243,24 +261,24 @@ def _raise(t: Tables, now: datetime, p: Mapping[str, Any]) -> Found:
 def _newest(t: Tables, _now: datetime, p: Mapping[str, Any]) -> Found:
     rows = []
     for one in zip(p["topics"], p["parts"], strict=True):
-        if times := [at for topic, part, at in t.log_end if (topic, part) == one]:
-            topic_id, following = t.log_end[*one, max(times)]
+        if places := [place for topic, part, place in t.log_end if (topic, part) == one]:
+            topic_id, following = t.log_end[*one, max(places)]
             rows.append(Row(topic=one[0], part=one[1], topic_id=topic_id, next=following))
     return rows
 
 
 def _still_good(t: Tables, _now: datetime, p: Mapping[str, Any]) -> Found:
-    times = [
-        at
-        for (topic, part, at), (topic_id, following) in t.log_end.items()
+    places = [
+        place
+        for (topic, part, place), (topic_id, following) in t.log_end.items()
         if (topic, part, topic_id) == (p["topic"], p["part"], p["topic_id"]) and following <= p["next"]
     ]
-    return [Row(at=max(times, default=None))]
+    return [Row(place=max(places, default=0))]
 
 
-def _mark(t: Tables, now: datetime, p: Mapping[str, Any]) -> Found:
-    t.refilled[p["topic"]] = now
-    return [Row(at=now)]
+def _mark(t: Tables, _now: datetime, p: Mapping[str, Any]) -> Found:
+    t.refilled[p["topic"]] = t.next("send_order")
+    return []
 
 
 def _forget(t: Tables, _now: datetime, p: Mapping[str, Any]) -> Found:
@@ -274,15 +292,17 @@ def _acked(t: Tables, _now: datetime, _p: Mapping[str, Any]) -> Found:
 
 
 def _sample(t: Tables, _now: datetime, p: Mapping[str, Any]) -> Found:
-    t.log_end.setdefault((p["topic"], p["part"], p["at"]), (p["topic_id"], p["next"]))
+    t.log_end[p["topic"], p["part"], p["place"]] = (p["topic_id"], p["next"])
     return []
 
 
 def _refill(t: Tables, _now: datetime, p: Mapping[str, Any]) -> Found:
+    places = sorted(row.place for row in t.sent.values() if row.place > p["first"])
+    [following] = places[p["rows_max"] :][:1] or [None]
     is_meant: Callable[[Row], bool] = lambda row: (  # noqa: E731
-        row.topic == p["topic"] and p["since"] <= row.sent_at < p["before"]
+        row.topic == p["topic"] and row.place >= p["first"] and (following is None or row.place < following)
     )
-    return [Row(count=t.resend(is_meant))]
+    return [Row(count=t.send_again(is_meant), following=following)]
 
 
 STATEMENTS: Final[Mapping[str, Statement]] = {
@@ -298,6 +318,7 @@ STATEMENTS: Final[Mapping[str, Statement]] = {
     receipts._ASKED: _asked,
     receipts._LEAD: lambda *_: [Row(leads=True)],
     receipts._CONFIRMED: _confirmed,
+    receipts._NOT_YET: _not_yet,
     receipts._FIND: _find,
     receipts._RESEND: _resend,
     receipts._OVERDUE: _overdue,
@@ -311,13 +332,12 @@ STATEMENTS: Final[Mapping[str, Statement]] = {
     dead_letters._FAILED: _changed(),
     partition_alarms._RAISE: _raise,
     partition_alarms._STANDING: lambda t, _now, _p: list(t.alarms.values()),
-    log_ends._NOW: lambda _t, now, _p: [Row(at=now)],
+    log_ends._PLACE: lambda t, _now, _p: [Row(place=t.next("send_order"))],
     log_ends._MARK: _mark,
     log_ends._ACKED: _acked,
     log_ends._NEWEST: _newest,
     log_ends._STILL_GOOD: _still_good,
     log_ends._FORGET: _forget,
     log_ends._SAMPLE: _sample,
-    log_ends._NEXT_STRETCH: lambda *_: [],
     log_ends._REFILL: _refill,
 }

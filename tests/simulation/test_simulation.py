@@ -76,17 +76,31 @@ def moved_before_sent(patch: pytest.MonkeyPatch) -> None:
 
 def _taken_at_once(tables: Any, now: Any, parameters: Any) -> Any:
     rows = _NEXT(tables, now, parameters)
-    _MOVE(tables, now, {"ids": [row.id for row in rows], "began": now, **_NOTHING_HELD})
+    _MOVE(tables, now, {"ids": [row.id for row in rows], "began": tables.ids["send_order"], **_NOTHING_HELD})
     return rows
 
 
 _NOTHING_HELD: Final[Mapping[str, list[Any]]] = {"topics": [], "parts": [], "nexts": []}
 _NEXT, _MOVE = STATEMENTS[relay.NEXT], STATEMENTS[relay.MOVE]
+
+
+def in_order_of_time(patch: pytest.MonkeyPatch) -> None:
+    """What was sent is told from what comes after by the database's clock, not by a number."""
+    for sql, statement in STATEMENTS.items():
+
+        def by_clock(tables: Any, now: Any, parameters: Any, does: Any = statement) -> Any:
+            tables.ids["send_order"] = int(now.timestamp() * 1_000)
+            return does(tables, now, parameters)
+
+        patch.setitem(STATEMENTS, sql, by_clock)
+
+
 MUTANTS: Final[Mapping[str, tuple[Patch, str]]] = {
     "no inbox": (without_the_inbox, "twice"),
     "gaps accepted": (across_every_gap, "before what comes first"),
     "no resend": (without_resends, "are lost"),
     "moved before sent": (moved_before_sent, "are lost"),
+    "in order of time": (in_order_of_time, "are lost|again and again"),
 }
 
 

@@ -118,17 +118,24 @@ class Statements:
             await self.rows(sql, **row)
 
 
-class FakeDatabase:
-    """One service's database and its machine's clock; an answer to a commit may be lost."""
+class Machine:
+    """Its clock, which somebody may set."""
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.tables = Tables()
         self.ahead = timedelta()
 
     def now(self) -> datetime:
-        """The time of this machine."""
+        """The time, as far as this machine knows it."""
         return self.world.now + self.ahead
+
+
+class FakeDatabase(Machine):
+    """One service's database, on a machine of its own; an answer to a commit may be lost."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self.tables = Tables()
 
     @asynccontextmanager
     async def transaction(self, **_: Any) -> AsyncIterator[Statements]:

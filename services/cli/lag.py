@@ -24,7 +24,7 @@ Positions = Mapping[Partition, int]
 
 _POSITIONS: Final = "SELECT topic, part, next FROM consumer_offset WHERE grp = $1"
 _SECONDS: Final = """
-SELECT k.topic, k.part, extract(epoch FROM clock_timestamp() - min(l.at))::float8 AS seconds
+SELECT k.topic, k.part, greatest(0, extract(epoch FROM clock_timestamp() - min(l.at)))::float8 AS seconds
 FROM unnest($1::text[], $2::int[], $3::uuid[], $4::bigint[]) AS k (topic, part, topic_id, next)
 JOIN log_end l ON l.topic = k.topic AND l.part = k.part AND l.topic_id = k.topic_id AND l.next > k.next
 GROUP BY k.topic, k.part"""

@@ -151,8 +151,9 @@ class UnconfirmedEvents:
                 return False
             await transaction.run(_CONFIRMED)
             await transaction.run(_NOT_YET)
+            # So that rows are found before they are due, and few that are only on their way.
             await transaction.run(
-                _FIND, seconds=RESEND_AFTER[0] / 2, topics=self._topics, receipts=receipt_key("").encode()
+                _FIND, seconds=RESEND_AFTER[0] / 4, topics=self._topics, receipts=receipt_key("").encode()
             )
             for resent, seconds in reversed([*enumerate(RESEND_AFTER, 1)]):
                 for row in await transaction.rows(_RESEND, resent=resent, seconds=seconds):

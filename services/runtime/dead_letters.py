@@ -42,7 +42,9 @@ SELECT id, state, topic, part AS partition, "offset", reason AS code, path, erro
 FROM dead_letter WHERE id = :id"""
 _CHOOSE: Final = f"""
 SELECT id FROM dead_letter WHERE {_CHOSEN}
-ORDER BY min(attempts) OVER (PARTITION BY topic, key), topic, key, sequence, part, "offset"
+ORDER BY min(attempts) OVER (
+  PARTITION BY topic, CASE WHEN sequence IS NULL OR key IS NULL THEN convert_to(id, 'UTF8') ELSE key END),
+  topic, key, sequence, part, "offset"
 LIMIT :rows_max"""  # noqa: S608  constants
 _WAITING: Final = """
 SELECT d.id, d.topic, d.part, d."offset", d.key, d.headers, d.value
@@ -104,7 +106,7 @@ READY_MAX: Final = 500
 WAITING_MAX: Final = 20_000
 """How many letters of a partition may wait in all: they stay until a person has looked."""
 CHOSEN_MAX: Final = 2_000
-"""How many letters an operator has redriven at once; whoever asks again is given others, by keys."""
+"""How many letters an operator has redriven at once; whoever asks again is given those tried least often."""
 
 NOTHING_KNOWN: Final = PartialEvent()
 LINES_OF_A_BATCH_MAX: Final = 20

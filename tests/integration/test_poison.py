@@ -412,20 +412,18 @@ async def test_letters_that_stay_unusable_keep_no_others_from_being_tried(
 ) -> None:
     monkeypatch.setattr(dead_letters, "CHOSEN_MAX", 1)
     port, chosen = free_port(), {"code": "malformed_json", "reason": "reader mended"}
-    keys = [new_id("referral").encode() for _ in range(2)]
+    key = new_id("referral").encode()  # without numbers nothing has to be before the other
     settings = space.settings(RuntimeSettings, "referrals", ports=PortSettings(internal=port))
-    records = [(key, tuple(HEADERS), b"{") for key in keys]
+    records = [(key, tuple(HEADERS), b"{")] * 2
 
     async with running("referrals", settings, Reader().wire), a_caller(space, port, "operator") as operator:
         await send_raw(space, "health", HEALTH_STEPS.name(space.namespace), records)
-        await until(lambda: letter_of(space, keys[1]))
+        await until(lambda: _waiting(space, key.decode(), 2))
         async with space.transaction("referrals") as transaction:
             waiting = await transaction.rows("SELECT 1 FROM dead_letter WHERE reason = 'malformed_json'")
         for _ in waiting:
             await asked(operator.post("/v1/dead-letters/redrive", json=chosen))
 
     async with space.transaction("referrals") as transaction:
-        rows = await transaction.rows(
-            "SELECT attempts FROM dead_letter WHERE key = ANY(CAST(:keys AS bytea[]))", keys=keys
-        )
+        rows = await transaction.rows("SELECT attempts FROM dead_letter WHERE key = :key", key=key)
     assert [row.attempts for row in rows] == [2, 2]

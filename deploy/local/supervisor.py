@@ -40,7 +40,13 @@ FILLED_AGAIN_AFTER_SECONDS: Final = 2.0
 LOGS_LOOKED_AT_EVERY_SECONDS: Final = 10.0
 
 More = Mapping[str, Mapping[str, str]]
-"""Variables for single processes besides those of the table, such as `CONCERT_CRASH_AT`."""
+"""Variables besides those of the table, such as `CONCERT_CRASH_AT`: for all processes of a service by its
+name, or for one by its own."""
+
+
+def more_of(more: More, service: str, number: int) -> Mapping[str, str]:
+    """The variables of one process."""
+    return {**more.get(service, {}), **more.get(part_name(service, number), {})}
 
 
 class Platform:
@@ -182,7 +188,7 @@ class Platform:
                 first = first or part
 
     def _part(self, process: Process, number: int, first: ServicePart | None = None) -> ServicePart:
-        more = self._more.get(part_name(process.name, number), {})
+        more = more_of(self._more, process.name, number)
         return ServicePart(process, self.installation, self._fork_server, more, number=number, first=first)
 
     def _keep(self, keeper: PartKeeper) -> Coroutine[Any, Any, None]:

@@ -9,7 +9,7 @@ desk that is told twice loses nothing, one that is never told lets somebody wait
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -81,14 +81,26 @@ Deliver = Callable[[Attempt], Awaitable[Result]]
 class MailDispatcher:
     """Sends the notices that are due; several at once are safe."""
 
-    def __init__(self, open_work: OpenWork, singly: OpenWork, deliver: Deliver, clock: Clock) -> None:
-        """`singly` opens work of which each statement is committed by itself."""
+    def __init__(
+        self,
+        open_work: OpenWork,
+        singly: OpenWork,
+        deliver: Deliver,
+        clock: Clock,
+        tell_taken: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`singly` opens work of which each statement is committed by itself; `tell_taken` tells others."""
         self._open_work = open_work
         self._singly = singly
         self._deliver = deliver
         self._clock = clock
         self._undeliverable: Sequence[Desk] = ()
         self._away: Alarm | None = None
+        self._tell_taken = tell_taken
+
+    def hear_taken(self, _told: Collection[str] = ()) -> None:
+        """Another process's mail was taken: the server is there, though this one has nothing to try."""
+        self._away = None
 
     async def sweep(self) -> bool:
         """Send what is due, so many mails at most; end early when the server is away. Never asks for more."""
@@ -137,4 +149,5 @@ class MailDispatcher:
                 self._away = Alarm("mail_server_away", trouble, since)
             return None
         self._away = None
+        self._tell_taken()
         return result

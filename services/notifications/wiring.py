@@ -1,6 +1,7 @@
 """Puts notifications together."""
 
 import ssl
+from functools import partial
 
 from schemas.events.governance_keys import GovernanceKeys
 from services.notifications.api import desks_app
@@ -26,7 +27,11 @@ def wire(runtime: Runtime, settings: Settings) -> Parts:
     caller = token_reader_of(settings.issuer, runtime.identity.source, runtime.clock)
     mail = mail_of(settings.smtp)
     singly = runtime.database.opener(work_on, singly=True)
-    dispatcher = MailDispatcher(open_work, singly, mail.deliver, runtime.clock)
+    siblings = runtime.siblings
+    dispatcher = MailDispatcher(
+        open_work, singly, mail.deliver, runtime.clock, partial(siblings.tell, "mail")
+    )
+    siblings.hear("mail", dispatcher.hear_taken)
     return Parts(
         subscriptions=SUBSCRIPTIONS,
         open_work=work_on,

@@ -190,7 +190,7 @@ class Consumer(Worker, ConsumerRebalanceListener):  # type: ignore[misc]
         """Every few seconds: how far we are, where the logs end, which alarms an operator has ended."""
         assigned = self._consumer.assignment()
         is_time = asyncio.get_running_loop().time() >= self._look_at
-        if not assigned or not (is_time or self._batches.receipts.are_many):
+        if not (is_time or self._batches.receipts.are_many):
             return
         self._look_at = asyncio.get_running_loop().time() + LOOK_SECONDS
         await self._tell()
@@ -199,7 +199,7 @@ class Consumer(Worker, ConsumerRebalanceListener):  # type: ignore[misc]
                 await asyncio.shield(self._batches.redrive())
             await self._batches.receipts.tell(self._database)
             async with asyncio.timeout(LOOK_WITHIN_SECONDS):
-                ends = await self._consumer.end_offsets(assigned)
+                ends = await self._consumer.end_offsets(assigned) if assigned else {}
                 async with self._database.transaction() as transaction:
                     self._batches.standing = await partition_alarms.standing(
                         transaction, self._identity.group

@@ -69,14 +69,14 @@ class LedgerKeeper:
 
         Says whether there may be more: the vault stays closed until it has seen them here again.
         """
-        known = (await self._vault.status())["ledger"]
         async with self._open_work() as work:
+            await work.closures.feed_alone()
+            known = (await self._vault.status())["ledger"]
             last = await work.closures.last()
             rows = await work.closures.after(min(known, last) - 1, ROWS_MAX)
-        # The first row is one that both have, or this database went on as an older copy and is refused.
-        missing = await self._vault.closed(rows, last)
-        if missing:
-            async with self._open_work() as work:
+            # The first row is one that both have, or this database went on as an older copy and is refused.
+            missing = await self._vault.closed(rows, last)
+            if missing:
                 last = await work.closures.last()  # grown since, if she withdrew while the vault was asked
                 if lost := [row for row in missing if row.n > last]:
                     log().error("ledger_restored", count=len(lost))

@@ -65,7 +65,10 @@ class Releases(PacketGate):
                 by = Asker(pull.recipient, pull.actor)
                 await record_denial(by, refused.code, pull.referral, work)
             raise
-        nonce = await self._vault.ask(ground.access)
+        try:
+            nonce = await self._vault.ask(ground.access)
+        except VaultRefusal as refusal:
+            raise _refused(refusal) from None
         request = PermitRequest(idem=random_bytes(16), nonce=nonce, access=ground.access)
         try:
             answer = PermitAnswer.model_validate_json(await self._ask_trail(request))
@@ -106,8 +109,7 @@ class Releases(PacketGate):
                 told = "released" if is_given else result
                 await work.reports.add([outcome_report(permitted.permit, told, work.clock.now(), reason)])
             if isinstance(error, VaultRefusal):
-                log().error("vault_refused", error_code=reason)
-                raise refusals.VAULT_REFUSALS.get(reason, refusals.VaultRefused) from None
+                raise _refused(error) from None
             if isinstance(error, TimeoutError):
                 raise refusals.ReleaseLate from None
             raise
@@ -145,6 +147,11 @@ class Releases(PacketGate):
         answer = PullAnswer(release=release, permit=told.permit, receipt=told.receipt)
         await give(answer.model_dump_json().encode())
         crash_point("release.given")  # it may have got the groups: the intent stands, and nothing is used up
+
+
+def _refused(refusal: VaultRefusal) -> type[Refused]:
+    log().error("vault_refused", error_code=refusal.code)
+    return refusals.VAULT_REFUSALS.get(refusal.code, refusals.VaultRefused)
 
 
 def _open_request(permitted: PermittedRelease, ground: ReleaseGround, work: Work) -> OpenRequest:

@@ -82,7 +82,7 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
                 replies=ReplyStore(transaction),
                 send=partial(runtime.outbox.add, transaction),
                 sign=partial(sign, private=signing_key),
-                log_forged=log_forged,
+                log_stray=log_stray,
             )
 
         open_work = runtime.database.opener(work_on)
@@ -157,9 +157,9 @@ def keyed_digest(seed: bytes) -> Callable[[bytes], bytes]:
     return partial(hmac.digest, key, digest="sha256")
 
 
-def log_forged(refused: StepRefused) -> None:
-    """Tell that a step went out from here for an agency that is another sector's."""
-    log().error("step_forged", agency_id=refused.to, error_code=refused.code)
+def log_stray(event: str, refused: StepRefused) -> None:
+    """Tell that a step went out from here that no agency of this sector has asked for."""
+    log().error(event, agency_id=refused.to, error_code=refused.code)
 
 
 def run_service(profile: Profile) -> None:

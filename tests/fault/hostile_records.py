@@ -63,10 +63,7 @@ def record(sector: str, chance: random.Random) -> Record:
 
 
 async def resume(trial: Trial, sector: str) -> int:
-    """Let every stopped partition go on, past all that was written, as an operator would; how often.
-
-    The arbiter's, and the sector's own: answers to steps that it never sent are dead letters there.
-    """
+    """Let every stopped partition go on, past all that was written, as an operator would; how often."""
     resumed = 0
     for service in ("referrals", sector):
         async with operator_client(trial.installation, service) as operator:

@@ -24,6 +24,7 @@ from services.notifications.settings import SmtpSettings
 from services.notifications.store import NotificationStore
 from services.notifications.wiring import mail_of
 from services.runtime.database import Database
+from services.runtime.errors import Unavailable
 from services.runtime.ids import new_id
 from tests.support.builders import an_event
 from tests.support.clock import NOON, StoppedClock
@@ -145,6 +146,25 @@ async def test_a_server_that_takes_nothing_costs_one_attempt_a_sweep(
     assert {row[0] for row in found} == {"waiting"}
     assert sorted(row[1] for row in found) == [0] * 5 + [1] * 5
     assert alarms == [("mail_server_away", trouble)]
+
+
+async def test_a_mail_that_one_process_brings_ends_the_alarm_of_all(office: Office) -> None:
+    async def away(_attempt: Attempt) -> Result:
+        raise Unavailable
+
+    async def there(_attempt: Attempt) -> Result:
+        return "taken"
+
+    await office.add("agency-a", 1)
+    first = MailDispatcher(office.work, office.work, away, office.clock)
+    second = MailDispatcher(office.work, office.work, there, office.clock, first.hear_taken)
+    await first.sweep()
+    assert [alarm.rule for alarm in first.alarms()] == ["mail_server_away"]
+    office.clock.forward(timedelta(seconds=5))
+    await second.sweep()
+    await first.sweep()
+
+    assert (await office.rows(), list(first.alarms())) == ([("sent", 2, timedelta(seconds=5))], [])
 
 
 @pytest.mark.parametrize(("answer", "attempts"), [("450 full", 30), ("550 no such box", 3)])

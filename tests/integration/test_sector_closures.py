@@ -24,7 +24,7 @@ from schemas.events.referral import (
 from services.runtime.errors import NotFound
 from services.sector.domain import refusals
 from services.sector.domain.bodies import ErasureRequest, OfferRequest, VersionRequest, body_of
-from services.sector.domain.closures import WithdrawalTask
+from services.sector.domain.closures import ErasureTask, WithdrawalTask
 from services.sector.domain.views import ReferralView
 from services.sector.handlers import closures, looks
 from services.sector.handlers.requests import KeyedRequest, ask_step, close_once, offer
@@ -449,6 +449,7 @@ class LedgerVault(VaultClient):
         super().__init__(folder / "socket")
         self.ledger = Ledger(folder / "ledger", is_new=True)
         self.is_away = False
+        self.overtaken: asyncio.Event | None = None
 
     async def status(self) -> Mapping[str, Any]:
         if self.is_away:
@@ -456,6 +457,9 @@ class LedgerVault(VaultClient):
         return {"ledger": self.ledger.newest}
 
     async def closed(self, rows: Sequence[Closure], newest: int) -> list[Closure]:
+        overtaken, self.overtaken = self.overtaken, None
+        if overtaken:
+            await asyncio.wait({asyncio.create_task(overtaken.wait())}, timeout=0.3)
         return list(self.ledger.close(rows, newest))
 
 
@@ -495,6 +499,27 @@ async def test_an_older_copy_of_the_database_shows_nothing_before_its_ledger_is_
     assert row.reference == ""
     assert await sector.rows("SELECT keyset FROM data_key WHERE keyset = :id", id=own.keyset) == []
     assert (vault.ledger.why_closed, vault.ledger.newest) == (None, 2)
+
+
+async def test_of_two_processes_that_feed_the_vault_neither_looks_like_an_older_copy(
+    race: Race, tmp_path: Path
+) -> None:
+    first, second = race.sectors[:2]
+    vault = LedgerVault(tmp_path)
+    await LedgerKeeper(vault, first.open).replay()
+    vault.overtaken = overtaken = asyncio.Event()
+    feeding = asyncio.create_task(LedgerKeeper(vault, first.open).sweep())
+    while vault.overtaken:
+        await asyncio.sleep(0.01)
+    task = ErasureTask(agency=OWNER, actor=asker().actor, duty="intake", case=race.cases[-1].id)
+    async with second.open() as work:
+        await closures.close_for(task, an_id("keyset", "fed by two"), work)
+    await LedgerKeeper(vault, second.open).replay()
+    overtaken.set()
+    await feeding
+
+    assert vault.ledger.why_closed is None
+    assert vault.ledger.newest == len(await closed_ids(first)) > 0
 
 
 async def test_without_a_vault_withdrawals_go_on_nothing_is_shown_and_it_is_told_later(

@@ -68,23 +68,25 @@ async def test_a_fact_to_another_sectors_agency_is_invalid(sector: StoredSector)
     assert (refused.value.reason, refused.value.path) == ("schema_mismatch", "/to")
 
 
-async def test_the_refusal_of_a_forged_step_is_logged_and_holds_up_nothing(sector: StoredSector) -> None:
-    forged = StepRefused(
-        referral=an_id("referral", "foreign"),
-        to=RECEIVER,
-        step=an_id("event"),
-        asked="start",
-        code="not_a_party",
+@pytest.mark.parametrize(
+    ("to", "number", "code", "event"),
+    [(RECEIVER, None, "not_a_party", "step_forged"), ("quay-social", 1, "agency_inactive", "step_unknown")],
+    ids=["for another sector's agency", "that nobody here asked for"],
+)
+async def test_the_refusal_of_a_stray_step_is_logged_and_holds_up_nothing(
+    sector: StoredSector, to: str, number: int | None, code: str, event: str
+) -> None:
+    foreign = an_id("referral", "foreign")
+    refused = StepRefused(
+        referral=foreign, to=to, number=number, step=an_id("event"), asked="start", code=code
     )
 
     with structlog.testing.capture_logs() as lines:
-        await keep_facts(received(forged, offered(OWNER, receiver=OWNER)), sector.work)
+        await keep_facts(received(refused, offered(OWNER, receiver=OWNER)), sector.work)
 
     assert await views(sector) == {(REFERRAL, OWNER)}
-    assert await told(sector, RECEIVER) == []
-    assert lines == [
-        {"event": "step_forged", "log_level": "error", "agency_id": RECEIVER, "error_code": "not_a_party"}
-    ]
+    assert await told(sector, to) == []
+    assert lines == [{"event": event, "log_level": "error", "agency_id": to, "error_code": code}]
 
 
 async def test_what_is_in_force_is_kept_and_an_older_version_changes_nothing(sector: StoredSector) -> None:

@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 
 from schemas.events.access import Actor, EventReport, OutcomeReport
 from schemas.events.break_glass import BreakGlassApproval
+from schemas.events.consent import Closure
 from schemas.events.governance import ServiceCurrent
 from schemas.events.packet import PacketClinical
 from schemas.events.referral import ReportBreakGlass
@@ -262,17 +263,19 @@ async def test_a_database_that_fails_meanwhile_leaves_an_outcome_that_the_trail_
     assert await outcomes(scene) == [("failed", "not_completed")]
 
 
-@pytest.mark.parametrize("part", ["trail", "vault"])
+@pytest.mark.parametrize("part", ["trail", "vault", "vault's ledger"])
 async def test_without_trail_or_vault_nothing_is_released_and_writing_goes_on(
     scene: ReleaseScene, part: str
 ) -> None:
     referral = await scene.prepare()
     if part == "trail":
         scene.trail.statuses = [503, 503, 503]
-    else:
+    elif part == "vault":
         scene.vault.is_away = True
+    else:
+        await scene.vault.closed([Closure(n=1, kind="keyset", id=an_id("keyset", "of another"))], 0)
 
-    away = {"trail": refusals.TrailUnavailable, "vault": refusals.VaultUnavailable}[part]
+    away = refusals.TrailUnavailable if part == "trail" else refusals.VaultUnavailable
     assert await refused(scene, scene.pull(referral, "clinical")) is away
     case = await a_case(scene.sector)
     await write_group("clinical", PacketClinical(pep="needed"), case, asker(), scene.sector.work)

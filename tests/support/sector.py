@@ -28,7 +28,7 @@ from services.sector.store.packets import PacketStore
 from services.sector.store.register import RegisterStore
 from services.sector.store.reports import ReportStore
 from services.sector.store.views import ViewStore
-from services.sector.wiring import log_forged
+from services.sector.wiring import log_stray
 from tests.support.builders import REFERRAL, an_agency
 from tests.support.clock import StoppedClock
 from tests.support.governance import KEYS
@@ -71,7 +71,7 @@ class StoredSector:
             replies=ReplyStore(transaction),
             send=partial(Outbox(Identity(self.profile.name, CELL)).add, transaction),
             sign=partial(sign, private=SIGNING_KEY),
-            log_forged=log_forged,
+            log_stray=log_stray,
         )
 
     @asynccontextmanager

@@ -166,7 +166,9 @@ VAULT_REFUSALS: Final[Mapping[str, type[Refused]]] = {
     "consent_closed": NotFound,
     **dict.fromkeys(KEY_RECORD_FAULTS, KeyRefused),
     **dict.fromkeys(APPROVAL_FAULTS, ApprovalRefused),
-    **dict.fromkeys(("unsettled", "state_lost", "ledger_behind", "ledger_conflict"), VaultUnavailable),
+    **dict.fromkeys(
+        ("unsettled", "state_lost", "ledger_behind", "ledger_conflict", "vault_busy"), VaultUnavailable
+    ),
 }
 """The vault's codes that say something to the asker; all others are `vault_refused`."""
 FORWARDED: Final[Mapping[str, type[Refused]]] = {

@@ -25,7 +25,11 @@ SIGNED: Final = (AgencyCurrent, ServiceCurrent, ProtocolCurrent)
 
 
 async def keep_facts(received: Sequence[ReadEvent[FactBase]], work: Work) -> None:
-    """Fold each fact into its addressee's view, and tell the addressee's feed; a repeat changes nothing."""
+    """Fold each fact into its addressee's view, and tell the addressee's feed; a repeat changes nothing.
+
+    The refusal of a step that nobody here has asked for, or that an older copy of this database forgot, is
+    no dead letter: whoever can write steps would stop this sector's inbox with letters.
+    """
     received = [one for one in received if not _is_forged(one.body, work)]
     keys = [(one.body.referral, one.body.to or "") for one in received]
     await _check_addressed(keys, work)
@@ -34,6 +38,9 @@ async def keep_facts(received: Sequence[ReadEvent[FactBase]], work: Work) -> Non
     events = []
     unhelped: set[ViewKey] = set()
     for key, one in zip(keys, received, strict=True):
+        if key not in views and isinstance(one.body, StepRefused):
+            work.log_stray("step_unknown", one.body)
+            continue
         view = with_fact(views.get(key), one.body, at=one.at)
         if view is not None:
             views[key] = changed[key] = view
@@ -72,5 +79,5 @@ def _is_forged(fact: FactBase, work: Work) -> bool:
     """
     if not isinstance(fact, StepRefused) or fact.number is not None:
         return False
-    work.log_forged(fact)
+    work.log_stray("step_forged", fact)
     return True

@@ -184,6 +184,10 @@ class Closures(Protocol):
     async def last(self) -> int:
         """The highest number; 0 before the first."""
 
+    async def feed_alone(self) -> None:
+        """Wait until nobody else feeds the vault, until commit: who counts rows before another has fed newer
+        ones would look like an older copy."""
+
     async def restore(self, rows: Sequence[Closure], at: datetime) -> None:
         """Take rows that an older copy of this database lacks; fails where other rows have their numbers."""
 
@@ -346,8 +350,8 @@ class Work:
     """Puts steps to the arbiter into the outbox."""
     sign: Callable[[BreakGlassApproval], BreakGlassApproval]
     """Signs with this service's key, the one that consents are signed with."""
-    log_forged: Callable[[StepRefused], None]
-    """Logs that a step went out from here for an agency that is another sector's."""
+    log_stray: Callable[[str, StepRefused], None]
+    """Logs that a step went out from here that no agency of this sector has asked for, and which kind."""
 
 
 OpenWork = Callable[[], AbstractAsyncContextManager[Work]]

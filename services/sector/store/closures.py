@@ -13,6 +13,7 @@ LOCK_CLASS: Final = 7_300
 """The advisory lock under which the ledger grows: numbers follow one another without a gap."""
 
 _LOCK: Final = f"SELECT pg_advisory_xact_lock({LOCK_CLASS}, 0)"
+_FEED_ALONE: Final = f"SELECT pg_advisory_xact_lock({LOCK_CLASS}, 1)"
 _ADD: Final = """
 INSERT INTO closure (n, kind, id, recorded_at, task)
 SELECT (SELECT coalesce(max(n), 0) + 1 FROM closure), :kind, CAST(:id AS text), :at,
@@ -75,6 +76,9 @@ class ClosureStore(Closures):
 
     async def last(self) -> int:
         return int((await self._transaction.rows(_LAST))[0].n)
+
+    async def feed_alone(self) -> None:
+        await self._transaction.run(_FEED_ALONE)
 
     async def restore(self, rows: Sequence[Closure], at: datetime) -> None:
         await self._transaction.run(_LOCK)

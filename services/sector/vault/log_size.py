@@ -3,13 +3,15 @@
 A trail that was put back whole, its signer's file too, permits on a shorter log; its checkers alone know.
 """
 
+import fcntl
 import math
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from services.runtime.durable_files import write_durably
+from services.runtime.durable_files import PRIVATE, write_durably
 
 KEPT_EVERY_SECONDS: Final = 5.0
 """How often the file is written at most: while the log grows it is signed each second."""
@@ -40,11 +42,17 @@ class LogSize:
         now = self._monotonic()
         if self._file is None or self.largest == self._kept or now - self._kept_at < KEPT_EVERY_SECONDS:
             return
-        kept = self._read()
-        if kept and kept[0] == self._origin:  # another process of this service may have seen more
-            self.largest = max(self.largest, kept[1])
-        write_durably(self._file, f"{self._origin} {self.largest}\n".encode())
-        self._kept, self._kept_at = self.largest, now
+        beside = os.open(self._file.with_name(f"{self._file.name}.lock"), os.O_WRONLY | os.O_CREAT, PRIVATE)
+        with os.fdopen(beside, "w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return  # another process of this service writes, perhaps less: the next look writes
+            kept = self._read()
+            if kept and kept[0] == self._origin:  # another process may have seen more
+                self.largest = max(self.largest, kept[1])
+            write_durably(self._file, f"{self._origin} {self.largest}\n".encode())
+            self._kept, self._kept_at = self.largest, now
 
     def _read(self) -> tuple[str, int] | None:
         try:

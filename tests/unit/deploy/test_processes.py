@@ -16,6 +16,7 @@ from deploy.local.processes import (
     usual_ports,
 )
 from deploy.local.refusals import CannotRun
+from deploy.local.supervisor import more_of
 from schemas.topics import SECTORS, SERVICES
 from tests.support.governance import KEYS_TEXT
 
@@ -63,6 +64,12 @@ def test_more_processes_than_could_have_work_are_refused_before_anything_starts(
     )
     with pytest.raises(CannotRun, match="bad_scale"):
         check_scale(configuration.trial(tmp_path, scale=scale))
+
+
+def test_a_variable_of_a_service_reaches_all_its_processes_and_one_of_a_process_that_alone() -> None:
+    more = {"health": {"A": "all", "B": "all"}, "health-2": {"B": "second"}}
+    told = [more_of(more, "health", number) for number in (1, 2)]
+    assert told == [{"A": "all", "B": "all"}, {"A": "all", "B": "second"}]
 
 
 def test_each_process_has_its_own_database_role_and_kafka_user(installation: Installation) -> None:

@@ -1,9 +1,12 @@
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import AsyncMock, Mock
 
+import pytest
 from aiokafka import TopicPartition
 
+from services.runtime import partition_alarms
 from services.runtime.consumer import Consumer
 
 BUSY, ALSO_BUSY, QUIET = (TopicPartition("steps", number) for number in range(3))
@@ -35,3 +38,19 @@ async def test_a_partition_with_a_mountain_of_records_waits_until_all_others_had
     turns = [partition for _ in range(7) for partition in await consumer._fetch()]
 
     assert turns == [BUSY, ALSO_BUSY, QUIET, BUSY, ALSO_BUSY, QUIET, BUSY]
+
+
+async def test_who_reads_nothing_hears_too_that_an_operator_has_ended_an_alarm(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    receipts = Mock(are_many=False, tell=AsyncMock())
+    batches = Mock(receipts=receipts, redrive=AsyncMock(), expected={}, standing=[Mock()])
+    sizes = {"records_max": 500, "siblings": Mock(), "lease_seconds": 15}
+    database = Mock(transaction=lambda: nullcontext())
+    consumer = Consumer(batches, database, Mock(group="readers"), Mock(), **sizes)  # type: ignore[arg-type]
+    consumer._consumer = Brokers({})
+    monkeypatch.setattr(partition_alarms, "standing", AsyncMock(return_value=[]))
+
+    await consumer._look()
+
+    assert batches.standing == []

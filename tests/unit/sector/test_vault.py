@@ -1,5 +1,6 @@
 """A vault beside `open`: its operations, ledger, settlement and epochs, and what it owes after a restart."""
 
+import fcntl
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -315,6 +316,21 @@ def test_a_size_goes_to_disk_at_once_and_then_every_five_seconds(tmp_path: Path)
     file.write_text("no size")
     with pytest.raises(LogSizeUnreadable):
         LogSize(file, ORIGIN)
+
+
+def test_while_another_process_writes_the_size_nothing_is_written_and_then_the_larger_one(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "size"
+    size = LogSize(file, ORIGIN)
+    with file.with_name("size.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        size.see(16)
+        assert not file.exists()
+        file.write_text(f"{ORIGIN} 48\n")  # the other's
+    size.see(16)
+
+    assert (size.largest, file.read_text()) == (48, f"{ORIGIN} 48\n")
 
 
 def test_a_nonce_lives_for_thirty_seconds_and_not_over_a_restart(

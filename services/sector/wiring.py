@@ -2,7 +2,7 @@
 
 import hmac
 from base64 import b64decode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from schemas.events.access import PermitRequest
-from schemas.events.facts import StepRefused
+from schemas.events.facts import FactBase
 from schemas.events.governance_keys import GovernanceKeys
 from schemas.topics import written_by
 from schemas.trail.notes import named_key
@@ -157,9 +157,9 @@ def keyed_digest(seed: bytes) -> Callable[[bytes], bytes]:
     return partial(hmac.digest, key, digest="sha256")
 
 
-def log_stray(event: str, refused: StepRefused) -> None:
-    """Tell that a step went out from here that no agency of this sector has asked for."""
-    log().error(event, agency_id=refused.to, error_code=refused.code)
+def log_stray(event: str, refused: Sequence[FactBase]) -> None:
+    """Tell in one line that steps went out from here which no agency of this sector has asked for."""
+    log().error(event, count=len(refused), agency_id=refused[0].to)
 
 
 def run_service(profile: Profile) -> None:

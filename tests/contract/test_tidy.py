@@ -132,6 +132,7 @@ POLLS: Final[Mapping[str, str]] = {
     "tests/e2e/test_up_and_down.py": "polls processes outside any event loop, with a deadline",
     "tests/e2e/test_scale.py": "a load pauses between its steps; what writes nothing is watched for a second",
     "tests/bench/acceptance.py": "a bench lets the installation come to rest before it measures",
+    "tests/bench/scale.py": "what it costs at rest is measured over ten seconds",
     "tests/integration/test_sector_closures.py": "the race is over who ends first: a release lasts",
     "tests/integration/test_sector_promises.py": "the same",
     "tests/fault/doors.py": "an attack of drops and a sign of life go by time, until an end that is given",

@@ -86,7 +86,7 @@ async def test_the_refusal_of_a_stray_step_is_logged_and_holds_up_nothing(
 
     assert await views(sector) == {(REFERRAL, OWNER)}
     assert await told(sector, to) == []
-    assert lines == [{"event": event, "log_level": "error", "agency_id": to, "error_code": code}]
+    assert lines == [{"event": event, "log_level": "error", "count": 1, "agency_id": to}]
 
 
 async def test_what_is_in_force_is_kept_and_an_older_version_changes_nothing(sector: StoredSector) -> None:

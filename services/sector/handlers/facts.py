@@ -30,16 +30,18 @@ async def keep_facts(received: Sequence[ReadEvent[FactBase]], work: Work) -> Non
     The refusal of a step that nobody here has asked for, or that an older copy of this database forgot, is
     no dead letter: whoever can write steps would stop this sector's inbox with letters.
     """
-    received = [one for one in received if not _is_forged(one.body, work)]
+    forged = [one.body for one in received if _is_forged(one.body)]
+    received = [one for one in received if not _is_forged(one.body)]
     keys = [(one.body.referral, one.body.to or "") for one in received]
     await _check_addressed(keys, work)
     views = await work.views.lock(set(keys))
     changed: dict[ViewKey, ReferralView] = {}
     events = []
+    unknown: list[FactBase] = []
     unhelped: set[ViewKey] = set()
     for key, one in zip(keys, received, strict=True):
         if key not in views and isinstance(one.body, StepRefused):
-            work.log_stray("step_unknown", one.body)
+            unknown.append(one.body)
             continue
         view = with_fact(views.get(key), one.body, at=one.at)
         if view is not None:
@@ -51,6 +53,9 @@ async def keep_facts(received: Sequence[ReadEvent[FactBase]], work: Work) -> Non
         changed |= await redirect_to_next(unhelped, views, work, work.clock.now())
     await work.views.save(changed.values())
     await work.views.append(events)
+    for event, strays in (("step_forged", forged), ("step_unknown", unknown)):
+        if strays:
+            work.log_stray(event, strays)
 
 
 async def keep_in_force(received: Sequence[ReadEvent[Any]], work: Work) -> None:
@@ -71,13 +76,10 @@ async def _check_addressed(keys: Sequence[ViewKey], work: Work) -> None:
         raise Invalid("schema_mismatch", "/to")
 
 
-def _is_forged(fact: FactBase, work: Work) -> bool:
+def _is_forged(fact: FactBase) -> bool:
     """Whether a refusal has no number: of a step for an agency that the arbiter knows to be another sector's.
 
     Such a step was forged, or its agency has changed its sector: nobody here waits for an answer. It is no
     dead letter, behind which the referral's next facts would wait, but it is logged.
     """
-    if not isinstance(fact, StepRefused) or fact.number is not None:
-        return False
-    work.log_stray("step_forged", fact)
-    return True
+    return isinstance(fact, StepRefused) and fact.number is None

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from schemas.events.access import Access, ProtocolVersion
 from schemas.events.break_glass import BreakGlassApproval
 from schemas.events.consent import Closure, ConsentRef, ConsentVersion
-from schemas.events.facts import StepRefused
+from schemas.events.facts import FactBase
 from schemas.events.governance_keys import GovernanceBody, GovernanceKeys
 from schemas.events.life_cycle import PartyName
 from schemas.wire.body import Body
@@ -350,8 +350,8 @@ class Work:
     """Puts steps to the arbiter into the outbox."""
     sign: Callable[[BreakGlassApproval], BreakGlassApproval]
     """Signs with this service's key, the one that consents are signed with."""
-    log_stray: Callable[[str, StepRefused], None]
-    """Logs that a step went out from here that no agency of this sector has asked for, and which kind."""
+    log_stray: Callable[[str, Sequence[FactBase]], None]
+    """Logs, in one line, that steps went out from here which no agency of this sector has asked for."""
 
 
 OpenWork = Callable[[], AbstractAsyncContextManager[Work]]

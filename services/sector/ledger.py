@@ -74,6 +74,7 @@ class LedgerKeeper:
             known = (await self._vault.status())["ledger"]
             last = await work.closures.last()
             rows = await work.closures.after(min(known, last) - 1, ROWS_MAX)
+            last = max(last, *(row.n for row in rows)) if rows else last  # grown between
             # The first row is one that both have, or this database went on as an older copy and is refused.
             missing = await self._vault.closed(rows, last)
             if missing:

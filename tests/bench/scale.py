@@ -12,7 +12,7 @@ import os
 import re
 import signal
 import statistics
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -29,8 +29,10 @@ from tests.e2e.test_kafka_lost import BOTH_ENDS, all_applied, count, is_sent, wr
 from tests.support.servers import unflushed
 from tests.support.waiting import until
 
+Load = Callable[[Platform, Sequence[str]], Awaitable[None]]
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 REST_SECONDS: Final = 10.0
+WARMING: Final = 3
 COMMITS: Final = re.compile(r"^concert_consumer_commits_total\{[^}]*\} ([0-9.e+]+)$", re.MULTILINE)
 
 
@@ -87,6 +89,16 @@ async def arriving(platform: Platform, keys: Sequence[str]) -> None:
         await written(platform.installation, keys[start : start + 100])
 
 
+async def cost_of(platform: Platform, load: Load, thousands: int) -> tuple[float, int]:
+    """CPU-seconds for a thousand steps, and steps in a batch."""
+    keys = [new_id("referral") for _ in range(thousands * 1_000)]
+    before, applied = cpu_seconds(platform), await commits(platform)
+    await load(platform, keys)
+    await answered(platform, keys)
+    cost = (cpu_seconds(platform) - before) / thousands
+    return round(cost, 3), round(len(keys) / (await commits(platform) - applied))
+
+
 LOADS: Final = {"piled_up": piled_up, "arriving": arriving}
 
 
@@ -97,20 +109,12 @@ async def measure(rounds: int, thousands: int) -> dict[str, Any]:
     with temporary_directory("concert-bench-") as folder, unflushed():
         trial = configuration.trial(folder / "installation", chosen_ports=trial_ports(usual_ports()))
         async with running(trial, processes=BOTH_ENDS) as platform:
-            for number in range(rounds + 1):  # in the first, all meet every statement
+            for _ in range(rounds):
                 for processes in (1, 3):
                     await platform.scale({"referrals": processes})
+                    await cost_of(platform, arriving, WARMING)  # all have partitions, and met every statement
                     for load, run in LOADS.items():
-                        keys = [new_id("referral") for _ in range(thousands * 1_000)]
-                        await arriving(platform, keys[:100])
-                        await answered(platform, keys[:100])  # all have their partitions
-                        before, applied = cpu_seconds(platform), await commits(platform)
-                        await run(platform, keys[100:])
-                        await answered(platform, keys)
-                        cost = (cpu_seconds(platform) - before) / (thousands - 0.1)
-                        size = len(keys[100:]) / ((await commits(platform)) - applied)
-                        if number:
-                            found[load][processes].append((round(cost, 3), round(size)))
+                        found[load][processes].append(await cost_of(platform, run, thousands))
                     before = cpu_seconds(platform)
                     await asyncio.sleep(REST_SECONDS)
                     rest[processes] = round((cpu_seconds(platform) - before) / REST_SECONDS, 4)

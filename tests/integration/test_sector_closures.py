@@ -30,6 +30,7 @@ from services.sector.handlers import closures, looks
 from services.sector.handlers.requests import KeyedRequest, ask_step, close_once, offer
 from services.sector.handlers.work import Case, Work
 from services.sector.ledger import LedgerGate, LedgerKeeper
+from services.sector.store.closures import ClosureStore
 from services.sector.vault.state import Ledger
 from services.sector.vault_client import VaultClient
 from services.social_services.profile import PROFILE
@@ -501,6 +502,14 @@ async def test_an_older_copy_of_the_database_shows_nothing_before_its_ledger_is_
     assert (vault.ledger.why_closed, vault.ledger.newest) == (None, 2)
 
 
+async def closed_elsewhere(race: Race, name: str) -> None:
+    """Another process puts a row into the ledger."""
+    by = asker()
+    task = ErasureTask(agency=by.agency, actor=by.actor, duty="intake", case=race.cases[-1].id)
+    async with race.sectors[1].open() as work:
+        await closures.close_for(task, an_id("keyset", name), work)
+
+
 async def test_of_two_processes_that_feed_the_vault_neither_looks_like_an_older_copy(
     race: Race, tmp_path: Path
 ) -> None:
@@ -511,15 +520,29 @@ async def test_of_two_processes_that_feed_the_vault_neither_looks_like_an_older_
     feeding = asyncio.create_task(LedgerKeeper(vault, first.open).sweep())
     while vault.overtaken:
         await asyncio.sleep(0.01)
-    task = ErasureTask(agency=OWNER, actor=asker().actor, duty="intake", case=race.cases[-1].id)
-    async with second.open() as work:
-        await closures.close_for(task, an_id("keyset", "fed by two"), work)
+    await closed_elsewhere(race, "fed by two")
     await LedgerKeeper(vault, second.open).replay()
     overtaken.set()
     await feeding
 
     assert vault.ledger.why_closed is None
     assert vault.ledger.newest == len(await closed_ids(first)) > 0
+
+
+async def test_a_row_that_comes_while_the_ledger_is_read_makes_no_older_copy_of_it(
+    race: Race, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def after(self: ClosureStore, n: int, limit: int) -> Sequence[Closure]:
+        monkeypatch.undo()
+        await closed_elsewhere(race, "while it is read")
+        return await self.after(n, limit)
+
+    vault = LedgerVault(tmp_path)
+    await LedgerKeeper(vault, race.sectors[0].open).replay()
+    monkeypatch.setattr(ClosureStore, "after", after)
+    await LedgerKeeper(vault, race.sectors[0].open).sweep()
+
+    assert vault.ledger.why_closed is None
 
 
 async def test_without_a_vault_withdrawals_go_on_nothing_is_shown_and_it_is_told_later(

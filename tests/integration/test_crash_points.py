@@ -1,6 +1,7 @@
 """Harm 31, a dead consumer: killed at each line of the durable path, it loses and doubles nothing."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -25,10 +26,16 @@ from tests.support.waiting import until
 REFERRALS = 30
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)
-POINTS = (
-    "consumer.fetched", "consumer.begun", "consumer.taken", "consumer.handled", "consumer.moved",
-    "consumer.committed", "consumer.told", "relay.claimed", "relay.sent", "relay.acked", "relay.committed",
-)  # fmt: skip
+KILLS = {
+    "before the commit": (
+        "consumer.fetched", "consumer.begun", "consumer.taken", "consumer.handled", "consumer.moved",
+    ),
+    "behind it": (
+        "consumer.committed", "relay.claimed", "relay.sent", "relay.acked", "relay.committed",
+    ),
+    "once brokers were told": ("consumer.told",),
+}  # fmt: skip
+"""Where one process after the other is killed over the same records: each finds what the one before left."""
 MUTANTS = {
     "rows move before they are sent": ("relay.claimed", """
 from services.runtime import relay
@@ -90,23 +97,24 @@ async def pending(space: Space) -> int:
     return int(rows[0].pending)
 
 
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("where", KILLS)
 async def test_harm_31_a_kill_at_any_line_loses_nothing_and_does_nothing_twice(
-    space: Space, point: str
+    space: Space, where: str
 ) -> None:
-    await every_party_was_told_in_order(space, await answered_after_a_kill(space, point))
+    await every_party_was_told_in_order(space, await answered_after_kills(space, KILLS[where]))
 
 
 @pytest.mark.parametrize("control", MUTANTS)
 async def test_harm_31_is_red_where_a_control_of_the_relay_is_left_out(space: Space, control: str) -> None:
-    referrals = await answered_after_a_kill(space, *MUTANTS[control])
+    point, mutant = MUTANTS[control]
+    referrals = await answered_after_kills(space, [point], mutant)
 
     with pytest.raises(AssertionError):
         await every_party_was_told_in_order(space, referrals)
 
 
-async def answered_after_a_kill(space: Space, point: str, mutant: str = "") -> list[str]:
-    """Referrals that one process was killed over at this point, and the next one answered."""
+async def answered_after_kills(space: Space, points: Sequence[str], mutant: str = "") -> list[str]:
+    """Referrals over which a process was killed at each of these points, and the last one answered."""
     settings = space.settings(Settings, "referrals")
     referrals = [new_id("referral") for _ in range(REFERRALS)]
     async with space.transaction("referrals") as transaction:
@@ -114,8 +122,9 @@ async def answered_after_a_kill(space: Space, point: str, mutant: str = "") -> l
     records = [record for one in referrals for record in steps_about(one)]
     await send_raw(space, OWNERS_STEPS.writer, OWNERS_STEPS.name(space.namespace), records)
 
-    async with a_process("referrals", settings, mutant=mutant, CONCERT_CRASH_AT=point) as doomed:
-        assert await asyncio.wait_for(doomed.wait(), 30) == KILLED_BY_ITSELF
+    for point in points:
+        async with a_process("referrals", settings, mutant=mutant, CONCERT_CRASH_AT=point) as doomed:
+            assert await asyncio.wait_for(doomed.wait(), 30) == KILLED_BY_ITSELF, point
     async with running("referrals", settings, wire):
         await until(lambda: _all_answered(space, referrals))
     return referrals

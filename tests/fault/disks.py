@@ -55,8 +55,9 @@ class Disk:
                 os.fsync(file.fileno())
 
     def free(self) -> None:
-        """Give the room back."""
+        """Give the room back, so that no power cut takes it again."""
         (self.mount_point / FILLER).unlink(missing_ok=True)
+        self.flush()
 
     def flush(self) -> None:
         """Let all that was written so far reach it, whoever may not have asked for that."""

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -252,8 +253,10 @@ def check_backup(
     `revisions` are the migrations that this release knows of each database.
     """
     its = installation.configuration
-    for name, here in (("mode", its.mode), ("cell", its.cell), ("origin", its.origin)):
-        if getattr(manifest, name) != here:
+    first = re.sub(r"-\d+$", "", manifest.origin)  # whichever log of the year it was
+    told = (manifest.mode, its.mode), (manifest.cell, its.cell), (first, its.origin_of(1))
+    for name, (there, here) in zip(("mode", "cell", "origin"), told, strict=True):
+        if there != here:
             raise CannotRun("foreign_backup", f"The backup is another installation's: its {name} differs.")
     try:
         check_signature(manifest, installation.secrets.signing_key(SIGNED_BY).public_key().public_bytes_raw())
@@ -280,7 +283,9 @@ def _check_file(path: Path, told: BackupFile) -> None:
 
 
 def _context(installation: Installation) -> bytes:
-    return length_prefixed("xbaks/1", installation.configuration.cell, installation.configuration.origin)
+    return length_prefixed(
+        "xbaks/1", installation.configuration.cell, installation.configuration.origin_of(1)
+    )
 
 
 def _no_backup(folder: Path) -> CannotRun:

@@ -16,6 +16,8 @@ from deploy.local.refusals import CannotRun
 from services.runtime.settings import PREFIX, IssuerSettings, KafkaSettings, UnknownSetting, refuse_unknown
 
 FILE_NAME: Final = "concert.toml"
+LOG_NUMBER: Final = "log_number"
+"""The file with which the access log goes on under another name, once `concert trail recover` began it."""
 KEPT: Final = ("mode", "cell", "jurisdiction", "year")
 """What makes an installation this one: written once, so that it stays the same in the years to come."""
 
@@ -92,7 +94,21 @@ class Configuration(BaseSettings):
     @property
     def origin(self) -> str:
         """The name of the access log."""
-        return f"audit.localhost/{self.jurisdiction}/{self.year}"
+        return self.origin_of(self.log_number)
+
+    @property
+    def log_number(self) -> int:
+        """Which log of its year it is; read each time, so that what starts later is told of a new one."""
+        try:
+            return int((self.data / LOG_NUMBER).read_text("ascii"))
+        except FileNotFoundError:
+            return 1
+        except ValueError:
+            raise CannotRun("bad_configuration", f"{self.data / LOG_NUMBER} holds no number.") from None
+
+    def origin_of(self, number: int) -> str:
+        """The name of a log of this year by its number."""
+        return f"audit.localhost/{self.jurisdiction}/{self.year}" + (f"-{number}" if number > 1 else "")
 
     @property
     def has_one_broker(self) -> bool:

@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -39,7 +39,8 @@ ENDED_WITHIN_SECONDS: Final = 20.0
 ENDING_POLL_SECONDS: Final = 0.1
 FRESH: Final = "{}_restored"
 REPLACED: Final = "{}_replaced"
-"""What a restore put aside: kept until the next one."""
+"""What a restore put aside: kept until the next one, or for so long."""
+REPLACED_KEPT: Final = timedelta(days=7)
 
 _FEED_GAP: Final = "UPDATE feed_end SET position = position + 1000000"
 """A place that an agency was given since the copy is then none, and stands for no other event."""
@@ -51,7 +52,9 @@ UPDATE writer SET epoch = $1, is_filed = true, restoring = true, report = NULL,
   state_at = CAST($2 AS timestamptz) - interval '70 minutes'"""
 """What was on its way at that moment is asked for too, also where a clock went back by an hour since."""
 _REPORT: Final = "SELECT CAST(report AS text) FROM writer"
-_TRAIL_SIZE: Final = "SELECT coalesce(max(size), 0) FROM log_state"
+_TRAIL_SIZE: Final = "SELECT coalesce(max(size), 0) FROM log_state WHERE log = $1"
+_PUT_ASIDE: Final = """
+SELECT datname, shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = ANY($1::text[])"""
 _SESSIONS: Final = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = ANY($1::text[])"
 
 
@@ -117,15 +120,17 @@ async def snapshots(installation: Installation) -> AsyncIterator[Mapping[str, Sn
             for service, connection in connections.items()
         }
         yield {
-            service: await _snapshot(connection, names[service], has_trail=service == "audit")
+            service: await _snapshot(
+                connection, names[service], installation.configuration.origin if service == "audit" else None
+            )
             for service, connection in connections.items()
         }
 
 
-async def _snapshot(connection: asyncpg.Connection, name: str, *, has_trail: bool) -> Snapshot:
+async def _snapshot(connection: asyncpg.Connection, name: str, trail: str | None) -> Snapshot:
     revisions = tuple(row[0] for row in await connection.fetch(_REVISIONS))
     epoch = await connection.fetchval(_EPOCH) if await connection.fetchval(_HAS_EPOCH) else 0
-    return Snapshot(name, revisions, epoch, await connection.fetchval(_TRAIL_SIZE) if has_trail else 0)
+    return Snapshot(name, revisions, epoch, await connection.fetchval(_TRAIL_SIZE, trail) if trail else 0)
 
 
 def known_revisions() -> dict[str, set[str]]:
@@ -143,7 +148,7 @@ async def trail_size(installation: Installation) -> int:
     """How many entries the trail in use has; none on a new machine."""
     try:
         async with installation.server.connection(DATABASES["audit"].name) as connection:
-            return int(await connection.fetchval(_TRAIL_SIZE))
+            return int(await connection.fetchval(_TRAIL_SIZE, installation.configuration.origin))
     except (asyncpg.InvalidCatalogNameError, asyncpg.UndefinedTableError):
         return 0
 
@@ -160,7 +165,7 @@ async def copy_in(installation: Installation, service: str, file: Path) -> None:
     own = DATABASES[service]
     name = FRESH.format(own.name)
     async with installation.server.connection() as connection:
-        await connection.execute(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)")
+        await _drop(connection, name)
         await make_database(connection, name, own)
     words = ("--exit-on-error", "--single-transaction", f"--dbname={name}", file)
     await _run(installation, "pg_restore", *words)
@@ -232,21 +237,40 @@ async def exchange(installation: Installation, services: Sequence[str]) -> None:
     the services' processes, before anything is committed: none goes on with what it remembers. Who starts
     meanwhile waits for the lock.
     """
-    names = {service: DATABASES[service].name for service in services}
+    names = [DATABASES[service].name for service in services]
+    logins = [login for service in services for login in DATABASES[service].logins]
     async with installation.server.connection() as connection:
-        for name in names.values():
-            await connection.execute(f"DROP DATABASE IF EXISTS {quoted(REPLACED.format(name))} WITH (FORCE)")
-        ending = asyncio.create_task(_end_sessions(installation, [*names.values()]))
+        for name in names:
+            await _drop(connection, REPLACED.format(name))
+        ending = asyncio.create_task(_end_sessions(installation, names))
         try:
             async with connection.transaction():
-                for name in names.values():
-                    await _rename(connection, name, REPLACED.format(name))
+                for name in names:
+                    aside, today = REPLACED.format(name), datetime.now(UTC).date()
+                    await _rename(connection, name, aside)
+                    await connection.execute(f"COMMENT ON DATABASE {quoted(aside)} IS '{today}'")
                     await _rename(connection, FRESH.format(name), name)
-                await asyncio.to_thread(_end_processes, installation, services)
+                await asyncio.to_thread(end_processes, installation, logins)
                 crash_point("restore.renamed")
         finally:
             ending.cancel()
             await asyncio.gather(ending, return_exceptions=True)
+
+
+async def drop_replaced(installation: Installation, now: datetime) -> list[str]:
+    """Takes away what restores put aside long ago, for it holds what she had erased since; its names."""
+    names = [REPLACED.format(database.name) for database in DATABASES.values()]
+    before = f"{(now - REPLACED_KEPT).date()}"
+    async with installation.server.connection() as connection:
+        rows = await connection.fetch(_PUT_ASIDE, names)
+        old = [name for name, put_aside in rows if (put_aside or "") < before]
+        for name in old:
+            await _drop(connection, name)
+    return old
+
+
+async def _drop(connection: asyncpg.Connection, name: str) -> None:
+    await connection.execute(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)")
 
 
 async def _rename(connection: asyncpg.Connection, name: str, to: str) -> None:
@@ -260,11 +284,10 @@ async def _end_sessions(installation: Installation, names: Collection[str]) -> N
             await asyncio.sleep(ENDING_POLL_SECONDS)
 
 
-def _end_processes(installation: Installation, services: Collection[str]) -> None:
-    """Kills every process of these databases that a supervisor keeps; it starts them again by itself."""
+def end_processes(installation: Installation, names: Collection[str]) -> None:
+    """Kills every process of these names that a supervisor keeps; it starts them again by itself. Blocks."""
     state = control.read_state(installation.configuration.run) or {"parts": {}}
-    logins = {login for service in services for login in DATABASES[service].logins}
-    pids = [part["pid"] for name, part in state["parts"].items() if _of_one_process(name) in logins]
+    pids = [part["pid"] for name, part in state["parts"].items() if _of_one_process(name) in names]
     control.kill_all([pid for pid in pids if pid], ENDED_WITHIN_SECONDS)
 
 

@@ -166,7 +166,11 @@ class Installation:
     @property
     def log_key(self) -> str:
         """What the access log's checkpoints are verified with."""
-        return self.secrets.verification_key("log", self.configuration.origin)
+        return self.log_key_of(self.configuration.log_number)
+
+    def log_key_of(self, number: int) -> str:
+        """The same of another log of the year."""
+        return self.secrets.verification_key("log", self.configuration.origin_of(number))
 
     @property
     def permit_key(self) -> str:

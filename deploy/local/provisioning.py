@@ -80,7 +80,7 @@ async def check_high_water(installation: Installation) -> None:
         signed = await connection.fetchrow(newest, log)
     if not file.exists():
         if signed:
-            raise bad_secret(file, "is gone, though the trail was signed")
+            raise bad_secret(file, "is gone, though the trail was signed (see `concert trail recover`)")
         return
     try:
         head = read_checkpoint(file.read_text("utf-8"))

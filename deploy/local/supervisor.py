@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mappin
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from deploy.local import control, provisioning
+from deploy.local import control, database_copies, provisioning
 from deploy.local.configuration import Configuration
 from deploy.local.fork_client import ForkServer
 from deploy.local.founding import publish_services
@@ -34,6 +34,7 @@ from deploy.local.refusals import CannotRun
 from deploy.local.service_part import ServicePart
 from deploy.local.subprocesses import Say, silence
 from services.runtime import administration
+from services.runtime.clock import SystemClock
 
 RENEWED_EVERY_SECONDS: Final = 3600.0
 FILLED_AGAIN_AFTER_SECONDS: Final = 2.0
@@ -232,6 +233,7 @@ class Platform:
         else:
             await provisioning.make_databases(self.installation, self._say)
             await provisioning.check_high_water(self.installation)
+            await database_copies.drop_replaced(self.installation, SystemClock().now())
         self._prepared[name].set()
         if name == KAFKA and name in self._keepers:
             await self._fill_brokers_again(self._keepers[name])

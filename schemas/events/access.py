@@ -42,7 +42,7 @@ ACTS: Final[Mapping[str, Act]] = {
     "approval": Act("event", _WHO | {"referral", "reason"}),
     "denial": Act("event", frozenset({"actor", "reason"})),
     "consent": Act("event", _WHO | {"subject", "consent"}),
-    "closure": Act("event", _WHO | {"closure"}),
+    "closure": Act("event", frozenset({"actor", "closure"})),
     "operator": Act("event", frozenset({"actor", "verb", "counts"}), party="any"),
 }
 
@@ -202,6 +202,20 @@ class PublishedProofs(_Shape):
 
     checkpoint: str
     proofs: tuple[EntryProof, ...]
+
+
+class ToldClosure(_Shape):
+    """An entry that tells of a row of its caller's ledger, opened."""
+
+    index: Whole
+    opening: Opening
+
+
+class ToldClosures(_Shape):
+    """`GET /v1/closures`: what the caller told of its ledger; `after` is where the next page begins."""
+
+    closures: tuple[ToldClosure, ...]
+    after: Whole | None = None
 
 
 class OutcomeReport(_Shape):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict
 
@@ -28,6 +28,7 @@ async def _caller(request: Request) -> str:
 
 
 Caller = Annotated[str, Depends(_caller)]
+LogWord = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 
 
 class OpeningsRequest(BaseModel):
@@ -38,6 +39,8 @@ class OpeningsRequest(BaseModel):
     idem: Bytes16
     purpose: access.Code
     size: access.Whole
+    log: access.Origin | None = None
+    """An earlier log of this trail."""
 
 
 def audit_app(work: handlers.Work) -> FastAPI:
@@ -78,6 +81,14 @@ def trail_routes(work: handlers.Work) -> APIRouter:
         """Proofs that entries were published: public facts, for a vault to settle what it opened upon."""
         return work.appender.prove_published(body.indexes)
 
+    @router.get("/closures")
+    async def closures(
+        caller: Caller, start: Annotated[int, Query(alias="from", ge=0, lt=2**53)] = 0
+    ) -> access.ToldClosures:
+        """What the caller told of its ledger, for a copy of its database that is older."""
+        told, after = await handlers.closures_told(start, caller, work)
+        return access.ToldClosures(closures=tuple(told), after=after)
+
     @router.post("/erasures")
     async def erasures(body: access.SubjectErasures, caller: Caller) -> dict[str, Any]:
         """Destroy the keys of subjects."""
@@ -86,30 +97,34 @@ def trail_routes(work: handlers.Work) -> APIRouter:
     @router.post("/openings")
     async def openings(body: OpeningsRequest, caller: Caller) -> StreamingResponse:
         """Open entries for the operator's export; recorded before the first one is sent."""
-        lines = await handlers.open_entries(body.idem, body.purpose, body.size, caller, work)
+        lines = await handlers.open_entries(body.idem, body.purpose, body.size, caller, work, body.log)
         return StreamingResponse(lines, media_type="application/x-ndjson")
 
     return router
 
 
 def log_routes(work: handlers.Work) -> APIRouter:
-    """The static layout: checkpoint, tiles, entry bundles; only what the signed size covers."""
-    router = APIRouter(prefix="/log/" + work.writer.origin.partition("/")[2])
+    """The static layout: checkpoint, tiles, entry bundles; only what the signed size covers.
+
+    A log that another one follows stays where it was.
+    """
+    host = work.writer.origin.partition("/")[0]
+    router = APIRouter(prefix="/log/{jurisdiction}/{year}")
 
     @router.get("/checkpoint")
-    async def checkpoint() -> Response:
+    async def checkpoint(jurisdiction: LogWord, year: LogWord) -> Response:
         """The newest signed head."""
-        async with work.open_store() as store:
+        async with work.open_store(log=f"{host}/{jurisdiction}/{year}") as store:
             newest = await store.newest_checkpoint()
         if newest is None:
             raise NotFound
         return Response(newest.note, media_type="text/plain; charset=utf-8", headers=_SHORT_LIVED)
 
     @router.get("/tile/{path:path}")
-    async def tile(path: str) -> Response:
+    async def tile(jurisdiction: LogWord, year: LogWord, path: str) -> Response:
         """A tile of hashes or a bundle of entries; it never changes."""
         asked = tile_at(f"tile/{path}")
-        async with work.open_store() as store:
+        async with work.open_store(log=f"{host}/{jurisdiction}/{year}") as store:
             newest = await store.newest_checkpoint()
             if asked is None or newest is None or not asked.is_within(newest.size):
                 raise NotFound

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from typing import Final, Protocol
@@ -17,7 +17,7 @@ from services.audit.domain.drafts import Draft, EntryWriter
 from services.audit.domain.group import Answer, LogEntry
 from services.audit.domain.keyring import Keyring
 from services.audit.domain.records import Head, StoredCheckpoint, StoredEntry, StoredSubject
-from services.audit.domain.refusals import IdemConflict, NotYours, SubjectErased
+from services.audit.domain.refusals import DetailDamaged, IdemConflict, NotYours, SubjectErased
 from services.audit.domain.soundness import opened_detail, opening_line
 from services.runtime.clock import Clock
 from services.runtime.errors import Refused
@@ -55,6 +55,9 @@ class Store(Protocol):
     async def leaves(self, start: int, stop: int) -> list[bytes]:
         """The public bytes of entries."""
 
+    async def untagged(self, caller: str, start: int) -> list[StoredEntry]:
+        """The next entries of a caller that are about no subject, in order; none behind the last."""
+
     async def tiles(self, level: int, start: int, stop: int) -> list[bytes]:
         """Tiles of a level as far as they are filled, from one number to before another."""
 
@@ -76,7 +79,8 @@ class Work:
     """What these functions may touch."""
 
     appender: Appender
-    open_store: Callable[[], AbstractAsyncContextManager[Store]]
+    open_store: Callable[..., AbstractAsyncContextManager[Store]]
+    """With `log`, that of a log before this one."""
     writer: EntryWriter
     keyring: Keyring
     permit_signer: Signer
@@ -136,14 +140,40 @@ async def erase_subjects(
     return await _report([partial(work.writer.erasure, one, caller=caller) for one in erasures], work)
 
 
-async def open_entries(idem: bytes, purpose: str, size: int, caller: str, work: Work) -> AsyncIterator[bytes]:
+async def open_entries(
+    idem: bytes, purpose: str, size: int, caller: str, work: Work, log: str | None = None
+) -> AsyncIterator[bytes]:
     """The details of the first entries, for the operator's export, which is itself an entry first."""
+    is_earlier = log is not None and log != work.writer.origin
+    named = (contract.Explanation(code="earlier_log", ref=log),) if is_earlier else ()
     access = contract.Access(
-        act="trail_read", purpose=purpose, basis=BASIS, actor=contract.Actor(client=caller), explain=()
+        act="trail_read", purpose=purpose, basis=BASIS, actor=contract.Actor(client=caller), explain=named
     )
     request = contract.PermitRequest(idem=idem, nonce=idem, access=access)
     intent = (await _record_intent(request, caller, work)).index
-    return _opened(min(size, intent), intent, caller, work)
+    last = intent
+    if is_earlier:
+        async with work.open_store(log=log) as store:
+            newest = await store.newest_checkpoint()
+        last = newest.size if newest else 0
+    return _opened(min(size, last), intent, caller, work, log)
+
+
+async def closures_told(start: int, caller: str, work: Work) -> tuple[list[contract.ToldClosure], int | None]:
+    """What a sector told of its ledger, from an index on; and where the next page begins."""
+    work.appender.check_confirmed()
+    async with work.open_store() as store:
+        entries = await store.untagged(caller, start)
+    found = []
+    for entry in entries:
+        try:
+            salt, detail, words = opened_detail(entry, work.keyring)
+        except DetailDamaged:
+            continue  # the row that it told of is missing then, and that shows
+        if words.get("act") == "closure":
+            opening = contract.Opening(detail=detail, salt=salt, tag=tag_of(entry.leaf))
+            found.append(contract.ToldClosure(index=entry.index, opening=opening))
+    return found, entries[-1].index + 1 if entries else None
 
 
 async def _record_intent(request: contract.PermitRequest, caller: str, work: Work) -> LogEntry:
@@ -200,11 +230,12 @@ async def _register(subject: contract.SubjectKey, caller: str, store: Store, wor
     return subject.id if known is not None and known.tag_key == subject.key else IdemConflict()
 
 
-async def _opened(size: int, intent: int, caller: str, work: Work) -> AsyncIterator[bytes]:
+async def _opened(size: int, intent: int, caller: str, work: Work, log: str | None) -> AsyncIterator[bytes]:
+    keyring = replace(work.keyring, origin=log or work.writer.origin)
     for start in range(0, size, OPENINGS_PAGE):
-        async with work.open_store() as store:
+        async with work.open_store(log=log) as store:
             entries = await store.entries(start, min(start + OPENINGS_PAGE, size))
-        yield b"".join(opening_line(entry, work.keyring) for entry in entries)
+        yield b"".join(opening_line(entry, keyring) for entry in entries)
     released = contract.OutcomeReport(
         idem=work.keyring.random(16),
         origin=work.writer.origin,

@@ -31,6 +31,7 @@ SELECT e.idx, e.caller, e.leaf, e.key, k.wrapped, e.detail_ct
 FROM entry e LEFT JOIN data_key k ON k.name = e.key
 WHERE e.log = :log AND """
 
+UNTAGGED_MAX: Final = 1_000
 _TILES: Final = """
 SELECT hashes FROM tile
 WHERE log = :log AND level = :level AND number >= :start AND number < :stop ORDER BY number"""
@@ -85,6 +86,12 @@ class TrailStore:
     async def entries_at(self, indices: Collection[int]) -> list[StoredEntry]:
         """The entries with these indices."""
         return await self._entries("e.idx = ANY(CAST(:indices AS bigint[]))", indices=list(indices))
+
+    async def untagged(self, caller: str, start: int) -> list[StoredEntry]:
+        """The next entries of a caller that are about no subject, in order."""
+        condition = f"""e.caller = :caller AND e.idx >= :start AND strpos(e.key, '/') > 0
+ORDER BY e.idx LIMIT {UNTAGGED_MAX}"""
+        return await self._entries(condition, caller=caller, start=start)
 
     async def leaves(self, start: int, stop: int) -> list[bytes]:
         """The public bytes of entries, in order."""
@@ -151,10 +158,11 @@ class LogDatabase:
     log: str
 
     @asynccontextmanager
-    async def open(self, *, singly: bool = False) -> AsyncIterator[TrailStore]:
-        """One transaction over the log's rows; where `singly`, one for each statement."""
+    async def open(self, *, singly: bool = False, log: str | None = None) -> AsyncIterator[TrailStore]:
+        """One transaction over the log's rows, or those of a `log` before it; where `singly`, one for each
+        statement."""
         async with self.database.transaction(singly=singly) as transaction:
-            yield TrailStore(transaction, self.log)
+            yield TrailStore(transaction, log or self.log)
 
     async def close(self) -> None:
         """Close every connection."""

@@ -21,8 +21,10 @@ from deploy.local.backups import (
 from deploy.local.configuration import Configuration, load
 from deploy.local.database_copies import (
     ORDER,
+    REPLACED_KEPT,
     copy_out,
     database_server,
+    drop_replaced,
     record_act,
     server_version,
     snapshots,
@@ -92,6 +94,8 @@ async def back_up(configuration: Configuration, directory: Path, recipient: Back
             counts = {"databases": len(copies), "trail_size": manifest.trail_size}
             # Before it has its name: none is there of which the trail is not told.
             await record_act(installation, "backup", counts, reason="backup")
+        for name in await drop_replaced(installation, made_at):
+            say(f"{name}, put aside by a restore {REPLACED_KEPT.days} days ago, was removed.")
     return manifest
 
 

@@ -12,6 +12,7 @@ from deploy.local import control
 from deploy.local.configuration import load
 from deploy.local.founding import operator_client
 from deploy.local.installation import Installation
+from deploy.local.ports import HOST
 from deploy.local.refusals import CannotRun
 from services.cli.talk import CONFLICT, FAILED, NOT_AUTHORISED, NOT_FOUND, TEMPORARY, command, fail, say
 
@@ -24,6 +25,7 @@ DataDirectory = Annotated[
     ),
 ]
 READY: Final = "ready"
+READY_POLL_SECONDS: Final = 0.2
 EXIT_CODES: Final = {403: NOT_AUTHORISED, 404: NOT_FOUND, 409: CONFLICT, 503: TEMPORARY}
 """How an answer's status ends the command; any other refusal ends it with 1."""
 JSON: Final = {"content-type": "application/json"}
@@ -67,6 +69,15 @@ def check_all_answered(data: Path | None, silent: Sequence[str]) -> None:
     """End the command with an exit code of its own where somebody did not answer."""
     if silent:
         fail(f"no answer from {', '.join(silent)}; see {command('status', data)}", TEMPORARY)
+
+
+async def is_ready(installation: Installation, client: httpx2.AsyncClient, name: str) -> bool:
+    """Whether a process says itself that it is ready."""
+    try:
+        answer = await client.get(f"http://{HOST}:{installation.ports[f'{name}_health']}/readyz")
+    except httpx2.TransportError:
+        return False
+    return answer.is_success
 
 
 async def _ask_each(

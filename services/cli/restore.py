@@ -1,7 +1,6 @@
 """`concert restore DIR`: a plan of what is replaced; with a reason it is done, and ends with a report."""
 
 import asyncio
-import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,21 +11,19 @@ import typer
 
 from deploy.local import backups, configuration, control, database_copies
 from deploy.local.backups import BackupKey, BackupManifest
-from deploy.local.configuration import Configuration
+from deploy.local.configuration import LOG_NUMBER, Configuration
 from deploy.local.database_copies import ORDER
 from deploy.local.installation import Installation
-from deploy.local.ports import HOST
+from deploy.local.places import make_directory, write_private
 from schemas.topics import SERVICES, TOPICS
-from services.cli.installed import DataDirectory
-from services.cli.talk import TEMPORARY, AsJson, check_choices, command, fail, say, show
+from services.cli.installed import READY_POLL_SECONDS, DataDirectory, is_ready
+from services.cli.talk import TEMPORARY, AsJson, check_choices, check_reason, command, fail, say, show
 from services.runtime.clock import SystemClock
 from services.runtime.migrate import WITHOUT_KAFKA
 
 app = typer.Typer()
 
 AGREED_WITHIN_SECONDS: Final = 300.0
-POLL_SECONDS: Final = 0.2
-REASON: Final = re.compile(r"[ -~]{1,200}")
 KEYS_LAST_DAYS: Final = 35
 """A vault destroys an epoch's key so long after its beginning: with it, older copies open nothing."""
 
@@ -48,20 +45,22 @@ def restore(
 
     Shows what would be replaced and changes nothing. With a reason it is done: at once for all databases or
     not at all; processes of these services are ended and start again by themselves. A service serves once it
-    and its neighbours agree. What was replaced is kept beside it until the next restore. The trail in use
-    stays, if it is the longer one, unless it is named.
+    and its neighbours agree. What was replaced is kept beside it until the next restore, a week at most. The
+    trail in use stays, if it is the longer one, unless it is named: then `concert trail recover` goes on.
     """
     if only is not None:
         check_choices([only], SERVICES, "--only")
-    if reason is not None and not REASON.fullmatch(reason):
-        raise typer.BadParameter("at most 200 printable ASCII characters", param_hint="--reason")
+    check_reason(reason)
     outcome = asyncio.run(
         bring_back(configuration.load(data), directory.absolute(), only, reason=reason, key=key)
     )
     show(outcome, [*_lines(outcome)], as_json=as_json)
     if reason is None:
         say(f"Nothing was changed. Next, if this is to be done: {command('restore --help', data)}")
-    elif outcome["waiting"]:
+        return
+    if "audit" in outcome["services"]:
+        say(f"The trail's signer wants no shorter log than it signed: {command('trail recover', data)}.")
+    if outcome["waiting"]:
         fail(f"{', '.join(outcome['waiting'])} serve nothing yet; see {command('status', data)}", TEMPORARY)
     else:
         say(f"Next: {command('status' if outcome['is_running'] else 'up', data)}.")
@@ -89,7 +88,8 @@ async def bring_back(
         backups.check_backup(directory, manifest, installation, database_copies.known_revisions())
         await database_copies.check_server(installation, manifest.postgres)
         services = [only] if only else [*ORDER]
-        if not only and await database_copies.trail_size(installation) >= manifest.trail_size > 0:
+        in_use = await database_copies.trail_size(installation)
+        if in_use and not only and (in_use >= manifest.trail_size or manifest.origin != configured.origin):
             # Put back, it would lack what others did since, and the signer would never sign it again.
             services.remove("audit")
         outcome: dict[str, Any] = {
@@ -111,8 +111,11 @@ async def bring_back(
 
 def _as_on_the_old_machine(configured: Configuration, manifest: BackupManifest) -> Configuration:
     """An empty data directory becomes that of the installation which made the backup."""
-    *_, jurisdiction, year = manifest.origin.split("/")
+    *_, jurisdiction, log = manifest.origin.split("/")
+    year, _, number = log.partition("-")
     named = {"mode": manifest.mode, "cell": manifest.cell, "jurisdiction": jurisdiction, "year": int(year)}
+    if number:
+        write_private(make_directory(configured.data, 0o711) / LOG_NUMBER, f"{number}\n")
     return configured.model_copy(update=named)
 
 
@@ -141,17 +144,15 @@ async def _wait(installation: Installation, services: Sequence[str]) -> list[str
     waiting = [*services]
     async with httpx2.AsyncClient(timeout=5.0, trust_env=False) as client:
         while waiting and time.monotonic() < ends:
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(READY_POLL_SECONDS)
             waiting = [name for name in waiting if not await _serves(installation, client, name)]
     return waiting
 
 
 async def _serves(installation: Installation, client: httpx2.AsyncClient, service: str) -> bool:
-    try:
-        answer = await client.get(f"http://{HOST}:{installation.ports[f'{service}_health']}/readyz")
-    except httpx2.TransportError:
+    if not await is_ready(installation, client, service):
         return False
-    return answer.is_success and not await database_copies.is_restoring(installation, service)
+    return not await database_copies.is_restoring(installation, service)
 
 
 def _plan(manifest: BackupManifest, services: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -1,6 +1,7 @@
 """How the command talks: data to stdout, all else to stderr; a failure is one sentence and an exit code."""
 
 import json
+import re
 import shlex
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ NOT_FOUND: Final = 4
 CONFLICT: Final = 5
 TEMPORARY: Final = 6
 INTERRUPTED: Final = 130
+REASON: Final = re.compile(r"[ -~]{1,200}")
 
 EXIT_CODES: Final = {"not_authorised": NOT_AUTHORISED, "nothing_to_read": NOT_FOUND}
 """How a refusal ends the command, by its code; any other ends it with 1."""
@@ -46,6 +48,12 @@ def check_choices(given: Iterable[str], choices: Collection[str], hint: str) -> 
     """Refuse a word of the person at the terminal that is none of these."""
     if not set(given) <= set(choices):
         raise typer.BadParameter(f"one of {', '.join(choices)}", param_hint=hint)
+
+
+def check_reason(reason: str | None) -> None:
+    """Refuse a reason that is not a line of plain text, short enough to be kept."""
+    if reason is not None and not REASON.fullmatch(reason):
+        raise typer.BadParameter("at most 200 printable ASCII characters", param_hint="--reason")
 
 
 def command(words: str, data: Path | None) -> str:

@@ -38,12 +38,14 @@ RULES: Final[Mapping[str, str]] = {
     "retention_overtook_reader": "Records went unread; steps and inboxes come again, for others do "
     "`concert refill SERVICE` of their writer; see `concert readers list`.",
     "sweep_fails": "Work that comes again at intervals fails each time; the service's log names the error.",
-    "signer_halted": "The signer found another trail than the one it signed, and signs no more; see its log.",
+    "signer_halted": "The signer found another trail than the one it signed, and signs no more; its log says "
+    "what it found, `concert trail recover` what can be done.",
     "desk_undeliverable": "The desk's address takes no mail, so nobody is told; let its agency correct it.",
     "mail_server_away": "The mail server takes no mail; the service's log names the error; mail waits a day.",
-    "trail_closed": "The access trail is damaged and nothing may be shown; restore sound data; see its log.",
+    "trail_closed": "The access trail is damaged and nothing may be shown; its log says where; restore the "
+    "trail alone (`concert restore DIR`), then `concert trail recover`.",
     "trail_went_back": "The trail's log is shorter than it was, so nothing is shown: an older copy was put "
-    "back; put back the newer one.",
+    "back; `concert trail recover` says what can be done.",
     "head_unsigned": "The signer has not signed what is due; soon nothing may be shown; see whether it runs.",
     "detail_damaged": "The stored detail of an entry is damaged; restore it from a backup; all else goes on.",
     "vault_closed": "The vault opens nothing, for the reason named; its own log says more; writing goes on.",

@@ -76,6 +76,8 @@ class Parts:
     """The topics that it writes."""
     operators: APIRouter | None = None
     """What the operator alone may ask on the internal port, beside the readers' alarms."""
+    before_serving: Callable[[], Awaitable[None]] | None = None
+    """The last step after a restore, once all was read; Unavailable has it come again."""
     sweepers: Sequence[Sweeper] = ()
     why_halted: Callable[[], str | None] = lambda: None
     """Why the service's own work has stopped until a person looks, or None; it is not ready then."""
@@ -218,7 +220,7 @@ class DurablePath:
         reads = [topic for subscription in parts.subscriptions for topic in subscription.topics]
         streams = neighbours.Streams(identity, reads, writes)
         self.neighbours.append(neighbours.routes(database, streams, log_ends))
-        self.restoring = Restoring(database, streams, settings, epoch)
+        self.restoring = Restoring(database, streams, settings, epoch, parts.before_serving)
         self.alarms.append(self.restoring.alarms)
 
         async def look_for_room() -> bool:

@@ -4,7 +4,7 @@ Each step can be done again, so a kill at any of them costs time alone.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
@@ -77,8 +77,10 @@ class Restoring(Worker):
         streams: Streams,
         settings: RuntimeSettings,
         epoch: WriterEpoch,
+        before_serving: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         super().__init__()
+        self._before_serving = before_serving
         self._database = database
         self._streams = streams
         self._settings = settings
@@ -163,6 +165,8 @@ class Restoring(Worker):
                     await self.pause(POLL_SECONDS)
         self._asks = None
         await self._read_all()
+        if self._before_serving:
+            await self._before_serving()
         if not self.is_stopping:
             await self._finish(sum(sent.events for sent in waits.values()))
 

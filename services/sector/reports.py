@@ -31,8 +31,14 @@ UNREADABLE: Final[Mapping[str, Any]] = {"problem": {"code": "malformed"}}
 class Delivery:
     """Posts what waits. No row is locked meanwhile: two deliveries at once send the same idem twice."""
 
-    def __init__(self, client: httpx2.AsyncClient, vault: VaultClient, open_work: OpenWork) -> None:
-        """`open_work` may commit each statement by itself: what goes out again changes nothing."""
+    def __init__(
+        self, client: httpx2.AsyncClient, vault: VaultClient, open_work: OpenWork, new_log: str | None = None
+    ) -> None:
+        """`open_work` may commit each statement by itself: what goes out again changes nothing.
+
+        `new_log` is one that follows another: it is told again of what the other may have lost.
+        """
+        self._new_log = new_log
         self._client = client
         self._vault = vault
         self._open_work = open_work
@@ -47,6 +53,10 @@ class Delivery:
     async def sweep(self) -> bool:
         """Deliver one batch of each kind; says whether there is more to deliver at once."""
         async with self._open_work() as work:
+            if self._new_log:
+                await work.reports.tell_anew(self._new_log)
+                log().warning("told_anew")
+                self._new_log = None
             self._alarms = await work.reports.alarms()
             waiting = await work.reports.waiting(self._tried)
         return any([await self._deliver(kind, reports) for kind, reports in waiting.items()])

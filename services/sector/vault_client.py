@@ -20,6 +20,7 @@ from services.sector.vault.faults import VAULT_FAULTS, VaultRefusal
 from services.sector.vault.requests import (
     FRAME_BYTES_MAX,
     LENGTH_BYTES,
+    ClosureEntry,
     DataKeyWrap,
     OpenRequest,
     SubjectPlace,
@@ -81,6 +82,10 @@ class VaultClient:
         """Hand in ledger rows, and say how many the database holds; the rows that it lacks."""
         answer = await self._ask("closed", rows=rows, newest=newest)
         return [Closure.model_validate(row) for row in answer["missing"]]
+
+    async def rebuild(self, checkpoint: str, entries: Sequence[ClosureEntry], newest: int) -> None:
+        """Hand a vault that lost its ledger rows as the trail has them, in order; `newest` is the last."""
+        await self._ask("rebuild", checkpoint=checkpoint, entries=entries, newest=newest)
 
     async def rotate(self) -> str:
         """Begin a new epoch; its name."""

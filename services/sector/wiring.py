@@ -30,7 +30,7 @@ from services.sector.api.vault import vault_routes
 from services.sector.domain.profile import Profile
 from services.sector.handlers.requests import fold_denials
 from services.sector.handlers.work import Work
-from services.sector.ledger import LedgerGate, LedgerKeeper
+from services.sector.ledger import LedgerGate, LedgerKeeper, ToldLedger
 from services.sector.owners import ANSWER_WITHIN_SECONDS as OWNER_SECONDS
 from services.sector.owners import OwnerSectors
 from services.sector.permits import Permits
@@ -46,6 +46,7 @@ from services.sector.store.reports import ReportStore
 from services.sector.store.views import ViewStore
 from services.sector.subscriptions import subscriptions
 from services.sector.upkeep import VaultUpkeep
+from services.sector.vault.log_size import LogSize
 from services.sector.vault_client import VaultClient
 
 LEDGER_SECONDS: Final = 5.0
@@ -88,20 +89,21 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
         open_work = runtime.database.opener(work_on)
         work_singly = runtime.database.opener(work_on, singly=True)
 
-        keeper = LedgerKeeper(vault, open_work)
-        ledger = Sweeper("ledger", LEDGER_SECONDS, keeper.sweep)
-
         async def fold() -> bool:
             async with open_work() as work:
                 return await fold_denials(work)
 
         # Looks, reports and proofs have a client each: none can use up the others' connections.
         clients = [internal_client(settings.tls, "audit", base_url=settings.trail_url) for _ in range(3)]
-        delivery = Delivery(clients[0], vault, work_singly)
+        follows_another = LogSize(settings.log_size_file, settings.log).follows_another
+        delivery = Delivery(clients[0], vault, work_singly, settings.log if follows_another else None)
         sweeper = Sweeper("reports", settings.report_every_seconds, delivery.sweep)
         trust = Trust(
             settings.log, (named_key(settings.audit.permit_key),), named_key(settings.audit.log_key)
         )
+        told = ToldLedger(clients[2], runtime.identity.source, trust)
+        keeper = LedgerKeeper(vault, open_work, told)
+        ledger = Sweeper("ledger", LEDGER_SECONDS, keeper.sweep)
         show = Permits(
             clients[1],
             audience=runtime.identity.source,
@@ -143,6 +145,7 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
             ),
             internal=release_app(releases, work_singly, runtime.identity.cell, profile.calls_itself),
             operators=vault_routes(vault, keeping.wake),
+            before_serving=keeper.take_back,
             sweepers=(sweeper, keeping, ledger, Sweeper("denials", FOLD_SECONDS, fold)),
             alarms=(delivery.alarms, upkeep.alarms, show.alarms),
             closes=[*(client.aclose for client in (*clients, *owners.values())), vault.close],

@@ -1,26 +1,41 @@
 """Databases put back to an earlier state, while all runs: everybody agrees afterwards."""
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from base64 import b64decode
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from secrets import token_hex
+from typing import Any
 
+import httpx2
 import pytest
 
-from deploy.local import programs
+from deploy.local import log_recovery, programs
 from deploy.local.backups import BackupKey
+from deploy.local.database_copies import drop_replaced
 from deploy.local.databases import DATABASES
+from deploy.local.founding import operator_client
 from deploy.local.places import temporary_directory
+from deploy.local.ports import HOST
 from deploy.local.postgres import POSTGRES
+from schemas.trail.notes import named_key
+from services.audit.verifier.check import Verdict, check
+from services.audit.verifier.kit import DETAILS, Kit
 from services.cli.agency_client import ACCEPT, ACKNOWLEDGE, DESK, PROVIDE, START, WITHDRAW, AgencyClient
 from services.cli.backup import back_up
 from services.cli.demo.trial import Trial, listening, running_trial, set_up, until
 from services.cli.restore import bring_back
+from services.cli.trail import download, recovered
+from services.runtime.clock import SystemClock
+from services.runtime.errors import Unavailable
 from tests.e2e.test_survivor_referred_across_four_sectors import TOLD, in_state, take
 from tests.support.processes import KILLED_BY_ITSELF
 from tests.support.servers import unflushed
@@ -30,6 +45,10 @@ VIEW = "SELECT state FROM referral_view WHERE referral = $1"
 STATE = {"referrals": "SELECT state FROM referral WHERE id = $1", "health": VIEW, "social_services": VIEW}
 PACKETS = "SELECT count(*) FROM packet_group g JOIN packet p USING (packet) WHERE p.case_id = $1"
 TODAY = ["in_service", "withdrawn"]
+VAULT = "social_services_vault"
+ALIVE = "SELECT count(*) FROM subject WHERE id = $1 AND wrapped <> ''"
+ITS_SUBJECT = "SELECT subject FROM case_file WHERE id = $1"
+ENTRIES = "SELECT count(*) FROM entry WHERE log = $1"
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -60,7 +79,7 @@ class Yesterday:
     def backup(self) -> Path:
         return self.folder / "backup"
 
-    async def one(self, service: str, sql: str, *arguments: object) -> object:
+    async def one(self, service: str, sql: str, *arguments: object) -> Any:
         async with self.trial.installation.server.connection(DATABASES[service].name) as connection:
             return await connection.fetchval(sql, *arguments)
 
@@ -87,6 +106,38 @@ class Yesterday:
             for party in (owner, receiver):
                 await party.told(self.moved, START.fact)
             await take(owner, receiver, self.moved, PROVIDE)
+
+    async def looks(self) -> bool:
+        """Whether the trail permits a look."""
+        return (await self.owner.request("GET", "/v1/worklist", person=1)).status_code == 200
+
+    async def signer_halted(self) -> bool:
+        installation = self.trial.installation
+        async with httpx2.AsyncClient() as client:
+            answer = await client.get(f"http://{HOST}:{installation.ports['audit_sign_health']}/readyz")
+        return not answer.is_success
+
+    async def lose_ledger(self, loses: Callable[[Path], object]) -> None:
+        """Her sector's vault finds its ledger otherwise than it left it, once it is started again."""
+        await self.trial.platform.stop(VAULT)
+        loses(self.trial.installation.vault_folder("social_services") / "ledger")
+
+    async def vault_is_open(self) -> bool:
+        async with operator_client(self.trial.installation, "social_services") as client:
+            [told] = (await client.get("/v1/vault")).json()["data"]
+        return told["closed"] is None and told["ledger"] > 0
+
+    async def export(self, number: int, *, details: bool = True) -> tuple[Verdict, str]:
+        """The verifier's word on an export of a log of the year, and all that its details say."""
+        installation, folder = self.trial.installation, self.folder / token_hex(4)
+        key = installation.log_key_of(number)
+        async with operator_client(installation, "audit") as client:
+            await download(client, key, folder, purpose="oversight" if details else None)
+        if not details:
+            return check(Kit(folder, named_key(key)), {}), ""
+        lines = [json.loads(line) for line in (folder / DETAILS).read_bytes().splitlines()]
+        told = b"".join(b64decode(line["detail"]) for line in lines if "detail" in line)
+        return check(Kit(folder, named_key(key)), {}), told.decode()
 
     async def concert(self, *words: object, crash_at: str = "") -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-m", "services.cli", *map(str, words), "--data", str(self.data)]
@@ -162,13 +213,19 @@ async def test_what_was_cut_off_is_no_backup_and_changes_nothing(yesterday: Yest
 async def test_arbiter_and_parties_agree_after_a_restore(yesterday: Yesterday, only: str | None) -> None:
     configured = yesterday.trial.installation.configuration
 
+    if only is None:  # then the vault's folder is an older copy too, and the trail alone knows
+        await yesterday.lose_ledger(lambda file: file.write_bytes(b""))
     outcome = await bring_back(configured, yesterday.backup, only, reason="trial")
+    if only is None:
+        await yesterday.trial.platform.start(VAULT)
 
     assert outcome["waiting"] == []
     assert all(row["found"]["done_at"] for row in outcome["services"].values())
     assert "audit" not in outcome["services"]  # it has entries of today, and no log is ever forked
     for wait in yesterday.all_agree, yesterday.erased_stays_erased, yesterday.trail_was_told:
         await until(wait, wait.__name__)
+    shown = await yesterday.owner.request("GET", f"/v1/cases/{yesterday.erased}", person=1)
+    assert shown.status_code == 410
     for party, service in zip(yesterday.parties, ("social_services", "health"), strict=True):
         if only in (None, service):  # its place is refused, and stands for no other event than it did
             assert (
@@ -176,3 +233,70 @@ async def test_arbiter_and_parties_agree_after_a_restore(yesterday: Yesterday, o
             ).status_code == 422
     if only is None:
         await yesterday.go_on()
+
+
+async def test_a_trail_put_back_to_yesterday_goes_on_where_it_was_signed_or_in_another_log(
+    yesterday: Yesterday, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    its, configured = yesterday.trial.installation, yesterday.trial.installation.configuration
+    first, subject = configured.origin, await yesterday.one("social_services", ITS_SUBJECT, yesterday.erased)
+
+    async def put_back() -> None:
+        await until(yesterday.looks, "the trail permits")
+        await bring_back(configured, yesterday.backup, "audit", reason="trial")
+        await until(yesterday.signer_halted, "the signer halts")
+        assert not await yesterday.looks()
+
+    async def cut_off_at(place: str) -> log_recovery.Recovery:
+        """As a kill there; what comes after it is the same command again."""
+
+        def die(reached: str) -> None:
+            if reached == place:
+                raise Unavailable("as a kill")
+
+        found, _ = await recovered(configured, None, agrees=True)
+        monkeypatch.setattr(log_recovery, "crash_point", die)
+        with pytest.raises(Unavailable):
+            await recovered(configured, "trial", agrees=True)
+        monkeypatch.undo()
+        assert not await yesterday.looks()
+        return found
+
+    await put_back()
+    planned = await yesterday.concert("trail", "recover")
+    assert (planned.returncode, "byte for byte" in planned.stdout) == (0, True)
+    found = await cut_off_at("recovery.written")
+    assert (await recovered(configured, "trial", agrees=False))[1] == []
+    await until(yesterday.looks, "the trail permits again")
+    same, _ = await yesterday.export(1)
+    assert (found.way, same.is_sound, configured.origin) == ("entries", True, first)
+    assert await yesterday.one("audit", ENTRIES, first) >= found.goes_on_at >= found.signed > found.kept
+
+    await put_back()
+    assert await drop_replaced(its, SystemClock().now()) == []
+    assert "concert_audit_replaced" in await drop_replaced(its, SystemClock().now() + timedelta(days=9))
+    lost, _ = await recovered(configured, "trial", agrees=False)
+    assert (lost.way, configured.origin) == ("new_log", first)
+    assert await yesterday.one("audit", ALIVE, subject) == 1
+    await cut_off_at("recovery.named")
+    await yesterday.lose_ledger(Path.unlink)
+    found, waiting = await recovered(configured, "trial", agrees=False)
+    assert (found.way, waiting, configured.origin) == ("finish", [], f"{first}-2")
+    await yesterday.trial.platform.start(VAULT)
+    await until(yesterday.vault_is_open, "the ledger is rebuilt from the new log")
+    await until(yesterday.looks, "the new log permits")
+
+    async def is_erased() -> bool:
+        return bool(await yesterday.one("audit", ALIVE, subject) == 0)
+
+    async def says_why_it_began() -> bool:
+        new, told = await yesterday.export(2)
+        assert new.is_sound
+        return "begin_log" in told
+
+    for wait in is_erased, says_why_it_began:
+        await until(wait, wait.__name__)
+    old, _ = await yesterday.export(1, details=False)  # what was erased later, the later log accounts for
+    assert old.is_sound
+    assert old.checkpoint
+    assert old.checkpoint.size == lost.kept

@@ -1,6 +1,7 @@
 """What callers send, as entries that have no place, time or counter yet."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -84,8 +85,9 @@ class EntryWriter:
         return _fitting(Draft(caller, report.idem, _digest("event", said), words))
 
     def outcome(self, report: contract.OutcomeReport, *, caller: str) -> Draft:
-        """What came of an intent; the intent's subject is added when it is read."""
-        if report.origin != self.origin:
+        """What came of an intent; the intent's subject is added when it is read, unless an earlier log of
+        the year has it, or had."""
+        if _year_of(report.origin) != _year_of(self.origin):
             raise DetailInvalid("/origin")
         _check_instant(report.happened, "/happened")
         if report.result != "released" and report.reason is None:
@@ -93,8 +95,9 @@ class EntryWriter:
         said = report.plain()
         words = {name: one for name, one in said.items() if name not in ("idem", "origin")}
         words |= {"v": 1, "kind": "outcome", "service": caller, "site": self.origin}
-        words["intent"] = {"origin": self.origin, "index": report.intent}
-        return _fitting(Draft(caller, report.idem, _digest("outcome", said), words, intent=report.intent))
+        words["intent"] = {"origin": report.origin, "index": report.intent}
+        here = report.intent if report.origin == self.origin else None
+        return _fitting(Draft(caller, report.idem, _digest("outcome", said), words, intent=here))
 
     def erasure(self, report: contract.SubjectErasure, *, caller: str) -> Draft:
         """That a subject is erased; it says how many entries were about it, and not whose they were."""
@@ -131,6 +134,11 @@ def _check_instant(text: str, at: str) -> None:
         datetime.fromisoformat(text)
     except ValueError:
         raise DetailInvalid(at) from None
+
+
+def _year_of(origin: str) -> str:
+    """A log's name without the number that it bears where the year had one before."""
+    return re.sub(r"-[0-9]+$", "", origin)
 
 
 def _digest(kind: str, body: Mapping[str, Any]) -> bytes:

@@ -203,7 +203,8 @@ def _check_details(kit: Kit, size: int, subject_keys: Mapping[str, bytes], verdi
             except TrailFault as problem:
                 verdict.add_detail(index, f"In {DETAILS}: {problem}.")
         if verdict.details_erased > accounted:
-            verdict.add(None, "More details were destroyed than the log's own erasures account for.")
+            sentence = "More details were destroyed than the log's own erasures account for"
+            verdict.add(None, f"{sentence}; see those of the log that follows it, if one does.")
         if next(lines, None) is not None:
             verdict.add(None, f"{DETAILS} goes on after the last entry.")
     except TrailFault as problem:

@@ -295,6 +295,9 @@ class Reports(Protocol):
     async def add(self, reports: Sequence[BaseModel]) -> None:
         """Put subjects, events or outcomes of `schemas.events.access` into the trail's outbox."""
 
+    async def tell_anew(self, log: str) -> None:
+        """The same of all subjects, the ledger and what was erased: this log follows one that lost some."""
+
     async def waiting(
         self, after: Mapping[ReportKind, int]
     ) -> Mapping[ReportKind, Sequence[tuple[int, str]]]:

@@ -19,6 +19,7 @@ from schemas.events.access import (
 from services.runtime.alarms import Alarm
 from services.runtime.transaction import Transaction
 from services.sector.domain.packets import NumberedSubject
+from services.sector.handlers.requests import RETENTION
 from services.sector.handlers.work import Denials, ReportKind, Reports
 
 KINDS: Final[Mapping[type[BaseModel], ReportKind]] = {
@@ -38,6 +39,30 @@ FROM unnest(CAST(:kinds AS text[]), CAST(:contents AS text[])) WITH ORDINALITY A
 ORDER BY place"""
 _USE: Final = """
 INSERT INTO permit_used (origin, index) VALUES (:origin, :index) ON CONFLICT DO NOTHING RETURNING index"""
+_TELL_ANEW: Final = """
+INSERT INTO trail_outbox (kind, content)
+SELECT 'subjects', CAST(jsonb_build_object(
+  'id', s.id, 'keyset', p.keyset, 'number', s.number, 'retention', CAST(:retention AS text)) AS text)
+FROM packet p JOIN case_file c ON c.id = p.case_id CROSS JOIN LATERAL (
+  SELECT c.subject AS id, 0 AS number UNION ALL
+  SELECT v.referral, v.subject_number FROM referral_view v WHERE v.case_id = c.id) s
+WHERE NOT EXISTS (SELECT FROM closure l WHERE l.id = p.keyset)
+UNION ALL
+SELECT 'erasures', CAST(jsonb_build_object('idem', encode(uuid_send(gen_random_uuid()), 'base64'),
+  'subject', s.id, 'reason', 'case_erased') AS text)
+FROM closure l JOIN packet p ON p.keyset = l.id JOIN case_file c ON c.id = p.case_id CROSS JOIN LATERAL (
+  SELECT c.subject AS id UNION ALL SELECT v.referral FROM referral_view v WHERE v.case_id = c.id) s
+WHERE l.done_at IS NOT NULL
+UNION ALL
+SELECT 'events', CAST(jsonb_build_object(
+  'idem', encode(substr(sha256(convert_to(CAST(:log AS text) || chr(10) || l.n, 'UTF8')), 1, 16), 'base64'),
+  'mode', 'late',
+  'happened', to_char(l.recorded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+  'access', jsonb_strip_nulls(jsonb_build_object('act', 'closure',
+    'actor', jsonb_build_object('client', 'ledger'), 'agency', coalesce(c.agency, v.agency),
+    'closure', jsonb_build_object('n', l.n, 'kind', l.kind, 'id', l.id)))) AS text)
+FROM closure l LEFT JOIN packet p ON p.keyset = l.id LEFT JOIN case_file c ON c.id = p.case_id
+LEFT JOIN consent_version v ON v.id || '/' || v.version = l.id"""
 _WAITING: Final = f"""
 SELECT k.kind, waiting.id, waiting.content
 FROM unnest(CAST(:kinds AS text[]), CAST(:places AS bigint[])) AS k (kind, place)
@@ -84,6 +109,9 @@ class ReportStore(Reports):
         )
         seconds = OUTCOMES_GATHER_SECONDS if all(isinstance(one, OutcomeReport) for one in reports) else 0.0
         self._transaction.after_commit.append(partial(self._wake_within, seconds))
+
+    async def tell_anew(self, log: str) -> None:
+        await self._transaction.run(_TELL_ANEW, log=log, retention=RETENTION)
 
     async def use(self, origin: str, index: int) -> bool:
         return bool(await self._transaction.rows(_USE, origin=origin, index=index))

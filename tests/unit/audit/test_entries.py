@@ -252,6 +252,16 @@ def test_an_outcome_is_about_whom_its_intent_was_about() -> None:
     }
 
 
+def test_an_outcome_whose_intent_stands_in_an_earlier_log_of_the_year_is_about_nobody() -> None:
+    earlier = EntryWriter(f"{ORIGIN}-2", WRITER.parties).outcome(an_outcome(), caller=CALLER)
+    detail = json.loads(
+        written(a_group(intents={3: Intent(CALLER, "intent", SUBJECT)}).add(earlier)).opening.detail
+    )
+
+    assert (detail["intent"], detail["site"]) == ({"origin": ORIGIN, "index": 3}, f"{ORIGIN}-2")
+    assert "subject" not in detail
+
+
 @pytest.mark.parametrize(
     ("intents", "refusal"),
     [

@@ -77,7 +77,7 @@ def a_choice(**choice: Any) -> RuntimeSettings:
     return RuntimeSettings(database=DatabaseSettings(url="postgresql+asyncpg://x"), **choice)
 
 
-LOCAL_ISSUER = IssuerSettings(name="urn:concert:test-local:local-issuer", keys_file=Path("keys"))
+LOCAL_ISSUER = IssuerSettings(name="http://127.0.0.1:8119/local-issuer", keys_file=Path("keys"))
 OWN_ISSUER = IssuerSettings(name="urn:concert:cell-a:issuer", keys_file=Path("keys"))
 
 

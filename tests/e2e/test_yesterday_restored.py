@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from base64 import b64decode
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
@@ -44,7 +44,7 @@ from tests.support.shared import REPOSITORY
 VIEW = "SELECT state FROM referral_view WHERE referral = $1"
 STATE = {"referrals": "SELECT state FROM referral WHERE id = $1", "health": VIEW, "social_services": VIEW}
 PACKETS = "SELECT count(*) FROM packet_group g JOIN packet p USING (packet) WHERE p.case_id = $1"
-TODAY = ["in_service", "withdrawn"]
+TODAY, GONE_ON = ("in_service", "withdrawn"), ("provided", "withdrawn")
 VAULT = "social_services_vault"
 ALIVE = "SELECT count(*) FROM subject WHERE id = $1 AND wrapped <> ''"
 ITS_SUBJECT = "SELECT subject FROM case_file WHERE id = $1"
@@ -53,7 +53,7 @@ ENTRIES = "SELECT count(*) FROM entry WHERE log = $1"
 pytestmark = pytest.mark.timeout(240)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Yesterday:
     """An installation, a backup of it, and what happened since."""
 
@@ -66,6 +66,8 @@ class Yesterday:
     erased: str
     places: dict[str, int]
     """Sector → the end of its party's feed, as the agency knows it."""
+    today: Sequence[str] = TODAY
+    """The states that all agree on: a test may go on."""
 
     @property
     def parties(self) -> tuple[AgencyClient, AgencyClient]:
@@ -86,7 +88,10 @@ class Yesterday:
     async def all_agree(self) -> bool:
         """Whether arbiter and parties know of today's steps: her withdrawal, and the start."""
         for service, sql in STATE.items():
-            if [await self.one(service, sql, one) for one in (self.moved, self.withdrawn)] != TODAY:
+            if (
+                await self.one(service, sql, self.moved),
+                await self.one(service, sql, self.withdrawn),
+            ) != self.today:
                 return False
         return True
 
@@ -106,6 +111,7 @@ class Yesterday:
             for party in (owner, receiver):
                 await party.told(self.moved, START.fact)
             await take(owner, receiver, self.moved, PROVIDE)
+        self.today = GONE_ON
 
     async def looks(self) -> bool:
         """Whether the trail permits a look."""

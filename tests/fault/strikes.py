@@ -83,8 +83,7 @@ async def rows_again(platform: Platform) -> None:
     for _ in range(2):
         for service, names in topics.items():
             async with platform.installation.server.connection(DATABASES[service].name) as connection:
-                for name in names:
-                    await connection.execute("SELECT refill($1, '-infinity', clock_timestamp())", name)
+                await connection.execute("SELECT send_again($1, NULL, 0, NULL)", names)
         await asyncio.sleep(1)
 
 

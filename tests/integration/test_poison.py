@@ -389,8 +389,10 @@ async def test_letters_are_tried_again_by_their_own_reader_in_order_and_only_for
         (bad, "waiting", False),
     }
     async with space.transaction("referrals") as transaction:
-        acts = await transaction.rows("SELECT reason FROM operator_act WHERE verb = 'letters_redrive'")
-    assert [row.reason for row in acts] == ["handler mended"] * 2
+        acts = await transaction.rows(
+            "SELECT counts FROM operator_act WHERE verb = 'letters_redrive' AND reason = 'handler mended'"
+        )
+    assert len(acts) == 2  # for the two that met letters
 
 
 async def test_a_partition_stops_where_too_many_letters_wait_though_sound_records_come_between(

@@ -1,5 +1,6 @@
 -- What was sent, where logs ended and what was looked for are in order by a number: a clock goes back.
 CREATE SEQUENCE send_order;
+SELECT nextval('send_order'); -- a fresh sequence shows as its last number the one that it is going to give
 GRANT USAGE, SELECT ON SEQUENCE send_order TO "{service}";
 ALTER TABLE outbox_sent ADD COLUMN place bigint NOT NULL DEFAULT nextval('send_order');
 DROP INDEX outbox_sent_sent_at_idx;

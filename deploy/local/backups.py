@@ -47,7 +47,7 @@ PIECE_BYTES: Final = 1 << 20
 NO_KEY: Final = (ArithmeticError, LookupError, OSError, RecursionError, TypeError, ValueError)
 """What a file that holds no key makes of its reading."""
 
-_ORIGIN: Final = rf"^[a-z0-9.-]+/{WORD[1:-1]}/[1-9][0-9]{{3}}$"
+_ORIGIN: Final = rf"^[a-z0-9.-]+/{WORD[1:-1]}/[1-9][0-9]{{3}}(-[1-9][0-9]{{0,5}})?$"
 _NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 _SECRETS: Final = TypeAdapter(dict[Annotated[str, Field(pattern=_NAME)], Bytes])
 
@@ -125,16 +125,7 @@ class BackupKey(NamedTuple):
             words = json.loads(file.read_text("ascii"))
             suite, private = int(words["suite"]), decoded(words["private"])
             return cls(suite, public_of(suite, private), private)
-        except (
-            ArithmeticError,
-            LookupError,
-            OSError,
-            RecursionError,
-            TypeError,
-            ValueError,
-            TrailFault,
-            CannotOpen,
-        ):
+        except (*NO_KEY, TrailFault, CannotOpen):
             raise _bad_key() from None
 
     @classmethod

@@ -13,13 +13,14 @@ from deploy.local.certificates import Certificates
 from deploy.local.configuration import Configuration, ExternalDatabase, MailServer
 from deploy.local.databases import DATABASES, FURTHER_ROLES, DatabaseServer
 from deploy.local.issuer.clients import CLIENTS, COMMAND, Client
-from deploy.local.places import make_directory, must_reach, write_private
+from deploy.local.places import make_directory, must_reach
 from deploy.local.ports import HOST
 from deploy.local.postgres import ADMIN
 from deploy.local.secrets import Secrets, bad_secret
 from deploy.local.subprocesses import Say
 from schemas.events.governance_keys import GovernanceKeys, KeysUnreadable
 from schemas.topics import SERVICES, VIEWS
+from services.runtime.durable_files import write_durably
 from services.runtime.settings import LOCAL_ISSUER, IssuerSettings, KafkaSettings
 
 KAFKA_ADMIN: Final = "admin"
@@ -205,15 +206,14 @@ def install(configuration: Configuration, usual_ports: Mapping[str, int], say: S
     for view in VIEWS:
         installation.view_hold_file(view.user).touch(0o644)
     if not configuration.issuer:
-        register(installation, services)
+        register(installation)
     accounts.let_enter(services, installation.secrets.folder, installation.certificates.folder)
     return installation
 
 
-def register(installation: Installation, services: accounts.Account | None) -> None:
+def register(installation: Installation) -> None:
     """Tells the local issuer its clients, and begins the file of persons."""
     clients = [Client(id=COMMAND, keys=installation.secrets.client_keys(COMMAND), names_staff=True)]
-    write_private(installation.clients_file, CLIENTS.dump_json(clients))
+    write_durably(installation.clients_file, CLIENTS.dump_json(clients))
     if not installation.persons_file.exists():
-        write_private(installation.persons_file, "{}")
-    accounts.let_read(services, installation.clients_file, installation.persons_file)
+        write_durably(installation.persons_file, b"{}")

@@ -11,18 +11,19 @@ from typing import Final, Literal
 
 import asyncpg
 
-from deploy.local import accounts, database_copies
+from deploy.local import database_copies
 from deploy.local.configuration import LOG_NUMBER
 from deploy.local.databases import DATABASES
 from deploy.local.installation import Installation
 from deploy.local.places import write_private
+from deploy.local.provisioning import high_water
 from deploy.local.refusals import CannotRun
-from deploy.local.secrets import bad_secret
 from schemas.topics import SECTORS
 from schemas.trail.bytes import TrailFault
-from schemas.trail.notes import Checkpoint, checkpoint_text, named_key, read_checkpoint, signed_checkpoint
+from schemas.trail.notes import Checkpoint, checkpoint_text, named_key, signed_checkpoint
 from schemas.trail.tree import EMPTY_ROOT, Tree, leaf_hash
 from services.runtime.crash import crash_point
+from services.runtime.durable_files import write_durably
 
 AUDIT: Final = DATABASES["audit"]
 KNOW_IT: Final = (*AUDIT.logins, *SECTORS, *(f"{sector}_vault" for sector in SECTORS))
@@ -77,13 +78,13 @@ async def plan(installation: Installation) -> Recovery:
     seen = _seen(installation, origin)  # in this order: while the log grows, each is behind the next
     async with installation.server.connection(AUDIT.name) as own:
         kept = await _signed(installation, own, origin)
-        mark = _mark(installation)
+        mark = high_water(installation)
         if mark is not None and mark.origin != origin:
             return Recovery("finish", origin, 0, 0)
         tree = Tree()
         await _grow(tree, own, origin, max(kept.size, mark.size if mark else 0))
         if kept.size > tree.size or tree.root(kept.size) != kept.root:
-            kept = Checkpoint(origin, 0, EMPTY_ROOT)
+            kept = _nothing(origin)
         signed = max(mark.size if mark else 0, kept.size, seen)
         if mark and mark.size == signed <= tree.size and tree.root(signed) == mark.root:
             return Recovery("none", origin, signed, signed)
@@ -134,10 +135,8 @@ async def put_back(installation: Installation, found: Recovery) -> None:
         await own.executemany(_ADD_CHECKPOINT, await other.fetch(_CHECKPOINTS, origin, found.kept, mark.size))
         await own.execute(_SET_HEAD, origin, size, tree.root(), mark.size, mark.root)
         crash_point("recovery.written")
-    if _mark(installation) != mark:
-        file = write_private(installation.high_water_file, checkpoint_text(mark))
-        if account := accounts.account_of(accounts.SERVICES):
-            accounts.change(0o600, file, uid=account.uid, gid=account.gid)
+    if high_water(installation) != mark:
+        await asyncio.to_thread(write_durably, installation.high_water_file, checkpoint_text(mark).encode())
     await _restart(installation, AUDIT.logins)
 
 
@@ -158,7 +157,7 @@ async def finish(installation: Installation, _: Recovery) -> None:
     """Let all that knows the log by name start with the one that is named now; the old mark stays beside."""
     await _restart(installation, KNOW_IT)
     file = installation.high_water_file
-    if (mark := _mark(installation)) and mark.origin != installation.configuration.origin:
+    if (mark := high_water(installation)) and mark.origin != installation.configuration.origin:
         file.replace(file.with_name(f"high_water.{mark.origin.rpartition('/')[2]}"))
     await _restart(installation, AUDIT.logins)
 
@@ -207,16 +206,6 @@ async def _grow(tree: Tree, connection: asyncpg.Connection, origin: str, size: i
         tree.extend([leaf_hash(leaf) for at, (index, leaf) in enumerate(rows, start) if index == at])
         if tree.size < min(start + AT_ONCE, size):
             return
-
-
-def _mark(installation: Installation) -> Checkpoint | None:
-    """The head that the signer signed last, as it remembers it."""
-    try:
-        return read_checkpoint(installation.high_water_file.read_text("utf-8"))
-    except FileNotFoundError:
-        return None
-    except (TrailFault, UnicodeDecodeError):
-        raise bad_secret(installation.high_water_file, "is no high-water mark") from None
 
 
 def _seen(installation: Installation, origin: str) -> int:

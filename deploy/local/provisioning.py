@@ -9,7 +9,7 @@ from deploy.local.secrets import bad_secret
 from deploy.local.subprocesses import Say, silence
 from schemas.topics import SERVICES, TOPICS, VIEWS
 from schemas.trail.bytes import TrailFault
-from schemas.trail.notes import read_checkpoint
+from schemas.trail.notes import Checkpoint, read_checkpoint
 from schemas.trail.tree import EMPTY_ROOT
 from schemas.wire.topic import Topic, ViewTopics
 from services.runtime import administration
@@ -78,18 +78,25 @@ async def check_high_water(installation: Installation) -> None:
     newest = "SELECT size, root FROM checkpoint WHERE log = $1 ORDER BY size DESC LIMIT 1"
     async with installation.server.connection(DATABASES["audit"].name) as connection:
         signed = await connection.fetchrow(newest, log)
-    if not file.exists():
+    head = high_water(installation)
+    if head is None:
         if signed:
             raise bad_secret(file, "is gone, though the trail was signed (see `concert trail recover`)")
         return
-    try:
-        head = read_checkpoint(file.read_text("utf-8"))
-    except (TrailFault, UnicodeDecodeError):
-        raise bad_secret(file, "is no high-water mark") from None
     size, root = signed or (0, EMPTY_ROOT)
     # It is written before the database: by one signature it may be ahead, but never behind.
     if head.origin != log or head.size < size or (head.size == size and head.root != root):
         raise bad_secret(file, "is not the mark of this trail")
+
+
+def high_water(installation: Installation) -> Checkpoint | None:
+    """The head that the signer signed last, as it remembers it; refused where the file holds none."""
+    try:
+        return read_checkpoint(installation.high_water_file.read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    except (TrailFault, UnicodeDecodeError):
+        raise bad_secret(installation.high_water_file, "is no high-water mark") from None
 
 
 async def _is_behind(installation: Installation, service: str) -> bool:

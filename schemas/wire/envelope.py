@@ -202,7 +202,7 @@ FORMS: Final[Mapping[str, re.Pattern[str]]] = {
     "partitionkey": _OPAQUE,
     "correlationid": _OPAQUE,
     "causationid": _EVENT,
-    "writerepoch": re.compile("[1-9][0-9]{0,2}|1[0-9]{3}|2000"),
+    "writerepoch": re.compile("([1-9][0-9]{0,2}|1[0-9]{3}|2000)"),
     "sequence": _SEQUENCE,
     "time": UTC_INSTANT,
     "datacontenttype": re.compile("application/json"),

@@ -13,8 +13,8 @@ import typer
 
 from deploy.local.jars import class_path
 from deploy.local.places import cache_directory
-from deploy.local.processes import PROCESSES
 from services.cli.talk import FAILED, INTERRUPTED, OK, USAGE, AsJson, check_choices, fail, say
+from services.cli.tokens import TAKEN_BY
 from services.referrals.domain.life_cycle import diagram
 
 app = typer.Typer()
@@ -111,7 +111,7 @@ def write_schemas() -> None:
     Writes the published JSON Schemas, the AsyncAPI document and the OpenAPI documents anew from the code.
     """
     code = subprocess.call(_module("schemas.publishing"), cwd=REPOSITORY)
-    for service in (process.name for process in PROCESSES if "api" in process.ports):
+    for service in TAKEN_BY:
         written = subprocess.run(
             _module(f"services.{service}", "openapi"), cwd=REPOSITORY, stdout=subprocess.PIPE, check=False
         )

@@ -40,7 +40,7 @@ def logs(
     """Examples: `concert logs health`, `concert logs kafka --since 10m`, `concert logs health-2`.
 
     Shows the lines of a part, or of all processes of a service together; works also while nothing runs.
-    No line holds what a survivor told, an id of hers or a refused value.
+    Lines of services hold neither what a survivor told nor a value that was refused.
     """
     folder = load(data).logs
     found = sorted(path.stem for path in folder.glob("*.log"))

@@ -52,8 +52,6 @@ UnknownClient: Final = define_refusal(
     __name__, "unknown_client", "no client of this id and address is registered with the local issuer", 400
 )
 
-Code = Annotated[str, Query(min_length=1, max_length=500)]
-
 
 class GrantRefused(Exception):
     """The token endpoint says no, with a code of its closed list."""

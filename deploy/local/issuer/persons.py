@@ -13,9 +13,8 @@ from typing import Annotated, Final
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from deploy.local.accounts import Account, let_read
-from deploy.local.places import write_private
 from services.runtime.clock import Clock
+from services.runtime.durable_files import write_durably
 from services.runtime.logs import log
 from services.runtime.tokens import Pseudonym
 
@@ -64,13 +63,12 @@ class Persons:
             return is_right
 
 
-def add_person(file: Path, name: str, reader: Account | None = None) -> str:
+def add_person(file: Path, name: str) -> str:
     """Let a person sign in by a new passphrase, which is told this once; whoever was there gets another."""
     passphrase, salt = secrets.token_urlsafe(PASSPHRASE_BYTES), secrets.token_hex(16)
     written = json.dumps({**_read(file), name: (salt, _hash(passphrase, salt))})
     _PERSONS.validate_json(written)
-    # A crash between the two leaves a file that the issuer cannot read: nobody gets in until the next start.
-    let_read(reader, write_private(file, written))
+    write_durably(file, written.encode())
     return passphrase
 
 

@@ -24,6 +24,7 @@ from deploy.local.backups import (
     seal_secrets,
     write_manifest,
 )
+from deploy.local.configuration import LOG_NUMBER
 from deploy.local.installation import Installation
 from deploy.local.refusals import CannotRun
 from schemas.wire.hpke import key_id, length_prefixed, seal
@@ -78,7 +79,11 @@ def refused(directory: Path, its: Installation) -> str:
     return refusal.value.code
 
 
-def test_what_this_installation_made_may_be_used(its: Installation, key: BackupKey, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [1, 2, 10])
+def test_what_this_installation_made_of_any_log_of_its_year_may_be_used(
+    its: Installation, key: BackupKey, tmp_path: Path, number: int
+) -> None:
+    (its.configuration.data / LOG_NUMBER).write_text(f"{number}\n")
     directory = made(its, key, tmp_path / "backup")
 
     check_backup(directory, read_manifest(directory), its, KNOWN)

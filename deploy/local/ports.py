@@ -13,6 +13,8 @@ from deploy.local.refusals import CannotRun
 HOST: Final = "127.0.0.1"
 CHOSEN_FROM: Final = range(20_000, 32_000)
 """Below what systems give to outgoing connections, so that a port stays free while its part restarts."""
+BLOCK: Final = 50
+"""A process chooses from blocks of ports that it holds alone; other installations' parts may restart too."""
 
 FREED_WITHIN_SECONDS: Final = 3.0
 POLL_SECONDS: Final = 0.05
@@ -49,7 +51,7 @@ def choose(
     candidates: Iterator[int] | None = None,
 ) -> dict[str, int]:
     """A port for each name; a named one that is taken is refused, any other gives way to a free one."""
-    candidates = candidates or _any_port()
+    candidates = candidates or _left
     ports: dict[str, int] = {}
     for name, port in usual.items():
         wishes = [wish for wish in (named.get(name), chosen.get(name), port) if wish]
@@ -73,8 +75,26 @@ def wait_until_free(ports: Mapping[str, int]) -> None:
         time.sleep(POLL_SECONDS)
 
 
-def _any_port() -> Iterator[int]:
-    order = list(CHOSEN_FROM)
-    random.SystemRandom().shuffle(order)
-    yield from order
+def is_block_held(block: int) -> bool:
+    """Whether this process got a block of ports for itself alone, until it ends."""
+    sign = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        sign.bind(f"\0concert-ports-{block}")
+    except OSError:
+        sign.close()
+        return False
+    sign.detach()  # stays bound as long as this process lives, and vanishes with it
+    return True
+
+
+def _own_ports() -> Iterator[int]:
+    blocks = list(CHOSEN_FROM[::BLOCK])
+    random.SystemRandom().shuffle(blocks)
+    for block in blocks:
+        if is_block_held(block):
+            yield from range(block, block + BLOCK)
     raise CannotRun("port_taken", "No free port was found.")
+
+
+_left: Final = _own_ports()
+"""What this process has not chosen yet: it never chooses one twice, as what listened may come back."""

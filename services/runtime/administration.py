@@ -1,10 +1,11 @@
 """Topics, rights and users on the brokers, made from a table of topics; blocks, so call it in a thread."""
 
+import socket
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from kafka import TopicPartition
 from kafka.admin import (
@@ -24,6 +25,7 @@ from kafka.admin import (
     UserScramCredentialUpsertion,
 )
 from kafka.errors import GroupIdNotFoundError, KafkaError, NoError
+from kafka.net.inet import KafkaNetSocket
 
 from schemas.wire.topic import Topic, ViewTopics
 from services.runtime.errors import Unavailable
@@ -78,6 +80,19 @@ class Difference:
         return f"{self.kind} {self.subject}{states if self.wanted or self.found else ''}"
 
 
+class _Sockets(KafkaNetSocket):  # type: ignore[misc]  # the library has no types
+    """Closes the socket of a connection that does not come about, which the library leaves open."""
+
+    SCHEMES = ("direct",)
+
+    async def sock_connect(self, net: Any, sock: socket.socket, *where: Any, **until: Any) -> socket.socket:
+        try:
+            return await super().sock_connect(net, sock, *where, **until)  # type: ignore[no-any-return]
+        except BaseException:  # GeneratorExit too: the client is closed while it connects
+            sock.close()
+            raise
+
+
 class _Admin(KafkaAdminClient):  # type: ignore[misc]  # the library has no types
     """Closes its thread when it cannot connect, which the library leaves running."""
 
@@ -102,6 +117,7 @@ def connect(
             sasl_plain_username=user,
             sasl_plain_password=password,
             bootstrap_timeout_ms=within_ms,
+            proxy_url=f"{_Sockets.SCHEMES[0]}://",  # no proxy: by its name the library takes these sockets
         )
     except KafkaError as error:
         raise Unavailable("the brokers do not answer, or refuse this user") from error

@@ -174,6 +174,10 @@ def _socket_of(inherited: int | None, port: int) -> socket.socket:
     # With the protocol named: asyncio leaves Nagle on without it.
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    bound.bind(("127.0.0.1", port))
-    bound.listen(512)  # whoever comes before the process is ready waits, as with sockets handed over
+    try:
+        bound.bind(("127.0.0.1", port))
+        bound.listen(512)  # whoever comes before the process is ready waits, as with sockets handed over
+    except BaseException:
+        bound.close()
+        raise
     return bound

@@ -1,10 +1,8 @@
 """Ports for what a test starts itself."""
 
-import socket
+from deploy.local.ports import trial_ports
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of loopback that nobody listens on, and that nobody else of these tests is given."""
+    return trial_ports(["any"])["any"]

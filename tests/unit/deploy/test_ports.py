@@ -1,6 +1,7 @@
 """Which port a part gets."""
 
 import itertools
+import os
 
 import pytest
 
@@ -43,6 +44,17 @@ def test_a_trial_never_takes_a_usual_port() -> None:
     found = ports.trial_ports(USUAL)
     assert set(found.values()) <= set(ports.CHOSEN_FROM)
     assert len(set(found.values())) == len(USUAL)
+
+
+def test_no_port_is_chosen_twice_as_its_part_may_only_be_restarting() -> None:
+    chosen = [port for _ in range(200) for port in ports.trial_ports(USUAL).values()]
+    assert len(set(chosen)) == len(chosen)
+
+
+def test_a_block_of_ports_is_held_by_one_process_alone() -> None:
+    block = 100_000 + os.getpid()  # no ports at all, and of no other run
+    assert ports.is_block_held(block)
+    assert not ports.is_block_held(block)
 
 
 def test_a_port_that_is_listened_on_is_not_free() -> None:

@@ -1,7 +1,10 @@
 """No port is open that nobody serves, and none to whoever comes."""
 
+import warnings
+
 import pytest
 
+from deploy.local.ports import listen
 from services.runtime.ports import WrongPorts, servers_of
 from services.runtime.settings import PortSettings
 from services.runtime.web import caller_of, create_app
@@ -19,3 +22,12 @@ def test_a_socket_that_nobody_serves_refuses_the_start(monkeypatch: pytest.Monke
 
     with pytest.raises(WrongPorts, match="nobody serves api"):
         servers_of(PortSettings(), health=HEALTH)
+
+
+def test_a_port_that_somebody_else_has_leaves_no_socket_open() -> None:
+    with listen(0) as taken, warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        with pytest.raises(OSError, match="in use"):
+            servers_of(PortSettings(health=taken.getsockname()[1]), health=HEALTH)
+
+    assert [str(one.message) for one in told if one.category is ResourceWarning] == []

@@ -7,6 +7,7 @@ are had from one place alone, the database that a restore put aside; else anothe
 import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Literal
 
 import asyncpg
@@ -20,7 +21,7 @@ from deploy.local.provisioning import high_water
 from deploy.local.refusals import CannotRun
 from schemas.topics import SECTORS
 from schemas.trail.bytes import TrailFault
-from schemas.trail.notes import Checkpoint, checkpoint_text, named_key, signed_checkpoint
+from schemas.trail.notes import Checkpoint, checkpoint_text, named_key, read_size_line, signed_checkpoint
 from schemas.trail.tree import EMPTY_ROOT, Tree, leaf_hash
 from services.runtime.crash import crash_point
 from services.runtime.durable_files import write_durably
@@ -212,5 +213,13 @@ def _seen(installation: Installation, origin: str) -> int:
     """The largest signed size that those who check permits saw of this log."""
     files = [installation.log_size_file(sector) for sector in SECTORS]
     files += [installation.vault_folder(sector) / "log_size" for sector in SECTORS]
-    told = [file.read_text("ascii").split() for file in files if file.exists()]
-    return max((int(words[1]) for words in told if len(words) == 2 and words[0] == origin), default=0)
+    told = [_size_line(file) for file in files if file.exists()]
+    return max((size for log, size in told if log == origin), default=0)
+
+
+def _size_line(file: Path) -> tuple[str, int]:
+    try:
+        return read_size_line(file.read_text("ascii"))
+    except (TrailFault, UnicodeDecodeError):
+        sentence = f"{file} names no log and size. Take it away if the others beside it are to be believed."
+        raise CannotRun("log_size_unreadable", f"{sentence} Nothing was changed.") from None

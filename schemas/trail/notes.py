@@ -94,12 +94,31 @@ def read_checkpoint(text: str) -> Checkpoint:
     lines = text.split("\n")
     if len(lines) != 4 or lines[3] or not _is_name(lines[0]) or not lines[0].isascii():
         raise TrailFault("a checkpoint is three lines: origin, size, root")
-    size, root = lines[1], decoded(lines[2])
-    if not (size.isascii() and size.isdigit()) or len(size) > 19 or (size[0] == "0" and size != "0"):
+    size, root = _size(lines[1]), decoded(lines[2])
+    if len(root) != HASH_BYTES:
+        raise TrailFault("a root is 32 bytes")
+    return Checkpoint(lines[0], size, root)
+
+
+def size_line(origin: str, size: int) -> str:
+    """How far a log was seen, as whoever checks permits keeps it."""
+    return f"{origin} {size}\n"
+
+
+def read_size_line(text: str) -> tuple[str, int]:
+    """The log and the size that such a line names."""
+    origin, _, rest = text.partition(" ")
+    if not _is_name(origin) or not rest.endswith("\n"):
+        raise TrailFault("how far a log was seen is one line: its name and its size")
+    return origin, _size(rest[:-1])
+
+
+def _size(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or len(text) > 19 or (text[0] == "0" and text != "0"):
         raise TrailFault("a size is a decimal number without leading zeros")
-    if len(root) != HASH_BYTES or int(size) > _SIZE_MAX:
-        raise TrailFault("a root is 32 bytes, and a size fits 63 bits")
-    return Checkpoint(lines[0], int(size), root)
+    if int(text) > _SIZE_MAX:
+        raise TrailFault("a size fits 63 bits")
+    return int(text)
 
 
 def signed_note(text: str, signer: Signer) -> str:

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from schemas.trail.bytes import TrailFault
+from schemas.trail.notes import read_size_line, size_line
 from services.runtime.durable_files import PRIVATE, write_durably
 
 KEPT_EVERY_SECONDS: Final = 5.0
@@ -51,14 +53,13 @@ class LogSize:
             kept = self._read()
             if kept and kept[0] == self._origin:  # another process may have seen more
                 self.largest = max(self.largest, kept[1])
-            write_durably(self._file, f"{self._origin} {self.largest}\n".encode())
+            write_durably(self._file, size_line(self._origin, self.largest).encode())
             self._kept, self._kept_at = self.largest, now
 
     def _read(self) -> tuple[str, int] | None:
         try:
-            origin, _, size = self._file.read_text("ascii").partition(" ") if self._file else ("", "", "")
-            return (origin, int(size)) if self._file else None
+            return read_size_line(self._file.read_text("ascii")) if self._file else None
         except FileNotFoundError:
             return None
-        except ValueError:
+        except (TrailFault, UnicodeDecodeError):
             raise LogSizeUnreadable(str(self._file)) from None

@@ -313,9 +313,10 @@ def test_a_size_goes_to_disk_at_once_and_then_every_five_seconds(tmp_path: Path)
 
     assert kept == [f"{ORIGIN} {one}\n" for one in (16, 16, 48, 48)]
     assert LogSize(file, ORIGIN).largest == 48
-    file.write_text("no size")
-    with pytest.raises(LogSizeUnreadable):
-        LogSize(file, ORIGIN)
+    for wrong in "", "no size", f"{ORIGIN} 48", f"{ORIGIN} -48\n", f"{ORIGIN} 4\u0668\n", f"{ORIGIN}  48\n":
+        file.write_text(wrong)
+        with pytest.raises(LogSizeUnreadable):
+            LogSize(file, ORIGIN)
 
 
 def test_while_another_process_writes_the_size_nothing_is_written_and_then_the_larger_one(

@@ -59,6 +59,7 @@ WORDS: Final = (
     Word("vault", "vault", OPERATORS, "Sectors' vaults: how they are, and new keys.", is_noun=True),
     Word("token", "tokens", OPERATORS, "Print an access token of the local issuer."),
     Word("test", "development", DEVELOPERS, "Run the tests of every kind."),
+    Word("fault", "development", DEVELOPERS, "Strike a trial installation under load; see what is left."),
     Word("dev", "development", DEVELOPERS, "Check the code, test one kind, write the schemas.", is_noun=True),
 )
 

@@ -130,7 +130,7 @@ def test_it_can_be_reached_through_a_link(checkout: Checkout) -> None:
     assert f"|{checkout.folder}|1|1|status" in out
 
 
-@pytest.mark.parametrize("word", ["test", "dev"])
+@pytest.mark.parametrize("word", ["test", "dev", "fault"])
 def test_words_of_developers_bring_the_developers_packages(checkout: Checkout, word: str) -> None:
     checkout.run(word)
     assert "requirements-dev.lock" in checkout.calls

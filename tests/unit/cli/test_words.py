@@ -169,6 +169,17 @@ def test_what_an_alarm_tells_to_do_are_commands_that_are_there() -> None:
         parse(typer.main.get_command(application(words)), words)
 
 
+def test_what_the_documents_tell_to_type_are_words_and_verbs_that_are_there() -> None:
+    nouns = {word.name: word.is_noun for word in WORDS}
+    for path in (REPOSITORY / "README.md", *(REPOSITORY / "docs").rglob("*.md")):
+        told = set(re.findall(r"\./concert ([a-z][a-z-]*)(?: ([a-z][a-z-]*))?", path.read_text("utf-8")))
+        assert {name for name, _ in told} <= nouns.keys(), path
+        for name, verb in told:
+            if nouns[name] and verb:
+                root: Any = typer.main.get_command(application([name]))
+                assert verb in root.commands[name].commands, (path, name)
+
+
 def test_a_hint_keeps_the_data_directory_that_was_named() -> None:
     assert command("status", None) == "`concert status`"
     assert command("status", Path("a folder/x")) == "`concert status --data 'a folder/x'`"

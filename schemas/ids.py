@@ -46,6 +46,7 @@ KINDS: Final[Mapping[str, IdKind]] = {
     "consent": _random("cns_"),  # the owner's sector service, when consent is recorded
     "dead_letter": _random("dl_"),  # the reader that could not use the event
     "operator_act": _random("oac_"),  # the service that an operator had do something
+    "plan": _random("plan_"),  # operations, for an act that a person is to confirm
     "unmet": _random("unm_"),  # the sector service in which a search of the directory found no help
     "subject": _random("sub_"),  # the owner's sector service: the case's alias in the trail
     "packet": _random("pkt_"),  # the owner's sector service, with the case
@@ -112,6 +113,8 @@ CaseId = Annotated[str, StringConstraints(pattern=KINDS["case"].pattern)]
 ConsentId = Annotated[str, StringConstraints(pattern=KINDS["consent"].pattern)]
 AgencyId = Annotated[str, StringConstraints(pattern=KINDS["agency"].pattern)]
 DeskCode = Annotated[str, StringConstraints(pattern=KINDS["desk"].pattern)]
+OperatorActId = Annotated[str, StringConstraints(pattern=KINDS["operator_act"].pattern)]
+PlanId = Annotated[str, StringConstraints(pattern=KINDS["plan"].pattern)]
 UnmetNeedId = Annotated[str, StringConstraints(pattern=KINDS["unmet"].pattern)]
 ServiceId = Annotated[str, StringConstraints(pattern=KINDS["service"].pattern)]
 ProtocolId = Annotated[str, StringConstraints(pattern=KINDS["protocol"].pattern)]

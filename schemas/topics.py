@@ -6,6 +6,7 @@ from typing import Final
 from schemas.events import dialogue, facts, learning, partnership, referral
 from schemas.events.directory import ServiceRegistered
 from schemas.events.governance import AgencyCurrent, ProtocolCurrent, ServiceCurrent
+from schemas.events.operations import ActRecorded
 from schemas.events.partnership import CommitteeCurrent, MandateCurrent
 from schemas.events.unmet_need import ReportUnmetNeed, UnmetNeedRecorded
 from schemas.wire.body import by_type
@@ -13,7 +14,7 @@ from schemas.wire.receipts import DeliveryReceipt
 from schemas.wire.topic import Topic, ViewTopics
 
 SECTORS: Final = ("health", "police", "social_services", "education", "civil_society")
-SERVICES: Final = (*SECTORS, "referrals", "notifications", "audit", "governance")
+SERVICES: Final = (*SECTORS, "referrals", "notifications", "audit", "governance", "operations")
 """A service's name is also its Kafka user, its database role and the end of its CloudEvents source."""
 
 
@@ -97,6 +98,15 @@ DIRECTORY_STATE: Final = Topic(
     compacted=True,
     partitions=3,
 )
+OPERATIONS_FACTS: Final = Topic(
+    title="operations.facts",
+    writer="operations",
+    readers=(),
+    classification="confidential",
+    keys=("operator_act",),
+    carries=by_type(ActRecorded),
+    partitions=3,
+)
 
 TOPICS: Final = (
     *STEPS.values(),
@@ -105,7 +115,10 @@ TOPICS: Final = (
     GOVERNANCE_STATE,
     GOVERNANCE_FACTS,
     DIRECTORY_STATE,
+    OPERATIONS_FACTS,
 )
+ONLOOKERS: Final = ("operations",)
+"""Users that see where every log, group and broker stands, and nothing of what a log holds."""
 
 
 def written_by(service: str) -> tuple[Topic, ...]:

@@ -28,7 +28,7 @@ from services.runtime.migrate import folders, migrate
 from services.runtime.settings import DatabaseSettings
 from services.runtime.writer_epoch import EpochUnreadable, read_epoch, write_epoch
 
-ORDER: Final = ("notifications", "referrals", *SECTORS, "governance", "audit")
+ORDER: Final = ("notifications", "referrals", *SECTORS, "governance", "operations", "audit")
 """Whoever is told before whoever tells, so that what a copy lacks another one has and sends again.
 
 The sectors after the arbiter, because they hold what was answered 202; last the trail, which has to hold

@@ -28,6 +28,7 @@ IMPORTED_ONCE: Final = (
     "services.referrals.wiring",
     "services.notifications.wiring",
     "services.governance.wiring",
+    "services.operations.wiring",
     "joserfc.jwt",
     "uvicorn.lifespan.on",
 )

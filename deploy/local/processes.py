@@ -40,7 +40,7 @@ BROKERS: Final[Variables] = {
 WRITER: Final[Variables] = {
     "EPOCH_FILE": lambda its, name: its.epoch_file(name),
     "NEIGHBOURS": lambda its, name: json.dumps(
-        {one: its.internal_url(one) for one in SERVICES if one not in (name, "audit")}
+        {one: its.internal_url(one) for one in SERVICES if one not in (name, "audit", "operations")}
     ),
 }
 TLS: Final[Variables] = {
@@ -52,6 +52,9 @@ TRAIL: Final[Variables] = {"TRAIL_URL": lambda its, name: its.internal_url("audi
 ISSUER: Final[Variables] = {
     "ISSUER__NAME": lambda its, name: its.issuer.name,
     "ISSUER__KEYS_FILE": lambda its, name: its.issuer.keys_file,
+}
+EVERYBODY: Final[Variables] = {
+    "SERVICES": lambda its, name: json.dumps({one: its.internal_url(one) for one in SERVICES})
 }
 LOG: Final[Variables] = {"LOG": lambda its, name: its.configuration.origin}
 LOG_VERIFIER: Final[Variables] = {"AUDIT__LOG_KEY": lambda its, name: its.log_key}
@@ -137,7 +140,8 @@ INSIDE: Final = ("internal", "health")
 OUTSIDE: Final = ("api", *INSIDE)
 BOTH: Final = (KAFKA, POSTGRES)
 RECORD: Final = NAMED | DATABASE
-COMMON: Final = INSTALLED | RECORD | BROKERS | WRITER | TLS | TRAIL
+DURABLE: Final = RECORD | BROKERS | WRITER | TLS | TRAIL
+COMMON: Final = INSTALLED | DURABLE
 ALONE: Final = INSTALLED | LOG | LOG_VERIFIER | VAULT
 WATCHING: Final = NAMED | BROKERS | VIEW
 
@@ -160,6 +164,7 @@ PROCESSES: Final = (
         for view in VIEWS
     ),
     Process(ISSUER_PROCESS, "deploy.local.issuer", ("api", "health"), (), NAMED | SIGNS_IN),
+    Process("operations", "services.operations", OUTSIDE, BOTH, DURABLE | EVERYBODY),
 )
 """In the order of their start; they stop in the opposite order."""
 

@@ -7,7 +7,7 @@ from deploy.local.installation import Installation
 from deploy.local.refusals import CannotRun
 from deploy.local.secrets import bad_secret
 from deploy.local.subprocesses import Say, silence
-from schemas.topics import SERVICES, TOPICS, VIEWS
+from schemas.topics import ONLOOKERS, SERVICES, TOPICS, VIEWS
 from schemas.trail.bytes import TrailFault
 from schemas.trail.notes import Checkpoint, read_checkpoint
 from schemas.trail.tree import EMPTY_ROOT
@@ -22,7 +22,9 @@ from services.runtime.settings import DatabaseSettings
 def topology(installation: Installation, *more: Topic) -> Topology:
     """What the table of topics, and whatever stands beside it, asks of this installation's brokers."""
     is_local, namespace = installation.configuration.has_one_broker, installation.kafka.namespace
-    return administration.topology((*TOPICS, *more), SERVICES, namespace, local=is_local, views=VIEWS)
+    return administration.topology(
+        (*TOPICS, *more), SERVICES, namespace, local=is_local, views=VIEWS, onlookers=ONLOOKERS
+    )
 
 
 def plan_topology(installation: Installation) -> list[Difference]:

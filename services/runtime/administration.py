@@ -35,6 +35,8 @@ ITERATIONS: Final = 8192
 CONNECTED_WITHIN_MS: Final = 10_000
 APPLIED_WITHIN_SECONDS: Final = 20.0
 POLL_SECONDS: Final = 0.02
+CLUSTER: Final = "kafka-cluster"
+"""The brokers' own name for themselves, as a resource of rights."""
 CLUSTER_SETTINGS: Final = {"min.insync.replicas": "2", "unclean.leader.election.enable": "false"}
 
 FAILURES: Final = (KafkaError, Unavailable, OSError)
@@ -140,13 +142,17 @@ def topology(
     *,
     local: bool,
     views: Sequence[ViewTopics] = (),
+    onlookers: Sequence[str] = (),
 ) -> Topology:
-    """What a cluster must have; `services` and views are those that get a user."""
+    """What a cluster must have; `services` and views are those that get a user, `onlookers` those who may describe all."""
     by_name = {topic.name(namespace): topic for topic in topics}
     rights = {one for name, topic in by_name.items() for one in _rights(topic, name, namespace)}
     for view in views:
         by_name |= {changelog.name(namespace): changelog for changelog in view.changelogs}
         rights |= set(_view_rights(view, namespace))
+    seen = {(one.resource_pattern.resource_type.name, one.resource_pattern.resource_name) for one in rights}
+    for user in onlookers:
+        rights |= {right(user, "DESCRIBE", *one) for one in (*seen, ("CLUSTER", CLUSTER))}
     users = frozenset((*services, *(view.user for view in views)))
     return Topology(namespace, by_name, frozenset(rights), users, local)
 
@@ -174,7 +180,7 @@ def _view_rights(view: ViewTopics, namespace: str) -> Iterator[ACL]:
 
 def plan(admin: KafkaAdminClient, wanted: Topology) -> list[Difference]:
     """Every difference between the cluster and the table; empty when nothing is to be done."""
-    rights, credentials = _found_rights(admin, wanted.namespace), admin.describe_user_scram_credentials()
+    rights, credentials = _found_rights(admin, wanted), admin.describe_user_scram_credentials()
     users = {user for user, told in credentials.items() if told["credential_infos"]}
     return sorted(
         [
@@ -311,15 +317,16 @@ def _found_settings(
     }
 
 
-def _found_rights(admin: KafkaAdminClient, namespace: str) -> frozenset[ACL]:
-    """Every permission of the cluster, or with a namespace those inside it."""
+def _found_rights(admin: KafkaAdminClient, wanted: Topology) -> frozenset[ACL]:
+    """Every permission of the cluster, or with a namespace those inside it, and those that it needs besides."""
     anything = ResourcePatternFilter(ResourceType.ANY, None, ACLResourcePatternType.ANY)
     found, error = admin.describe_acls(
         ACLFilter(None, None, ACLOperation.ANY, ACLPermissionType.ANY, anything)
     )
     if error is not NoError:
         raise error
-    return frozenset(acl for acl in found if acl.resource_pattern.resource_name.startswith(namespace))
+    inside = (one for one in found if one.resource_pattern.resource_name.startswith(wanted.namespace))
+    return frozenset(inside) | wanted.rights.intersection(found)
 
 
 def _told(acl: ACL) -> str:

@@ -17,6 +17,8 @@ from services.sector.subscriptions import subscriptions
 OUTSIDE: tuple[str, ...] = ()
 """Readers and writers that are no service of ours; so far there are none."""
 
+READ_BY_NOBODY_YET = ("operations.facts",)
+
 
 def title(topic: Topic) -> str:
     return topic.title
@@ -27,7 +29,7 @@ def test_a_topic_has_a_writer_and_readers_that_exist(topic: Topic) -> None:
     known = (*SERVICES, *OUTSIDE)
 
     assert topic.writer in known
-    assert topic.readers
+    assert topic.readers or topic.title in READ_BY_NOBODY_YET
     assert set(topic.readers) <= set(known)
     assert len(set(topic.readers)) == len(topic.readers)
 

@@ -40,6 +40,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     "governance": DURABLE
     | {"publication": "SI", "key_holder": "SI", "act": "SI", "record": "SIU"}
     | {"referral_fact": "SI", "governance_fact": "SI", "figure": "SID"},
+    "operations": DURABLE | {"log_sample": "SI", "stream_sample": "SI", "service_answer": "SIU"},
     "audit": {
         "log_state": "S", "entry": "S", "tile": "S", "checkpoint": "S", "subject": "Si", "data_key": "SI",
         "alembic_version": "S",

@@ -8,7 +8,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import GroupAuthorizationFailedError, KafkaError, TopicAuthorizationFailedError
 from kafka.admin import ConfigResource, ConfigResourceType
 
-from schemas.topics import SERVICES, VIEWS
+from schemas.topics import ONLOOKERS, SERVICES, VIEWS
 from schemas.topics import TOPICS as EVENTS
 from schemas.wire.topic import Topic
 from services.runtime import administration
@@ -114,11 +114,15 @@ async def test_no_service_makes_a_topic(space: Space) -> None:
 
 async def test_the_cluster_is_as_the_table_says_and_planted_drift_is_found(space: Space) -> None:
     space.make_topics()
-    wanted = administration.topology(EVENTS, SERVICES, space.namespace, local=True, views=VIEWS)
+    wanted = administration.topology(
+        EVENTS, SERVICES, space.namespace, local=True, views=VIEWS, onlookers=ONLOOKERS
+    )
 
     with space.admin() as admin:
         assert administration.plan(admin, wanted) == []
-        less = administration.topology(EVENTS[1:], SERVICES, space.namespace, local=True, views=VIEWS)
+        less = administration.topology(
+            EVENTS[1:], SERVICES, space.namespace, local=True, views=VIEWS, onlookers=ONLOOKERS
+        )
         found = {difference.kind for difference in administration.plan(admin, less)}
         name = TOPICS[0].name(space.namespace)
         own = {"max.message.bytes": None}

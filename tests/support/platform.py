@@ -12,7 +12,7 @@ from deploy.local.certificates import Certificates
 from deploy.local.databases import DATABASES, DatabaseServer, make_database, quoted
 from deploy.local.places import temporary_directory
 from deploy.local.secrets import Secrets
-from schemas.topics import SERVICES, TOPICS, VIEWS
+from schemas.topics import ONLOOKERS, SERVICES, TOPICS, VIEWS
 from services.runtime import administration, migrate
 from services.runtime.database import Database
 from services.runtime.identity import Identity
@@ -93,7 +93,9 @@ class Space:
         """Create the topics and rights of this space."""
         if self._has_topics:
             return
-        wanted = administration.topology(TOPICS, SERVICES, self.namespace, local=True, views=VIEWS)
+        wanted = administration.topology(
+            TOPICS, SERVICES, self.namespace, local=True, views=VIEWS, onlookers=ONLOOKERS
+        )
         with self.admin() as admin:
             administration.apply(admin, wanted, lambda user: self.platform.secrets.password("kafka", user))
         self._has_topics = True

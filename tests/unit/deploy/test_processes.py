@@ -110,8 +110,8 @@ def test_an_installation_with_other_holders_has_none_of_their_private_keys(
     chosen = configuration.trial(tmp_path / "other", governance_keys_file=theirs)
     other = Installation(chosen, usual_ports())
 
-    # The trail keeps nothing that governance signs; whoever does pins its keys.
-    assert {each.name for each in SERVICE_PROCESSES} & {*SERVICES} == {*SERVICES} - {"audit"}
+    # Trail and operations keep nothing that governance signs; whoever does pins its keys.
+    assert {each.name for each in SERVICE_PROCESSES} & {*SERVICES} == {*SERVICES} - {"audit", "operations"}
     told = {each.environment(other)["CONCERT_GOVERNANCE_KEYS_FILE"] for each in SERVICE_PROCESSES}
 
     assert own == {str(installation.secrets.folder / "governance.public.json")}

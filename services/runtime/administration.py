@@ -144,7 +144,7 @@ def topology(
     views: Sequence[ViewTopics] = (),
     onlookers: Sequence[str] = (),
 ) -> Topology:
-    """What a cluster must have; `services` and views are those that get a user, `onlookers` those who may describe all."""
+    """What a cluster must have; `services` and views get a user, `onlookers` may describe all."""
     by_name = {topic.name(namespace): topic for topic in topics}
     rights = {one for name, topic in by_name.items() for one in _rights(topic, name, namespace)}
     for view in views:
@@ -318,7 +318,7 @@ def _found_settings(
 
 
 def _found_rights(admin: KafkaAdminClient, wanted: Topology) -> frozenset[ACL]:
-    """Every permission of the cluster, or with a namespace those inside it, and those that it needs besides."""
+    """Every permission of the cluster, or with a namespace those inside it and all that are wanted."""
     anything = ResourcePatternFilter(ResourceType.ANY, None, ACLResourcePatternType.ANY)
     found, error = admin.describe_acls(
         ACLFilter(None, None, ACLOperation.ANY, ACLPermissionType.ANY, anything)

@@ -4,8 +4,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Final, NoReturn
 
@@ -23,8 +24,25 @@ dev = typer.Typer()
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
 KINDS: Final = ("unit", "contract", "integration", "e2e", "ui")
 FAULT_RUNS: Final = ("R1", "R2", "power-cuts", "unflushed")
-BESIDE_EACH_OTHER: Final = (("integration",), ("unit", "contract", "e2e", "ui"))
-"""The first run mostly waits for its broker and its database; the second has the time between."""
+BESIDE_EACH_OTHER: Final[Mapping[str, Sequence[str]]] = {
+    "service": ("integration",),
+    "installation": (
+        "integration/test_platform.py",
+        "e2e/test_fault_runs.py",
+        "e2e/test_from_admission_to_close.py",
+        "e2e/test_kafka_lost.py",
+        "e2e/test_partnership_year.py",
+        "e2e/test_scale.py",
+        "e2e/test_up_and_down.py",
+        "e2e/test_yesterday_restored.py",
+    ),
+    "other": ("unit", "contract", "integration/test_sector_*.py", "e2e", "ui"),
+}
+"""Run → its folders and files under `tests`; a file that another run names is left to that one.
+
+Each mostly waits: for its broker and database, for installations that it starts and strikes itself, for the
+one that the rest of e2e shares. All take about as long.
+"""
 PYTEST_CODES: Final = {0: OK, 2: INTERRUPTED, 4: USAGE}
 """pytest's exit code → ours; what is not listed failed."""
 PASSED_ON: Final = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -49,23 +67,28 @@ CHECK: Final = {
 def test(context: typer.Context) -> None:
     """Examples: `concert test`, `concert test -x -k withdrawal`.
 
-    Runs the tests of every kind, two runs beside each other. Further words go to pytest, in one run.
+    Runs the tests of every kind, three runs beside each other. Further words go to pytest, in one run.
     """
     if context.args:
         _pytest(KINDS, context.args)
     class_path(cache_directory(), say)
-    shown, kept = BESIDE_EACH_OTHER
-    say(f"… {' and '.join(kept)} tests run beside these; what they say is shown afterwards")
-    with (
-        tempfile.TemporaryFile() as said,
-        subprocess.Popen(_run_of(kept), cwd=REPOSITORY, stdout=said, stderr=subprocess.STDOUT) as beside,
-    ):
-        codes = (subprocess.call(_run_of(shown), cwd=REPOSITORY), beside.wait())
-        said.seek(0)
-        print(said.read().decode(errors="replace"))
-    for kinds, code in zip(BESIDE_EACH_OTHER, codes, strict=True):
-        say(f"{'✗' if code else '✓'} {' and '.join(kinds)} tests")
-    raise typer.Exit(PYTEST_CODES.get(codes[0] or codes[1], FAILED))
+    shown, *kept = BESIDE_EACH_OTHER
+    say(f"… the {' and '.join(kept)} tests run beside these; what they say is shown afterwards")
+    with ExitStack() as stack:
+        said = [stack.enter_context(tempfile.TemporaryFile()) for _ in kept]
+        beside = [
+            stack.enter_context(
+                subprocess.Popen(_beside(run), cwd=REPOSITORY, stdout=file, stderr=subprocess.STDOUT)
+            )
+            for run, file in zip(kept, said, strict=True)
+        ]
+        codes = [subprocess.call(_beside(shown), cwd=REPOSITORY), *(one.wait() for one in beside)]
+        for file in said:
+            file.seek(0)
+            print(file.read().decode(errors="replace"))
+    for run, code in zip(BESIDE_EACH_OTHER, codes, strict=True):
+        say(f"{'✗' if code else '✓'} {run} tests")
+    raise typer.Exit(PYTEST_CODES.get(next(filter(None, codes), OK), FAILED))
 
 
 @app.command("fault", short_help="Strike a trial installation under load, and check what is left.")
@@ -153,6 +176,13 @@ def _passes(name: str) -> bool:
     if not is_green:
         print(done.stdout + done.stderr)
     return is_green
+
+
+def _beside(run: str) -> tuple[str, ...]:
+    own = [place for pattern in BESIDE_EACH_OTHER[run] for place in (REPOSITORY / "tests").glob(pattern)]
+    named = {pattern for one, patterns in BESIDE_EACH_OTHER.items() if one != run for pattern in patterns}
+    left = [f"--ignore-glob=tests/{pattern}" for pattern in sorted(named) if pattern.endswith(".py")]
+    return _module("pytest", *(str(place.relative_to(REPOSITORY)) for place in sorted(own)), *left)
 
 
 def _run_of(kinds: Sequence[str], words: Sequence[str] = ()) -> tuple[str, ...]:

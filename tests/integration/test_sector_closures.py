@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -202,6 +202,16 @@ AT_ONCE = 600
 HANDED_OVER_SECONDS = 0.8
 
 
+WAITED_LONG_SECONDS = 5.0
+WAITS = """
+SELECT w.pid, now() - w.query_start AS since, w.query, b.pid AS behind, b.state, b.wait_event,
+  now() - b.state_change AS its_since, b.query AS its_query, pg_blocking_pids(b.pid) AS behind_that
+FROM pg_stat_activity w CROSS JOIN unnest(pg_blocking_pids(w.pid)) AS p (pid)
+JOIN pg_stat_activity b ON b.pid = p.pid
+WHERE w.datname = current_database() AND now() - w.query_start > make_interval(secs => :seconds)"""
+"""Who waits long for whom; printed, for a race that hangs tells nothing else."""
+
+
 OpenRelease = Callable[[Case, ConsentRef, Work], Awaitable[None]]
 """What a release asks and holds before anything is handed over."""
 
@@ -210,6 +220,7 @@ OpenRelease = Callable[[Case, ConsentRef, Work], Awaitable[None]]
 class Race:
     """Releases against withdrawals, each on a real transaction of its own."""
 
+    watcher: StoredSector
     sectors: list[StoredSector]
     cases: list[Case]
     consents: list[ConsentRef]
@@ -222,7 +233,7 @@ class Race:
         """Withdraw these cases while all of them are pulled; how many releases ended too late."""
         self.ends, self.returned, self.refused = [], {}, 0
         left = iter(numbers)
-        async with asyncio.TaskGroup() as releases:
+        async with self._watched(), asyncio.TaskGroup() as releases:
             async with asyncio.TaskGroup() as withdrawals:
                 for sector in self.sectors[:WITHDRAWERS]:
                     withdrawals.create_task(self._withdraw(left, sector))
@@ -233,6 +244,20 @@ class Race:
             for task in pulling:
                 task.cancel()
         return sum(number in self.returned and end > self.returned[number] for number, end in self.ends)
+
+    @asynccontextmanager
+    async def _watched(self) -> AsyncIterator[None]:
+        async def watch() -> None:
+            while True:
+                await asyncio.sleep(WAITED_LONG_SECONDS)
+                for row in await self.watcher.rows(WAITS, seconds=WAITED_LONG_SECONDS):
+                    print(dict(row))
+
+        watching = asyncio.create_task(watch())
+        try:
+            yield
+        finally:
+            watching.cancel()
 
     async def _withdraw(self, left: Iterator[int], sector: StoredSector) -> None:
         by = asker()
@@ -272,15 +297,15 @@ async def race(space: Space) -> AsyncIterator[Race]:
     async with AsyncExitStack() as opened:
         opened.push_async_callback(database.close)
         sessions = [
-            await opened.enter_async_context(database.session()) for _ in range(WITHDRAWERS + RELEASERS)
+            await opened.enter_async_context(database.session()) for _ in range(1 + WITHDRAWERS + RELEASERS)
         ]
-        sectors = [StoredSector(PROFILE, session) for session in sessions]
+        watcher, *sectors = [StoredSector(PROFILE, session) for session in sessions]
         async with sectors[0].open() as work:
             await sectors[0].admit(*SECTOR_OF)
             await work.packets.keep_intake([an_intake_key(PROFILE.name)])
             template = await a_recorded_consent(sectors[0], await a_case(sectors[0]))
         cases, consents = await many_cases(sectors[0], template)
-        yield Race(sectors, cases, consents)
+        yield Race(watcher, sectors, cases, consents)
 
 
 async def many_cases(sector: StoredSector, template: str) -> tuple[list[Case], list[ConsentRef]]:

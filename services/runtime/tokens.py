@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, ClassVar, Final
 
-from fastapi import Request
 from joserfc import jws
 from joserfc.jwk import KeySet
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
 
 from schemas.ids import AgencyId
 from schemas.wire.strict_json import parse_json

@@ -67,12 +67,12 @@ async def test_a_feed_that_grows_in_one_process_wakes_who_waits_in_another_and_n
             own = mine.subscribe("quay-clinic")
             mine.notify(["quay-clinic"])
 
-            await asyncio.wait_for(grows.wait(), 2)
+            await asyncio.wait_for(grows.wait(), 30)
             assert (own.is_set(), other.is_set()) == (True, False)
 
             monkeypatch.setattr(siblings, "NEWS_CHARACTERS_MAX", 100)
             mine.notify({f"clinic-{number}" for number in range(50)})  # more than one NOTIFY may carry
-            await asyncio.wait_for(other.wait(), 2)
+            await asyncio.wait_for(other.wait(), 30)
 
 
 async def test_one_process_alone_has_a_number_until_it_ends_or_stands_still(space: Space) -> None:

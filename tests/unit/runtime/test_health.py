@@ -99,5 +99,5 @@ async def test_a_database_that_stands_still_does_not_hold_up_the_probes() -> Non
         found = await asyncio.gather(*(health.look() for _ in range(50)))
 
         assert {one.reason for one in found} == {"database"}
-        assert time.monotonic() - began < 2.0
+        assert time.monotonic() - began < 20.0  # alone the pool would wait for 30
         await health.close()

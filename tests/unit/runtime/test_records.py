@@ -82,14 +82,14 @@ def test_220_bytes_that_hold_two_million_headers_cost_one_record_and_next_to_not
     count: int, told_of_it: Any
 ) -> None:
     bomb = a_batch([a_header_bomb(count)], 3, "zstd")
-    before, began = peak(), time.monotonic()
+    before, began = peak(), time.process_time()
 
     found = read(a_batch(some(0)) + bomb + a_batch(some(4), 4))
 
     assert told(found) == [0, 1, 2, told_of_it, 4, 5, 6]
     assert found[3].headers == ()
     assert peak() - before < 8 * MIB
-    assert time.monotonic() - began < 0.5
+    assert time.process_time() - began < 0.5
 
 
 @pytest.mark.parametrize(("count", "reason"), [(HEADERS_MAX, None), (HEADERS_MAX + 1, "bad_header")])

@@ -16,7 +16,7 @@ from joserfc.jwk import ECKey
 
 from deploy.local.configuration import load
 from deploy.local.installation import Installation
-from deploy.local.issuer.app import ASSERTED_BY, FOR_STAFF, LIFE
+from deploy.local.issuer.app import FOR_STAFF, LIFE
 from deploy.local.issuer.clients import COMMAND
 from schemas.ids import KINDS
 from schemas.roles import GOVERNANCE_ROLES, ROLES
@@ -24,6 +24,7 @@ from schemas.topics import SECTORS
 from services.cli.installed import DataDirectory, installed
 from services.cli.talk import check_choices
 from services.runtime.clock import Clock, SystemClock
+from services.runtime.consoles.open_id import ASSERTED_BY
 from services.runtime.errors import Unavailable, define_refusal
 from services.runtime.ids import random_bytes
 from services.runtime.tokens import ALGORITHM

@@ -19,9 +19,11 @@ from services.runtime.settings import DatabaseSettings, secret_from
 
 SERVICES_FOLDER: Final = Path(__file__).parent.parent
 DURABLE: Final = SERVICES_FOLDER / "runtime" / "migrations"
+CONSOLE: Final = SERVICES_FOLDER / "runtime" / "consoles" / "migrations"
 ENGINE: Final = SERVICES_FOLDER / "sector" / "migrations"
 ENVIRONMENT: Final = SERVICES_FOLDER / "runtime" / "migration_environment"
 WITHOUT_KAFKA: Final = ("audit",)
+WITH_CONSOLE: Final = ("operations",)
 _MARK: Final = "SELECT obj_description(to_regprocedure('prune(text,integer)'), 'pg_proc') AS mark"
 
 
@@ -30,10 +32,11 @@ class WrongSchema(Exception):
 
 
 def folders(service: str) -> list[Path]:
-    """Where a service's migrations lie: the durable path's, then its own; sectors have the engine's."""
+    """Where a service's migrations lie: durable path, console, its own; sectors have the engine's."""
     durable = [] if service in WITHOUT_KAFKA else [DURABLE]
+    console = [CONSOLE] if service in WITH_CONSOLE else []
     own = SERVICES_FOLDER / service / "migrations"
-    return [*durable, own if own.is_dir() else ENGINE]
+    return [*durable, *console, own if own.is_dir() else ENGINE]
 
 
 def ages_of(service: str) -> tuple[Age, ...]:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -61,6 +61,26 @@ class IssuerSettings(_Part):
     """The issuer's public keys, as a JSON Web Key Set."""
 
 
+class ConsoleSettings(_Part):
+    """Under which address people reach a console, and which issuer signs them in (OpenID Connect)."""
+
+    address: Annotated[str, Field(pattern=r"^https?://[a-z0-9.-]{1,253}(:[0-9]{1,5})?$")]
+    """Scheme, host and port as browsers show them."""
+    issuer: Annotated[str, Field(pattern=r"^https?://[!-~]{1,500}$")]
+    """Its address, as its tokens name it."""
+    client: Annotated[str, Field(pattern=r"^[!-~]{1,200}$")]
+    """How the issuer knows this console."""
+    key_file: Path
+    """The private key (JWK, ES384) by which the console proves itself; the issuer has its public half."""
+    algorithm: Literal["ES256", "ES384", "PS256", "RS256"] = "ES384"
+    """By which the issuer signs, and nothing else is taken."""
+
+    @property
+    def is_private(self) -> bool:
+        """Whether nobody on the way can read what browsers, console and issuer say."""
+        return all(url.startswith("https://") for url in (self.address, self.issuer))
+
+
 class PortSettings(_Part):
     """Where to listen when no sockets were handed over; on loopback."""
 
@@ -112,6 +132,7 @@ class RuntimeSettings(ProcessSettings):
     kafka: KafkaSettings | None = None
     tls: TlsSettings | None = None
     issuer: IssuerSettings | None = None
+    console: ConsoleSettings | None = None
     ports: PortSettings = PortSettings()
     trail_url: str | None = None
     """The internal address of the access trail, `https://host:port`."""
@@ -135,6 +156,8 @@ class RuntimeSettings(ProcessSettings):
         super().check_mode()
         if self.mode != "local" and self.issuer and self.issuer.name.endswith(LOCAL_ISSUER):
             raise WrongMode("the local issuer serves mode local only; name your own issuer")
+        if self.mode != "local" and self.console and not self.console.is_private:
+            raise WrongMode("people sign in over https only, but in mode local; name such addresses")
 
 
 class WrongMode(Exception):

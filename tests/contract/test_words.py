@@ -14,7 +14,7 @@ from services.governance.pages.terms import TERMS
 from services.runtime.pages.languages import ENGLISH, LANGUAGES, WORDS
 
 SERVICES: Final = Path(__file__).parents[2] / "services"
-FOLDERS: Final = [path.parent for path in sorted(SERVICES.glob("*/pages/words"))]
+FOLDERS: Final = [path.parent for path in sorted(SERVICES.glob("*/*/words"))]
 METHODS: Final = [("**.py", "python"), ("**.html", "jinja2.ext:babel_extract")]
 KEYWORDS: Final[Mapping[str, Any]] = {"_": None, "message": None, "gettext": None}
 PLACES: Final = re.compile(r"%\(\w+\)s")

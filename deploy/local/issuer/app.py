@@ -4,8 +4,6 @@ RFC 6749, 7523, 7636 and 9207, OpenID Connect Core and Discovery 1.0. What it kn
 in memory: who was signing in while it ended begins again.
 """
 
-import hashlib
-from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -25,6 +23,7 @@ from deploy.local.issuer.persons import Persons
 from schemas.topics import SERVICES
 from schemas.wire.topic import source_of
 from services.runtime.clock import Clock
+from services.runtime.consoles.open_id import ASSERTED_BY, challenge_of
 from services.runtime.errors import define_refusal
 from services.runtime.forms import FORM, form_of
 from services.runtime.ids import random_bytes
@@ -36,7 +35,6 @@ from services.runtime.web import create_app
 LIFE: Final = timedelta(minutes=5)
 CODE_LIFE: Final = timedelta(minutes=1)
 CODES_MAX: Final = 1_000
-ASSERTED_BY: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 FOR_CODE: Final = "authorization_code"
 FOR_STAFF: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
@@ -176,11 +174,6 @@ class Issuer:
         header = {"typ": kind, "alg": ALGORITHM, "kid": self._key.kid}
         whole = {"iss": self.name, "iat": now, "exp": now + LIFE.seconds, **claims}
         return jwt.encode(header, whole, self._key, algorithms=[ALGORITHM])
-
-
-def challenge_of(verifier: str) -> str:
-    """What a console shows of its secret before it tells it (RFC 7636, §4.2)."""
-    return urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
 
 
 def issuer_app(issuer: Issuer, persons: Persons, path: str) -> FastAPI:

@@ -12,9 +12,10 @@ from fastapi import Request
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet
 
-from deploy.local.issuer.app import ASSERTED_BY, FOR_CODE, FOR_STAFF, LIFE, Issuer, challenge_of, issuer_app
+from deploy.local.issuer.app import FOR_CODE, FOR_STAFF, LIFE, Issuer, issuer_app
 from deploy.local.issuer.clients import Client
 from deploy.local.issuer.persons import FAILURES_MAX, Persons, add_person
+from services.runtime.consoles.open_id import ASSERTED_BY, challenge_of
 from services.runtime.ids import random_bytes
 from services.runtime.tokens import token_reader
 from tests.support.clock import StoppedClock

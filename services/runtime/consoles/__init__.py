@@ -1,0 +1,1 @@
+"""How people come into a console: the issuer signs them in, sessions stand in the service's database."""

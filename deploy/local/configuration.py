@@ -13,7 +13,14 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from deploy.local.places import cache_directory, default_directory, make_directory
 from deploy.local.refusals import CannotRun
-from services.runtime.settings import PREFIX, IssuerSettings, KafkaSettings, UnknownSetting, refuse_unknown
+from services.runtime.settings import (
+    PREFIX,
+    ConsoleSettings,
+    IssuerSettings,
+    KafkaSettings,
+    UnknownSetting,
+    refuse_unknown,
+)
 
 FILE_NAME: Final = "concert.toml"
 LOG_NUMBER: Final = "log_number"
@@ -81,6 +88,8 @@ class Configuration(BaseSettings):
     """How many processes of a service run, where it is more than one; `concert scale` changes it."""
     issuer: IssuerSettings | None = None
     """Who signs agencies' access tokens, where it is not the local issuer."""
+    console: ConsoleSettings | None = None
+    """How people reach the operators' console, where the local issuer does not sign them in."""
     governance_keys_file: Path | None = None
     """The public keys of governance's three holders, where they are not this installation's own."""
     areas_file: Path = Path(__file__).with_name("areas.csv")
@@ -155,6 +164,10 @@ def _check_mode(found: Configuration) -> None:
         raise CannotRun("wrong_mode", "A cell that is not live has a name that begins with test-.")
     if found.mode != "local" and not found.issuer:
         raise CannotRun("wrong_mode", "The local issuer serves mode local only; name your own issuer.")
+    if found.mode != "local" and found.console and not found.console.is_private:
+        raise CannotRun(
+            "wrong_mode", "People sign in over https only, but in mode local; name such addresses."
+        )
     if found.mode != "local" and not found.governance_keys_file:
         raise CannotRun(
             "wrong_mode",

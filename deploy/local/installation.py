@@ -20,11 +20,14 @@ from deploy.local.secrets import Secrets, bad_secret
 from deploy.local.subprocesses import Say
 from schemas.events.governance_keys import GovernanceKeys, KeysUnreadable
 from schemas.topics import SERVICES, VIEWS
+from services.runtime.consoles.open_id import answer_path
 from services.runtime.durable_files import write_durably
-from services.runtime.settings import LOCAL_ISSUER, IssuerSettings, KafkaSettings
+from services.runtime.settings import LOCAL_ISSUER, ConsoleSettings, IssuerSettings, KafkaSettings
 
 KAFKA_ADMIN: Final = "admin"
 OPERATOR: Final = "operator"
+CONSOLES: Final = {"operations": "ops"}
+"""Service → the name of its console."""
 
 
 class Installation:
@@ -144,6 +147,17 @@ class Installation:
             keys_file=self.secrets.issuer_public_file(),
         )
 
+    def console(self, service: str) -> ConsoleSettings | None:
+        """How people reach a service's console; nobody does without an issuer that signs them in."""
+        if self.configuration.issuer or self.configuration.console:
+            return self.configuration.console
+        return ConsoleSettings(
+            address=self.api_url(service),
+            issuer=self.issuer.name,
+            client=service,
+            key_file=self.secrets.client_key_file(service),
+        )
+
     @property
     def persons_file(self) -> Path:
         """Who may sign in at the local issuer."""
@@ -213,7 +227,17 @@ def install(configuration: Configuration, usual_ports: Mapping[str, int], say: S
 
 def register(installation: Installation) -> None:
     """Tells the local issuer its clients, and begins the file of persons."""
-    clients = [Client(id=COMMAND, keys=installation.secrets.client_keys(COMMAND), names_staff=True)]
+    clients = [
+        Client(id=COMMAND, keys=installation.secrets.client_keys(COMMAND), names_staff=True),
+        *(
+            Client(
+                id=service,
+                keys=installation.secrets.client_keys(service),
+                comes_back_to=f"{installation.api_url(service)}{answer_path(console)}",
+            )
+            for service, console in CONSOLES.items()
+        ),
+    ]
     write_durably(installation.clients_file, CLIENTS.dump_json(clients))
     if not installation.persons_file.exists():
         write_durably(installation.persons_file, b"{}")

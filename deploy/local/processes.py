@@ -3,13 +3,14 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from deploy.local.configuration import Configuration
 from deploy.local.installation import Installation
 from deploy.local.refusals import CannotRun
 from schemas.topics import SECTORS, SERVICES, TOPICS, VIEWS
-from services.runtime.settings import PREFIX
+from services.runtime.settings import PREFIX, ConsoleSettings
 
 KAFKA: Final = "kafka"
 POSTGRES: Final = "postgres"
@@ -19,6 +20,11 @@ ISSUER_PROCESS: Final = "issuer"
 
 Variables = dict[str, Callable[[Installation, str], object]]
 """Variables of a process by their names after `CONCERT_`; it is not told of one whose value is None."""
+
+
+def _of_console(field: str, its: Installation, name: str) -> object:
+    return getattr(its.console(name), field, None)
+
 
 NAMED: Final[Variables] = {
     "MODE": lambda its, name: its.configuration.mode,
@@ -55,6 +61,9 @@ ISSUER: Final[Variables] = {
 }
 EVERYBODY: Final[Variables] = {
     "SERVICES": lambda its, name: json.dumps({one: its.internal_url(one) for one in SERVICES})
+}
+CONSOLE: Final[Variables] = {
+    f"CONSOLE__{field.upper()}": partial(_of_console, field) for field in ConsoleSettings.model_fields
 }
 LOG: Final[Variables] = {"LOG": lambda its, name: its.configuration.origin}
 LOG_VERIFIER: Final[Variables] = {"AUDIT__LOG_KEY": lambda its, name: its.log_key}
@@ -164,7 +173,7 @@ PROCESSES: Final = (
         for view in VIEWS
     ),
     Process(ISSUER_PROCESS, "deploy.local.issuer", ("api", "health"), (), NAMED | SIGNS_IN),
-    Process("operations", "services.operations", OUTSIDE, BOTH, DURABLE | EVERYBODY),
+    Process("operations", "services.operations", OUTSIDE, BOTH, DURABLE | EVERYBODY | CONSOLE),
 )
 """In the order of their start; they stop in the opposite order."""
 

@@ -46,6 +46,7 @@ WORDS: Final = (
     Word("topology", "topology", OPERATORS, "Topics, users and rights on the brokers.", is_noun=True),
     Word("dead-letters", "dead_letters", OPERATORS, "Records that services set aside.", is_noun=True),
     Word("readers", "readers", OPERATORS, "Partitions that stopped, and letting them go on.", is_noun=True),
+    Word("operators", "operators", OPERATORS, "Who may come to the console, and as what.", is_noun=True),
     Word("lag", "lag", OPERATORS, "How far readers are behind, in records and seconds."),
     Word("logs", "logs", OPERATORS, "What a part wrote, in the order of time."),
     Word("refill", "refill", OPERATORS, "Let a service send again what brokers lost."),

@@ -40,7 +40,9 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     "governance": DURABLE
     | {"publication": "SI", "key_holder": "SI", "act": "SI", "record": "SIU"}
     | {"referral_fact": "SI", "governance_fact": "SI", "figure": "SID"},
-    "operations": DURABLE | {"log_sample": "SI", "stream_sample": "SI", "service_answer": "SIU"},
+    "operations": DURABLE
+    | {"log_sample": "SI", "stream_sample": "SI", "service_answer": "SIU", "operator_grant": "SIUD"}
+    | {"console_session": "SIuD", "console_form": "SIuD"},
     "audit": {
         "log_state": "S", "entry": "S", "tile": "S", "checkpoint": "S", "subject": "Si", "data_key": "SI",
         "alembic_version": "S",
@@ -54,6 +56,8 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
 COLUMNS: Mapping[tuple[str, str], set[str]] = {
     ("trail_outbox", "u"): {"refused"},
     ("operator_act", "u"): {"told_at"},
+    ("console_session", "u"): {"seen_at"},
+    ("console_form", "u"): {"answer"},
     ("denial", "u"): {"times", "until"},
     ("closure", "u"): {"task", "done_at"},
     ("data_key", "u"): {"epoch", "wrap", "is_adopted"},

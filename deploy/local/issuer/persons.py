@@ -72,6 +72,11 @@ def add_person(file: Path, name: str) -> str:
     return passphrase
 
 
+def is_person(file: Path, name: str) -> bool:
+    """Whether somebody of this name can sign in."""
+    return name in _read(file)
+
+
 def _read(file: Path) -> Mapping[str, tuple[str, str]]:
     try:
         return _PERSONS.validate_json(file.read_bytes())

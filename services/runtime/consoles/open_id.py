@@ -220,6 +220,11 @@ class OpenIdClient:
         return jwt.encode(header, said, self._key, algorithms=[ALGORITHM])
 
 
+def answer_path(console: str) -> str:
+    """Where the issuer sends browsers back to, below a console's address; it has to know the whole."""
+    return f"/{console}/sign-in/answer"
+
+
 def issuer_http() -> httpx2.AsyncClient:
     """A client for the issuer alone: it is led nowhere else, by no setting of the machine either."""
     limits = httpx2.Limits(max_connections=CONNECTIONS_MAX, max_keepalive_connections=1)

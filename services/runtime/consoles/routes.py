@@ -18,7 +18,6 @@ from services.runtime.pages.languages import Language, language_of, message
 from services.runtime.pages.rendering import Pages
 
 SIGN_IN: Final = "sign-in"
-ANSWER: Final = "sign-in/answer"
 SIGN_OUT: Final = "sign-out"
 AnswerPart = Annotated[str | None, Query(max_length=2_000)]
 
@@ -136,7 +135,7 @@ def entry_routes(console: Console, pages: EntryPages) -> APIRouter:
         console.begin_try(answer, attempt)
         return answer
 
-    @router.get(f"/{ANSWER}")
+    @router.get("/sign-in/answer")
     async def come_back(
         request: Request,
         code: AnswerPart = None, state: AnswerPart = None, iss: AnswerPart = None,

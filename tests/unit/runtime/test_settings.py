@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from services.runtime.clock import TEST_CLOCK, SystemClock
 from services.runtime.settings import (
+    ConsoleSettings,
     DatabaseSettings,
     IssuerSettings,
     KafkaSettings,
@@ -105,6 +106,36 @@ def test_what_does_not_go_with_the_mode_is_refused(mode: Any, cell: str, issuer:
 )
 def test_what_goes_with_the_mode_is_taken(mode: Any, cell: str, issuer: Any) -> None:
     a_choice(mode=mode, cell=cell, issuer=issuer).check_mode()
+
+
+@pytest.mark.parametrize(
+    ("mode", "address", "issuer", "is_taken"),
+    [
+        ("local", "http://127.0.0.1:8121", "http://127.0.0.1:8119/local-issuer", True),
+        ("test", "https://ops.example", "https://issuer.example", True),
+        ("test", "http://ops.example", "https://issuer.example", False),
+        ("test", "https://ops.example", "http://issuer.example", False),
+    ],
+)
+def test_people_sign_in_over_https_but_in_mode_local(
+    mode: Any, address: str, issuer: str, *, is_taken: bool
+) -> None:
+    console = ConsoleSettings(address=address, issuer=issuer, client="ops", key_file=Path("key"))
+    settings = a_choice(mode=mode, cell="test-cell", console=console)
+
+    if is_taken:
+        settings.check_mode()
+    else:
+        with pytest.raises(WrongMode):
+            settings.check_mode()
+
+
+@pytest.mark.parametrize(
+    "address", ["https://ops.example/", "https://a@b", "ftp://ops", "https://ops.example\n"]
+)
+def test_an_address_of_a_console_is_scheme_host_and_port(address: str) -> None:
+    with pytest.raises(ValidationError):
+        ConsoleSettings(address=address, issuer="https://i", client="ops", key_file=Path("key"))
 
 
 def test_the_mode_is_checked_as_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,9 +16,9 @@ from pydantic_core import to_json
 from deploy.local.refusals import CannotRun
 from schemas.wire.public_keys import public_bytes
 from services.cli.packet_keys import PacketKey
-from services.cli.tokens import TokenClient
 from services.runtime.clock import SystemClock
 from services.runtime.ids import random_bytes
+from services.runtime.token_client import TokenClient
 
 PATIENCE_SECONDS: Final = 90.0
 RETRY_SECONDS: Final = 0.2

@@ -6,7 +6,7 @@ import httpx2
 from pydantic_core import to_json
 
 from services.cli.agency_client import ANSWER_WITHIN_SECONDS, Json, UnexpectedAnswer
-from services.cli.tokens import TokenClient
+from services.runtime.token_client import TokenClient
 
 PERSON: Final = "p-1"
 """The pseudonym of whoever acts for a partner."""

@@ -46,11 +46,12 @@ INTERNAL_ALONE: Final = frozenset(
         "services.runtime.refusals.NothingWaits",
         "services.runtime.refusals.NoSuchLetter",
         "services.runtime.refusals.NotCsv",
+        "services.runtime.token_client.TokenRefused",
         "services.runtime.forms.NotAForm",
         "services.runtime.refusals.TableTooLarge",
     }
 )
-"""Refusals of the runtime that only internal ports answer, or the partners' to a table."""
+"""Refusals that only internal ports answer, the partners' to a table, or a client of the issuer meets."""
 OPERATORS: Final = ("services.governance.domain.publications.", "services.governance.domain.founding.")
 """What governance refuses to the operator alone."""
 DEFINED_IN: Final = {"notifications": ("runtime", "notifications"), "governance": ("governance",)}

@@ -25,7 +25,7 @@ from services.cli.agency_client import (
 )
 from services.cli.demo.checks import PlayedReferral
 from services.cli.demo.play import STORIES, all_told, take
-from services.cli.tokens import TokenClient
+from services.runtime.token_client import TokenClient
 
 INVOKE, OK, FAIL, INFO = "invoke", "ok", "fail", "info"
 PATIENCE_SECONDS: Final = 600.0

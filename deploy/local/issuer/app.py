@@ -29,6 +29,7 @@ from services.runtime.forms import FORM, form_of
 from services.runtime.ids import random_bytes
 from services.runtime.pages.answers import HEADERS, POLICY, style_routes
 from services.runtime.pages.rendering import STYLE_PATH
+from services.runtime.token_client import FOR_STAFF
 from services.runtime.tokens import ALGORITHM, TYPE
 from services.runtime.web import create_app
 
@@ -36,7 +37,6 @@ LIFE: Final = timedelta(minutes=5)
 CODE_LIFE: Final = timedelta(minutes=1)
 CODES_MAX: Final = 1_000
 FOR_CODE: Final = "authorization_code"
-FOR_STAFF: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 ERRORS: Final = {
     "invalid_client": "prove who asks by a client_assertion of a registered key (private_key_jwt), made once",
@@ -150,7 +150,7 @@ class Issuer:
             named, said = self._staff.read(form.get("assertion", ""))
         except NotProven:
             raise GrantRefused("invalid_grant") from None
-        if named != client or not client.names_staff:
+        if named != client or not client.may_name(said.agency):
             raise GrantRefused("invalid_grant")
         services = form.get("scope", "").split(" ")
         if not {*services} <= {*SERVICES}:

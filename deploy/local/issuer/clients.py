@@ -15,6 +15,8 @@ from services.runtime.tokens import ALGORITHM, LEEWAY_SECONDS, TOKEN_BYTES_MAX, 
 
 COMMAND: Final = "command"
 """The client by which the `concert` command stands for the systems of all agencies."""
+PROBE: Final = "probe"
+"""The client by which operations stands for the systems of probes, and of no other agency."""
 LIFE_SECONDS_MAX: Final = 300
 USED_MAX: Final = 100_000
 """How many assertions are remembered until they end; with more, none is taken."""
@@ -32,6 +34,12 @@ class Client(BaseModel):
     """Where a browser is sent with the code, exactly; without it nobody signs in for this client."""
     names_staff: bool = False
     """Whether it may say which of an agency's people it acts for."""
+    agencies: tuple[AgencyId, ...] | None = None
+    """Whose people these may be; None is any agency's."""
+
+    def may_name(self, agency: str) -> bool:
+        """Whether it may act for people of this agency."""
+        return self.names_staff and (self.agencies is None or agency in self.agencies)
 
 
 CLIENTS: Final = TypeAdapter(Annotated[list[Client], Field(max_length=1_000)])

@@ -14,9 +14,9 @@ from schemas.events.governance import ProtocolCurrent, ProtocolDocument, documen
 from schemas.topics import SECTORS
 from services.cli.agency_client import AgencyAccount, Json
 from services.cli.partner_client import PartnerClient
-from services.cli.tokens import TokenClient
 from services.governance.domain.founding import FoundingAct
 from services.runtime.clock import SystemClock
+from services.runtime.token_client import TokenClient
 
 COUNTRY, DISTRICT = "ZZ", "ZZ0104"
 STEERING, MECHANISM = "cmt_national", "cmt_tidewell"

@@ -32,8 +32,9 @@ from services.cli.demo.partners import partnership
 from services.cli.demo.pulls import PullBook
 from services.cli.directory import ImportReport, import_directory
 from services.cli.governance_keys import read_document
-from services.cli.tokens import TokenClient, token_client
+from services.cli.tokens import token_client
 from services.runtime.clock import SystemClock
+from services.runtime.token_client import TokenClient
 
 PROTOCOL: Final = Path(deploy.local.__file__).with_name("protocol.json")
 MORE: Final = {

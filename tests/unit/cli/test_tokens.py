@@ -12,14 +12,16 @@ from deploy.local.issuer.clients import COMMAND
 from deploy.local.processes import ISSUER_PROCESS, PROCESSES
 from deploy.local.secrets import Secrets
 from schemas.roles import GOVERNANCE_ROLES, ROLES
-from services.cli.tokens import TAKEN_BY, TokenClient
+from services.cli.tokens import TAKEN_BY
+from services.runtime.token_client import HELD_FOR, TokenClient
 from tests.support.clock import StoppedClock
 
 
 async def test_a_held_token_is_asked_for_anew_once_half_of_its_life_is_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    issuer = TokenClient("http://127.0.0.1:1", Secrets(tmp_path / "secrets").client_key_file(COMMAND))
+    key_file = Secrets(tmp_path / "secrets").client_key_file(COMMAND)
+    issuer = TokenClient("http://127.0.0.1:1", COMMAND, key_file, TAKEN_BY)
     issuer.clock = clock = StoppedClock()
     asked: list[Mapping[str, Any]] = []
 
@@ -31,7 +33,8 @@ async def test_a_held_token_is_asked_for_anew_once_half_of_its_life_is_over(
     whose = {"agency": "harbour-clinic", "staff": "s-17", "role": "nurse"}
     first, other = await issuer.held_token(**whose), await issuer.held_token(**whose | {"role": "supervisor"})
 
-    clock.forward(LIFE / 2 - timedelta(seconds=1))
+    assert HELD_FOR == LIFE / 2
+    clock.forward(HELD_FOR - timedelta(seconds=1))
     assert await issuer.held_token(**whose) == first != other
     clock.forward(timedelta(seconds=1))
     assert await issuer.held_token(**whose) == "token 3"

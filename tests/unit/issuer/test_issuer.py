@@ -12,11 +12,12 @@ from fastapi import Request
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet
 
-from deploy.local.issuer.app import FOR_CODE, FOR_STAFF, LIFE, Issuer, issuer_app
+from deploy.local.issuer.app import FOR_CODE, LIFE, Issuer, issuer_app
 from deploy.local.issuer.clients import Client
 from deploy.local.issuer.persons import FAILURES_MAX, Persons, add_person
 from services.runtime.consoles.open_id import ASSERTED_BY, challenge_of
 from services.runtime.ids import random_bytes
+from services.runtime.token_client import FOR_STAFF
 from services.runtime.tokens import token_reader
 from tests.support.clock import StoppedClock
 
@@ -29,7 +30,9 @@ ASKED = {
     "state": "s" * 32, "nonce": "n" * 32,
     "code_challenge": challenge_of(SECRET), "code_challenge_method": "S256",
 }  # fmt: skip
-KEYS = {name: ECKey.generate_key("P-384", auto_kid=True) for name in ("issuer", "operations", "command")}
+KEYS = {
+    name: ECKey.generate_key("P-384", auto_kid=True) for name in ("issuer", "operations", "command", "probe")
+}
 
 
 def public(name: str) -> dict[str, Any]:
@@ -39,6 +42,7 @@ def public(name: str) -> dict[str, Any]:
 CLIENTS = {
     "operations": Client(id="operations", keys=public("operations"), comes_back_to=BACK),
     "command": Client(id="command", keys=public("command"), names_staff=True),
+    "probe": Client(id="probe", keys=public("probe"), names_staff=True, agencies=("probe-health",)),
 }
 
 
@@ -177,6 +181,16 @@ async def test_a_system_gets_the_token_of_the_person_behind_it(stage: Stage) -> 
     assert (caller.staff, caller.client, caller.agency, caller.role) == (
         "s-17", "harbour-clinic-system", "harbour-clinic", "nurse",
     )  # fmt: skip
+
+
+async def test_the_probes_client_names_people_of_probes_alone(stage: Stage) -> None:
+    def asked(agency: str) -> dict[str, str]:
+        said = stage.said("probe", sub="probe", agency=agency, role="intake")
+        return {"grant_type": FOR_STAFF, "assertion": said, "scope": "health"}
+
+    answers = [await stage.token("probe", asked(agency)) for agency in ("probe-health", "harbour-clinic")]
+
+    assert [answer.json().get("error") for answer in answers] == [None, "invalid_grant"]
 
 
 async def test_what_does_not_hold_is_refused_by_a_code_of_the_closed_list(stage: Stage) -> None:

@@ -86,6 +86,8 @@ class Configuration(BaseSettings):
     smtp: MailServer | None = None
     scale: Mapping[str, int] = {}
     """How many processes of a service run, where it is more than one; `concert scale` changes it."""
+    probe: bool = True
+    """Whether referrals between probes show that all works; in mode `local`, which admits them by itself."""
     issuer: IssuerSettings | None = None
     """Who signs agencies' access tokens, where it is not the local issuer."""
     console: ConsoleSettings | None = None
@@ -178,8 +180,8 @@ def _check_mode(found: Configuration) -> None:
 
 def trial(data: Path, **changes: Any) -> Configuration:
     """The configuration of a temporary installation, for demonstrations and tests."""
-    values = {"cache": cache_directory(), "year": datetime.now(UTC).year, "data": data, **changes}
-    return Configuration.model_construct(**values)
+    values: dict[str, Any] = {"cache": cache_directory(), "year": datetime.now(UTC).year, "data": data}
+    return Configuration.model_construct(**values | {"probe": False} | changes)
 
 
 def kept(configuration: Configuration, ports: Mapping[str, int], scale: Mapping[str, int]) -> Configuration:

@@ -12,14 +12,14 @@ from deploy.local import configuration as configurations
 from deploy.local.certificates import Certificates
 from deploy.local.configuration import Configuration, ExternalDatabase, MailServer
 from deploy.local.databases import DATABASES, FURTHER_ROLES, DatabaseServer
-from deploy.local.issuer.clients import CLIENTS, COMMAND, Client
+from deploy.local.issuer.clients import CLIENTS, COMMAND, PROBE, Client
 from deploy.local.places import make_directory, must_reach
 from deploy.local.ports import HOST
 from deploy.local.postgres import ADMIN
 from deploy.local.secrets import Secrets, bad_secret
 from deploy.local.subprocesses import Say
 from schemas.events.governance_keys import GovernanceKeys, KeysUnreadable
-from schemas.topics import SERVICES, VIEWS
+from schemas.topics import SECTORS, SERVICES, VIEWS
 from services.runtime.consoles.open_id import answer_path
 from services.runtime.durable_files import write_durably
 from services.runtime.settings import LOCAL_ISSUER, ConsoleSettings, IssuerSettings, KafkaSettings
@@ -28,6 +28,8 @@ KAFKA_ADMIN: Final = "admin"
 OPERATOR: Final = "operator"
 CONSOLES: Final = {"operations": "ops"}
 """Service → the name of its console."""
+PROBE_OF: Final = {sector: f"probe-{sector.replace('_', '-')}" for sector in SECTORS}
+"""Sector → its probe, by the id of its admission."""
 
 
 class Installation:
@@ -179,6 +181,12 @@ class Installation:
         return [] if self.configuration.governance_keys_file else self.secrets.governance_keys
 
     @property
+    def is_probed(self) -> bool:
+        """Whether it admits probes, between which operations plays referrals."""
+        its = self.configuration
+        return its.probe and its.mode == "local" and not its.issuer and bool(self.holders)
+
+    @property
     def log_key(self) -> str:
         """What the access log's checkpoints are verified with."""
         return self.log_key_of(self.configuration.log_number)
@@ -227,12 +235,14 @@ def install(configuration: Configuration, usual_ports: Mapping[str, int], say: S
 
 def register(installation: Installation) -> None:
     """Tells the local issuer its clients, and begins the file of persons."""
+    keys = installation.secrets.client_keys
     clients = [
-        Client(id=COMMAND, keys=installation.secrets.client_keys(COMMAND), names_staff=True),
+        Client(id=COMMAND, keys=keys(COMMAND), names_staff=True),
+        Client(id=PROBE, keys=keys(PROBE), names_staff=True, agencies=tuple(PROBE_OF.values())),
         *(
             Client(
                 id=service,
-                keys=installation.secrets.client_keys(service),
+                keys=keys(service),
                 comes_back_to=f"{installation.api_url(service)}{answer_path(console)}",
             )
             for service, console in CONSOLES.items()

@@ -8,6 +8,8 @@ from typing import Final
 
 from deploy.local.configuration import Configuration
 from deploy.local.installation import Installation
+from deploy.local.issuer.clients import PROBE
+from deploy.local.probes import probes_of
 from deploy.local.refusals import CannotRun
 from schemas.topics import SECTORS, SERVICES, TOPICS, VIEWS
 from services.runtime.settings import PREFIX, ConsoleSettings
@@ -64,6 +66,12 @@ EVERYBODY: Final[Variables] = {
 }
 CONSOLE: Final[Variables] = {
     f"CONSOLE__{field.upper()}": partial(_of_console, field) for field in ConsoleSettings.model_fields
+}
+PROBED: Final[Variables] = {
+    "PROBE__ISSUER": lambda its, name: its.issuer.name if its.is_probed else None,
+    "PROBE__CLIENT": lambda its, name: PROBE if its.is_probed else None,
+    "PROBE__KEY_FILE": lambda its, name: its.secrets.client_key_file(PROBE) if its.is_probed else None,
+    "PROBE__AGENCIES": lambda its, name: json.dumps(probes_of(its)) if its.is_probed else None,
 }
 LOG: Final[Variables] = {"LOG": lambda its, name: its.configuration.origin}
 LOG_VERIFIER: Final[Variables] = {"AUDIT__LOG_KEY": lambda its, name: its.log_key}
@@ -173,7 +181,7 @@ PROCESSES: Final = (
         for view in VIEWS
     ),
     Process(ISSUER_PROCESS, "deploy.local.issuer", ("api", "health"), (), NAMED | SIGNS_IN),
-    Process("operations", "services.operations", OUTSIDE, BOTH, DURABLE | EVERYBODY | CONSOLE),
+    Process("operations", "services.operations", OUTSIDE, BOTH, DURABLE | EVERYBODY | CONSOLE | PROBED),
 )
 """In the order of their start; they stop in the opposite order."""
 

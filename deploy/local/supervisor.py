@@ -19,6 +19,7 @@ from deploy.local.keeper import PartKeeper
 from deploy.local.log_files import rotate
 from deploy.local.parts import READY_WITHIN_SECONDS, Part
 from deploy.local.postgres import Postgres
+from deploy.local.probes import admit_probes
 from deploy.local.processes import (
     ISSUER_PROCESS,
     KAFKA,
@@ -340,6 +341,8 @@ async def running(
             await platform.open()
             if platform.installation.holders and "governance" in platform.names:
                 await publish_services(platform.installation, say)
+            if installation.is_probed and "operations" in platform.names:
+                await admit_probes(platform.installation, say)
             yield platform
         finally:
             await platform.close()

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from pydantic import BaseModel
 
 from schemas.events.governance import AgencyCurrent, ProtocolCurrent, ServiceCurrent, document_hash
-from schemas.events.governance_keys import SignatureFault
+from schemas.events.governance_keys import GovernanceBody, SignatureFault
 from schemas.events.partnership import AgencyAdmitted, AgencySuspended
 from schemas.topics import GOVERNANCE_FACTS, GOVERNANCE_STATE
 from schemas.wire.body import Body, key_of
@@ -31,7 +31,7 @@ from services.governance.domain.life_cycle import (
     perform,
 )
 from services.governance.domain.partners import Partner
-from services.governance.domain.protocols import SharingVersion
+from services.governance.domain.protocols import SharingVersion, versions
 from services.governance.domain.publications import Kind, Publication, PublicationReceipt
 from services.governance.domain.referral_facts import ReferralFact, referral_fact
 from services.governance.domain.rules import FiguresUnread, Rules
@@ -207,6 +207,8 @@ async def admit_agency(agency: AgencyCurrent, work: Work) -> PublicationReceipt:
         publications.check_takes_part(agency, await work.acts.lock())  # no partner leaves meanwhile
     if answers and await work.publications.is_answered(agency.organization, but=agency.agency):
         raise publications.OrganizationInUse
+    if agency.probe:
+        return receipt  # what is told is counted
     fact = AgencyAdmitted if answers else AgencySuspended
     told = fact(agency=agency.agency, version=agency.version, sector=agency.sector)
     await work.acts.tell(GOVERNANCE_FACTS, [(told, work.clock.now())])
@@ -220,6 +222,17 @@ async def publish_service(service: ServiceCurrent, work: Work) -> PublicationRec
     if receipt.is_news and not await work.publications.hold(service.service, publications.keys_of(service)):
         raise publications.KeyInUse
     return receipt
+
+
+async def publish_probe_protocol(content: ProtocolCurrent, work: Work) -> PublicationReceipt:
+    """Take the next version of a protocol among probes: nobody decides on it, for it shares nothing."""
+    register = await work.acts.lock()  # nobody drafts a protocol of this id meanwhile
+    if versions(register, content.document.id) or register.get(Partner.kind, content.document.id):
+        raise publications.IdTaken
+    agencies = await work.publications.all("agency")
+    admitted = (one.content for one in agencies if isinstance(one.content, AgencyCurrent))
+    publications.check_among_probes(content, admitted)
+    return await _publish("protocol", content, work)
 
 
 async def found(founding: FoundingAct, work: Work) -> ActReceipt:
@@ -360,8 +373,9 @@ async def _keep(outcomes: Sequence[ActOutcome], register: GovernanceRegister, wo
             await work.acts.tell(GOVERNANCE_STATE, [(one.current, one.act.at)])
 
 
-async def _publish(kind: Kind, content: AgencyCurrent | ServiceCurrent, work: Work) -> PublicationReceipt:
-    name, version, digest = key_of(content), content.version, document_hash(content)
+async def _publish(kind: Kind, content: GovernanceBody, work: Work) -> PublicationReceipt:
+    body = content.document if isinstance(content, ProtocolCurrent) else content
+    name, version, digest = key_of(content), body.version, document_hash(body)
     publication = Publication(kind, name, version, digest, content, work.clock.now())
     last = await work.publications.current(name)
     is_news = publications.is_new(publication, last)

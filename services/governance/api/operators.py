@@ -7,12 +7,13 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel
 
 from schemas.events.governance import Sector
-from schemas.ids import AgencyId
+from schemas.ids import AgencyId, ProtocolId
 from services.governance.domain.figures import Indicator
 from services.governance.domain.founding import FoundingAct
 from services.governance.domain.publications import (
     AgencyDocument,
     OtherId,
+    ProbeProtocol,
     Publication,
     PublicationReceipt,
     ServiceDocument,
@@ -23,6 +24,7 @@ from services.governance.handlers import (
     Work,
     admit_agency,
     found,
+    publish_probe_protocol,
     publish_service,
     rebuild,
 )
@@ -57,6 +59,14 @@ def operators_routes(open_work: OpenWork, indicators: Mapping[str, Indicator]) -
             raise OtherId
         async with open_work() as work:
             return await publish_service(content, work)
+
+    @router.put("/protocols/{protocol}")
+    async def put_protocol(protocol: ProtocolId, content: ProbeProtocol) -> PublicationReceipt:
+        """Put a protocol among probes in force, or its next version."""
+        if content.document.id != protocol:
+            raise OtherId
+        async with open_work() as work:
+            return await publish_probe_protocol(content, work)
 
     @router.put("/founding")
     async def put_founding(content: FoundingAct) -> ActReceipt:

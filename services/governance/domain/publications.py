@@ -1,6 +1,6 @@
 """What may be published: which version follows which, and what a document must say to be acted on."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +16,7 @@ from schemas.events.governance import (
     TIMERS,
     URGENCIES,
     AgencyCurrent,
+    ProtocolCurrent,
     ProtocolDocument,
     PullRow,
     ServiceCurrent,
@@ -40,6 +41,12 @@ class AgencyDocument(AgencyCurrent):
 
 class ServiceDocument(ServiceCurrent):
     """A sector service as the operator writes it down."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ProbeProtocol(ProtocolCurrent):
+    """A protocol among probes as the operator hands it in."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -95,6 +102,11 @@ OrganizationInUse: Final = _define(
 AgencyNoPartner: Final = _define(
     "agency_no_partner",
     "Let the partners admit the organisation in this sector first; then publish its keys.",
+    422,
+)
+ProbesAlone: Final = _define(
+    "probes_alone",
+    "Without a decision only a protocol among probes comes into force; let a committee adopt this one.",
     422,
 )
 UnknownSector: Final = _define("unknown_sector", "This installation has no service of that sector.", 422)
@@ -177,6 +189,15 @@ def check_protocol(document: ProtocolDocument, sector_of: Mapping[str, str]) -> 
         check_pull_row(row, document)
 
 
+def check_among_probes(protocol: ProtocolCurrent, agencies: Iterable[AgencyCurrent]) -> None:
+    """Refuse a protocol on which nobody decided, but one among probes that lets nothing be pulled."""
+    document = protocol.document
+    probes = {one.agency: one.sector for one in agencies if one.probe}
+    if document.pulls or not probes.keys() >= set(document.parties):
+        raise ProbesAlone
+    check_protocol(document, probes)
+
+
 def check_pull_row(row: PullRow, document: ProtocolDocument) -> None:
     """Refuse a row that says what nobody knows, or lets out what the matrix hides."""
     known = FIELD_ROWS[row.group]
@@ -203,8 +224,12 @@ def check_agency(agency: AgencyCurrent) -> None:
 
 
 def check_takes_part(agency: AgencyCurrent, register: GovernanceRegister) -> None:
-    """Refuse an agency whose organisation the partners have not admitted in this sector."""
+    """Refuse an agency that the partners have not admitted in this sector; a probe is no partner's."""
     found = register.get("partner", agency.agency)
+    if agency.probe and found:
+        raise IdTaken
+    if agency.probe:
+        return
     if found is None or found.state != "admitted" or found.content.sector != agency.sector:
         raise AgencyNoPartner
 

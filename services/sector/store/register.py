@@ -70,13 +70,17 @@ SELECT e.*, a.id AS agency, a.sector
 FROM directory_entry e LEFT JOIN LATERAL (
   SELECT id, sector FROM agency
   WHERE organization = e.organization AND status = 'active' ORDER BY id LIMIT 1) a ON true
-WHERE e.service > :after ORDER BY e.service LIMIT :limit"""
+WHERE e.service > :after AND NOT EXISTS (
+  SELECT FROM agency WHERE organization = e.organization AND document ->> 'probe' = 'true')
+ORDER BY e.service LIMIT :limit"""
+"""A probe helps nobody: neither a list nor a search shows it."""
 
 _CANDIDATES: Final = """
 SELECT e.*, a.id AS agency, a.sector
 FROM directory_entry e CROSS JOIN LATERAL (
   SELECT id, sector FROM agency
-  WHERE organization = e.organization AND status = 'active' ORDER BY id LIMIT 1) a
+  WHERE organization = e.organization AND status = 'active'
+    AND document ->> 'probe' IS DISTINCT FROM 'true' ORDER BY id LIMIT 1) a
 WHERE :need = ANY(e.needs) AND e.status = 'active' AND a.id <> :asker
   AND a.sector = coalesce(:sector, a.sector)
   AND (e.areas = '{}' OR EXISTS (

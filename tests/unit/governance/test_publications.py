@@ -9,7 +9,13 @@ import pytest
 from pydantic import ValidationError
 
 from schemas.events.facts import ROWS
-from schemas.events.governance import URGENCIES, AgencyCurrent, ProtocolDocument, document_hash
+from schemas.events.governance import (
+    URGENCIES,
+    AgencyCurrent,
+    ProtocolCurrent,
+    ProtocolDocument,
+    document_hash,
+)
 from schemas.events.packet import PACKET_ROWS
 from schemas.topics import SECTORS
 from schemas.wire.minimisation import STATISTICS
@@ -22,6 +28,7 @@ from services.governance.domain.publications import (
     Kind,
     MatrixIncomplete,
     PartyNotAdmitted,
+    ProbesAlone,
     Publication,
     PullRowForbidden,
     PullRowUnknown,
@@ -33,6 +40,7 @@ from services.governance.domain.publications import (
     VersionNotNext,
     WeakKey,
     check_agency,
+    check_among_probes,
     check_protocol,
     is_new,
 )
@@ -183,6 +191,22 @@ def test_an_agency_needs_a_sector_that_somebody_serves() -> None:
         check_agency(an_agency(sector=sector))
     with pytest.raises(UnknownSector):
         check_agency(an_agency(sector="press"))
+
+
+def test_nobody_decides_on_a_protocol_among_probes_and_on_every_other_somebody_does() -> None:
+    probes = [builders.an_agency(f"probe-{n}", sector=n, probe=True) for n in ("health", "police")]
+    clinic = builders.an_agency("harbour-clinic", sector="health")
+    example = ProtocolDocument.model_validate_json(DEFAULT.read_text())
+
+    def among(*agencies: AgencyCurrent, **changes: Any) -> ProtocolCurrent:
+        parties = tuple(one.agency for one in agencies)
+        document = example.model_copy(update={"parties": parties, "pulls": (), **changes})
+        return ProtocolCurrent(document=document, hash=document_hash(document))
+
+    check_among_probes(among(*probes), [*probes, clinic])
+    for refused in (among(*probes, clinic), among(*probes, pulls=example.pulls)):
+        with pytest.raises(ProbesAlone):
+            check_among_probes(refused, [*probes, clinic])
 
 
 def test_every_part_of_an_agency_counts_in_its_hash() -> None:

@@ -40,7 +40,7 @@ class Store(Protocol):
         """Desks that take no mail, the longest first."""
 
     async def add(self, notices: Sequence[notice.Notice]) -> None:
-        """Keep each notice whose event has none yet and whose desk is registered."""
+        """Keep each notice whose event has none yet and whose desk is registered; a probe's is but noted."""
 
     async def drop(self, waiting: Mapping[str, Place | None]) -> None:
         """Let no notice go out that tells another desk than the one which its referral waits for now."""

@@ -39,14 +39,24 @@ ON CONFLICT (agency, code) DO UPDATE SET mail = excluded.mail, language = exclud
 RETURNING agency, code, mail, language, undeliverable_since
 """
 _ADD: Final = """
+WITH fresh AS (
+    SELECT * FROM unnest(
+      CAST(:event AS text[]), CAST(:referral AS text[]), CAST(:agency AS text[]), CAST(:desk AS text[]),
+      CAST(:written_at AS timestamptz[])
+    ) AS fresh (event, referral, agency, desk, written_at)),
+  probe AS (
+    SELECT id FROM agency WHERE id = ANY (CAST(:agency AS text[])) AND document ->> 'probe' = 'true'),
+  sight AS (
+    INSERT INTO probe_sight (it, seen_at)
+    SELECT 'it', max(written_at) FROM fresh JOIN probe ON probe.id = fresh.agency HAVING count(*) > 0
+    ON CONFLICT (it) DO UPDATE SET seen_at = excluded.seen_at)
 INSERT INTO notice (event, referral, agency, desk, written_at, due_at)
-SELECT event, referral, fresh.agency, desk, written_at, written_at FROM unnest(
-  CAST(:event AS text[]), CAST(:referral AS text[]), CAST(:agency AS text[]), CAST(:desk AS text[]),
-  CAST(:written_at AS timestamptz[])
-) AS fresh (event, referral, agency, desk, written_at)
+SELECT event, referral, fresh.agency, desk, written_at, written_at FROM fresh
 JOIN desk AS registered ON registered.agency = fresh.agency AND registered.code = fresh.desk
+WHERE NOT EXISTS (SELECT FROM probe WHERE probe.id = fresh.agency)
 ON CONFLICT (event) DO NOTHING
 """
+_SIGHT: Final = "SELECT seen_at FROM probe_sight"
 _DROP: Final = """
 UPDATE notice SET state = 'moot' FROM (
     SELECT n.event FROM notice n JOIN unnest(
@@ -131,6 +141,13 @@ class NotificationStore(Store):
         if notices:
             names = ("event", "referral", "agency", "desk", "written_at")
             await self._transaction.run(_ADD, **columns(notices, *names))
+
+    async def probe_seen_at(self) -> datetime | None:
+        """When a referral between probes came by last."""
+        for row in await self._transaction.rows(_SIGHT):
+            seen_at: datetime = row.seen_at
+            return seen_at
+        return None
 
     async def drop(self, waiting: Mapping[str, Place | None]) -> None:
         places = [place or (None, None) for place in waiting.values()]

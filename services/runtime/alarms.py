@@ -57,6 +57,8 @@ RULES: Final[Mapping[str, str]] = {
     "clock_leapt": "The machine's clock was set by more than 30 s; for 5 minutes deadlines keep the time "
     "as it was, then it is believed; set it right, or let it be.",
     "view_recovers": "The view reads its tables back; if it stays so: `concert views reset referrals`.",
+    "probe_fails": "Referrals between the probes of the two sectors are not seen in time: see which of their "
+    "readers stands (`concert status`, `concert lag`); the log of operations names the code.",
     "report_refused": "The trail lacks what it refused; see table trail_outbox; delete what is settled.",
 }
 """Every rule → what it means and what to do."""

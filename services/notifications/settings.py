@@ -40,6 +40,6 @@ class Settings(RuntimeSettings):
     smtp: SmtpSettings
     governance_keys_file: Path
     """The three public keys of which two must have signed what is in force, as a JSON object."""
-    gather_ms: int = 1_000
+    gather_ms: int = 300
     sweep_every: timedelta = timedelta(seconds=1)
     """How often due notices are looked for; at most `MAILS_PER_SWEEP_MAX` mails leave each time."""

@@ -8,7 +8,6 @@ for whatever reason, gives up the lead and starts over from the database, as at 
 """
 
 import asyncio
-import math
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -241,10 +240,10 @@ class Sequencer(Sweeper):
         if self._head is not None and since and self.clock.now() - since > UNSIGNED_FOR:
             yield Alarm("head_unsigned", f"size {self._head.due_size}", since)
 
-    def checkpoint_age_seconds(self) -> float:
-        """How long ago the newest checkpoint was signed; not a number before one was seen."""
+    def checkpoint_age_seconds(self) -> float | None:
+        """How long ago the newest checkpoint was signed; None before one was seen."""
         signed_at = self._checkpoint.signed_at if self._checkpoint else None
-        return (self._wall.now() - signed_at).total_seconds() if signed_at else math.nan
+        return (self._wall.now() - signed_at).total_seconds() if signed_at else None
 
     async def resign(self, why: Refused) -> None:
         """Give up the lead and answer all that wait."""

@@ -1,11 +1,8 @@
 """Puts the trail's processes together; the only file that knows the real classes."""
 
-import math
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
-
-from prometheus_client import Gauge
 
 from schemas.topics import SECTORS, SERVICES
 from schemas.trail.bytes import decoded
@@ -22,6 +19,7 @@ from services.audit.store import LogDatabase
 from services.runtime.ages import SWEEP_SECONDS, Retention
 from services.runtime.database import Database
 from services.runtime.ids import random_bytes
+from services.runtime.metrics import ALONE, Measurement
 from services.runtime.migrate import ages_of
 from services.runtime.process import Parts, Runtime
 from services.runtime.settings import secret_from
@@ -32,11 +30,10 @@ SIGNER_LOOKS_SECONDS: Final = 0.25
 LEADER_CONNECTIONS: Final = 2
 """One holds the log's lock, one writes."""
 OPERATOR: Final = "operator"
-CHECKPOINT_AGE: Final = Gauge(
-    "concert_checkpoint_age_seconds",
+CHECKPOINT_AGE: Final = Measurement(
+    "concert_audit_checkpoint_age_seconds",
     "Since the newest checkpoint was signed; grows while nothing is written, too.",
 )
-CHECKPOINT_AGE.set(math.nan)  # in the signer's process, which reads none
 
 
 def wire(runtime: Runtime, settings: Settings) -> Parts:
@@ -65,10 +62,15 @@ def wire(runtime: Runtime, settings: Settings) -> Parts:
         permit_signer=Signer.from_seed(f"{settings.log}/permit", _key(settings.permit_key_file)),
         clock=runtime.clock,
     )
-    CHECKPOINT_AGE.set_function(sequencer.checkpoint_age_seconds)
+
+    def tell_figures() -> None:
+        age_seconds = sequencer.checkpoint_age_seconds()
+        CHECKPOINT_AGE.tell({} if age_seconds is None else {ALONE: age_seconds})
+
     return Parts(
         internal=audit_app(work),
         internal_opens=sequencer.speaks,
+        figures=(tell_figures,),
         sweepers=(
             sequencer,
             Sweeper("checkpoint", TICK_SECONDS, sequencer.tick),

@@ -2,18 +2,16 @@
 
 import os
 import sys
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
 from services.cli.talk import failures_told
+from services.runtime.version import version as current
 
-PROJECT: Final = Path(__file__).parents[2] / "pyproject.toml"
 COMPLETED: Final = ("COMP_WORDS", "_TYPER_COMPLETE_ARGS")
 
 EVERY_DAY, OPERATORS, DEVELOPERS = "Every day", "Operators", "Developers"
@@ -92,8 +90,7 @@ def application(arguments: Sequence[str]) -> typer.Typer:
 
 def _version(is_asked: bool) -> None:
     if is_asked:
-        project = tomllib.loads(PROJECT.read_text("utf-8"))["project"]
-        print(f"concert {project['version']}")
+        print(f"concert {current()}")
         raise typer.Exit
 
 

@@ -20,7 +20,8 @@ FROM outbox ORDER BY id LIMIT 1"""
 _SPAN: Final = "SELECT coalesce(max(id) - min(id) + 1, 0) AS span FROM outbox"
 _OVER: Final = "SELECT 1 FROM outbox ORDER BY id OFFSET :below LIMIT 1"
 _LETTERS: Final = """
-SELECT reason, count(*) AS letters, min(first_at) AS since
+SELECT reason, count(*) AS letters, min(first_at) AS since,
+       greatest(0, extract(epoch FROM now() - min(first_at)))::float8 AS seconds
 FROM (SELECT reason, first_at FROM dead_letter WHERE state = 'waiting' LIMIT :counted_max) d
 GROUP BY reason ORDER BY reason"""
 
@@ -36,6 +37,8 @@ class Backlog:
     """Whether the outbox has reached its guard."""
     letters: Mapping[str, int] | None = None
     """Dead letters by reason; None in a service that reads nothing."""
+    letter_seconds: Mapping[str, float] | None = None
+    """How long the oldest of each reason waits."""
     alarms: Sequence[Alarm] = ()
 
 
@@ -63,5 +66,6 @@ async def read_backlog(database: Database, *, outbox_rows_max: int) -> Backlog:
         oldest[0].seconds if oldest else 0.0,
         is_full,
         {row.reason: row.letters for row in letters},
+        {row.reason: row.seconds for row in letters},
         alarms,
     )

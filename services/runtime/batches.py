@@ -20,7 +20,7 @@ from services.runtime.identity import Identity
 from services.runtime.inbox import Turn
 from services.runtime.limits import NO_LETTERS, LetterTally, counted
 from services.runtime.logs import log
-from services.runtime.metrics import APPLIED, COMMITS, DUPLICATES, LAST_COMMIT, TRANSACTION_SECONDS
+from services.runtime.metrics import APPLIED, COMMITS, DUPLICATES, TRANSACTION_SECONDS
 from services.runtime.offsets import Partition
 from services.runtime.partition_alarms import STOPPED, UNREADABLE, WRITER_OLDER
 from services.runtime.receipts import Receipts
@@ -262,7 +262,6 @@ class Batches:
         self.expected |= {partition: following[partition] for partition in going_on}
         COMMITS.labels(group).inc()
         APPLIED.labels(group).inc(sum(letter is None for _, letter in effects))
-        LAST_COMMIT.labels(group).set_to_current_time()
 
     async def _raise(self, transaction: Transaction, reasons: Mapping[Partition, str], rule: str) -> None:
         """Let a rule stand over partitions, also over a restart; those that it stops wait for an operator."""
@@ -305,7 +304,8 @@ class Batches:
                 transaction, [one for one in read if isinstance(one.body, DeliveryReceipt)]
             )
         transaction.after_commit.append(lambda: self.receipts.note(self._by_name.values(), last))
-        DUPLICATES.labels(self._identity.group).inc(turns.count(Turn.REPEATED))
+        for one in (event for event, turn in zip(events, turns, strict=True) if turn is Turn.REPEATED):
+            DUPLICATES.labels(self._identity.group, one.topic.name(self._identity.namespace)).inc()
         return effects
 
 

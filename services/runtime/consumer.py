@@ -1,7 +1,9 @@
 """The loop around batches: fetch, apply, tell the brokers; the database says where each partition goes on."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any, Final
 
 from aiokafka import ConsumerRebalanceListener, TopicPartition
@@ -10,12 +12,20 @@ from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRa
 from services.runtime import kafka, offsets, partition_alarms
 from services.runtime.alarms import Alarm
 from services.runtime.batches import Batches
-from services.runtime.clock import SteadyClock
+from services.runtime.clock import SteadyClock, running_time
 from services.runtime.crash import crash_point
 from services.runtime.database import Database
 from services.runtime.errors import Unavailable
 from services.runtime.identity import Identity
 from services.runtime.logs import log
+from services.runtime.metrics import (
+    ASSIGNED,
+    BATCH_EVENTS,
+    BATCH_SECONDS,
+    COMMIT_AGE,
+    CONSUMED,
+    REBALANCES,
+)
 from services.runtime.offsets import Partition, PartitionLog
 from services.runtime.progress import ReaderProgress
 from services.runtime.settings import KafkaSettings
@@ -63,6 +73,7 @@ class Consumer(Worker, ConsumerRebalanceListener):  # type: ignore[misc]
         self._progress = ReaderProgress(identity.group, self._clock.now())
         self._look_at = 0.0
         self._is_untold = False
+        self._committed: dict[str, timedelta] = {}  # when last, of each topic, by `running_time`
         self.assigned = asyncio.Event()
 
     def stop(self) -> None:
@@ -74,6 +85,13 @@ class Consumer(Worker, ConsumerRebalanceListener):  # type: ignore[misc]
         """What stands over this reader's partitions, and what does not get on; from memory."""
         standing = [alarm for _, alarm in self._batches.standing]
         return [*standing, *self._progress.alarms(self._clock.now())]
+
+    def tell_figures(self) -> None:
+        """Which partitions are here, and since when nothing was committed; from memory."""
+        group, now = self._identity.group, running_time()
+        counts = Counter(one.topic for one in self._consumer.assignment()) if self._consumer else Counter()
+        ASSIGNED.tell({(group, topic): counts[topic] for topic in self._batches.topic_names})
+        COMMIT_AGE.tell({(group, topic): (now - at).total_seconds() for topic, at in self._committed.items()})
 
     async def run(self) -> None:
         """Consume until stopped; brokers away mean connecting anew, for as long as it takes."""
@@ -121,12 +139,22 @@ class Consumer(Worker, ConsumerRebalanceListener):  # type: ignore[misc]
             records = [record for partition in sorted(fetched) for record in fetched[partition]]
             if records:
                 crash_point("consumer.fetched")
-                await self._apply(records, backoff)
+                with BATCH_SECONDS.labels(self._identity.group).time():
+                    await self._apply(records, backoff)
+                self._count(records)
                 self._is_untold = True
             await self._look()
             await self._go_on(self._consumer.assignment())
         await self._tell()
         await self._batches.receipts.tell(self._database)
+
+    def _count(self, records: Sequence[Any]) -> None:
+        group, counts = self._identity.group, Counter(record.topic for record in records)
+        BATCH_EVENTS.labels(group).observe(len(records))
+        for topic, count in counts.items():
+            CONSUMED.labels(group, topic).inc(count)
+        if not (self.is_stopping or self._batches.was_overtaken):  # else another may have committed
+            self._committed |= dict.fromkeys(counts, running_time())
 
     async def _fetch(self) -> Mapping[TopicPartition, Sequence[Any]]:
         """What comes next after what was processed.
@@ -270,6 +298,7 @@ class Consumer(Worker, ConsumerRebalanceListener):  # type: ignore[misc]
             async with self._applying:
                 # All of them: to aiokafka a partition that was ours before has no place either.
                 await self._find_places(set(assigned))
+            REBALANCES.labels(self._identity.group).inc()
             self.assigned.set()
         except Exception as error:
             is_expected = isinstance(error, KafkaError | OSError | Unavailable)

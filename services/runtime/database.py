@@ -107,6 +107,11 @@ class Database:
 
         return opened
 
+    @property
+    def in_use(self) -> int:
+        """How many connections of the pool something holds now."""
+        return self._pool.get_size() - self._pool.get_idle_size() if self._pool else 0
+
     async def close(self) -> None:
         """Close every connection."""
         pool, self._pool = self._pool, None

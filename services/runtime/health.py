@@ -16,8 +16,17 @@ from services.runtime.backlog import Backlog, read_backlog
 from services.runtime.clock import SystemClock
 from services.runtime.database import Database
 from services.runtime.errors import Unavailable, define_refusal
-from services.runtime.metrics import ALARMS, DEAD_LETTER_DEPTH, OUTBOX_OLDEST_SECONDS, OUTBOX_PENDING, PROCESS
+from services.runtime.metrics import (
+    ALARMS,
+    ALONE,
+    BUILD,
+    DEAD_LETTER_DEPTH,
+    DEAD_LETTER_OLDEST,
+    OUTBOX_OLDEST,
+    OUTBOX_PENDING,
+)
 from services.runtime.problems import refusal
+from services.runtime.version import version
 from services.runtime.web import caller_of, create_app
 
 PROBED_WITHIN_SECONDS: Final = 1.0
@@ -50,13 +59,16 @@ class Health:
         outbox_rows_max: int | None,
         why_halted: Callable[[], str | None] = lambda: None,
         alarms: Sequence[AlarmSource] = (),
+        figures: Sequence[Callable[[], None]] = (),
     ) -> None:
+        """Each of `figures` tells, from memory, what is known at that moment."""
         self.part = part
         """The name of this process among those of its service."""
         self._database = database
         self._outbox_rows_max = outbox_rows_max
         self._why_halted = why_halted
         self._alarm_sources = alarms
+        self._figure_sources = figures
         self._clock = SystemClock()
         self._asking: asyncio.Task[Backlog | None] | None = None
         self._not_ready: Alarm | None = None
@@ -73,6 +85,8 @@ class Health:
         if self._not_ready and reason not in {alarm.rule for alarm in alarms}:
             alarms.append(self._not_ready)
         _set_figures(backlog, alarms)
+        for tell in self._figure_sources:
+            tell()
         return Readiness(reason, alarms, backlog)
 
     async def close(self) -> None:
@@ -112,13 +126,12 @@ def _set_figures(backlog: Backlog | None, alarms: Sequence[Alarm]) -> None:
     standing = Counter(alarm.rule for alarm in alarms)
     for rule in RULES:
         ALARMS.labels(rule).set(standing[rule])
-    if backlog is None:
-        return  # nobody knows: the last figures stand, and so does the alarm
-    OUTBOX_PENDING.set(backlog.pending)
-    OUTBOX_OLDEST_SECONDS.set(backlog.oldest_seconds)
-    DEAD_LETTER_DEPTH.clear()
-    for reason, count in (backlog.letters or {}).items():
-        DEAD_LETTER_DEPTH.labels(reason).set(count)
+    is_known = backlog is not None and backlog.letters is not None  # else there is none, or nobody knows
+    found = backlog if backlog and is_known else Backlog()
+    OUTBOX_PENDING.tell({ALONE: found.pending} if is_known else {})
+    OUTBOX_OLDEST.tell({ALONE: found.oldest_seconds} if is_known else {})
+    DEAD_LETTER_DEPTH.tell({(reason,): count for reason, count in (found.letters or {}).items()})
+    DEAD_LETTER_OLDEST.tell({(reason,): age for reason, age in (found.letter_seconds or {}).items()})
 
 
 def health_app(health: Health) -> FastAPI:
@@ -146,7 +159,7 @@ def health_app(health: Health) -> FastAPI:
     async def metrics() -> Response:
         """All figures of this process, as they are now."""
         await health.look()
-        PROCESS.labels(health.part).set(1)
+        BUILD.tell({(health.part, version()): 1})
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     return app

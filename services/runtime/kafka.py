@@ -22,6 +22,7 @@ from services.runtime.clock import Clock
 from services.runtime.crash import crash_point
 from services.runtime.errors import Unavailable
 from services.runtime.identity import Identity
+from services.runtime.metrics import SENT
 from services.runtime.offsets import Partition, Place
 from services.runtime.records import bound_fetching
 from services.runtime.settings import KafkaSettings, secret_from
@@ -166,6 +167,7 @@ class RelayProducer:
             crash_point("relay.sent")  # some may have arrived; the same ids go out again
             for (partition, batch), place in zip(batches, await asyncio.gather(*sent), strict=True):
                 self._acked(partition, place.offset, batch.record_count())
+                SENT.labels(partition[0]).inc(batch.record_count())
             return {partition: self.acked[partition] for partition, _ in batches}
         except BaseException:
             await self.close()  # its numbering is broken off, also where a batch was not even taken

@@ -26,6 +26,8 @@ from services.runtime.health import Health, health_app
 from services.runtime.identity import Identity
 from services.runtime.log_ends import LOOK_SECONDS, LogEnds
 from services.runtime.logs import configure, log, tell_end
+from services.runtime.loop_watch import LoopWatch
+from services.runtime.metrics import ALONE, POOL_IN_USE
 from services.runtime.migrate import WrongSchema, ages_of, check_schema, migrate
 from services.runtime.openapi import text_of
 from services.runtime.operator_acts import TELL_SECONDS, OperatorActs
@@ -83,6 +85,8 @@ class Parts:
     """Why the service's own work has stopped until a person looks, or None; it is not ready then."""
     alarms: Sequence[AlarmSource] = ()
     """What a person must look at, though the service goes on."""
+    figures: Sequence[Callable[[], None]] = ()
+    """Each tells, from memory, what is known when somebody looks."""
     closes: Sequence[Callable[[], Awaitable[None]]] = ()
     """Connections to close once nothing uses them any more."""
 
@@ -167,6 +171,7 @@ class DurablePath:
     operators: list[APIRouter] = field(default_factory=list)
     closes: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     neighbours: list[APIRouter] = field(default_factory=list)
+    figures: list[Callable[[], None]] = field(default_factory=list)
     consumer: Consumer | None = None
     restoring: Restoring | None = None
 
@@ -257,6 +262,7 @@ class DurablePath:
             lease_seconds=lease,
         )
         self.watched.append(self.consumer)
+        self.figures.append(self.consumer.tell_figures)
         self.operators.append(operations.routes(database, identity.group, batches))
 
 
@@ -290,6 +296,7 @@ async def running(service: str, settings: RuntimeSettings, wire: Wire) -> AsyncI
             outbox_rows_max=settings.outbox_rows_max if durable.relays else None,
             why_halted=lambda: durable.why_closed() or parts.why_halted(),
             alarms=[*parts.alarms, *durable.alarms, *(one.alarms for one in watched)],
+            figures=[*parts.figures, *durable.figures, lambda: POOL_IN_USE.tell({ALONE: database.in_use})],
         )
         internal = internal_app(parts.internal, operators, identity, durable.neighbours)
         servers = servers_of(
@@ -300,7 +307,8 @@ async def running(service: str, settings: RuntimeSettings, wire: Wire) -> AsyncI
             tls=settings.tls,
             internal_opens=parts.internal_opens,
         )
-        workers: list[Worker] = [*watched, *durable.relays, *([siblings] if settings.kafka else [])]
+        workers: list[Worker] = [LoopWatch(), *watched, *durable.relays]
+        workers += [siblings] if settings.kafka else []
         async with asyncio.TaskGroup() as group:
             # HTTP answers at once, Kafka joins when it can.
             tasks = [group.create_task(server.serve(sockets)) for server, sockets in servers]

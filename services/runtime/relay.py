@@ -11,7 +11,7 @@ from services.runtime.crash import crash_point
 from services.runtime.database import FAILURES, Database
 from services.runtime.errors import Unavailable
 from services.runtime.logs import log
-from services.runtime.metrics import OUTBOX_SENT
+from services.runtime.metrics import SEND_SECONDS
 from services.runtime.offsets import Partition
 from services.runtime.transaction import Transaction
 from services.runtime.worker import Backoff, Worker
@@ -131,12 +131,12 @@ class Relay(Worker):
             sent = await relay(Transaction(session), partial(self._sent, session), shard=self._shard)
             if sent:
                 crash_point("relay.committed")
-                OUTBOX_SENT.inc(sent)
             backoff.reset()
             await self.pause(0 if sent == ROWS_MAX else POLL_SECONDS)
 
     async def _sent(self, session: Any, rows: Sequence[Any]) -> Mapping[Partition, int]:
-        return await _while_alive(session, self._produce(rows))
+        with SEND_SECONDS.labels("send").time():
+            return await _while_alive(session, self._produce(rows))
 
 
 async def _while_alive(session: Any, work: Awaitable[R]) -> R:

@@ -32,12 +32,15 @@ from services.runtime.clock import Clock, SystemClock
 from services.runtime.crash import crash_point
 from services.runtime.health import NotReady
 from services.runtime.logs import configure, log, tell_end
-from services.runtime.metrics import VIEW_APPLIED, VIEW_SKIPPED
+from services.runtime.loop_watch import LoopWatch
+from services.runtime.metrics import ALARMS, BUILD, VIEW_APPLIED, VIEW_SKIPPED
 from services.runtime.ports import servers_of
 from services.runtime.problems import refusal
 from services.runtime.process import watchdog
 from services.runtime.records import bound_fetching
 from services.runtime.settings import KafkaSettings, PortSettings, ProcessSettings, secret_from
+from services.runtime.version import version
+from services.runtime.view_figures import tell_sensed
 from services.runtime.web import caller_of, create_app
 
 FAILED: Final = 70
@@ -95,7 +98,9 @@ async def serve_view(view: View, settings: ViewSettings) -> None:
     app, tables = _faust_app(view, settings)
     shown = view_app(view, app, tables, SystemClock())
     [(server, sockets)] = servers_of(settings.ports, health=shown)
+    loop_watch = LoopWatch()
     async with asyncio.TaskGroup() as group:
+        group.create_task(loop_watch.run())
         group.create_task(server.serve(sockets))
         try:
             async with faust_app_running(app, stop_timeout=STOPPED_WITHIN_SECONDS):
@@ -103,6 +108,7 @@ async def serve_view(view: View, settings: ViewSettings) -> None:
                 watchdog()
         finally:
             server.end()
+            loop_watch.stop()
     if app.crash_reason:
         raise app.crash_reason
 
@@ -129,7 +135,10 @@ def view_app(view: View, app: Any, tables: Tables, clock: Clock) -> FastAPI:
 
     @shown.get("/metrics")
     async def metrics() -> Response:
-        """All figures of this process."""
+        """All figures of this process, as they are now."""
+        ALARMS.labels("view_recovers").set(not is_current(app))
+        BUILD.tell({(view.topics.user, version()): 1})
+        tell_sensed(app)
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     @shown.get(f"/v1/views/{view.topics.service}")

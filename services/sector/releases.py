@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
+import prometheus_client
 from pydantic import ValidationError
 
 from schemas.events.access import PermitAnswer, PermitRequest
@@ -37,6 +38,9 @@ RELEASES_OF_AGENCY_MAX: Final = 2
 """How many of them to one agency, so that a slow one keeps only its own waiting."""
 WAITING_OF_AGENCY_MAX: Final = 64
 """How many more of its releases wait for their turn: each has an entry in the trail, and a nonce."""
+DECISIONS: Final = prometheus_client.Counter(
+    "concert_consent_decisions", "Pulls that were allowed, or refused and why.", ["decision"]
+)
 AskTrail = Callable[[PermitRequest], Awaitable[bytes]]
 
 
@@ -61,10 +65,12 @@ class Releases(PacketGate):
             async with self._open_work() as work:
                 ground = await ground_of(pull, work)
         except Refused as refused:
+            DECISIONS.labels(refused.code).inc()
             async with self._open_work() as work:
                 by = Asker(pull.recipient, pull.actor)
                 await record_denial(by, refused.code, pull.referral, work)
             raise
+        DECISIONS.labels("allowed").inc()
         try:
             nonce = await self._vault.ask(ground.access)
         except VaultRefusal as refusal:

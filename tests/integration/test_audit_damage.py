@@ -229,7 +229,7 @@ async def test_a_damaged_detail_is_told_by_its_index_and_reads_go_on(
         fresh = [await permitted(trail, client, request(one)) for one in (an_access(), listing.access)]
         outcome = await told(client, "/v1/outcomes", body)
         found = (await process.health.look()).alarms
-        age_seconds = REGISTRY.get_sample_value("concert_checkpoint_age_seconds")
+        age_seconds = REGISTRY.get_sample_value("concert_audit_checkpoint_age_seconds")
         alarms = {alarm.where for alarm in found if alarm.rule == "detail_damaged"}
         await until(lambda: signed_size(trail, fresh[1].index + 1))
         verdict = verdict_on(await exported(trail, tmp_path / "kit"))

@@ -5,6 +5,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from schemas.events.referral import AcknowledgeReferral
 from schemas.topics import GOVERNANCE_STATE
@@ -431,3 +432,53 @@ async def test_letters_that_stay_unusable_keep_no_others_from_being_tried(
     async with space.transaction("referrals") as transaction:
         rows = await transaction.rows("SELECT attempts FROM dead_letter WHERE key = :key", key=key)
     assert min(row.attempts for row in rows) >= 2  # letters of other tests had their tries between
+
+
+async def scraped(port: int) -> dict[tuple[str, ...], float]:
+    """What Prometheus would read there: a name and the values of its labels → a value."""
+    async with httpx2.AsyncClient() as client:
+        text = (await client.get(f"http://127.0.0.1:{port}/metrics")).text
+    samples = [one for family in text_string_to_metric_families(text) for one in family.samples]
+    return {(one.name, *one.labels.values()): one.value for one in samples}
+
+
+COUNTS = """
+SELECT (SELECT count(*) FROM inbox) AS taken, (SELECT count(*) FROM outbox) AS pending,
+  (SELECT count(*) FROM dead_letter WHERE reason = 'malformed_json' AND state = 'waiting') AS letters,
+  (SELECT coalesce(sum(next), 0) FROM consumer_offset WHERE topic = :topic) AS read"""
+
+
+async def test_a_scrape_says_what_the_database_says(space: Space) -> None:
+    group, topic = f"{space.namespace}referrals", HEALTH_STEPS.name(space.namespace)
+    keys = [new_id("referral") for _ in range(7)]
+    good, port = [a_good_record(key) for key in keys], free_port()
+    settings = space.settings(RuntimeSettings, "referrals", ports=PortSettings(health=port))
+    name = "concert_consumer_last_commit_age_seconds"
+
+    async with running("referrals", settings, Reader().wire):
+        before = await scraped(port)
+        async with space.transaction("referrals") as transaction:
+            [known] = await transaction.rows(COUNTS, topic=topic)
+        await send_raw(space, "health", topic, [*good, good[0], POISON["malformed_json"](keys[0])])
+        await until(lambda: _has_read(space, topic, known.read + 9))
+        after = await scraped(port)
+        async with space.transaction("referrals") as transaction:
+            [now] = await transaction.rows(COUNTS, topic=topic)
+
+    def grown(name: str, *labels: str) -> float:
+        return after[name, *labels] - before.get((name, *labels), 0)
+
+    assert grown("concert_consumer_applied_total", group) == now.taken - known.taken == 7
+    assert grown("concert_consumer_duplicates_total", group, topic) == 1
+    assert grown("messaging_client_consumed_messages_total", group, topic) == now.read - known.read == 9
+    assert after["concert_dead_letter_depth", "malformed_json"] == now.letters == known.letters + 1
+    assert after["concert_outbox_pending",] == now.pending
+    assert after["concert_consumer_assigned_partitions", group, topic] == HEALTH_STEPS.partitions_local
+    assert (name, group, topic) not in before
+    assert 0 <= after[name, group, topic] < 60
+
+
+async def _has_read(space: Space, topic: str, following: int) -> bool:
+    async with space.transaction("referrals") as transaction:
+        [found] = await transaction.rows(COUNTS, topic=topic)
+    return bool(found.read == following)

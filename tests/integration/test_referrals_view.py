@@ -89,6 +89,13 @@ class Watch:
                 return None
         return dict(answer.json()) if answer.is_success else None
 
+    async def figures(self) -> Mapping[str, float]:
+        """What Prometheus would read there, labels with their names."""
+        async with httpx2.AsyncClient() as client:
+            text = (await client.get(f"http://127.0.0.1:{self.settings.ports.health}/metrics")).text
+        lines = [line.rpartition(" ") for line in text.splitlines() if not line.startswith("#")]
+        return {name: float(value) for name, _, value in lines}
+
     async def is_equal(self) -> bool:
         """Whether the view says what the record says."""
         shown = await self.shown()
@@ -152,10 +159,16 @@ async def test_the_view_equals_the_record_also_after_it_was_killed(watch: Watch,
         cancelled = a_step("cancel", OWNER, an_id("referral", "first 0"))
         await watch.happen(*history("second", 40, "accept"), cancelled)
         await until(watch.is_equal)
+        figures, sent = await watch.figures(), await watch.sent()
         await watch.happen(*history("third", 200, "decline"))
         living.kill()
         await living.wait()
     await watch.happen(a_step("withdraw", OWNER, an_id("referral", "first 2")))
+
+    updated = 'concert_view_table_operations_total{operation="keys_updated",table="facts_a_minute"}'
+    assert figures["concert_view_applied_total"] == sent <= figures["concert_view_received_total"]
+    assert figures[updated] >= sent
+    assert figures['concert_alarm{rule="view_recovers"}'] == 0
 
     # Killed where an event is applied and not yet acknowledged: it comes again.
     async with a_process(

@@ -198,6 +198,8 @@ async def test_what_waits_in_the_database_is_counted_and_told_at_each_look(space
     assert (found.backlog.pending, found.backlog.letters) == (2, {"bad_json": 2})
     assert REGISTRY.get_sample_value("concert_dead_letter_depth", {"reason": "bad_json"}) == 2
     assert (REGISTRY.get_sample_value("concert_outbox_oldest_seconds") or 0) > 3_000
+    oldest = REGISTRY.get_sample_value("concert_dead_letter_oldest_seconds", {"reason": "bad_json"})
+    assert (oldest or 0) > 80_000
     for pool in (tampering, database):
         await pool.close()
 

@@ -5,11 +5,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from prometheus_client import REGISTRY
-
 from schemas.topics import STEPS
 from schemas.wire.envelope import ReadEvent
 from schemas.wire.topic import Topic
+from services.runtime.metrics import DUPLICATES
 from services.runtime.process import Parts, ServiceProcess, running
 from services.runtime.settings import RuntimeSettings
 from services.runtime.subscription import Subscription
@@ -78,8 +77,9 @@ def alarms_of(service: ServiceProcess) -> list[tuple[str, str]]:
 
 def duplicates_of(space: Space) -> float:
     """How many events the arbiter's group has dropped as seen before."""
-    labels = {"group": f"{space.namespace}referrals"}
-    return REGISTRY.get_sample_value("concert_consumer_duplicates_total", labels) or 0.0
+    group = f"{space.namespace}referrals"
+    found = [one for metric in DUPLICATES.collect() for one in metric.samples if one.name.endswith("_total")]
+    return sum(one.value for one in found if one.labels["group"] == group)
 
 
 def events_told(lines: Sequence[Any]) -> Callable[[str], bool]:

@@ -11,6 +11,7 @@ import pytest
 from services.runtime.alarms import Alarm
 from services.runtime.database import Database
 from services.runtime.health import Health, health_app
+from services.runtime.metrics import ALONE, DEAD_LETTER_DEPTH, OUTBOX_PENDING
 from services.runtime.settings import DatabaseSettings
 
 NOWHERE = DatabaseSettings(url="postgresql+asyncpg://nobody@127.0.0.1:1/nothing")
@@ -57,7 +58,18 @@ async def test_only_readiness_needs_the_database(path: str) -> None:
 async def test_the_figures_name_what_is_counted() -> None:
     answer = await probed(a_health(), "/metrics")
 
-    assert "concert_outbox_pending" in answer.text
+    assert "# TYPE concert_outbox_pending gauge" in answer.text
+
+
+async def test_what_nobody_knows_at_a_scrape_is_absent_and_not_what_it_was() -> None:
+    OUTBOX_PENDING.tell({ALONE: 7})
+    DEAD_LETTER_DEPTH.tell({("bad_json",): 7})
+
+    shown = (await probed(a_health(), "/metrics")).text
+
+    assert "\nconcert_outbox_pending " not in shown
+    assert "\nconcert_dead_letter_depth{" not in shown
+    assert 'concert_alarm{rule="database"} 1.0' in shown
 
 
 async def test_alarms_are_told_whether_the_service_is_ready_or_not() -> None:

@@ -55,6 +55,12 @@ class ServicePart(Part):
         self._own = tuple(own.values())
         self._account = accounts.account_of(accounts.SERVICES)
 
+    @property
+    def scraped_port(self) -> int | None:
+        """Where it shows its figures; a vault and what is no service of ours show none."""
+        is_ours = self._row.module.startswith("services.") and "health" in self._row.ports
+        return self._installation.ports[self._row.port("health", self._number)] if is_ours else None
+
     def close(self) -> None:
         """Gives up its own ports, once it has stopped for good."""
         for each in self._own:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mappin
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from deploy.local import control, database_copies, provisioning
+from deploy.local import control, database_copies, monitoring, provisioning
 from deploy.local.configuration import Configuration
 from deploy.local.fork_client import ForkServer
 from deploy.local.founding import publish_services
@@ -68,6 +68,7 @@ class Platform:
         self._kept: dict[str, asyncio.Task[None]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._scaling = asyncio.Lock()
+        self._scraped: dict[str, tuple[str, int]] = {}
         self._state = "starting"
 
     @property
@@ -148,6 +149,7 @@ class Platform:
         """Starts all parts, each as soon as what it needs is ready; one that cannot live stops no other."""
         asyncio.get_running_loop().add_signal_handler(control.SCALE_SIGNAL, self._scale_as_asked)
         self._tasks.append(self._task(self._rotate_logs()))
+        monitoring.write_monitoring(self.configuration.data / "monitoring")
         self._tell()
         self._say(f"starting {', '.join(self._keepers)}")
         self._kept = {name: self._task(self._keep(each)) for name, each in self._keepers.items()}
@@ -313,8 +315,16 @@ class Platform:
         }
         try:
             control.write_state(self.configuration.run, state)
+            self._tell_monitoring()
         except OSError as error:  # a full disk must not end what still runs
             self._say(f"the state of the parts could not be written: {error.strerror}")
+
+    def _tell_monitoring(self) -> None:
+        parts = [each.part for each in self._keepers.values() if isinstance(each.part, ServicePart)]
+        scraped = {part.name: (part.service, port) for part in parts if (port := part.scraped_port)}
+        if scraped != self._scraped:
+            monitoring.write_targets(self.configuration.data / "monitoring", scraped)
+            self._scraped = scraped
 
     def _say(self, text: str) -> None:
         with contextlib.suppress(OSError):  # nor a terminal or a log that takes no more

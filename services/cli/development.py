@@ -131,7 +131,8 @@ def test_kind(
 def write_schemas() -> None:
     """Example: `concert dev schemas`.
 
-    Writes the published JSON Schemas, the AsyncAPI document and the OpenAPI documents anew from the code.
+    Writes the published JSON Schemas, the AsyncAPI and OpenAPI documents, Prometheus' rules and Grafana's
+    boards anew from the code.
     """
     code = subprocess.call(_module("schemas.publishing"), cwd=REPOSITORY)
     for service in TAKEN_BY:
@@ -141,7 +142,7 @@ def write_schemas() -> None:
         if written.returncode:
             raise typer.Exit(FAILED)
         (REPOSITORY / "schemas" / "published" / "openapi" / f"{service}.json").write_bytes(written.stdout)
-    raise typer.Exit(code)
+    raise typer.Exit(code or subprocess.call(_module("deploy.monitoring"), cwd=REPOSITORY))
 
 
 @dev.command("diagram")

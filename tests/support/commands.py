@@ -2,8 +2,11 @@
 
 import asyncio
 import io
+import re
+import shlex
+from collections.abc import Iterable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from services.cli.__main__ import main
 
@@ -29,3 +32,35 @@ def _run(words: list[str]) -> CommandResult:
         except SystemExit as end:
             code = int(end.code or 0)
     return CommandResult(code, out.getvalue(), err.getvalue())
+
+
+STANDS_FOR = {
+    "FILE": "README.md",
+    "PATH": "deploy",
+    "DIR": "deploy",
+    "PARTITION": "0",
+    "COUNT": "3",
+    "DOCUMENT": "README.md",
+    "KEY": "README.md",
+}
+"""What is put where help writes in capitals what a person has to name."""
+
+
+def commands_in(texts: Iterable[str]) -> Iterator[str]:
+    """Every command that texts name, without the first word."""
+    for text in texts:
+        yield from re.findall(r"`concert ([^`…]+?) *…?`", " ".join(text.split()))
+
+
+def parse(root: Any, words: list[str]) -> None:
+    """As the command itself reads them; raises for a word, an option or a file that is not there."""
+    context = root.make_context("concert", words)
+    while hasattr(context.command, "commands"):
+        left = [*context._protected_args, *context.args]
+        name, following, rest = context.command.resolve_command(context, left)
+        context = following.make_context(name, rest, parent=context)
+
+
+def words_of(line: str) -> list[str]:
+    """A command's words, with what stands for what a person has to name."""
+    return [STANDS_FOR.get(one, one) for one in shlex.split(line)]

@@ -2,10 +2,8 @@
 
 import os
 import re
-import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from services.cli.__main__ import WORDS, Word, application
 from services.cli.talk import command, failures_told
 from services.runtime.alarms import RULES
 from services.runtime.errors import Unavailable
+from tests.support.commands import commands_in, parse, words_of
 from tests.support.shared import REPOSITORY
 
 
@@ -112,18 +111,6 @@ def test_what_has_no_name_keeps_its_traceback() -> None:
         raise ZeroDivisionError
 
 
-STANDS_FOR = {
-    "FILE": "README.md",
-    "PATH": "deploy",
-    "DIR": "deploy",
-    "PARTITION": "0",
-    "COUNT": "3",
-    "DOCUMENT": "README.md",
-    "KEY": "README.md",
-}
-"""What is put where help writes in capitals what a person has to name."""
-
-
 def tree(word: Word) -> tuple[Any, list[str]]:
     """A word's command, and every text that it shows."""
     root: Any = typer.main.get_command(application([word.name]))
@@ -135,27 +122,13 @@ def tree(word: Word) -> tuple[Any, list[str]]:
     return root, texts
 
 
-def commands_in(texts: list[str]) -> Iterator[str]:
-    for text in texts:
-        yield from re.findall(r"`concert ([^`…]+?) *…?`", " ".join(text.split()))
-
-
-def parse(root: Any, words: list[str]) -> None:
-    """As the command itself reads them; raises for a word, an option or a file that is not there."""
-    context = root.make_context("concert", words)
-    while hasattr(context.command, "commands"):
-        left = [*context._protected_args, *context.args]
-        name, following, rest = context.command.resolve_command(context, left)
-        context = following.make_context(name, rest, parent=context)
-
-
 @pytest.mark.parametrize("word", WORDS, ids=lambda word: word.name)
 def test_help_names_commands_and_files_that_are_there(word: Word, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(REPOSITORY)
     root, texts = tree(word)
 
     for line in commands_in(texts):
-        words = [STANDS_FOR.get(one, one) for one in shlex.split(line)]
+        words = words_of(line)
         if words[0] == word.name:
             parse(root, words)
         assert words[0] in {each.name for each in WORDS}
@@ -165,7 +138,7 @@ def test_help_names_commands_and_files_that_are_there(word: Word, monkeypatch: p
 
 def test_what_an_alarm_tells_to_do_are_commands_that_are_there() -> None:
     for line in commands_in(list(RULES.values())):
-        words = [STANDS_FOR.get(one, one) for one in shlex.split(line)]
+        words = words_of(line)
         parse(typer.main.get_command(application(words)), words)
 
 

@@ -63,14 +63,14 @@ def wire(runtime: Runtime, settings: Settings) -> Parts:
         clock=runtime.clock,
     )
 
-    def tell_figures() -> None:
+    def tell_age() -> None:
         age_seconds = sequencer.checkpoint_age_seconds()
         CHECKPOINT_AGE.tell({} if age_seconds is None else {ALONE: age_seconds})
 
     return Parts(
         internal=audit_app(work),
         internal_opens=sequencer.speaks,
-        figures=(tell_figures,),
+        measurements=(tell_age,),
         sweepers=(
             sequencer,
             Sweeper("checkpoint", TICK_SECONDS, sequencer.tick),

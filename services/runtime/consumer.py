@@ -86,7 +86,7 @@ class Consumer(Worker, ConsumerRebalanceListener):  # type: ignore[misc]
         standing = [alarm for _, alarm in self._batches.standing]
         return [*standing, *self._progress.alarms(self._clock.now())]
 
-    def tell_figures(self) -> None:
+    def measure(self) -> None:
         """Which partitions are here, and since when nothing was committed; from memory."""
         group, now = self._identity.group, running_time()
         counts = Counter(one.topic for one in self._consumer.assignment()) if self._consumer else Counter()

@@ -59,16 +59,16 @@ class Health:
         outbox_rows_max: int | None,
         why_halted: Callable[[], str | None] = lambda: None,
         alarms: Sequence[AlarmSource] = (),
-        figures: Sequence[Callable[[], None]] = (),
+        measurements: Sequence[Callable[[], None]] = (),
     ) -> None:
-        """Each of `figures` tells, from memory, what is known at that moment."""
+        """Each of `measurements` tells, from memory, what is known at that moment."""
         self.part = part
         """The name of this process among those of its service."""
         self._database = database
         self._outbox_rows_max = outbox_rows_max
         self._why_halted = why_halted
         self._alarm_sources = alarms
-        self._figure_sources = figures
+        self._measurements = measurements
         self._clock = SystemClock()
         self._asking: asyncio.Task[Backlog | None] | None = None
         self._not_ready: Alarm | None = None
@@ -85,7 +85,7 @@ class Health:
         if self._not_ready and reason not in {alarm.rule for alarm in alarms}:
             alarms.append(self._not_ready)
         _set_figures(backlog, alarms)
-        for tell in self._figure_sources:
+        for tell in self._measurements:
             tell()
         return Readiness(reason, alarms, backlog)
 

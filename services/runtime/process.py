@@ -85,7 +85,7 @@ class Parts:
     """Why the service's own work has stopped until a person looks, or None; it is not ready then."""
     alarms: Sequence[AlarmSource] = ()
     """What a person must look at, though the service goes on."""
-    figures: Sequence[Callable[[], None]] = ()
+    measurements: Sequence[Callable[[], None]] = ()
     """Each tells, from memory, what is known when somebody looks."""
     closes: Sequence[Callable[[], Awaitable[None]]] = ()
     """Connections to close once nothing uses them any more."""
@@ -171,7 +171,7 @@ class DurablePath:
     operators: list[APIRouter] = field(default_factory=list)
     closes: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     neighbours: list[APIRouter] = field(default_factory=list)
-    figures: list[Callable[[], None]] = field(default_factory=list)
+    measurements: list[Callable[[], None]] = field(default_factory=list)
     consumer: Consumer | None = None
     restoring: Restoring | None = None
 
@@ -262,7 +262,7 @@ class DurablePath:
             lease_seconds=lease,
         )
         self.watched.append(self.consumer)
-        self.figures.append(self.consumer.tell_figures)
+        self.measurements.append(self.consumer.measure)
         self.operators.append(operations.routes(database, identity.group, batches))
 
 
@@ -296,7 +296,11 @@ async def running(service: str, settings: RuntimeSettings, wire: Wire) -> AsyncI
             outbox_rows_max=settings.outbox_rows_max if durable.relays else None,
             why_halted=lambda: durable.why_closed() or parts.why_halted(),
             alarms=[*parts.alarms, *durable.alarms, *(one.alarms for one in watched)],
-            figures=[*parts.figures, *durable.figures, lambda: POOL_IN_USE.tell({ALONE: database.in_use})],
+            measurements=[
+                *parts.measurements,
+                *durable.measurements,
+                lambda: POOL_IN_USE.tell({ALONE: database.in_use}),
+            ],
         )
         internal = internal_app(parts.internal, operators, identity, durable.neighbours)
         servers = servers_of(

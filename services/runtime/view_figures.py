@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from faust.sensors.metrics import performance_metrics
+from prometheus_client import Counter
 
 from services.runtime.metrics import ALONE, Measurement
 
@@ -31,6 +32,8 @@ def _operations(seen: Sections) -> Values:
     }
 
 
+VIEW_APPLIED: Final = Counter("concert_view_applied", "Events that a view has applied.")
+VIEW_SKIPPED: Final = Counter("concert_view_skipped", "Records that a view could not use.", ["reason"])
 SENSED: Final[tuple[tuple[Measurement, Callable[[Sections], Values]], ...]] = (
     (
         Measurement("concert_view_received", "Records that faust took, the tables' own too.", counts=True),

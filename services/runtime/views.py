@@ -33,14 +33,14 @@ from services.runtime.crash import crash_point
 from services.runtime.health import NotReady
 from services.runtime.logs import configure, log, tell_end
 from services.runtime.loop_watch import LoopWatch
-from services.runtime.metrics import ALARMS, BUILD, VIEW_APPLIED, VIEW_SKIPPED
+from services.runtime.metrics import ALARMS, BUILD
 from services.runtime.ports import servers_of
 from services.runtime.problems import refusal
 from services.runtime.process import watchdog
 from services.runtime.records import bound_fetching
 from services.runtime.settings import KafkaSettings, PortSettings, ProcessSettings, secret_from
 from services.runtime.version import version
-from services.runtime.view_figures import tell_sensed
+from services.runtime.view_figures import VIEW_APPLIED, VIEW_SKIPPED, tell_sensed
 from services.runtime.web import caller_of, create_app
 
 FAILED: Final = 70
@@ -137,7 +137,7 @@ def view_app(view: View, app: Any, tables: Tables, clock: Clock) -> FastAPI:
     async def metrics() -> Response:
         """All figures of this process, as they are now."""
         ALARMS.labels("view_recovers").set(not is_current(app))
-        BUILD.tell({(view.topics.user, version()): 1})
+        BUILD.tell({(version(),): 1})
         tell_sensed(app)
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 

@@ -216,7 +216,7 @@ def test_boards_and_alerts_ask_for_figures_that_are_there() -> None:
 
 def test_no_figure_is_told_by_pair_by_referral_or_by_person() -> None:
     allowed = {
-        "group", "topic", "reason", "rule", "part", "version", "decision", "quantile", "table", "operation",
+        "group", "topic", "reason", "rule", "version", "decision", "quantile", "table", "operation",
         "messaging_destination_name", "messaging_consumer_group_name", "messaging_operation_name",
     }  # fmt: skip
 

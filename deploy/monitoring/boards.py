@@ -136,7 +136,7 @@ BOARDS: Final[Mapping[str, tuple[Panel, ...]]] = {
             {"{{reason}}": rate("concert_view_skipped_total", "reason")},
         ),
         Panel("Views: an event takes", "s", {"{{process}}": "concert_view_event_seconds"}),
-        Panel("Views: a commit takes", "s", {"{{process}} {{quantile}}": "concert_view_commit_seconds"}),
+        Panel("Views: a commit takes", "s", {"{{process}}": "concert_view_commit_seconds"}),
         Panel(
             "Views: keys a second",
             "cps",

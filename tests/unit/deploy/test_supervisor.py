@@ -1,11 +1,14 @@
 """The supervisor's own bookkeeping, while nothing runs."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from deploy.local import configuration
 from deploy.local.installation import Installation
+from deploy.local.monitoring import write_monitoring
+from deploy.local.places import make_directory
 from deploy.local.ports import trial_ports
 from deploy.local.processes import PROCESSES, usual_ports
 from deploy.local.refusals import CannotRun
@@ -31,4 +34,27 @@ async def test_after_a_scaling_that_broke_off_the_next_one_ends_nothing(
 
     assert platform.names == ("kafka", "postgres", "health")
     assert configuration.load(tmp_path).scale == {"health": 1}
+    await platform.close()
+
+
+async def test_prometheus_is_told_where_each_process_shows_figures(tmp_path: Path) -> None:
+    scaled = configuration.trial(tmp_path).model_copy(update={"scale": {"health": 2}})
+    its = Installation(scaled, trial_ports(usual_ports(scaled.scale)))
+    without_figures = ("health_vault", "issuer", "mail_sink")
+    wanted = tuple(each for each in PROCESSES if each.name in ("health", *without_figures))
+    platform = Platform(its, wanted, silence, {})
+    make_directory(scaled.run)
+    write_monitoring(scaled.data / "monitoring")
+
+    platform._tell()
+
+    told = json.loads((tmp_path / "monitoring" / "targets.json").read_text())
+    assert told == [
+        {
+            "targets": [f"127.0.0.1:{its.ports[f'{name}_health']}"],
+            "labels": {"service": "health", "process": name},
+        }
+        for name in ("health", "health-2")
+    ]
+    assert (tmp_path / "monitoring" / "targets.json").stat().st_mode & 0o777 == 0o644
     await platform.close()

@@ -132,6 +132,10 @@ class Access(_Shape):
     """What an operator had a service do, whose own record of it is named by `rid` and says why."""
     counts: Annotated[dict[Code, Whole], Field(max_length=16)] | None = None
     """How much of what that was about."""
+    plan: Token | None = None
+    """The operators' plan that it carried out."""
+    second: Token | None = None
+    """Who else agreed to that, by pseudonym."""
     rid: Token | None = None
 
 

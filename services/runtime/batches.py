@@ -1,6 +1,5 @@
 """The durable consumer's transaction: a batch over all partitions, inbox, state, outbox, offsets as one."""
 
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
@@ -9,12 +8,12 @@ from schemas.wire.cloudevents import LetterReason, PartialEvent, Unusable
 from schemas.wire.envelope import ReadEvent, full_type, read
 from schemas.wire.receipts import DeliveryReceipt
 from schemas.wire.topic import Topic
-from services.runtime import dead_letters, inbox, offsets, operator_acts, partition_alarms, refusals
+from services.runtime import dead_letters, inbox, offsets, partition_alarms
 from services.runtime.alarms import Alarm
 from services.runtime.clock import SystemClock
 from services.runtime.crash import crash_point
 from services.runtime.database import Database
-from services.runtime.dead_letters import READY_MAX, DeadLetter, LetterChoice, WaitingLetter
+from services.runtime.dead_letters import READY_MAX, DeadLetter, WaitingLetter
 from services.runtime.errors import Invalid, Unavailable
 from services.runtime.identity import Identity
 from services.runtime.inbox import Turn
@@ -155,49 +154,31 @@ class Batches:
             await self._redrive(ready)
             log().info("letters_redriven", group=self._identity.group, count=len(ready))
 
-    async def rehearse(self, chosen: LetterChoice) -> dict[str, Any]:
-        """How many letters are meant, and which can be read by now; nothing is changed."""
-        async with self._database.transaction() as transaction:
-            ids = await dead_letters.choose(transaction, chosen)
-        still: Counter[str] = Counter()
-        looked_at = 0
-        for some in _some(ids):
-            async with self._database.transaction() as transaction:
-                waiting = await dead_letters.waiting(transaction, some, self._titles)
-            found = [self._read(one.record) for one in waiting]
-            still.update(str(one.reason) for one in found if isinstance(one, DeadLetter))
-            looked_at += len(found)
-        return {"letters": len(ids), "readable": looked_at - still.total(), "still": still}
-
-    async def redrive_chosen(self, chosen: LetterChoice, why: str) -> dict[str, int]:
-        """Run the handlers again on the letters that are meant, then on what waited behind them.
+    async def redrive_these(self, ids: Sequence[str]) -> None:
+        """Run the handlers again on letters that still wait, then on what waited behind them.
 
         Key by key in the order of their numbers: behind one that fails again, its others wait.
         """
-        async with self._database.transaction() as transaction:
-            ids = await dead_letters.choose(transaction, chosen)
-            if not ids:
-                raise refusals.NothingWaits
-            # Before the first is applied: the act is on record also where it breaks off.
-            await operator_acts.record(transaction, "letters_redrive", {"letters": len(ids)}, reason=why)
-        for some in _some(ids):
-            async with self._database.transaction() as transaction:
-                waiting = await dead_letters.waiting(transaction, some, self._titles)
-            if waiting:
+        for some in some_of(ids):
+            if waiting := await self.waiting(some):
                 await self._redrive(waiting)
         await self.redrive()
-        async with self._database.transaction() as transaction:
-            left = await dead_letters.count_left(transaction, ids)
-        return {"redriven": len(ids) - left, "waiting": left}
 
-    async def discard(self, chosen: LetterChoice, count: int, why: str) -> None:
-        """Say of the letters that are meant that nobody needs them, if they are as many as was said."""
+    async def waiting(self, ids: Sequence[str]) -> Sequence[WaitingLetter]:
+        """Those of these letters that still wait, with their records."""
         async with self._database.transaction() as transaction:
-            found, last = await dead_letters.discard(transaction, chosen, self._titles)
-            if found != count:
-                raise refusals.OtherCount  # rolls back
-            await operator_acts.record(transaction, "letters_discard", {"letters": count}, reason=why)
-            transaction.after_commit.append(lambda: self.receipts.note(self._by_name.values(), last))
+            return await dead_letters.waiting(transaction, ids, self._titles)
+
+    def unreadable_still(self, letters: Sequence[WaitingLetter]) -> list[str]:
+        """Why letters cannot be read by now either, one code for each of those."""
+        found = [self.read(one.record) for one in letters]
+        return [str(one.reason) for one in found if isinstance(one, DeadLetter)]
+
+    async def discard(self, transaction: Transaction, ids: Sequence[str]) -> int:
+        """Say of letters that still wait that nobody needs them; gives how many those were."""
+        found, last = await dead_letters.discard(transaction, ids, self._titles)
+        transaction.after_commit.append(lambda: self.receipts.note(self._by_name.values(), last))
+        return found
 
     async def ask_again(self, transaction: Transaction, names: Collection[str]) -> None:
         """Ask the writers of these topics, in which records were passed over, for what they sent."""
@@ -279,13 +260,14 @@ class Batches:
 
         transaction.after_commit.append(hold)
 
-    def _read(self, record: Record) -> ReadEvent[Any] | DeadLetter:
+    def read(self, record: Record) -> ReadEvent[Any] | DeadLetter:
+        """What a record says, or why it can never be used."""
         return read_record(record, self._by_name[record.topic], self._identity)
 
     async def _effects(
         self, transaction: Transaction, records: Sequence[Record], failure: Exception | None
     ) -> list[Effect]:
-        found = [self._read(record) for record in records]
+        found = [self.read(record) for record in records]
         read = [one for one in found if isinstance(one, ReadEvent)]
         events = [one for one in read if not isinstance(one.body, DeliveryReceipt)]
         turns, last = await inbox.take(
@@ -323,7 +305,8 @@ def halves(batch: Sequence[R]) -> tuple[Sequence[R], Sequence[R]]:
     return batch[:middle], batch[middle:]
 
 
-def _some(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+def some_of(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    """As many at a time as one transaction takes up."""
     return (ids[start : start + READY_MAX] for start in range(0, len(ids), READY_MAX))
 
 

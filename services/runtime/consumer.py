@@ -2,8 +2,9 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from aiokafka import ConsumerRebalanceListener, TopicPartition
@@ -113,6 +114,27 @@ class Consumer(Worker, ConsumerRebalanceListener):  # type: ignore[misc]
                 await self.pause(backoff.next())
             finally:
                 await self._consumer.stop()  # a failed start needs it too
+
+    @asynccontextmanager
+    async def held(self, partition: Partition) -> AsyncIterator[None]:
+        """Apply no batch for as long as the block, then read on where the database says."""
+        async with self._applying:
+            yield
+            self._batches.forget([partition])
+        self._end_poll()
+
+    async def log_since(self, partition: Partition, since: datetime) -> tuple[PartitionLog, int]:
+        """A partition that is read here as the brokers hold it, and its first offset since then."""
+        one, at = TopicPartition(*partition), int(since.timestamp() * 1000)
+        if self._consumer is None or one not in self._consumer.assignment():
+            raise Unavailable("no reader here has that partition now")
+        try:
+            async with asyncio.timeout(LOOK_WITHIN_SECONDS):
+                logs = await self._logs({partition})
+                found = (await self._consumer.offsets_for_times({one: at}))[one]
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise Unavailable("the brokers do not answer") from error
+        return logs[partition], found.offset if found else logs[partition].end
 
     @property
     def _owns_number(self) -> bool:

@@ -5,12 +5,11 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final
+from typing import Any, Final
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from schemas.wire.cloudevents import LetterReason, PartialEvent
+from services.runtime.acts import LetterChoice
 from services.runtime.ids import new_id
 from services.runtime.inbox import Stream
 from services.runtime.logs import log
@@ -30,7 +29,7 @@ DO UPDATE SET attempts = dead_letter.attempts + 1, last_at = now()"""
 _CHOSEN: Final = """
   state = 'waiting' AND reason = :code AND topic = coalesce(CAST(:topic AS text), topic)
   AND id = coalesce(CAST(:id AS text), id) AND (CAST(:type AS text) IS NULL OR type = :type)"""
-"""What a `LetterChoice` is about."""
+"""What is meant by a `LetterChoice`."""
 _COUNT: Final = """
 SELECT topic, reason AS code, CASE WHEN type = ANY(CAST(:types AS text[])) THEN type END AS type,
        count(*) AS count, min(first_at) AS since, (array_agg(id ORDER BY first_at, id))[1] AS oldest
@@ -57,10 +56,12 @@ WHERE EXISTS (
   WHERE d.grp = :grp AND d.topic = k.topic AND d.part = k.part AND d.state = 'waiting'
   OFFSET :waiting_max)"""
 _LEFT: Final = """
-SELECT count(*) AS letters FROM dead_letter WHERE id = ANY(CAST(:ids AS text[])) AND state = 'waiting'"""
-_DISCARD: Final = f"""
+SELECT reason AS code, count(*) AS letters FROM dead_letter
+WHERE id = ANY(CAST(:ids AS text[])) AND state = 'waiting' GROUP BY 1 ORDER BY 1"""
+_DISCARD: Final = """
 WITH gone AS (
-  UPDATE dead_letter SET state = 'discarded', value = NULL, last_at = now() WHERE {_CHOSEN}
+  UPDATE dead_letter SET state = 'discarded', value = NULL, last_at = now()
+  WHERE id = ANY(CAST(:ids AS text[])) AND state = 'waiting'
   RETURNING id, topic, source, key, sequence, reason),
 named AS (
   SELECT t.title, g.* FROM gone g
@@ -82,7 +83,7 @@ past AS (
   ON CONFLICT (topic, source, key) DO UPDATE SET last = greatest(sequence_in.last, excluded.last)
   RETURNING topic, source, key, last)
 SELECT NULL AS title, NULL AS source, NULL AS key, 0 AS last, count(*) AS gone FROM gone
-UNION ALL SELECT topic, source, key, last, 0 FROM past"""  # noqa: S608  a constant
+UNION ALL SELECT topic, source, key, last, 0 FROM past"""
 _READY: Final = """
 SELECT d.id, d.topic, d.part, d."offset", d.key, d.headers, d.value
 FROM dead_letter d
@@ -105,9 +106,6 @@ READY_MAX: Final = 500
 """How many letters one transaction takes up again."""
 WAITING_MAX: Final = 20_000
 """How many letters of a partition may wait in all: they stay until a person has looked."""
-CHOSEN_MAX: Final = 2_000
-"""How many letters an operator has redriven at once; whoever asks again is given those tried least often."""
-
 NOTHING_KNOWN: Final = PartialEvent()
 LINES_OF_A_BATCH_MAX: Final = 20
 """How many letters of one transaction get a line in the log; the number of all is told besides."""
@@ -125,22 +123,6 @@ class DeadLetter:
 
     def __repr__(self) -> str:
         return f"DeadLetter({self.reason})"
-
-
-class LetterChoice(BaseModel):
-    """Which waiting letters an operator means: all of one code, or fewer."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    code: Annotated[str, Field(pattern=r"^[a-z_]{1,40}$")]
-    topic: Annotated[str, Field(max_length=249)] | None = None
-    type: Annotated[str, Field(max_length=249)] | None = None
-    id: Annotated[str, Field(max_length=40)] | None = None
-
-    @property
-    def named(self) -> dict[str, Any]:
-        """As parameters of a statement."""
-        return {name: getattr(self, name) for name in LetterChoice.model_fields}
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,9 +183,9 @@ async def show(transaction: Transaction, name: str, types: Sequence[str]) -> dic
     return dict(rows[0]) if rows else None
 
 
-async def choose(transaction: Transaction, chosen: LetterChoice) -> list[str]:
-    """The ids of the letters that are meant, key by key in the order of their numbers."""
-    rows = await transaction.rows(_CHOOSE, rows_max=CHOSEN_MAX, **chosen.named)
+async def choose(transaction: Transaction, chosen: LetterChoice, *, rows_max: int) -> list[str]:
+    """The ids of the letters that are meant, key by key in the order of their numbers; tried least first."""
+    rows = await transaction.rows(_CHOOSE, rows_max=rows_max, **dict(chosen))
     return [row.id for row in rows]
 
 
@@ -214,21 +196,20 @@ async def waiting(
     return [_letter(row) for row in await transaction.rows(_WAITING, ids=ids, names=list(topics))]
 
 
-async def count_left(transaction: Transaction, ids: Sequence[str]) -> int:
-    """How many of these letters wait."""
-    [row] = await transaction.rows(_LEFT, ids=ids)
-    return int(row.letters)
+async def count_left(transaction: Transaction, ids: Sequence[str]) -> dict[str, int]:
+    """How many of these letters wait, by code."""
+    return {row.code: row.letters for row in await transaction.rows(_LEFT, ids=ids)}
 
 
 async def discard(
-    transaction: Transaction, chosen: LetterChoice, titles: Mapping[str, str]
+    transaction: Transaction, ids: Sequence[str], titles: Mapping[str, str]
 ) -> tuple[int, Mapping[Stream, int]]:
-    """Say of the letters that are meant that nobody needs them; their bytes go.
+    """Say of these letters that nobody needs them; their bytes go.
 
     What waits behind a letter that is not needed goes on. `titles` are those of the topics, by name.
     Gives the number of letters, and how far streams are now.
     """
-    first, *past = await transaction.rows(_DISCARD, **chosen.named, **_named(titles))
+    first, *past = await transaction.rows(_DISCARD, ids=ids, **_named(titles))
     return first.gone, {(row.title, row.source, row.key.decode()): row.last for row in past}
 
 

@@ -32,6 +32,11 @@ class Identity:
         return source_of(self.cell, "operator")
 
     @property
+    def operations(self) -> str:
+        """The URI name in the certificate of the service through which operators act."""
+        return source_of(self.cell, "operations")
+
+    @property
     def group(self) -> str:
         """Its consumer group."""
         return f"{self.namespace}{self.service}"

@@ -11,6 +11,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from services.runtime import kafka, operator_acts, partition_alarms, refusals
+from services.runtime.acts import ActCounts, Ordered, RefillChoice, RefillScope, Rehearsal, check_second
 from services.runtime.alarms import Alarm
 from services.runtime.crash import crash_point
 from services.runtime.database import Database
@@ -48,12 +49,15 @@ _MARK: Final = """
 INSERT INTO refilled (topic, place) VALUES (:topic, nextval('send_order'))
 ON CONFLICT (topic) DO UPDATE SET place = excluded.place"""
 _REFILL: Final = """
-SELECT send_again(ARRAY[CAST(:topic AS text)], NULL, :first, n.place) AS count, n.place AS following
+SELECT send_again(ARRAY[CAST(:topic AS text)], NULL, :first, coalesce(n.place, CAST(:before AS bigint)))
+  AS count, n.place AS following
 FROM (SELECT (
-  SELECT place FROM outbox_sent WHERE place > :first ORDER BY place OFFSET :rows_max LIMIT 1)) AS n (place)"""
+  SELECT place FROM outbox_sent WHERE place > :first AND place < coalesce(CAST(:before AS bigint), place + 1)
+  ORDER BY place OFFSET :rows_max LIMIT 1)) AS n (place)"""
 _PLAN: Final = """
-SELECT topic, count(*) AS rows, min(sent_at) AS since FROM outbox_sent
-WHERE topic = ANY(CAST(:topics AS text[])) AND place >= :first GROUP BY topic ORDER BY topic"""
+SELECT topic, count(*) AS rows FROM outbox_sent
+WHERE topic = ANY(CAST(:topics AS text[])) AND place >= :first AND place < :before
+GROUP BY topic ORDER BY topic"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,47 +140,53 @@ class LogEnds:
             [row] = await transaction.rows(_FIRST, topics=list(topics), since=since or EVER)
         return int(row.place)
 
-    async def refill(self, topic: str, first: int) -> int:
-        """Put what was sent to a topic from a place on back into the outbox; gives how many."""
+    async def refill(self, topic: str, first: int, before: int | None = None) -> int:
+        """Put what was sent to a topic, from one place to before another, back into the outbox; counts it."""
         async with self._database.transaction() as transaction:
             await transaction.run(_MARK, topic=topic)
         count = 0
         at: int | None = first
         while at is not None:
             async with self._database.transaction() as transaction:
-                [moved] = await transaction.rows(_REFILL, topic=topic, first=at, rows_max=ROWS_AT_ONCE)
+                [moved] = await transaction.rows(
+                    _REFILL, topic=topic, first=at, before=before, rows_max=ROWS_AT_ONCE
+                )
             count, at = count + moved.count, moved.following
             crash_point("log_ends.refilled")  # the rest is found by the next look: no sample was taken yet
         self._wake()
         return count
 
-    async def refill_by_hand(self, topic: str | None, since: datetime | None, why: str) -> dict[str, int]:
-        """Send again what was sent to a topic, or to all, since then or ever; gives the numbers of rows."""
-        counts, planned = {}, await self.plan(topic, since)
-        async with self._database.transaction() as transaction:  # on record also where it breaks off
-            asked = {"topics": len(planned), "events": sum(row["rows"] for row in planned)}
-            await operator_acts.record(transaction, "refill", asked, reason=why)
-        first = await self.first_sent(self._chosen(topic), since)
-        for one in self._chosen(topic):
-            async with self._looking:
-                counts[one] = await self.refill(one, first)
-            log().warning(REFILLED, topic=one, count=counts[one])
-        return counts
-
-    async def plan(self, topic: str | None, since: datetime | None) -> list[dict[str, Any]]:
-        """How many rows of a topic, or of all, would be sent again, and since when they were sent."""
-        topics = self._chosen(topic)
-        first = await self.first_sent(topics, since)
-        async with self._database.transaction() as transaction:
-            rows = await transaction.rows(_PLAN, topics=topics, first=first)
-        return [dict(row) for row in rows]
-
-    def _chosen(self, topic: str | None) -> list[str]:
-        if topic is None:
-            return self._topics
-        if topic not in self._topics:
+    async def rehearse(self, chosen: RefillChoice) -> Rehearsal:
+        """How many events would be sent again, by topic; nothing is changed."""
+        if chosen.topic not in (None, *self._topics):
             raise refusals.NotWritten
-        return [topic]
+        topics = [chosen.topic] if chosen.topic else self._topics
+        first = await self.first_sent(topics, chosen.since)
+        async with self._database.transaction() as transaction:
+            [now] = await transaction.rows(_PLACE)
+            rows = await transaction.rows(_PLAN, topics=topics, first=first, before=now.place)
+        figures = {row.topic: row.rows for row in rows}
+        scope = {"topics": topics, "first": first, "before": now.place}
+        return Rehearsal(count=sum(figures.values()), figures=figures, scope=scope)
+
+    async def refill_by_order(self, asked: Ordered[RefillScope]) -> ActCounts:
+        """Send again what was planned, under its old ids; what is sent once more has a place behind all that.
+
+        So whoever lost the answer asks again, and what was not reached is sent, but nothing twice.
+        """
+        check_second("refill", asked)
+        order, scope = asked.order, asked.scope
+        if not set(scope.topics) <= set(self._topics):
+            raise refusals.NotWritten
+        async with self._database.transaction() as transaction:  # on record also where it breaks off
+            if await operator_acts.done_before(transaction, order.plan) is None:
+                planned = {"topics": len(scope.topics), "events": asked.count}
+                await operator_acts.record(transaction, "refill", planned, **dict(order))
+        for one in scope.topics:
+            async with self._looking:
+                count = await self.refill(one, scope.first, scope.before)
+            log().warning(REFILLED, topic=one, count=count)
+        return ActCounts(counts={"sent_again": asked.count})
 
     async def _look(self) -> None:
         async with self._database.transaction() as transaction:

@@ -23,6 +23,9 @@ FROM unnest(CAST(:topics AS text[]), CAST(:parts AS int[]), CAST(:ids AS uuid[])
             CAST(:nexts AS bigint[]), CAST(:marks AS bigint[])) AS m (topic, part, id, expected, next, mark)
 WHERE o.grp = :grp AND o.topic = m.topic AND o.part = m.part AND o.topic_id = m.id AND o.next = m.expected
 RETURNING o.topic, o.part"""
+_RESET: Final = """
+UPDATE consumer_offset SET next = :following, mark = NULL
+WHERE grp = :grp AND topic = :topic AND part = :part AND next = :expected RETURNING next"""
 
 Partition = tuple[str, int]
 Place = tuple[UUID, int]
@@ -105,6 +108,20 @@ async def move(
         marks=[marks[one] for one in following],
     )
     return following.keys() - {(row.topic, row.part) for row in rows}
+
+
+async def reset(
+    transaction: Transaction, group: str, partition: Partition, expected: int, following: int
+) -> bool:
+    """Move one offset by hand, by compare-and-set; false where it is no longer where it was seen.
+
+    No record before it is remembered: which one stands there, nobody has read yet.
+    """
+    topic, part = partition
+    rows = await transaction.rows(
+        _RESET, grp=group, topic=topic, part=part, expected=expected, following=following
+    )
+    return bool(rows)
 
 
 def _arrays(partitions: Collection[Partition]) -> dict[str, list[Any]]:

@@ -1,6 +1,6 @@
 """What stands over a partition until an operator has looked: it stopped, or its reader lost something.
 
-Rows outlive the process. `concert readers` lists and ends them through `operations`.
+Rows outlive the process. `concert readers` lists and ends them through `act_doors`.
 """
 
 from typing import Final

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from uvicorn import Config, Server
 
 from services.runtime import connections, refusals
+from services.runtime.errors import Refused
 from services.runtime.identity import Identity
 from services.runtime.requests import DRAINING
 from services.runtime.settings import PortSettings, TlsSettings
@@ -102,21 +103,29 @@ def internal_app(
     operators: Sequence[APIRouter],
     identity: Identity,
     neighbours: Sequence[APIRouter] = (),
+    acts: Sequence[APIRouter] = (),
 ) -> FastAPI | None:
-    """The internal port's application, if there is anything to ask it."""
-    if not operators:
+    """The internal port's application, if there is anything to ask it; `acts` is for operations alone."""
+    if not (operators or acts):
         return app
-
-    async def operator_alone(request: Request) -> None:
-        if caller_of(request) != identity.operator:  # the URI name in that certificate
-            raise refusals.OperatorOnly
-
     app = app or create_app(identity.service, caller_of)
     for router in operators:
-        app.include_router(router, dependencies=[Depends(operator_alone)])
+        app.include_router(router, dependencies=[_alone(identity.operator, refusals.OperatorOnly)])
+    for router in acts:
+        app.include_router(router, dependencies=[_alone(identity.operations, refusals.OperationsOnly)])
     for router in neighbours:  # who may ask what they check themselves
         app.include_router(router)
     return app
+
+
+def _alone(name: str, refused: type[Refused]) -> Any:
+    """Lets in whoever has the certificate with this URI name."""
+
+    async def check(request: Request) -> None:
+        if caller_of(request) != name:
+            raise refused
+
+    return Depends(check)
 
 
 def servers_of(

@@ -15,7 +15,7 @@ import uvloop
 from fastapi import APIRouter, FastAPI
 
 from schemas.wire.topic import Topic
-from services.runtime import ages, kafka, neighbours, operations
+from services.runtime import act_doors, ages, kafka, neighbours
 from services.runtime.alarms import AlarmSource
 from services.runtime.backlog import is_outbox_full
 from services.runtime.batches import Batches, OpenWork
@@ -24,11 +24,13 @@ from services.runtime.consumer import Consumer
 from services.runtime.database import Database
 from services.runtime.health import Health, health_app
 from services.runtime.identity import Identity
+from services.runtime.letter_acts import LetterActs
 from services.runtime.log_ends import LOOK_SECONDS, LogEnds
 from services.runtime.logs import configure, log, tell_end
 from services.runtime.loop_watch import LoopWatch
 from services.runtime.metrics import ALONE, POOL_IN_USE
 from services.runtime.migrate import WrongSchema, ages_of, check_schema, migrate
+from services.runtime.offset_reset import OffsetReset
 from services.runtime.openapi import text_of
 from services.runtime.operator_acts import TELL_SECONDS, OperatorActs
 from services.runtime.outbox import Outbox
@@ -77,7 +79,7 @@ class Parts:
     writes: Sequence[Topic] = ()
     """The topics that it writes."""
     operators: APIRouter | None = None
-    """What the operator alone may ask on the internal port, beside the readers' alarms."""
+    """What the operator's command alone may ask on the internal port."""
     before_serving: Callable[[], Awaitable[None]] | None = None
     """The last step after a restore, once all was read; Unavailable has it come again."""
     sweepers: Sequence[Sweeper] = ()
@@ -168,7 +170,7 @@ class DurablePath:
     relays: list[Relay] = field(default_factory=list)
     watched: list[Sweeper | Consumer] = field(default_factory=list)
     alarms: list[AlarmSource] = field(default_factory=list)
-    operators: list[APIRouter] = field(default_factory=list)
+    acts: list[APIRouter] = field(default_factory=list)
     closes: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     neighbours: list[APIRouter] = field(default_factory=list)
     measurements: list[Callable[[], None]] = field(default_factory=list)
@@ -221,7 +223,7 @@ class DurablePath:
             for shard in range(identity.shards)
         ]
         self.siblings.hear("outbox", self.wake_own)
-        self.operators.append(operations.refill_routes(log_ends))
+        self.acts.append(act_doors.sender_doors(log_ends))
         reads = [topic for subscription in parts.subscriptions for topic in subscription.topics]
         streams = neighbours.Streams(identity, reads, writes)
         self.neighbours.append(neighbours.routes(database, streams, log_ends))
@@ -263,7 +265,10 @@ class DurablePath:
         )
         self.watched.append(self.consumer)
         self.measurements.append(self.consumer.measure)
-        self.operators.append(operations.routes(database, identity.group, batches))
+        reset = OffsetReset(database, identity.group, self.consumer, self.siblings)
+        letters = LetterActs(database, identity.group, batches)
+        self.acts.append(act_doors.letter_doors(database, identity.group, batches))
+        self.acts.append(act_doors.reader_doors(letters, reset))
 
 
 @asynccontextmanager
@@ -289,7 +294,6 @@ async def running(service: str, settings: RuntimeSettings, wire: Wire) -> AsyncI
         if settings.kafka and producer:
             durable.lay(runtime, parts, settings, settings.kafka, producer, epoch)
         watched = [*parts.sweepers, *durable.watched]
-        operators = [*([parts.operators] if parts.operators else []), *durable.operators]
         health = Health(
             probed,
             identity.part,
@@ -302,7 +306,8 @@ async def running(service: str, settings: RuntimeSettings, wire: Wire) -> AsyncI
                 lambda: POOL_IN_USE.tell({ALONE: database.in_use}),
             ],
         )
-        internal = internal_app(parts.internal, operators, identity, durable.neighbours)
+        operators = [parts.operators] if parts.operators else []
+        internal = internal_app(parts.internal, operators, identity, durable.neighbours, durable.acts)
         servers = servers_of(
             settings.ports,
             health=health_app(health),

@@ -46,6 +46,9 @@ MethodNotAllowed: Final = _define(
     "method_not_allowed", "use a method that this resource has; the header Allow names them", 405
 )
 OperatorOnly: Final = _define("operator_only", "only the operator's certificate may do this", 403)
+OperationsOnly: Final = _define(
+    "operations_only", "only the service `operations` may ask this; operators act through it", 403
+)
 NamedServiceOnly: Final = _define(
     "named_service_only", "only the service that is named, or the operator, may ask this", 403
 )
@@ -70,6 +73,25 @@ NoSuchLetter: Final = _define(
 )
 OtherCount: Final = _define(
     "other_count", "more or fewer wait by now, and nothing was changed; see `concert dead-letters list`", 409
+)
+SecondPersonNeeded: Final = _define(
+    "second_person_needed", "one person may not do this alone; let another approve the plan", 403
+)
+ReaderElsewhere: Final = _define(
+    "reader_elsewhere",
+    "another process of the service is a live member of its group; `concert scale SERVICE=1`, then again",
+    409,
+)
+OffsetMoved: Final = _define(
+    "offset_moved", "the reader has gone on since the plan; nothing was changed; make another plan", 409
+)
+NoSuchOffset: Final = _define(
+    "no_such_offset", "the brokers hold no such offset of this partition; see `concert lag`", 404
+)
+BeyondInbox: Final = _define(
+    "beyond_inbox",
+    "the inbox no longer knows events from so far back, and they would take effect twice; go back less far",
+    409,
 )
 UnknownRole: Final = _define(
     "unknown_role", f"There is no such role; a token's must be one of {', '.join(sorted(ROLES))}.", 403

@@ -336,11 +336,12 @@ async def test_what_is_not_published_is_not_found(trail: Trail, path: str) -> No
 
 
 async def test_an_operators_act_is_one_event_of_the_trail_without_its_reason(trail: Trail) -> None:
-    database = trail.space.database("referrals")
+    database, plan = trail.space.database("referrals"), new_id("plan")
     async with trail.client("referrals") as own, trail.client("operator") as operator:
         acts = OperatorActs(database, Identity("referrals", CELL), own)
         async with database.transaction() as transaction:
-            await record(transaction, "refill", {"events": 3}, reason="a disk was lost")
+            people = {"actor": "opr_first", "approved_by": "opr_second"}
+            await record(transaction, "refill", {"events": 3}, reason="a disk was lost", plan=plan, **people)
         await until(lambda: _is_told(acts))
         async with database.transaction() as transaction:  # as a kill after the trail has answered
             again = "UPDATE operator_act SET told_at = NULL WHERE reason = 'a disk was lost' RETURNING id"
@@ -353,6 +354,8 @@ async def test_an_operators_act_is_one_event_of_the_trail_without_its_reason(tra
     details = [json.loads(base64.b64decode(json.loads(line)["detail"])) for line in opened.splitlines()]
     [told] = [detail for detail in details if detail.get("act") == "operator"]
     assert (told["verb"], told["counts"], told["rid"]) == ("refill", {"events": 3}, act.id)
+    assert (told["plan"], told["second"]) == (plan, "opr_second")
+    assert told["actor"] == {"client": source_of(CELL, "operations"), "id": "opr_first"}
     assert told["service"] == source_of(CELL, "referrals")
     assert "disk" not in str(told)
 

@@ -14,6 +14,7 @@ from services.runtime.ids import new_id
 from services.runtime.log_ends import LostStretch, lost_stretches
 from services.runtime.peers import internal_client
 from tests.integration.test_receipts import TOPIC, a_writer, clock_back, sent, written
+from tests.support.acts import ordered, rehearsed
 from tests.support.platform import Space
 from tests.support.ports import free_port
 from tests.support.waiting import until
@@ -101,27 +102,30 @@ async def test_an_operator_sees_the_plan_and_lets_a_topic_be_sent_again_with_a_r
         await until(lambda: _is_sent_again(space, 0, keys))
         before = await sent(space, keys)
         async with (
-            internal_client(space.tls_settings("police"), "health", base_url=address) as stranger,
-            internal_client(space.tls_settings("operator"), "health", base_url=address) as operator,
+            internal_client(space.tls_settings("operator"), "health", base_url=address) as stranger,
+            internal_client(space.tls_settings("operations"), "health", base_url=address) as operations,
         ):
-            refused = await stranger.get("/v1/refill")
-            [planned] = (await operator.get("/v1/refill", params={"topic": topic})).json()["data"]
-            foreign = await operator.post("/v1/refill", json={"topic": "concert.other.v1", "reason": "lost"})
-            now = await one_of(space, NOW)
-            done = await operator.post("/v1/refill", json={"topic": topic, "reason": "a disk was lost"})
-        assert (refused.status_code, foreign.json()["code"]) == (403, "not_written")
-        assert done.json() == {"sent_again": {topic: planned["rows"]}}
-        assert planned["rows"] >= 1
-        await until(lambda: _is_sent_again(space, now, keys))
-        monkeypatch.setattr(log_ends, "_MARK", "SELECT no_such_column")
-        async with internal_client(space.tls_settings("operator"), "health", base_url=address) as operator:
-            broken_off = await operator.post("/v1/refill", json={"topic": topic, "reason": "a disk was lost"})
+            refused = await rehearsed(stranger, "refill")
+            foreign = await rehearsed(operations, "refill", topic="concert.other.v1")
+            _, planned = await rehearsed(operations, "refill", topic=topic)
+            now, plan, count = await one_of(space, NOW), new_id("plan"), planned["count"]
+            done = await ordered(operations, "refill", planned["scope"], count, plan=plan)
+            assert await until(lambda: _is_sent_again(space, now, keys))
+            later = await one_of(space, NOW)
+            again = await ordered(operations, "refill", planned["scope"], count, plan=plan)
+            assert not await _is_sent_again(space, later, keys), "whoever lost the answer has it sent once"
+            monkeypatch.setattr(log_ends, "_MARK", "SELECT no_such_column")
+            broken_off = await ordered(operations, "refill", planned["scope"], count)
+        assert (refused, foreign) == ((403, "operations_only"), (404, "not_written"))
+        assert planned["figures"] == {topic: count}
+        assert done == again == (200, {"sent_again": count})
+        assert count >= 1
 
     assert await sent(space, keys) == before, "the same ids and bytes"
-    assert broken_off.status_code == 500
+    assert broken_off[0] == 500
     async with space.transaction("health") as transaction:
         rows = await transaction.rows("SELECT verb, reason FROM operator_act")
-    assert [tuple(row) for row in rows] == [("refill", "a disk was lost")] * 2, "on record, done or not"
+    assert [tuple(row) for row in rows] == [("refill", "mended")] * 2, "on record, done or not"
 
 
 async def test_seconds_count_since_a_log_was_first_seen_beyond_a_position(space: Space) -> None:

@@ -1,6 +1,6 @@
 """A record that can never be used stops nothing: it is kept with its reason, and the batch goes on."""
 
-from collections.abc import Awaitable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import httpx2
@@ -12,7 +12,7 @@ from schemas.topics import GOVERNANCE_STATE
 from schemas.topics import STEPS as TOPICS_OF_STEPS
 from schemas.wire.cloudevents import LetterReason
 from schemas.wire.envelope import HEADERS, ReadEvent
-from services.runtime import consumer, dead_letters, partition_alarms
+from services.runtime import consumer, dead_letters, letter_acts, partition_alarms
 from services.runtime.errors import Invalid
 from services.runtime.ids import new_id
 from services.runtime.peers import internal_client
@@ -20,6 +20,7 @@ from services.runtime.process import Parts, running
 from services.runtime.settings import PortSettings, RuntimeSettings
 from services.runtime.subscription import Subscription
 from services.runtime.transaction import Transaction
+from tests.support.acts import ALONE, BOTH, acted, ordered, rehearsed
 from tests.support.kafka import send_raw
 from tests.support.platform import Space
 from tests.support.poison import HEALTH_STEPS, POISON, POISON_BATCHES, a_good_record
@@ -220,7 +221,7 @@ async def test_what_waits_behind_a_failure_goes_on_in_order_once_that_is_mended_
     async with running("referrals", settings, failing.wire):
         await send_raw(space, "health", topic, first)
         await until(lambda: letter_of(space, unneeded.encode()))
-    async with running("referrals", settings, reader.wire), a_caller(space, port, "operator") as operator:
+    async with running("referrals", settings, reader.wire), a_caller(space, port, "operations") as operations:
         await send_raw(space, "health", topic, [*later, a_good_record(free)])
         await until(lambda: free in reader.seen)
         assert not reader.of(mended) + reader.of(unneeded)
@@ -231,11 +232,9 @@ async def test_what_waits_behind_a_failure_goes_on_in_order_once_that_is_mended_
         assert not reader.of(unneeded)
         await until(lambda: _waiting(space, mended, 0))
 
-        shown = (await operator.get("/v1/dead-letters")).json()["data"]
+        shown = (await operations.get("/v1/dead-letters")).json()["data"]
         count = sum(one["count"] for one in shown if one["code"] == "handler")
-        discarded = {"code": "handler", "count": count, "reason": "not needed"}
-        answer = await asked(operator.post("/v1/dead-letters/discard", json=discarded))
-        assert answer == (200, {"discarded": count})
+        assert await acted(operations, "discard", code="handler") == (200, {"discarded": count})
         await until(lambda: _waiting(space, unneeded, 0))
     assert reader.of(unneeded) == ["2", "3"]
 
@@ -277,12 +276,19 @@ async def test_a_handler_that_fails_on_everything_stops_its_partition_alone_unti
         await send_raw(space, "police", police, [a_good_record(key, 2, topic=POLICE_STEPS) for key in beside])
         await until(lambda: set(beside) <= set(mended.seen))
         assert not set(mended.seen) & {*bad, *behind}
-        resume, why = f"/v1/readers/{health}/1/resumption", {"reason": "handler mended"}
-        other = f"/v1/readers/{health}/2/resumption"
-        async with a_caller(space, port, "health") as caller, a_caller(space, port, "operator") as operator:
-            assert await asked(caller.post(resume, json=why)) == (403, "operator_only")
-            assert await asked(operator.post(other, json=why)) == (404, "nothing_stands")
-            assert await asked(operator.post(resume, json=why)) == (200, {"ended": ["partition_stopped"]})
+        place = {"topic": health, "partition": 1}
+        async with (
+            a_caller(space, port, "health") as caller,
+            a_caller(space, port, "operations") as operations,
+        ):
+            assert await acted(caller, "resume", **place) == (403, "operations_only")
+            other = place | {"partition": 2}
+            assert await acted(operations, "resume", **other) == (404, "nothing_stands")
+            plan = new_id("plan")
+            for _ in range(2):  # whoever lost the answer asks again
+                answer = await ordered(operations, "resume", place, 1, plan=plan)
+                assert answer == (200, {"ended": 1})
+            assert await ordered(operations, "resume", place, 1) == (404, "nothing_stands")
         await until(lambda: {*bad[51:], *behind} <= set(mended.seen))
         assert stopped not in alarms_of(service)
 
@@ -293,33 +299,49 @@ def a_caller(space: Space, port: int, who: str) -> httpx2.AsyncClient:
     return internal_client(space.tls_settings(who), "referrals", base_url=address)
 
 
-async def asked(answer: Awaitable[httpx2.Response]) -> tuple[int, Any]:
-    """An answer's status, and its code or content."""
-    found = await answer
-    return found.status_code, found.json().get("code") or found.json()
+def broken_off_at(monkeypatch: pytest.MonkeyPatch, *places: str) -> None:
+    """Each of these lines is the last of one request."""
+    left = list(places)
+
+    def break_off(place: str) -> None:
+        if place in left:
+            left.remove(place)
+            raise RuntimeError
+
+    monkeypatch.setattr(letter_acts, "crash_point", break_off)
 
 
-async def test_the_operator_discards_as_many_letters_as_were_shown_or_none(space: Space) -> None:
+async def test_letters_are_given_up_as_they_were_shown_or_not_at_all_and_by_two(
+    space: Space, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken_off_at(monkeypatch, "acts.discarded")
     port, reader = free_port(), Reader()
     settings = space.settings(RuntimeSettings, "referrals", ports=PortSettings(internal=port))
-    path, topic = "/v1/dead-letters", HEALTH_STEPS.name(space.namespace)
-    discard = f"{path}/discard"
+    topic = HEALTH_STEPS.name(space.namespace)
+    chosen = {"code": "no_value", "topic": topic}
 
-    async with running("referrals", settings, reader.wire), a_caller(space, port, "operator") as operator:
+    async with running("referrals", settings, reader.wire), a_caller(space, port, "operations") as operations:
         await send_raw(space, "health", topic, [(b"nobody", [], None)], 2)
         await until(lambda: letter_of(space, b"nobody"))
-        [shown] = [one for one in (await operator.get(path)).json()["data"] if one["code"] == "no_value"]
-        count, chosen = shown["count"], {"code": "no_value", "topic": topic, "reason": "nobody needs it"}
-        async with a_caller(space, port, "health") as caller:
-            refused = await asked(caller.post(discard, json=chosen | {"count": count}))
-        wrong = await asked(operator.post(discard, json=chosen | {"count": count + 1}))
-        other = await asked(operator.post(discard, json=chosen | {"count": count, "type": "another"}))
-        again = await asked(operator.post(discard, json=chosen | {"count": count}))
-        left = (await operator.get(path)).json()["data"]
+        shown = (await operations.get("/v1/dead-letters")).json()["data"]
+        [row] = [one for one in shown if one["code"] == "no_value"]
+        async with a_caller(space, port, "operator") as caller:
+            refused = await rehearsed(caller, "discard", **chosen)
+        other = await rehearsed(operations, "discard", **chosen, type="another")
+        _, found = await rehearsed(operations, "discard", **chosen)
+        scope, count, plan = found["scope"], found["count"], new_id("plan")
+        alone = await ordered(operations, "discard", scope, count, approved_by=None)
+        himself = await ordered(operations, "discard", scope, count, approved_by="command")
+        more = await ordered(operations, "discard", {"ids": [*scope["ids"], "dl_another"]}, count + 1)
+        done = [await ordered(operations, "discard", scope, count, plan=plan) for _ in range(2)]
+        later = await ordered(operations, "discard", scope, count)
+        left = (await operations.get("/v1/dead-letters")).json()["data"]
 
-    assert (shown["topic"], shown["type"]) == (topic, None)
-    assert [refused, wrong, other] == [(403, "operator_only"), (409, "other_count"), (409, "other_count")]
-    assert again == (200, {"discarded": count})
+    assert (row["topic"], row["type"], row["count"]) == (topic, None, count)
+    assert (refused, other) == ((403, "operations_only"), (404, "nothing_waits"))
+    assert alone == himself == (403, "second_person_needed")
+    assert more == later == (409, "other_count")
+    assert done == [(500, "unexpected"), (200, {"discarded": count})], "as whoever lost the answer is told"
     assert not [one for one in left if one["code"] == "no_value"]
 
 
@@ -332,13 +354,12 @@ async def test_discarding_a_letter_without_a_number_lets_go_on_what_waits_behind
     settings = space.settings(RuntimeSettings, "referrals", ports=PortSettings(internal=port))
     records = [(key.encode(), HEADERS, b'{"is": "harbour'), a_good_record(key, 3, duty="third")]
 
-    async with running("referrals", settings, reader.wire), a_caller(space, port, "operator") as operator:
+    async with running("referrals", settings, reader.wire), a_caller(space, port, "operations") as operations:
         await send_raw(space, "health", HEALTH_STEPS.name(space.namespace), records)
         await until(lambda: _waiting(space, key, 2))
         letter = await letter_of(space, key.encode())
-        shown = await operator.get(f"/v1/dead-letters/{letter.id}")
-        asked_for = {"code": "malformed_json", "id": letter.id, "count": 1, "reason": "cut off"}
-        await asked(operator.post("/v1/dead-letters/discard", json=asked_for))
+        shown = await operations.get(f"/v1/dead-letters/{letter.id}")
+        await acted(operations, "discard", code="malformed_json", id=letter.id)
         await until(lambda: _waiting(space, key, 0))
 
     assert reader.of(key) == ["third"]
@@ -348,13 +369,12 @@ async def test_discarding_a_letter_without_a_number_lets_go_on_what_waits_behind
 
 
 async def test_letters_are_tried_again_by_their_own_reader_in_order_and_only_for_a_reason(
-    space: Space,
+    space: Space, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also one whose number nobody could read before, and one that was acted on before its turn: once."""
     key, urgent, bad = (new_id("referral") for _ in range(3))
-    topic, port, path = HEALTH_STEPS.name(space.namespace), free_port(), "/v1/dead-letters"
+    topic, port = HEALTH_STEPS.name(space.namespace), free_port()
     settings = space.settings(RuntimeSettings, "referrals", ports=PortSettings(internal=port))
-    chosen, why = {"code": "handler", "topic": topic}, {"reason": "handler mended"}
     numbered = [(one, number) for number in (1, 2, 3) for one in (key, bad)]
     records = [a_good_record(one, number, duty=str(number)) for one, number in numbered]
 
@@ -370,19 +390,24 @@ async def test_letters_are_tried_again_by_their_own_reader_in_order_and_only_for
     async with running("referrals", settings, hasty.wire):
         await send_raw(space, "health", topic, [a_good_record(urgent, 2, duty="2")])
         await until(lambda: hasty.of(urgent) == ["2"])
-    async with running("referrals", settings, mended.wire), a_caller(space, port, "operator") as operator:
-        planned = await asked(operator.post(f"{path}/rehearsal", json=chosen))
-        none = await asked(operator.post(f"{path}/redrive", json={"code": "no_such", **why}))
-        early = await asked(
-            operator.post(f"{path}/redrive", json={"code": "unknown_type", "id": unread.id, **why})
-        )
+    async with running("referrals", settings, mended.wire), a_caller(space, port, "operations") as operations:
+        _, planned = await rehearsed(operations, "redrive", code="handler", topic=topic)
+        none = await acted(operations, "redrive", code="no_such")
+        early = await acted(operations, "redrive", code="unknown_type", id=unread.id)
         assert not mended.of(key)
-        done = await asked(operator.post(f"{path}/redrive", json=chosen | why))
+        many = await ordered(operations, "redrive", planned["scope"], 51, **ALONE, approved_by=None)
+        count, plan = planned["count"], new_id("plan")
+        broken_off_at(monkeypatch, "acts.recorded", "acts.redriven")
+        done = [
+            await ordered(operations, "redrive", planned["scope"], count, plan=plan, reason="handler mended")
+            for _ in range(3)
+        ]
 
     assert (mended.of(key), mended.of(urgent), mended.of(bad)) == (["1", "2", "3"], ["1"], [])
-    assert planned[1]["readable"] == planned[1]["letters"] >= 3
-    assert (none, early) == ((404, "nothing_waits"), (200, {"redriven": 0, "waiting": 1}))
-    assert (done[1]["redriven"], done[1]["waiting"]) == (planned[1]["letters"] - 1, 1)
+    assert planned["figures"]["readable"] == planned["count"] >= 3
+    assert (none, many) == ((404, "nothing_waits"), (403, "second_person_needed"))
+    assert early == (200, {"redriven": 0, "sequence_gap": 1})
+    assert done == [(500, "unexpected")] * 2 + [(200, {"redriven": count - 1, "handler": 1})]
     found = {(row.key.decode(), row.state, row.value is None) for row in await letters(space) if row.key}
     assert {one for one in found if one[0] in (key, urgent, bad)} == {
         (key, "redriven", True),
@@ -391,9 +416,9 @@ async def test_letters_are_tried_again_by_their_own_reader_in_order_and_only_for
     }
     async with space.transaction("referrals") as transaction:
         acts = await transaction.rows(
-            "SELECT counts FROM operator_act WHERE verb = 'letters_redrive' AND reason = 'handler mended'"
+            "SELECT counts, plan, actor, approved_by FROM operator_act WHERE reason = 'handler mended'"
         )
-    assert len(acts) == 2  # for the two that met letters
+    assert [tuple(row) for row in acts] == [(f'{{"letters": {count}}}', plan, *BOTH.values())]
 
 
 async def test_a_partition_stops_where_too_many_letters_wait_though_sound_records_come_between(
@@ -415,19 +440,22 @@ async def test_a_partition_stops_where_too_many_letters_wait_though_sound_record
 async def test_letters_that_stay_unusable_keep_no_others_from_being_tried(
     space: Space, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dead_letters, "CHOSEN_MAX", 1)
-    port, chosen = free_port(), {"code": "malformed_json", "reason": "reader mended"}
+    monkeypatch.setattr(letter_acts, "LETTERS_MAX", 1)
+    port = free_port()
     key = new_id("referral").encode()  # without numbers nothing has to be before the other
     settings = space.settings(RuntimeSettings, "referrals", ports=PortSettings(internal=port))
     records = [(key, tuple(HEADERS), b"{")] * 2
 
-    async with running("referrals", settings, Reader().wire), a_caller(space, port, "operator") as operator:
+    async with (
+        running("referrals", settings, Reader().wire),
+        a_caller(space, port, "operations") as operations,
+    ):
         await send_raw(space, "health", HEALTH_STEPS.name(space.namespace), records)
         await until(lambda: _waiting(space, key.decode(), 2))
         async with space.transaction("referrals") as transaction:
             waiting = await transaction.rows("SELECT 1 FROM dead_letter WHERE reason = 'malformed_json'")
         for _ in waiting:
-            await asked(operator.post("/v1/dead-letters/redrive", json=chosen))
+            await acted(operations, "redrive", code="malformed_json")
 
     async with space.transaction("referrals") as transaction:
         rows = await transaction.rows("SELECT attempts FROM dead_letter WHERE key = :key", key=key)

@@ -26,11 +26,11 @@ from services.cli.directory_source import DirectoryRow, read_directory
 from services.referrals.domain.steps import decide
 from services.referrals.settings import Settings
 from services.referrals.wiring import wire
-from services.runtime import partition_alarms
 from services.runtime.peers import internal_client
 from services.runtime.process import Parts, Runtime, running
 from services.runtime.settings import PortSettings, RuntimeSettings
 from services.runtime.subscription import OutboxEvent, Subscription
+from tests.support.acts import acted
 from tests.support.builders import (
     MATRIX,
     OWNER,
@@ -247,14 +247,12 @@ async def test_a_withdrawal_that_came_before_its_offer_wins_also_once_the_offer_
     letters = "SELECT state FROM dead_letter WHERE key = :key ORDER BY sequence"
     await until(lambda: _states(stage, letters, referral, ["waiting"] * 2))
     monkeypatch.undo()
-    async with internal_client(
-        stage.space.tls_settings("operator"), "referrals", base_url=stage.address
-    ) as client:
-        redrive = {"code": "handler", "reason": "mended"}
-        done = await client.post("/v1/dead-letters/redrive", json=redrive)
+    operations = stage.space.tls_settings("operations")
+    async with internal_client(operations, "referrals", base_url=stage.address) as client:
+        done = await acted(client, "redrive", code="handler")
     await until(lambda: _states(stage, letters, referral, ["redriven"] * 2))
 
-    assert done.json() == {"redriven": 1, "waiting": 0}
+    assert done == (200, {"redriven": 1})
     told = await stage.until_told(OWNER, referral, "step_refused")
     assert "offered" not in dict(told)
     assert not stage.told(RECEIVER, referral)
@@ -461,33 +459,6 @@ async def test_the_command_says_what_was_taken_and_refused(stage: Stage, tmp_pat
     assert (report["read"], report["taken"], report["changed"], report["refused"]) == (3, 1, 0, 2)
     assert "refused.json is page 1 of 10; the others are imported like it." in results[2].out
     assert not [result for result in results if "Planted" in result.out + result.err]
-
-
-async def test_the_command_shows_what_stands_over_a_partition_and_ends_it(
-    stage: Stage, tmp_path: Path
-) -> None:
-    stage.space.tls_settings("operator")
-    async with stage.space.transaction("referrals") as transaction:
-        await partition_alarms.raise_alarm(
-            transaction, f"{stage.space.namespace}referrals", ("steps", 7), "topic_made_anew", "from 9 to 0"
-        )
-    port = int(stage.address.rpartition(":")[2])
-
-    with an_installation(stage, tmp_path / "data", port) as data:
-        resume = ("resume", "referrals", "steps", "7", "--reason", "seen")
-        unknown = ("resume", "nobody", *resume[2:])
-        listed, ended, again, after, nobody = [
-            await run_command("readers", *words, "--data", data)
-            for words in (("list",), resume, resume, ("list",), unknown)
-        ]
-
-    # Only the arbiter runs here, and the list says who does not answer.
-    assert [one.code for one in (listed, ended, again, after, nobody)] == [6, 0, 4, 6, 2]
-    assert "\nreferrals\ttopic_made_anew\tsteps/7: from 9 to 0\t" in f"\n{listed.out}"
-    silent = "civil_society, education, governance, health, notifications, police, social_services"
-    assert f"no answer from {silent}" in listed.err
-    assert "Ended: topic_made_anew. The reader goes on within seconds." in ended.out.splitlines()
-    assert "Nothing stands over any partition." in after.out.splitlines()
 
 
 @pytest.mark.parametrize("name", ["health", "governance"])

@@ -6,8 +6,9 @@ import json
 import pytest
 from pydantic import ValidationError
 
+from services.runtime.acts import LetterScope, Ordered
 from services.runtime.dead_letters import DeadLetter, headers_text
-from services.runtime.operations import Discard
+from tests.support.acts import an_order
 from tests.support.records import a_record
 
 NAME = b"Amina Quillon"
@@ -35,7 +36,9 @@ def test_a_name_that_the_database_cannot_hold_is_kept_without_its_zero() -> None
 
 def test_an_act_on_no_letter_is_none() -> None:
     with pytest.raises(ValidationError):
-        Discard(code="handler", reason="tests", count=0)
+        LetterScope(ids=[])
+    with pytest.raises(ValidationError):
+        Ordered[LetterScope].model_validate({"order": an_order(), "scope": {"ids": ["dl_a"]}, "count": 0})
 
 
 def test_a_letter_shows_its_reason_and_nothing_of_its_record() -> None:

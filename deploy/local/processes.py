@@ -73,6 +73,7 @@ PROBED: Final[Variables] = {
     "PROBE__KEY_FILE": lambda its, name: its.secrets.client_key_file(PROBE) if its.is_probed else None,
     "PROBE__AGENCIES": lambda its, name: json.dumps(probes_of(its)) if its.is_probed else None,
 }
+RECEIPTS: Final[Variables] = {"RECEIPT_KEY_FILE": lambda its, name: its.secrets.key_file("receipts")}
 LOG: Final[Variables] = {"LOG": lambda its, name: its.configuration.origin}
 LOG_VERIFIER: Final[Variables] = {"AUDIT__LOG_KEY": lambda its, name: its.log_key}
 PARTNERS: Final[Variables] = {"AREAS_FILE": lambda its, name: its.configuration.areas_file}
@@ -181,7 +182,13 @@ PROCESSES: Final = (
         for view in VIEWS
     ),
     Process(ISSUER_PROCESS, "deploy.local.issuer", ("api", "health"), (), NAMED | SIGNS_IN),
-    Process("operations", "services.operations", OUTSIDE, BOTH, DURABLE | EVERYBODY | CONSOLE | PROBED),
+    Process(
+        "operations",
+        "services.operations",
+        OUTSIDE,
+        BOTH,
+        DURABLE | EVERYBODY | CONSOLE | PROBED | RECEIPTS,
+    ),
 )
 """In the order of their start; they stop in the opposite order."""
 

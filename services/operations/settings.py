@@ -47,6 +47,10 @@ class ProbeSettings(BaseModel):
 class Settings(RuntimeSettings):
     """Settings of the operations service."""
 
+    receipt_key_file: Path
+    """Holds the 32 bytes of the Ed25519 seed, in base64, that signs receipts of operators' acts."""
+    letters_per_second: int = Field(default=5, ge=1, le=500)
+    """How many dead letters of a plan are tried again each second."""
     services: Mapping[str, str] = {}
     """Service → where its internal port answers: all of them, this one too."""
     probe: ProbeSettings | None = None

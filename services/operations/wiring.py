@@ -1,32 +1,53 @@
 """Puts operations together."""
 
+import base64
 from dataclasses import replace
 from typing import Final
 
+from fastapi import APIRouter
+
 from schemas.topics import written_by
+from services.operations.acts_api import acts_routes
 from services.operations.console.entry import NAME, console_app, console_of
+from services.operations.doors import ServiceDoors
 from services.operations.grants_api import grant_routes
+from services.operations.plans import Plans
 from services.operations.probe import Probe
+from services.operations.receipts import ReceiptKey
 from services.operations.settings import Settings
 from services.operations.store.grants import GrantStore
+from services.operations.store.plans import PlanStore
 from services.runtime.consoles.open_id import OpenIdClient, answer_path, issuer_http
+from services.runtime.peers import internal_client
 from services.runtime.process import Parts, Runtime
 from services.runtime.sweeper import Sweeper
 from services.runtime.web import caller_of, create_app
 
 ISSUER_SECONDS: Final = 300.0
 """How often the issuer is looked at, so that its absence is told before somebody wants to sign in."""
+PLANS_SECONDS: Final = 0.2
+"""How often it is looked what is due of plans."""
+DOOR_SECONDS: Final = 30.0
+"""How long a service may take for one slice of an act; then it is asked again."""
 
 
 def wire(runtime: Runtime, settings: Settings) -> Parts:
     """Operations answers its operators; it reads no topic, and holds no key of any packet."""
     grants = runtime.database.opener(lambda one: GrantStore(one, runtime.clock.now()))
     probes = [Probe(settings.probe, runtime.database, runtime.clock)] if settings.probe else []
+    doors = doors_of(settings)
+    key = ReceiptKey(base64.b64decode(settings.receipt_key_file.read_text()), runtime.identity.cell)
+    plans = plans_of(runtime, settings, doors, key)
+    carrying = Sweeper("plans", PLANS_SECONDS, plans.carry_out)
+    plans.wake = carrying.wake
+    operators = APIRouter()
+    operators.include_router(grant_routes(grants))
+    operators.include_router(acts_routes(plans, doors, runtime.clock, key.public))
     parts = Parts(
         writes=written_by("operations"),
-        operators=grant_routes(grants),
-        sweepers=probes,
-        closes=[probe.close for probe in probes],
+        operators=operators,
+        sweepers=(carrying, *probes),
+        closes=(doors.close, *(probe.close for probe in probes)),
     )
     if settings.console is None:  # nobody signs people in, and whoever holds the certificate has the command
         return replace(parts, api=create_app("Operations", caller_of))
@@ -36,6 +57,29 @@ def wire(runtime: Runtime, settings: Settings) -> Parts:
     return replace(
         parts,
         api=console_app(console),
-        sweepers=(*probes, Sweeper("issuer", ISSUER_SECONDS, issuer.look)),
+        sweepers=(*parts.sweepers, Sweeper("issuer", ISSUER_SECONDS, issuer.look)),
         closes=(*parts.closes, http.aclose),
+    )
+
+
+def doors_of(settings: Settings) -> ServiceDoors:
+    """The way to every service, with this one's certificate."""
+    assert settings.tls  # noqa: S101  the internal port needs it too
+    tls = settings.tls
+    return ServiceDoors(
+        {
+            name: internal_client(tls, name, base_url=url, seconds=DOOR_SECONDS)
+            for name, url in settings.services.items()
+        }
+    )
+
+
+def plans_of(runtime: Runtime, settings: Settings, doors: ServiceDoors, key: ReceiptKey) -> Plans:
+    """Plans of acts, which command and pages share."""
+    return Plans(
+        runtime.database.opener(lambda one: PlanStore(one, runtime.outbox)),
+        doors,
+        runtime.clock,
+        rate=settings.letters_per_second,
+        sign=key.sign,
     )

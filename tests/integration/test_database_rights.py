@@ -42,7 +42,8 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     | {"referral_fact": "SI", "governance_fact": "SI", "figure": "SID"},
     "operations": DURABLE
     | {"log_sample": "SI", "stream_sample": "SI", "service_answer": "SIU", "operator_grant": "SIUD"}
-    | {"console_session": "SIuD", "console_form": "SIuD"},
+    | {"console_session": "SIuD", "console_form": "SIuD"}
+    | {"plan": "SIu"},
     "audit": {
         "log_state": "S", "entry": "S", "tile": "S", "checkpoint": "S", "subject": "Si", "data_key": "SI",
         "alembic_version": "S",
@@ -58,6 +59,20 @@ COLUMNS: Mapping[tuple[str, str], set[str]] = {
     ("operator_act", "u"): {"told_at"},
     ("console_session", "u"): {"seen_at"},
     ("console_form", "u"): {"answer"},
+    ("plan", "u"): {
+        "state",
+        "reason",
+        "confirmed_by",
+        "approved_by",
+        "started_at",
+        "next_at",
+        "wish",
+        "done",
+        "outcome",
+        "failure",
+        "ended_at",
+        "receipt",
+    },
     ("denial", "u"): {"times", "until"},
     ("closure", "u"): {"task", "done_at"},
     ("data_key", "u"): {"epoch", "wrap", "is_adopted"},

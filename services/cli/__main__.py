@@ -45,6 +45,8 @@ WORDS: Final = (
     Word("dead-letters", "dead_letters", OPERATORS, "Records that services set aside.", is_noun=True),
     Word("readers", "readers", OPERATORS, "Partitions that stopped, and letting them go on.", is_noun=True),
     Word("operators", "operators", OPERATORS, "Who may come to the console, and as what.", is_noun=True),
+    Word("offsets", "offsets", OPERATORS, "Have a reader go back, or skip records.", is_noun=True),
+    Word("plans", "plans", OPERATORS, "What was planned, confirmed, approved and done.", is_noun=True),
     Word("lag", "lag", OPERATORS, "How far readers are behind, in records and seconds."),
     Word("logs", "logs", OPERATORS, "What a part wrote, in the order of time."),
     Word("refill", "refill", OPERATORS, "Let a service send again what brokers lost."),

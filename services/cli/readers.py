@@ -1,13 +1,13 @@
 """`concert readers …`: partitions that stopped."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final
 
 import typer
 
 from schemas.topics import TOPICS
-from services.cli.installed import DataDirectory, ask, ask_all, check_all_answered
+from services.cli.installed import DataDirectory, ask, check_all_answered
+from services.cli.plans import OPERATIONS, Confirm, Reason, propose
 from services.cli.talk import AsJson, check_choices, command, say, show
 
 readers = typer.Typer(no_args_is_help=True)
@@ -21,11 +21,12 @@ def list_alarms(data: DataDirectory = None, as_json: AsJson = False) -> None:
 
     Shows every partition that stopped, or whose reader lost something, until `resume` ends it.
     """
-    rows, silent = ask_all(data, READERS, "/v1/readers")
+    found = ask(data, OPERATIONS, "GET", "/v1/readers")
+    rows = found["data"]
     show({"data": rows}, lines_of(rows) or ["Nothing stands over any partition."], as_json=as_json)
     if rows:
         say(f"Next, once the cause is known: {command('readers resume --help', data)}")
-    check_all_answered(data, silent)
+    check_all_answered(data, found["silent"])
 
 
 @readers.command("resume", short_help="Let a partition go on.")
@@ -33,19 +34,19 @@ def resume(
     service: Annotated[str, typer.Argument(help="The reader: a name of the first column of `list`.")],
     topic: str,
     partition: int,
-    reason: Annotated[str, typer.Option(help="Why it may go on, without a word on any person; it is kept.")],
+    confirm: Confirm = None,
+    reason: Reason = None,
     data: DataDirectory = None,
     as_json: AsJson = False,
 ) -> None:
-    """Example: `concert readers resume referrals TOPIC 0 --reason "sender mended"`, as `list` names it.
+    """Example: `concert readers resume referrals TOPIC 0 --confirm 1 --reason "sender mended"`.
 
-    Ends what stands over a partition; one that stopped goes on with the record after its last dead letter.
+    Shows what stands over a partition and changes nothing; with its number and a reason that ends, and a
+    partition that stopped goes on with the record after its last dead letter.
     """
     check_choices([service], READERS, "SERVICE")
-    content = json.dumps({"reason": reason}).encode()
-    answer = ask(data, service, "POST", f"/v1/readers/{topic}/{partition}/resumption", content)
-    line = f"Ended: {', '.join(answer['ended'])}. The reader goes on within seconds."
-    show(answer, [line], as_json=as_json)
+    chosen = {"topic": topic, "partition": partition}
+    propose(data, "resume", service, chosen, reason=reason, count=confirm, as_json=as_json)
 
 
 def lines_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:

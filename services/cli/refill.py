@@ -1,14 +1,13 @@
 """`concert refill`: a service sends again what it has sent, where only a person can know of the need."""
 
-import json
 from typing import Annotated, Final
-from urllib.parse import urlencode
 
 import typer
 
 from schemas.topics import TOPICS
-from services.cli.installed import DataDirectory, ask
-from services.cli.talk import AsJson, check_choices, command, say, show
+from services.cli.installed import DataDirectory
+from services.cli.plans import Confirm, Reason, propose
+from services.cli.talk import AsJson, check_choices
 
 app = typer.Typer()
 
@@ -22,27 +21,16 @@ def refill(
     since: Annotated[
         str | None, typer.Option(help="Only what was sent from this time on (RFC 3339).")
     ] = None,
-    reason: Annotated[
-        str | None, typer.Option(help="Why, without a word on any person; it is kept. Then it is done.")
-    ] = None,
+    confirm: Confirm = None,
+    reason: Reason = None,
     data: DataDirectory = None,
     as_json: AsJson = False,
 ) -> None:
-    """Examples: `concert refill referrals`, `concert refill referrals --reason "brokers lost a disk"`.
+    """Examples: `concert refill referrals`, then as it says.
 
-    Shows what would be sent again and changes nothing; with a reason it is sent, under its old ids and with
+    Shows what would be sent again and changes nothing; once confirmed it is sent, under its old ids and with
     its bytes, so that readers drop what they have. A log that got shorter is refilled without being asked.
     """
     check_choices([service], WRITERS, "SERVICE")
     chosen = {name: value for name, value in (("topic", topic), ("since", since)) if value is not None}
-    if reason is None:
-        rows = ask(data, service, "GET", f"/v1/refill?{urlencode(chosen)}")["data"]
-        lines = [f"{row['topic']}\t{row['rows']}\tsent since {row['since']}" for row in rows]
-        show({"data": rows}, lines or ["Nothing that was sent is kept."], as_json=as_json)
-        if rows:
-            say(f"Nothing was changed. Next, if this is to be sent again: {command('refill --help', data)}")
-        return
-    answer = ask(data, service, "POST", "/v1/refill", json.dumps({**chosen, "reason": reason}).encode())
-    lines = [f"{name}\t{count} are sent again" for name, count in answer["sent_again"].items()]
-    show(answer, lines, as_json=as_json)
-    say(f"Next: {command('status', data)}.")
+    propose(data, "refill", service, chosen, reason=reason, count=confirm, as_json=as_json)

@@ -196,12 +196,15 @@ async def test_records_that_were_set_aside_are_told_until_somebody_looked(
     wrong = await concert(session, *discard, "3")
     still = await rules(session)
     right = await concert(session, *discard, "2")
+    alone = await rules(session)
+    await in_database(session, "police", "DELETE FROM dead_letter WHERE reason = 'bad_json'")
 
-    assert told - before == still - before == {("dead_letters", "police: bad_json (2)")}
+    assert told - before == still - before == alone - before == {("dead_letters", "police: bad_json (2)")}
     assert [(row["service"], row["code"], row["count"]) for row in json.loads(listed.stdout)] == [
         ("police", "bad_json", 2)
     ]
-    assert (wrong.exit_code, right.exit_code) == (5, 0), wrong.stderr + right.stderr
+    assert (wrong.exit_code, right.exit_code) == (5, 6), wrong.stderr + right.stderr
+    assert "another person must approve it" in right.stderr
 
 
 STOPPED = """
@@ -219,7 +222,8 @@ async def test_an_arbiter_that_reads_a_partition_no_more_is_told_until_it_may_go
         return await rules(session) - before == {("partition_stopped", f"referrals: {topic}/0: key_mismatch")}
 
     await until(is_told, "the partition has stopped")
-    resumed = await concert(session, "readers", "resume", "referrals", topic, "0", "--reason", "seen")
+    resume = ("readers", "resume", "referrals", topic, "0", "--confirm", "1", "--reason", "seen")
+    resumed = await concert(session, *resume)
 
     assert resumed.exit_code == 0, resumed.stderr
 

@@ -64,16 +64,23 @@ def record(sector: str, chance: random.Random) -> Record:
 
 async def resume(trial: Trial, sector: str) -> int:
     """Let every stopped partition go on, past all that was written, as an operator would; how often."""
-    resumed = 0
-    for service in ("referrals", sector):
-        async with operator_client(trial.installation, service) as operator:
-            quiet = 0
-            while quiet < QUIET_SECONDS and resumed < RESUMED_MAX:
-                rows = (await operator.get("/v1/readers")).json()["data"]
-                for topic, partition in {tuple(row["where"].split(":")[0].split("/")) for row in rows}:
-                    path = f"/v1/readers/{topic}/{partition}/resumption"
-                    await operator.post(path, json={"reason": "the attack is over"})
+    resumed, quiet = 0, 0
+    async with operator_client(trial.installation, "operations") as operator:
+        while quiet < QUIET_SECONDS and resumed < RESUMED_MAX:
+            rows = (await operator.get("/v1/readers")).json()["data"]
+            places = {
+                (row["service"], *row["where"].split(":")[0].split("/"))
+                for row in rows
+                if row["service"] in ("referrals", sector)
+            }
+            for service, topic, partition in places:
+                chosen = {"topic": topic, "partition": int(partition)}
+                asked = {"act": "resume", "service": service, "chosen": chosen}
+                plan = (await operator.post("/v1/plans", json=asked)).json()
+                if "id" in plan:  # else nothing stands there any more
+                    word = {"reason": "the attack is over", "count": plan["count"]}
+                    await operator.post(f"/v1/plans/{plan['id']}/confirmation", json=word)
                     resumed += 1
-                quiet = 0 if rows else quiet + 1
-                await asyncio.sleep(1)
+            quiet = 0 if places else quiet + 1
+            await asyncio.sleep(1)
     return resumed

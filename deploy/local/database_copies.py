@@ -24,7 +24,8 @@ from schemas.topics import SECTORS, SERVICES
 from services.runtime import operator_acts
 from services.runtime.crash import crash_point
 from services.runtime.database import Database
-from services.runtime.migrate import folders, migrate
+from services.runtime.migrate import migrate
+from services.runtime.schema import folders
 from services.runtime.settings import DatabaseSettings
 from services.runtime.writer_epoch import EpochUnreadable, read_epoch, write_epoch
 

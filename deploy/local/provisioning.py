@@ -15,7 +15,8 @@ from schemas.wire.topic import Topic, ViewTopics
 from services.runtime import administration
 from services.runtime.administration import Difference, Topology
 from services.runtime.database import Database
-from services.runtime.migrate import is_current, migrate
+from services.runtime.migrate import migrate
+from services.runtime.schema import is_current
 from services.runtime.settings import DatabaseSettings
 
 

@@ -20,8 +20,8 @@ from services.runtime.ages import SWEEP_SECONDS, Retention
 from services.runtime.database import Database
 from services.runtime.ids import random_bytes
 from services.runtime.metrics import ALONE, Measurement
-from services.runtime.migrate import ages_of
 from services.runtime.process import Parts, Runtime
+from services.runtime.schema import ages_of
 from services.runtime.settings import secret_from
 from services.runtime.sweeper import Sweeper
 

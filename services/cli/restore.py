@@ -19,7 +19,7 @@ from schemas.topics import SERVICES, TOPICS
 from services.cli.installed import READY_POLL_SECONDS, DataDirectory, is_ready
 from services.cli.talk import TEMPORARY, AsJson, check_choices, check_reason, command, fail, say, show
 from services.runtime.clock import SystemClock
-from services.runtime.migrate import WITHOUT_KAFKA
+from services.runtime.schema import WITHOUT_KAFKA
 
 app = typer.Typer()
 

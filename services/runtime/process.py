@@ -29,7 +29,6 @@ from services.runtime.log_ends import LOOK_SECONDS, LogEnds
 from services.runtime.logs import configure, log, tell_end
 from services.runtime.loop_watch import LoopWatch
 from services.runtime.metrics import ALONE, POOL_IN_USE
-from services.runtime.migrate import WrongSchema, ages_of, check_schema, migrate
 from services.runtime.offset_reset import OffsetReset
 from services.runtime.openapi import text_of
 from services.runtime.operator_acts import TELL_SECONDS, OperatorActs
@@ -39,6 +38,7 @@ from services.runtime.ports import WrongPorts, internal_app, servers_of
 from services.runtime.receipts import SWEEP_SECONDS, Receipts, UnconfirmedEvents
 from services.runtime.relay import Relay
 from services.runtime.restoring import OPEN, Restoring, closed_while
+from services.runtime.schema import WrongSchema, ages_of, check_schema
 from services.runtime.settings import KafkaSettings, RuntimeSettings
 from services.runtime.siblings import Siblings
 from services.runtime.subscription import Subscription
@@ -106,6 +106,8 @@ def main(
     """`python -m services.<service> run|migrate`, and `openapi` where agencies have a port."""
     word = sys.argv[1] if len(sys.argv) == 2 else ""
     if word == "migrate":
+        from services.runtime.migrate import migrate  # Alembic is long to import, and never to run
+
         asyncio.run(migrate(service, RuntimeSettings.from_environment().database))
     elif word == "run":
         run_to_the_end(service, settings_class, wire, logs_as=service)

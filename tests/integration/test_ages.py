@@ -11,7 +11,7 @@ from schemas.topics import SERVICES, STEPS
 from services.runtime import ages, inbox
 from services.runtime.ages import Age, Retention
 from services.runtime.inbox import Turn
-from services.runtime.migrate import ages_of
+from services.runtime.schema import ages_of
 from tests.support.builders import an_event
 from tests.support.platform import Space
 from tests.support.sector import StoredSector

@@ -4,7 +4,7 @@ import re
 
 from schemas.topics import TOPICS
 from schemas.wire.receipts import receipt_key
-from services.runtime.migrate import ages_of
+from services.runtime.schema import ages_of
 
 
 def test_states_and_what_readers_confirm_are_known_by_the_names_of_their_topics() -> None:

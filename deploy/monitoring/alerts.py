@@ -18,7 +18,7 @@ RUNBOOKS: Final[Mapping[str, tuple[str, ...]]] = {
     "database": ("database", "database_older", "writer_older", "restoring"),
     "outbox": ("outbox_full", "outbox_waits", "unconfirmed"),
     "dead-letters": ("dead_letters", "partition_stopped"),
-    "streams": ("reader_waits", "reader_stuck", "view_recovers"),
+    "streams": ("reader_waits", "reader_stuck", "probe_fails", "view_recovers"),
     "brokers": (
         "records_unreadable",
         "topic_made_anew",

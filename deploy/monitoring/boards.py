@@ -57,6 +57,7 @@ BOARDS: Final[Mapping[str, tuple[Panel, ...]]] = {
                 )
             },
         ),
+        Panel("Probe: the last round", "s", {"{{process}}": "concert_probe_roundtrip_seconds"}),
         Panel("Outbox: events that wait", "short", {"{{process}}": "concert_outbox_pending"}),
         Panel("Outbox: the oldest waits", "s", {"{{process}}": "concert_outbox_oldest_seconds"}),
         Panel(

@@ -13,7 +13,6 @@ from datetime import timedelta
 from typing import Any, Final
 
 import httpx2
-from prometheus_client import Gauge
 
 from services.operations.domain.probes import ProbeStanding
 from services.operations.settings import ProbeSettings
@@ -24,6 +23,7 @@ from services.runtime.database import Database
 from services.runtime.errors import Refused
 from services.runtime.ids import random_bytes
 from services.runtime.logs import log
+from services.runtime.metrics import ALONE, Measurement
 from services.runtime.sweeper import Sweeper
 from services.runtime.token_client import TokenClient
 
@@ -46,8 +46,8 @@ OFFER: Final = {
 }
 _CODE: Final = re.compile(r"[a-z][a-z0-9_]{0,59}")
 
-ROUNDTRIP: Final = Gauge(
-    "concert_probe_roundtrip_seconds", "The last round of the probe; no number where it failed."
+ROUNDTRIP: Final = Measurement(
+    "concert_probe_roundtrip_seconds", "The last round of the probe; absent where it failed."
 )
 
 
@@ -79,7 +79,6 @@ class Probe(Sweeper):
         services = tuple(settings.agencies)
         self._tokens = TokenClient(settings.issuer, settings.client, settings.key_file, services)
         self._http = httpx2.AsyncClient(timeout=ANSWERED_WITHIN_SECONDS, trust_env=False, transport=transport)
-        ROUNDTRIP.set(math.nan)
         self._failing: list[Alarm] = []
         self.standing: ProbeStanding | None = None
         """As the last look found it."""
@@ -123,7 +122,7 @@ class Probe(Sweeper):
             code = "no_answer"
         if self.is_stopping and code:
             return  # cut short by our own end
-        ROUNDTRIP.set(seconds)
+        ROUNDTRIP.tell({} if code else {ALONE: seconds})
         if code:
             log().warning("probe_failed", error_code=code, route=turn.name)
         async with self._database.transaction() as transaction:

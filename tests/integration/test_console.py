@@ -176,6 +176,8 @@ async def test_a_session_ends_by_itself(stage: ConsoleStage) -> None:
     assert not await is_shown(stage.browser)
 
     await stage.browser.sign_in()
+    clock.forward(timedelta(minutes=10))
+    assert await is_shown(stage.browser)
     clock.forward(-timedelta(minutes=1))
     assert not await is_shown(stage.browser), "a clock that was set back gives nobody time"
 

@@ -40,6 +40,13 @@ CONSOLE_KEY: Final = a_key()
 ISSUER_KEY: Final = a_key()
 
 
+def write_console_key(folder: Path) -> Path:
+    """The console's private key in a file."""
+    file = folder / "console.jwk"
+    file.write_text(json.dumps(CONSOLE_KEY.as_dict(private=True)))
+    return file
+
+
 class IssuerStage:
     """The local issuer, people who can sign in, and a console's client that asks it."""
 
@@ -48,9 +55,9 @@ class IssuerStage:
         self.persons_file = folder / "persons.json"
         self.persons_file.write_text("{}")
         self.passphrases: dict[str, str] = {}
-        key_file = folder / "console.jwk"
-        key_file.write_text(json.dumps(CONSOLE_KEY.as_dict(private=True)))
-        self.settings = ConsoleSettings(address=ADDRESS, issuer=ISSUER, client=CLIENT, key_file=key_file)
+        self.settings = ConsoleSettings(
+            address=ADDRESS, issuer=ISSUER, client=CLIENT, key_file=write_console_key(folder)
+        )
         known = Client(id=CLIENT, keys=public(CONSOLE_KEY), comes_back_to=ADDRESS + ANSWERED_AT)
         self.issuer = Issuer(ISSUER, "test-local", ISSUER_KEY, {CLIENT: known}, self.clock)
         self.app = issuer_app(self.issuer, Persons(self.persons_file, self.clock), "/local-issuer")

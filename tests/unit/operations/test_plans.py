@@ -266,7 +266,7 @@ async def test_what_a_plan_shows_names_no_letter(clock: StoppedClock) -> None:
 async def test_only_whose_role_may_do_an_act_says_a_word_to_its_plan(
     clock: StoppedClock, role: OperatorRole, act: str
 ) -> None:
-    person, first = Operator("opr_person", role, NOON), Operator("opr_first", "administrator", NOON)
+    person, first = Operator("opr_person", role), Operator("opr_first", "administrator")
     chosen = CHOSEN if act in ("redrive", "discard") else {"topic": "a.b", "partition": 0, "to": 1}
     chosen = {name: one for name, one in chosen.items() if name in CHOICES[act].model_fields}
     table = TableInMemory()

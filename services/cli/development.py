@@ -34,6 +34,7 @@ BESIDE_EACH_OTHER: Final[Mapping[str, Sequence[str]]] = {
         "e2e/test_partnership_year.py",
         "e2e/test_scale.py",
         "e2e/test_up_and_down.py",
+        "e2e/test_upgrade.py",
         "e2e/test_yesterday_restored.py",
     ),
     "other": ("unit", "contract", "integration/test_sector_*.py", "e2e", "ui"),

@@ -166,6 +166,8 @@ class LogEnds:
             [now] = await transaction.rows(_PLACE)
             rows = await transaction.rows(_PLAN, topics=topics, first=first, before=now.place)
         figures = {row.topic: row.rows for row in rows}
+        if not figures:
+            raise refusals.NothingKept
         scope = {"topics": topics, "first": first, "before": now.place}
         return Rehearsal(count=sum(figures.values()), figures=figures, scope=scope)
 

@@ -63,6 +63,9 @@ NothingStands: Final = _define(
 NotWritten: Final = _define(
     "not_written", "this service does not write that topic; see `concert refill SERVICE`", 404
 )
+NothingKept: Final = _define(
+    "nothing_kept", "nothing that is meant was sent and is kept; name another topic or an earlier time", 404
+)
 NothingWaits: Final = _define(
     "nothing_waits", "no letter that is meant waits; see `concert dead-letters list`", 404
 )

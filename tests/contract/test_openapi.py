@@ -46,6 +46,7 @@ INTERNAL_ALONE: Final = frozenset(
         "services.runtime.refusals.OffsetMoved",
         "services.runtime.refusals.NoSuchOffset",
         "services.runtime.refusals.BeyondInbox",
+        "services.runtime.refusals.NothingKept",
         "services.runtime.refusals.NothingStands",
         "services.runtime.refusals.NotWritten",
         "services.runtime.refusals.OtherCount",

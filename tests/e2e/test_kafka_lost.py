@@ -1,5 +1,6 @@
 """The brokers' disk is gone, whole or in part, and a real installation comes back: nothing sent is lost."""
 
+import json
 import os
 import shutil
 import signal
@@ -140,8 +141,11 @@ async def mended(platform: Platform, data: Path) -> None:
     await platform.stop(KAFKA)
     shutil.rmtree(strikes.segments(data, TOPIC.name(""))[1].parent)
     await platform.start(KAFKA)
-    done = await run_command("refill", "health", "--reason", "bytes were flipped", "--data", data)
-    assert done.code == 0, done.err
+    planned = await run_command("refill", "health", "--json", "--data", data)
+    plan = json.loads(planned.out)
+    word = ("--confirm", plan["count"], "--reason", "bytes were flipped", "--data", data)
+    done = await run_command("plans", "confirm", plan["id"], *word)
+    assert done.code == 0, planned.err + done.err
 
 
 async def flipped_and_killed(platform: Platform, data: Path) -> None:

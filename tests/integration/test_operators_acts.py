@@ -229,12 +229,14 @@ async def test_what_a_service_refuses_is_told_by_its_name(scene: Scene) -> None:
         nothing = await scene.concert("dead-letters", "redrive", "referrals", "no_such")
         nowhere = await scene.concert("offsets", "reset", "referrals", "concert.no", 0, "--to", 1)
         foreign = await scene.concert("refill", "referrals", "--topic", "concert.other.v1")
+        unsent = await scene.concert("refill", "referrals")
         away = await scene.concert("dead-letters", "redrive", "health", "handler")
         listed = await scene.concert("readers", "list")
         async with _client(scene, "health") as stranger:
             refused = await stranger.get("/v1/plans")
 
-    assert [one.code for one in (nothing, nowhere, foreign, away, listed)] == [4, 4, 4, 4, 6]
+    assert [one.code for one in (nothing, nowhere, foreign, unsent, away, listed)] == [4, 4, 4, 4, 4, 6]
+    assert "nothing_kept" in unsent.err
     assert "nothing_waits" in nothing.err
     assert "no_such_offset" in nowhere.err
     assert "not_written" in foreign.err

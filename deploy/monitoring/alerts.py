@@ -17,7 +17,7 @@ RUNBOOKS: Final[Mapping[str, tuple[str, ...]]] = {
     "parts": ("draining", "sweep_fails", "due_act_fails", "clock_leapt"),
     "database": ("database", "database_older", "writer_older", "restoring"),
     "outbox": ("outbox_full", "outbox_waits", "unconfirmed"),
-    "dead-letters": ("dead_letters", "partition_stopped"),
+    "dead-letters": ("dead_letters", "partition_stopped", "plan_waits"),
     "streams": ("reader_waits", "reader_stuck", "probe_fails", "view_recovers"),
     "brokers": (
         "records_unreadable",

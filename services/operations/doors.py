@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import httpx2
 from pydantic import BaseModel, ValidationError
@@ -12,6 +12,8 @@ from services.runtime.acts import ActCounts, Rehearsal
 from services.runtime.errors import Refused, Unavailable, define_refusal
 
 A = TypeVar("A", bound=BaseModel)
+PASSING: Final = (httpx2.codes.REQUEST_TIMEOUT, httpx2.codes.TOO_MANY_REQUESTS)
+"""Refusals that are no last word."""
 
 
 class ServiceDoors:
@@ -76,7 +78,7 @@ class ServiceDoors:
             raise Unavailable(f"{service} does not answer") from error
         if answer.is_success:
             return answer
-        if answer.status_code >= httpx2.codes.INTERNAL_SERVER_ERROR:
+        if answer.status_code in PASSING or answer.status_code >= httpx2.codes.INTERNAL_SERVER_ERROR:
             raise Unavailable(f"{service} cannot do it now")
         raise refused_by(answer)
 

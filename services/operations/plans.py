@@ -5,7 +5,7 @@ notes it has the same slice asked for again; the service knows the plan, and ans
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -16,6 +16,7 @@ from services.operations.domain import plans, refusals
 from services.operations.domain.plans import Plan
 from services.operations.domain.roles import RoleLacksDeed
 from services.runtime.acts import Rehearsal
+from services.runtime.alarms import Alarm
 from services.runtime.clock import Clock
 from services.runtime.crash import crash_point
 from services.runtime.errors import Refused, Unavailable
@@ -24,6 +25,7 @@ from services.runtime.logs import log
 
 MADE_IN_A_DAY_MAX: Final = 500
 A_DAY: Final = timedelta(days=1)
+AWAY_FOR: Final = timedelta(seconds=30)
 Change = Callable[[Plan, datetime], Plan]
 
 
@@ -98,6 +100,7 @@ class Plans:
         self._rate = rate
         self._sign = sign
         self.wake = wake
+        self._away: dict[str, Alarm] = {}
 
     async def make(self, actor: PlanActor, act: str, service: str, chosen: Mapping[str, Any]) -> Plan:
         """Try an act without effect, and keep what it would do as a plan."""
@@ -164,9 +167,15 @@ class Plans:
                 raise failure
         return False
 
+    def alarms(self) -> Iterator[Alarm]:
+        """Plans whose service has not answered for long."""
+        now = self._clock.now()
+        return (one for one in list(self._away.values()) if now - one.since >= AWAY_FOR)
+
     async def _go_on(self, plan: Plan) -> None:
         crash_point("plans.due")  # nothing was asked yet
         if plan.wish:
+            self._away.pop(plan.id, None)
             await self._note(plan, plans.as_wished)
             return
         order = {
@@ -179,11 +188,16 @@ class Plans:
         try:
             counts = await self._doors.order(plan.service, plan.act, order, scope, plan.count)
         except Refused as refused:
+            self._away.pop(plan.id, None)
             await self._note(plan, partial(plans.ended, state=plans.FAILED, failure=refused.code))
             return
         except Unavailable:
             log().warning("plan_waits", route=plan.act, peer=plan.service)
-            raise
+            where = f"{plan.service}: {plan.act}"
+            self._away.setdefault(plan.id, Alarm("plan_waits", where, self._clock.now()))
+            await self._note(plan, plans.put_off)
+            return
+        self._away.pop(plan.id, None)
         crash_point("plans.answered")  # done and not noted: asked for again, and answered the same
         await self._note(plan, partial(plans.went_on, counts=counts))
 

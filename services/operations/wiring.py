@@ -47,6 +47,7 @@ def wire(runtime: Runtime, settings: Settings) -> Parts:
         writes=written_by("operations"),
         operators=operators,
         sweepers=(carrying, *probes),
+        alarms=(plans.alarms,),
         closes=(doors.close, *(probe.close for probe in probes)),
     )
     if settings.console is None:  # nobody signs people in, and whoever holds the certificate has the command

@@ -37,6 +37,8 @@ RULES: Final[Mapping[str, str]] = {
     "log_refilled": "Brokers had lost what was sent; it was sent again; see `concert readers list`.",
     "retention_overtook_reader": "Records went unread; steps and inboxes come again, for others do "
     "`concert refill SERVICE` of their writer; see `concert readers list`.",
+    "plan_waits": "A plan of operators stands still, for its service does not answer; see whether that runs; "
+    "`concert plans list`.",
     "sweep_fails": "Work that comes again at intervals fails each time; the service's log names the error.",
     "signer_halted": "The signer found another trail than the one it signed, and signs no more; its log says "
     "what it found, `concert trail recover` what can be done.",

@@ -13,6 +13,8 @@ from services.runtime.acts import CHOICES, needs_second
 EXPIRY: Final = timedelta(minutes=30)
 """For so long a plan may be confirmed and approved: what waits may change."""
 SLICE_EVERY: Final = timedelta(seconds=1)
+ASKED_AGAIN: Final = timedelta(seconds=5)
+"""When a service that did not answer is asked again."""
 PLANNED, WAITS, RUNNING, PAUSED = "planned", "waits_for_second", "running", "paused"
 DONE, FAILED, CANCELLED, EXPIRED = "done", "failed", "cancelled", "expired"
 
@@ -155,6 +157,11 @@ def slice_of(plan: Plan) -> Mapping[str, Any]:
     if plan.act not in SLICED:
         return plan.scope
     return {"ids": plan.scope["ids"][plan.done : plan.done + plan.size]}
+
+
+def put_off(plan: Plan, now: datetime) -> Plan:
+    """Its service does not answer: the same slice a little later."""
+    return replace(plan, next_at=now + ASKED_AGAIN)
 
 
 def went_on(plan: Plan, now: datetime, *, counts: Mapping[str, int]) -> Plan:

@@ -12,7 +12,7 @@ from services.operations.domain import refusals
 from services.operations.domain.plans import MAY_BE, Plan, counts_of, receipt_of, shown
 from services.operations.domain.roles import ROLES, Operator, OperatorRole, RoleLacksDeed
 from services.runtime.acts import ALONE_MAX, CHOICES, needs_second
-from services.runtime.errors import Refused, Unavailable
+from services.runtime.errors import Refused
 from tests.support.clock import NOON, StoppedClock
 from tests.support.plans import COMMAND, SECOND, VIEWER, AService, TableInMemory, plans_over
 
@@ -232,15 +232,21 @@ async def test_a_plan_stands_still_goes_on_and_ends_where_it_was_cancelled(clock
 async def test_a_service_that_is_away_is_asked_again_and_one_that_refuses_ends_the_plan(
     clock: StoppedClock,
 ) -> None:
-    table, service = TableInMemory(), AService(LETTERS[:1], away=1)
+    table, service = TableInMemory(), AService(LETTERS[:1], away=2)
     name = await begun(table, service, clock)
     plans = plans_over(table, service, clock)
 
-    with pytest.raises(Unavailable):
+    for _ in range(3):
         await plans.carry_out()
     assert table.rows[name].state == "running"
-    service.refuses = Gone
+    assert service.away == 1, "not asked again at once"
+    clock.forward(timedelta(seconds=30))
+    assert [(one.rule, one.where) for one in plans.alarms()] == [("plan_waits", "referrals: redrive")]
     await plans.carry_out()
+    service.refuses = Gone
+    clock.forward(timedelta(seconds=5))
+    await plans.carry_out()
+    assert list(plans.alarms()) == []
 
     plan = table.rows[name]
     assert (plan.state, plan.failure, plan.receipt) == ("failed", "gone", "signed failed")

@@ -36,14 +36,15 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
     "referrals": DURABLE
     | {"referral": "SIU", "addressed": "SIU", "agency": "SIU", "protocol": "SI", "directory_entry": "SIU"}
     | {"unmet_need": "SI"},
-    "notifications": DURABLE | {"agency": "SIU", "desk": "SIU", "notice": "SIU", "message_key": "S"},
+    "notifications": DURABLE
+    | {"agency": "SIU", "desk": "SIU", "notice": "SIU", "message_key": "S", "probe_sight": "SIU"},
     "governance": DURABLE
     | {"publication": "SI", "key_holder": "SI", "act": "SI", "record": "SIU"}
     | {"referral_fact": "SI", "governance_fact": "SI", "figure": "SID"},
     "operations": DURABLE
     | {"log_sample": "SI", "stream_sample": "SI", "service_answer": "SIU", "operator_grant": "SIUD"}
     | {"console_session": "SIuD", "console_form": "SIuD"}
-    | {"plan": "SIu"},
+    | {"plan": "SIu", "probe_pair": "SIU", "probe_round": "SI"},
     "audit": {
         "log_state": "S", "entry": "S", "tile": "S", "checkpoint": "S", "subject": "Si", "data_key": "SI",
         "alembic_version": "S",

@@ -14,11 +14,18 @@ from services.runtime.database import POOL_CONNECTIONS
 Severity = Literal["page", "ticket"]
 
 RUNBOOKS: Final[Mapping[str, tuple[str, ...]]] = {
-    "parts": ("draining", "sweep_fails", "due_act_fails", "clock_leapt"),
+    "parts": ("draining", "sweep_fails", "due_act_fails", "clock_leapt", "answer_unsound"),
     "database": ("database", "database_older", "writer_older", "restoring"),
     "outbox": ("outbox_full", "outbox_waits", "unconfirmed"),
     "dead-letters": ("dead_letters", "partition_stopped", "plan_waits"),
-    "streams": ("reader_waits", "reader_stuck", "probe_fails", "view_recovers"),
+    "streams": (
+        "group_stalled",
+        "group_slow",
+        "reader_waits",
+        "reader_stuck",
+        "probe_fails",
+        "view_recovers",
+    ),
     "brokers": (
         "records_unreadable",
         "topic_made_anew",
@@ -56,6 +63,7 @@ PAGING: Final = frozenset(
         "partition_stopped",
         "reader_waits",
         "reader_stuck",
+        "group_stalled",
         "signer_halted",
         "trail_closed",
         "trail_went_back",

@@ -22,6 +22,7 @@ from services.runtime.ids import random_bytes
 from services.runtime.metrics import ALONE, Measurement
 from services.runtime.process import Parts, Runtime
 from services.runtime.schema import ages_of
+from services.runtime.service_report import FieldFigures
 from services.runtime.settings import secret_from
 from services.runtime.sweeper import Sweeper
 
@@ -67,10 +68,15 @@ def wire(runtime: Runtime, settings: Settings) -> Parts:
         age_seconds = sequencer.checkpoint_age_seconds()
         CHECKPOINT_AGE.tell({} if age_seconds is None else {ALONE: age_seconds})
 
+    async def figures() -> FieldFigures:
+        age = sequencer.checkpoint_age_seconds()
+        return FieldFigures(checkpoint_age_seconds=None if age is None else max(0.0, age))
+
     return Parts(
         internal=audit_app(work),
         internal_opens=sequencer.speaks,
         measurements=(tell_age,),
+        figures=figures,
         sweepers=(
             sequencer,
             Sweeper("checkpoint", TICK_SECONDS, sequencer.tick),

@@ -71,6 +71,17 @@ def check_all_answered(data: Path | None, silent: Sequence[str]) -> None:
         fail(f"no answer from {', '.join(silent)}; see {command('status', data)}", TEMPORARY)
 
 
+async def streams_seen(installation: Installation, within_seconds: float) -> dict[str, Any] | None:
+    """What operations found of streams at its last look; None where it does not answer, or has not looked."""
+    try:
+        async with asyncio.timeout(within_seconds), operator_client(installation, "operations") as client:
+            answer = await client.get("/v1/streams")
+            found: dict[str, Any] = answer.json() if answer.is_success else {}
+    except (TimeoutError, OSError, KeyError, ValueError, httpx2.HTTPError):
+        return None
+    return found if found.get("as_of") else None
+
+
 async def is_ready(installation: Installation, client: httpx2.AsyncClient, name: str) -> bool:
     """Whether a process says itself that it is ready."""
     try:

@@ -1,4 +1,4 @@
-"""`concert lag`: how far readers are behind the ends of logs; asks databases and brokers, but no service."""
+"""`concert lag`: how far readers are behind, by databases and brokers; how each does, by operations."""
 
 import asyncio
 from collections.abc import Mapping
@@ -11,14 +11,15 @@ import typer
 from deploy.local.databases import DATABASES
 from deploy.local.installation import Installation
 from schemas.topics import TOPICS, VIEWS
-from services.cli.installed import DataDirectory, installed
+from services.cli.installed import DataDirectory, installed, streams_seen
 from services.cli.readers import READERS
-from services.cli.talk import TEMPORARY, AsJson, command, fail, show
+from services.cli.talk import TEMPORARY, AsJson, command, fail, say, show
 from services.runtime import administration
 from services.runtime.offsets import Partition
 
 app = typer.Typer()
 
+SEEN_WITHIN_SECONDS: Final = 3.0
 Positions = Mapping[Partition, int]
 """The offset that a reader goes on with; the first one where it has none yet."""
 
@@ -36,14 +37,33 @@ def lag(data: DataDirectory = None, as_json: AsJson = False) -> None:
 
     Shows by group and topic how many records were not read yet, and for how many seconds the first of them
     has been there: since its writer found the log that long, which looks every ten seconds and remembers a
-    day. What records themselves say of their time counts nothing. Works while services are down.
+    day. What records themselves say of their time counts nothing. Works while services are down. What each
+    does, and by which rule, is what operations found at its last look.
     """
+    installation = installed(data)
     try:
-        rows = asyncio.run(_measured(installed(data)))
+        rows, seen = asyncio.run(_measured_and_seen(installation))
     except (OSError, asyncpg.PostgresError):
         fail(f"a database does not answer; see {command('status', data)}", TEMPORARY)
-    lines = ["{group}\t{topic}\t{messages} records\t{seconds} s".format_map(row) for row in rows]
-    show({"data": rows}, lines, as_json=as_json)
+    verdicts = {(one["service"], one["topic"]): one for one in seen["groups"]} if seen else {}
+    for row in rows:
+        one = verdicts.get((row["group"], row["topic"]), {})
+        row |= {"verdict": one.get("verdict", "unknown"), "words": one.get("words")}
+    line = "{group}\t{topic}\t{messages} records\t{seconds} s\t{verdict}"
+    lines = [
+        line.format_map(row) + (f": {row['words']}" if row["verdict"] != "ok" and row["words"] else "")
+        for row in rows
+    ]
+    show({"data": rows, "judged_at": seen["as_of"] if seen else None}, lines, as_json=as_json)
+    if not seen:
+        say(f"operations does not answer, so nobody judges; see {command('status', data)}")
+
+
+async def _measured_and_seen(installation: Installation) -> tuple[list[dict[str, Any]], Any]:
+    rows, seen = await asyncio.gather(
+        _measured(installation), streams_seen(installation, SEEN_WITHIN_SECONDS)
+    )
+    return rows, seen
 
 
 async def _measured(installation: Installation) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from deploy.local.ports import HOST
 from deploy.local.processes import KAFKA, MAIL_SINK, POSTGRES
 from deploy.local.service_part import greets, listens
 from schemas.topics import VIEWS
-from services.cli.installed import READY, DataDirectory
+from services.cli.installed import READY, DataDirectory, streams_seen
 from services.cli.talk import FAILED, AsJson, command, show
 from services.runtime import administration
 from services.runtime.alarms import RULES, Alarm
@@ -42,7 +42,7 @@ def status(data: DataDirectory = None, as_json: AsJson = False) -> None:
     """
     configuration = load(data)
     state = control.read_state(configuration.run) or {"state": "stopped", "parts": {}}
-    alarms, views = asyncio.run(look(configuration, state))
+    alarms, views, streams = asyncio.run(look(configuration, state))
     means = {**RULES, "not_running": f"Nothing runs here; start it with {command('up', data)}."}
     shown = [
         {"rule": one.rule, "where": one.where, "since": f"{one.since:%Y-%m-%dT%H:%M:%SZ}"}
@@ -54,16 +54,21 @@ def status(data: DataDirectory = None, as_json: AsJson = False) -> None:
         died = f"died {part['deaths']} times in a row" if part["deaths"] else ""
         lines.append(f"  {name:<22} {part['state']:<10} {part['pid'] or '':<8} {died}".rstrip())
     lines += [line for shown_by in views.values() for line in figures_told(shown_by)]
+    lines += streams_told(streams) if "ports" in state else ()
     lines += ["{rule}: {where}, since {since}. {means}".format_map(one) for one in shown]
-    show({"is_well": not alarms, "alarms": shown, "views": views, **state}, lines, as_json=as_json)
+    show(
+        {"is_well": not alarms, "alarms": shown, "views": views, "streams": streams, **state},
+        lines,
+        as_json=as_json,
+    )
     if alarms:
         raise typer.Exit(FAILED)
 
 
 async def look(
     configuration: Configuration, state: Mapping[str, Any]
-) -> tuple[list[Alarm], dict[str, Mapping[str, Any]]]:
-    """What fires now, and what each view shows that answers."""
+) -> tuple[list[Alarm], dict[str, Mapping[str, Any]], Mapping[str, Any] | None]:
+    """What fires now, what each view shows that answers, and what operations found of streams."""
     alarms = await standing_alarms(configuration, state)
     shown: dict[str, Mapping[str, Any]] = {}
     async with httpx2.AsyncClient(timeout=ANSWERED_WITHIN_SECONDS, trust_env=False) as client:
@@ -73,7 +78,23 @@ async def look(
                 answer = await client.get(f"http://{HOST}:{port}/v1/views/{view.service}")
                 if answer.is_success:
                     shown[view.service] = answer.json()
-    return alarms, shown
+    seen = None
+    if "ports" in state:
+        seen = await streams_seen(Installation(configuration, state["ports"]), ANSWERED_WITHIN_SECONDS)
+    return alarms, shown, seen
+
+
+def streams_told(seen: Mapping[str, Any] | None) -> Iterator[str]:
+    """How many streams do how, and each that does not do well, with the rule in words."""
+    if seen is None:
+        yield "  streams: unknown, operations does not answer or has not looked yet"
+        return
+    counts = Counter(one["verdict"] for one in seen["groups"])
+    told = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
+    yield f"  streams, as of {seen['as_of']:.19}Z: {told}"
+    for one in seen["groups"]:
+        if one["verdict"] != "ok":
+            yield f"  {one['service']} reads {one['topic']}: {one['verdict']}. {one['words']}"
 
 
 def figures_told(shown: Mapping[str, Any]) -> Iterator[str]:

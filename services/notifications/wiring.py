@@ -11,6 +11,7 @@ from services.notifications.settings import Settings, SmtpSettings
 from services.notifications.store import NotificationStore
 from services.notifications.subscriptions import SUBSCRIPTIONS
 from services.runtime.process import Parts, Runtime
+from services.runtime.service_report import FieldFigures
 from services.runtime.sweeper import Sweeper
 from services.runtime.tokens import token_reader_of
 from services.runtime.transaction import Transaction
@@ -32,12 +33,18 @@ def wire(runtime: Runtime, settings: Settings) -> Parts:
         open_work, singly, mail.deliver, runtime.clock, partial(siblings.tell, "mail")
     )
     siblings.hear("mail", dispatcher.hear_taken)
+
+    async def figures() -> FieldFigures:
+        async with runtime.database.transaction() as transaction:
+            return FieldFigures(probe_seen_at=await NotificationStore(transaction).probe_seen_at())
+
     return Parts(
         subscriptions=SUBSCRIPTIONS,
         open_work=work_on,
         api=desks_app(open_work, caller),
         sweepers=(Sweeper("dispatch", settings.sweep_every.total_seconds(), dispatcher.sweep),),
         alarms=(dispatcher.alarms,),
+        figures=figures,
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.ids import AgencyId, ServiceId
-from services.runtime.settings import RuntimeSettings
+from services.runtime.settings import KafkaSettings, RuntimeSettings, TlsSettings
 
 
 class ProbeAgency(BaseModel):
@@ -51,6 +51,8 @@ class Settings(RuntimeSettings):
     """Holds the 32 bytes of the Ed25519 seed, in base64, that signs receipts of operators' acts."""
     letters_per_second: int = Field(default=5, ge=1, le=500)
     """How many dead letters of a plan are tried again each second."""
+    kafka: KafkaSettings
+    tls: TlsSettings
     services: Mapping[str, str] = {}
     """Service → where its internal port answers: all of them, this one too."""
     probe: ProbeSettings | None = None

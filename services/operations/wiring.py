@@ -2,22 +2,31 @@
 
 import base64
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from fastapi import APIRouter
 
-from schemas.topics import written_by
+from schemas.topics import TOPICS, written_by
 from services.operations.acts_api import acts_routes
+from services.operations.api import sight_routes
 from services.operations.console.entry import NAME, console_app, console_of
 from services.operations.doors import ServiceDoors
 from services.operations.grants_api import grant_routes
 from services.operations.plans import Plans
 from services.operations.probe import Probe
 from services.operations.receipts import ReceiptKey
+from services.operations.sampler import SAMPLE_SECONDS, Sampler
 from services.operations.settings import Settings
+from services.operations.sights import read_streams
 from services.operations.store.grants import GrantStore
 from services.operations.store.plans import PlanStore
+from services.operations.store.samples import SampleStore
+from services.runtime.brokers_sight import look_at_brokers
+from services.runtime.clock import Clock, SteadyClock
 from services.runtime.consoles.open_id import OpenIdClient, answer_path, issuer_http
+from services.runtime.database import Database
+from services.runtime.identity import Identity
 from services.runtime.peers import internal_client
 from services.runtime.process import Parts, Runtime
 from services.runtime.sweeper import Sweeper
@@ -34,6 +43,7 @@ DOOR_SECONDS: Final = 30.0
 def wire(runtime: Runtime, settings: Settings) -> Parts:
     """Operations answers its operators; it reads no topic, and holds no key of any packet."""
     grants = runtime.database.opener(lambda one: GrantStore(one, runtime.clock.now()))
+    sampler = sampler_of(runtime.identity, runtime.database, settings, SteadyClock())
     probes = [Probe(settings.probe, runtime.database, runtime.clock)] if settings.probe else []
     doors = doors_of(settings)
     key = ReceiptKey(base64.b64decode(settings.receipt_key_file.read_text()), runtime.identity.cell)
@@ -43,12 +53,12 @@ def wire(runtime: Runtime, settings: Settings) -> Parts:
     operators = APIRouter()
     operators.include_router(grant_routes(grants))
     operators.include_router(acts_routes(plans, doors, runtime.clock, key.public))
+    operators.include_router(sight_routes(lambda: sampler.streams, lambda: sampler.parts))
     parts = Parts(
         writes=written_by("operations"),
         operators=operators,
-        sweepers=(carrying, *probes),
-        alarms=(plans.alarms,),
-        closes=(doors.close, *(probe.close for probe in probes)),
+        sweepers=(carrying, Sweeper("samples", SAMPLE_SECONDS, sampler.sweep), *probes),
+        alarms=(plans.alarms, sampler.alarms),
     )
     if settings.console is None:  # nobody signs people in, and whoever holds the certificate has the command
         return replace(parts, api=create_app("Operations", caller_of))
@@ -83,4 +93,20 @@ def plans_of(runtime: Runtime, settings: Settings, doors: ServiceDoors, key: Rec
         runtime.clock,
         rate=settings.letters_per_second,
         sign=key.sign,
+    )
+
+
+def sampler_of(identity: Identity, database: Database, settings: Settings, clock: Clock) -> Sampler:
+    """Asks every service, and the brokers, as the table of topics names them."""
+    tls, brokers = settings.tls, settings.kafka
+    namespace = identity.namespace
+    streams = read_streams(namespace)
+    names, groups = [one.name(namespace) for one in TOPICS], sorted({one.group for one in streams})
+    return Sampler(
+        {name: internal_client(tls, name, base_url=url) for name, url in settings.services.items()},
+        streams,
+        {name: [one.name(namespace) for one in written_by(name)] for name in settings.services},
+        partial(look_at_brokers, brokers, names, groups),
+        database.opener(SampleStore),
+        clock,
     )

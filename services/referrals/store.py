@@ -45,6 +45,9 @@ ON CONFLICT (id) DO UPDATE SET receiver_desk = excluded.receiver_desk, state = e
   deadlines = excluded.deadlines, version = excluded.version, due_at = excluded.due_at
 WHERE r.version < excluded.version
 RETURNING id"""  # noqa: S608
+_UNANSWERED: Final = """
+SELECT min(CAST(deadlines AS jsonb) #>> '{answer,since_at}') AS since_at FROM referral
+WHERE state IN ('offered', 'acknowledged')"""
 _NUMBER: Final = """
 INSERT INTO addressed AS a (referral, agency, last)
 SELECT * FROM unnest(CAST(:referrals AS text[]), CAST(:agencies AS text[]), CAST(:counts AS bigint[]))
@@ -125,6 +128,11 @@ class ReferralStore(Store):
         found = [_referral(row) for row in await self._transaction.rows(_DUE, at=at, most=most)]
         crash_point("sweeper.found")  # locks go with the connection; the next sweep finds the same
         return found
+
+    async def unanswered_since(self) -> datetime | None:
+        """Since when the oldest offer waits that nobody has answered."""
+        [row] = await self._transaction.rows(_UNANSWERED)
+        return datetime.fromisoformat(row.since_at) if row.since_at else None
 
     async def save(self, outcomes: Sequence[Outcome], in_force: InForce) -> None:
         await self._keep({one.referral.id: one.referral for one in outcomes if one.referral and one.facts})

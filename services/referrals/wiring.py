@@ -10,6 +10,7 @@ from services.referrals.subscriptions import SUBSCRIPTIONS
 from services.runtime.crash import crash_point
 from services.runtime.guarded_clock import GuardedClock
 from services.runtime.process import Parts, Runtime
+from services.runtime.service_report import FieldFigures
 from services.runtime.sweeper import Sweeper
 from services.runtime.transaction import Transaction
 
@@ -32,11 +33,18 @@ def wire(runtime: Runtime, settings: Settings) -> Parts:
                 crash_point("sweeper.written")  # rolls back whole; the next sweep finds the same
         return found == SWEPT_MAX
 
+    async def figures() -> FieldFigures:
+        async with runtime.database.transaction() as transaction:
+            since = await ReferralStore(transaction, runtime.outbox, cache).unanswered_since()
+        seconds = (clock.now() - since).total_seconds() if since else None
+        return FieldFigures(oldest_offer_seconds=None if seconds is None else max(0.0, seconds))
+
     return Parts(
         subscriptions=SUBSCRIPTIONS,
         writes=written_by("referrals"),
         open_work=work_on,
         operators=routes(open_work),
         alarms=(clock.alarms,),
+        figures=figures,
         sweepers=(Sweeper("deadlines", settings.look_for_due_every_seconds, sweep),),
     )

@@ -58,6 +58,12 @@ RULES: Final[Mapping[str, str]] = {
     "due_act_fails": "What is due of a record fails; the others go on; the service's log names the error.",
     "clock_leapt": "The machine's clock was set by more than 30 s; for 5 minutes deadlines keep the time "
     "as it was, then it is believed; set it right, or let it be.",
+    "group_stalled": "A reader has stopped; `concert lag` says which rule found it; see whether its service "
+    "runs, its log, and `concert readers list`; what waits for it is not lost.",
+    "group_slow": "A reader is far behind and reads on; see `concert lag`; more processes of its service may "
+    "help.",
+    "answer_unsound": "A service answers operations what no release of this kind does; see which one runs "
+    "there, and its log.",
     "view_recovers": "The view reads its tables back; if it stays so: `concert views reset referrals`.",
     "probe_fails": "Referrals between the probes of the two sectors are not seen in time: see which of their "
     "readers stands (`concert status`, `concert lag`); the log of operations names the code.",

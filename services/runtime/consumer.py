@@ -43,6 +43,8 @@ NUMBER_SECONDS: Final = 0.1
 class Consumer(Worker, ConsumerRebalanceListener):  # type: ignore[misc]
     """The loop around `Batches`: fetch, apply, tell the brokers; assignment reads the database's offsets."""
 
+    name: Final = "reader"
+
     def __init__(
         self,
         batches: Batches,
@@ -93,6 +95,10 @@ class Consumer(Worker, ConsumerRebalanceListener):  # type: ignore[misc]
         counts = Counter(one.topic for one in self._consumer.assignment()) if self._consumer else Counter()
         ASSIGNED.tell({(group, topic): counts[topic] for topic in self._batches.topic_names})
         COMMIT_AGE.tell({(group, topic): (now - at).total_seconds() for topic, at in self._committed.items()})
+
+    def success_age(self) -> float:
+        """How many seconds ago it last saw brokers and database."""
+        return self._progress.look_age(self._clock.now())
 
     async def run(self) -> None:
         """Consume until stopped; brokers away mean connecting anew, for as long as it takes."""

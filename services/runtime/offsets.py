@@ -16,9 +16,10 @@ INSERT INTO consumer_offset (grp, topic, part, topic_id, next)
 SELECT :grp, * FROM unnest(CAST(:topics AS text[]), CAST(:parts AS int[]), CAST(:ids AS uuid[]),
                            CAST(:nexts AS bigint[]))
 ON CONFLICT (grp, topic, part)
-DO UPDATE SET topic_id = excluded.topic_id, next = excluded.next, mark = NULL"""
+DO UPDATE SET topic_id = excluded.topic_id, next = excluded.next, mark = NULL,
+              moved_at = clock_timestamp()"""
 _MOVE: Final = """
-UPDATE consumer_offset o SET next = m.next, mark = m.mark
+UPDATE consumer_offset o SET next = m.next, mark = m.mark, moved_at = clock_timestamp()
 FROM unnest(CAST(:topics AS text[]), CAST(:parts AS int[]), CAST(:ids AS uuid[]), CAST(:expected AS bigint[]),
             CAST(:nexts AS bigint[]), CAST(:marks AS bigint[])) AS m (topic, part, id, expected, next, mark)
 WHERE o.grp = :grp AND o.topic = m.topic AND o.part = m.part AND o.topic_id = m.id AND o.next = m.expected

@@ -39,6 +39,7 @@ from services.runtime.receipts import SWEEP_SECONDS, Receipts, UnconfirmedEvents
 from services.runtime.relay import Relay
 from services.runtime.restoring import OPEN, Restoring, closed_while
 from services.runtime.schema import WrongSchema, ages_of, check_schema
+from services.runtime.service_report import Figures, Reporter, no_figures
 from services.runtime.settings import KafkaSettings, RuntimeSettings
 from services.runtime.siblings import Siblings
 from services.runtime.subscription import Subscription
@@ -89,6 +90,8 @@ class Parts:
     """What a person must look at, though the service goes on."""
     measurements: Sequence[Callable[[], None]] = ()
     """Each tells, from memory, what is known when somebody looks."""
+    figures: Figures = no_figures
+    """What operations is told of this service that others do not have."""
     closes: Sequence[Callable[[], Awaitable[None]]] = ()
     """Connections to close once nothing uses them any more."""
 
@@ -171,6 +174,8 @@ class DurablePath:
     siblings: Siblings
     relays: list[Relay] = field(default_factory=list)
     watched: list[Sweeper | Consumer] = field(default_factory=list)
+    types: Sequence[str] = ()
+    """Every type of event that it reads."""
     alarms: list[AlarmSource] = field(default_factory=list)
     acts: list[APIRouter] = field(default_factory=list)
     closes: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
@@ -255,6 +260,7 @@ class DurablePath:
             return
         receipts = Receipts(identity, writes, runtime.outbox, runtime.clock)
         batches = Batches(database, identity, parts.subscriptions, parts.open_work, receipts)
+        self.types = batches.types
         self.consumer = Consumer(
             batches,
             database,
@@ -296,20 +302,32 @@ async def running(service: str, settings: RuntimeSettings, wire: Wire) -> AsyncI
         if settings.kafka and producer:
             durable.lay(runtime, parts, settings, settings.kafka, producer, epoch)
         watched = [*parts.sweepers, *durable.watched]
+        alarms = [*parts.alarms, *durable.alarms, *(one.alarms for one in watched)]
         health = Health(
             probed,
             identity.part,
             outbox_rows_max=settings.outbox_rows_max if durable.relays else None,
             why_halted=lambda: durable.why_closed() or parts.why_halted(),
-            alarms=[*parts.alarms, *durable.alarms, *(one.alarms for one in watched)],
+            alarms=alarms,
             measurements=[
                 *parts.measurements,
                 *durable.measurements,
                 lambda: POOL_IN_USE.tell({ALONE: database.in_use}),
             ],
         )
+        reporter = Reporter(
+            database,
+            identity,
+            figures=parts.figures,
+            repeated=[one for one in watched if isinstance(one, Sweeper | Consumer)],
+            alarms=alarms,
+            types=durable.types,
+            outbox_rows_max=settings.outbox_rows_max if durable.relays else None,
+            tls=settings.tls,
+        )
         operators = [parts.operators] if parts.operators else []
-        internal = internal_app(parts.internal, operators, identity, durable.neighbours, durable.acts)
+        acts = [*durable.acts, *([reporter.routes()] if settings.tls else [])]
+        internal = internal_app(parts.internal, operators, identity, durable.neighbours, acts)
         servers = servers_of(
             settings.ports,
             health=health_app(health),

@@ -30,6 +30,10 @@ class ReaderProgress:
             for one, place in lagging.items()
         }
 
+    def look_age(self, at: datetime) -> float:
+        """How many seconds ago it last saw both."""
+        return max(0.0, (at - self._looked_at).total_seconds())
+
     def alarms(self, at: datetime) -> Iterator[Alarm]:
         """What does not get on."""
         if at - self._looked_at >= WAITS_FOR:

@@ -40,7 +40,9 @@ NUMBER_MAX: Final = 1 << 30
 """No key gets so far; numbers above it would leave what a receipt can say."""
 LOCK_CLASS: Final = 7_005
 """The advisory lock of the one process of a service that asks; the others wait for it."""
-OPEN: Final = ("/v1/received", "/v1/resend", "/v1/readers", "/v1/dead-letters", "/v1/acts")
+OPEN: Final = (
+    "/v1/received", "/v1/resend", "/v1/readers", "/v1/dead-letters", "/v1/acts", "/v1/operations",
+)  # fmt: skip
 """What can be asked of a service that does not serve yet."""
 
 _STATE_AT: Final = """

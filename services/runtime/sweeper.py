@@ -24,6 +24,7 @@ class Sweeper(Worker):
         self._every_seconds = every_seconds
         self._sweep = sweep
         self._failing_since: datetime | None = None
+        self._succeeded_at: datetime | None = None
         self.clock: Clock = SteadyClock()
 
     def alarms(self) -> Iterator[Alarm]:
@@ -31,6 +32,10 @@ class Sweeper(Worker):
         since = self._failing_since
         if since is not None and self.clock.now() - since >= FAILS_FOR:
             yield Alarm("sweep_fails", self.name, since)
+
+    def success_age(self) -> float | None:
+        """How many seconds ago it last succeeded; None before it has."""
+        return (self.clock.now() - self._succeeded_at).total_seconds() if self._succeeded_at else None
 
     async def run(self) -> None:
         """Sweep until stopped; a failure is told and tried again."""
@@ -41,6 +46,7 @@ class Sweeper(Worker):
                 seconds = 0.0 if await self._sweep() else self._every_seconds
                 backoff.reset()
                 self._failing_since = None
+                self._succeeded_at = self.clock.now()
             except Unavailable:
                 self._fails()
                 seconds = backoff.next()

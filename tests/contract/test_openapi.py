@@ -39,8 +39,8 @@ INTERNAL_ALONE: Final = frozenset(
     {
         "services.runtime.health.NotReady",
         "services.runtime.refusals.OperatorOnly",
-        "services.runtime.refusals.NamedServiceOnly",
         "services.runtime.refusals.OperationsOnly",
+        "services.runtime.refusals.NamedServiceOnly",
         "services.runtime.refusals.SecondPersonNeeded",
         "services.runtime.refusals.ReaderElsewhere",
         "services.runtime.refusals.OffsetMoved",

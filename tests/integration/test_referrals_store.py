@@ -122,6 +122,28 @@ async def test_a_history_over_several_batches_numbers_each_party_without_gap(dat
     assert await state_of(database, referral) == "sealed"
 
 
+async def test_the_oldest_offer_that_nobody_answered_is_told_by_when_it_was_made(database: Database) -> None:
+    old, older = an_id("referral"), an_id("referral")
+    for referral, year in ((old, "2020"), (older, "2019")):
+        await decided(database, an_offer(referral))
+        async with database.transaction() as transaction:
+            await transaction.run(
+                "UPDATE referral SET deadlines = replace(deadlines, :now, :then) WHERE id = :id",
+                now='"since_at":"2026',
+                then=f'"since_at":"{year}',
+                id=referral,
+            )
+    await decided(database, a_step("accept", referral=older))
+
+    async with database.transaction() as transaction:
+        since = await ReferralStore(transaction, OUTBOX, {}).unanswered_since()
+        await transaction.run("SET LOCAL enable_seqscan = off")  # the table is small here
+        plan = await transaction.rows(f"EXPLAIN {store._UNANSWERED}")
+
+    assert since == NOON.replace(year=2020)
+    assert "referral_unanswered" in str(plan)
+
+
 async def test_each_fact_names_the_step_that_caused_it(database: Database) -> None:
     step = asked(an_offer(an_id("referral")))
 

@@ -8,6 +8,7 @@ CREATE TABLE stream_sample (
   lag_seconds real, lag_messages bigint, commit_age_seconds real, members int,
   PRIMARY KEY (at, grp, topic));
 CREATE TABLE service_answer (
-  service text PRIMARY KEY, answered_at timestamptz NOT NULL, answer jsonb NOT NULL);
+  service text, process text, answered_at timestamptz NOT NULL, started_at timestamptz NOT NULL,
+  restarts int NOT NULL DEFAULT 0, answer text NOT NULL, PRIMARY KEY (service, process));
 GRANT SELECT, INSERT ON log_sample, stream_sample TO "{service}";
 GRANT SELECT, INSERT, UPDATE ON service_answer TO "{service}";

@@ -1,0 +1,101 @@
+"""What an operator is shown of streams and parts; null is what nobody knows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from services.operations.domain.verdicts import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStanding:
+    """How one group does on one topic, and how it did for a day: the longest lag of each ten minutes."""
+
+    group: str
+    service: str
+    topic: str
+    verdict: Verdict
+    rule: str
+    words: str
+    since: datetime
+    """Since when it is this verdict, as far as operations has looked."""
+    lag_seconds: int | None
+    lag_messages: int | None
+    commit_age_seconds: int | None
+    members: int | None
+    history: Sequence[tuple[datetime, int | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxStanding:
+    """What waits in a service to be sent."""
+
+    service: str
+    pending: int | None
+    oldest_seconds: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class TopicRate:
+    """How many records came to a topic in the last minute."""
+
+    topic: str
+    per_minute: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeSight:
+    """When the arbiter's facts last carried a referral of the probe."""
+
+    seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StreamsStanding:
+    """All groups and outboxes at one look."""
+
+    as_of: datetime | None
+    """None before the first look has ended."""
+    groups: Sequence[StreamStanding] = ()
+    outboxes: Sequence[OutboxStanding] = ()
+    rates: Sequence[TopicRate] = ()
+    probe: ProbeSight | None = None
+    """None where no probe has come by."""
+
+
+@dataclass(frozen=True, slots=True)
+class FiringRule:
+    """A rule that fires in a part, as it told itself."""
+
+    rule: str
+    where: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PartStanding:
+    """One process as it answered last."""
+
+    name: str
+    state: Literal["answers", "silent", "unsound"]
+    answered_at: datetime | None
+    version: str | None = None
+    started_at: datetime | None = None
+    restarts: int | None = None
+    """How often another one came in its place, as far as operations has looked."""
+    certificate_ends_at: datetime | None = None
+    alarms: Sequence[FiringRule] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PartsStanding:
+    """All processes, the brokers' disk and the trail at one look."""
+
+    as_of: datetime | None
+    parts: Sequence[PartStanding] = ()
+    disk_bytes: int | None = None
+    disk_free_bytes: int | None = None
+    checkpoint_age_seconds: int | None = None
+    oldest_offer_seconds: int | None = None
+    last_backup_at: datetime | None = None

@@ -20,6 +20,8 @@ from tests.support.processes import a_process
 from tests.support.waiting import until
 
 WITHIN_SECONDS = 5.0
+TRIES = 3
+"""A machine that is busy with other tests may take longer once; a standby that is slow is so each time."""
 
 
 class Pair:
@@ -65,31 +67,36 @@ async def test_a_standby_goes_on_where_the_leader_was_stopped_or_killed_and_the_
     pair: tuple[Trail, Pair], tmp_path: Path
 ) -> None:
     trail, processes = pair
-    first, first_signer = await processes.sequencer(), await processes.signer()
+    leaders = await processes.sequencer(), await processes.signer()
     asked = [request(LIST)]
     await permitted_within(trail, asked[0])
-    second, second_signer = await processes.sequencer(), await processes.signer()
-    await processes.started(4)
+    standbys = await processes.sequencer(), await processes.signer()
+    await processes.started(started := 4)
 
-    taken_seconds = []
-    for leaders, how in (((first, first_signer), signal.SIGSTOP), ((second, second_signer), signal.SIGKILL)):
-        asked.append(request(LIST))
-        for one in leaders:
-            one.send_signal(how)
-        taken_seconds.append(await permitted_within(trail, asked[-1]))
-        if how is signal.SIGSTOP:
+    for how in (signal.SIGSTOP, signal.SIGKILL):
+        for _ in range(TRIES):
+            asked.append(request(LIST))
             for one in leaders:
-                one.send_signal(signal.SIGCONT)
-            ended = await first.wait()  # it led and does no more: the supervisor starts it again
-            await processes.sequencer()
-            await processes.started(5)
+                one.send_signal(how)
+            taken_seconds = await permitted_within(trail, asked[-1])
+            stopped, signer = leaders
+            if how is signal.SIGSTOP:
+                for one in leaders:
+                    one.send_signal(signal.SIGCONT)
+                assert await stopped.wait() == 1  # it led and does no more: the supervisor starts it again
+                assert signer.returncode is None
+            else:
+                signer = await processes.signer()
+            leaders, standbys = standbys, (await processes.sequencer(), signer)
+            started += 1 if how is signal.SIGSTOP else 2
+            await processes.started(started)
+            if taken_seconds < WITHIN_SECONDS:
+                break
+        assert taken_seconds < WITHIN_SECONDS, how
     await until(lambda: is_quiet(trail))
     kit = await exported(trail, tmp_path / "kit")
 
-    assert max(taken_seconds) < WITHIN_SECONDS, taken_seconds
-    assert ended == 1
-    assert first_signer.returncode is None
-    assert [len(await rows_of(trail, one.idem)) for one in asked] == [1, 1, 1]
+    assert {len(await rows_of(trail, one.idem)) for one in asked} == {1}
     assert verdict_on(kit).is_sound
     await whole(trail)
 

@@ -59,6 +59,7 @@ def wire(runtime: Runtime, settings: Settings) -> Parts:
         operators=operators,
         sweepers=(carrying, Sweeper("samples", SAMPLE_SECONDS, sampler.sweep), *probes),
         alarms=(plans.alarms, sampler.alarms),
+        closes=(doors.close, sampler.close, *(probe.close for probe in probes)),
     )
     if settings.console is None:  # nobody signs people in, and whoever holds the certificate has the command
         return replace(parts, api=create_app("Operations", caller_of))

@@ -11,6 +11,8 @@ from schemas.topics import TOPICS, written_by
 from services.operations.acts_api import acts_routes
 from services.operations.api import sight_routes
 from services.operations.console.entry import NAME, console_app, console_of
+from services.operations.console.routes import OperationsConsole
+from services.operations.console.source import InstallationSource
 from services.operations.doors import ServiceDoors
 from services.operations.grants_api import grant_routes
 from services.operations.plans import Plans
@@ -43,7 +45,8 @@ DOOR_SECONDS: Final = 30.0
 def wire(runtime: Runtime, settings: Settings) -> Parts:
     """Operations answers its operators; it reads no topic, and holds no key of any packet."""
     grants = runtime.database.opener(lambda one: GrantStore(one, runtime.clock.now()))
-    sampler = sampler_of(runtime.identity, runtime.database, settings, SteadyClock())
+    steady = SteadyClock()
+    sampler = sampler_of(runtime.identity, runtime.database, settings, steady)
     probes = [Probe(settings.probe, runtime.database, runtime.clock)] if settings.probe else []
     doors = doors_of(settings)
     key = ReceiptKey(base64.b64decode(settings.receipt_key_file.read_text()), runtime.identity.cell)
@@ -66,9 +69,19 @@ def wire(runtime: Runtime, settings: Settings) -> Parts:
     http = issuer_http()
     issuer = OpenIdClient(settings.console, answer_path(NAME), runtime.clock, http)
     console = console_of(settings.console, runtime.database, issuer, runtime.clock)
+    source = InstallationSource(
+        lambda: sampler.streams,
+        lambda: sampler.parts,
+        lambda: next((probe.standing for probe in probes), None),
+        plans,
+        doors,
+        runtime.clock,
+    )
+    app = console_app(console)
+    app.include_router(OperationsConsole(source, console, steady).router())
     return replace(
         parts,
-        api=console_app(console),
+        api=app,
         sweepers=(*parts.sweepers, Sweeper("issuer", ISSUER_SECONDS, issuer.look)),
         closes=(*parts.closes, http.aclose),
     )

@@ -27,7 +27,7 @@ def messages_of(folder: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("language", [one for one in LANGUAGES if one != ENGLISH])
-@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: "-".join(path.parts[-2:]))
 def test_a_language_says_everything_and_puts_each_value_in_its_place(folder: Path, language: str) -> None:
     with (folder / WORDS / f"{language}.po").open("rb") as opened:
         catalogue = read_po(opened, abort_invalid=True)

@@ -3,10 +3,11 @@
 import hashlib
 from typing import Final, NamedTuple, Self
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from starlette.types import Receive, Scope, Send
 
-from services.runtime.pages.rendering import BASE, STYLE_PATH
+from services.runtime.errors import NotFound
+from services.runtime.pages.rendering import BASE, SCRIPTS, STYLE_PATH
 
 POLICY: Final = "; ".join(
     (
@@ -19,6 +20,8 @@ POLICY: Final = "; ".join(
     )
 )
 """What a page without script and without font of ours may load; a page with more names that besides."""
+CONSOLE_POLICY: Final = f"{POLICY}; script-src 'self'; connect-src 'self'"
+"""What a page of a console may load: also our scripts, and what these ask of this site; no code in a page."""
 HEADERS: Final = {
     "content-security-policy": POLICY,
     "x-content-type-options": "nosniff",
@@ -28,8 +31,11 @@ HEADERS: Final = {
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }
 """With every page, and with whatever it loads."""
+CONSOLE_HEADERS: Final = HEADERS | {"content-security-policy": CONSOLE_POLICY}
 SHOWN_SECONDS: Final = 60
 """How long a browser or a proxy may show what everybody may read without asking again."""
+NEVER_CHANGES: Final = "public, max-age=31536000, immutable"
+"""Of what has its release in its name."""
 PIECE_BYTES: Final = 65_536
 
 
@@ -75,5 +81,22 @@ def style_routes() -> APIRouter:
     @router.get(STYLE_PATH, include_in_schema=False)
     async def read_style() -> Response:
         return style.answer(None)
+
+    return router
+
+
+def script_routes() -> APIRouter:
+    """The scripts of all consoles, which anybody may read."""
+    router = APIRouter()
+    scripts = {
+        path: PageBytes.of((BASE / name).read_bytes(), "text/javascript") for path, name in SCRIPTS.items()
+    }
+
+    @router.get("/pages/{name}.js", include_in_schema=False)
+    async def read_script(request: Request) -> Response:
+        path = request.url.path
+        if path not in scripts:
+            raise NotFound
+        return scripts[path].answer(None, **({"cache_control": NEVER_CHANGES} if "-" in path else {}))
 
     return router

@@ -2,16 +2,18 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from babel.dates import format_date
+from babel.dates import format_date, format_datetime
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_decimal, format_percent
 from babel.support import Translations
+from babel.units import format_unit
 
 Language = Literal["en", "fr", "es", "ar", "sw"]
 ENGLISH: Final[Language] = "en"
@@ -30,6 +32,7 @@ FORMATS: Final = {"en": "en_001"}
 """Whose numbers and dates a language uses, where not its own: English is not the one of a single country."""
 HEADER_CHARACTERS_MAX: Final = 200
 """How much of a header of languages is read."""
+UNITS: Final = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
 _QUALITY: Final = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")
 
 
@@ -81,6 +84,22 @@ class Wording:
     def month(self, month: str) -> str:
         """A month that is given as `2027-02`."""
         return str(format_date(date.fromisoformat(f"{month}-01"), format="LLLL y", locale=self._format))
+
+    def instant(self, at: datetime, *, is_exact: bool) -> str:
+        """An instant as the clocks of Greenwich show it, to the minute or exactly to the second."""
+        pattern = "d MMM y, HH:mm:ss" if is_exact else "d MMM y, HH:mm"
+        return f"{format_datetime(at.astimezone(UTC), pattern, locale=self._format)} UTC"
+
+    def lasting(self, seconds: float) -> str:
+        """How long something lasts, in the largest unit of which it has two."""
+        unit, length = next(((one, size) for one, size in UNITS if seconds >= 2 * size), UNITS[-1])
+        return _counted(self._format, unit, round(seconds / length))
+
+
+@lru_cache(maxsize=4_096)
+def _counted(locale: str, unit: str, count: int) -> str:
+    """A page has hundreds of them, most of them equal."""
+    return str(format_unit(count, f"duration-{unit}", length="short", locale=locale))
 
 
 def _weight(text: str) -> float:

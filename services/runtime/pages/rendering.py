@@ -1,4 +1,4 @@
-"""Templates of a service in every language: nothing unescaped, nothing undefined, no script."""
+"""Templates of a service in every language: nothing unescaped, nothing undefined, no script within a page."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -9,11 +9,27 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from services.runtime.pages.languages import LANGUAGES, Language, Wording, message
-from services.runtime.pages.tables import Cell, Mark, Month, Share, Term
+from services.runtime.pages.tables import (
+    Cell,
+    Link,
+    Mark,
+    Moment,
+    Month,
+    Seconds,
+    Sentence,
+    Share,
+    Signal,
+    Term,
+    Trend,
+    plain,
+)
+from services.runtime.pages.trends import drawn
 
 BASE: Final = Path(__file__).parent
 """Where the base template, the style sheet and their words are."""
 STYLE_PATH: Final = "/pages/style.css"
+SCRIPTS: Final = {"/pages/htmx-4.0.1.min.js": "htmx-4.0.1.min.js", "/pages/console.js": "console.js"}
+"""The scripts of consoles, by path; that of others is named by its release, and never changes."""
 NOTHING: Final = message("none")
 
 
@@ -43,7 +59,12 @@ def _environment(wording: Wording, folders: tuple[Path, ...]) -> Environment:
     )
     install: Any = environment
     install.install_gettext_translations(wording.translations, newstyle=True)
-    environment.globals |= {"wording": wording, "languages": LANGUAGES, "style": STYLE_PATH}
+    environment.globals |= {
+        "wording": wording,
+        "languages": LANGUAGES,
+        "style": STYLE_PATH,
+        "scripts": SCRIPTS,
+    }
     environment.filters |= {"said": wording.say, "cell": lambda cell: _markup(cell, wording)}
     return environment
 
@@ -54,14 +75,15 @@ def _markup(cell: Cell, wording: Wording) -> Markup:
         case Mark(inner, text):
             shown = (_markup(inner, wording), wording.say(text))
             return Markup('<div class="mark">{} <span class="why">{}</span></div>').format(*shown)
-        case Term(_, text, None):
-            return Markup("{}").format(wording.say(text))
         case Term(_, text, count):
-            return Markup("{} <b>{}</b>").format(wording.say(text), wording.number(count or 0))
+            counted = "" if count is None else Markup(" <b>{}</b>").format(wording.number(count))
+            return Markup("{}{}").format(wording.say(text), counted)
         case Share(value):
             return Markup("{}").format(wording.per_cent(value))
         case Month(name):
             return Markup('<time datetime="{}">{}</time>').format(name, wording.month(name))
+        case Moment() | Seconds() | Sentence() | Link() | Signal() | Trend():
+            return _console_markup(cell, wording)
         case date():
             day = cell.isoformat()[:10]
             return Markup('<time datetime="{}">{}</time>').format(day, wording.day(cell))
@@ -73,3 +95,21 @@ def _markup(cell: Cell, wording: Wording) -> Markup:
         case str() if cell:
             return Markup("<bdi>{}</bdi>").format(cell)
     return Markup('<span class="nothing">{}</span>').format(wording.say(NOTHING))
+
+
+def _console_markup(cell: Moment | Seconds | Sentence | Link | Signal | Trend, wording: Wording) -> Markup:
+    """The cells that consoles have besides."""
+    match cell:
+        case Moment(at, is_exact):
+            shown_at = wording.instant(at, is_exact=is_exact)
+            return Markup('<time datetime="{}">{}</time>').format(plain(cell), shown_at)
+        case Seconds(count):
+            return Markup("{}").format(wording.lasting(count))
+        case Sentence(text):
+            return Markup('<span lang="en" dir="ltr">{}</span>').format(text)
+        case Link(text, path):
+            return Markup('<a href="{}"><bdi>{}</bdi></a>').format(path, text)
+        case Signal(level, term):
+            return Markup('<span class="signal {}">{}</span>').format(level, _markup(term, wording))
+        case Trend(points):
+            return drawn(points, wording)

@@ -1,0 +1,108 @@
+"""What the pages are filled from: the last look at streams and parts, services' letters, and plans."""
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Final
+
+from services.operations.acts_api import READERS
+from services.operations.console.entry import operator_in
+from services.operations.console.figures import (
+    LettersFigures,
+    OneLetter,
+    PartsFigures,
+    PlanFigures,
+    ProbeFigures,
+    StreamsFigures,
+)
+from services.operations.domain.plans import shown
+from services.operations.doors import ServiceDoors
+from services.operations.plans import Plans
+from services.runtime.clock import Clock
+from services.runtime.consoles.console import ConsoleEntry
+from services.runtime.errors import define_refusal
+
+CHOSEN: Final = ("code", "topic", "type", "id")
+_REASON: Final = re.compile(r"[ -~]{1,200}")
+_COUNT: Final = re.compile(r"[0-9]{1,9}")
+
+ReasonUnusable: Final = define_refusal(
+    __name__, "reason_unusable", "say why in 1 to 200 unaccented letters, digits and signs of ASCII", 422
+)
+CountUnreadable: Final = define_refusal(
+    __name__, "count_unreadable", "type the number of letters in digits from 0 to 9", 422
+)
+
+
+class InstallationSource:
+    """The pages' source in an installation; what people say goes the way that the command's words go."""
+
+    def __init__(
+        self,
+        streams: Callable[[], object],
+        parts: Callable[[], object],
+        probe: Callable[[], object | None],
+        plans: Plans,
+        doors: ServiceDoors,
+        clock: Clock,
+    ) -> None:
+        self._streams = streams
+        self._parts = parts
+        self._probe = probe
+        self._plans = plans
+        self._doors = doors
+        self._clock = clock
+
+    async def streams(self) -> StreamsFigures:
+        """The last look at streams, and what the probe found."""
+        streams = StreamsFigures.model_validate(self._streams())
+        if standing := self._probe():
+            probe = ProbeFigures.model_validate(standing)
+            if streams.probe:
+                probe = probe.model_copy(update={"facts_seen_at": streams.probe.facts_seen_at})
+            return streams.model_copy(update={"probe": probe})
+        return streams
+
+    async def parts(self) -> PartsFigures:
+        """The last look at parts."""
+        return PartsFigures.model_validate(self._parts())
+
+    async def letters(self, at: datetime) -> LettersFigures:
+        """What every reader says now that it has; who does not answer is named."""
+        rows, silent = await self._doors.read_all(READERS, "/v1/dead-letters")
+        told = {"as_of": at, "silent": silent, "letters": rows}
+        return LettersFigures.model_validate(told)
+
+    async def letter(self, service: str, name: str) -> OneLetter:
+        """One letter, as its service tells it."""
+        return OneLetter.model_validate(await self._doors.read(service, f"/v1/dead-letters/{name}"))
+
+    async def propose(self, who: ConsoleEntry, asked: Mapping[str, str]) -> str:
+        """Try an act without effect and keep it as a plan."""
+        chosen = {name: asked[name] for name in CHOSEN if asked.get(name)}
+        act, service = asked.get("act", ""), asked.get("service", "")
+        return (await self._plans.make(operator_in(who), act, service, chosen)).id
+
+    async def plan(self, who: ConsoleEntry, name: str) -> PlanFigures:
+        """A plan as it stands."""
+        plan = await self._plans.show(name)
+        told = {**shown(plan, self._clock.now()), "is_first": plan.made_by == who.person}
+        return PlanFigures.model_validate(told)
+
+    async def say(self, who: ConsoleEntry, name: str, word: str, given: Mapping[str, str]) -> None:
+        """Say something to a plan."""
+        actor = operator_in(who)
+        if word == "confirmation":
+            if not _REASON.fullmatch(given["reason"]):
+                raise ReasonUnusable
+            if not _COUNT.fullmatch(given["count"]):
+                raise CountUnreadable
+            await self._plans.confirm(actor, name, given["reason"], int(given["count"]))
+            return
+        words = {
+            "approval": self._plans.approve,
+            "pause": self._plans.pause,
+            "resumption": self._plans.resume,
+            "cancellation": self._plans.cancel,
+        }
+        await words[word](actor, name)

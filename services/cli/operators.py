@@ -73,6 +73,7 @@ def revoke(
     check_reason(reason)
     content = json.dumps({"reason": reason}).encode()
     _show(ask(data, "operations", "POST", f"/v1/operators/{person}/revocation", content), as_json=as_json)
+    say(f"{person} has no role any more, and is signed in nowhere.")
 
 
 @app.command("add", short_help="Let a person sign in at the local issuer.")

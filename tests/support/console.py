@@ -149,8 +149,9 @@ class ConsoleStage(AService):
 
     waiting: list[str] = field(default_factory=lambda: ["dl_a", "dl_b", "dl_c"])
     bad: Sequence[str] = ("dl_c",)
-    streams_told: dict[str, Any] = field(default_factory=some_streams)
-    parts_told: dict[str, Any] = field(default_factory=some_parts)
+    streams_told: Any = field(default_factory=some_streams)
+    parts_told: Any = field(default_factory=some_parts)
+    probe_told: Any = None
     letters_told: list[dict[str, Any]] = field(default_factory=lambda: some_letters(1, 2, 3, 4, 5))
     letter_told: dict[str, Any] = field(default_factory=lambda: dict(A_LETTER))
     silent: list[str] = field(default_factory=list)
@@ -164,7 +165,7 @@ class ConsoleStage(AService):
         self.plans = plans_over(TableInMemory(), self, self.clock)
         doors: Any = self
         self.source = InstallationSource(
-            self._streams, lambda: self.parts_told, lambda: None, self.plans, doors, self.clock
+            self._streams, lambda: self.parts_told, lambda: self.probe_told, self.plans, doors, self.clock
         )
         self.app: FastAPI = create_app("Operations", lambda _: None, forms={("POST", "/ops"): FORM})
         self.app.include_router(OperationsConsole(self.source, self, self.clock).router())
@@ -184,7 +185,7 @@ class ConsoleStage(AService):
     def check_fresh(self, entry: ConsoleEntry) -> None:
         self.checked_fresh.append(entry.person)
 
-    def _streams(self) -> dict[str, Any]:
+    def _streams(self) -> Any:
         if self.fails:
             raise self.fails
         return self.streams_told

@@ -48,7 +48,7 @@ async def address(stages: list[ConsoleStage]) -> AsyncIterator[str]:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await stages[0].app(scope, receive, send)
 
-    async with served(app) as url:  # type: ignore[arg-type]
+    async with served(app) as url:
         yield url
 
 

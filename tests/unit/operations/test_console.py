@@ -12,6 +12,17 @@ import pytest
 from services.operations.console import rows
 from services.operations.console.figures import StreamsFigures
 from services.operations.console.rows import Reading, hours_of
+from services.operations.domain.probes import FailedRounds, ProbePair, ProbeStanding
+from services.operations.domain.streams import (
+    FiringRule,
+    OutboxStanding,
+    PartsStanding,
+    PartStanding,
+    ProbeSight,
+    StreamsStanding,
+    StreamStanding,
+    TopicRate,
+)
 from services.runtime.pages.console import Freshness
 from services.runtime.pages.languages import Wording
 from services.runtime.pages.tables import Seconds
@@ -191,3 +202,44 @@ def test_a_drawing_is_broken_where_nothing_is_known_and_says_what_it_shows() -> 
     assert drawing.count("<polyline") == 2
     assert "at most 8 secs, on 2 Mar 2026, 12:20 UTC; at the end 0 secs." in drawing
     assert "Nothing is known" in str(drawn([(NOON, None)], Wording("en", [])))
+
+
+async def test_what_sampler_and_probe_found_is_what_the_pages_show() -> None:
+    inbox = "ns.concert.sector.police.inbox.v1"
+    group = StreamStanding(
+        "ns.police",
+        "police",
+        inbox,
+        "slow",
+        "late",
+        "It reads on.",
+        NOON,
+        45,
+        2,
+        3,
+        1,
+        ((NOON, 45), (NOON, None)),
+    )
+    part = PartStanding(
+        "police-2", "answers", NOON, "0.1.0", NOON, 1, NOON, [FiringRule("draining", "", NOON)]
+    )
+    stage = ConsoleStage(
+        streams_told=StreamsStanding(
+            NOON, [group], [OutboxStanding("police", 2, 9)], [TopicRate(inbox, 7)], ProbeSight(NOON)
+        ),
+        parts_told=PartsStanding(NOON, [part], 100, 40, 5, 61, NOON),
+        probe_told=ProbeStanding(
+            NOON, [ProbePair("health", "police", NOON, 1.4, None)], [FailedRounds("no_answer", 2)]
+        ),
+    )
+
+    streams, shown = text_of(await read(stage, "/ops/streams")), text_of(await read(stage, "/ops/parts"))
+
+    assert "police sector.police.inbox Slow It reads on. 45 secs &lt;5" in streams
+    assert (
+        "Last seen in the arbiter’s facts 2 Mar 2026, 12:00 UTC Rounds that failed in a day no_answer 2"
+        in streams
+    )
+    assert "health police Went all the way 1 sec 2 Mar 2026, 12:00 UTC" in streams
+    assert "police-2 Answers 2 Mar 2026, 12:00 UTC 0.1.0" in shown
+    assert "Disk free 40%" in shown

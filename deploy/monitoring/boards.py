@@ -33,6 +33,16 @@ def slow(metric: str, *by: str) -> str:
 
 BOARDS: Final[Mapping[str, tuple[Panel, ...]]] = {
     "Streams": (
+        Panel(
+            "Behind, in seconds",
+            "s",
+            {"{{group}} {{topic}}": "max by (group, topic) (concert_consumer_lag_seconds)"},
+        ),
+        Panel(
+            "Behind, in records",
+            "short",
+            {"{{group}} {{topic}}": "max by (group, topic) (concert_consumer_lag_messages)"},
+        ),
         Panel("Applied a second", "cps", {"{{group}}": rate("concert_consumer_applied_total", "group")}),
         Panel(
             "Since the last commit",

@@ -15,6 +15,7 @@ from services.operations.console.routes import OperationsConsole
 from services.operations.console.source import InstallationSource
 from services.operations.doors import ServiceDoors
 from services.operations.grants_api import grant_routes
+from services.operations.measurements import measure
 from services.operations.plans import Plans
 from services.operations.probe import Probe
 from services.operations.receipts import ReceiptKey
@@ -62,6 +63,7 @@ def wire(runtime: Runtime, settings: Settings) -> Parts:
         operators=operators,
         sweepers=(carrying, Sweeper("samples", SAMPLE_SECONDS, sampler.sweep), *probes),
         alarms=(plans.alarms, sampler.alarms),
+        measurements=(lambda: measure(sampler.streams, steady.now()),),
         closes=(doors.close, sampler.close, *(probe.close for probe in probes)),
     )
     if settings.console is None:  # nobody signs people in, and whoever holds the certificate has the command

@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from aiokafka import ConsumerRebalanceListener, TopicPartition
@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRa
 from services.runtime import kafka, offsets, partition_alarms
 from services.runtime.alarms import Alarm
 from services.runtime.batches import Batches
-from services.runtime.clock import SteadyClock, running_time
+from services.runtime.clock import SteadyClock
 from services.runtime.crash import crash_point
 from services.runtime.database import Database
 from services.runtime.errors import Unavailable
@@ -23,7 +23,6 @@ from services.runtime.metrics import (
     ASSIGNED,
     BATCH_EVENTS,
     BATCH_SECONDS,
-    COMMIT_AGE,
     CONSUMED,
     REBALANCES,
 )
@@ -76,7 +75,6 @@ class Consumer(Worker, ConsumerRebalanceListener):  # type: ignore[misc]
         self._progress = ReaderProgress(identity.group, self._clock.now())
         self._look_at = 0.0
         self._is_untold = False
-        self._committed: dict[str, timedelta] = {}  # when last, of each topic, by `running_time`
         self.assigned = asyncio.Event()
 
     def stop(self) -> None:
@@ -90,11 +88,9 @@ class Consumer(Worker, ConsumerRebalanceListener):  # type: ignore[misc]
         return [*standing, *self._progress.alarms(self._clock.now())]
 
     def measure(self) -> None:
-        """Which partitions are here, and since when nothing was committed; from memory."""
-        group, now = self._identity.group, running_time()
+        """Which partitions are here; from memory."""
         counts = Counter(one.topic for one in self._consumer.assignment()) if self._consumer else Counter()
-        ASSIGNED.tell({(group, topic): counts[topic] for topic in self._batches.topic_names})
-        COMMIT_AGE.tell({(group, topic): (now - at).total_seconds() for topic, at in self._committed.items()})
+        ASSIGNED.tell({(self._identity.group, topic): counts[topic] for topic in self._batches.topic_names})
 
     def success_age(self) -> float:
         """How many seconds ago it last saw brokers and database."""
@@ -181,8 +177,6 @@ class Consumer(Worker, ConsumerRebalanceListener):  # type: ignore[misc]
         BATCH_EVENTS.labels(group).observe(len(records))
         for topic, count in counts.items():
             CONSUMED.labels(group, topic).inc(count)
-        if not (self.is_stopping or self._batches.was_overtaken):  # else another may have committed
-            self._committed |= dict.fromkeys(counts, running_time())
 
     async def _fetch(self) -> Mapping[TopicPartition, Sequence[Any]]:
         """What comes next after what was processed.

@@ -13,7 +13,7 @@ _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0
 _BATCH: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 _DESTINATION: Final = "messaging_destination_name"
 _GROUP: Final = "messaging_consumer_group_name"
-_GROUP_TOPIC: Final = ("group", "topic")
+GROUP_TOPIC: Final = ("group", "topic")
 ALONE: Final = ()
 """The labels' values of a figure that has none."""
 
@@ -80,16 +80,11 @@ BATCH_EVENTS: Final = Histogram(
     "concert_consumer_batch_events", "Records in one transaction.", ["group"], buckets=_BATCH
 )
 COMMITS: Final = Counter("concert_consumer_commits", "Transactions that were committed.", ["group"])
-COMMIT_AGE: Final = Measurement(
-    "concert_consumer_last_commit_age_seconds",
-    "Since this process last committed records of the topic; absent before it did.",
-    _GROUP_TOPIC,
-)
 APPLIED: Final = Counter("concert_consumer_applied", "Events applied.", ["group"])
-DUPLICATES: Final = Counter("concert_consumer_duplicates", "Events seen before.", _GROUP_TOPIC)
+DUPLICATES: Final = Counter("concert_consumer_duplicates", "Events seen before.", GROUP_TOPIC)
 REBALANCES: Final = Counter("concert_consumer_rebalances", "How often partitions were given anew.", ["group"])
 ASSIGNED: Final = Measurement(
-    "concert_consumer_assigned_partitions", "Partitions that are this process's.", _GROUP_TOPIC
+    "concert_consumer_assigned_partitions", "Partitions that are this process's.", GROUP_TOPIC
 )
 
 DEAD_LETTERS: Final = Counter("concert_dead_letters", "Records that could not be used.", ["group", "reason"])

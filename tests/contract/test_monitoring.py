@@ -17,6 +17,7 @@ from deploy.monitoring.alerts import ALERTS, HOLDS_FOR, OF_STATUS_ALONE, PAGING,
 from deploy.monitoring.boards import BOARDS
 from services.audit import wiring as _audit
 from services.cli.__main__ import application
+from services.operations import measurements as _measurements
 from services.operations import probe as _probe
 from services.runtime import view_figures as _views
 from services.runtime.alarms import RULES
@@ -26,7 +27,7 @@ from tests.support.commands import commands_in, parse, words_of
 ROOT: Final = Path(__file__).resolve().parents[2]
 PAGES: Final = ROOT / "docs" / "runbooks"
 OURS: Final = ("concert_", "messaging_")
-DEFINED_IN: Final = (_audit, _probe, _releases, _views)
+DEFINED_IN: Final = (_audit, _measurements, _probe, _releases, _views)
 """What defines figures besides the runtime's own table: importing it registers them."""
 BY_OTHERS: Final = {
     "up",

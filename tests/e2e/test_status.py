@@ -7,13 +7,15 @@ import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from deploy.local import control
 from deploy.local.databases import DATABASES
-from schemas.topics import TOPICS, VIEWS
+from deploy.local.founding import operator_client
+from schemas.topics import SERVICES, TOPICS, VIEWS
 from services.cli.__main__ import application
 from services.cli.demo.trial import until
 from services.cli.status import standing_alarms
@@ -177,6 +179,31 @@ async def test_lag_is_told_of_every_group_and_topic_also_of_a_service_that_is_do
     read = {(reader, topic.name()) for topic in TOPICS for reader in topic.readers} | views
     assert {(row["group"], row["topic"]) for row in told} == read
     assert len(told) == len(read)
+
+
+async def parts_seen(session: Session) -> dict[str, Any]:
+    """What operations shows of the processes, once it has looked."""
+    async with operator_client(session.trial.installation, "operations") as client:
+        found: dict[str, Any] = (await client.get("/v1/parts")).raise_for_status().json()
+    return found
+
+
+@pytest.mark.usefixtures("before")
+async def test_every_service_answers_operations_and_each_stream_is_judged(session: Session) -> None:
+    async def all_answer() -> bool:
+        seen = await parts_seen(session)
+        return {one["name"] for one in seen["parts"] if one["state"] == "answers"} == {*SERVICES}
+
+    async def are_well() -> bool:
+        told = json.loads((await concert(session, "status", "--json")).stdout)["streams"]
+        return bool(told) and {one["verdict"] for one in told["groups"]} == {"ok"}
+
+    await until(all_answer, "every service answers")
+    await until(are_well, "every group reads what comes")
+    seen = await parts_seen(session)
+
+    assert seen["checkpoint_age_seconds"] is not None
+    assert all(one["version"] and one["certificate_ends_at"] for one in seen["parts"])
 
 
 LETTERS = """

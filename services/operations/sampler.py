@@ -20,7 +20,6 @@ from services.operations.domain.streams import (
     OutboxStanding,
     PartsStanding,
     PartStanding,
-    ProbeSight,
     StreamsStanding,
     StreamStanding,
     TopicRate,
@@ -95,6 +94,7 @@ class Sampler:
         self._ends: deque[tuple[datetime, Mapping[Partition, int]]] = deque(maxlen=7)
         self.streams = StreamsStanding(None)
         self.parts = PartsStanding(None)
+        self.probe_seen_at: datetime | None = None
 
     def alarms(self) -> Iterator[Alarm]:
         """Groups that do not get on, and services that answer what cannot be."""
@@ -292,8 +292,8 @@ class Sampler:
             if (waits := answer.report.outbox)
         ]
         figures = [one.report.figures for name, one in newest.items() if name not in self._silent]
-        sights = [ProbeSight(one.probe_seen_at) for one in figures if one.probe_seen_at]
-        self.streams = StreamsStanding(at, standings, outboxes, self._rates(), *sights[:1])
+        self.probe_seen_at = max((one.probe_seen_at for one in figures if one.probe_seen_at), default=None)
+        self.streams = StreamsStanding(at, standings, outboxes, self._rates())
         backups = [one.report.last_backup_at for one in newest.values() if one.report.last_backup_at]
         checkpoint = [one.checkpoint_age_seconds for one in figures if one.checkpoint_age_seconds is not None]
         offer = [one.oldest_offer_seconds for one in figures if one.oldest_offer_seconds is not None]

@@ -13,6 +13,7 @@ from services.operations.api import sight_routes
 from services.operations.console.entry import NAME, console_app, console_of
 from services.operations.console.routes import OperationsConsole
 from services.operations.console.source import InstallationSource
+from services.operations.domain.streams import StreamsStanding
 from services.operations.doors import ServiceDoors
 from services.operations.grants_api import grant_routes
 from services.operations.measurements import measure
@@ -57,7 +58,13 @@ def wire(runtime: Runtime, settings: Settings) -> Parts:
     operators = APIRouter()
     operators.include_router(grant_routes(grants))
     operators.include_router(acts_routes(plans, doors, runtime.clock, key.public))
-    operators.include_router(sight_routes(lambda: sampler.streams, lambda: sampler.parts))
+
+    def streams() -> StreamsStanding:
+        standings = (probe.standing for probe in probes if probe.standing)
+        told = [replace(one, facts_seen_at=sampler.probe_seen_at) for one in standings]
+        return replace(sampler.streams, probe=told[0] if told else None)
+
+    operators.include_router(sight_routes(streams, lambda: sampler.parts))
     parts = Parts(
         writes=written_by("operations"),
         operators=operators,
@@ -71,14 +78,7 @@ def wire(runtime: Runtime, settings: Settings) -> Parts:
     http = issuer_http()
     issuer = OpenIdClient(settings.console, answer_path(NAME), runtime.clock, http)
     console = console_of(settings.console, runtime.database, issuer, runtime.clock)
-    source = InstallationSource(
-        lambda: sampler.streams,
-        lambda: sampler.parts,
-        lambda: next((probe.standing for probe in probes), None),
-        plans,
-        doors,
-        runtime.clock,
-    )
+    source = InstallationSource(streams, lambda: sampler.parts, plans, doors, runtime.clock)
     app = console_app(console)
     app.include_router(OperationsConsole(source, console, steady).router())
     return replace(

@@ -9,6 +9,7 @@ import pytest
 
 from deploy.local import configuration, control
 from deploy.local.databases import DATABASES
+from deploy.local.founding import operator_client
 from deploy.local.installation import PROBE_OF, Installation
 from deploy.local.places import temporary_directory
 from deploy.local.ports import HOST, trial_ports
@@ -29,7 +30,6 @@ NEEDED = {
 }  # fmt: skip
 pytestmark = pytest.mark.timeout(240)
 PAIRS = "SELECT count(*) FROM probe_pair WHERE succeeded_at IS NOT NULL AND failures = 0"
-LATE = "SELECT count(*) FROM probe_round WHERE code = 'not_seen_in_time'"
 DESK = "INSERT INTO desk (agency, code, mail, language) VALUES ($1, 'duty', 'duty@probe.example', 'en')"
 
 
@@ -79,7 +79,8 @@ async def test_it_comes_round_tells_nobody_counts_nowhere_and_fails_while_the_ar
         return bool(await one(its, "operations", sql) >= least)
 
     async def is_well() -> bool:
-        return await played(PAIRS, len(PLAYING)) and not await rules(its)
+        firing = {rule for rule, _ in await rules(its)}
+        return await played(PAIRS, len(PLAYING)) and "probe_fails" not in firing
 
     await until(is_well, 60)
     async with httpx2.AsyncClient(trust_env=False) as client:
@@ -104,11 +105,24 @@ async def test_it_comes_round_tells_nobody_counts_nowhere_and_fails_while_the_ar
     await probed.start("referrals")
     await until(is_well, 60)
 
+    async def streams() -> Any:
+        async with operator_client(its, "operations") as operator:
+            return (await operator.get("/v1/streams")).json()
+
+    async def is_shown() -> bool:
+        shown = (await streams())["probe"]
+        return bool(shown and shown["facts_seen_at"])
+
+    await until(is_shown, 30)
+    shown = (await streams())["probe"]
+
     assert 0 < float(told.split()[1]) < 20
+    assert {(pair["owner"], pair["receiver"]) for pair in shown["pairs"]} == {PLAYING, PLAYING[::-1]}
+    assert all(pair["succeeded_at"] and 0 < pair["seconds"] < 20 for pair in shown["pairs"])
+    assert "not_seen_in_time" in {row["code"] for row in shown["failed"]}
     assert listed.json() == {"data": [], "next": None}
     assert await one(its, "notifications", "SELECT seen_at > now() - interval '5 minutes' FROM probe_sight")
     assert await one(its, "notifications", "SELECT count(*) FROM notice") == 0
     assert [*its.mail_folder.glob("*.eml")] == []
     for table in ("referral_fact", "governance_fact"):
         assert await one(its, "governance", f"SELECT count(*) FROM {table}") == 0, table
-    assert await one(its, "operations", LATE) >= 2

@@ -151,7 +151,6 @@ class ConsoleStage(AService):
     bad: Sequence[str] = ("dl_c",)
     streams_told: Any = field(default_factory=some_streams)
     parts_told: Any = field(default_factory=some_parts)
-    probe_told: Any = None
     letters_told: list[dict[str, Any]] = field(default_factory=lambda: some_letters(1, 2, 3, 4, 5))
     letter_told: dict[str, Any] = field(default_factory=lambda: dict(A_LETTER))
     silent: list[str] = field(default_factory=list)
@@ -165,7 +164,7 @@ class ConsoleStage(AService):
         self.plans = plans_over(TableInMemory(), self, self.clock)
         doors: Any = self
         self.source = InstallationSource(
-            self._streams, lambda: self.parts_told, lambda: self.probe_told, self.plans, doors, self.clock
+            self._streams, lambda: self.parts_told, self.plans, doors, self.clock
         )
         self.app: FastAPI = create_app("Operations", lambda _: None, forms={("POST", "/ops"): FORM})
         self.app.include_router(OperationsConsole(self.source, self, self.clock).router())

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
-from pydantic import AliasChoices, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict
 
 _WORD: Final = re.compile(r"[a-z0-9][a-z0-9._/:-]{0,248}")
 _PATH: Final = re.compile(r"#?(/([a-z][a-z0-9_]{0,39}|[0-9]{1,6}|\*))*")
@@ -84,9 +84,7 @@ class ProbeFigures(ShownFigures):
 
     pairs: tuple[ProbePairFigures, ...] = ()
     failed: tuple[FailedRoundFigures, ...] = ()
-    facts_seen_at: Annotated[
-        AwareDatetime | None, Field(validation_alias=AliasChoices("facts_seen_at", "seen_at"))
-    ] = None
+    facts_seen_at: AwareDatetime | None = None
 
 
 class StreamsFigures(ShownFigures):

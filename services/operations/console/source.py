@@ -12,7 +12,6 @@ from services.operations.console.figures import (
     OneLetter,
     PartsFigures,
     PlanFigures,
-    ProbeFigures,
     StreamsFigures,
 )
 from services.operations.domain.plans import shown
@@ -41,27 +40,19 @@ class InstallationSource:
         self,
         streams: Callable[[], object],
         parts: Callable[[], object],
-        probe: Callable[[], object | None],
         plans: Plans,
         doors: ServiceDoors,
         clock: Clock,
     ) -> None:
         self._streams = streams
         self._parts = parts
-        self._probe = probe
         self._plans = plans
         self._doors = doors
         self._clock = clock
 
     async def streams(self) -> StreamsFigures:
         """The last look at streams, and what the probe found."""
-        streams = StreamsFigures.model_validate(self._streams())
-        if standing := self._probe():
-            probe = ProbeFigures.model_validate(standing)
-            if streams.probe:
-                probe = probe.model_copy(update={"facts_seen_at": streams.probe.facts_seen_at})
-            return streams.model_copy(update={"probe": probe})
-        return streams
+        return StreamsFigures.model_validate(self._streams())
 
     async def parts(self) -> PartsFigures:
         """The last look at parts."""

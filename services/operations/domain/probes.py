@@ -32,4 +32,4 @@ class ProbeStanding:
     pairs: Sequence[ProbePair]
     failed: Sequence[FailedRounds]
     facts_seen_at: datetime | None = None
-    """When `referrals.facts` carried one last, as notifications tells."""
+    """When `referrals.facts` last carried one of their referrals, as notifications tells."""

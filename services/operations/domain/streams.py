@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from services.operations.domain.probes import ProbeStanding
 from services.operations.domain.verdicts import Verdict
 
 
@@ -45,13 +46,6 @@ class TopicRate:
 
 
 @dataclass(frozen=True, slots=True)
-class ProbeSight:
-    """When the arbiter's facts last carried a referral of the probe."""
-
-    seen_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class StreamsStanding:
     """All groups and outboxes at one look."""
 
@@ -60,8 +54,8 @@ class StreamsStanding:
     groups: Sequence[StreamStanding] = ()
     outboxes: Sequence[OutboxStanding] = ()
     rates: Sequence[TopicRate] = ()
-    probe: ProbeSight | None = None
-    """None where no probe has come by."""
+    probe: ProbeStanding | None = None
+    """None where no probe plays, or before the first look at it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,6 @@ from services.operations.domain.streams import (
     OutboxStanding,
     PartsStanding,
     PartStanding,
-    ProbeSight,
     StreamsStanding,
     StreamStanding,
     TopicRate,
@@ -220,17 +219,16 @@ async def test_what_sampler_and_probe_found_is_what_the_pages_show() -> None:
         1,
         ((NOON, 45), (NOON, None)),
     )
+    pair, failed = ProbePair("health", "police", NOON, 1.4, None), FailedRounds("no_answer", 2)
+    probe = ProbeStanding(NOON, [pair], [failed], NOON)
     part = PartStanding(
         "police-2", "answers", NOON, "0.1.0", NOON, 1, NOON, [FiringRule("draining", "", NOON)]
     )
     stage = ConsoleStage(
         streams_told=StreamsStanding(
-            NOON, [group], [OutboxStanding("police", 2, 9)], [TopicRate(inbox, 7)], ProbeSight(NOON)
+            NOON, [group], [OutboxStanding("police", 2, 9)], [TopicRate(inbox, 7)], probe
         ),
         parts_told=PartsStanding(NOON, [part], 100, 40, 5, 61, NOON),
-        probe_told=ProbeStanding(
-            NOON, [ProbePair("health", "police", NOON, 1.4, None)], [FailedRounds("no_answer", 2)]
-        ),
     )
 
     streams, shown = text_of(await read(stage, "/ops/streams")), text_of(await read(stage, "/ops/parts"))

@@ -1,6 +1,5 @@
 """The brokers' disk is gone, whole or in part, and a real installation comes back: nothing sent is lost."""
 
-import json
 import os
 import shutil
 import signal
@@ -27,11 +26,12 @@ from services.runtime.database import Database
 from services.runtime.identity import Identity
 from services.runtime.ids import new_id
 from services.runtime.outbox import Outbox
+from services.runtime.peers import internal_client
 from services.runtime.settings import DatabaseSettings
 from services.runtime.siblings import ALL, CHANNEL
 from services.runtime.subscription import OutboxEvent
 from tests.fault import strikes
-from tests.support.commands import run_command
+from tests.support.acts import acted
 from tests.support.servers import unflushed
 from tests.support.waiting import until
 
@@ -141,11 +141,11 @@ async def mended(platform: Platform, data: Path) -> None:
     await platform.stop(KAFKA)
     shutil.rmtree(strikes.segments(data, TOPIC.name(""))[1].parent)
     await platform.start(KAFKA)
-    planned = await run_command("refill", "health", "--json", "--data", data)
-    plan = json.loads(planned.out)
-    word = ("--confirm", plan["count"], "--reason", "bytes were flipped", "--data", data)
-    done = await run_command("plans", "confirm", plan["id"], *word)
-    assert done.code == 0, planned.err + done.err
+    its = platform.installation
+    tls, address = its.certificates.tls_settings("operations"), its.internal_url("health")
+    async with internal_client(tls, "health", base_url=address, seconds=30) as operations:  # none runs here
+        status, answer = await acted(operations, "refill")
+    assert status == 200, answer
 
 
 async def flipped_and_killed(platform: Platform, data: Path) -> None:

@@ -53,6 +53,7 @@ WORDS: Final = (
     Word("backup", "backup", OPERATORS, "Copy all databases, and the secrets for one recipient."),
     Word("backup-key", "backup", OPERATORS, "Make the key that backups' secrets are sealed to."),
     Word("restore", "restore", OPERATORS, "Put a backup in the place of what there is."),
+    Word("serve", "restore", OPERATORS, "Let what was put back serve without a neighbour."),
     Word("packets", "packets", OPERATORS, "Pull field groups, and open them.", is_noun=True),
     Word("cases", "cases", OPERATORS, "Who holds what; another consent; erasure.", is_noun=True),
     Word("views", "views", OPERATORS, "Figures that are made of facts, and making them again.", is_noun=True),

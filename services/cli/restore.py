@@ -1,6 +1,7 @@
 """`concert restore DIR`: a plan of what is replaced; with a reason it is done, and ends with a report."""
 
 import asyncio
+import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from deploy.local.database_copies import ORDER
 from deploy.local.installation import Installation
 from deploy.local.places import make_directory, write_private
 from schemas.topics import SERVICES, TOPICS
-from services.cli.installed import READY_POLL_SECONDS, DataDirectory, is_ready
+from services.cli.installed import READY_POLL_SECONDS, DataDirectory, ask, is_ready
 from services.cli.talk import TEMPORARY, AsJson, check_choices, check_reason, command, fail, say, show
 from services.runtime.clock import SystemClock
 from services.runtime.schema import WITHOUT_KAFKA
@@ -59,11 +60,41 @@ def restore(
         say(f"Nothing was changed. Next, if this is to be done: {command('restore --help', data)}")
         return
     if "audit" in outcome["services"]:
-        say(f"The trail's signer wants no shorter log than it signed: {command('trail recover', data)}.")
+        since = "what was signed, and who was registered, since the backup"
+        say(f"The trail lacks {since}; what can be had again: {command('trail recover', data)}.")
     if outcome["waiting"]:
         fail(f"{', '.join(outcome['waiting'])} serve nothing yet; see {command('status', data)}", TEMPORARY)
     else:
         say(f"Next: {command('status' if outcome['is_running'] else 'up', data)}.")
+
+
+@app.command("serve")
+def serve(
+    service: Annotated[str, typer.Argument(help=f"Who was put back; one of: {', '.join(SERVICES)}.")],
+    without: Annotated[str, typer.Option(help="The neighbour that is waited for no more.")],
+    reason: Annotated[
+        str | None, typer.Option(help="Why, without a word on any person; it is kept. Then it is done.")
+    ] = None,
+    data: DataDirectory = None,
+    as_json: AsJson = False,
+) -> None:
+    """Example: `concert serve health --without referrals`, where `concert status` says `neighbour_awaited`.
+
+    A service that was put back serves once its neighbours agree. This lets it serve without one of them that
+    never will; it changes nothing until there is a reason.
+    """
+    check_choices([service], SERVICES, "SERVICE")
+    check_choices([without], _neighbours(service), "--without")
+    check_reason(reason)
+    lacks = f"What {without} sent, and neither this backup nor the brokers hold, {service} then lacks; "
+    lines = [f"{lacks}that may be a withdrawal. Once it is there: {command('refill', data)} {without}."]
+    if reason is None:
+        show({"service": service, "without": without}, lines, as_json=as_json)
+        say(f"Nothing was changed. Next, if this is to be done: {command('serve --help', data)}")
+        return
+    body = json.dumps({"neighbour": without, "reason": reason}).encode()
+    show(ask(data, service, "POST", "/v1/absences", body), lines, as_json=as_json)
+    say(f"Next: {command('status', data)}.")
 
 
 async def bring_back(
@@ -183,6 +214,7 @@ def _lines(outcome: Mapping[str, Any]) -> list[str]:
         lines.append(f"{name}\tof {row['copied_at']}, {row['age_seconds']} s old\tasks {asks}")
         if found := row.get("found"):
             lines.append(f"{name}\t{found.get('events_sent_again', 0)} events were sent to it again")
+            lines += [f"{name}\tserves without what {one} holds" for one in found.get("without", ())]
         if row["age_seconds"] > KEYS_LAST_DAYS * 86_400:
             lines.append(f"{name}\tolder than {KEYS_LAST_DAYS} days: its packets open no more")
     return lines

@@ -16,6 +16,8 @@ RULES: Final[Mapping[str, str]] = {
     "draining": "The service finishes what it has in hand and ends.",
     "restoring": "The service's database was put back; it asks its neighbours what they hold, then serves; "
     "if it stays so, see whether they run, and its log.",
+    "neighbour_awaited": "The service was put back, and this neighbour has not sent all again; see "
+    "whether it runs and its events leave; if it never will: `concert serve SERVICE --without NEIGHBOUR`.",
     "database_older": "The service's database is older than it was; its neighbours sent what it lacks.",
     "writer_older": "A service's database was put back to an earlier one unnoticed; what it said under old "
     "numbers was set aside; see `concert dead-letters list`, then `concert restore DIR`.",
@@ -67,6 +69,8 @@ RULES: Final[Mapping[str, str]] = {
     "view_recovers": "The view reads its tables back; if it stays so: `concert views reset referrals`.",
     "probe_fails": "Referrals between the probes of the two sectors are not seen in time: see which of their "
     "readers stands (`concert status`, `concert lag`); the log of operations names the code.",
+    "reports_full": "More waits for the trail than the disk guard allows, so nothing is shown and little "
+    "written; see whether the trail runs; once it takes reports the rest follows.",
     "report_refused": "The trail lacks what it refused; see table trail_outbox; delete what is settled.",
 }
 """Every rule → what it means and what to do."""

@@ -7,8 +7,10 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from services.runtime import kafka, operator_acts, partition_alarms, refusals
 from services.runtime.acts import ActCounts, Ordered, RefillChoice, RefillScope, Rehearsal, check_second
@@ -46,14 +48,22 @@ WHERE l.topic = k.topic AND l.part = k.part"""
 _SAMPLE: Final = """
 INSERT INTO log_end (topic, part, place, topic_id, next) VALUES (:topic, :part, :place, :topic_id, :next)"""
 _MARK: Final = """
-INSERT INTO refilled (topic, place) VALUES (:topic, nextval('send_order'))
+INSERT INTO refilled (topic, place) SELECT *, nextval('send_order') FROM unnest(CAST(:topics AS text[]))
 ON CONFLICT (topic) DO UPDATE SET place = excluded.place"""
+_ALL_MOVED: Final = "SELECT send_again('{}', NULL, 0, 0)"
+"""Sends nothing again; its lock waits for relays that are moving rows."""
 _REFILL: Final = """
-SELECT send_again(ARRAY[CAST(:topic AS text)], NULL, :first, coalesce(n.place, CAST(:before AS bigint)))
-  AS count, n.place AS following
-FROM (SELECT (
-  SELECT place FROM outbox_sent WHERE place > :first AND place < coalesce(CAST(:before AS bigint), place + 1)
-  ORDER BY place OFFSET :rows_max LIMIT 1)) AS n (place)"""
+SELECT send_again(CAST(:topics AS text[]), NULL, :first, n.place) AS count,
+  nullif(n.place, :before) AS following
+FROM (SELECT least(CAST(:before AS bigint), (SELECT place FROM outbox_sent
+  WHERE place > :first ORDER BY place OFFSET :rows_max LIMIT 1))) AS n (place)"""
+_NOT_CONFIRMED: Final = """
+UPDATE sequence_out s SET confirmed = f.first - 1
+FROM (SELECT topic, key, min(sequence) AS first FROM (
+        SELECT * FROM outbox_sent WHERE place >= :first AND place < :before
+        ORDER BY place LIMIT :rows_max + 1) page
+      WHERE topic = ANY(CAST(:topics AS text[])) GROUP BY topic, key) f
+WHERE s.topic = f.topic AND s.key = f.key AND s.confirmed >= f.first"""
 _PLAN: Final = """
 SELECT topic, count(*) AS rows FROM outbox_sent
 WHERE topic = ANY(CAST(:topics AS text[])) AND place >= :first AND place < :before
@@ -81,6 +91,15 @@ def lost_stretches(
         elif following < max(sampled, acked.get(partition, 0)):
             lost.append(LostStretch(partition, following))
     return lost
+
+
+class SentStretch(BaseModel):
+    """What was sent from one place on and before another: what is sent again has a higher one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    first: Annotated[int, Field(ge=0, lt=1 << 63)]
+    before: Annotated[int, Field(ge=0, lt=1 << 63)]
 
 
 class LogEnds:
@@ -142,19 +161,45 @@ class LogEnds:
 
     async def refill(self, topic: str, first: int, before: int | None = None) -> int:
         """Put what was sent to a topic, from one place to before another, back into the outbox; counts it."""
-        async with self._database.transaction() as transaction:
-            await transaction.run(_MARK, topic=topic)
-        count = 0
+        count, now = 0, await self._mark([topic])
+        before = min(before or now, now)
         at: int | None = first
         while at is not None:
+            part = {"topics": [topic], "first": at, "before": before, "rows_max": ROWS_AT_ONCE}
             async with self._database.transaction() as transaction:
-                [moved] = await transaction.rows(
-                    _REFILL, topic=topic, first=at, before=before, rows_max=ROWS_AT_ONCE
-                )
+                [moved] = await transaction.rows(_REFILL, **part)
             count, at = count + moved.count, moved.following
             crash_point("log_ends.refilled")  # the rest is found by the next look: no sample was taken yet
         self._wake()
         return count
+
+    async def send_page(
+        self, topics: Sequence[str], left: SentStretch, rows_max: int
+    ) -> tuple[int, SentStretch | None]:
+        """Put back what is among so many rows of a stretch, as if it had not been confirmed either.
+
+        Gives how many were put back, and what of the stretch is left.
+        """
+        async with self._database.transaction() as transaction:  # or receipts of what was lost would count
+            page = {"topics": topics, "first": left.first, "before": left.before, "rows_max": rows_max}
+            await transaction.run(_NOT_CONFIRMED, **page)
+            [moved] = await transaction.rows(_REFILL, **page)
+        self._wake()
+        return moved.count, moved.following and SentStretch(first=moved.following, before=left.before)
+
+    async def sent_since(self, topics: Sequence[str], since: datetime) -> SentStretch:
+        """What was sent to these topics since then, until now."""
+        first = await self.first_sent(topics, since)
+        return SentStretch(first=first, before=max(first, await self._mark(topics)))
+
+    async def _mark(self, topics: Sequence[str]) -> int:
+        """Let no relay move what it claimed before now; what leaves from now on is at this place or later."""
+        async with self._database.transaction() as transaction:
+            await transaction.run(_MARK, topics=list(topics))
+        async with self._database.transaction() as transaction:
+            await transaction.run(_ALL_MOVED)
+            [now] = await transaction.rows(_PLACE)
+        return int(now.place)
 
     async def rehearse(self, chosen: RefillChoice) -> Rehearsal:
         """How many events would be sent again, by topic; nothing is changed."""

@@ -1,5 +1,6 @@
 """What a service whose database was put back asks others: how far they read it, and to send again."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final
@@ -10,24 +11,24 @@ from pydantic import BaseModel, ConfigDict, Field
 from schemas.wire.body import Instant
 from schemas.wire.topic import Topic, source_of
 from services.runtime import refusals
+from services.runtime.backlog import is_outbox_full
 from services.runtime.database import Database
 from services.runtime.identity import Identity
-from services.runtime.log_ends import LogEnds
+from services.runtime.log_ends import LogEnds, SentStretch
 from services.runtime.logs import log
 from services.runtime.web import caller_of
 
 ROWS_MAX: Final = 1_000
 """How many keys one page tells of."""
+SENT_ROWS_MAX: Final = 10_000
+"""How many rows that were sent one request looks through; none is begun while more wait to be sent."""
+PAUSE_SECONDS: Final = 1.0
+"""Between two of them; or a neighbour that asks on and on would let all others wait."""
 _RECEIVED: Final = """
 SELECT topic, key, last FROM sequence_in
 WHERE topic = ANY(CAST(:topics AS text[])) AND source = :source
   AND (topic, key) > (:after_topic, CAST(:after_key AS bytea))
 ORDER BY topic, key LIMIT :rows_max"""
-_NOT_CONFIRMED: Final = """
-UPDATE sequence_out s SET confirmed = f.first - 1
-FROM (SELECT topic, key, min(sequence) AS first FROM outbox_sent
-      WHERE topic = ANY(CAST(:topics AS text[])) AND place >= :first GROUP BY topic, key) f
-WHERE s.topic = f.topic AND s.key = f.key AND s.confirmed >= f.first"""
 _LAST_ROW: Final = """
 SELECT coalesce(max(id), 0) AS id FROM outbox WHERE topic = ANY(CAST(:topics AS text[]))"""
 _WAITING: Final = """
@@ -54,10 +55,11 @@ class ReceivedPage(BaseModel):
 
 
 class SentAgain(BaseModel):
-    """How many events a writer sends again, and the number of the last row of them."""
+    """How many events a writer sends again, the number of the last row of them, and what is left."""
 
     events: Annotated[int, Field(strict=True, ge=0, lt=1 << 63)]
     until: Annotated[int, Field(strict=True, ge=0, lt=1 << 63)]
+    left: SentStretch | None = None
 
 
 class StillWaiting(BaseModel):
@@ -67,12 +69,13 @@ class StillWaiting(BaseModel):
 
 
 class Resend(BaseModel):
-    """To whom all is sent again that was sent since then."""
+    """To whom all is sent again that was sent since then, or what is left of that."""
 
     model_config = ConfigDict(extra="forbid")
 
     to: ServiceName
     since: Instant
+    left: SentStretch | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,7 @@ class Streams:
 
 def routes(database: Database, streams: Streams, log_ends: LogEnds) -> APIRouter:
     """The door for a neighbour whose database was put back; the operator may look too."""
-    router, identity = APIRouter(prefix="/v1"), streams.identity
+    router, identity, sending = APIRouter(prefix="/v1"), streams.identity, asyncio.Lock()
 
     def check(request: Request, service: str) -> None:
         if caller_of(request) not in (source_of(identity.cell, service), identity.operator):
@@ -132,17 +135,24 @@ def routes(database: Database, streams: Streams, log_ends: LogEnds) -> APIRouter
 
     @router.post("/resend")
     async def resend(request: Request, asked: Resend) -> SentAgain:
-        """Put it back into the outbox; `until` is the last of it, after which newer events follow."""
+        """Put some of it back into the outbox, and say what is left.
+
+        `until` is the last of it, after which newer events follow.
+        """
         check(request, asked.to)
-        topics = streams.names_to(asked.to)
-        first = await log_ends.first_sent(topics, asked.since)
-        async with database.transaction() as transaction:  # or receipts of what it has lost would count
-            await transaction.run(_NOT_CONFIRMED, topics=topics, first=first)
-        count = sum([await log_ends.refill(topic, first) for topic in topics])
-        async with database.transaction() as transaction:
-            [last] = await transaction.rows(_LAST_ROW, topics=topics)
+        if await is_outbox_full(database, SENT_ROWS_MAX) or sending.locked():
+            raise refusals.SendsAlready
+        await sending.acquire()
+        try:
+            topics = streams.names_to(asked.to)
+            left = asked.left or await log_ends.sent_since(topics, asked.since)
+            count, left_then = await log_ends.send_page(topics, left, SENT_ROWS_MAX)
+            async with database.transaction() as transaction:
+                [last] = await transaction.rows(_LAST_ROW, topics=topics)
+        finally:
+            asyncio.get_running_loop().call_later(PAUSE_SECONDS, sending.release)
         log().warning("sent_again_to_a_restored", route=asked.to, count=count)
-        return SentAgain(events=count, until=last.id)
+        return SentAgain(events=count, until=last.id, left=left_then)
 
     @router.get("/resend")
     async def is_waiting(request: Request, to: ServiceName, until: RowNumber) -> StillWaiting:

@@ -235,6 +235,7 @@ class DurablePath:
         streams = neighbours.Streams(identity, reads, writes)
         self.neighbours.append(neighbours.routes(database, streams, log_ends))
         self.restoring = Restoring(database, streams, settings, epoch, parts.before_serving)
+        self.neighbours.append(self.restoring.routes())
         self.alarms.append(self.restoring.alarms)
 
         async def look_for_room() -> bool:

@@ -57,6 +57,12 @@ StillRestoring: Final = _define(
     "the service's database was put back; it serves once its neighbours agree; try again",
     503,
 )
+SendsAlready: Final = _define(
+    "sends_already", "as much as may be sent again at once is on its way already; ask again in a second", 429
+)
+NotAwaited: Final = _define(
+    "not_awaited", "this service was not put back, or asks no such neighbour; see `concert status`", 404
+)
 NothingStands: Final = _define(
     "nothing_stands", "no alarm stands over this partition; see `concert readers list`", 404
 )

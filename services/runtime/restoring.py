@@ -4,28 +4,39 @@ Each step can be done again, so a kill at any of them costs time alone.
 """
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
 
 import httpx2
-from pydantic import BaseModel, ValidationError
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.types import ASGIApp
 
 from schemas.wire.body import instant_text
-from services.runtime import administration, kafka, refusals
+from services.runtime import administration, kafka, operator_acts, refusals
+from services.runtime.acts import Reason
 from services.runtime.alarms import Alarm
 from services.runtime.clock import SystemClock
 from services.runtime.crash import crash_point
 from services.runtime.database import FAILURES, Database
 from services.runtime.errors import Unavailable
 from services.runtime.logs import log
-from services.runtime.neighbours import ReceivedKey, ReceivedPage, SentAgain, StillWaiting, Streams
+from services.runtime.neighbours import (
+    ReceivedKey,
+    ReceivedPage,
+    SentAgain,
+    ServiceName,
+    StillWaiting,
+    Streams,
+)
 from services.runtime.offsets import Partition, Place
 from services.runtime.peers import internal_client
 from services.runtime.problems import refusal
 from services.runtime.settings import RuntimeSettings
+from services.runtime.web import caller_of
 from services.runtime.worker import Backoff, Worker
 from services.runtime.writer_epoch import WriterEpoch
 
@@ -33,7 +44,8 @@ A = TypeVar("A", bound=BaseModel)
 EVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
 POLL_SECONDS: Final = 1.0
 ANSWER_WITHIN_SECONDS: Final = 30.0
-"""A neighbour may have much to send again."""
+AWAITED_FOR: Final = timedelta(minutes=5)
+"""A neighbour that has not given all for so long is an alarm: it may be that it never will."""
 ANSWER_BYTES_MAX: Final = 1 << 20
 PAGES_MAX: Final = 20_000
 NUMBER_MAX: Final = 1 << 30
@@ -41,7 +53,8 @@ NUMBER_MAX: Final = 1 << 30
 LOCK_CLASS: Final = 7_005
 """The advisory lock of the one process of a service that asks; the others wait for it."""
 OPEN: Final = (
-    "/v1/received", "/v1/resend", "/v1/readers", "/v1/dead-letters", "/v1/acts", "/v1/operations",
+    "/v1/received", "/v1/resend", "/v1/absences", "/v1/readers", "/v1/dead-letters", "/v1/acts",
+    "/v1/operations",
 )  # fmt: skip
 """What can be asked of a service that does not serve yet."""
 
@@ -66,8 +79,22 @@ UPDATE writer SET restoring = false, state_at = NULL, report = coalesce(report, 
   'epoch', epoch, 'state_at', state_at, 'events_sent_again', CAST(:count AS bigint),
   'done_at', clock_timestamp())
 RETURNING report::text"""
+_ABSENT: Final = "SELECT coalesce(report->'without', '[]')::text AS names FROM writer"
+_GO_WITHOUT: Final = """
+UPDATE writer SET report = coalesce(report, '{}') || jsonb_build_object(
+  'without', coalesce(report->'without', '[]') || to_jsonb(CAST(:neighbour AS text)))
+WHERE restoring RETURNING 1"""
 _IS_RESTORING: Final = "SELECT restoring FROM writer"
 _LEAD: Final = "SELECT pg_try_advisory_lock($1, 0)"
+
+
+class Absence(BaseModel):
+    """A neighbour that a restored service is to serve without, and why."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    neighbour: ServiceName
+    reason: Reason
 
 
 class Restoring(Worker):
@@ -93,8 +120,10 @@ class Restoring(Worker):
         self.may_serve = asyncio.Event()
         """Set once what was lost is here again."""
         self._is_open = False
-        self._asks: str | None = None
-        """Which neighbour is being asked."""
+        self._awaited: dict[str, datetime] = {}
+        """Which neighbours have not given all, and since when they are asked."""
+        self._sent: dict[str, SentAgain] = {}
+        """How far each has sent again: an attempt that fails does not ask for it once more."""
         if not epoch.is_restoring:
             self._open()
 
@@ -103,8 +132,31 @@ class Restoring(Worker):
         return None if self._is_open else "restoring"
 
     def alarms(self) -> list[Alarm]:
-        """That file and database disagreed at the start of this process."""
-        return [Alarm("database_older", "", self._since)] if self._epoch.was_raised else []
+        """That file and database disagreed at the start of this process; who is waited for too long."""
+        late = SystemClock().now() - AWAITED_FOR
+        awaited = [Alarm("neighbour_awaited", *one) for one in self._awaited.items() if one[1] <= late]
+        return [Alarm("database_older", "", self._since)] * self._epoch.was_raised + awaited
+
+    def routes(self) -> APIRouter:
+        """The operator's door to a service that waits for a neighbour."""
+        router, streams = APIRouter(prefix="/v1"), self._streams
+
+        @router.post("/absences")
+        async def go_without(request: Request, absence: Absence) -> Mapping[str, str]:
+            """Serve without what this neighbour would send again."""
+            if caller_of(request) != streams.identity.operator:
+                raise refusals.OperatorOnly
+            async with self._database.transaction() as transaction:
+                is_asked = absence.neighbour in (*streams.readers, *streams.writers)
+                if not is_asked or not await transaction.rows(_GO_WITHOUT, neighbour=absence.neighbour):
+                    raise refusals.NotAwaited
+                await operator_acts.record(
+                    transaction, "serve_without", {"neighbours": 1}, reason=absence.reason
+                )
+            log().warning("serves_without", peer=absence.neighbour)
+            return {"without": absence.neighbour}
+
+        return router
 
     def stop(self) -> None:
         """Leave; whoever waits is let go, to find that it is stopping too."""
@@ -123,16 +175,19 @@ class Restoring(Worker):
                     if await session.fetchval(_LEAD, LOCK_CLASS):
                         await self._restore()
                     else:
+                        self._awaited.clear()  # the other process's to tell
                         await self._follow()
                 backoff.reset()
             except (Unavailable, httpx2.HTTPError, *FAILURES) as error:
-                log().warning("restoring_waits", error_class=type(error).__name__, peer=self._asks)
+                peer = next(iter(self._awaited), None)
+                log().warning("restoring_waits", error_class=type(error).__name__, peer=peer)
                 seconds = backoff.next()
             if not self._is_open:
                 await self.pause(seconds)
 
     def _open(self) -> None:
         self._is_open = True
+        self._awaited.clear()
         self.may_send.set()
         self.may_serve.set()
 
@@ -150,27 +205,20 @@ class Restoring(Worker):
             [state] = await transaction.rows(_STATE_AT, ever=EVER)
         crash_point("restoring.begun")
         async with AsyncExitStack() as stack:
-            names = {*self._streams.readers, *self._streams.writers}
+            names = {*self._streams.readers, *self._streams.writers} - await self._absent()
             clients = {name: await stack.enter_async_context(self._client(name)) for name in names}
             if not self.may_send.is_set():
                 await self._number_on(clients)
                 crash_point("restoring.numbered")
                 self.may_send.set()
-            waits = {}
             for name in self._streams.writers:
-                self._asks = name
-                waits[name] = await self._resent(clients[name], state.state_at)
+                await self._resend(name, clients.get(name), state.state_at)
             crash_point("restoring.resent")
-            for name, sent in waits.items():
-                self._asks = name
-                while await self._is_waiting(clients[name], sent.until) and not self.is_stopping:
-                    await self.pause(POLL_SECONDS)
-        self._asks = None
         await self._read_all()
         if self._before_serving:
             await self._before_serving()
         if not self.is_stopping:
-            await self._finish(sum(sent.events for sent in waits.values()))
+            await self._finish(sum(sent.events for sent in self._sent.values()))
 
     def _client(self, name: str) -> httpx2.AsyncClient:
         address = self._settings.neighbours.get(name)
@@ -185,8 +233,8 @@ class Restoring(Worker):
         async with self._database.transaction() as transaction:
             led_back = [topic for topic in self._streams.writes if topic.leads_back]
             await transaction.run(_UNSENT, topics=[names[topic.title] for topic in led_back])
-        for reader in self._streams.readers:
-            self._asks = reader
+        for reader in {*self._streams.readers} & clients.keys():
+            self._awaited.setdefault(reader, SystemClock().now())
             async for page in received_pages(clients[reader], identity.service, names):
                 known = sorted((names[one.topic], one.key, one.sequence) for one in page)
                 async with self._database.transaction() as transaction:
@@ -196,14 +244,35 @@ class Restoring(Worker):
                         keys=[key.encode() for _, key, _ in known],
                         lasts=[last for _, _, last in known],
                     )
+            del self._awaited[reader]
 
-    async def _resent(self, client: httpx2.AsyncClient, since: datetime) -> SentAgain:
-        asked = {"to": self._streams.identity.service, "since": instant_text(since)}
-        return await answer_of(client, SentAgain, "POST", "/v1/resend", json=asked)
+    async def _resend(self, name: str, client: httpx2.AsyncClient | None, since: datetime) -> None:
+        """Have all sent again page by page, each once the last has left; goes on where it broke off."""
+        asked: dict[str, Any] = {"to": self._streams.identity.service, "since": instant_text(since)}
+        self._awaited.setdefault(name, SystemClock().now())
+        while client and name not in await self._absent() and not self.is_stopping:
+            sent = self._sent.get(name)
+            if not (sent and await self._is_waiting(client, sent.until)):
+                left = sent and sent.left
+                if sent and left is None:
+                    break
+                more = {"left": left.model_dump()} if left else {}
+                page = await answer_of(client, SentAgain, "POST", "/v1/resend", json=asked | more)
+                if left and page.left and page.left.first <= left.first:
+                    raise Unavailable("a neighbour begins again and again")
+                events = page.events + (sent.events if sent else 0)
+                self._sent[name] = page.model_copy(update={"events": events})
+            await self.pause(POLL_SECONDS)
+        del self._awaited[name]
 
     async def _is_waiting(self, client: httpx2.AsyncClient, until: int) -> bool:
         asked = {"to": self._streams.identity.service, "until": str(until)}
         return (await answer_of(client, StillWaiting, "GET", "/v1/resend", params=asked)).is_waiting
+
+    async def _absent(self) -> set[str]:
+        async with self._database.transaction() as transaction:
+            [row] = await transaction.rows(_ABSENT)
+        return {*json.loads(row.names)}
 
     async def _read_all(self) -> None:
         """Wait until this service has read what the logs hold by now."""

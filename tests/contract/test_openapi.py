@@ -47,6 +47,8 @@ INTERNAL_ALONE: Final = frozenset(
         "services.runtime.refusals.NoSuchOffset",
         "services.runtime.refusals.BeyondInbox",
         "services.runtime.refusals.NothingKept",
+        "services.runtime.refusals.SendsAlready",
+        "services.runtime.refusals.NotAwaited",
         "services.runtime.refusals.NothingStands",
         "services.runtime.refusals.NotWritten",
         "services.runtime.refusals.OtherCount",

@@ -3,9 +3,11 @@
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from kafka import TopicPartition
 
@@ -27,6 +29,7 @@ from tests.support.poison import AT
 from tests.support.ports import free_port
 from tests.support.waiting import until
 
+RULE = "neighbour_awaited"
 READS = {"health": INBOX["health"], "referrals": STEPS["health"]}
 
 
@@ -133,6 +136,8 @@ async def test_a_database_put_back_loses_nothing_and_says_nothing_under_an_old_n
     monkeypatch.setattr(consumer, "LOOK_SECONDS", 0.2)
     monkeypatch.setattr(restoring, "POLL_SECONDS", 0.1)
     monkeypatch.setattr(neighbours, "ROWS_MAX", 2)
+    monkeypatch.setattr(neighbours, "SENT_ROWS_MAX", 2)
+    monkeypatch.setattr(neighbours, "PAUSE_SECONDS", 0.1)
     monkeypatch.setattr(process, "LOOK_SECONDS", 0.2)
     ports = {name: free_port() for name in READS}
     sector, arbiter = (Neighbour(space, name, ports) for name in READS)
@@ -181,6 +186,8 @@ async def test_a_database_put_back_loses_nothing_and_says_nothing_under_an_old_n
             await until(lambda: _is_ready(service))
             assert (second, 1) in sector.applied
             await _strangers_learn_nothing(space, ports["referrals"])
+            monkeypatch.setattr(neighbours, "PAUSE_SECONDS", 60)
+            await _nobody_has_all_sent_again_and_again(space, ports["referrals"])
     async with space.transaction("health") as transaction:
         [row] = await transaction.rows("SELECT restoring, report FROM writer")
     report = json.loads(row.report)
@@ -197,6 +204,64 @@ async def _strangers_learn_nothing(space: Space, port: int) -> None:
     ) as stranger:
         refused = await stranger.get("/v1/received", params={"from": "health"})
     assert refused.json()["code"] == "named_service_only"
+
+
+async def _nobody_has_all_sent_again_and_again(space: Space, port: int) -> None:
+    body = {"to": "health", "since": "2020-01-01T00:00:00Z"}
+    answer = httpx2.Response(429)
+    async with as_operator(space, "referrals", port) as operator:
+
+        async def is_sent() -> bool:
+            nonlocal answer
+            answer = await operator.post("/v1/resend", json=body)
+            return answer.is_success
+
+        await until(is_sent)  # no more than a page
+        assert (answer.json()["events"] <= 3, answer.json()["left"]["first"] > 0) == (True, True)
+        again = await operator.post("/v1/resend", json=body | {"left": answer.json()["left"]})
+    assert (again.status_code, again.json()["code"]) == (429, "sends_already")
+
+
+def as_operator(space: Space, service: str, port: int) -> httpx2.AsyncClient:
+    return internal_client(space.tls_settings("operator"), service, base_url=f"https://127.0.0.1:{port}")
+
+
+async def test_a_neighbour_that_never_comes_to_an_end_is_named_and_a_person_lets_it_be(
+    space: Space, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for_ever = "SELECT CAST(:topics AS text[]) IS NOT NULL AND CAST(:until AS bigint) >= 0 AS it_does"
+    monkeypatch.setattr(neighbours, "_WAITING", for_ever)
+    monkeypatch.setattr(restoring, "POLL_SECONDS", 0.1)
+    monkeypatch.setattr(restoring, "AWAITED_FOR", timedelta(0))
+    ports = {name: free_port() for name in READS}
+    sector, arbiter = (Neighbour(space, name, ports) for name in READS)
+    async with space.transaction("health", as_admin=True) as transaction:
+        await transaction.run("UPDATE writer SET restoring = true, report = NULL")
+
+    async def is_named() -> bool:
+        told = [alarm.where for alarm in (await service.health.look()).alarms if alarm.rule == RULE]
+        return told == ["referrals"]
+
+    async def goes_on() -> bool:
+        return not await is_named()
+
+    async with arbiter.running(), sector.running() as service:
+        await until(is_named)
+        async with as_operator(space, "health", ports["health"]) as operator:
+
+            async def go_without(neighbour: str) -> int:
+                body = {"neighbour": neighbour, "reason": "trial"}
+                return (await operator.post("/v1/absences", json=body)).status_code
+
+            assert await go_without("police") == 404, "nobody asks it"
+            assert await go_without("referrals") == 200
+            await until(goes_on)
+    async with space.transaction("health") as transaction:
+        [row] = await transaction.rows("SELECT report FROM writer")
+        acts = await transaction.rows("SELECT verb FROM operator_act")
+        await transaction.run("UPDATE writer SET restoring = false")
+    assert json.loads(row.report)["without"] == ["referrals"]
+    assert [act.verb for act in acts] == ["serve_without"]
 
 
 async def _is_ready(service: ServiceProcess) -> bool:

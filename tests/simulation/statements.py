@@ -277,7 +277,7 @@ def _still_good(t: Tables, _now: datetime, p: Mapping[str, Any]) -> Found:
 
 
 def _mark(t: Tables, _now: datetime, p: Mapping[str, Any]) -> Found:
-    t.refilled[p["topic"]] = t.next("send_order")
+    t.refilled |= {topic: t.next("send_order") for topic in p["topics"]}
     return []
 
 
@@ -298,11 +298,9 @@ def _sample(t: Tables, _now: datetime, p: Mapping[str, Any]) -> Found:
 
 def _refill(t: Tables, _now: datetime, p: Mapping[str, Any]) -> Found:
     places = sorted(row.place for row in t.sent.values() if row.place > p["first"])
-    [following] = places[p["rows_max"] :][:1] or [None]
-    is_meant: Callable[[Row], bool] = lambda row: (  # noqa: E731
-        row.topic == p["topic"] and row.place >= p["first"] and (following is None or row.place < following)
-    )
-    return [Row(count=t.send_again(is_meant), following=following)]
+    before = min([*places[p["rows_max"] :][:1], p["before"]])
+    count = t.send_again(lambda row: row.topic in p["topics"] and p["first"] <= row.place < before)
+    return [Row(count=count, following=None if before == p["before"] else before)]
 
 
 STATEMENTS: Final[Mapping[str, Statement]] = {
@@ -334,6 +332,7 @@ STATEMENTS: Final[Mapping[str, Statement]] = {
     partition_alarms._STANDING: lambda t, _now, _p: list(t.alarms.values()),
     log_ends._PLACE: lambda t, _now, _p: [Row(place=t.next("send_order"))],
     log_ends._MARK: _mark,
+    log_ends._ALL_MOVED: lambda *_: [],  # no relay is amid a move while another part acts
     log_ends._ACKED: _acked,
     log_ends._NEWEST: _newest,
     log_ends._STILL_GOOD: _still_good,

@@ -49,8 +49,13 @@ class Permits:
         trust: Trust,
         open_work: OpenWork,
         size_file: Path | None = None,
+        has_room: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`client` reaches the trail, `audience` is this service there, `trust` what it pins about it."""
+        """`client` reaches the trail, `audience` is this service there, `trust` what it pins about it.
+
+        Without room for what became of a look, none is begun.
+        """
+        self._has_room = has_room
         self._client = client
         self._audience = audience
         self._trust = trust
@@ -111,6 +116,8 @@ class Permits:
         """The trail's answer with a permit, unchecked; asked again under its idem where that may help."""
         content = request.model_dump_json(exclude_none=True)
         refusal: Refused = TrailUnavailable()
+        if not self._has_room():
+            raise refusal
         for attempt in range(ATTEMPTS_MAX):
             if attempt:
                 await asyncio.sleep(PAUSE_SECONDS)

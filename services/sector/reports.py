@@ -32,7 +32,12 @@ class Delivery:
     """Posts what waits. No row is locked meanwhile: two deliveries at once send the same idem twice."""
 
     def __init__(
-        self, client: httpx2.AsyncClient, vault: VaultClient, open_work: OpenWork, new_log: str | None = None
+        self,
+        client: httpx2.AsyncClient,
+        vault: VaultClient,
+        open_work: OpenWork,
+        new_log: str | None = None,
+        reports_max: int = 1_000_000,
     ) -> None:
         """`open_work` may commit each statement by itself: what goes out again changes nothing.
 
@@ -45,10 +50,17 @@ class Delivery:
         self._tried: dict[ReportKind, int] = dict.fromkeys(KINDS, 0)
         """Kind → the last report of a full batch; the next begins behind it, so that none is blocked."""
         self._alarms: Sequence[Alarm] = ()
+        self._reports_max = reports_max
+        self._full: Alarm | None = None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much waits that nobody may cause more."""
+        return self._full is not None
 
     def alarms(self) -> Sequence[Alarm]:
-        """What the trail refused for good, as the last sweep found it."""
-        return self._alarms
+        """What the trail refused for good, as the last sweep found it; whether too much waits."""
+        return [*self._alarms, *([self._full] if self._full else [])]
 
     async def sweep(self) -> bool:
         """Deliver one batch of each kind; says whether there is more to deliver at once."""
@@ -58,6 +70,10 @@ class Delivery:
                 log().warning("told_anew")
                 self._new_log = None
             self._alarms = await work.reports.alarms()
+            if not await work.reports.is_full(self._reports_max):
+                self._full = None
+            elif self._full is None:
+                self._full = Alarm("reports_full", "", work.clock.now())
             waiting = await work.reports.waiting(self._tried)
         return any([await self._deliver(kind, reports) for kind, reports in waiting.items()])
 

@@ -48,5 +48,7 @@ class SectorSettings(RuntimeSettings):
     """Sector → its internal address, `https://host:port`: where packets that it recorded are pulled."""
     signing_key_file: Path
     """The Ed25519 seed, 32 bytes in base64, with which this service signs consents."""
+    reports_max: int = 1_000_000
+    """With so many reports waiting for the trail nothing is shown, and nothing written that can wait."""
     report_every_seconds: float = 4.0
     """How often reports to the trail are looked for that no commit of this process announced."""

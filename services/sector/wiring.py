@@ -90,13 +90,16 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
         work_singly = runtime.database.opener(work_on, singly=True)
 
         async def fold() -> bool:
+            if delivery.is_full:
+                return False  # they are counted on
             async with open_work() as work:
                 return await fold_denials(work)
 
         # Looks, reports and proofs have a client each: none can use up the others' connections.
         clients = [internal_client(settings.tls, "audit", base_url=settings.trail_url) for _ in range(3)]
         follows_another = LogSize(settings.log_size_file, settings.log).follows_another
-        delivery = Delivery(clients[0], vault, work_singly, settings.log if follows_another else None)
+        new_log = settings.log if follows_another else None
+        delivery = Delivery(clients[0], vault, work_singly, new_log, settings.reports_max)
         sweeper = Sweeper("reports", settings.report_every_seconds, delivery.sweep)
         trust = Trust(
             settings.log, (named_key(settings.audit.permit_key),), named_key(settings.audit.log_key)
@@ -110,6 +113,7 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
             trust=trust,
             open_work=open_work,
             size_file=settings.log_size_file,
+            has_room=lambda: not delivery.is_full,
         )
         upkeep = VaultUpkeep(vault, clients[2], open_work, runtime.clock)
         keeping = Sweeper("vault", UPKEEP_SECONDS, upkeep.sweep)
@@ -140,7 +144,7 @@ def wire(profile: Profile) -> Callable[[Runtime, SectorSettings], Parts]:
                     packets=releases,
                     forward=OwnerSectors(owners),
                     feeds=feeds,
-                    has_room=lambda: not runtime.outbox.is_full,
+                    has_room=lambda: not (runtime.outbox.is_full or delivery.is_full),
                 )
             ),
             internal=release_app(releases, work_singly, runtime.identity.cell, profile.calls_itself),

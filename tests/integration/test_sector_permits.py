@@ -140,6 +140,26 @@ async def test_after_a_restart_too_and_it_is_said_until_the_log_is_whole(
     assert await looked(trail) == (True, [])
 
 
+async def test_without_room_for_what_becomes_of_a_look_none_is_begun(
+    sector: StoredSector, trail: TrailTwin
+) -> None:
+    show = Permits(
+        trail.client(),
+        audience=HERE,
+        trust=trail.trust,
+        open_work=sector.open,
+        has_room=lambda: False,
+    )
+
+    async def load(_: Work) -> int:
+        return 1
+
+    with pytest.raises(TrailUnavailable):
+        await show(look_at_list("awaits_agency", [], asker(RECEIVER), "care"), load)
+
+    assert trail.asked == []
+
+
 @pytest.mark.parametrize("status", [503, 409])
 async def test_what_may_pass_is_asked_again_under_the_same_idem(
     sector: StoredSector, trail: TrailTwin, status: int

@@ -446,7 +446,8 @@ async def test_while_the_trail_is_away_nothing_is_shown_and_nothing_is_lost(
 ) -> None:
     space = Space(platform)
     made = Wire(space, tmp_path)
-    async with made.vault(), running("health", made.settings(), wire(PROFILE)):
+    settings = made.settings(reports_max=30)
+    async with made.vault(), running("health", settings, wire(PROFILE)) as service:
         await admit(made)
         async with made.client() as client:
             answer = await made.offer(client)
@@ -459,7 +460,22 @@ async def test_while_the_trail_is_away_nothing_is_shown_and_nothing_is_lost(
             assert all(referral not in look.text and "retry-after" in look.headers for look in looks)
             kinds = [row.kind for row in await reports(made)]  # the denials before it was admitted come first
             assert kinds[-5:] == ["subjects", "events", "subjects", "events", "events"]
+            other = (await made.offer(client)).json()["referral"]
+
+            async def is_full() -> bool:
+                """Whether a further step is refused for what waits."""
+                answer = await made.post(client, "/v1/cases", {"reference": PERSONAL})
+                return bool(answer.json().get("code") == "outbox_full")
+
+            async def has_room() -> bool:
+                return not await is_full()
+
+            await until(is_full)
+            assert {alarm.rule for alarm in (await service.health.look()).alarms} >= {"reports_full"}
+            withdrawn = await made.post(client, f"/v1/referrals/{other}/withdrawals", {"duty": "desk"})
+            assert withdrawn.status_code == 202, "she is not kept waiting"
             async with made.trail():
+                await until(has_room)
                 seen = await shown(client, f"/v1/referrals/{referral}")
                 await until(lambda: _nothing_left(made))
 

@@ -40,7 +40,7 @@ CursorUnreadable: Final = _define(
 )
 OutboxFull: Final = _define(
     "outbox_full",
-    "too much waits to be sent, for the brokers are away; nothing was kept, so try again later",
+    "too much waits to be sent, for brokers or trail are away; nothing was kept, so try again later",
     503,
 )
 TooManyWaiting: Final = _define(

@@ -306,6 +306,9 @@ class Reports(Protocol):
     async def settle(self, answered: Sequence[int], refused: Mapping[int, str]) -> None:
         """Drop what the trail has; keep what it refused for good, with its code."""
 
+    async def is_full(self, rows_max: int) -> bool:
+        """Whether so much is kept."""
+
     async def alarms(self) -> Sequence[Alarm]:
         """What the trail refused for good, by code, until somebody deletes it."""
 

@@ -71,6 +71,11 @@ CROSS JOIN LATERAL (
   ORDER BY id LIMIT {REPORTS_MAX}) waiting
 ORDER BY k.kind, waiting.id"""  # noqa: S608  a constant
 _SETTLE: Final = "DELETE FROM trail_outbox WHERE id = ANY(CAST(:ids AS bigint[]))"
+_FULL: Final = """
+SELECT coalesce(max(id) - min(id) + 1, 0) >= :rows_max
+  AND EXISTS (SELECT FROM trail_outbox ORDER BY id OFFSET :rows_max - 1 LIMIT 1) AS is_full
+FROM trail_outbox"""
+"""Ids are handed out once: it can hold no more rows than its ids span."""
 _REFUSE: Final = """
 UPDATE trail_outbox t SET refused = r.code
 FROM unnest(CAST(:ids AS bigint[]), CAST(:codes AS text[])) AS r (id, code) WHERE t.id = r.id"""
@@ -144,6 +149,10 @@ class ReportStore(Reports):
             await self._transaction.run(_SETTLE, ids=list(answered))
         if refused:
             await self._transaction.run(_REFUSE, ids=list(refused), codes=list(refused.values()))
+
+    async def is_full(self, rows_max: int) -> bool:
+        [found] = await self._transaction.rows(_FULL, rows_max=rows_max)
+        return bool(found.is_full)
 
     async def alarms(self) -> Sequence[Alarm]:
         rows = await self._transaction.rows(_REFUSED)

@@ -35,6 +35,9 @@ class MemoryOutbox:
         self.kept = {place: one for place, one in self.kept.items() if place not in {*answered, *refused}}
         self.refused |= refused
 
+    async def is_full(self, rows_max: int) -> bool:
+        return len(self.kept) >= rows_max
+
     async def alarms(self) -> Sequence[Alarm]:
         return [Alarm("report_refused", code, NOON) for code in self.refused.values()]
 

@@ -130,8 +130,7 @@ async def put_back(installation: Installation, found: Recovery) -> None:
         await own.execute("DELETE FROM tile WHERE log = $1", origin)
         tiles = [(origin, level, number, tree.tile(level, number)) for level, number in tree.tiles_since(0)]
         await own.copy_records_to_table("tile", records=tiles)
-        await own.executemany(_ADD_SUBJECT, await other.fetch(_SUBJECTS))
-        await own.executemany(_ADD_KEY, await other.fetch(_KEYS))
+        await _register(own, other)
         await own.execute("DELETE FROM checkpoint WHERE log = $1 AND size > $2", origin, found.kept)
         await own.executemany(_ADD_CHECKPOINT, await other.fetch(_CHECKPOINTS, origin, found.kept, mark.size))
         await own.execute(_SET_HEAD, origin, size, tree.root(), mark.size, mark.root)
@@ -164,12 +163,28 @@ async def finish(installation: Installation, _: Recovery) -> None:
 
 
 async def start_anew(installation: Installation, _: Recovery) -> None:
-    """Nothing but a new start of who writes and signs: one that halted stays halted until then."""
+    """A new start of who writes and signs: one that halted stays halted until then.
+
+    Before that, subjects of which no entry tells yet, and so no signed size either: a restore put them aside.
+    """
+    if aside := await _put_aside(installation):
+        async with (
+            installation.server.connection(AUDIT.name) as own,
+            installation.server.connection(aside) as other,
+            own.transaction(),
+        ):
+            await _register(own, other)
     await _restart(installation, AUDIT.logins)
 
 
 DO: Final = {"none": start_anew, "entries": put_back, "new_log": begin_log, "finish": finish}
 """Way → what is done."""
+
+
+async def _register(own: asyncpg.Connection, other: asyncpg.Connection) -> None:
+    """Subjects and keys of another copy; what either of them erased stays erased."""
+    await own.executemany(_ADD_SUBJECT, await other.fetch(_SUBJECTS))
+    await own.executemany(_ADD_KEY, await other.fetch(_KEYS))
 
 
 async def _restart(installation: Installation, names: Collection[str]) -> None:

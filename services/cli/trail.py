@@ -47,8 +47,8 @@ NEW_LOG: Final = (
     "Whoever pinned the old log's key needs the new one's."
 )
 WAYS: Final = {
-    "none": "The database holds all {signed} entries of {origin} that were signed. Nothing is to recover; "
-    "sequencer and signer are started anew.",
+    "none": "The database holds all {signed} entries of {origin} that were signed. Subjects that were "
+    "registered since are put back, if a restore put them aside; sequencer and signer are started anew.",
     "entries": "Of {signed} signed entries of {origin} the database holds {kept}. The rest is in what the "
     "last restore put aside, and leads to the signed root byte for byte. It is put back, and the log goes on "
     "at {goes_on_at} under its name: every checkpoint, permit and export stays good; nothing signed is lost.",

@@ -42,9 +42,10 @@ now_looked AS (
   WHERE NOT at BETWEEN now() - make_interval(secs => :seconds) AND now() RETURNING 1)
 INSERT INTO unconfirmed AS u (topic, key, sequence, place, since)
 SELECT o.topic, o.key, max(o.sequence), min(o.place), least(min(o.sent_at), now())
-FROM before, now_looked, outbox_sent o JOIN sequence_out s ON s.topic = o.topic AND s.key = o.key
+FROM before, now_looked, outbox_sent o
 WHERE o.place >= before.looked AND o.place < before.following
-  AND o.topic = ANY(CAST(:topics AS text[])) AND o.sequence > s.confirmed
+  AND o.topic = ANY(CAST(:topics AS text[])) AND o.sequence > (
+    SELECT s.confirmed FROM sequence_out s WHERE s.topic = o.topic AND s.key = o.key)
   AND substring(o.key FOR 4) <> CAST(:receipts AS bytea)
 GROUP BY o.topic, o.key
 ON CONFLICT (topic, key) DO UPDATE

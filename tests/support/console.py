@@ -104,7 +104,7 @@ def some_parts(**more: Any) -> dict[str, Any]:
     since = (NOON - timedelta(minutes=12)).isoformat()
     certificate = (NOON + timedelta(days=200)).isoformat()
     alarm = {"rule": "dead_letters", "where": "concert.sector.police.inbox.v1/2", "since": since}
-    soon = (NOON + timedelta(days=3)).isoformat()
+    soon = (NOON + timedelta(hours=3)).isoformat()
     well = {"state": "answers", "version": "0.1.0", "started_at": since, "restarts": 0,
             "certificate_ends_at": certificate, "alarms": []}  # fmt: skip
     return {

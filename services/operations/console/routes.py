@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Protocol
+from typing import Annotated, Any, Final, Literal, Protocol, Self
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import RedirectResponse
@@ -113,6 +113,12 @@ class Filter:
     options: Mapping[str, str]
     chosen: str
 
+    @classmethod
+    def among(cls, name: str, title: str, values: Iterable[str | None], chosen: str) -> Self:
+        """All that there are, and what was chosen also where there is none of it now."""
+        options = {one: rows.title_of(one) for one in sorted({one for one in (*values, chosen) if one})}
+        return cls(name, title, options, chosen)
+
 
 class OperationsConsole:
     """The pages of `/ops`."""
@@ -165,7 +171,7 @@ class OperationsConsole:
         reading = self._reading(_chosen_streams(whole, service, verdict))
         values = {
             "choices": (
-                Filter("service", _("Service"), _options(one.service for one in whole.groups), service),
+                Filter.among("service", _("Service"), (one.service for one in whole.groups), service),
                 Filter("verdict", _("Verdict"), {one: term(one).text for one in VERDICTS}, verdict),
             ),
             "verdicts": rows.verdicts(reading),
@@ -196,7 +202,7 @@ class OperationsConsole:
         reading = self._reading(_chosen_letters(whole, chosen))
         values = {
             "choices": [
-                Filter(name, title, _options(getattr(one, name) for one in whole.letters), chosen[name])
+                Filter.among(name, title, (getattr(one, name) for one in whole.letters), chosen[name])
                 for name, title in CHOICES.items()
             ],
             **self._acts(request),
@@ -336,10 +342,6 @@ def _seen(path: str) -> Response:
 def _file(name: str, text: str, media_type: str) -> Response:
     headers = {**CONSOLE_HEADERS, "content-disposition": f'attachment; filename="{name}"'}
     return Response(text, 200, headers, media_type)
-
-
-def _options(values: Iterable[str | None]) -> Mapping[str, str]:
-    return {value: rows.title_of(value) for value in sorted({one for one in values if one})}
 
 
 def _chosen_streams(figures: StreamsFigures, service: str, verdict: str) -> StreamsFigures:

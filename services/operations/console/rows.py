@@ -48,7 +48,8 @@ WORST_FIRST: Final = ("stalled", "unknown", "slow", "ok")
 HOURS: Final = 24
 UNSEEN_AFTER: Final = timedelta(minutes=15)
 """Samples of a history lie ten minutes apart."""
-CERTIFICATE_ENDS_SOON: Final = timedelta(days=14)
+CERTIFICATE_ENDS_SOON: Final = timedelta(hours=6)
+"""They last a day, and are renewed after half of it."""
 
 
 def concerns_people(topic: str) -> bool:

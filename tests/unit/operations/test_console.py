@@ -134,6 +134,7 @@ async def test_each_way_of_having_nothing_to_show_is_told_apart() -> None:
     }
     assert found == {name: [name] for name in words} | {"streams filtered": ["filtered"]}
     assert "Clear filters" in said["filtered"]
+    assert '<option value="nothing_like_it" selected>' in said["filtered"]
 
 
 @pytest.mark.parametrize(("seconds", "is_stale"), [(30, False), (31, True)])
@@ -241,3 +242,4 @@ async def test_what_sampler_and_probe_found_is_what_the_pages_show() -> None:
     assert "health police Went all the way 1 sec 2 Mar 2026, 12:00 UTC" in streams
     assert "police-2 Answers 2 Mar 2026, 12:00 UTC 0.1.0" in shown
     assert "Disk free 40%" in shown
+    assert "ends soon" in shown

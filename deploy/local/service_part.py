@@ -44,6 +44,12 @@ class ServicePart(Part):
         self._more = more
         self._row = process
         self._installation = installation
+        is_ours = process.module.startswith("services.") and "health" in process.ports
+        self.scraped_port = installation.ports[process.port("health", number)] if is_ours else None
+        """Where it shows its figures; a vault and what is no service of ours show none.
+
+        Kept, for a process that is about to be taken away has no port among those of the installation.
+        """
         self._fork_server = fork_server
         shared: dict[str, socket.socket] = first._sockets if first else {}
         own = {
@@ -54,12 +60,6 @@ class ServicePart(Part):
         self._sockets: dict[str, socket.socket] = {**shared, **own}
         self._own = tuple(own.values())
         self._account = accounts.account_of(accounts.SERVICES)
-
-    @property
-    def scraped_port(self) -> int | None:
-        """Where it shows its figures; a vault and what is no service of ours show none."""
-        is_ours = self._row.module.startswith("services.") and "health" in self._row.ports
-        return self._installation.ports[self._row.port("health", self._number)] if is_ours else None
 
     def close(self) -> None:
         """Gives up its own ports, once it has stopped for good."""

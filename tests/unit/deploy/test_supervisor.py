@@ -57,4 +57,6 @@ async def test_prometheus_is_told_where_each_process_shows_figures(tmp_path: Pat
         for name in ("health", "health-2")
     ]
     assert (tmp_path / "monitoring" / "targets.json").stat().st_mode & 0o777 == 0o644
+    its.rescale({"health": 1}, usual_ports())
+    platform._tell()  # while the one that is taken away still stands
     await platform.close()

@@ -259,7 +259,7 @@ async def test_a_neighbour_that_never_comes_to_an_end_is_named_and_a_person_lets
     async with space.transaction("health") as transaction:
         [row] = await transaction.rows("SELECT report FROM writer")
         acts = await transaction.rows("SELECT verb FROM operator_act")
-        await transaction.run("UPDATE writer SET restoring = false")
+        await transaction.run("UPDATE writer SET restoring = false, state_at = NULL, report = NULL")
     assert json.loads(row.report)["without"] == ["referrals"]
     assert [act.verb for act in acts] == ["serve_without"]
 

@@ -15,7 +15,7 @@ Severity = Literal["page", "ticket"]
 
 RUNBOOKS: Final[Mapping[str, tuple[str, ...]]] = {
     "parts": ("draining", "sweep_fails", "due_act_fails", "clock_leapt", "answer_unsound"),
-    "database": ("database", "database_older", "writer_older", "restoring"),
+    "database": ("database", "database_older", "writer_older", "restoring", "neighbour_awaited"),
     "outbox": ("outbox_full", "outbox_waits", "unconfirmed"),
     "dead-letters": ("dead_letters", "partition_stopped", "plan_waits"),
     "streams": (
@@ -39,6 +39,7 @@ RUNBOOKS: Final[Mapping[str, tuple[str, ...]]] = {
         "trail_went_back",
         "head_unsigned",
         "detail_damaged",
+        "reports_full",
         "report_refused",
     ),
     "vault": ("vault_closed",),
@@ -60,6 +61,7 @@ PAGING: Final = frozenset(
         "writer_older",
         "outbox_full",
         "outbox_waits",
+        "reports_full",
         "partition_stopped",
         "reader_waits",
         "reader_stuck",

@@ -194,15 +194,18 @@ async def test_every_service_answers_operations_and_each_stream_is_judged(sessio
         seen = await parts_seen(session)
         return {one["name"] for one in seen["parts"] if one["state"] == "answers"} == {*SERVICES}
 
+    async def head_is_told() -> bool:
+        return (await parts_seen(session))["checkpoint_age_seconds"] is not None
+
     async def are_well() -> bool:
         told = json.loads((await concert(session, "status", "--json")).stdout)["streams"]
         return bool(told) and {one["verdict"] for one in told["groups"]} == {"ok"}
 
     await until(all_answer, "every service answers")
     await until(are_well, "every group reads what comes")
+    await until(head_is_told, "the trail's last signed head is told")
     seen = await parts_seen(session)
 
-    assert seen["checkpoint_age_seconds"] is not None
     assert all(one["version"] and one["certificate_ends_at"] for one in seen["parts"])
 
 

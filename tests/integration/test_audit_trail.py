@@ -85,7 +85,7 @@ class Trail:
 
     def client(self, service: str) -> httpx2.AsyncClient:
         return internal_client(
-            self.space.tls_settings(service), "audit", base_url=f"https://127.0.0.1:{self.port}", seconds=10
+            self.space.tls_settings(service), "audit", base_url=f"https://127.0.0.1:{self.port}", seconds=30
         )
 
 

@@ -43,7 +43,7 @@ STORY_WITHIN_SECONDS: Final = 120.0
 STALE_MAX: Final = 20
 STALE_PAUSE_SECONDS: Final = 0.1
 PREPARED_AT_ONCE: Final = 24
-PAIRS_MAX: Final = 80
+PAIRS_MAX: Final = 160
 STRANGERS_TRIED: Final = 3
 LEFT: Final = "http11.send_request_headers.complete"
 """The client's own word that a request is on its way; it is measured, not promised."""

@@ -73,6 +73,9 @@ class KeptPlans(Protocol):
     async def made_since(self, since: datetime) -> int:
         """How many were made since then."""
 
+    async def may(self, person: str, act: str) -> bool:
+        """Whether this person's role may do the act now."""
+
     async def change(self, plan: Plan) -> None:
         """Keep what was said to a plan, or how far it is."""
 
@@ -143,7 +146,7 @@ class Plans:
 
     async def approve(self, actor: PlanActor, name: str) -> Plan:
         """The second person's word; it begins."""
-        return await self._say(actor, name, partial(plans.approved, actor=actor.pseudonym))
+        return await self._say(actor, name, partial(plans.approved, actor=actor.pseudonym), by_two=True)
 
     async def pause(self, actor: PlanActor, name: str) -> Plan:
         """Let it stand still after the slice in hand."""
@@ -178,6 +181,8 @@ class Plans:
             self._away.pop(plan.id, None)
             await self._note(plan, plans.as_wished)
             return
+        if plan.failure is None and not await self._note(plan, plans.asked):
+            return
         order = {
             "plan": plan.id,
             "actor": plan.confirmed_by,
@@ -201,18 +206,19 @@ class Plans:
         crash_point("plans.answered")  # done and not noted: asked for again, and answered the same
         await self._note(plan, partial(plans.went_on, counts=counts))
 
-    async def _note(self, before: Plan, change: Change) -> None:
+    async def _note(self, before: Plan, change: Change) -> bool:
         """Keep how far a plan is, unless another process has; its end is told in the same transaction."""
         now = self._clock.now()
         async with self._open() as store:
             plan = _there(await store.locked(before.id))
             if (plan.state, plan.done) != (plans.RUNNING, before.done):
-                return
+                return False
             plan = await self._kept(store, change(plan, now), now)
             crash_point("plans.noted")  # rolls back: the same slice again
         crash_point("plans.kept")  # the next slice is due in its turn
         if plan.ended_at:
             log().warning("plan_ended", route=plan.act, status=plan.state, error_code=plan.failure)
+        return True
 
     async def _kept(self, store: KeptPlans, plan: Plan, now: datetime) -> Plan:
         """A plan that has ended after it had begun is told of, and gets its receipt."""
@@ -222,13 +228,17 @@ class Plans:
         await store.change(plan)
         return plan
 
-    async def _say(self, actor: PlanActor, name: str, change: Change) -> Plan:
+    async def _say(self, actor: PlanActor, name: str, change: Change, *, by_two: bool = False) -> Plan:
         now = self._clock.now()
         async with self._open() as store:
             plan = _there(await store.locked(name))
             if not actor.may(plan.act):
                 raise RoleLacksDeed
-            plan = await self._kept(store, change(plan, now), now)
+            said = change(plan, now)
+            # Two persons are two who may: a role that was taken since takes back the first one's word.
+            if by_two and not await store.may(plan.confirmed_by or "", plan.act):
+                raise refusals.ConfirmerLacksRole
+            plan = await self._kept(store, said, now)
         log().warning("plan_told", route=plan.act, status=plan.state)
         self.wake()
         return plan

@@ -33,6 +33,7 @@ class TableInMemory:
 
     rows: dict[str, Plan] = field(default_factory=dict)
     told: list[Plan] = field(default_factory=list)
+    without_role: set[str] = field(default_factory=set)
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator["TableInMemory"]:
@@ -60,6 +61,9 @@ class TableInMemory:
     async def made_since(self, since: datetime) -> int:
         return sum(one.made_at > since for one in self.rows.values())
 
+    async def may(self, person: str, act: str) -> bool:
+        return person not in self.without_role
+
     async def change(self, plan: Plan) -> None:
         self.rows[plan.id] = plan
 
@@ -75,6 +79,7 @@ class AService:
     bad: Sequence[str] = ()
     tried: list[str] = field(default_factory=list)
     away: int = 0
+    loses_answers: int = 0
     refuses: type[Refused] | None = None
     skips: bool = False
 
@@ -94,6 +99,9 @@ class AService:
         ids = scope.get("ids", [])
         self.tried += [one for one in ids if one in self.waiting]
         self.waiting = [one for one in self.waiting if one not in ids or one in self.bad]
+        if self.loses_answers:
+            self.loses_answers -= 1
+            raise Unavailable("it was done, and nobody was told")
         left = [one for one in ids if one in self.waiting]
         return {"redriven": len(ids) - len(left)} | ({"handler": len(left)} if left else {})
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from schemas.wire.body import COUNT_MAX
 from services.operations.domain import refusals
 from services.runtime.acts import CHOICES, needs_second
 
@@ -16,6 +17,8 @@ SLICE_EVERY: Final = timedelta(seconds=1)
 ASKED_AGAIN: Final = timedelta(seconds=5)
 """When a service that did not answer is asked again."""
 PLANNED, WAITS, RUNNING, PAUSED = "planned", "waits_for_second", "running", "paused"
+UNANSWERED: Final = "unanswered"
+"""Of a slice that was asked for: it may be done, until its service has answered."""
 DONE, FAILED, CANCELLED, EXPIRED = "done", "failed", "cancelled", "expired"
 
 MAY_BE: Final[Mapping[str, frozenset[str]]] = {
@@ -60,6 +63,7 @@ class Plan:
     """How much of it is through: where a process that was killed goes on."""
     outcome: Mapping[str, int] | None = None
     failure: str | None = None
+    """Why it did not end well; while it runs, that an answer is missing."""
     ended_at: datetime | None = None
     receipt: str | None = None
 
@@ -137,14 +141,17 @@ def resumed(plan: Plan, now: datetime) -> Plan:
 def cancelled(plan: Plan, now: datetime) -> Plan:
     """It goes no further; one that runs ends once the slice in hand is through."""
     check_may(plan, "cancel", now)
-    return replace(plan, wish=CANCELLED) if plan.state == RUNNING else ended(plan, now, state=CANCELLED)
+    if plan.state == RUNNING:
+        return replace(plan, wish=CANCELLED)
+    return ended(plan, now, state=CANCELLED, failure=plan.failure)
 
 
 def as_wished(plan: Plan, now: datetime) -> Plan:
     """Between two slices: as somebody wants it."""
     if plan.wish == PAUSED:
         return replace(plan, state=PAUSED, wish=None)
-    return ended(plan, now, state=CANCELLED) if plan.wish else plan
+    # Whose answer was lost may have been done: the receipt must not say that nothing was.
+    return ended(plan, now, state=CANCELLED, failure=plan.failure) if plan.wish else plan
 
 
 def begun(plan: Plan, now: datetime) -> Plan:
@@ -159,6 +166,11 @@ def slice_of(plan: Plan) -> Mapping[str, Any]:
     return {"ids": plan.scope["ids"][plan.done : plan.done + plan.size]}
 
 
+def asked(plan: Plan, _now: datetime) -> Plan:
+    """Before the next request goes out."""
+    return replace(plan, failure=UNANSWERED)
+
+
 def put_off(plan: Plan, now: datetime) -> Plan:
     """Its service does not answer: the same slice a little later."""
     return replace(plan, next_at=now + ASKED_AGAIN)
@@ -171,7 +183,7 @@ def went_on(plan: Plan, now: datetime, *, counts: Mapping[str, int]) -> Plan:
         outcome[code] = outcome.get(code, 0) + count
     done = min(plan.count, plan.done + plan.size)
     due = max((plan.next_at or now) + SLICE_EVERY, now)
-    plan = replace(plan, done=done, outcome=outcome, next_at=due)
+    plan = replace(plan, done=done, outcome=outcome, next_at=due, failure=None)
     return ended(plan, now, state=DONE) if done == plan.count else plan
 
 
@@ -184,7 +196,9 @@ def counts_of(plan: Plan) -> dict[str, int]:
     """What the trail and the facts are told of the outcome."""
     outcome = plan.outcome or {}
     done = sum(count for code, count in outcome.items() if code in ACHIEVED)
-    return {"planned": plan.count, "done": done, "left": sum(outcome.values()) - done}
+    counts = {"planned": plan.count, "done": done, "left": sum(outcome.values()) - done}
+    # Whatever a service counted: an end that no event can hold would never be told, and the plan never end.
+    return {name: min(count, COUNT_MAX) for name, count in counts.items()}
 
 
 def receipt_of(plan: Plan, cell: str) -> Mapping[str, Any]:
@@ -229,7 +243,7 @@ def shown(plan: Plan, now: datetime) -> dict[str, Any]:
         "state": plan.state_at(now),
         "reason": plan.reason,
         "progress": dict(plan.outcome or {}),
-        "failure": plan.failure,
+        "failure": plan.failure if plan.ended_at else None,
         "receipt": plan.receipt,
     }
 

@@ -29,6 +29,11 @@ CountChanged: Final = _define(
 SamePerson: Final = _define(
     "same_person", "you confirmed it; another person with a role that may do this has to approve it", 403
 )
+ConfirmerLacksRole: Final = _define(
+    "confirmer_lacks_role",
+    "whoever confirmed it has no role any more that may do this; make a plan of your own",
+    409,
+)
 TooManyPlans: Final = _define(
     "too_many_plans",
     "as many plans were made in the last day as are kept; wait, or carry out what there is",

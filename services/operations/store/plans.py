@@ -9,6 +9,7 @@ from typing import Any, Final
 from schemas.events.operations import ActRecorded
 from schemas.topics import OPERATIONS_FACTS
 from services.operations.domain.plans import Plan, counts_of
+from services.operations.domain.roles import COMMAND, ROLES
 from services.runtime import operator_acts
 from services.runtime.outbox import Outbox
 from services.runtime.subscription import OutboxEvent
@@ -26,6 +27,7 @@ _DUE: Final = f"""
 SELECT {_COLUMNS} FROM plan WHERE state = 'running' AND next_at <= :now
 ORDER BY next_at LIMIT {LISTED_MAX}"""  # noqa: S608
 _COUNT: Final = "SELECT count(*) AS plans FROM plan WHERE made_at > :since"
+_ROLE: Final = "SELECT role FROM operator_grant WHERE person = :person"
 _CHANGED: Final = (
     "state", "reason", "confirmed_by", "approved_by", "started_at", "next_at", "wish", "done", "outcome",
     "failure", "ended_at", "receipt",
@@ -72,6 +74,11 @@ class PlanStore:
         """How many were made since then."""
         [row] = await self._transaction.rows(_COUNT, since=since)
         return int(row.plans)
+
+    async def may(self, person: str, act: str) -> bool:
+        """Whether this person's role may do the act now; whoever holds the certificate always may."""
+        rows = await self._transaction.rows(_ROLE, person=person)
+        return person == COMMAND or any(act in ROLES[row.role] for row in rows)
 
     async def change(self, plan: Plan) -> None:
         """Keep what was said to a plan, or how far it is."""

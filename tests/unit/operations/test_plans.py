@@ -3,10 +3,12 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 
+from schemas.wire.body import COUNT_MAX
 from services.operations import plans as carrying
 from services.operations.domain import refusals
 from services.operations.domain.plans import MAY_BE, Plan, counts_of, receipt_of, shown
@@ -251,6 +253,59 @@ async def test_a_service_that_is_away_is_asked_again_and_one_that_refuses_ends_t
     plan = table.rows[name]
     assert (plan.state, plan.failure, plan.receipt) == ("failed", "gone", "signed failed")
     assert len(table.told) == 1
+
+
+@pytest.mark.parametrize("killed", [False, True])
+async def test_a_plan_that_is_cancelled_before_an_answer_came_does_not_say_that_nothing_was_done(
+    clock: StoppedClock, monkeypatch: pytest.MonkeyPatch, *, killed: bool
+) -> None:
+    table, service = TableInMemory(), AService(LETTERS[:1], loses_answers=1)
+    plans = plans_over(table, service, clock)
+    plan = await plans.make(COMMAND, "discard", "referrals", CHOSEN)
+    await plans.confirm(COMMAND, plan.id, "spoilt", 1)
+    await plans.approve(SECOND, plan.id)
+    if killed:
+        service.loses_answers = 0
+        monkeypatch.setattr(carrying, "crash_point", partial(strike_at, "plans.answered"))
+        with pytest.raises(Killed):
+            await plans.carry_out()
+        monkeypatch.undo()
+    else:
+        await plans.carry_out()
+    assert service.waiting == [], "it was done"
+
+    await plans.cancel(COMMAND, plan.id)
+    clock.forward(timedelta(seconds=5))
+    await plans_over(table, service, clock).carry_out()
+
+    ended = table.rows[plan.id]
+    assert (ended.state, ended.failure) == ("cancelled", "unanswered")
+    assert receipt_of(ended, "here")["failure"] == "unanswered"
+
+
+def strike_at(point: str, place: str) -> None:
+    if place == point:
+        raise Killed
+
+
+async def test_nobody_approves_the_word_of_somebody_whose_role_was_taken(clock: StoppedClock) -> None:
+    table = TableInMemory(without_role={"opr_first"})
+    plans, first = plans_over(table, AService(LETTERS), clock), Operator("opr_first", "redriver")
+    plan = await plans.make(first, "discard", "referrals", CHOSEN)
+    await plans.confirm(first, plan.id, "spoilt", len(LETTERS))
+
+    with pytest.raises(refusals.ConfirmerLacksRole):
+        await plans.approve(SECOND, plan.id)
+    assert table.rows[plan.id].state == "waits_for_second"
+
+
+def test_an_end_can_be_told_whatever_a_service_counted(clock: StoppedClock) -> None:
+    plan = Plan(
+        "plan_x", "reset", "referrals", {}, 1 << 62, False, {}, {}, 5, "opr_first", clock.now(),
+        outcome={"back": 1 << 62, "left": 1 << 62},
+    )  # fmt: skip
+
+    assert set(counts_of(plan).values()) == {COUNT_MAX}
 
 
 class Gone(Refused):

@@ -31,20 +31,20 @@ from services.runtime.alarms import Alarm
 from services.runtime.brokers_sight import FAILURES, BrokersSight
 from services.runtime.clock import Clock
 from services.runtime.logs import log
+from services.runtime.peers import answer_within
 from services.runtime.service_report import ServiceReport
 
 SAMPLE_SECONDS: Final = 10.0
 ANSWER_SECONDS: Final = 1.5
 """How long one question may take; each is asked twice."""
-ANSWER_BYTES_MAX: Final = 1 << 20
-PLAIN: Final = {"accept-encoding": "identity"}
-"""What is packed could be large without end once it is unpacked."""
 BROKERS_SECONDS: Final = 5.0
 DAY: Final = timedelta(days=1)
 POINTS_MAX: Final = int(DAY.total_seconds()) // HISTORY_SECONDS
 STALLED_FOR: Final = timedelta(seconds=15)
 """What is stalled in two looks is an alarm; in one it may be a restart."""
 SLOW_FOR: Final = timedelta(seconds=60)
+PROCESSES_MAX: Final = 16
+"""How many processes of one service are known at a time: a service that invents names fills nothing here."""
 GONE_FOR: Final = timedelta(minutes=5)
 """A process that is silent for so long while others of its service answer is no longer shown."""
 
@@ -149,28 +149,25 @@ class Sampler:
         why: WhyNot = "silent"
         for _ in range(2):  # of two processes one may stand still while its connection is kept
             try:
-                async with asyncio.timeout(ANSWER_SECONDS):
-                    content = await self._content(service)
+                client = self._services[service]
+                status, content = await answer_within(ANSWER_SECONDS, client, "GET", "/v1/operations")
+                if status != httpx2.codes.OK:
+                    continue
                 report = ServiceReport.model_validate_json(content)
             except (TimeoutError, httpx2.HTTPError, OSError):
                 continue
             except ValueError:
                 why = "unsound"
                 continue
-            if report.service == service and report.process.split("-")[0] == service:
+            if report.service == service and self._is_known(report.process, service):
                 return report
             why = "unsound"
         return why
 
-    async def _content(self, service: str) -> bytes:
-        content = b""
-        async with self._services[service].stream("GET", "/v1/operations", headers=PLAIN) as answer:
-            answer.raise_for_status()
-            async for piece in answer.aiter_raw():
-                content += piece
-                if len(content) > ANSWER_BYTES_MAX:
-                    raise ValueError("too long")
-        return content
+    def _is_known(self, process: str, service: str) -> bool:
+        """Whether it is one of the service's processes, of which there is room for so many a day."""
+        others = sum(key[0] == service for key in self._answers.keys() - {(service, process)})
+        return process.split("-")[0] == service and others < PROCESSES_MAX
 
     def _note(self, found: Mapping[str, ServiceReport | WhyNot], at: datetime) -> None:
         silent: dict[str, WhyNot] = {

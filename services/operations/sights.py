@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from schemas.topics import TOPICS, VIEWS
@@ -11,6 +12,8 @@ from services.operations.store.samples import Place
 from services.runtime.brokers_sight import BrokersSight
 from services.runtime.service_report import ServiceReport
 
+LAG_MAX: Final = (1 << 63) - 1
+"""What a column holds; ends that services tell could come to more."""
 Partition = tuple[str, int]
 Ends = Mapping[Partition, tuple[UUID, int]]
 
@@ -83,7 +86,7 @@ class GroupSight:
             seen.reads_on,
             seen.members,
             seen.look_age_seconds,
-            sum(one.behind for one in self.partitions),
+            min(sum(one.behind for one in self.partitions), LAG_MAX),
             max((lag for lag, _ in late), default=0.0),
             max((min(lag, commit) for lag, commit in late), default=0.0),
         )

@@ -14,7 +14,7 @@ from services.operations.console.entry import NAME, console_app, console_of
 from services.operations.console.routes import OperationsConsole
 from services.operations.console.source import InstallationSource
 from services.operations.domain.streams import StreamsStanding
-from services.operations.doors import ServiceDoors
+from services.operations.doors import DOOR_SECONDS, ServiceDoors
 from services.operations.grants_api import grant_routes
 from services.operations.measurements import measure
 from services.operations.plans import Plans
@@ -40,8 +40,6 @@ ISSUER_SECONDS: Final = 300.0
 """How often the issuer is looked at, so that its absence is told before somebody wants to sign in."""
 PLANS_SECONDS: Final = 0.2
 """How often it is looked what is due of plans."""
-DOOR_SECONDS: Final = 30.0
-"""How long a service may take for one slice of an act; then it is asked again."""
 
 
 def wire(runtime: Runtime, settings: Settings) -> Parts:

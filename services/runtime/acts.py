@@ -129,6 +129,14 @@ CHOICES: Final[Mapping[str, type[_ActShape]]] = {
     "reset": OffsetChoice,
 }
 """Each act, and how what is meant is said."""
+SCOPES: Final[Mapping[str, type[_ActShape]]] = {
+    "redrive": LetterScope,
+    "discard": LetterScope,
+    "resume": PartitionChoice,
+    "refill": RefillScope,
+    "reset": OffsetScope,
+}
+"""Each act, and in which form a dry run says what it is about: no other is kept, ordered or signed."""
 
 
 def needs_second(act: str, count: int, *, skips: bool = False) -> bool:

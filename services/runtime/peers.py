@@ -1,7 +1,9 @@
 """Services speak to each other over mutual TLS; each proves its name by its certificate."""
 
+import asyncio
 import ssl
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import httpx2
 
@@ -11,6 +13,14 @@ from services.runtime.settings import TlsSettings
 ANSWER_WITHIN_SECONDS: Final = 2.0
 KEPT_SECONDS: Final = 10.0
 """How long a connection is kept for the next request; a port closes it after fifteen, a handshake is dear."""
+
+ANSWER_BYTES_MAX: Final = 1 << 20
+PLAIN: Final = {"accept-encoding": "identity"}
+"""What is packed could be large without end once it is unpacked."""
+
+
+class AnswerTooLong(ValueError):
+    """A peer answers more than any of ours does."""
 
 
 def internal_client(
@@ -35,3 +45,26 @@ def internal_client(
         limits=limits,
         trust_env=False,
     )
+
+
+async def answer_within(
+    seconds: float,
+    client: httpx2.AsyncClient,
+    method: str,
+    path: str,
+    asked: Mapping[str, Any] | None = None,
+) -> tuple[int, bytes]:
+    """Status and content of an answer, however slowly and however much a peer would send.
+
+    Raises TimeoutError, AnswerTooLong, and what httpx2 raises.
+    """
+    content = bytearray()
+    async with (
+        asyncio.timeout(seconds),
+        client.stream(method, path, json=asked, headers=PLAIN) as answer,
+    ):
+        async for piece in answer.aiter_raw():
+            content += piece
+            if len(content) > ANSWER_BYTES_MAX:
+                raise AnswerTooLong
+    return answer.status_code, bytes(content)

@@ -1,13 +1,13 @@
 """What each service tells operations of how it stands: listed figures, no payload, no key, nobody's name."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Final, Protocol
 from uuid import UUID
 
 from cryptography import x509
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from services.runtime.alarms import AlarmSource
 from services.runtime.backlog import read_backlog
@@ -41,6 +41,10 @@ Part = Annotated[int, Field(ge=0, lt=1 << 31)]
 Offset = Annotated[int, Field(ge=0, lt=1 << 63)]
 Seconds = Annotated[float, Field(ge=0, lt=1e10, allow_inf_nan=False)]
 Where = Annotated[str, Field(pattern=r"^[ -~]{0,300}$")]
+Moment = Annotated[
+    AwareDatetime, Field(ge=datetime(2000, 1, 1, tzinfo=UTC), lt=datetime(3000, 1, 1, tzinfo=UTC))
+]
+"""With its offset, and of a year with which every database and page can reckon."""
 
 
 class _Told(BaseModel):
@@ -81,7 +85,7 @@ class WaitingLetters(_Told):
     code: Word
     type: Name | None
     count: Offset
-    since: datetime
+    since: Moment
 
 
 class LastSweep(_Told):
@@ -96,7 +100,7 @@ class AlarmLine(_Told):
 
     rule: Word
     where: Where
-    since: datetime
+    since: Moment
 
 
 class FieldFigures(_Told):
@@ -106,7 +110,7 @@ class FieldFigures(_Told):
     """Of the trail: how long ago its newest head was signed."""
     oldest_offer_seconds: Seconds | None = None
     """Of the arbiter: how long the oldest offer waits that nobody has answered."""
-    probe_seen_at: datetime | None = None
+    probe_seen_at: Moment | None = None
     """When the probe's own referral last came by."""
 
 
@@ -116,15 +120,15 @@ class ServiceReport(_Told):
     service: Word
     process: Name
     version: Name
-    started_at: datetime
+    started_at: Moment
     positions: Annotated[list[ReaderPosition], Field(max_length=ROWS_MAX)]
     log_ends: Annotated[list[SampledEnd], Field(max_length=ROWS_MAX)]
     outbox: WaitingEvents | None
     """Null where a service sends nothing."""
     dead_letters: Annotated[list[WaitingLetters], Field(max_length=ROWS_MAX)]
     sweeps: Annotated[list[LastSweep], Field(max_length=ALARMS_MAX)]
-    certificate_ends_at: datetime | None
-    last_backup_at: datetime | None
+    certificate_ends_at: Moment | None
+    last_backup_at: Moment | None
     """Null where no backup was told to this service."""
     alarms: Annotated[list[AlarmLine], Field(max_length=ALARMS_MAX)]
     figures: FieldFigures

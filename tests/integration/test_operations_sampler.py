@@ -15,13 +15,13 @@ import pytest
 from schemas.topics import SERVICES
 from schemas.wire.envelope import ReadEvent
 from services.operations.domain.streams import StreamStanding
-from services.operations.sampler import ANSWER_BYTES_MAX, Sampler
+from services.operations.sampler import Sampler
 from services.operations.settings import Settings
 from services.operations.wiring import sampler_of
 from services.runtime.clock import TEST_CLOCK, SteadyClock
 from services.runtime.identity import Identity
 from services.runtime.ids import new_id
-from services.runtime.peers import internal_client
+from services.runtime.peers import ANSWER_BYTES_MAX, internal_client
 from services.runtime.process import Parts, running
 from services.runtime.service_report import ServiceReport
 from services.runtime.settings import PortSettings, RuntimeSettings

@@ -2,9 +2,12 @@
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict
+
+from services.runtime.acts import Whole
 
 _WORD: Final = re.compile(r"[a-z0-9][a-z0-9._/:-]{0,248}")
 _PATH: Final = re.compile(r"#?(/([a-z][a-z0-9_]{0,39}|[0-9]{1,6}|\*))*")
@@ -20,6 +23,14 @@ def _path(value: Any) -> Any:
     return HIDDEN if isinstance(value, str) and not _PATH.fullmatch(value) else value
 
 
+def _in_utc(at: datetime) -> datetime:
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:  # the first and the last day of all calendars, elsewhere
+        raise ValueError("no such moment") from None
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 Word = Annotated[str, BeforeValidator(_word)]
 """A name of our own: of a service, a topic, a code."""
 FieldPath = Annotated[str, BeforeValidator(_path)]
@@ -44,7 +55,7 @@ class GroupFigures(ShownFigures):
     lag_messages: int | None = None
     commit_age_seconds: float | None = None
     members: int | None = None
-    history: tuple[tuple[AwareDatetime, float | None], ...] = ()
+    history: tuple[tuple[Moment, float | None], ...] = ()
 
 
 class OutboxFigures(ShownFigures):
@@ -67,9 +78,9 @@ class ProbePairFigures(ShownFigures):
 
     owner: Word
     receiver: Word
-    succeeded_at: AwareDatetime | None = None
+    succeeded_at: Moment | None = None
     seconds: float | None = None
-    failing_since: AwareDatetime | None = None
+    failing_since: Moment | None = None
 
 
 class FailedRoundFigures(ShownFigures):
@@ -84,13 +95,13 @@ class ProbeFigures(ShownFigures):
 
     pairs: tuple[ProbePairFigures, ...] = ()
     failed: tuple[FailedRoundFigures, ...] = ()
-    facts_seen_at: AwareDatetime | None = None
+    facts_seen_at: Moment | None = None
 
 
 class StreamsFigures(ShownFigures):
     """Everything of the page of streams; without `as_of` nothing was ever looked at."""
 
-    as_of: AwareDatetime | None = None
+    as_of: Moment | None = None
     groups: tuple[GroupFigures, ...] = ()
     outboxes: tuple[OutboxFigures, ...] = ()
     rates: tuple[RateFigures, ...] = ()
@@ -102,7 +113,7 @@ class AlarmFigures(ShownFigures):
 
     rule: Word
     where: str = ""
-    since: AwareDatetime
+    since: Moment
 
 
 class PartFigures(ShownFigures):
@@ -110,24 +121,24 @@ class PartFigures(ShownFigures):
 
     name: Word
     state: Word
-    answered_at: AwareDatetime | None = None
+    answered_at: Moment | None = None
     version: Word | None = None
-    started_at: AwareDatetime | None = None
+    started_at: Moment | None = None
     restarts: int | None = None
-    certificate_ends_at: AwareDatetime | None = None
+    certificate_ends_at: Moment | None = None
     alarms: tuple[AlarmFigures, ...] = ()
 
 
 class PartsFigures(ShownFigures):
     """Everything of the page of parts."""
 
-    as_of: AwareDatetime | None = None
+    as_of: Moment | None = None
     parts: tuple[PartFigures, ...] = ()
     disk_bytes: int | None = None
     disk_free_bytes: int | None = None
     checkpoint_age_seconds: float | None = None
     oldest_offer_seconds: float | None = None
-    last_backup_at: AwareDatetime | None = None
+    last_backup_at: Moment | None = None
 
 
 class LetterFigures(ShownFigures):
@@ -137,15 +148,15 @@ class LetterFigures(ShownFigures):
     topic: Word
     code: Word
     type: Word | None = None
-    count: int
-    since: AwareDatetime | None = None
+    count: Whole
+    since: Moment | None = None
     oldest: Word | None = None
 
 
 class LettersFigures(ShownFigures):
     """Everything of the list of dead letters."""
 
-    as_of: AwareDatetime
+    as_of: Moment
     silent: tuple[Word, ...] = ()
     """Services that did not say how many they have."""
     letters: tuple[LetterFigures, ...] = ()
@@ -157,16 +168,16 @@ class OneLetter(ShownFigures):
     id: Word
     state: Word
     topic: Word
-    partition: int
-    offset: int
+    partition: Whole
+    offset: Whole
     code: Word
     path: FieldPath | None = None
     type: Word | None = None
-    bytes: int | None = None
-    attempts: int
-    record_at: AwareDatetime | None = None
-    first_at: AwareDatetime
-    last_at: AwareDatetime
+    bytes: Whole | None = None
+    attempts: Whole
+    record_at: Moment | None = None
+    first_at: Moment
+    last_at: Moment
 
 
 class PlanFigures(ShownFigures):
@@ -181,7 +192,7 @@ class PlanFigures(ShownFigures):
     still: Mapping[Word, int] = {}
     skips: bool = False
     rate_per_second: float | None = None
-    expires_at: AwareDatetime
+    expires_at: Moment
     needs_second: bool
     state: Word
     is_first: bool = False

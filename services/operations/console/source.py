@@ -5,9 +5,12 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Final
 
+from pydantic import ValidationError
+
 from services.operations.acts_api import READERS
 from services.operations.console.entry import operator_in
 from services.operations.console.figures import (
+    LetterFigures,
     LettersFigures,
     OneLetter,
     PartsFigures,
@@ -19,7 +22,7 @@ from services.operations.doors import ServiceDoors
 from services.operations.plans import Plans
 from services.runtime.clock import Clock
 from services.runtime.consoles.console import ConsoleEntry
-from services.runtime.errors import define_refusal
+from services.runtime.errors import Unavailable, define_refusal
 
 CHOSEN: Final = ("code", "topic", "type", "id")
 _REASON: Final = re.compile(r"[ -~]{1,200}")
@@ -61,12 +64,21 @@ class InstallationSource:
     async def letters(self, at: datetime) -> LettersFigures:
         """What every reader says now that it has; who does not answer is named."""
         rows, silent = await self._doors.read_all(READERS, "/v1/dead-letters")
-        told = {"as_of": at, "silent": silent, "letters": rows}
-        return LettersFigures.model_validate(told)
+        letters, unsound = list[LetterFigures](), set(silent)
+        for row in rows:
+            try:
+                letters.append(LetterFigures.model_validate(row))
+            except ValidationError:  # costs the rows of the service that told it, and no other's
+                unsound.add(row["service"])
+        found = [one for one in letters if one.service not in unsound]
+        return LettersFigures(as_of=at, silent=tuple(sorted(unsound)), letters=tuple(found))
 
     async def letter(self, service: str, name: str) -> OneLetter:
         """One letter, as its service tells it."""
-        return OneLetter.model_validate(await self._doors.read(service, f"/v1/dead-letters/{name}"))
+        try:
+            return OneLetter.model_validate(await self._doors.read(service, f"/v1/dead-letters/{name}"))
+        except ValidationError:
+            raise Unavailable("a service's answer cannot be read") from None
 
     async def propose(self, who: ConsoleEntry, asked: Mapping[str, str]) -> str:
         """Try an act without effect and keep it as a plan."""

@@ -1,5 +1,6 @@
 """What the pages are filled from: the last look at streams and parts, services' letters, and plans."""
 
+import asyncio
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -24,6 +25,8 @@ from services.runtime.clock import Clock
 from services.runtime.consoles.console import ConsoleEntry
 from services.runtime.errors import Unavailable, define_refusal
 
+LETTERS_KEPT_SECONDS: Final = 1.0
+"""However many look, every reader's database counts its letters no more often than this."""
 CHOSEN: Final = ("code", "topic", "type", "id")
 _REASON: Final = re.compile(r"[ -~]{1,200}")
 _COUNT: Final = re.compile(r"[0-9]{1,9}")
@@ -52,6 +55,9 @@ class InstallationSource:
         self._plans = plans
         self._doors = doors
         self._clock = clock
+        self._one_asks = asyncio.Lock()
+        self._told: LettersFigures | None = None
+        self._asked_again_at = 0.0
 
     async def streams(self) -> StreamsFigures:
         """The last look at streams, and what the probe found."""
@@ -62,7 +68,15 @@ class InstallationSource:
         return PartsFigures.model_validate(self._parts())
 
     async def letters(self, at: datetime) -> LettersFigures:
-        """What every reader says now that it has; who does not answer is named."""
+        """What every reader said a moment ago that it has; who did not answer is named."""
+        async with self._one_asks:
+            running = asyncio.get_running_loop().time
+            if self._told is None or running() >= self._asked_again_at:
+                self._told = await self._counted(at)
+                self._asked_again_at = running() + LETTERS_KEPT_SECONDS
+            return self._told
+
+    async def _counted(self, at: datetime) -> LettersFigures:
         rows, silent = await self._doors.read_all(READERS, "/v1/dead-letters")
         letters, unsound = list[LetterFigures](), set(silent)
         for row in rows:

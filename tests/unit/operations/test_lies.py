@@ -110,6 +110,22 @@ async def test_a_row_that_cannot_be_is_not_shown_and_hides_no_other_service(row:
     assert ([one.service for one in shown.letters], shown.silent) == (["health"], ("police",))
 
 
+async def test_however_many_look_every_reader_counts_its_letters_once() -> None:
+    asked: list[int] = []
+
+    def counted() -> str:
+        asked.append(1)
+        return GOOD
+
+    told = {name: saying(counted if name == "health" else '{"data": []}') for name in READERS}
+    source = InstallationSource(dict, dict, cast(Plans, None), ServiceDoors(told), SteadyClock())
+
+    shown = await asyncio.gather(*(source.letters(NOON) for _ in range(50)))
+
+    assert {len(one.letters) for one in shown} == {1}
+    assert len(asked) == 1
+
+
 async def test_a_row_stands_under_the_service_that_told_it() -> None:
     lying = ServiceDoors({"police": saying(json.dumps({"data": [{**ROW, "service": "health"}]}))})
 

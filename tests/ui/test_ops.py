@@ -139,7 +139,7 @@ async def test_a_page_keeps_itself_fresh_under_the_focus_and_turns_grey_where_it
         await page.clock.run_for(10_000)
         await expect(page.locator("#live")).not_to_have_class("stale")
         await page.clock.run_for(25_000)
-        await expect(page.locator("#live.stale .banner")).to_contain_text("Stale")
+        await expect(page.locator("#live.stale [data-stale-says]")).to_contain_text("Stale")
         stage.fails = None
         await page.clock.run_for(10_000)
         await expect(page.locator("#live.stale")).to_have_count(0)

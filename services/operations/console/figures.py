@@ -197,7 +197,9 @@ class PlanFigures(ShownFigures):
     state: Word
     is_first: bool = False
     """Whether who looks at it made it."""
+    made_by: str | None = None
     reason: str | None = None
+    approved_by: str | None = None
     progress: Mapping[Word, int] = {}
     failure: Word | None = None
     receipt: str | None = None

@@ -39,6 +39,8 @@ STREAMS_PATH: Final = "/ops/streams"
 PARTS_PATH: Final = "/ops/parts"
 PLANS_PATH: Final = f"{LETTERS_PATH}/plans"
 TITLES: Final = {STREAMS_PATH: _("Streams"), LETTERS_PATH: _("Dead letters"), PARTS_PATH: _("Parts")}
+LETTERS_RENEWED_SECONDS: Final = 10
+"""Their page says anew each time as of when there are none, and is read aloud at most so often."""
 ROWS_MAX: Final = 200
 """How many rows of a table a page shows; the CSV has all."""
 PLANNED_ACTS: Final = ("redrive", "discard")
@@ -176,6 +178,7 @@ class OperationsConsole:
             ),
             "verdicts": rows.verdicts(reading),
             "probe": rows.probe_told(reading),
+            "troubled": rows.troubled(await self._source.parts()),
         }
         is_filtered = bool(service or verdict)
         return self._listed(request, "streams.html", tables.STREAM_TABLES, reading, values, is_filtered)
@@ -199,7 +202,8 @@ class OperationsConsole:
     ) -> Response:  # fmt: skip
         whole = await self._source.letters(self._clock.now())
         chosen = {"service": service, "code": code, "topic": topic, "type": type}
-        reading = self._reading(_chosen_letters(whole, chosen))
+        fresh = Freshness(whole.as_of, self._clock.now(), LETTERS_RENEWED_SECONDS)
+        reading = Reading(_chosen_letters(whole, chosen), fresh)
         values = {
             "choices": [
                 Filter.among(name, title, (getattr(one, name) for one in whole.letters), chosen[name])

@@ -1,5 +1,6 @@
 """The rows of the pages' tables, made of figures; counts that would say what an agency did are kept small."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -41,6 +42,8 @@ LETTERS_PATH: Final = "/ops/dead-letters"
 FEW: Final = "<5"
 FEW_BELOW: Final = 5
 """Smaller counts of what concerns people say which agency did something in which hour."""
+FEW_LETTERS: Final = re.compile(r"\([1-4]\)$")
+"""How an alarm says at its end that it is about so few."""
 UNKNOWN: Final = Term("", _("unknown"))
 OPEN_TOPICS: Final = frozenset(topic.name() for topic in TOPICS if not topic.is_restricted)
 CHOSEN: Final = {"code": _("Code"), "topic": _("Topic"), "type": _("Type"), "id": _("Letter")}
@@ -178,6 +181,11 @@ def rates(source: Reading[StreamsFigures]) -> list[Row]:
     ]
 
 
+def troubled(figures: PartsFigures) -> list[str]:
+    """Parts that do not answer, or of which a rule fires."""
+    return sorted({one.name for one in figures.parts if one.state != "answers" or one.alarms})
+
+
 def parts(source: Reading[PartsFigures]) -> list[Row]:
     """Each part; those that something is the matter with first."""
     return [
@@ -201,7 +209,13 @@ def alarms(source: Reading[PartsFigures]) -> list[Row]:
     """Every rule that fires, the oldest first."""
     found = [(alarm, part.name) for part in source.figures.parts for alarm in part.alarms]
     return [
-        (part, alarm.rule, alarm.where, Moment(alarm.since), Sentence(RULES.get(alarm.rule, "")))
+        (
+            part,
+            alarm.rule,
+            FEW_LETTERS.sub(f"({FEW})", alarm.where),
+            Moment(alarm.since),
+            Sentence(RULES.get(alarm.rule, "")),
+        )
         for alarm, part in sorted(found, key=lambda one: (one[0].since, one[1]))
     ]
 
@@ -277,7 +291,9 @@ def plan_attributes(plan: PlanFigures) -> list[tuple[str, Cell]]:
         (_("Letters a second"), plan.rate_per_second),
         (_("Lasts about"), Seconds(lasts) if lasts else None),
         (_("Holds until"), Moment(plan.expires_at)),
+        (_("Planned by"), plan.made_by),
         (_("Why"), plan.reason),
+        (_("Approved by"), plan.approved_by),
         (_("So far"), progress),
         (_("Failed for"), plan.failure),
     ]

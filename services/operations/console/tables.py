@@ -28,7 +28,6 @@ STREAM_TABLES: Final[Sequence[PageTable[Reading[StreamsFigures]]]] = (
         },
         rows.readers, _("No reader was looked at yet."),
     ),
-    HOURS_TABLE,
     PageTable(
         "probe", _("Probe"),
         _("Referrals between probe agencies, through every step and inbox; pairs that fail come first."),
@@ -48,6 +47,7 @@ STREAM_TABLES: Final[Sequence[PageTable[Reading[StreamsFigures]]]] = (
         {"topic": _("Topic"), "per_minute": _("Events a minute")},
         rows.rates, _("No topic was looked at yet."),
     ),
+    HOURS_TABLE,
 )  # fmt: skip
 PART_TABLES: Final[Sequence[PageTable[Reading[PartsFigures]]]] = (
     PageTable(

@@ -13,7 +13,8 @@ from services.runtime.pages.languages import language_of
 from services.runtime.pages.rendering import Pages
 from services.runtime.pages.tables import Cell, Moment, Seconds
 
-RENEWED_EVERY_SECONDS: Final = 10
+RENEWED_EVERY_SECONDS: Final = 5
+"""Half of the time between two samples, so that what turned red is seen within twenty seconds."""
 STALE_AFTER_SECONDS: Final = 30
 """After three samples that did not come, figures are no longer shown as if they were the present."""
 PAUSED: Final = "paused"

@@ -30,6 +30,7 @@ from tests.support.clock import NOON
 from tests.support.console import (
     CANARY,
     LETTER,
+    PEOPLE,
     ConsoleStage,
     later,
     some_letters,
@@ -243,3 +244,50 @@ async def test_what_sampler_and_probe_found_is_what_the_pages_show() -> None:
     assert "police-2 Answers 2 Mar 2026, 12:00 UTC 0.1.0" in shown
     assert "Disk free 40%" in shown
     assert "ends soon" in shown
+
+
+async def test_the_first_page_names_the_parts_that_something_is_the_matter_with() -> None:
+    stage = ConsoleStage()
+    well = ConsoleStage()
+    well.parts_told["parts"] = [one for one in well.parts_told["parts"] if one["name"] == "audit"]
+
+    words = "Something is the matter with these parts: notifications, police ."
+    assert words in text_of(await read(stage, "/ops/streams"))
+    assert "Something is the matter" not in await read(well, "/ops/streams")
+
+
+async def test_an_alarm_does_not_tell_how_few_letters_it_is_about() -> None:
+    stage = ConsoleStage()
+    [alarm] = stage.parts_told["parts"][0]["alarms"]
+    told = [f"code ({count})" for count in (1, 4, 5, 14)]
+    stage.parts_told["parts"][0]["alarms"] = [{**alarm, "where": where} for where in told]
+
+    shown = (await read(stage, "/ops/parts/alarms.csv")).splitlines()[1:]
+
+    assert [line.split(",")[2] for line in shown] == ["code (<5)", "code (<5)", "code (5)", "code (14)"]
+
+
+async def test_a_plan_says_who_made_it_and_who_agreed() -> None:
+    stage = ConsoleStage()
+    plan = await stage.propose("discard")
+    name = plan.rpartition("/")[2]
+    first, second = PEOPLE["bintou-redriver"], PEOPLE["carmen-redriver"]
+    await stage.source.say(first, name, "confirmation", {"reason": "seen", "count": "3"})
+    waits = text_of(await read(stage, plan))
+    await stage.source.say(second, name, "approval", {})
+
+    assert "Planned by bintou-redriver Why seen" in waits
+    assert "Approved by carmen-redriver" in text_of(await read(stage, plan))
+    assert "Approved by" not in waits
+
+
+async def test_pages_of_samples_are_loaded_again_twice_a_sample_and_what_is_read_aloud_once() -> None:
+    stage = ConsoleStage()
+
+    found = {path: await read(stage, path) for path in ("/ops/streams", "/ops/parts", LETTERS)}
+
+    assert [re.findall(r'hx-trigger="every (\d+)s"', page) for page in found.values()] == [
+        ["5"],
+        ["5"],
+        ["10"],
+    ]

@@ -103,9 +103,9 @@ async def test_without_script_letters_are_planned_confirmed_and_approved_by_anot
         await page.get_by_label("Why").fill("the sender was mended")
         await page.get_by_label("To confirm").fill("4")
         await page.get_by_role("button", name="Confirm").click()
-        guarded.faults.clear()  # the browser's word on the status 409
         await expect(page.locator(":focus")).to_contain_text("that is not how much the plan is about")
         await expect(page.get_by_label("Why")).to_have_value("the sender was mended")
+        guarded.faults.clear()  # the browser's word on the status 409
         await page.get_by_label("To confirm").fill("3")
         await page.get_by_role("button", name="Confirm").click()
         await expect(page.locator(":focus")).to_have_text("Discard: Waits for a second person")

@@ -46,8 +46,9 @@ ON CONFLICT (id) DO UPDATE SET receiver_desk = excluded.receiver_desk, state = e
 WHERE r.version < excluded.version
 RETURNING id"""  # noqa: S608
 _UNANSWERED: Final = """
-SELECT min(CAST(deadlines AS jsonb) #>> '{answer,since_at}') AS since_at FROM referral
-WHERE state IN ('offered', 'acknowledged')"""
+SELECT min(CAST(deadlines AS jsonb) #>> '{answer,since_at}') AS since_at FROM referral r
+WHERE state IN ('offered', 'acknowledged')
+  AND NOT EXISTS (SELECT FROM agency a WHERE a.id = r.owner AND CAST(a.document ->> 'probe' AS boolean))"""
 _NUMBER: Final = """
 INSERT INTO addressed AS a (referral, agency, last)
 SELECT * FROM unnest(CAST(:referrals AS text[]), CAST(:agencies AS text[]), CAST(:counts AS bigint[]))

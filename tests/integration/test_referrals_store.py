@@ -123,8 +123,8 @@ async def test_a_history_over_several_batches_numbers_each_party_without_gap(dat
 
 
 async def test_the_oldest_offer_that_nobody_answered_is_told_by_when_it_was_made(database: Database) -> None:
-    old, older = an_id("referral"), an_id("referral")
-    for referral, year in ((old, "2020"), (older, "2019")):
+    old, older, probe = (an_id("referral") for _ in range(3))
+    for referral, year in ((old, "2020"), (older, "2019"), (probe, "2018")):
         await decided(database, an_offer(referral))
         async with database.transaction() as transaction:
             await transaction.run(
@@ -136,6 +136,12 @@ async def test_the_oldest_offer_that_nobody_answered_is_told_by_when_it_was_made
     await decided(database, a_step("accept", referral=older))
 
     async with database.transaction() as transaction:
+        await transaction.run(
+            "INSERT INTO agency SELECT 'probe-health', version, sector, organization, status, "
+            """document || '{"probe": true}' FROM agency WHERE id = :owner""",
+            owner=OWNER,
+        )
+        await transaction.run("UPDATE referral SET owner = 'probe-health' WHERE id = :id", id=probe)
         since = await ReferralStore(transaction, OUTBOX, {}).unanswered_since()
         await transaction.run("SET LOCAL enable_seqscan = off")  # the table is small here
         plan = await transaction.rows(f"EXPLAIN {store._UNANSWERED}")

@@ -33,6 +33,9 @@ WAIT_SECONDS: Final = 2
 ANSWERED_WITHIN_SECONDS: Final = 5.0
 FAILED_ROUNDS: Final = 2
 """So many of one pair, one after the other, are an alarm; after the first it plays again next."""
+BEGINS_WITHIN_SECONDS: Final = 60.0
+"""So long after its own start it does not tell that a pair which never came round fails, and tries again at
+each look: sectors and arbiter learn of a new installation's probes only after its services are up."""
 STAFF, ROLE, DESK = "probe", "intake", "duty"
 SCOPE: Final = {"groups": [], "purposes": ["protection"], "expires_at": "2099-01-01T00:00:00Z"}
 OFFER: Final = {
@@ -76,6 +79,7 @@ class Probe(Sweeper):
         self._database = database
         self._clock_of_turns = clock
         self._seconds = seconds
+        self._began = seconds()
         services = tuple(settings.agencies)
         self._tokens = TokenClient(settings.issuer, settings.client, settings.key_file, services)
         self._http = httpx2.AsyncClient(timeout=ANSWERED_WITHIN_SECONDS, trust_env=False, transport=transport)
@@ -122,6 +126,11 @@ class Probe(Sweeper):
             code = "no_answer"
         if self.is_stopping and code:
             return  # cut short by our own end
+        if code and turn.is_new and self._seconds() - self._began < BEGINS_WITHIN_SECONDS:
+            log().info("probe_waits", error_code=code, route=turn.name)
+            async with self._database.transaction() as transaction:
+                await ProbeStore(transaction).put_off(turn)
+            return
         ROUNDTRIP.tell({} if code else {ALONE: seconds})
         if code:
             log().warning("probe_failed", error_code=code, route=turn.name)

@@ -30,6 +30,7 @@ NEEDED = {
 }  # fmt: skip
 pytestmark = pytest.mark.timeout(240)
 PAIRS = "SELECT count(*) FROM probe_pair WHERE succeeded_at IS NOT NULL AND failures = 0"
+FAILED = "SELECT count(*) FROM probe_round WHERE code IS NOT NULL"
 DESK = "INSERT INTO desk (agency, code, mail, language) VALUES ($1, 'duty', 'duty@probe.example', 'en')"
 
 
@@ -83,6 +84,7 @@ async def test_it_comes_round_tells_nobody_counts_nowhere_and_fails_while_the_ar
         return await played(PAIRS, len(PLAYING)) and "probe_fails" not in firing
 
     await until(is_well, 60)
+    failed_before_known = await one(its, "operations", FAILED)
     async with httpx2.AsyncClient(trust_env=False) as client:
         port = its.ports["operations_health"]
         metrics = (await client.get(f"http://{HOST}:{port}/metrics")).text
@@ -116,6 +118,7 @@ async def test_it_comes_round_tells_nobody_counts_nowhere_and_fails_while_the_ar
     await until(is_shown, 30)
     shown = (await streams())["probe"]
 
+    assert failed_before_known == 0  # it began before its agencies were admitted
     assert 0 < float(told.split()[1]) < 20
     assert {(pair["owner"], pair["receiver"]) for pair in shown["pairs"]} == {PLAYING, PLAYING[::-1]}
     assert all(pair["succeeded_at"] and 0 < pair["seconds"] < 20 for pair in shown["pairs"])

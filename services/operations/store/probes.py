@@ -18,7 +18,11 @@ WHERE (p.owner, p.receiver) = (
     SELECT n.owner, n.receiver FROM probe_pair n
     ORDER BY n.failures = 1 DESC, n.begun_at NULLS FIRST, n.owner LIMIT 1 FOR UPDATE SKIP LOCKED)
   AND NOT EXISTS (SELECT FROM probe_pair o WHERE o.begun_at > :since AND o.begun_at <= :at)
-RETURNING p.owner, p.receiver, p.case_id, p.consent, p.places"""
+RETURNING p.owner, p.receiver, p.succeeded_at IS NULL AS is_new, p.case_id, p.consent, p.places"""
+_PUT_OFF: Final = """
+UPDATE probe_pair SET begun_at = NULL, case_id = :case, consent = CAST(:consent AS jsonb),
+  places = CAST(:places AS jsonb)
+WHERE owner = :owner AND receiver = :receiver"""
 _END: Final = """
 UPDATE probe_pair SET case_id = :case, consent = CAST(:consent AS jsonb), places = CAST(:places AS jsonb),
   succeeded_at = CASE WHEN CAST(:code AS text) IS NULL THEN :at ELSE succeeded_at END,
@@ -45,6 +49,8 @@ class ProbeTurn:
 
     owner: str
     receiver: str
+    is_new: bool
+    """It never came round."""
     case: str | None = None
     consent: Mapping[str, Any] | None = None
     places: dict[str, int] = field(default_factory=dict)
@@ -53,6 +59,17 @@ class ProbeTurn:
     def name(self) -> str:
         """Owner and receiver."""
         return f"{self.owner}, {self.receiver}"
+
+    @property
+    def columns(self) -> Mapping[str, str | None]:
+        """Which pair, and what its next round goes on from."""
+        return {
+            "owner": self.owner,
+            "receiver": self.receiver,
+            "case": self.case,
+            "consent": json.dumps(self.consent) if self.consent else None,
+            "places": json.dumps(self.places),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +100,19 @@ class ProbeStore:
         """The pair that waits longest begins now; None while a round began within the time."""
         for row in await self._transaction.rows(_TURN, at=at, since=at - every):
             consent = json.loads(row.consent) if row.consent else None
-            return ProbeTurn(row.owner, row.receiver, row.case_id, consent, json.loads(row.places))
+            places = json.loads(row.places)
+            return ProbeTurn(row.owner, row.receiver, row.is_new, row.case_id, consent, places)
         return None
 
     async def end(self, turn: ProbeTurn, at: datetime, seconds: float | None, code: str | None) -> None:
         """Write how a round ended: in so many seconds, or by which code it failed."""
-        pair = {"owner": turn.owner, "receiver": turn.receiver}
-        ended = {**pair, "at": at, "seconds": seconds, "code": code}
-        places = json.dumps(turn.places)
-        consent = json.dumps(turn.consent) if turn.consent else None
-        await self._transaction.run(_END, **ended, case=turn.case, consent=consent, places=places)
-        await self._transaction.run(_ROUND, **ended)
+        ended = {"at": at, "seconds": seconds, "code": code}
+        await self._transaction.run(_END, **turn.columns, **ended)
+        await self._transaction.run(_ROUND, owner=turn.owner, receiver=turn.receiver, **ended)
+
+    async def put_off(self, turn: ProbeTurn) -> None:
+        """The pair has not played; it is its turn again at once."""
+        await self._transaction.run(_PUT_OFF, **turn.columns)
 
     async def standing(self, at: datetime) -> ProbeStanding:
         """How each pair stands, and by which codes rounds of the last day failed."""

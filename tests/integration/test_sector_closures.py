@@ -199,7 +199,7 @@ RELEASERS = 64
 WITHDRAWERS = 24
 AT_ONCE = 600
 """How many cases from the next withdrawal on the releasers choose from."""
-HANDED_OVER_SECONDS = 0.8
+HANDED_OVER_SECONDS = 0.4
 
 
 WAITED_LONG_SECONDS = 5.0

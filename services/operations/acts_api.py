@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Protocol
+from typing import Annotated, Any, Final, Literal, Protocol
 
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,14 +17,15 @@ from services.runtime.clock import Clock
 
 LetterId = Annotated[str, Path(pattern=KINDS["dead_letter"].pattern)]
 ServiceName = Annotated[str, Path(pattern=r"^[a-z_]{1,30}$")]
+PlanWord = Literal["approval", "pause", "resumption", "cancellation"]
 READERS: Final = tuple(sorted({reader for topic in TOPICS for reader in topic.readers}))
 
 
-class _Asked(BaseModel):
+class _RequestBody(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
-class AskedPlan(_Asked):
+class PlanRequest(_RequestBody):
     """An act to be tried without effect, at which service, and what is meant."""
 
     act: Annotated[str, Field(pattern=r"^[a-z]{1,10}$")]
@@ -32,7 +33,7 @@ class AskedPlan(_Asked):
     chosen: dict[str, Any]
 
 
-class Confirmation(_Asked):
+class Confirmation(_RequestBody):
     """Why, and how much the plan is about, as it was shown."""
 
     reason: Reason
@@ -105,7 +106,7 @@ def _planning(plans: Plans, clock: Clock) -> APIRouter:
         return shown(plan, clock.now())
 
     @router.post("")
-    async def make(asked: AskedPlan) -> Mapping[str, Any]:
+    async def make(asked: PlanRequest) -> Mapping[str, Any]:
         """Try an act without effect, and keep it as a plan."""
         return answer(await plans.make(command, asked.act, asked.service, asked.chosen))
 
@@ -124,24 +125,9 @@ def _planning(plans: Plans, clock: Clock) -> APIRouter:
         """The first person's word."""
         return answer(await plans.confirm(command, name, asked.reason, asked.count))
 
-    @router.post("/{name}/approval")
-    async def approve(name: PlanId) -> Mapping[str, Any]:
-        """The second person's word."""
-        return answer(await plans.approve(command, name))
-
-    @router.post("/{name}/pause")
-    async def pause(name: PlanId) -> Mapping[str, Any]:
-        """Let it stand still after what it has in hand."""
-        return answer(await plans.pause(command, name))
-
-    @router.post("/{name}/resumption")
-    async def resume(name: PlanId) -> Mapping[str, Any]:
-        """Let it go on."""
-        return answer(await plans.resume(command, name))
-
-    @router.post("/{name}/cancellation")
-    async def cancel(name: PlanId) -> Mapping[str, Any]:
-        """Let it go no further."""
-        return answer(await plans.cancel(command, name))
+    @router.post("/{name}/{word}")
+    async def say(name: PlanId, word: PlanWord) -> Mapping[str, Any]:
+        """The second person's word; or let it stand still, go on, or go no further."""
+        return answer(await plans.words[word](command, name))
 
     return router

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from schemas.wire.strict_json import MalformedJson, parse_json
 from services.operations.domain import refusals
-from services.runtime.acts import SCOPES, ActCounts, Rehearsal
+from services.runtime.acts import ACTS, ActCounts, Rehearsal
 from services.runtime.errors import Refused, Unavailable, define_refusal
 from services.runtime.peers import AnswerTooLong, answer_within
 
@@ -45,17 +45,12 @@ class ServiceDoors:
     def __init__(self, clients: Mapping[str, httpx2.AsyncClient]) -> None:
         self._clients = clients
 
-    @property
-    def services(self) -> Sequence[str]:
-        """Whom it can ask."""
-        return sorted(self._clients)
-
     async def rehearse(self, service: str, act: str, chosen: Mapping[str, Any]) -> Rehearsal:
         """A dry run."""
         answer = await self._answer(DOOR_SECONDS, service, "POST", f"/v1/acts/{act}/rehearsal", chosen)
         found = _form(Rehearsal, answer)
         try:
-            scope = SCOPES[act].model_validate(found.scope)
+            scope = ACTS[act].scope.model_validate(found.scope)
         except ValidationError:
             raise _unreadable() from None
         ids = getattr(scope, "ids", None)

@@ -5,10 +5,11 @@ from contextlib import AbstractAsyncContextManager
 from typing import Annotated
 
 from fastapi import APIRouter, Path
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from services.operations.domain.roles import OperatorRole
 from services.operations.handlers import Grant, Grants, grant, revoke
+from services.runtime.acts import Reason
 from services.runtime.tokens import Pseudonym
 
 Person = Annotated[Pseudonym, Path()]
@@ -20,7 +21,7 @@ class Revocation(BaseModel):
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    reason: Annotated[str, Field(pattern=r"^[ -~]{1,200}$")]
+    reason: Reason
 
 
 class RoleRequest(Revocation):

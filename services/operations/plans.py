@@ -5,7 +5,7 @@ notes it has the same slice asked for again; the service knows the plan, and ans
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 from services.operations.domain import plans, refusals
 from services.operations.domain.plans import Plan
 from services.operations.domain.roles import RoleLacksDeed
-from services.runtime.acts import Rehearsal
+from services.runtime.acts import ACTS, Rehearsal
 from services.runtime.alarms import Alarm
 from services.runtime.clock import Clock
 from services.runtime.crash import crash_point
@@ -24,6 +24,7 @@ from services.runtime.ids import new_id
 from services.runtime.logs import log
 
 MADE_IN_A_DAY_MAX: Final = 500
+"""By one person: whoever makes too many keeps nobody else from it."""
 A_DAY: Final = timedelta(days=1)
 AWAY_FOR: Final = timedelta(seconds=30)
 Change = Callable[[Plan, datetime], Plan]
@@ -52,7 +53,7 @@ class ActDoors(Protocol):
         """Have it done, once for each plan and scope."""
 
 
-class KeptPlans(Protocol):
+class PlanRegister(Protocol):
     """Plans, within one transaction."""
 
     async def add(self, plan: Plan) -> None:
@@ -70,8 +71,8 @@ class KeptPlans(Protocol):
     async def due(self, now: datetime) -> Sequence[Plan]:
         """Plans of which a slice is due."""
 
-    async def made_since(self, since: datetime) -> int:
-        """How many were made since then."""
+    async def made_since(self, since: datetime, person: str) -> int:
+        """How many this person made since then."""
 
     async def may(self, person: str, act: str) -> bool:
         """Whether this person's role may do the act now."""
@@ -88,7 +89,7 @@ class Plans:
 
     def __init__(
         self,
-        open_store: Callable[[], AbstractAsyncContextManager[KeptPlans]],
+        open_store: Callable[[], AbstractAsyncContextManager[PlanRegister]],
         doors: ActDoors,
         clock: Clock,
         *,
@@ -112,7 +113,7 @@ class Plans:
             raise RoleLacksDeed
         now = self._clock.now()
         async with self._open() as store:
-            if await store.made_since(now - A_DAY) >= MADE_IN_A_DAY_MAX:
+            if await store.made_since(now - A_DAY, actor.pseudonym) >= MADE_IN_A_DAY_MAX:
                 raise refusals.TooManyPlans
         found = await self._doors.rehearse(service, act, chosen)
         plan = Plan(
@@ -138,7 +139,7 @@ class Plans:
         """The first person's word; it begins, or waits for the second person."""
         confirm = partial(plans.confirmed, actor=actor.pseudonym, reason=reason, count=count)
         plan = confirm(await self.show(name), self._clock.now())
-        if plan.act in ("redrive", "discard"):
+        if ACTS[plan.act].is_about_letters:
             found = await self._doors.rehearse(plan.service, plan.act, plan.chosen)
             if set(found.scope["ids"]) != set(plan.scope["ids"]):
                 raise refusals.CountChanged
@@ -159,6 +160,16 @@ class Plans:
     async def cancel(self, actor: PlanActor, name: str) -> Plan:
         """Let it go no further."""
         return await self._say(actor, name, plans.cancelled)
+
+    @property
+    def words(self) -> Mapping[str, Callable[[PlanActor, str], Awaitable[Plan]]]:
+        """All that is said to a plan by a word alone, by the last word of its path."""
+        return {
+            "approval": self.approve,
+            "pause": self.pause,
+            "resumption": self.resume,
+            "cancellation": self.cancel,
+        }
 
     async def carry_out(self) -> bool:
         """One slice of each plan that is due; a service that is away holds up its own plans alone."""
@@ -220,7 +231,7 @@ class Plans:
             log().warning("plan_ended", route=plan.act, status=plan.state, error_code=plan.failure)
         return True
 
-    async def _kept(self, store: KeptPlans, plan: Plan, now: datetime) -> Plan:
+    async def _kept(self, store: PlanRegister, plan: Plan, now: datetime) -> Plan:
         """A plan that has ended after it had begun is told of, and gets its receipt."""
         if plan.ended_at and plan.started_at:
             plan = replace(plan, receipt=self._sign(plan))

@@ -1,23 +1,12 @@
 """The doors of operators' acts, for `operations` alone: a dry run first, then the act by order of a plan."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from fastapi import APIRouter
 
 from services.runtime import dead_letters, partition_alarms, refusals
-from services.runtime.acts import (
-    ActCounts,
-    LetterChoice,
-    LetterScope,
-    OffsetChoice,
-    OffsetScope,
-    Ordered,
-    PartitionChoice,
-    RefillChoice,
-    RefillScope,
-    Rehearsal,
-)
+from services.runtime.acts import ActCounts, Rehearsal
 from services.runtime.alarms import Alarm
 from services.runtime.batches import Batches
 from services.runtime.database import Database
@@ -25,22 +14,25 @@ from services.runtime.letter_acts import LetterActs
 from services.runtime.log_ends import LogEnds
 from services.runtime.offset_reset import OffsetReset
 
+DryRun = Callable[..., Awaitable[Rehearsal]]
+Deed = Callable[..., Awaitable[ActCounts]]
+
 
 def sender_doors(log_ends: LogEnds) -> APIRouter:
     """The door to what a service has sent."""
-    router = APIRouter(prefix="/v1/acts")
+    return _doors({"refill": (log_ends.rehearse, log_ends.refill_by_order)})
 
-    @router.post("/refill/rehearsal")
-    async def rehearse_refill(chosen: RefillChoice) -> Rehearsal:
-        """How many events would be sent again, by topic."""
-        return await log_ends.rehearse(chosen)
 
-    @router.post("/refill")
-    async def refill(asked: Ordered[RefillScope]) -> ActCounts:
-        """Send them again, under their old ids and with their bytes."""
-        return await log_ends.refill_by_order(asked)
-
-    return router
+def reader_doors(letters: LetterActs, offset_reset: OffsetReset) -> APIRouter:
+    """The doors to a service's readers."""
+    return _doors(
+        {
+            "redrive": (letters.rehearse, letters.redrive),
+            "discard": (letters.rehearse, letters.discard),
+            "resume": (letters.look, letters.resume),
+            "reset": (offset_reset.rehearse, offset_reset.reset),
+        }
+    )
 
 
 def letter_doors(database: Database, group: str, batches: Batches) -> APIRouter:
@@ -72,48 +64,10 @@ def letter_doors(database: Database, group: str, batches: Batches) -> APIRouter:
     return router
 
 
-def reader_doors(letters: LetterActs, offset_reset: OffsetReset) -> APIRouter:
-    """The doors to a service's readers."""
+def _doors(acts: Mapping[str, tuple[DryRun, Deed]]) -> APIRouter:
+    """Of each act its dry run, and the act itself; each says by its signature what it takes."""
     router = APIRouter(prefix="/v1/acts")
-
-    @router.post("/redrive/rehearsal")
-    async def rehearse_redrive(chosen: LetterChoice) -> Rehearsal:
-        """Which letters are meant, and how many could be read by now."""
-        return await letters.rehearse(chosen)
-
-    @router.post("/redrive")
-    async def redrive(asked: Ordered[LetterScope]) -> ActCounts:
-        """Try letters again, and what waits behind them."""
-        return await letters.redrive(asked)
-
-    @router.post("/discard/rehearsal")
-    async def rehearse_discard(chosen: LetterChoice) -> Rehearsal:
-        """Which letters are meant, and how many of them could be read by now."""
-        return await letters.rehearse(chosen)
-
-    @router.post("/discard")
-    async def discard(asked: Ordered[LetterScope]) -> ActCounts:
-        """Give up letters, if all of them still wait."""
-        return await letters.discard(asked)
-
-    @router.post("/resume/rehearsal")
-    async def rehearse_resume(chosen: PartitionChoice) -> Rehearsal:
-        """What stands over a partition."""
-        return await letters.look(chosen)
-
-    @router.post("/resume")
-    async def resume(asked: Ordered[PartitionChoice]) -> ActCounts:
-        """End what stands over a partition."""
-        return await letters.resume(asked)
-
-    @router.post("/reset/rehearsal")
-    async def rehearse_reset(chosen: OffsetChoice) -> Rehearsal:
-        """How many records would be read once more, or never."""
-        return await offset_reset.rehearse(chosen)
-
-    @router.post("/reset")
-    async def reset(asked: Ordered[OffsetScope]) -> ActCounts:
-        """Have the reader of a partition go on from another offset."""
-        return await offset_reset.reset(asked)
-
+    for act, (rehearse, perform) in acts.items():
+        router.add_api_route(f"/{act}/rehearsal", rehearse, methods=["POST"])
+        router.add_api_route(f"/{act}", perform, methods=["POST"])
     return router

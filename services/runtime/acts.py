@@ -5,6 +5,7 @@ what is done.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -15,14 +16,6 @@ from services.runtime import refusals
 
 LETTERS_MAX: Final = 2_000
 """How many letters one plan is about; whoever makes another is given those tried least often."""
-ALONE_MAX: Final[Mapping[str, int | None]] = {
-    "redrive": 50,
-    "discard": 0,
-    "resume": None,
-    "refill": None,
-    "reset": None,
-}
-"""Each act, and how much of it one person does alone: letters of a redrive, nothing that is given up."""
 
 Reason = Annotated[str, StringConstraints(pattern=r"^[ -~]{1,200}$")]
 Pseudonym = Annotated[str, StringConstraints(pattern=r"^[!-~]{1,128}$")]
@@ -48,7 +41,7 @@ class OperatorOrder(_ActShape):
     reason: Reason
 
 
-class Ordered(_ActShape, Generic[S]):
+class ActRequest(_ActShape, Generic[S]):
     """An act: the order, what it is about, and how much that is in the whole plan."""
 
     order: OperatorOrder
@@ -121,31 +114,41 @@ class OffsetScope(OffsetChoice):
     following: Whole
 
 
-CHOICES: Final[Mapping[str, type[_ActShape]]] = {
-    "redrive": LetterChoice,
-    "discard": LetterChoice,
-    "resume": PartitionChoice,
-    "refill": RefillChoice,
-    "reset": OffsetChoice,
+@dataclass(frozen=True, slots=True)
+class ActRule:
+    """How an act is asked for, in which form a dry run says what it is about, and who must agree to it."""
+
+    choice: type[_ActShape]
+    scope: type[_ActShape]
+    """No other is kept, ordered or signed."""
+    alone_max: int | None
+    """How much of it one person does alone; None is any number."""
+    is_sliced: bool = False
+    """Whether it is done so many a second; any other is one request, all of it or nothing."""
+
+    @property
+    def is_about_letters(self) -> bool:
+        """Whether its scope are letters that wait."""
+        return self.scope is LetterScope
+
+
+ACTS: Final[Mapping[str, ActRule]] = {
+    "redrive": ActRule(LetterChoice, LetterScope, alone_max=50, is_sliced=True),
+    "discard": ActRule(LetterChoice, LetterScope, alone_max=0),
+    "resume": ActRule(PartitionChoice, PartitionChoice, alone_max=None),
+    "refill": ActRule(RefillChoice, RefillScope, alone_max=None),
+    "reset": ActRule(OffsetChoice, OffsetScope, alone_max=None),
 }
-"""Each act, and how what is meant is said."""
-SCOPES: Final[Mapping[str, type[_ActShape]]] = {
-    "redrive": LetterScope,
-    "discard": LetterScope,
-    "resume": PartitionChoice,
-    "refill": RefillScope,
-    "reset": OffsetScope,
-}
-"""Each act, and in which form a dry run says what it is about: no other is kept, ordered or signed."""
+"""Every act that operators have a service do."""
 
 
 def needs_second(act: str, count: int, *, skips: bool = False) -> bool:
     """Whether a second person must agree: to what is given up or skipped, and to more than a few letters."""
-    alone = 0 if skips else ALONE_MAX[act]
+    alone = 0 if skips else ACTS[act].alone_max
     return alone is not None and count > alone
 
 
-def check_second(act: str, asked: Ordered[S], *, skips: bool = False) -> None:
+def check_second(act: str, asked: ActRequest[S], *, skips: bool = False) -> None:
     """Refuse what one person may not do alone; the second is another than the first."""
     order = asked.order
     if needs_second(act, asked.count, skips=skips) and order.approved_by in (None, order.actor):

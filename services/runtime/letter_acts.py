@@ -6,9 +6,9 @@ from services.runtime import dead_letters, operator_acts, partition_alarms, refu
 from services.runtime.acts import (
     LETTERS_MAX,
     ActCounts,
+    ActRequest,
     LetterChoice,
     LetterScope,
-    Ordered,
     PartitionChoice,
     Rehearsal,
     check_second,
@@ -41,7 +41,7 @@ class LetterActs:
         figures = {"readable": looked_at - still.total(), **still}
         return Rehearsal(count=len(ids), figures=figures, scope={"ids": ids})
 
-    async def redrive(self, asked: Ordered[LetterScope]) -> ActCounts:
+    async def redrive(self, asked: ActRequest[LetterScope]) -> ActCounts:
         """Try letters again, and what waits behind them; asked again it goes on with those that wait."""
         check_second("redrive", asked)
         order, ids = asked.order, asked.scope.ids
@@ -58,7 +58,7 @@ class LetterActs:
         log().warning("dead_letters_redriven", count=len(ids), group=self._group)
         return ActCounts(counts={"redriven": len(ids) - sum(left.values()), **left})
 
-    async def discard(self, asked: Ordered[LetterScope]) -> ActCounts:
+    async def discard(self, asked: ActRequest[LetterScope]) -> ActCounts:
         """Give up letters, if all of them still wait: once, or not at all."""
         check_second("discard", asked)
         order, ids = asked.order, asked.scope.ids
@@ -82,7 +82,7 @@ class LetterActs:
             raise refusals.NothingStands
         return Rehearsal(count=len(rules), figures=rules, scope=dict(chosen))
 
-    async def resume(self, asked: Ordered[PartitionChoice]) -> ActCounts:
+    async def resume(self, asked: ActRequest[PartitionChoice]) -> ActCounts:
         """End what stands over a partition; its reader looks every few seconds, and goes on."""
         check_second("resume", asked)
         order, place = asked.order, (asked.scope.topic, asked.scope.partition)

@@ -13,7 +13,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.runtime import kafka, operator_acts, partition_alarms, refusals
-from services.runtime.acts import ActCounts, Ordered, RefillChoice, RefillScope, Rehearsal, check_second
+from services.runtime.acts import ActCounts, ActRequest, RefillChoice, RefillScope, Rehearsal, check_second
 from services.runtime.alarms import Alarm
 from services.runtime.crash import crash_point
 from services.runtime.database import Database
@@ -216,7 +216,7 @@ class LogEnds:
         scope = {"topics": topics, "first": first, "before": now.place}
         return Rehearsal(count=sum(figures.values()), figures=figures, scope=scope)
 
-    async def refill_by_order(self, asked: Ordered[RefillScope]) -> ActCounts:
+    async def refill_by_order(self, asked: ActRequest[RefillScope]) -> ActCounts:
         """Send again what was planned, under its old ids; what is sent once more has a place behind all that.
 
         So whoever lost the answer asks again, and what was not reached is sent, but nothing twice.

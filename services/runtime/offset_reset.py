@@ -6,7 +6,7 @@ read the partition meanwhile finds its own compare-and-set refused, and rolls ba
 """
 
 from services.runtime import offsets, operator_acts, refusals
-from services.runtime.acts import ActCounts, OffsetChoice, OffsetScope, Ordered, Rehearsal, check_second
+from services.runtime.acts import ActCounts, ActRequest, OffsetChoice, OffsetScope, Rehearsal, check_second
 from services.runtime.clock import SystemClock
 from services.runtime.consumer import Consumer
 from services.runtime.crash import crash_point
@@ -36,7 +36,7 @@ class OffsetReset:
             scope=dict(scope),
         )
 
-    async def reset(self, asked: Ordered[OffsetScope]) -> ActCounts:
+    async def reset(self, asked: ActRequest[OffsetScope]) -> ActCounts:
         """Move the offset, once; refused where the reader has gone on since the plan."""
         order, scope = asked.order, asked.scope
         skips, partition = scope.to > scope.following, (scope.topic, scope.partition)

@@ -58,8 +58,8 @@ class TableInMemory:
     async def due(self, now: datetime) -> Sequence[Plan]:
         return [one for one in self.rows.values() if one.state == "running" and (one.next_at or now) <= now]
 
-    async def made_since(self, since: datetime) -> int:
-        return sum(one.made_at > since for one in self.rows.values())
+    async def made_since(self, since: datetime, person: str) -> int:
+        return sum(one.made_at > since and one.made_by == person for one in self.rows.values())
 
     async def may(self, person: str, act: str) -> bool:
         return person not in self.without_role

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from schemas.ids import PlanId
-from services.operations.acts_api import LetterId, ServiceName
+from services.operations.acts_api import LetterId, PlanWord, ServiceName
 from services.operations.console import rows, tables
 from services.operations.console.entry import NAME, operator_in
 from services.operations.console.figures import (
@@ -23,6 +23,7 @@ from services.operations.console.figures import (
 )
 from services.operations.console.rows import LETTERS_PATH, AnyFigures, Reading
 from services.operations.console.terms import signal, term
+from services.operations.domain.plans import MAY_BE
 from services.runtime.clock import Clock
 from services.runtime.consoles.console import ConsoleEntry
 from services.runtime.consoles.routes import SIGN_OUT
@@ -47,13 +48,6 @@ PLANNED_ACTS: Final = ("redrive", "discard")
 """What can be planned here; resets and refills are planned by the command."""
 CHOICES: Final = {"service": _("Reader"), "code": _("Code"), "topic": _("Topic"), "type": _("Type")}
 """What the list of letters can be narrowed to, by the name in its URL."""
-WORDS: Final[Mapping[str, Sequence[str]]] = {
-    "planned": ("confirmation", "cancellation"),
-    "waits_for_second": ("approval", "cancellation"),
-    "running": ("pause", "cancellation"),
-    "paused": ("resumption", "cancellation"),
-}
-"""What can be said to a plan, by its state."""
 WORDS_OF_TWO: Final = ("confirmation", "approval")
 """Of an act that needs two persons, what each of them says."""
 SAID_TO_SECOND: Final = ("same_person", "plan_of_another")
@@ -64,7 +58,7 @@ VERDICTS: Final = ("ok", "slow", "stalled", "unknown")
 
 Name = Annotated[str, Query(pattern=r"^[a-z0-9._-]{0,249}$")]
 Paused = Annotated[Literal["", "yes"], Query()]
-Word = Literal["confirmation", "approval", "pause", "resumption", "cancellation"]
+Word = Literal["confirmation"] | PlanWord
 Form = Annotated[Mapping[str, str], Depends(form_of)]
 
 
@@ -330,7 +324,7 @@ class OperationsConsole:
 def _words(plan: PlanFigures) -> list[str]:
     """What whoever looks at a plan can say to it: one person confirms, another approves."""
     others = "approval" if plan.is_first else "confirmation"
-    return [word for word in WORDS.get(plan.state, ()) if word != others]
+    return [word for word, states in MAY_BE.items() if plan.state in states and word != others]
 
 
 @cache

@@ -116,10 +116,4 @@ class InstallationSource:
                 raise CountUnreadable
             await self._plans.confirm(actor, name, given["reason"], int(given["count"]))
             return
-        words = {
-            "approval": self._plans.approve,
-            "pause": self._plans.pause,
-            "resumption": self._plans.resume,
-            "cancellation": self._plans.cancel,
-        }
-        await words[word](actor, name)
+        await self._plans.words[word](actor, name)

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from schemas.wire.body import COUNT_MAX
 from services.operations.domain import refusals
-from services.runtime.acts import CHOICES, needs_second
+from services.runtime.acts import ACTS, needs_second
 
 EXPIRY: Final = timedelta(minutes=30)
 """For so long a plan may be confirmed and approved: what waits may change."""
@@ -22,17 +22,15 @@ UNANSWERED: Final = "unanswered"
 DONE, FAILED, CANCELLED, EXPIRED = "done", "failed", "cancelled", "expired"
 
 MAY_BE: Final[Mapping[str, frozenset[str]]] = {
-    "confirm": frozenset({PLANNED}),
-    "approve": frozenset({WAITS}),
+    "confirmation": frozenset({PLANNED}),
+    "approval": frozenset({WAITS}),
     "pause": frozenset({RUNNING}),
-    "resume": frozenset({PAUSED}),
-    "cancel": frozenset({PLANNED, WAITS, RUNNING, PAUSED}),
+    "resumption": frozenset({PAUSED}),
+    "cancellation": frozenset({PLANNED, WAITS, RUNNING, PAUSED}),
 }
-"""What may be said to a plan → the states in which it may."""
+"""What may be said to a plan, by the last word of its path → the states in which it may."""
 ACHIEVED: Final = frozenset({"redriven", "discarded", "ended", "sent_again", "back", "skipped"})
 """Codes of an outcome that say that what was meant was done; any other says why it was not."""
-SLICED: Final = frozenset({"redrive"})
-"""Acts that are done so many a second; any other is one request, all of it or nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +78,7 @@ class Plan:
     @property
     def size(self) -> int:
         """How much one slice is."""
-        return self.rate if self.act in SLICED else self.count
+        return self.rate if ACTS[self.act].is_sliced else self.count
 
     def state_at(self, now: datetime) -> str:
         """Its state; one that was not begun in time has expired."""
@@ -89,10 +87,10 @@ class Plan:
 
 def choice_of(act: str, chosen: Mapping[str, Any]) -> Mapping[str, Any]:
     """What is meant, in the form of the act; what is not given stands for any."""
-    if act not in CHOICES:
+    if act not in ACTS:
         raise refusals.ChoiceWrong
     try:
-        choice = CHOICES[act].model_validate(dict(chosen))
+        choice = ACTS[act].choice.model_validate(dict(chosen))
     except ValidationError:
         raise refusals.ChoiceWrong from None
     return choice.model_dump(mode="json", exclude_none=True)
@@ -109,7 +107,7 @@ def check_may(plan: Plan, word: str, now: datetime) -> None:
 
 def confirmed(plan: Plan, now: datetime, *, actor: str, reason: str, count: int) -> Plan:
     """The first person's word: it begins, or waits for the second."""
-    check_may(plan, "confirm", now)
+    check_may(plan, "confirmation", now)
     if actor != plan.made_by:
         raise refusals.PlanOfAnother
     if count != plan.count:
@@ -120,7 +118,7 @@ def confirmed(plan: Plan, now: datetime, *, actor: str, reason: str, count: int)
 
 def approved(plan: Plan, now: datetime, *, actor: str) -> Plan:
     """The second person's word: it begins."""
-    check_may(plan, "approve", now)
+    check_may(plan, "approval", now)
     if actor == plan.confirmed_by:
         raise refusals.SamePerson
     return begun(replace(plan, approved_by=actor), now)
@@ -134,13 +132,13 @@ def paused(plan: Plan, now: datetime) -> Plan:
 
 def resumed(plan: Plan, now: datetime) -> Plan:
     """It goes on from where it stood."""
-    check_may(plan, "resume", now)
+    check_may(plan, "resumption", now)
     return replace(plan, state=RUNNING, next_at=now)
 
 
 def cancelled(plan: Plan, now: datetime) -> Plan:
     """It goes no further; one that runs ends once the slice in hand is through."""
-    check_may(plan, "cancel", now)
+    check_may(plan, "cancellation", now)
     if plan.state == RUNNING:
         return replace(plan, wish=CANCELLED)
     return ended(plan, now, state=CANCELLED, failure=plan.failure)
@@ -161,7 +159,7 @@ def begun(plan: Plan, now: datetime) -> Plan:
 
 def slice_of(plan: Plan) -> Mapping[str, Any]:
     """What the next request is about: the next letters, or all that there is."""
-    if plan.act not in SLICED:
+    if not ACTS[plan.act].is_sliced:
         return plan.scope
     return {"ids": plan.scope["ids"][plan.done : plan.done + plan.size]}
 
@@ -209,7 +207,7 @@ def receipt_of(plan: Plan, cell: str) -> Mapping[str, Any]:
         "act": plan.act,
         "service": plan.service,
         "chosen": dict(plan.chosen),
-        "range": None if plan.act in ("redrive", "discard") else dict(plan.scope),
+        "range": None if ACTS[plan.act].is_about_letters else dict(plan.scope),
         "count": plan.count,
         "outcome": dict(plan.outcome or {}),
         "state": plan.state,
@@ -225,7 +223,7 @@ def receipt_of(plan: Plan, cell: str) -> Mapping[str, Any]:
 
 def shown(plan: Plan, now: datetime) -> dict[str, Any]:
     """What whoever may look is shown: never the ids of what it is about."""
-    letters = plan.act in ("redrive", "discard")
+    rule = ACTS[plan.act]
     still = {code: count for code, count in plan.figures.items() if code != "readable"}
     return {
         "id": plan.id,
@@ -234,10 +232,10 @@ def shown(plan: Plan, now: datetime) -> dict[str, Any]:
         "chosen": dict(plan.chosen),
         "count": plan.count,
         "figures": dict(plan.figures),
-        "readable": plan.figures.get("readable") if letters else None,
-        "still": still if letters else {},
+        "readable": plan.figures.get("readable") if rule.is_about_letters else None,
+        "still": still if rule.is_about_letters else {},
         "skips": plan.skips,
-        "rate_per_second": plan.rate if plan.act in SLICED else None,
+        "rate_per_second": plan.rate if rule.is_sliced else None,
         "expires_at": plan.expires_at,
         "needs_second": plan.needs_second,
         "state": plan.state_at(now),

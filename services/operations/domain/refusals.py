@@ -36,7 +36,7 @@ ConfirmerLacksRole: Final = _define(
 )
 TooManyPlans: Final = _define(
     "too_many_plans",
-    "as many plans were made in the last day as are kept; wait, or carry out what there is",
+    "you made as many plans in the last day as one person may; carry out what there is, or wait",
     429,
 )
 NotOfService: Final = _define(

@@ -26,7 +26,7 @@ _LIST: Final = f"SELECT {_COLUMNS} FROM plan ORDER BY made_at DESC LIMIT {LISTED
 _DUE: Final = f"""
 SELECT {_COLUMNS} FROM plan WHERE state = 'running' AND next_at <= :now
 ORDER BY next_at LIMIT {LISTED_MAX}"""  # noqa: S608
-_COUNT: Final = "SELECT count(*) AS plans FROM plan WHERE made_at > :since"
+_COUNT: Final = "SELECT count(*) AS plans FROM plan WHERE made_at > :since AND made_by = :person"
 _ROLE: Final = "SELECT role FROM operator_grant WHERE person = :person"
 _CHANGED: Final = (
     "state", "reason", "confirmed_by", "approved_by", "started_at", "next_at", "wish", "done", "outcome",
@@ -70,9 +70,9 @@ class PlanStore:
         """Plans of which a slice is due."""
         return [_plan(row) for row in await self._transaction.rows(_DUE, now=now)]
 
-    async def made_since(self, since: datetime) -> int:
-        """How many were made since then."""
-        [row] = await self._transaction.rows(_COUNT, since=since)
+    async def made_since(self, since: datetime, person: str) -> int:
+        """How many this person made since then."""
+        [row] = await self._transaction.rows(_COUNT, since=since, person=person)
         return int(row.plans)
 
     async def may(self, person: str, act: str) -> bool:

@@ -13,7 +13,7 @@ from services.operations import plans as carrying
 from services.operations.domain import refusals
 from services.operations.domain.plans import MAY_BE, Plan, counts_of, receipt_of, shown
 from services.operations.domain.roles import ROLES, Operator, OperatorRole, RoleLacksDeed
-from services.runtime.acts import ALONE_MAX, CHOICES, needs_second
+from services.runtime.acts import ACTS, needs_second
 from services.runtime.errors import Refused
 from tests.support.clock import NOON, StoppedClock
 from tests.support.plans import COMMAND, SECOND, VIEWER, AService, TableInMemory, plans_over
@@ -25,7 +25,7 @@ SECOND_IS_NEEDED = {  # act → the most that one person does alone
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("act", ALONE_MAX)
+@pytest.mark.parametrize("act", ACTS)
 @pytest.mark.parametrize("count", [1, 50, 51, 2_000])
 @pytest.mark.parametrize("skips", [False, True])
 def test_two_persons_are_needed_for_more_than_fifty_letters_a_discard_and_a_skip(
@@ -145,10 +145,10 @@ async def test_a_word_that_a_state_does_not_allow_is_refused(clock: StoppedClock
     for state in ("planned", "waits_for_second", "running", "paused", "done", "failed", "cancelled"):
         plan = Plan("plan_a", "redrive", "police", {}, 3, False, {}, {}, 5, "command", NOON, state)
         table = TableInMemory({plan.id: plan})
-        plans, actor = plans_over(table, AService([]), clock), SECOND if word == "approve" else COMMAND
-        more = {"reason": "mended", "count": 3} if word == "confirm" else {}
+        plans, actor = plans_over(table, AService([]), clock), SECOND if word == "approval" else COMMAND
+        say = plans.words.get(word, partial(plans.confirm, reason="mended", count=3))
         try:
-            await getattr(plans, word)(actor, plan.id, **more)
+            await say(actor, plan.id)
             is_refused = False
         except refusals.PlanStateWrong:
             is_refused = True
@@ -157,7 +157,7 @@ async def test_a_word_that_a_state_does_not_allow_is_refused(clock: StoppedClock
         assert is_refused is (state not in MAY_BE[word]), state
 
 
-async def test_no_more_plans_are_kept_than_a_day_may_have(
+async def test_whoever_made_too_many_plans_in_a_day_makes_no_more_and_keeps_nobody_from_it(
     clock: StoppedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(carrying, "MADE_IN_A_DAY_MAX", 1)
@@ -166,6 +166,7 @@ async def test_no_more_plans_are_kept_than_a_day_may_have(
 
     with pytest.raises(refusals.TooManyPlans):
         await plans.make(COMMAND, "redrive", "referrals", CHOSEN)
+    assert (await plans.make(SECOND, "redrive", "referrals", CHOSEN)).made_by == SECOND.pseudonym
 
 
 async def begun(table: TableInMemory, service: AService, clock: StoppedClock) -> str:
@@ -323,13 +324,13 @@ async def test_what_a_plan_shows_names_no_letter(clock: StoppedClock) -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
-@pytest.mark.parametrize("act", CHOICES)
+@pytest.mark.parametrize("act", ACTS)
 async def test_only_whose_role_may_do_an_act_says_a_word_to_its_plan(
     clock: StoppedClock, role: OperatorRole, act: str
 ) -> None:
     person, first = Operator("opr_person", role), Operator("opr_first", "administrator")
     chosen = CHOSEN if act in ("redrive", "discard") else {"topic": "a.b", "partition": 0, "to": 1}
-    chosen = {name: one for name, one in chosen.items() if name in CHOICES[act].model_fields}
+    chosen = {name: one for name, one in chosen.items() if name in ACTS[act].choice.model_fields}
     table = TableInMemory()
     plans = plans_over(table, AService(LETTERS), clock)
     name = (await plans.make(first, act, "referrals", chosen)).id

@@ -6,7 +6,7 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from services.runtime.acts import LetterScope, Ordered
+from services.runtime.acts import ActRequest, LetterScope
 from services.runtime.dead_letters import DeadLetter, headers_text
 from tests.support.acts import an_order
 from tests.support.records import a_record
@@ -38,7 +38,7 @@ def test_an_act_on_no_letter_is_none() -> None:
     with pytest.raises(ValidationError):
         LetterScope(ids=[])
     with pytest.raises(ValidationError):
-        Ordered[LetterScope].model_validate({"order": an_order(), "scope": {"ids": ["dl_a"]}, "count": 0})
+        ActRequest[LetterScope].model_validate({"order": an_order(), "scope": {"ids": ["dl_a"]}, "count": 0})
 
 
 def test_a_letter_shows_its_reason_and_nothing_of_its_record() -> None:

@@ -102,7 +102,7 @@ class ServiceDoors:
         if service not in self._clients:
             raise refusals.NotOfService
         try:
-            status, content = await answer_within(seconds, self._clients[service], method, path, asked)
+            status, content = await answer_within(seconds, self._clients[service], method, path, json=asked)
         except (httpx2.HTTPError, TimeoutError) as error:
             raise Unavailable(f"{service} does not answer") from error
         except AnswerTooLong:

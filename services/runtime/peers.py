@@ -2,7 +2,6 @@
 
 import asyncio
 import ssl
-from collections.abc import Mapping
 from typing import Any, Final
 
 import httpx2
@@ -15,12 +14,12 @@ KEPT_SECONDS: Final = 10.0
 """How long a connection is kept for the next request; a port closes it after fifteen, a handshake is dear."""
 
 ANSWER_BYTES_MAX: Final = 1 << 20
-PLAIN: Final = {"accept-encoding": "identity"}
+PLAIN: Final = {"accept": "application/json", "accept-encoding": "identity"}
 """What is packed could be large without end once it is unpacked."""
 
 
 class AnswerTooLong(ValueError):
-    """A peer answers more than any of ours does."""
+    """Somebody answers more than any of ours does, or packed, so that it could be."""
 
 
 def internal_client(
@@ -51,20 +50,24 @@ async def answer_within(
     seconds: float,
     client: httpx2.AsyncClient,
     method: str,
-    path: str,
-    asked: Mapping[str, Any] | None = None,
+    url: str,
+    *,
+    bytes_max: int = ANSWER_BYTES_MAX,
+    **sent: Any,
 ) -> tuple[int, bytes]:
-    """Status and content of an answer, however slowly and however much a peer would send.
+    """Status and content of an answer, however slowly and however much somebody would send.
 
-    Raises TimeoutError, AnswerTooLong, and what httpx2 raises.
+    `sent` is `json` or `data`. Raises TimeoutError, AnswerTooLong, and what httpx2 raises.
     """
     content = bytearray()
     async with (
         asyncio.timeout(seconds),
-        client.stream(method, path, json=asked, headers=PLAIN) as answer,
+        client.stream(method, url, headers=PLAIN, **sent) as answer,
     ):
-        async for piece in answer.aiter_raw():
+        if "content-encoding" in answer.headers:  # a few bytes could become any number
+            raise AnswerTooLong
+        async for piece in answer.aiter_bytes():
             content += piece
-            if len(content) > ANSWER_BYTES_MAX:
+            if len(content) > bytes_max:
                 raise AnswerTooLong
     return answer.status_code, bytes(content)

@@ -22,8 +22,9 @@ from deploy.local.issuer.clients import AssertionReader, Client, ClientAssertion
 from deploy.local.issuer.persons import Persons
 from schemas.topics import SERVICES
 from schemas.wire.topic import source_of
+from services.runtime.client_key import ASSERTED_BY
 from services.runtime.clock import Clock
-from services.runtime.consoles.open_id import ASSERTED_BY, challenge_of
+from services.runtime.consoles.open_id import challenge_of
 from services.runtime.errors import define_refusal
 from services.runtime.forms import FORM, form_of
 from services.runtime.ids import random_bytes

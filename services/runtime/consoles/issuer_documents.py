@@ -15,6 +15,7 @@ from schemas.wire.strict_json import MalformedJson, parse_json
 from services.runtime.clock import Clock
 from services.runtime.errors import Unavailable
 from services.runtime.logs import log
+from services.runtime.peers import AnswerTooLong, answer_within
 
 ANSWER_BYTES_MAX: Final = 64 * 1024
 ANSWERED_WITHIN_SECONDS: Final = 5.0
@@ -86,28 +87,19 @@ class IssuerDocuments:
         self, method: str, url: str, form: Mapping[str, str] | None = None
     ) -> tuple[int, dict[str, Any]]:
         """Status and content of an answer; raises Unavailable, and IssuerFault."""
-        headers = {"accept": "application/json", "accept-encoding": "identity"}
-        body = bytearray()
+        within, limit = ANSWERED_WITHIN_SECONDS, ANSWER_BYTES_MAX
         try:
-            async with (
-                asyncio.timeout(ANSWERED_WITHIN_SECONDS),
-                self._http.stream(method, url, data=form, headers=headers) as answer,
-            ):
-                if "content-encoding" in answer.headers:  # a few bytes could become any number
-                    raise IssuerFault("answer_compressed")
-                async for piece in answer.aiter_bytes():
-                    body += piece
-                    if len(body) > ANSWER_BYTES_MAX:
-                        raise IssuerFault("answer_too_large")
+            status, body = await answer_within(within, self._http, method, url, bytes_max=limit, data=form)
+            content = parse_json(body)
         except (httpx2.TransportError, httpx2.InvalidURL, TimeoutError) as error:
             raise Unavailable("the issuer does not answer") from error
-        try:
-            content = parse_json(bytes(body))
+        except AnswerTooLong:
+            raise IssuerFault("answer_too_large") from None
         except MalformedJson:
             content = None
         if not isinstance(content, dict):
             raise IssuerFault("answer_malformed")
-        return answer.status_code, content
+        return status, content
 
     async def _current(self, kept_for: timedelta) -> IssuerRecord:
         async with self._one_asks:

@@ -6,22 +6,21 @@ a try has to remember follows from a secret in the browser's cookie: who begins 
 
 import hashlib
 import hmac
-import json
 import re
 import ssl
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Literal, Self
+from typing import Final, Literal, Self
 from urllib.parse import urlencode
 
 import httpx2
-from joserfc import jws, jwt
-from joserfc.jwk import ECKey
+from joserfc import jws
 from pydantic import BaseModel, ConfigDict
 
 from schemas.wire.strict_json import parse_json
+from services.runtime.client_key import ClientKey
 from services.runtime.clock import Clock
 from services.runtime.consoles.issuer_documents import (
     ANSWERED_WITHIN_SECONDS,
@@ -33,10 +32,8 @@ from services.runtime.errors import Unavailable, define_refusal
 from services.runtime.ids import random_bytes
 from services.runtime.logs import log
 from services.runtime.settings import ConsoleSettings
-from services.runtime.tokens import ALGORITHM, LEEWAY_SECONDS, TOKEN_BYTES_MAX, NumericDate, Pseudonym
+from services.runtime.tokens import LEEWAY_SECONDS, TOKEN_BYTES_MAX, NumericDate, Pseudonym
 
-ASSERTED_BY: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-SAID_SECONDS: Final = 60
 AGE_MAX: Final = timedelta(hours=1)
 """How long ago the issuer may have asked a person who they are, where it is not to ask anew."""
 TOKEN_LIFE_MAX: Final = timedelta(hours=1)
@@ -118,7 +115,7 @@ class OpenIdClient:
         self._settings = settings
         self._comes_back_to = f"{settings.address}{answered_at}"
         self._clock = clock
-        self._key = ECKey.import_key(json.loads(settings.key_file.read_text()))
+        self._key = ClientKey(settings.issuer, settings.client, settings.key_file)
         self._documents = IssuerDocuments(settings.issuer, http, clock)
 
     async def look(self) -> bool:
@@ -169,8 +166,7 @@ class OpenIdClient:
             "redirect_uri": self._comes_back_to,
             "code_verifier": attempt.verifier,
             "client_id": self._settings.client,
-            "client_assertion_type": ASSERTED_BY,
-            "client_assertion": self._proof(),
+            **self._key.proof(self._clock.now()),
         }
         status, content = await self._documents.ask("POST", where.token_endpoint, form)
         if status >= httpx2.codes.INTERNAL_SERVER_ERROR:
@@ -209,15 +205,6 @@ class OpenIdClient:
             if is_wrong:
                 raise IssuerFault(code)
         return Authentication(said.sub, datetime.fromtimestamp(said.auth_time, UTC))
-
-    def _proof(self) -> str:
-        """That it is this console that asks; good once."""
-        now = int(self._clock.now().timestamp())
-        client = self._settings.client
-        said: dict[str, Any] = {"iss": client, "sub": client, "aud": self._settings.issuer, "iat": now}
-        said |= {"exp": now + SAID_SECONDS, "jti": random_bytes(16).hex()}
-        header = {"typ": "JWT", "alg": ALGORITHM, "kid": self._key.kid}
-        return jwt.encode(header, said, self._key, algorithms=[ALGORITHM])
 
 
 def answer_path(console: str) -> str:

@@ -259,7 +259,7 @@ async def test_an_issuer_that_fails_at_the_last_step_is_away(stage: IssuerStage,
 
 
 async def test_a_console_is_known_by_its_key(stage: IssuerStage, attempt: SignInTry) -> None:
-    stage.client._key = a_key(CONSOLE_KEY.kid)
+    stage.client._key._key = a_key(CONSOLE_KEY.kid)
 
     with pytest.raises(SignInRefused):
         await stage.client.authenticate(attempt, await stage.answer_to(attempt))

@@ -15,7 +15,8 @@ from joserfc.jwk import ECKey, KeySet
 from deploy.local.issuer.app import FOR_CODE, LIFE, Issuer, issuer_app
 from deploy.local.issuer.clients import Client
 from deploy.local.issuer.persons import FAILURES_MAX, Persons, add_person
-from services.runtime.consoles.open_id import ASSERTED_BY, challenge_of
+from services.runtime.client_key import ASSERTED_BY
+from services.runtime.consoles.open_id import challenge_of
 from services.runtime.ids import random_bytes
 from services.runtime.token_client import FOR_STAFF
 from services.runtime.tokens import token_reader

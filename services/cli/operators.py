@@ -12,11 +12,11 @@ from deploy.local.issuer.persons import add_person, is_person
 from services.cli.installed import DataDirectory, ask, installed
 from services.cli.talk import AsJson, check_choices, check_reason, command, say, show
 from services.cli.tokens import NotLocal
+from services.operations.domain.roles import ROLES
+from services.runtime.tokens import PSEUDONYM
 
 app = typer.Typer(no_args_is_help=True, help="Who may come to the console, and as what.")
 
-ROLES: Final = ("viewer", "operator", "redriver", "administrator")
-PSEUDONYM: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}")
 NO_REASON: Final = "said by the holder of the operator's certificate, without another reason"
 
 Person = Annotated[str, typer.Argument(help="The issuer's pseudonym of the person; never a name.")]
@@ -97,7 +97,7 @@ def _has_local_issuer(installation: Installation) -> bool:
 
 
 def _check_person(person: str) -> None:
-    if not PSEUDONYM.fullmatch(person):
+    if not re.fullmatch(PSEUDONYM, person):
         raise typer.BadParameter("letters, digits and . _ : - , at most 64", param_hint="PERSON")
 
 

@@ -83,7 +83,7 @@ class Probe(Sweeper):
         services = tuple(settings.agencies)
         self._tokens = TokenClient(settings.issuer, settings.client, settings.key_file, services)
         self._http = httpx2.AsyncClient(timeout=ANSWERED_WITHIN_SECONDS, trust_env=False, transport=transport)
-        self._failing: list[Alarm] = []
+        self._knows_pairs = False
         self.standing: ProbeStanding | None = None
         """As the last look found it."""
 
@@ -93,19 +93,21 @@ class Probe(Sweeper):
 
     def alarms(self) -> Iterator[Alarm]:
         """The pairs that failed again and again, and whether the work itself fails."""
-        yield from self._failing
+        for one in self.standing.pairs if self.standing else ():
+            if one.failing_since and one.failures >= FAILED_ROUNDS:
+                yield Alarm("probe_fails", f"{one.owner}, {one.receiver}", one.failing_since)
         yield from super().alarms()
 
     async def _sweep(self) -> bool:
         every = timedelta(seconds=self._settings.every_seconds)
         async with self._database.transaction() as transaction:
             store = ProbeStore(transaction)
-            await store.keep_pairs(self._settings.pairs)
-            failing = await store.failing(FAILED_ROUNDS)
-            self._failing = [Alarm("probe_fails", one.name, one.since) for one in failing]
+            if not self._knows_pairs:
+                await store.keep_pairs(self._settings.pairs)
             now = self._clock_of_turns.now()
             self.standing = await store.standing(now)
             turn = await store.next_turn(now, every)
+        self._knows_pairs = True
         if turn:
             # A crash from here on leaves an offer that expires within the hour, and a round without an end.
             await self._take(turn)

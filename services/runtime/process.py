@@ -174,8 +174,6 @@ class DurablePath:
     siblings: Siblings
     relays: list[Relay] = field(default_factory=list)
     watched: list[Sweeper | Consumer] = field(default_factory=list)
-    types: Sequence[str] = ()
-    """Every type of event that it reads."""
     alarms: list[AlarmSource] = field(default_factory=list)
     acts: list[APIRouter] = field(default_factory=list)
     closes: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
@@ -261,7 +259,6 @@ class DurablePath:
             return
         receipts = Receipts(identity, writes, runtime.outbox, runtime.clock)
         batches = Batches(database, identity, parts.subscriptions, parts.open_work, receipts)
-        self.types = batches.types
         self.consumer = Consumer(
             batches,
             database,
@@ -320,9 +317,8 @@ async def running(service: str, settings: RuntimeSettings, wire: Wire) -> AsyncI
             database,
             identity,
             figures=parts.figures,
-            repeated=[one for one in watched if isinstance(one, Sweeper | Consumer)],
+            routines=[one for one in watched if isinstance(one, Sweeper | Consumer)],
             alarms=alarms,
-            types=durable.types,
             outbox_rows_max=settings.outbox_rows_max if durable.relays else None,
             tls=settings.tls,
         )

@@ -29,10 +29,6 @@ FROM consumer_offset ORDER BY grp, topic, part LIMIT :rows_max"""
 _LOG_ENDS: Final = """
 SELECT DISTINCT ON (topic, part) topic, part, topic_id, next FROM log_end
 ORDER BY topic, part, place DESC LIMIT :rows_max"""
-_LETTERS: Final = """
-SELECT topic, reason, CASE WHEN type = ANY(CAST(:types AS text[])) THEN type END AS type, count(*) AS letters,
-  date_trunc('minute', min(first_at)) AS since
-FROM dead_letter WHERE state = 'waiting' GROUP BY 1, 2, 3 ORDER BY 1, 2, 3 LIMIT :rows_max"""
 _LAST_BACKUP: Final = "SELECT max(done_at) AS at FROM operator_act WHERE verb = 'backup'"
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
@@ -47,11 +43,11 @@ Moment = Annotated[
 """With its offset, and of a year with which every database and page can reckon."""
 
 
-class _Told(BaseModel):
+class _ReportPart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
-class ReaderPosition(_Told):
+class ReaderPosition(_ReportPart):
     """Where a reader goes on in one partition, and how long ago it last moved."""
 
     group: Name
@@ -62,7 +58,7 @@ class ReaderPosition(_Told):
     commit_age_seconds: Seconds
 
 
-class SampledEnd(_Told):
+class SampledEnd(_ReportPart):
     """Where a partition's log ended when its writer last looked."""
 
     topic: Name
@@ -71,31 +67,29 @@ class SampledEnd(_Told):
     next: Offset
 
 
-class WaitingEvents(_Told):
+class WaitingEvents(_ReportPart):
     """How many events wait to be sent, 10,000 at most, and how long the oldest does."""
 
     pending: Offset
     oldest_seconds: Seconds
 
 
-class WaitingLetters(_Told):
-    """How many records of one kind were set aside, and since which minute."""
+class WaitingLetters(_ReportPart):
+    """How many records were set aside for one reason, 10,000 at most, and how long the oldest waits."""
 
-    topic: Name
     code: Word
-    type: Name | None
     count: Offset
-    since: Moment
+    oldest_seconds: Seconds
 
 
-class LastSweep(_Told):
+class LastSweep(_ReportPart):
     """Work that comes again, and how long ago it last succeeded; null where it has not yet."""
 
     name: Word
     success_age_seconds: Seconds | None
 
 
-class AlarmLine(_Told):
+class AlarmLine(_ReportPart):
     """One rule that fires in this process."""
 
     rule: Word
@@ -103,7 +97,7 @@ class AlarmLine(_Told):
     since: Moment
 
 
-class FieldFigures(_Told):
+class FieldFigures(_ReportPart):
     """What only some services have; null in the others."""
 
     checkpoint_age_seconds: Seconds | None = None
@@ -114,7 +108,7 @@ class FieldFigures(_Told):
     """When the probe's own referral last came by."""
 
 
-class ServiceReport(_Told):
+class ServiceReport(_ReportPart):
     """All that a service tells of itself; whoever reads it takes no other field."""
 
     service: Word
@@ -134,7 +128,7 @@ class ServiceReport(_Told):
     figures: FieldFigures
 
 
-class Repeated(Protocol):
+class Routine(Protocol):
     """What a process does again and again."""
 
     name: str
@@ -160,9 +154,8 @@ class Reporter:
         identity: Identity,
         *,
         figures: Figures,
-        repeated: Sequence[Repeated],
+        routines: Sequence[Routine],
         alarms: Sequence[AlarmSource],
-        types: Sequence[str],
         outbox_rows_max: int | None,
         tls: TlsSettings | None,
     ) -> None:
@@ -170,29 +163,30 @@ class Reporter:
         self._database = database
         self._identity = identity
         self._figures = figures
-        self._repeated = repeated
+        self._routines = routines
         self._alarms = alarms
-        self._types = list(types)
         self._outbox_rows_max = outbox_rows_max
         self._started_at = SystemClock().now()
         self._certificate_ends_at = certificate_end(tls) if tls else None
 
     async def report(self) -> ServiceReport:
         """How the service stands now; raises Unavailable."""
-        positions, ends, letters = list[Row](), list[Row](), list[Row]()
+        positions, ends, letters = list[Row](), list[Row](), list[WaitingLetters]()
         outbox: WaitingEvents | None = None
         last_backup_at: datetime | None = None
-        repeated = self._repeated[:ALARMS_MAX]
         standing = [alarm for source in self._alarms for alarm in source()]
         if self._outbox_rows_max is not None:
             async with self._database.transaction() as transaction:
                 positions += await transaction.rows(_POSITIONS, rows_max=ROWS_MAX)
                 ends += await transaction.rows(_LOG_ENDS, rows_max=ROWS_MAX)
-                letters += await transaction.rows(_LETTERS, types=self._types, rows_max=ROWS_MAX)
                 [backup] = await transaction.rows(_LAST_BACKUP)
                 last_backup_at = backup.at
             backlog = await read_backlog(self._database, outbox_rows_max=self._outbox_rows_max)
             outbox = WaitingEvents(pending=backlog.pending, oldest_seconds=backlog.oldest_seconds)
+            letters += [
+                WaitingLetters(code=code, count=count, oldest_seconds=(backlog.letter_seconds or {})[code])
+                for code, count in (backlog.letters or {}).items()
+            ]
             standing += backlog.alarms
         names = ("group", "topic", "partition", "topic_id", "next", "commit_age_seconds")
         return ServiceReport(
@@ -203,11 +197,11 @@ class Reporter:
             positions=[ReaderPosition(**dict(zip(names, row, strict=True))) for row in positions],
             log_ends=[SampledEnd(**dict(zip(names[1:5], row, strict=True))) for row in ends],
             outbox=outbox,
-            dead_letters=[
-                WaitingLetters(topic=topic, code=code, type=kind, count=count, since=since)
-                for topic, code, kind, count, since in letters
+            dead_letters=letters,
+            sweeps=[
+                LastSweep(name=one.name, success_age_seconds=one.success_age())
+                for one in self._routines[:ALARMS_MAX]
             ],
-            sweeps=[LastSweep(name=one.name, success_age_seconds=one.success_age()) for one in repeated],
             certificate_ends_at=self._certificate_ends_at,
             last_backup_at=last_backup_at,
             alarms=[

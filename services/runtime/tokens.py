@@ -27,7 +27,8 @@ TOKENS_REMEMBERED: Final = 1_000
 
 NumericDate = Annotated[float, Field(ge=0, le=253_402_300_799)]
 """Seconds since 1970, whole or not (RFC 7519), up to the last that a calendar has."""
-Pseudonym = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$")]
+PSEUDONYM: Final = "^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$"
+Pseudonym = Annotated[str, Field(pattern=PSEUDONYM)]
 
 
 class Unauthenticated(Refused):

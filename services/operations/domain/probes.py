@@ -14,6 +14,8 @@ class ProbePair:
     succeeded_at: datetime | None
     seconds: float | None
     failing_since: datetime | None
+    failures: int
+    """So many rounds failed, one after the other."""
 
 
 @dataclass(frozen=True, slots=True)

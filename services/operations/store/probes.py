@@ -33,11 +33,8 @@ WHERE owner = :owner AND receiver = :receiver"""
 _ROUND: Final = """
 INSERT INTO probe_round (at, owner, receiver, seconds, code)
 VALUES (:at, :owner, :receiver, :seconds, :code)"""
-_FAILING: Final = """
-SELECT owner, receiver, failing_since AS since FROM probe_pair
-WHERE failures >= :most ORDER BY failing_since, owner"""
 _PAIRS: Final = """
-SELECT owner, receiver, succeeded_at, seconds, failing_since FROM probe_pair ORDER BY owner"""
+SELECT owner, receiver, succeeded_at, seconds, failing_since, failures FROM probe_pair ORDER BY owner"""
 _FAILED: Final = """
 SELECT code, count(*) AS count FROM probe_round
 WHERE code IS NOT NULL AND at > now() - interval '1 day' GROUP BY code ORDER BY count DESC, code LIMIT 50"""
@@ -72,14 +69,6 @@ class ProbeTurn:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class FailingPair:
-    """A pair whose last rounds failed, and since when."""
-
-    name: str
-    since: datetime
-
-
 class ProbeStore:
     """All is durable at commit; each may raise Unavailable."""
 
@@ -90,11 +79,6 @@ class ProbeStore:
         """Know these pairs."""
         owners, receivers = zip(*pairs, strict=True)
         await self._transaction.run(_KEEP, owners=list(owners), receivers=list(receivers))
-
-    async def failing(self, most: int) -> Sequence[FailingPair]:
-        """The pairs that failed so often, one round after the other."""
-        rows = await self._transaction.rows(_FAILING, most=most)
-        return [FailingPair(f"{row.owner}, {row.receiver}", row.since) for row in rows]
 
     async def next_turn(self, at: datetime, every: timedelta) -> ProbeTurn | None:
         """The pair that waits longest begins now; None while a round began within the time."""

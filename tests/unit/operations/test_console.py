@@ -221,7 +221,7 @@ async def test_what_sampler_and_probe_found_is_what_the_pages_show() -> None:
         1,
         ((NOON, 45), (NOON, None)),
     )
-    pair, failed = ProbePair("health", "police", NOON, 1.4, None), FailedRounds("no_answer", 2)
+    pair, failed = ProbePair("health", "police", NOON, 1.4, None, 0), FailedRounds("no_answer", 2)
     probe = ProbeStanding(NOON, [pair], [failed], NOON)
     part = PartStanding(
         "police-2", "answers", NOON, "0.1.0", NOON, 1, NOON, [FiringRule("draining", "", NOON)]

@@ -7,11 +7,13 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from fastapi import FastAPI, Request
+from pydantic import TypeAdapter
 
 from schemas.topics import TOPICS
 from services.operations.console.entry import GRANT_WORDS
 from services.operations.console.routes import OperationsConsole
 from services.operations.console.source import InstallationSource
+from services.operations.domain.streams import PartsStanding, StreamsStanding
 from services.runtime.consoles.console import TOKEN_FIELD, ConsoleEntry
 from services.runtime.consoles.routes import EntryPages, show_refusals
 from services.runtime.consoles.sessions import SessionKey, SignInNeeded
@@ -40,6 +42,7 @@ WITHHELD: Final = (
     "causationid", "error_class", "referral", "case", "contact", "clinical", "narrative",
 )  # fmt: skip
 """Fields of events and letters that nobody may be shown."""
+STREAMS, PARTS = TypeAdapter(StreamsStanding), TypeAdapter(PartsStanding)
 HIDING: Final[dict[str, Any]] = dict.fromkeys(WITHHELD, CANARY)
 
 
@@ -70,7 +73,8 @@ def some_streams(**more: Any) -> dict[str, Any]:
             )
             groups.append(
                 {
-                    "service": reader, "topic": name, "verdict": verdict, "rule": rule,
+                    "group": reader, "service": reader, "topic": name, "since": NOON.isoformat(),
+                    "verdict": verdict, "rule": rule,
                     "words": words, "lag_seconds": seconds, "lag_messages": messages,
                     "commit_age_seconds": seconds and seconds + 1, "members": 1,
                     "history": a_day(seconds or 0.4), **HIDING,
@@ -87,6 +91,7 @@ def some_streams(**more: Any) -> dict[str, Any]:
             {"topic": topic.name(), "per_minute": 4.0 if topic.is_restricted else 2.0} for topic in TOPICS
         ],
         "probe": {
+            "as_of": NOON.isoformat(),
             "pairs": [
                 {"owner": "health", "receiver": "police", "succeeded_at": NOON.isoformat(), "seconds": 1.4},
                 {"owner": "police", "receiver": "health", "failing_since": NOON.isoformat(), **HIDING},
@@ -164,7 +169,7 @@ class ConsoleStage(AService):
         self.plans = plans_over(TableInMemory(), self, self.clock)
         doors: Any = self
         self.source = InstallationSource(
-            self._streams, lambda: self.parts_told, self.plans, doors, self.clock
+            self._streams, lambda: PARTS.validate_python(self.parts_told), self.plans, doors, self.clock
         )
         self.app: FastAPI = create_app("Operations", lambda _: None, forms={("POST", "/ops"): FORM})
         self.app.include_router(OperationsConsole(self.source, self, self.clock).router())
@@ -184,10 +189,10 @@ class ConsoleStage(AService):
     def check_fresh(self, entry: ConsoleEntry) -> None:
         self.checked_fresh.append(entry.person)
 
-    def _streams(self) -> Any:
+    def _streams(self) -> StreamsStanding:
         if self.fails:
             raise self.fails
-        return self.streams_told
+        return STREAMS.validate_python(self.streams_told)
 
     async def read_all(self, services: Sequence[str], path: str) -> tuple[list[dict[str, Any]], list[str]]:
         return self.letters_told, self.silent

@@ -1,7 +1,7 @@
 """`/ops`: streams, dead letters with what mends them, and parts; each list also as CSV."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -14,16 +14,11 @@ from schemas.ids import PlanId
 from services.operations.acts_api import LetterId, PlanWord, ServiceName
 from services.operations.console import rows, tables
 from services.operations.console.entry import NAME, operator_in
-from services.operations.console.figures import (
-    LettersFigures,
-    OneLetter,
-    PartsFigures,
-    PlanFigures,
-    StreamsFigures,
-)
+from services.operations.console.figures import LettersFigures, OneLetter, PlanFigures
 from services.operations.console.rows import LETTERS_PATH, AnyFigures, Reading
 from services.operations.console.terms import signal, term
 from services.operations.domain.plans import MAY_BE
+from services.operations.domain.streams import PartsStanding, StreamsStanding
 from services.runtime.clock import Clock
 from services.runtime.consoles.console import ConsoleEntry
 from services.runtime.consoles.routes import SIGN_OUT
@@ -78,10 +73,10 @@ class ConsoleDoors(Protocol):
 class ConsoleSource(Protocol):
     """Where the pages' figures come from, and where plans are made."""
 
-    async def streams(self) -> StreamsFigures:
+    async def streams(self) -> StreamsStanding:
         """The newest of streams; waits for the own database alone."""
 
-    async def parts(self) -> PartsFigures:
+    async def parts(self) -> PartsStanding:
         """The newest of parts; waits for the own database alone."""
 
     async def letters(self, at: datetime) -> LettersFigures:
@@ -342,10 +337,10 @@ def _file(name: str, text: str, media_type: str) -> Response:
     return Response(text, 200, headers, media_type)
 
 
-def _chosen_streams(figures: StreamsFigures, service: str, verdict: str) -> StreamsFigures:
+def _chosen_streams(figures: StreamsStanding, service: str, verdict: str) -> StreamsStanding:
     """Those of one service, of one verdict."""
     groups = [one for one in figures.groups if verdict in ("", one.verdict) and service in ("", one.service)]
-    return figures.model_copy(update={"groups": groups})
+    return replace(figures, groups=groups)
 
 
 def _chosen_letters(figures: LettersFigures, chosen: Mapping[str, str]) -> LettersFigures:

@@ -9,17 +9,10 @@ from typing import Final, Generic, TypeVar
 from urllib.parse import urlencode
 
 from schemas.topics import TOPICS, written_by
-from services.operations.console.figures import (
-    LetterFigures,
-    LettersFigures,
-    OneLetter,
-    PartsFigures,
-    PlanFigures,
-    ProbeFigures,
-    ProbePairFigures,
-    StreamsFigures,
-)
+from services.operations.console.figures import LetterFigures, LettersFigures, OneLetter, PlanFigures
 from services.operations.console.terms import signal, term
+from services.operations.domain.probes import ProbePair
+from services.operations.domain.streams import PartsStanding, StreamsStanding
 from services.runtime.alarms import RULES
 from services.runtime.pages.console import Freshness
 from services.runtime.pages.languages import message as _
@@ -37,7 +30,7 @@ from services.runtime.pages.tables import (
     Trend,
 )
 
-AnyFigures = TypeVar("AnyFigures", StreamsFigures, PartsFigures, LettersFigures)
+AnyFigures = TypeVar("AnyFigures", StreamsStanding, PartsStanding, LettersFigures)
 LETTERS_PATH: Final = "/ops/dead-letters"
 FEW: Final = "<5"
 FEW_BELOW: Final = 5
@@ -80,7 +73,7 @@ class Reading(Generic[AnyFigures]):
     freshness: Freshness
 
 
-def readers(source: Reading[StreamsFigures]) -> list[Row]:
+def readers(source: Reading[StreamsStanding]) -> list[Row]:
     """Each reader of each topic, the worst first."""
     return [
         (
@@ -100,16 +93,16 @@ def readers(source: Reading[StreamsFigures]) -> list[Row]:
     ]
 
 
-def verdicts(source: Reading[StreamsFigures]) -> list[tuple[Signal, int]]:
+def verdicts(source: Reading[StreamsStanding]) -> list[tuple[Signal, int]]:
     """How many streams have which verdict, the worst first."""
     counts = Counter(one.verdict for one in source.figures.groups)
     shown = sorted(counts.items(), key=lambda one: _place(one[0]))
     return [(signal(code, is_stale=source.freshness.is_stale), count) for code, count in shown]
 
 
-def probe(source: Reading[StreamsFigures]) -> list[Row]:
+def probe(source: Reading[StreamsStanding]) -> list[Row]:
     """Each pair of probes, those that fail first."""
-    told = source.figures.probe or ProbeFigures()
+    pairs = source.figures.probe.pairs if source.figures.probe else ()
     return [
         (
             one.owner,
@@ -119,27 +112,27 @@ def probe(source: Reading[StreamsFigures]) -> list[Row]:
             _moment(one.succeeded_at),
             Moment(one.failing_since) if one.failing_since else "",
         )
-        for one in sorted(told.pairs, key=lambda one: (one.failing_since is None, one.owner, one.receiver))
+        for one in sorted(pairs, key=lambda one: (one.failing_since is None, one.owner, one.receiver))
     ]
 
 
-def probe_told(source: Reading[StreamsFigures]) -> list[tuple[str, Cell]]:
+def probe_told(source: Reading[StreamsStanding]) -> list[tuple[str, Cell]]:
     """What is known of the probe besides."""
-    told = source.figures.probe or ProbeFigures()
-    failed = tuple(Term(one.code, one.code, one.count) for one in told.failed)
+    told = source.figures.probe
+    failed = tuple(Term(one.code, one.code, one.count) for one in (told.failed if told else ()))
     return [
-        (_("Last seen in the arbiter’s facts"), _moment(told.facts_seen_at)),
+        (_("Last seen in the arbiter’s facts"), _moment(told.facts_seen_at if told else None)),
         (_("Rounds that failed in a day"), failed or 0),
     ]
 
 
-def _probe_state(pair: ProbePairFigures) -> str:
+def _probe_state(pair: ProbePair) -> str:
     if pair.failing_since:
         return "missing"
     return "seen" if pair.succeeded_at else "unknown"
 
 
-def hours(source: Reading[StreamsFigures]) -> list[Row]:
+def hours(source: Reading[StreamsStanding]) -> list[Row]:
     """What the drawings show: of each hour the longest lag, the newest hour first."""
     rows: list[Row] = []
     columns = hours_of(source.figures)
@@ -153,7 +146,7 @@ def hours(source: Reading[StreamsFigures]) -> list[Row]:
     return rows
 
 
-def hours_of(figures: StreamsFigures) -> list[datetime]:
+def hours_of(figures: StreamsStanding) -> list[datetime]:
     """The hours that `hours` has columns for."""
     if figures.as_of is None:
         return []
@@ -161,7 +154,7 @@ def hours_of(figures: StreamsFigures) -> list[datetime]:
     return [newest - timedelta(hours=ago) for ago in range(HOURS)]
 
 
-def outboxes(source: Reading[StreamsFigures]) -> list[Row]:
+def outboxes(source: Reading[StreamsStanding]) -> list[Row]:
     """What each service has still to send."""
     return [
         (
@@ -173,7 +166,7 @@ def outboxes(source: Reading[StreamsFigures]) -> list[Row]:
     ]
 
 
-def rates(source: Reading[StreamsFigures]) -> list[Row]:
+def rates(source: Reading[StreamsStanding]) -> list[Row]:
     """What is written to each topic."""
     return [
         (title_of(one.topic), shown_count(one.per_minute, of_people=concerns_people(one.topic)))
@@ -181,12 +174,12 @@ def rates(source: Reading[StreamsFigures]) -> list[Row]:
     ]
 
 
-def troubled(figures: PartsFigures) -> list[str]:
+def troubled(figures: PartsStanding) -> list[str]:
     """Parts that do not answer, or of which a rule fires."""
     return sorted({one.name for one in figures.parts if one.state != "answers" or one.alarms})
 
 
-def parts(source: Reading[PartsFigures]) -> list[Row]:
+def parts(source: Reading[PartsStanding]) -> list[Row]:
     """Each part; those that something is the matter with first."""
     return [
         (
@@ -205,7 +198,7 @@ def parts(source: Reading[PartsFigures]) -> list[Row]:
     ]
 
 
-def alarms(source: Reading[PartsFigures]) -> list[Row]:
+def alarms(source: Reading[PartsStanding]) -> list[Row]:
     """Every rule that fires, the oldest first."""
     found = [(alarm, part.name) for part in source.figures.parts for alarm in part.alarms]
     return [
@@ -263,7 +256,7 @@ def attributes(letter: OneLetter) -> list[tuple[str, Cell]]:
     ]
 
 
-def boxes(source: Reading[PartsFigures]) -> list[tuple[str, Cell]]:
+def boxes(source: Reading[PartsStanding]) -> list[tuple[str, Cell]]:
     """What the whole installation rests on."""
     figures, free = source.figures, source.figures.disk_free_bytes
     offer = figures.oldest_offer_seconds

@@ -10,15 +10,9 @@ from pydantic import ValidationError
 
 from services.operations.acts_api import READERS
 from services.operations.console.entry import operator_in
-from services.operations.console.figures import (
-    LetterFigures,
-    LettersFigures,
-    OneLetter,
-    PartsFigures,
-    PlanFigures,
-    StreamsFigures,
-)
+from services.operations.console.figures import LetterFigures, LettersFigures, OneLetter, PlanFigures
 from services.operations.domain.plans import shown
+from services.operations.domain.streams import PartsStanding, StreamsStanding
 from services.operations.doors import ServiceDoors
 from services.operations.plans import Plans
 from services.runtime.clock import Clock
@@ -44,8 +38,8 @@ class InstallationSource:
 
     def __init__(
         self,
-        streams: Callable[[], object],
-        parts: Callable[[], object],
+        streams: Callable[[], StreamsStanding],
+        parts: Callable[[], PartsStanding],
         plans: Plans,
         doors: ServiceDoors,
         clock: Clock,
@@ -59,13 +53,13 @@ class InstallationSource:
         self._told: LettersFigures | None = None
         self._asked_again_at = 0.0
 
-    async def streams(self) -> StreamsFigures:
+    async def streams(self) -> StreamsStanding:
         """The last look at streams, and what the probe found."""
-        return StreamsFigures.model_validate(self._streams())
+        return self._streams()
 
-    async def parts(self) -> PartsFigures:
+    async def parts(self) -> PartsStanding:
         """The last look at parts."""
-        return PartsFigures.model_validate(self._parts())
+        return self._parts()
 
     async def letters(self, at: datetime) -> LettersFigures:
         """What every reader said a moment ago that it has; who did not answer is named."""

@@ -5,19 +5,20 @@ from dataclasses import replace
 from typing import Any, Final
 
 from services.operations.console import rows
-from services.operations.console.figures import LettersFigures, PartsFigures, StreamsFigures
+from services.operations.console.figures import LettersFigures
 from services.operations.console.rows import Reading
+from services.operations.domain.streams import PartsStanding, StreamsStanding
 from services.runtime.pages.languages import message as _
 from services.runtime.pages.tables import PageTable, TableRows
 
 NO_MATCH: Final = _("Nothing matches; clear the filters to see all.")
-HOURS_TABLE: Final[PageTable[Reading[StreamsFigures]]] = PageTable(
+HOURS_TABLE: Final[PageTable[Reading[StreamsStanding]]] = PageTable(
     "hours", _("Lag by the hour"),
     _("What the drawings show: the longest lag of each hour, by the clocks of Greenwich; the newest first."),
     {"reader": _("Reader"), "topic": _("Topic")},
     rows.hours, _("Nothing was looked at yet."),
 )  # fmt: skip
-STREAM_TABLES: Final[Sequence[PageTable[Reading[StreamsFigures]]]] = (
+STREAM_TABLES: Final[Sequence[PageTable[Reading[StreamsStanding]]]] = (
     PageTable(
         "readers", _("Readers"),
         _("Each reader of each topic, the worst first, and the rule that judged it."),
@@ -49,7 +50,7 @@ STREAM_TABLES: Final[Sequence[PageTable[Reading[StreamsFigures]]]] = (
     ),
     HOURS_TABLE,
 )  # fmt: skip
-PART_TABLES: Final[Sequence[PageTable[Reading[PartsFigures]]]] = (
+PART_TABLES: Final[Sequence[PageTable[Reading[PartsStanding]]]] = (
     PageTable(
         "parts", _("Processes"), _("Those that something is the matter with come first."),
         {

@@ -89,6 +89,12 @@ async def test_a_list_that_lies_is_a_service_that_says_nothing(
         await asked.order("police", "redrive", {}, {}, 1)
 
 
+def source_over(told: Mapping[str, httpx2.AsyncClient]) -> InstallationSource:
+    """The pages' source where only letters are looked at."""
+    nothing: Any = dict
+    return InstallationSource(nothing, nothing, cast(Plans, None), ServiceDoors(told), SteadyClock())
+
+
 @pytest.mark.parametrize(
     "row",
     [
@@ -103,7 +109,7 @@ async def test_a_list_that_lies_is_a_service_that_says_nothing(
 async def test_a_row_that_cannot_be_is_not_shown_and_hides_no_other_service(row: Mapping[str, Any]) -> None:
     told = {"police": saying(json.dumps({"data": [row]})), "health": saying(GOOD)}
     told = {name: told.get(name, saying('{"data": []}')) for name in READERS}
-    source = InstallationSource(dict, dict, cast(Plans, None), ServiceDoors(told), SteadyClock())
+    source = source_over(told)
 
     shown = await source.letters(NOON)
 
@@ -118,7 +124,7 @@ async def test_however_many_look_every_reader_counts_its_letters_once() -> None:
         return GOOD
 
     told = {name: saying(counted if name == "health" else '{"data": []}') for name in READERS}
-    source = InstallationSource(dict, dict, cast(Plans, None), ServiceDoors(told), SteadyClock())
+    source = source_over(told)
 
     shown = await asyncio.gather(*(source.letters(NOON) for _ in range(50)))
 

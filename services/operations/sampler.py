@@ -25,7 +25,7 @@ from services.operations.domain.streams import (
     TopicRate,
 )
 from services.operations.domain.verdicts import floor_of, judge, told
-from services.operations.sights import Ends, GroupSight, Partition, ReadStream, StreamsLook
+from services.operations.sights import Ends, GroupSight, GroupStream, Partition, StreamsLook
 from services.operations.store.samples import HISTORY_SECONDS, Place, SampleStore
 from services.runtime.alarms import Alarm
 from services.runtime.brokers_sight import FAILURES, BrokersSight
@@ -70,7 +70,7 @@ class Sampler:
     def __init__(
         self,
         services: Mapping[str, httpx2.AsyncClient],
-        streams: Sequence[ReadStream],
+        streams: Sequence[GroupStream],
         written: Mapping[str, Collection[str]],
         look_at_brokers: LookAtBrokers,
         open_store: Callable[[], AbstractAsyncContextManager[SampleStore]],
@@ -248,7 +248,7 @@ class Sampler:
         self._show(standings, at)
 
     def _standing(
-        self, stream: ReadStream, sight: GroupSight, waited: Mapping[Place, float], at: datetime
+        self, stream: GroupStream, sight: GroupSight, waited: Mapping[Place, float], at: datetime
     ) -> StreamStanding:
         seen, floor = sight.with_lag(waited), floor_of(stream.service)
         rule = judge(seen, floor)

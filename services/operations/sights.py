@@ -19,8 +19,8 @@ Ends = Mapping[Partition, tuple[UUID, int]]
 
 
 @dataclass(frozen=True, slots=True)
-class ReadStream:
-    """A group and a topic that it reads."""
+class GroupStream:
+    """A group of readers and a topic of theirs."""
 
     group: str
     service: str
@@ -28,14 +28,14 @@ class ReadStream:
     topic: str
 
 
-def read_streams(namespace: str) -> tuple[ReadStream, ...]:
+def read_streams(namespace: str) -> tuple[GroupStream, ...]:
     """Every one, of the table of topics; names are those of the brokers."""
     of_services = [
-        ReadStream(f"{namespace}{reader}", reader, topic.name(namespace))
+        GroupStream(f"{namespace}{reader}", reader, topic.name(namespace))
         for topic in TOPICS
         for reader in topic.readers
     ]
-    of_views = [ReadStream(view.group(namespace), view.user, view.source.name(namespace)) for view in VIEWS]
+    of_views = [GroupStream(view.group(namespace), view.user, view.source.name(namespace)) for view in VIEWS]
     return (*sorted(of_services, key=lambda one: (one.service, one.topic)), *of_views)
 
 
@@ -108,7 +108,7 @@ class StreamsLook:
     stays_for: Callable[[str, Partition, int], float]
     """For how many seconds operations itself has seen a group at this place."""
 
-    def sight_of(self, stream: ReadStream, *, is_asked: bool) -> GroupSight:
+    def sight_of(self, stream: GroupStream, *, is_asked: bool) -> GroupSight:
         """What is known of a stream; of one that has no service to ask, brokers alone tell."""
         why = self.silent.get(stream.service)
         report, said_at = self.reports.get(stream.service, (None, None))
@@ -144,7 +144,7 @@ class StreamsLook:
         return GroupSight(standing, found)
 
     @staticmethod
-    def _told_to(brokers: BrokersSight | None, stream: ReadStream) -> Mapping[Partition, int]:
+    def _told_to(brokers: BrokersSight | None, stream: GroupStream) -> Mapping[Partition, int]:
         """Where the group told the brokers to be on this topic."""
         told = brokers.positions.get(stream.group, {}) if brokers else {}
         return {one: following for one, following in told.items() if one[0] == stream.topic}

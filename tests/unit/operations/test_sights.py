@@ -4,14 +4,14 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from services.operations.sights import GroupSight, ReadStream, StreamsLook, read_streams
+from services.operations.sights import GroupSight, GroupStream, StreamsLook, read_streams
 from services.runtime.brokers_sight import BrokersSight
 from services.runtime.service_report import ServiceReport
 from tests.support.clock import NOON
 
 TOPIC = "concert.sector.health.steps.v1"
 LOG, OTHER_LOG = UUID(int=1), UUID(int=2)
-STREAM = ReadStream("referrals", "referrals", TOPIC)
+STREAM = GroupStream("referrals", "referrals", TOPIC)
 
 
 def a_position(part: int, following: int, age: float = 1.0, **other: Any) -> dict[str, Any]:
@@ -108,5 +108,5 @@ def test_every_reader_and_view_of_the_table_is_a_stream() -> None:
     assert len(set(found)) == len(found)
     assert STREAM in read_streams("")
     assert (
-        ReadStream("t1.concert.referrals.views", "referrals_views", "t1.concert.referrals.facts.v1") in found
+        GroupStream("t1.concert.referrals.views", "referrals_views", "t1.concert.referrals.facts.v1") in found
     )
